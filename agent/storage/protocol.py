@@ -1,0 +1,137 @@
+"""What a destination must be able to do: six verbs over keys and bytes, and the errors they may raise.
+
+In: keys (relative, `/`-separated, printable ASCII) and buffers. Out: bytes, sizes, and times of the store's own clock.
+A store knows nothing of backups.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from kit.errors import HelenusError
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One stored object as the store lists it. `size` in bytes; `modified` in unix seconds of the store's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Put(msgspec.Struct, frozen=True):
+    """What a put did: `created` is False when the key was there already and nothing was written. `size` in bytes."""
+
+    created: bool
+    size: int
+
+
+class Gate(Protocol):
+    """Where bytes wait for their turn. Called in worker threads, just before bytes are written to, or after they are
+    read from, a socket or file; so what an SDK reads twice to sign it is counted once."""
+
+    def pass_bytes(self, count: int) -> None:
+        """Return when `count` more bytes may flow; may sleep."""
+
+
+class OpenGate:
+    """A gate that never waits."""
+
+    def pass_bytes(self, count: int) -> None:
+        return None
+
+
+OPEN = OpenGate()
+
+
+class Storage(Protocol):
+    """A destination's bytes. Every verb may raise the `StorageError`s below, nothing of an SDK."""
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        """Store the concatenated buffers under `key`, durable when it returns, visible whole or not at all.
+
+        Without `replace` an existing key is never touched (`created=False`). `replace` is for the few mutable keys
+        (intents). The buffers must not change until it returns.
+        """
+
+    async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
+        """The bytes from `start`, `length` of them (None: to the end). Fewer than asked for = `Truncated`.
+        Raises `NotFound`."""
+
+    async def head(self, key: str) -> Entry | None:
+        """Size and time of one key, None if there is none."""
+
+    def list(self, prefix: str) -> AsyncIterator[Entry]:
+        """Every key that begins with `prefix` (plain text, exact), in lexical order, any number of them."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove the keys; those that are not there are fine. Durable when it returns."""
+
+    async def close(self) -> None:
+        """Give back threads and connections. No verb is called afterwards."""
+
+
+class StorageError(HelenusError):
+    """The root of what a store can answer instead of doing its work."""
+
+    code = "storage_failed"
+    status = 502
+    todo = "Look at the store's own log; run the destination's check for a diagnosis."
+
+
+class NotFound(StorageError):
+    """The key is not there."""
+
+    code = "object_not_found"
+    status = 404
+    todo = "The object is missing from the destination: restore from another backup and run a new one, which heals it."
+
+
+class Transient(StorageError):
+    """A passing fault (5xx, SlowDown, reset, time-out): the retry wrapper tries again."""
+
+    code = "storage_unavailable"
+    retry = "now"
+    todo = "The store did not answer properly in time; check its health and the network, then run the command again."
+
+
+class Truncated(Transient):
+    """Fewer bytes came than the store announced or than were asked for."""
+
+    code = "storage_truncated"
+
+
+class Denied(StorageError):
+    """Wrong, expired or insufficient credentials."""
+
+    code = "storage_denied"
+    retry = "later"
+    status = 403
+    todo = "Correct the destination's credentials or the rights they give, then put the destination again."
+
+
+class BucketMissing(StorageError):
+    """The bucket, container or directory itself is not there."""
+
+    code = "bucket_missing"
+    todo = "Create the bucket or directory, or correct the destination's path."
+
+
+class DestinationFull(StorageError):
+    """No room (ENOSPC, quota)."""
+
+    code = "destination_full"
+    status = 507
+    retry = "later"
+    todo = "Free space in the destination (delete old backups and sweep) or enlarge it, then run the command again."
+
+
+class BadSettings(StorageError):
+    """The destination's settings can't work or aren't allowed here."""
+
+    code = "destination_settings"
+    status = 400
+    todo = "Correct the named setting of the destination."

@@ -1,0 +1,108 @@
+"""A destination as coordinators send it and as agents answer it."""
+
+from typing import Literal
+
+import msgspec
+
+ON_SERVER = "OPSC_ON_SERVER"
+"""The reserved id of «the snapshots stay on the nodes» (OpsCenter)."""
+
+
+class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="local"):
+    """A directory. `path`: absolute, or relative to the agent's first allowed root. `shared`: every node sees the same
+    directory (proved by a nonce); else each node has its own and the backup is their union."""
+
+    path: str
+    shared: bool = False
+    throttle_bytes_per_second: int = 0
+
+
+class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="s3"):
+    """A bucket of S3 or of a store that speaks S3.
+
+    `path` is the bucket, with an optional `/prefix`. Credentials: `access_key` and `access_secret`, else
+    `credentials_file` (on the agent, JSON or the AWS ini form, profile `profile`), else the agent's environment.
+    `server_side_encryption`: "" | "AES256" | "aws:kms" (then `kms_key_id`). `checksum`: "when_required" | "CRC32" |
+    "SHA256". `payload_signing`: "auto" (signed over http, unsigned over https) | "always" | "never".
+    `path_style`: None = path style when an endpoint is given. `ca_file`: a PEM bundle on the agent.
+    `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    """
+
+    path: str
+    endpoint: str = ""
+    region: str = "us-east-1"
+    path_style: bool | None = None
+    access_key: str = ""
+    access_secret: str = ""
+    session_token: str = ""
+    credentials_file: str = ""
+    profile: str = "default"
+    server_side_encryption: Literal["", "AES256", "aws:kms"] = ""
+    kms_key_id: str = ""
+    checksum: Literal["when_required", "CRC32", "SHA256"] = "when_required"
+    payload_signing: Literal["auto", "always", "never"] = "auto"
+    ca_file: str = ""
+    connections: int = 16
+    throttle_bytes_per_second: int = 0
+
+
+Settings = LocalSettings | S3Settings
+
+SECRET_FIELDS = frozenset({"access_secret", "session_token"})
+MASK = "********"
+"""What a secret reads as in answers; sent back in an update it means «unchanged»."""
+
+
+class PutDestination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PUT /v1/destinations/{id}: `revision` grows with each change; an older one is refused (409)."""
+
+    revision: int
+    settings: Settings
+
+
+class CheckDestination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/destinations/{id}/check. `initialise`: make or attach the repository after the checks passed, with the
+    ids given (a per-node local destination gets the same ids on every node). `cluster_name` finds or makes the
+    cluster's id. `nonce_put`/`nonce_find`: prove that a directory is shared (one agent puts, the others find)."""
+
+    initialise: bool = False
+    repository_id: str | None = None
+    cluster_id: str | None = None
+    cluster_name: str | None = None
+    nonce_put: str | None = None
+    nonce_find: str | None = None
+    conformance: bool = True
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """One check of the conformance suite: `outcome` ok, failed or skipped (with the reason in `detail`)."""
+
+    name: str
+    outcome: Literal["ok", "failed", "skipped"]
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """The answer of a check: each result, what the store can do, and the repository after initialisation."""
+
+    ok: bool
+    results: list[CheckResult]
+    conditional_create: bool
+    """The store keeps «create only if absent» under concurrency (8 concurrent puts, 20 rounds, no double success)."""
+    repository_id: str | None = None
+    cluster_id: str | None = None
+    made: bool = False
+    nonce_found: bool | None = None
+    error: dict[str, object] | None = None
+
+
+class DestinationView(msgspec.Struct, frozen=True):
+    """GET /v1/destinations/{id}: settings with secrets masked."""
+
+    id: str
+    revision: int
+    settings: Settings
+    repository_id: str | None = None
+    cluster_id: str | None = None
+    in_use: bool = False
