@@ -1,0 +1,75 @@
+"""What a job is given and what it gives back: the seam between the command runner and the flows.
+
+A job is an async function of a `JobContext`. It returns an `Outcome`, or raises a `HelenusError` (the command fails with
+it), or is cancelled.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from agent.wire.commands import State
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a job ended: success or partial, with the result of its kind (agent.wire.results) and, when partial, the
+    error that explains it."""
+
+    result: msgspec.Struct
+    state: State = State.SUCCESS
+    error: dict[str, Any] | None = None
+
+
+class Tally(Protocol):
+    """Counts a command's progress; safe to call from worker threads, cheap enough to call per piece."""
+
+    def expect(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
+        """Set the totals of a table (bytes)."""
+
+    def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
+        """Add files and bytes that are finished."""
+
+    def error(self, destination: str, keyspace: str, table: str, text: str) -> None:
+        """Note what went wrong with a table."""
+
+
+class Stages(Protocol):
+    """The durable place of a command: each `enter` is committed to the journal before it returns."""
+
+    @property
+    def current(self) -> str:
+        """The stage last entered, "" before the first: after a restart it tells where the job was."""
+
+    def recall(self, stage: str) -> Any | None:
+        """The data saved with a stage in this or an earlier run, None if it was never entered or had none."""
+
+    async def enter(self, stage: str, data: Any | None = None) -> None:
+        """Commit that `stage` begins, with JSON-ready data to recall after a restart."""
+
+
+class JobContext(Protocol):
+    """A command as its job sees it."""
+
+    @property
+    def command_id(self) -> str: ...
+    @property
+    def job(self) -> str | None: ...
+    @property
+    def arguments(self) -> Any:
+        """The decoded argument struct of the command's kind (agent.wire.commands)."""
+
+    @property
+    def stages(self) -> Stages: ...
+    @property
+    def tally(self) -> Tally: ...
+    @property
+    def undo(self) -> bool:
+        """Inside an `except CancelledError`: True when a person cancelled (clean up all that the command made), False
+        when the agent is stopping (leave everything for the resume)."""
+
+    def waiting(self, error: dict[str, Any] | None) -> None:
+        """Show the command as `waiting` with the reason; None: running again."""
+
+
+Job = Callable[[JobContext], Awaitable[Outcome]]

@@ -1,0 +1,71 @@
+"""A node's manifest: what a backup of one node consists of, file by file."""
+
+import msgspec
+
+from agent.model.snapshot import KeyspaceSchema
+from agent.wire.node import NodeIdentity
+
+MANIFEST_FORMAT = 1
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A run of a file's bytes inside an object: the object's id (hex BLAKE3 of its plain bytes), where, how many."""
+
+    object: str
+    offset: int
+    length: int
+
+
+class FileEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A file of a table. `digest`: hex BLAKE3 over its piece digests (32 bytes each, of every run of `piece_size` plain
+    bytes) followed by its size as 8 bytes big-endian. `volume`: index into the head's data directories. Of an on-server
+    manifest digest and pieces are empty: the bytes are in the snapshot."""
+
+    name: str
+    size: int
+    volume: int
+    digest: str
+    pieces: tuple[Piece, ...]
+    piece_size: int
+
+
+class TableEntry(msgspec.Struct, frozen=True):
+    """A table's frame. `objects`: object id → stored size in bytes, as the store reported it (invariant I1)."""
+
+    keyspace: str
+    table: str
+    table_id: str
+    files: tuple[FileEntry, ...]
+    objects: dict[str, int]
+
+
+class TableReference(msgspec.Struct, frozen=True):
+    """Where a table's frame is: inline at `offset` of the manifest, or the object `object`; `length` stored bytes."""
+
+    keyspace: str
+    table: str
+    table_id: str
+    files: int
+    bytes: int
+    sstables: int
+    length: int
+    offset: int | None = None
+    object: str | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A manifest's head: which node, when, with which schema, and where the tables' frames are."""
+
+    format: int
+    tag: str
+    backup_id: str
+    cluster_id: str
+    taken_at: float
+    node: NodeIdentity
+    data_directories: tuple[str, ...]
+    schema: tuple[KeyspaceSchema, ...]
+    commitlog_floor: str | None
+    agent_version: str
+    agent_id: str
+    command: str
+    tables: tuple[TableReference, ...]

@@ -1,0 +1,217 @@
+"""Commands, their states, and what an agent reports of them."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class State(StrEnum):
+    """Where a command stands. The last five are terminal: exactly one of them is reached, across restarts."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether no other state follows."""
+        return self not in (State.QUEUED, State.RUNNING, State.WAITING)
+
+
+class Kind(StrEnum):
+    """What an agent can be told to do. See the argument types below."""
+
+    SNAPSHOT = "snapshot"
+    UPLOAD = "upload"
+    BACKUP = "backup"
+    SYNC = "sync"
+    DELETE = "delete"
+    SWEEP = "sweep"
+    PREFLIGHT = "preflight"
+    FETCH = "fetch"
+    DROP_VIEWS = "drop_views"
+    TRUNCATE = "truncate"
+    SCHEMA = "schema"
+    IMPORT = "import"
+    CREATE_VIEWS = "create_views"
+    CHECK = "check"
+    CLEAN = "clean"
+
+
+FENCED = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT, Kind.CREATE_VIEWS})
+"""Never resumed by an agent alone: found unfinished at its start they end `interrupted`."""
+
+
+class PostCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/commands. Identity is `id` + `kind` + `arguments`. `fence` grows with each coordinator that takes over
+    the job; `not_after` (unix seconds) is when the command may no longer begin; `report_to` is the name of a
+    coordinator in the agent's configuration."""
+
+    id: str
+    kind: Kind
+    arguments: msgspec.Raw
+    job: str | None = None
+    phase: str | None = None
+    fence: int = 0
+    not_after: float | None = None
+    report_to: str | None = None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Progress of one table: files and bytes, done and in all, and what went wrong."""
+
+    done_files: int = 0
+    total_files: int = 0
+    done_bytes: int = 0
+    total_bytes: int = 0
+    errors: list[str] = []
+
+
+Progress = dict[str, dict[str, dict[str, Counts]]]
+"""destination id → keyspace → table → counts"""
+
+
+class CommandView(msgspec.Struct, frozen=True):
+    """GET /v1/commands/{id}. `stage` names the step that is under way (or the last one), `result` the outcome's data,
+    `error` an error object (code, message, todo, retry, fields). Times in unix seconds."""
+
+    id: str
+    kind: str
+    state: State
+    stage: str
+    job: str | None
+    phase: str | None
+    fence: int
+    accepted: float
+    started: float | None
+    finished: float | None
+    progress: Progress
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    instance: str = ""
+    """the agent process that last worked on it"""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One entry of an agent's event log. `sequence` grows by one per agent. `progress` holds only tables whose counts
+    changed since the last event of that command; `result` and `error` come with terminal states."""
+
+    sequence: int
+    instance: str
+    at: float
+    command: str
+    kind: str
+    job: str | None
+    phase: str | None
+    state: State
+    stage: str
+    progress: Progress = {}
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A destination as a command names it: its id here, the repository that must be there, the cluster's id in it, and
+    this command's own limit (bytes per second, 0 = none)."""
+
+    destination: str
+    repository_id: str
+    cluster_id: str
+    throttle_bytes_per_second: int = 0
+
+
+class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Take a snapshot named `tag` of `keyspaces` (None: all that design §3.11 names; an empty list of tables: all of
+    the keyspace). `keep`: it is an on-server backup (no TTL, manifest and schema under the agent's state); else it
+    expires by TTL where Cassandra can (4.1+). `backup_id`: "adhoc" or a schedule's id."""
+
+    tag: str
+    keyspaces: dict[str, list[str]] | None = None
+    keep: bool = False
+    backup_id: str = "adhoc"
+    exclude_keyspaces: list[str] = []
+
+
+class UploadArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Copy the snapshot `tag` to every target and publish its manifest there. Afterwards the snapshot goes, unless it
+    was taken with `keep`."""
+
+    tag: str
+    targets: list[Target]
+    throttle_bytes_per_second: int = 0
+
+
+class BackupArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Snapshot and upload in one command."""
+
+    snapshot: SnapshotArguments
+    targets: list[Target]
+    throttle_bytes_per_second: int = 0
+
+
+class SyncArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Copy the kept on-server snapshot `tag` to every target; the snapshot stays."""
+
+    tag: str
+    targets: list[Target]
+    throttle_bytes_per_second: int = 0
+
+
+class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Delete backup `tag`: with `target` put its mark in the destination, without it clear the on-server backup."""
+
+    tag: str
+    target: Target | None = None
+
+
+class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Free what no undeleted backup of this node needs in the target. `abandon_intents`: tags of foreign intents that a
+    person gives up. `margin_seconds`: None = the agent's setting."""
+
+    target: Target
+    abandon_intents: list[str] = []
+    margin_seconds: float | None = None
+
+
+class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every phase of a restore is told. `source` None = from the on-server snapshot. `source_host_id`: whose part
+    of the backup this node takes (its own, or that of the node it replaces). `tables`: fully named, never empty.
+    `batch_sstables`: SSTables per import call. `statements`: only for create_views, each a CREATE MATERIALIZED VIEW.
+    `views`: only for drop_views, keyspace → views. `replace`: only for schema, tables that are dropped and made again
+    because their columns differ (force_schema)."""
+
+    tag: str
+    source_host_id: str
+    tables: dict[str, list[str]]
+    source: Target | None = None
+    throttle_bytes_per_second: int = 0
+    truncate: bool = False
+    batch_sstables: int = 64
+    statements: list[str] = []
+    views: dict[str, list[str]] = {}
+    replace: dict[str, list[str]] = {}
+
+
+ARGUMENTS: dict[Kind, type[msgspec.Struct]] = {
+    Kind.SNAPSHOT: SnapshotArguments,
+    Kind.UPLOAD: UploadArguments,
+    Kind.BACKUP: BackupArguments,
+    Kind.SYNC: SyncArguments,
+    Kind.DELETE: DeleteArguments,
+    Kind.SWEEP: SweepArguments,
+    Kind.PREFLIGHT: RestoreArguments,
+    Kind.FETCH: RestoreArguments,
+    Kind.DROP_VIEWS: RestoreArguments,
+    Kind.TRUNCATE: RestoreArguments,
+    Kind.SCHEMA: RestoreArguments,
+    Kind.IMPORT: RestoreArguments,
+    Kind.CREATE_VIEWS: RestoreArguments,
+    Kind.CHECK: RestoreArguments,
+    Kind.CLEAN: RestoreArguments,
+}

@@ -1,0 +1,79 @@
+"""What an agent says of itself and of its Cassandra node (GET /v1/node)."""
+
+import msgspec
+
+PROTOCOL = 1
+"""The protocol version this code speaks; an agent answers the range that it understands."""
+
+Tables = dict[str, list[str]]
+"""Keyspace → tables, as real (case-sensitive, unquoted) names. An empty list of a request means all its tables."""
+
+
+class RingMember(msgspec.Struct, frozen=True):
+    """A node as this one sees it. `state`: NORMAL, JOINING, LEAVING, MOVING, DOWN… ; `up` by gossip's failure detector
+    (None: not known)."""
+
+    host_id: str
+    address: str
+    dc: str
+    rack: str
+    state: str
+    up: bool | None
+    tokens: list[str]
+    version: str
+    schema_version: str | None
+
+
+class DataDirectory(msgspec.Struct, frozen=True):
+    """A data directory with the bytes of its volume. `volume` names the device: two directories may share it."""
+
+    path: str
+    volume: str
+    total_bytes: int
+    free_bytes: int
+
+
+class KeyspaceView(msgspec.Struct, frozen=True):
+    """A keyspace: its replication as in system_schema, its tables (with ids) and its views."""
+
+    replication: dict[str, str]
+    durable_writes: bool
+    tables: dict[str, str]
+    """table → table id (uuid text)"""
+    views: dict[str, str]
+    """view → its base table"""
+
+
+class NodeIdentity(msgspec.Struct, frozen=True):
+    """Who a node is. `address` is the one that peers and clients name it by (rpc/broadcast address)."""
+
+    host_id: str
+    address: str
+    cluster_name: str
+    dc: str
+    rack: str
+    tokens: list[str]
+    version: str
+    partitioner: str
+    schema_version: str
+
+
+class NodeReport(msgspec.Struct, frozen=True):
+    """GET /v1/node. `agent_id` stays for the life of the agent's state directory; `instance` is new at every start of
+    the process. `node` is None while Cassandra doesn't answer (then `trouble` says why)."""
+
+    agent_id: str
+    instance: str
+    agent_version: str
+    protocol_min: int
+    protocol_max: int
+    features: list[str]
+    now: float
+    node: NodeIdentity | None
+    trouble: dict[str, object] | None
+    data_directories: list[DataDirectory]
+    keyspaces: dict[str, KeyspaceView]
+    ring: list[RingMember]
+    throttle_bytes_per_second: int
+    events: int
+    """the newest sequence of the agent's event log"""

@@ -1,0 +1,116 @@
+"""The `result` of each kind of command, so that a coordinator can decode it. Read tolerantly: fields may be added."""
+
+import msgspec
+
+from agent.wire.node import Tables
+
+
+class SnapshotResult(msgspec.Struct, frozen=True):
+    """A taken snapshot. `bytes` and `files` of all its tables; `taken_at` unix seconds."""
+
+    tag: str
+    taken_at: float
+    schema_version: str
+    tables: Tables
+    files: int
+    bytes: int
+    sizes: dict[str, int]
+    """keyspace → bytes"""
+
+
+class TargetResult(msgspec.Struct, frozen=True):
+    """What one destination got. `outcome`: success, failed. Put: written by this command; the rest was there."""
+
+    outcome: str
+    files: int = 0
+    bytes: int = 0
+    put_objects: int = 0
+    put_bytes: int = 0
+    sizes: dict[str, int] = {}
+    error: dict[str, object] | None = None
+
+
+class UploadResult(msgspec.Struct, frozen=True):
+    """Of upload, backup and sync: per destination id. `snapshot`: only of backup."""
+
+    targets: dict[str, TargetResult]
+    snapshot: SnapshotResult | None = None
+    snapshot_cleared: bool = False
+
+
+class FreedResult(msgspec.Struct, frozen=True):
+    """Of delete and sweep: bytes of data freed, objects removed, tags whose manifest of this node went."""
+
+    bytes_freed: int = 0
+    objects: int = 0
+    tags: list[str] = []
+
+
+class TableDifference(msgspec.Struct, frozen=True):
+    """A table or type whose columns differ: both as CQL text."""
+
+    keyspace: str
+    name: str
+    backup: str
+    live: str
+
+
+class ViewCql(msgspec.Struct, frozen=True):
+    """A materialized view: its keyspace, name, base table and the statement that makes it."""
+
+    keyspace: str
+    name: str
+    base: str
+    statement: str
+
+
+class VolumeNeed(msgspec.Struct, frozen=True):
+    """Bytes that staging and the imported copy need on a volume, beside the bytes free there."""
+
+    path: str
+    needed_bytes: int
+    free_bytes: int
+
+
+class PreflightResult(msgspec.Struct, frozen=True):
+    """What a node knows before anything is changed. `refusals` are error objects: any one stops the restore (the
+    coordinator decides which `force` and `force_schema` lift by their code). `warnings` are plain sentences."""
+
+    files: int
+    bytes: int
+    sstables: int
+    tables_in_backup: Tables
+    missing_keyspaces: list[str]
+    missing_tables: Tables
+    differences: list[TableDifference]
+    replication_differs: dict[str, list[dict[str, str]]]
+    """keyspace → [in the backup, live]"""
+    live_views: list[ViewCql]
+    """views based on the asked tables as they are now"""
+    backup_views: list[ViewCql]
+    """views based on the asked tables in the backup"""
+    views_enabled: bool
+    volumes: list[VolumeNeed]
+    refusals: list[dict[str, object]]
+    warnings: list[str]
+    now: float
+
+
+class FetchResult(msgspec.Struct, frozen=True):
+    """What stands verified in held/: per keyspace and table [files, bytes, SSTables]."""
+
+    tables: dict[str, dict[str, list[int]]]
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """SSTables imported: keyspace → table → count of Data files."""
+
+    imported: dict[str, dict[str, int]]
+    warnings: list[str] = []
+
+
+class CheckRestoreResult(msgspec.Struct, frozen=True):
+    """Of check: nothing left in staging, the imported Data files equal the manifest's; warnings from sampled reads."""
+
+    imported: dict[str, dict[str, int]]
+    warnings: list[str]
