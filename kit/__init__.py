@@ -1,1 +1,1 @@
-"""What both services need and neither owns: configuration, logs, redaction, metrics, sd_notify, HTTP authentication and limits."""
+"""What both services need and neither owns: configuration, logs, redaction, metrics, sd_notify, HTTP limits."""

@@ -1,7 +1,7 @@
 """What a job is given and what it gives back: the seam between the command runner and the flows.
 
-A job is an async function of a `JobContext`. It returns an `Outcome`, or raises a `HelenusError` (the command fails with
-it), or is cancelled.
+A job is an async function of a `JobContext`. It returns an `Outcome`, or raises a `HelenusError` (the command fails
+with it), or is cancelled.
 """
 
 from collections.abc import Awaitable, Callable
