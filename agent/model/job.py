@@ -45,7 +45,8 @@ class Stages(Protocol):
         """The data saved with a stage in this or an earlier run, None if it was never entered or had none."""
 
     async def enter(self, stage: str, data: Any | None = None) -> None:
-        """Commit that `stage` begins, with JSON-ready data to recall after a restart."""
+        """Commit that `stage` begins, with JSON-ready data to recall after a restart; None keeps what an earlier enter
+        of the same stage saved."""
 
 
 class JobContext(Protocol):
@@ -67,6 +68,16 @@ class JobContext(Protocol):
     def undo(self) -> bool:
         """Inside an `except CancelledError`: True when a person cancelled (clean up all that the command made), False
         when the agent is stopping (leave everything for the resume)."""
+
+    @property
+    def not_after(self) -> float | None:
+        """Unix seconds after which the command may no longer begin what can't be undone (None: no such moment). The
+        runner checked it at the start; a job checks it again right before such a step."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """A person forced the cancel of a fenced command: end after the running batch (no CancelledError comes), with
+        an outcome or error that says what was done and how to finish."""
 
     def waiting(self, error: dict[str, Any] | None) -> None:
         """Show the command as `waiting` with the reason; None: running again."""

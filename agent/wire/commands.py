@@ -63,6 +63,13 @@ class PostCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report_to: str | None = None
 
 
+class PatchCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PATCH /v1/commands/{id}: who hears of the command from now on (the name of a coordinator in the agent's
+    configuration); its present state is reported again at once."""
+
+    report_to: str
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Progress of one table: files and bytes, done and in all, and what went wrong."""
 
@@ -96,11 +103,13 @@ class CommandView(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
     instance: str = ""
     """the agent process that last worked on it"""
+    report_to: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One entry of an agent's event log. `sequence` grows by one per agent. `progress` holds only tables whose counts
-    changed since the last event of that command; `result` and `error` come with terminal states."""
+    """One entry of an agent's event log. `sequence` grows (with gaps) for the life of the agent's state. `progress`
+    holds only tables whose counts changed after the sequence that the reader asked from, a terminal event all of them;
+    `result` and `error` come with terminal states, `error` also while waiting."""
 
     sequence: int
     instance: str

@@ -1,0 +1,54 @@
+"""One grammar per kind of name: in, a text of a request; out, the same text, or `InvalidName`.
+
+A name is checked before anything is looked up with it: names become parts of paths, object keys and arguments of
+nodetool. Keyspaces and tables as Cassandra allows them: letters, digits and underscores; a keyspace up to 48 characters,
+a table up to 222 (SchemaConstants.NAME_LENGTH is 48 before 5.0, longer after).
+"""
+
+import re
+from typing import ClassVar
+
+from kit.errors import InvalidInput
+
+_GRAMMARS = {
+    "keyspace": re.compile(r"[A-Za-z0-9_]{1,48}"),
+    "table": re.compile(r"[A-Za-z0-9_]{1,222}"),
+    "tag": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"),
+    "destination": re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,128}"),
+    "command": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "job": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "phase": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "coordinator": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "backup_id": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "repository_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    "cluster_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    "host_id": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
+}
+
+_SHOWN = 80
+
+
+class InvalidName(InvalidInput):
+    """A name outside its grammar; `fields`: what (the kind of name), where (the field), name (cut to 80 characters)."""
+
+    code: ClassVar[str] = "invalid_name"
+    todo: ClassVar[str] = "Use only the characters and the length that the kind of name allows (docs/protocol.md)."
+
+
+def check_name(what: str, name: str, where: str = "") -> str:
+    """`name`, when it is one that `what` (a key of the grammars: keyspace, table, tag, destination, …) allows.
+
+    Raises InvalidName, which shows the name cut short and with odd characters escaped.
+    """
+    if _GRAMMARS[what].fullmatch(name) is None:
+        shown = name[:_SHOWN].encode("unicode_escape").decode("ascii")
+        raise InvalidName(f"{shown!r} can't be the name of a {what}", what=what, where=where or what, name=shown)
+    return name
+
+
+def check_tables(tables: dict[str, list[str]], where: str) -> None:
+    """Check every keyspace and table of `tables`. Raises InvalidName."""
+    for keyspace, names in tables.items():
+        check_name("keyspace", keyspace, where)
+        for table in names:
+            check_name("table", table, f"{where}.{keyspace}")
