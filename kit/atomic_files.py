@@ -1,0 +1,66 @@
+"""Small files that are there whole or not at all. In: a path and bytes. Out: the same bytes after any crash."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+TEMPORARY = ".helenus-new-"
+"""The beginning of the names of unfinished files; what a crash left is removed by `remove_unfinished`."""
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path`, replacing what is there; durable (file and directory synced) when it returns."""
+    unfinished = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.rename(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            unfinished.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def remove_durably(path: Path) -> bool:
+    """Remove the file; False if it was not there."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    sync_directory(path.parent)
+    return True
+
+
+def make_directory(path: Path, *, mode: int = 0o700) -> Path:
+    """Make the directory and those above it where missing, durably; the path itself is returned."""
+    missing = []
+    current = path
+    while not current.is_dir():
+        missing.append(current)
+        current = current.parent
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # somebody was quicker
+            directory.mkdir(mode=mode)
+        sync_directory(directory.parent)
+    return path
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what a crash in `write_atomically` left. Only for a directory that nobody else writes to now."""
+    for path in directory.glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the directory's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,155 @@
+"""Settings from a TOML file. In: a path and a frozen struct type. Out: the struct, or an error that names the setting.
+
+Secrets never stand in the file itself: a setting names a file, or `credential:<name>` for a systemd credential.
+"""
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar, get_args, get_origin
+
+import msgspec
+
+from kit.errors import HelenusError
+from kit.secret import Secret
+
+CREDENTIAL = "credential:"
+"""The beginning of a secret's setting that names a systemd credential instead of a path."""
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+class ConfigError(HelenusError):
+    """A configuration that can't be used; `setting` is its dotted path."""
+
+    code = "configuration"
+    todo = "Correct the named setting in the configuration file and start the service again."
+
+
+def load(path: Path, kind: type[Settings]) -> Settings:
+    """The settings in the TOML file at `path` as a `kind`. Raises `ConfigError`."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"the configuration file {path} can't be read: {error.strerror}", file=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"the configuration file {path} is not UTF-8", file=str(path)) from None
+    return parse(text, kind, source=str(path))
+
+
+def parse(text: str, kind: type[Settings], *, source: str = "the configuration") -> Settings:
+    """The settings in a TOML text. Raises `ConfigError` with the setting's dotted path and what is allowed there."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not TOML: {error}", file=source) from None
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        message, setting = _explain(str(error), kind)
+        raise ConfigError(f"{source}: {message}", file=source, setting=setting) from None
+
+
+def _explain(text: str, kind: type[msgspec.Struct]) -> tuple[str, str]:
+    """msgspec's sentence in terms of the file: (sentence, dotted path of the setting)."""
+    told, _, where = text.partition(" - at `$")
+    place = where.rstrip("`").removeprefix(".").replace("[...]", ".*")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", told)
+    if unknown:
+        name = unknown.group(1)
+        allowed = _fields_at(kind, place)
+        near = difflib.get_close_matches(name, allowed, 1)
+        hint = f" (did you mean «{near[0]}»?)" if near else ""
+        setting = f"{place}.{name}" if place else name
+        return f"there is no setting «{setting}»{hint}; allowed here: {', '.join(sorted(allowed))}", setting
+    missing = re.fullmatch(r"Object missing required field `(.*)`", told)
+    if missing:
+        setting = f"{place}.{missing.group(1)}" if place else missing.group(1)
+        return f"the setting «{setting}» is missing", setting
+    return f"the setting «{place}» is not as it must be: {told[:1].lower()}{told[1:]}", place
+
+
+def _fields_at(kind: object, place: str) -> list[str]:
+    """The settings that a table at the dotted path may have; empty if the path leads to no struct."""
+    current = kind
+    for part in place.split(".") if place else []:
+        struct, chosen = _nested(current)
+        if chosen:  # `part` is the name that a person chose
+            current = struct
+        elif struct is not None:
+            current = next((field.type for field in msgspec.structs.fields(struct) if field.encode_name == part), None)
+    struct, _ = _nested(current)
+    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+
+
+def setting_names(kind: type[msgspec.Struct], prefix: str = "") -> list[str]:
+    """Every dotted setting path of a struct type; `*` stands for the name a person chooses (tables of tables)."""
+    names: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        path = f"{prefix}{field.encode_name}"
+        struct, chosen = _nested(field.type)
+        if struct is None:
+            names.append(path)
+        else:
+            names.extend(setting_names(struct, f"{path}.*." if chosen else f"{path}."))
+    return names
+
+
+def _nested(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
+    """The struct that a type is, may be, or is a collection of; and whether it is a collection."""
+    chosen = get_origin(kind) in (dict, list, tuple)
+    for candidate in get_args(kind)[-1:] if chosen else (kind, *get_args(kind)):
+        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
+            return candidate, chosen
+    return None, False
+
+
+def read_secret(place: str, *, setting: str, environment: Mapping[str, str] = os.environ) -> Secret:
+    """The secret in the file at `place` (or in the systemd credential `credential:<name>`), without the newline at its
+    end. Raises `ConfigError` if the file is missing, empty, or may be read by everybody."""
+    path = secret_path(place, setting=setting, environment=environment)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            text = file.read(1 << 16).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the file of «{setting}» can't be read: {error}", setting=setting, file=str(path)) from None
+    if mode & 0o007:
+        raise ConfigError(
+            f"the file of «{setting}» may be read or written by everybody (mode {mode:04o}); allowed: 0600, 0640",
+            setting=setting,
+            file=str(path),
+        )
+    text = text.rstrip("\r\n")
+    if not text:
+        raise ConfigError(f"the file of «{setting}» is empty", setting=setting, file=str(path))
+    return Secret(text)
+
+
+def secret_path(place: str, *, setting: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the secret of a setting is: an absolute path, or a file of `$CREDENTIALS_DIRECTORY`."""
+    if place.startswith(CREDENTIAL):
+        name = place.removeprefix(CREDENTIAL)
+        directory = environment.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise ConfigError(
+                f"«{setting}» names the credential «{name}», but the service was given no credentials by systemd",
+                setting=setting,
+            )
+        if not name or "/" in name or name.startswith("."):
+            raise ConfigError(f"«{setting}» names no credential: «{name}»", setting=setting)
+        return Path(directory) / name
+    return absolute_path(place, setting=setting)
+
+
+def absolute_path(place: str, *, setting: str) -> Path:
+    """The path of a setting, which must be absolute."""
+    path = Path(place)
+    if not path.is_absolute() or "\0" in place:
+        raise ConfigError(f"«{setting}» must be an absolute path, not «{place}»", setting=setting)
+    return path

@@ -1,0 +1,49 @@
+"""What one client may take. In: a request. Out: the request with its body read, or an error after a deadline.
+
+aiohttp bounds a body's size but not its time: a body that trickles in keeps its connection for ever.
+"""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from kit.errors import HelenusError
+
+
+class BodyTooLarge(HelenusError):
+    """A body over the limit."""
+
+    code = "body_too_large"
+    status = 413
+    todo = "Send less, or raise max_body_bytes in the service's configuration."
+
+
+class BodyTooSlow(HelenusError):
+    """A body that was not whole within the deadline."""
+
+    code = "body_too_slow"
+    status = 408
+    retry = "now"
+    todo = "Send the request again on a connection that is quick enough."
+
+
+def body_limits(body_seconds: float) -> Middleware:
+    """A middleware that reads the whole body (at most the application's `client_max_size`) within the deadline before
+    a handler sees the request. It stands inside authentication, so that strangers' bodies are not read.
+
+    After a refusal aiohttp drops the rest of the body for `LINGER_SECONDS` (kit.http_server) and then closes."""
+
+    @web.middleware
+    async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.body_exists:
+            try:
+                async with asyncio.timeout(body_seconds):
+                    await request.read()
+            except TimeoutError:
+                raise BodyTooSlow(f"the body was not whole after {body_seconds:g} seconds") from None
+            except web.HTTPRequestEntityTooLarge:
+                raise BodyTooLarge("the body is larger than this service takes") from None
+        return await handler(request)
+
+    return limit

@@ -1,0 +1,89 @@
+"""How a service listens: the settings of an `[http]` table, and the rule of what may be reached from elsewhere."""
+
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from kit.config import ConfigError, absolute_path, read_secret, secret_path
+from kit.secret import Secret
+from kit.tls import server_context
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An `[http]` table. Paths are absolute; `token_file` and `tls_key` may be `credential:<name>`. Port 0 takes a free
+    one. Sizes in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    token_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+    max_body_bytes: Count = 4_000_000
+    body_seconds: Seconds = 30.0
+    keepalive_seconds: Seconds = 75.0
+    max_connections: Count = 256
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What `HttpSettings` come to: the TLS context and what a request must show. No token and no client certificate
+    asked = everybody on this machine."""
+
+    tls: ssl.SSLContext | None
+    token: Secret | None
+    client_certificate: bool
+
+
+def access_of(settings: HttpSettings, *, setting: str = "http") -> Access:
+    """Read the files that the settings name. Raises `ConfigError`, also when another address than loopback would be
+    served without TLS or to everybody."""
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise ConfigError(
+            f"«{setting}.tls_certificate» and «{setting}.tls_key» go together", setting=f"{setting}.tls_key"
+        )
+    if settings.client_ca and not settings.tls_certificate:
+        raise ConfigError(f"«{setting}.client_ca» needs «{setting}.tls_certificate»", setting=f"{setting}.client_ca")
+    if not is_loopback(settings.host, setting=f"{setting}.host"):
+        if not settings.tls_certificate:
+            raise ConfigError(
+                f"«{setting}.host» is {settings.host}: another address than loopback is served with TLS only",
+                setting=f"{setting}.tls_certificate",
+            )
+        if not (settings.token_file or settings.client_ca):
+            raise ConfigError(
+                f"«{setting}.host» is {settings.host}: another address than loopback needs «{setting}.token_file» or "
+                f"«{setting}.client_ca»",
+                setting=f"{setting}.token_file",
+            )
+    token = read_secret(settings.token_file, setting=f"{setting}.token_file") if settings.token_file else None
+    tls = None
+    if settings.tls_certificate:
+        tls = server_context(
+            absolute_path(settings.tls_certificate, setting=f"{setting}.tls_certificate"),
+            secret_path(settings.tls_key, setting=f"{setting}.tls_key"),
+            _optional_path(settings.client_ca, f"{setting}.client_ca"),
+            setting=f"{setting}.tls_certificate",
+        )
+    return Access(tls, token, bool(settings.client_ca))
+
+
+def _optional_path(place: str, setting: str) -> Path | None:
+    return absolute_path(place, setting=setting) if place else None
+
+
+def is_loopback(host: str, *, setting: str) -> bool:
+    """Whether only this machine reaches the address. `host` is an IP address or `localhost`; other names could mean
+    anything tomorrow and are refused."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise ConfigError(f"«{setting}» must be an IP address or localhost, not «{host}»", setting=setting) from None

@@ -1,0 +1,55 @@
+"""Tells systemd how a service is (sd_notify). In: states. Out: datagrams to `$NOTIFY_SOCKET`; nothing without one.
+
+The protocol is described in sd_notify(3): newline-separated NAME=VALUE, a socket path or an abstract name behind `@`.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class Notifier:
+    """`watchdog_seconds`: how long systemd waits for a sign of life (`WatchdogSec=`), None: it doesn't."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self.watchdog_seconds = _watchdog_seconds(environment)
+
+    def ready(self) -> None:
+        """The service has started."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """The service is ending."""
+        self._send("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send("STATUS=" + text.replace("\n", " "))
+
+    def alive(self) -> None:
+        """A sign of life."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address.startswith(("/", "@")):
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            try:
+                channel.connect(address)
+                channel.sendall(message.encode())
+            except OSError:
+                # A service manager that went away is no reason to stop serving.
+                return
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
+    told_to = environment.get("WATCHDOG_PID")
+    if told_to and told_to != str(os.getpid()):
+        return None
+    try:
+        microseconds = int(environment.get("WATCHDOG_USEC", ""))
+    except ValueError:
+        return None
+    return microseconds / 1_000_000 if microseconds > 0 else None

@@ -1,0 +1,56 @@
+"""Certificates for tests. In: a directory. Out: a CA, and certificates signed by it for 127.0.0.1."""
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Authority:
+    """A certificate authority that lives in a directory."""
+
+    def __init__(self, directory: Path, name: str = "test-ca") -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._builder(self._name, self._key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.ca = self._write(f"{name}.pem", certificate.sign(self._key, hashes.SHA256()))
+
+    def certificate(self, name: str) -> tuple[Path, Path]:
+        """Paths of a new certificate for 127.0.0.1 and of its key (0600)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        built = self._builder(subject, key.public_key()).add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        key_path = self._directory / f"{name}.key"
+        key_path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        key_path.chmod(0o600)
+        return self._write(f"{name}.crt", built.sign(self._key, hashes.SHA256())), key_path
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+        )
+
+    def _write(self, name: str, certificate: x509.Certificate) -> Path:
+        path = self._directory / name
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
