@@ -1,0 +1,118 @@
+"""What can be wrong with a repository: the errors of this package, each with a stable code."""
+
+from kit.errors import HelenusError
+
+
+class RepositoryError(HelenusError):
+    """The root of this package's errors."""
+
+    code = "repository_failed"
+    status = 502
+    todo = "Run the destination's check for a diagnosis."
+
+
+class UnknownDestination(RepositoryError):
+    """A command names a destination that this agent was never told."""
+
+    code = "unknown_destination"
+    status = 404
+    retry = "later"
+    todo = "Put the destination's settings to this agent, then send the command again."
+
+
+class RepositoryMismatch(RepositoryError):
+    """The destination holds another repository than the command names."""
+
+    code = "repository_mismatch"
+    status = 409
+    todo = "Point the destination back to the repository it was made with, or add this one as a new destination."
+
+
+class NotARepository(RepositoryError):
+    """The destination holds foreign content, or nothing at all where a repository was expected."""
+
+    code = "not_a_repository"
+    status = 409
+    todo = "Choose an empty bucket, prefix or directory, or one that Helenus initialised."
+
+
+class RepositoryFormatNewer(RepositoryError):
+    """The repository, or a file in it, has a format that this version can't read."""
+
+    code = "repository_format_newer"
+    status = 409
+    todo = "Upgrade the agent to the version that wrote the repository, or a later one."
+
+
+class ClusterAmbiguous(RepositoryError):
+    """Several clusters of the repository bear the name that was asked for."""
+
+    code = "cluster_ambiguous"
+    status = 409
+    todo = "Name the cluster by its id: the candidates are in the fields."
+
+
+class IntentForeign(RepositoryError):
+    """Another agent writes to, or sweeps, this node's prefix (or this agent lost its state)."""
+
+    code = "intent_foreign"
+    status = 409
+    retry = "later"
+    todo = (
+        "Stop the other agent, or, if this agent lost its state, sweep with abandon_intents naming the tags once the "
+        "other has been silent for the margin."
+    )
+
+
+class BackupDeleted(RepositoryError):
+    """The backup has a deletion mark in this destination."""
+
+    code = "backup_deleted"
+    status = 409
+    todo = "The backup was deleted: use another tag, or wait until every node's sweep has removed it."
+
+
+class BackupNotFound(RepositoryError):
+    """No backup of that tag is here."""
+
+    code = "backup_not_found"
+    status = 404
+    todo = "List the backups of the destination and use a tag from there."
+
+
+class BackupExists(RepositoryError):
+    """Another backup of that tag is here already."""
+
+    code = "backup_exists"
+    status = 409
+    todo = "Use another tag: a tag names one backup for ever."
+
+
+class ManifestInvalid(RepositoryError):
+    """A manifest, a frame of it, or one of its references is damaged, cut or hostile."""
+
+    code = "manifest_invalid"
+    todo = "Don't trust this backup: restore from another one and look into who or what changed the destination."
+
+
+class ObjectDamaged(RepositoryError):
+    """A stored object's bytes are not what its name and frame promise."""
+
+    code = "object_damaged"
+    todo = "Restore from another backup; remove the named object and run a new backup, which puts it again."
+
+
+class ManifestIncomplete(RepositoryError):
+    """The check before publishing found an object missing or of another size."""
+
+    code = "manifest_incomplete"
+    retry = "later"
+    todo = "Run the command again: what is missing is put again. If it repeats, look at the store's own log."
+
+
+class ZeroBackup(RepositoryError):
+    """Nothing to back up where something was asked for."""
+
+    code = "nothing_to_back_up"
+    status = 409
+    todo = "Check the names of the keyspaces and tables, and that the snapshot still exists on the node."
