@@ -1,0 +1,46 @@
+"""A destination as the coordinator keeps it, and as people see it."""
+
+from typing import Any
+
+import msgspec
+
+from agent.wire.destinations import MASK, ON_SERVER, SECRET_FIELDS, LocalSettings, Settings
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """`revision` grows with each change of the settings. `repository_id` and `cluster_id` are what the agents found or
+    made there. `one_shot`: forgotten after the first backup or sync to it (OpsCenter's `delete_this` of an ad hoc
+    destination). `made` unix seconds."""
+
+    id: str
+    cluster: str
+    settings: Settings
+    revision: int
+    repository_id: str
+    cluster_id: str
+    one_shot: bool = False
+    made: float = 0.0
+
+    @property
+    def shared(self) -> bool:
+        """Every node sees the same store; else (a local directory per node) the backup is the union of the nodes'."""
+        return not isinstance(self.settings, LocalSettings) or self.settings.shared
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON data, secrets replaced by the mask (empty ones stay empty)."""
+    data: dict[str, Any] = msgspec.to_builtins(settings)
+    return {name: MASK if name in SECRET_FIELDS and value else value for name, value in data.items()}
+
+
+def description(destination: Destination | None) -> dict[str, Any]:
+    """The destination as an activity event shows it; None = the on-server place."""
+    if destination is None:
+        return {"id": ON_SERVER, "provider": "server", "path": ""}
+    settings = masked(destination.settings)
+    return {
+        **{name: value for name, value in settings.items() if name not in SECRET_FIELDS and name != "access_key"},
+        "id": destination.id,
+        "delete_this": str(destination.one_shot),
+        "throttle_bytes_per_second": str(destination.settings.throttle_bytes_per_second),
+    }

@@ -1,0 +1,85 @@
+"""What a person ordered, as frozen data: the API makes an order, the orchestrator carries it out, the store keeps it.
+
+Throttles are bytes per second, 0 = none. Keyspaces and tables are real (case-sensitive, unquoted) names.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from agent.wire.destinations import Settings
+
+
+class Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A destination that a backup or a sync copies to, with that copy's own limit."""
+
+    destination: str
+    throttle_bytes_per_second: int = 0
+
+
+class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Take a backup `tag` (claimed in the store by the API). `keyspaces`: None = all that a backup means by «all»
+    (design §3.11), an empty list of tables = all of that keyspace. `keep`: the snapshots stay on the nodes as an
+    on-server backup, beside the `copies`. `partial`: ring members without an agent that answers are left out and named
+    instead of being an error. `time` unix seconds, as the tag says them."""
+
+    tag: str
+    time: int
+    backup_id: str = "adhoc"
+    keyspaces: dict[str, list[str]] | None = None
+    keep: bool = True
+    copies: list[Copy] = []
+    throttle_bytes_per_second: int = 0
+    partial: bool = False
+
+
+class SyncOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Copy the on-server backup `tag` to destinations (at least one)."""
+
+    tag: str
+    copies: list[Copy]
+    throttle_bytes_per_second: int = 0
+    partial: bool = False
+
+
+class DeleteOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Delete backup `tag` from a destination (None = the on-server backup), free its space, and forget the
+    destination's settings afterwards if asked."""
+
+    tag: str
+    destination: str | None = None
+    remove_destination: bool = False
+
+
+class RestoreTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a keyspace to restore: no tables = all of it in the backup; `truncate` empties them first."""
+
+    tables: list[str] = []
+    truncate: bool = False
+
+
+class RestoreOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Restore from a destination (None = from the on-server backup). `keyspaces` None = every non-system keyspace of
+    the backup, then `truncate` holds for all of them. `excluded_nodes`: addresses or host ids."""
+
+    tag: str
+    destination: str | None = None
+    keyspaces: dict[str, RestoreTables] | None = None
+    truncate: bool = False
+    throttle_bytes_per_second: int = 0
+    excluded_nodes: list[str] = []
+    force: bool = False
+    force_schema: bool = False
+
+
+class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Add (`id` is new), update or delete a destination. `settings` are whole (an update was merged with what is
+    stored), None only for delete. `one_shot`: its settings are forgotten after the first backup or sync to it."""
+
+    action: Literal["add", "update", "delete"]
+    id: str
+    settings: Settings | None = None
+    one_shot: bool = False
+
+
+Order = BackupOrder | SyncOrder | DeleteOrder | RestoreOrder | DestinationOrder

@@ -1,0 +1,104 @@
+"""A request: what was ordered, by one POST, and how it stands or ended."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from agent.wire.commands import Progress
+from coordinator.model.orders import (
+    BackupOrder,
+    DeleteOrder,
+    DestinationOrder,
+    Order,
+    RestoreOrder,
+    SyncOrder,
+)
+
+
+class RequestKind(StrEnum):
+    """What sort of order a request carries out."""
+
+    BACKUP = "backup"
+    SYNC = "sync"
+    DELETE = "delete"
+    RESTORE = "restore"
+    DESTINATION = "destination"
+
+
+class RequestState(StrEnum):
+    """OpsCenter's states and `cancelled`. A partial result is `error` with `partial` true."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+ORDERS: dict[RequestKind, type[Order]] = {
+    RequestKind.BACKUP: BackupOrder,
+    RequestKind.SYNC: SyncOrder,
+    RequestKind.DELETE: DeleteOrder,
+    RequestKind.RESTORE: RestoreOrder,
+    RequestKind.DESTINATION: DestinationOrder,
+}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as the store keeps it. Times in unix seconds.
+
+    `spec`: the order as JSON (`order_of` reads it); the secrets of a destination stand in the store only, a
+    destination order's spec has them masked. `keyspaces`: what «all» came to, once known. `destinations`: ids,
+    OPSC_ON_SERVER included. `message`: one line for people. `result`: what the kind has to tell at its end
+    (bytes_freed, cleanup advice, …), shown in the details. `cancel`: a person asked to stop ("asked" | "force").
+    """
+
+    id: str
+    kind: RequestKind
+    cluster: str
+    state: RequestState
+    started: float
+    spec: dict[str, Any]
+    tag: str | None = None
+    destinations: list[str] = []
+    keyspaces: dict[str, list[str]] = {}
+    partial: bool = False
+    finished: float | None = None
+    message: str = ""
+    error: dict[str, Any] | None = None
+    result: dict[str, Any] = {}
+    cancel: str = ""
+
+
+class NodePart(msgspec.Struct, frozen=True):
+    """One node's share of a request: live from the orchestrator, kept by the store when the request ends.
+
+    `address` is the node's, `id` the command that is under way or was the last. `state`: running, success, error,
+    cancelled. `phase`: for a restore the phase it stands in. `created`: its manifests are written. `progress`:
+    destination → keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
+    """
+
+    address: str
+    host_id: str
+    id: str
+    state: RequestState
+    started: float | None = None
+    finished: float | None = None
+    phase: str = ""
+    created: bool = False
+    progress: Progress = {}
+    errors: list[dict[str, Any]] = []
+
+
+def order_of(request: Request) -> Order:
+    """The order that the request carries out."""
+    return msgspec.convert(request.spec, ORDERS[request.kind])
+
+
+def spec_of(order: Order) -> dict[str, Any]:
+    """The order as JSON data for `Request.spec`, without the settings of a destination order (they hold secrets and
+    stand in the destination's record)."""
+    if isinstance(order, DestinationOrder):
+        order = msgspec.structs.replace(order, settings=None)
+    spec: dict[str, Any] = msgspec.to_builtins(order)
+    return spec

@@ -1,0 +1,56 @@
+"""conf/coordinator.toml as frozen types. Paths are absolute, times in seconds; secrets stand in files."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from kit.http_settings import HttpSettings
+
+DEFAULT_PORT = 8888
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+AgentUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/?#\s@]+/?$")]
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[log]` table."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    form: Literal["json", "console"] = "json"
+
+
+class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[clusters.<id>]` table; the coordinator finds out the rest from the agents.
+
+    `name`: Cassandra's cluster name ("" = the id). `agents`: their URLs. `token_file`: the bearer token they ask for.
+    `ca_file`, `certificate_file`, `key_file`: TLS towards them. `connect_seconds` and `request_seconds` bound a call;
+    `silent_seconds`: how long an agent may be silent before it counts as down. `fence_seconds`: how long a truncate,
+    schema change or import may wait at the agent before it must not begin any more.
+    """
+
+    agents: Annotated[list[AgentUrl], msgspec.Meta(min_length=1)]
+    name: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    connect_seconds: Seconds = 5.0
+    request_seconds: Seconds = 60.0
+    silent_seconds: Seconds = 30.0
+    fence_seconds: Seconds = 600.0
+
+
+def _http() -> HttpSettings:
+    return HttpSettings(port=DEFAULT_PORT, max_body_bytes=1 << 20)
+
+
+class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    state_directory: str
+    clusters: Annotated[
+        dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,200}$")], ClusterSettings],
+        msgspec.Meta(min_length=1),
+    ]
+    http: HttpSettings = msgspec.field(default_factory=_http)
+    log: LogSettings = LogSettings()

@@ -1,0 +1,61 @@
+"""What the API needs of the orchestrator. In: orders. Out: request ids, listings, live progress.
+
+Each `start_*` refuses at once what can be known at once (unknown keyspace, tag, destination; conflicts; too few
+agents), makes the request durable, begins it in the background and returns its id. Errors are `HelenusError`s of
+`coordinator.model.errors` where one fits.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from coordinator.model.cluster import Backup, ClusterNode
+from coordinator.model.destinations import Destination
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.requests import NodePart
+
+
+class DestinationChange(msgspec.Struct, frozen=True):
+    """A destination that was added, updated or deleted (then None), and the request that tells all agents."""
+
+    request_id: str
+    destination: Destination | None
+
+
+class Orchestrator(Protocol):
+    """`cluster` is always the configured id, known to exist. Destination None = on the nodes."""
+
+    async def start_backup(self, cluster: str, order: BackupOrder) -> str: ...
+
+    async def start_sync(self, cluster: str, order: SyncOrder) -> str: ...
+
+    async def start_delete(self, cluster: str, order: DeleteOrder) -> str: ...
+
+    async def start_restore(self, cluster: str, order: RestoreOrder) -> str: ...
+
+    async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
+        """Add and update: returns after the agents tried the real store and initialised or attached the repository (an
+        error of theirs is raised and nothing kept); the request then tells all agents. Delete: the request removes it
+        from all agents; a destination in use is refused (`DestinationInUse`)."""
+        ...
+
+    async def cancel(self, request_id: str, *, force: bool) -> None:
+        """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, and past truncate without `force`
+        an error `past_the_point_of_return` (409)."""
+        ...
+
+    async def list_backups(self, cluster: str, destination: str | None) -> list[Backup]:
+        """Every undeleted backup there, in any order and state."""
+        ...
+
+    async def nodes(self, cluster: str) -> list[ClusterNode]:
+        """Ring members and agents, joined by host id."""
+        ...
+
+    async def keyspaces(self, cluster: str) -> dict[str, list[str]]:
+        """Live keyspaces and their tables."""
+        ...
+
+    async def progress(self, request_id: str) -> list[NodePart]:
+        """The nodes' parts of a running request, by address; of an ended one what the store kept."""
+        ...

@@ -1,0 +1,159 @@
+"""What the coordinator remembers: the one interface of its durable state, whatever keeps it.
+
+Every write is durable when the call returns. An implementation is safe for concurrent tasks of one event loop.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from agent.wire.commands import Progress
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.commands import PostedCommand
+from coordinator.model.destinations import Destination
+from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+
+
+class Requests(Protocol):
+    """Requests, their durable steps, and the activity log that goes with them."""
+
+    async def claim_tag(self, cluster: str, backup_id: str, at: int) -> tuple[str, int]:
+        """A tag that no backup of the cluster was given, and its time: `at` (unix seconds), or the next free second."""
+        ...
+
+    async def create(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
+        """Keep a new request and its events, all or nothing. The same id again changes nothing."""
+        ...
+
+    async def get(self, request_id: str) -> Request | None:
+        """The request, or None."""
+        ...
+
+    async def list(
+        self,
+        *,
+        cluster: str | None = None,
+        kind: RequestKind | None = None,
+        state: RequestState | None = None,
+        tag: str | None = None,
+    ) -> list[Request]:
+        """Requests that match, oldest first."""
+        ...
+
+    async def update(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
+        """Replace the request as it stands, and its events, all or nothing. A `cancel` once kept is never lost."""
+        ...
+
+    async def finish(
+        self, request: Request, parts: Sequence[NodePart] = (), events: Sequence[ActivityEvent] = ()
+    ) -> None:
+        """Replace the request by its terminal form, with its nodes' parts and events, all or nothing. Of a request that
+        has ended already nothing is changed. Progress held in memory for its commands is dropped."""
+        ...
+
+    async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:
+        """Note that a person wants it stopped, if it still runs; the request as it is then, None if unknown."""
+        ...
+
+    async def parts(self, request_id: str) -> list[NodePart]:
+        """The nodes' parts of an ended request; empty while it runs."""
+        ...
+
+    async def step(self, request_id: str, name: str) -> dict[str, Any] | None:
+        """What was recorded of a step, None = it has not been recorded."""
+        ...
+
+    async def steps(self, request_id: str) -> dict[str, dict[str, Any]]:
+        """All recorded steps by name, in the order of their first record."""
+        ...
+
+    async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
+        """Record a step, or replace its record."""
+        ...
+
+    async def events(self, cluster: str) -> list[ActivityEvent]:
+        """The cluster's activity, oldest first."""
+        ...
+
+    async def mark_deleted(self, cluster: str, tag: str, destination: str, at: int) -> None:
+        """Note in the activity log that the backup was deleted at the destination (OPSC_ON_SERVER = on the nodes)."""
+        ...
+
+
+class Commands(Protocol):
+    """Commands posted to agents. Written before they are sent."""
+
+    async def put(self, commands: Sequence[PostedCommand]) -> None:
+        """Keep new commands or replace them as they stand, all or nothing."""
+        ...
+
+    async def get(self, command_id: str) -> PostedCommand | None:
+        """The command, or None."""
+        ...
+
+    async def of(self, request_id: str) -> list[PostedCommand]:
+        """The request's commands in the order of their first put."""
+        ...
+
+    async def next_fence(self, job: str) -> int:
+        """The job's next fence: 1, 2, 3, …; durable before it is returned."""
+        ...
+
+    def note_progress(self, command_id: str, progress: Progress) -> None:
+        """Merge changed counts into the command's progress (in memory: an agent tells it again)."""
+        ...
+
+    def progress(self, command_id: str) -> Progress:
+        """The command's progress as far as it was told."""
+        ...
+
+
+class Destinations(Protocol):
+    """Destinations with their secrets: kept where only the service's user reads."""
+
+    async def get(self, cluster: str, destination_id: str) -> Destination | None:
+        """The destination, or None."""
+        ...
+
+    async def list(self, cluster: str) -> list[Destination]:
+        """The cluster's destinations, oldest first."""
+        ...
+
+    async def put(self, destination: Destination) -> None:
+        """Keep it, or replace an older revision; a revision older than the kept one changes nothing."""
+        ...
+
+    async def remove(self, cluster: str, destination_id: str) -> bool:
+        """Forget it; False if it was not there."""
+        ...
+
+
+class Values(Protocol):
+    """Small named values that live longer than a request (an agent's last event sequence, …)."""
+
+    async def get(self, name: str) -> Any:
+        """The JSON value, None if never put."""
+        ...
+
+    async def put(self, name: str, value: Any) -> None:
+        """Keep the JSON value."""
+        ...
+
+
+class Store(Protocol):
+    """The coordinator's durable state."""
+
+    @property
+    def requests(self) -> Requests: ...
+
+    @property
+    def commands(self) -> Commands: ...
+
+    @property
+    def destinations(self) -> Destinations: ...
+
+    @property
+    def values(self) -> Values: ...
+
+    async def close(self) -> None:
+        """Finish what is being written and let go of the files."""
+        ...
