@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from kit.errors import HelenusError
+from kit.errors import HelenusError, Retry
 
 
 class CoordinatorError(HelenusError):
@@ -85,7 +85,7 @@ class Conflict(CoordinatorError):
     code = "conflict"
     type = "Conflict"
     status = 409
-    retry = "later"
+    retry: ClassVar[Retry] = "later"
     todo = "Wait until the named request has ended, or cancel it."
 
 

@@ -28,7 +28,7 @@ class Requests(Protocol):
         """The request, or None."""
         ...
 
-    async def list(
+    async def find(
         self,
         *,
         cluster: str | None = None,
@@ -114,7 +114,7 @@ class Destinations(Protocol):
         """The destination, or None."""
         ...
 
-    async def list(self, cluster: str) -> list[Destination]:
+    async def all(self, cluster: str) -> list[Destination]:
         """The cluster's destinations, oldest first."""
         ...
 
