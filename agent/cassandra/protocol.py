@@ -1,0 +1,84 @@
+"""What the rest of the agent asks of its node: control (snapshots and imports in Cassandra) and the agent's snapshots.
+
+In: names that were checked. Out: facts of the node, or an error of `agent.cassandra.errors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.wire.commands import SnapshotArguments
+from agent.wire.node import DataDirectory, Tables
+
+
+class NodeControl(Protocol):
+    """Orders to the Cassandra process of this node, by nodetool or Jolokia. Every call has a deadline."""
+
+    async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
+        """Flush and hard-link the fully named `tables` as snapshot `tag`. `ttl_seconds` (at least 60, Cassandra 4.1+):
+        Cassandra clears it by itself after that time. Raises `SnapshotExists` if the tag is there for a table."""
+
+    async def clear_snapshot(self, tag: str) -> None:
+        """Clear snapshot `tag` in every keyspace; one that is not there is fine."""
+
+    async def import_sstables(self, keyspace: str, table: str, directories: Sequence[Path]) -> str:
+        """Move the SSTables in `directories` into the table, without checking tokens, and invalidate its caches.
+
+        Returns what was said. The caller looks whether Data files were left. Raises `ImportFailed` for named
+        directories that Cassandra refused, else the error of the call.
+        """
+
+    async def unreachable(self) -> list[str]:
+        """The addresses of ring members that this node's failure detector holds to be down."""
+
+
+class Clearing(msgspec.Struct, frozen=True):
+    """A cleared snapshot: the bytes that only it held, and how many files went."""
+
+    bytes_freed: int
+    files: int
+
+
+class OwnSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot that this agent took or was taking. `info` None: the agent stopped before it was complete."""
+
+    tag: str
+    command_id: str
+    began_at: float
+    info: SnapshotInfo | None
+
+
+class Snapshots(Protocol):
+    """The snapshots that this agent takes, and what is in them. Its own tags are noted durably under
+    `<state>/on-server/<tag>/` (owner.json before Cassandra is asked, snapshot.json when the snapshot is complete)."""
+
+    async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
+        """Take the snapshot, or return it if this command completed it before; one that this command left half done is
+        cleared and taken again.
+
+        Raises `SnapshotExists`, `KeyspaceNotFound`, `TableNotFound`, `KeyspaceRefused`, `NotEnoughSpace`,
+        `SchemaChanged`, `SnapshotMissing` (no snapshot directory came of it), `CassandraUnavailable`, …
+        """
+
+    async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
+        """Every file of the snapshot, by table (of `tables`, or of the whole snapshot), over all data directories;
+        sorted by keyspace, table, name. Raises `SnapshotMissing` for a named table without a directory."""
+
+    async def info(self, tag: str) -> SnapshotInfo | None:
+        """The completed snapshot `tag` of this agent, None if it has none of that name."""
+
+    async def exists(self, tag: str) -> bool:
+        """Whether any snapshot directory of that tag is on the data directories, whoever made it."""
+
+    async def clear(self, tag: str) -> Clearing:
+        """Clear the agent's own snapshot `tag` and forget it; nothing to clear is fine. Other files under
+        `on-server/<tag>/` are the caller's. Raises `SnapshotExists` if the snapshot is somebody else's."""
+
+    async def ours(self) -> tuple[OwnSnapshot, ...]:
+        """Every snapshot this agent took and has not cleared, oldest first."""
+
+    async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
+        """Data directories on volumes with less than `free_percent` of their bytes free."""

@@ -1,0 +1,76 @@
+"""The agent's settings for its Cassandra node, as they stand under `[cassandra]` in agent.toml."""
+
+import msgspec
+
+
+class NodetoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How nodetool is started. `command`: its argument list (never a shell line). `password_file`: JMX password file in
+    nodetool's own form, handed over by name. `ssl`: adds --ssl. `arguments`: further global options. Deadlines in
+    seconds: of a snapshot, clear or question, and of one import call."""
+
+    command: list[str] = ["/usr/bin/nodetool"]
+    host: str = "127.0.0.1"
+    port: int = 7199
+    username: str = ""
+    password_file: str = ""
+    ssl: bool = False
+    arguments: list[str] = []
+    deadline_seconds: float = 300.0
+    import_deadline_seconds: float = 3600.0
+
+
+class JolokiaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Jolokia JVM agent in Cassandra's process, on loopback. `password_file`: a path or `credential:<name>`."""
+
+    url: str
+    username: str = ""
+    password_file: str = ""
+    deadline_seconds: float = 300.0
+
+
+class CqlTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS to the node: `ca_file` proves the node, `certificate_file` and `key_file` prove the agent."""
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    verify_hostname: bool = False
+
+
+class CqlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The local node's CQL door. `password_file`: a path or `credential:<name>`. Deadlines in seconds: of a question,
+    of a change (DDL, TRUNCATE), and of the nodes' agreement after one."""
+
+    host: str = "127.0.0.1"
+    port: int = 9042
+    username: str = ""
+    password_file: str = ""
+    tls: CqlTlsSettings | None = None
+    connect_seconds: float = 10.0
+    request_seconds: float = 20.0
+    change_seconds: float = 120.0
+    agreement_seconds: float = 60.0
+
+
+class SpaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Watermarks in percent of a data volume: `backup_free` must be free to begin a backup; while uploading, under
+    `keep_free` the agent's oldest snapshot is given up."""
+
+    backup_free: float = 10.0
+    keep_free: float = 5.0
+
+
+class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The node. `data_directories` and `commitlog_directory`: empty = asked of the node. `run_as`: the user Cassandra
+    runs as (empty = the agent's own user). `snapshot_ttl_seconds`: when Cassandra itself clears an uploaded snapshot
+    that the agent could not; 0 = never."""
+
+    data_directories: list[str] = []
+    commitlog_directory: str = ""
+    run_as: str = ""
+    snapshot_ttl_seconds: int = 7 * 86400
+    exclude_keyspaces: list[str] = []
+    nodetool: NodetoolSettings = NodetoolSettings()
+    cql: CqlSettings = CqlSettings()
+    jolokia: JolokiaSettings | None = None
+    space: SpaceSettings = SpaceSettings()
