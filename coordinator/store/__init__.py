@@ -1,0 +1,1 @@
+"""The coordinator's durable state behind one interface (`protocol`); here kept in SQLite."""

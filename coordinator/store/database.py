@@ -1,0 +1,126 @@
+"""A SQLite file with one thread that reads and writes it. In: functions of a connection. Out: their results, durable.
+
+WAL with synchronous=FULL: what a call returned from survives a power cut.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from coordinator.model.errors import CoordinatorError
+
+T = TypeVar("T")
+
+
+class StoreFailed(CoordinatorError):
+    """The state could not be read or written (disk full, damaged file, wrong rights)."""
+
+    code = "store_failed"
+    retry = "later"
+    status = 500
+    todo = "Look at the free space, the rights and the health of the disk that holds the coordinator's state directory."
+
+
+class StoreTooNew(CoordinatorError):
+    """The state was written by a later release."""
+
+    code = "store_too_new"
+    todo = "Start the release that wrote the state directory, or give this one a state directory of its own."
+
+
+class Database:
+    """`open` it; `read` and `write` run one function at a time on the file's own thread, `write` in a transaction that
+    is rolled back when the function raises."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    @classmethod
+    async def open(cls, path: Path, migrations: Sequence[Sequence[str]]) -> "Database":
+        """The database at `path`, made with mode 0600 if missing, brought to the newest migration. Raises
+        `StoreFailed`, `StoreTooNew`."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="coordinator-store")
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, migrations)
+        except BaseException:
+            thread.shutdown()
+            raise
+        return cls(connection, thread)
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What the function reads."""
+        return await self._run(lambda: function(self._connection))
+
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What the function gives, once all it wrote is durable."""
+
+        def transaction() -> T:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = function(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._run(transaction)
+
+    async def close(self) -> None:
+        """Wait for what runs, close the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        try:
+            # Shielded: a caller that is cancelled leaves a whole transaction behind, and nobody else's work stops.
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, function))
+        except sqlite3.Error as error:
+            raise StoreFailed(f"the coordinator's state can't be used: {error}") from error
+
+
+def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
+    try:
+        # Made before SQLite sees it, so that it and its -wal and -shm files (which take its mode) are private at once.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        path.chmod(0o600)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(connection, path, migrations)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations):
+        raise StoreTooNew(
+            f"the coordinator's state {path} has version {version}, this release knows up to {len(migrations)}",
+            file=str(path),
+            version=version,
+        )
+    for number, statements in enumerate(migrations[version:], version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,31 @@
+"""The schema of coordinator.sqlite as numbered steps. A step that was released is never changed; new ones follow."""
+
+MIGRATIONS: list[list[str]] = [
+    [
+        """CREATE TABLE requests (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, cluster TEXT NOT NULL,
+            kind TEXT NOT NULL, state TEXT NOT NULL, tag TEXT, finished REAL, cancel TEXT NOT NULL DEFAULT '',
+            data BLOB NOT NULL)""",
+        "CREATE INDEX requests_by_state ON requests (state, cluster)",
+        "CREATE INDEX requests_by_tag ON requests (cluster, tag)",
+        "CREATE TABLE tags (cluster TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (cluster, tag)) WITHOUT ROWID",
+        "CREATE TABLE parts (request TEXT PRIMARY KEY, data BLOB NOT NULL)",
+        """CREATE TABLE steps (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,
+            UNIQUE (request, name))""",
+        """CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, destination TEXT NOT NULL,
+            cluster TEXT NOT NULL, type TEXT NOT NULL, tag TEXT NOT NULL, deleted_at INTEGER, data BLOB NOT NULL,
+            UNIQUE (request, destination))""",
+        "CREATE INDEX events_by_tag ON events (cluster, tag, destination)",
+        """CREATE TABLE commands (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request TEXT NOT NULL,
+            data BLOB NOT NULL)""",
+        "CREATE INDEX commands_by_request ON commands (request)",
+        "CREATE TABLE fences (job TEXT PRIMARY KEY, last INTEGER NOT NULL)",
+        """CREATE TABLE destinations (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, cluster TEXT NOT NULL, id TEXT NOT NULL,
+            revision INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (cluster, id))""",
+        "CREATE TABLE named_values (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
+    ],
+]

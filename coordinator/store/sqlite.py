@@ -1,0 +1,51 @@
+"""The store in one SQLite file. In: the state directory. Out: `protocol.Store`."""
+
+import sqlite3
+from pathlib import Path
+
+from coordinator.store.database import Database
+from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.sqlite_commands import SqliteCommands
+from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
+from coordinator.store.sqlite_requests import SqliteRequests
+from kit.atomic_files import make_directory
+
+FILE = "coordinator.sqlite"
+KEEP_DETAILS_SECONDS = 30 * 86_400
+"""How long commands, steps and nodes' parts of an ended request are kept; requests and activity stay."""
+
+
+class SqliteStore:
+    """`protocol.Store` in `<state directory>/coordinator.sqlite`. `open` it, `close` it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.commands = SqliteCommands(database)
+        self.requests = SqliteRequests(database, self.commands.forget_progress)
+        self.destinations = SqliteDestinations(database)
+        self.values = SqliteValues(database)
+
+    @classmethod
+    async def open(cls, state_directory: Path, *, now: float) -> "SqliteStore":
+        """The state kept in the directory (made with mode 0700 if missing), without the details of requests that ended
+        long before `now` (unix seconds). Raises `StoreFailed`, `StoreTooNew`."""
+        make_directory(state_directory, mode=0o700)
+        database = await Database.open(state_directory / FILE, MIGRATIONS)
+        try:
+            await database.write(lambda connection: _prune(connection, now - KEEP_DETAILS_SECONDS))
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database)
+
+    async def close(self) -> None:
+        """Finish what is being written and close the file."""
+        await self._database.close()
+
+
+def _prune(connection: sqlite3.Connection, before: float) -> None:
+    for table in ("parts", "steps", "commands"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE request IN (SELECT id FROM requests WHERE finished < ?)",  # noqa: S608
+            (before,),
+        )

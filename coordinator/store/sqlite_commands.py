@@ -1,0 +1,63 @@
+"""Posted commands and fences in SQLite, their progress in memory (`protocol.Commands`)."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.wire.commands import Progress
+from coordinator.model.commands import PostedCommand
+from coordinator.store.database import Database
+
+
+class SqliteCommands:
+    """See `protocol.Commands`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._progress: dict[str, Progress] = {}
+
+    async def put(self, commands: Sequence[PostedCommand]) -> None:
+        rows = [(command.id, command.request, msgspec.json.encode(command)) for command in commands]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO commands (id, request, data) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+                rows,
+            )
+
+        await self._database.write(write)
+
+    async def get(self, command_id: str) -> PostedCommand | None:
+        query = "SELECT data FROM commands WHERE id = ?"
+        row = await self._database.read(lambda connection: connection.execute(query, (command_id,)).fetchone())
+        return None if row is None else msgspec.json.decode(row[0], type=PostedCommand)
+
+    async def of(self, request_id: str) -> list[PostedCommand]:
+        query = "SELECT data FROM commands WHERE request = ? ORDER BY sequence"
+        rows = await self._database.read(lambda connection: connection.execute(query, (request_id,)).fetchall())
+        return [msgspec.json.decode(row[0], type=PostedCommand) for row in rows]
+
+    async def next_fence(self, job: str) -> int:
+        def grow(connection: sqlite3.Connection) -> int:
+            connection.execute(
+                "INSERT INTO fences (job, last) VALUES (?, 1) ON CONFLICT (job) DO UPDATE SET last = last + 1", (job,)
+            )
+            return int(connection.execute("SELECT last FROM fences WHERE job = ?", (job,)).fetchone()[0])
+
+        return await self._database.write(grow)
+
+    def note_progress(self, command_id: str, progress: Progress) -> None:
+        known = self._progress.setdefault(command_id, {})
+        for destination, keyspaces in progress.items():
+            for keyspace, tables in keyspaces.items():
+                known.setdefault(destination, {}).setdefault(keyspace, {}).update(tables)
+
+    def progress(self, command_id: str) -> Progress:
+        return self._progress.get(command_id, {})
+
+    def forget_progress(self, command_ids: Sequence[str]) -> None:
+        """Drop what is in memory of these commands."""
+        for command_id in command_ids:
+            self._progress.pop(command_id, None)

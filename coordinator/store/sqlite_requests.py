@@ -1,0 +1,203 @@
+"""Requests, steps and the activity log in SQLite (`protocol.Requests`)."""
+
+import sqlite3
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+from coordinator.model.tags import tag_of
+from coordinator.store.database import Database
+
+_COLUMNS = "data, cancel"
+
+
+class SqliteRequests:
+    """`forget`: told the ids of a request's commands when it has ended (their progress in memory may go)."""
+
+    def __init__(self, database: Database, forget: Callable[[Sequence[str]], None]) -> None:
+        self._database = database
+        self._forget = forget
+
+    async def claim_tag(self, cluster: str, backup_id: str, at: int) -> tuple[str, int]:
+        def claim(connection: sqlite3.Connection) -> tuple[str, int]:
+            second = at
+            while True:
+                tag = tag_of(backup_id, second)
+                known = connection.execute("SELECT 1 FROM requests WHERE cluster = ? AND tag = ?", (cluster, tag))
+                if known.fetchone() is None and _insert_tag(connection, cluster, tag):
+                    return tag, second
+                second += 1
+
+        return await self._database.write(claim)
+
+    async def create(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
+        def insert(connection: sqlite3.Connection) -> None:
+            made = connection.execute(
+                "INSERT INTO requests (id, cluster, kind, state, tag, finished, cancel, data)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (
+                    request.id,
+                    request.cluster,
+                    request.kind.value,
+                    request.state.value,
+                    request.tag,
+                    request.finished,
+                    request.cancel,
+                    msgspec.json.encode(request),
+                ),
+            )
+            if made.rowcount:
+                _put_events(connection, events)
+
+        await self._database.write(insert)
+
+    async def get(self, request_id: str) -> Request | None:
+        return await self._database.read(lambda connection: _get(connection, request_id))
+
+    async def find(
+        self,
+        *,
+        cluster: str | None = None,
+        kind: RequestKind | None = None,
+        state: RequestState | None = None,
+        tag: str | None = None,
+    ) -> list[Request]:
+        wanted = {"cluster": cluster, "kind": kind and kind.value, "state": state and state.value, "tag": tag}
+        asked = {column: value for column, value in wanted.items() if value is not None}
+        # Column names are the fixed ones above; values are bound.
+        where = " AND ".join(f"{column} = ?" for column in asked) or "1"
+        query = f"SELECT {_COLUMNS} FROM requests WHERE {where} ORDER BY sequence"  # noqa: S608
+        rows = await self._database.read(lambda connection: connection.execute(query, [*asked.values()]).fetchall())
+        return [_request(row) for row in rows]
+
+    async def update(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
+        await self._database.write(lambda connection: _replace(connection, request, events))
+
+    async def finish(
+        self, request: Request, parts: Sequence[NodePart] = (), events: Sequence[ActivityEvent] = ()
+    ) -> None:
+        def end(connection: sqlite3.Connection) -> list[str]:
+            if _replace(connection, request, events):
+                packed = zlib.compress(msgspec.json.encode(list(parts)), 1)
+                connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
+            ids = connection.execute("SELECT id FROM commands WHERE request = ?", (request.id,))
+            return [row[0] for row in ids]
+
+        self._forget(await self._database.write(end))
+
+    async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:
+        def ask(connection: sqlite3.Connection) -> Request | None:
+            weaker = ("", "asked") if force else ("", "")
+            connection.execute(
+                "UPDATE requests SET cancel = ? WHERE id = ? AND state = ? AND cancel IN (?, ?)",
+                ("force" if force else "asked", request_id, RequestState.RUNNING.value, *weaker),
+            )
+            return _get(connection, request_id)
+
+        return await self._database.write(ask)
+
+    async def parts(self, request_id: str) -> list[NodePart]:
+        row = await self._database.read(
+            lambda connection: connection.execute("SELECT data FROM parts WHERE request = ?", (request_id,)).fetchone()
+        )
+        return [] if row is None else msgspec.json.decode(zlib.decompress(row[0]), type=list[NodePart])
+
+    async def step(self, request_id: str, name: str) -> dict[str, Any] | None:
+        query = "SELECT data FROM steps WHERE request = ? AND name = ?"
+        row = await self._database.read(lambda connection: connection.execute(query, (request_id, name)).fetchone())
+        return None if row is None else msgspec.json.decode(row[0], type=dict[str, Any])
+
+    async def steps(self, request_id: str) -> dict[str, dict[str, Any]]:
+        query = "SELECT name, data FROM steps WHERE request = ? ORDER BY sequence"
+        rows = await self._database.read(lambda connection: connection.execute(query, (request_id,)).fetchall())
+        return {name: msgspec.json.decode(data, type=dict[str, Any]) for name, data in rows}
+
+    async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
+        encoded = msgspec.json.encode(data)
+
+        def record(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO steps (request, name, data) VALUES (?, ?, ?)"
+                " ON CONFLICT (request, name) DO UPDATE SET data = excluded.data",
+                (request_id, name, encoded),
+            )
+
+        await self._database.write(record)
+
+    async def events(self, cluster: str) -> list[ActivityEvent]:
+        query = "SELECT data, deleted_at FROM events WHERE cluster = ? ORDER BY sequence"
+        rows = await self._database.read(lambda connection: connection.execute(query, (cluster,)).fetchall())
+        return [
+            msgspec.structs.replace(msgspec.json.decode(data, type=ActivityEvent), deleted_at=deleted_at)
+            for data, deleted_at in rows
+        ]
+
+    async def mark_deleted(self, cluster: str, tag: str, destination: str, at: int) -> None:
+        def mark(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE events SET deleted_at = ? WHERE cluster = ? AND tag = ? AND destination = ?"
+                " AND type = 'backup' AND deleted_at IS NULL",
+                (at, cluster, tag, destination),
+            )
+
+        await self._database.write(mark)
+
+
+def _insert_tag(connection: sqlite3.Connection, cluster: str, tag: str) -> bool:
+    done = connection.execute("INSERT OR IGNORE INTO tags (cluster, tag) VALUES (?, ?)", (cluster, tag))
+    return done.rowcount == 1
+
+
+def _get(connection: sqlite3.Connection, request_id: str) -> Request | None:
+    query = f"SELECT {_COLUMNS} FROM requests WHERE id = ?"  # noqa: S608 - the columns are fixed, the id is bound
+    row = connection.execute(query, (request_id,)).fetchone()
+    return None if row is None else _request(row)
+
+
+def _request(row: tuple[bytes, str]) -> Request:
+    return msgspec.structs.replace(msgspec.json.decode(row[0], type=Request), cancel=row[1])
+
+
+def _replace(connection: sqlite3.Connection, request: Request, events: Sequence[ActivityEvent]) -> bool:
+    """Write a running request's new form; False when it has ended (then nothing is changed)."""
+    done = connection.execute(
+        "UPDATE requests SET state = ?, tag = ?, finished = ?, data = ?,"
+        " cancel = CASE WHEN cancel = '' THEN ? ELSE cancel END WHERE id = ? AND state = ?",
+        (
+            request.state.value,
+            request.tag,
+            request.finished,
+            msgspec.json.encode(request),
+            request.cancel,
+            request.id,
+            RequestState.RUNNING.value,
+        ),
+    )
+    if done.rowcount != 1:
+        return False
+    _put_events(connection, events)
+    return True
+
+
+def _put_events(connection: sqlite3.Connection, events: Sequence[ActivityEvent]) -> None:
+    connection.executemany(
+        "INSERT INTO events (request, destination, cluster, type, tag, deleted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (request, destination) DO UPDATE SET data = excluded.data,"
+        " deleted_at = COALESCE(deleted_at, excluded.deleted_at)",
+        [
+            (
+                event.request,
+                str(event.destination["id"]),
+                event.cluster,
+                event.type,
+                event.tag,
+                event.deleted_at,
+                msgspec.json.encode(event),
+            )
+            for event in events
+        ],
+    )
