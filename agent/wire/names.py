@@ -1,7 +1,7 @@
 """One grammar per kind of name: in, a text of a request; out, the same text, or `InvalidName`.
 
 A name is checked before anything is looked up with it: names become parts of paths, object keys and arguments of
-nodetool. Keyspaces and tables as Cassandra allows them: letters, digits and underscores; a keyspace up to 48 characters,
+nodetool. Keyspaces and tables as Cassandra allows them: letters, digits and underscores; keyspaces up to 48 characters,
 a table up to 222 (SchemaConstants.NAME_LENGTH is 48 before 5.0, longer after).
 """
 
