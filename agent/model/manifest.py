@@ -8,7 +8,7 @@ from agent.wire.node import NodeIdentity
 MANIFEST_FORMAT = 1
 
 
-class Piece(msgspec.Struct, frozen=True, array_like=True):
+class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A run of a file's bytes inside an object: the object's id (hex BLAKE3 of its plain bytes), where, how many."""
 
     object: str
@@ -16,7 +16,7 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
     length: int
 
 
-class FileEntry(msgspec.Struct, frozen=True, array_like=True):
+class FileEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A file of a table. `digest`: hex BLAKE3 over its piece digests (32 bytes each, of every run of `piece_size` plain
     bytes) followed by its size as 8 bytes big-endian. `volume`: index into the head's data directories. Of an on-server
     manifest digest and pieces are empty: the bytes are in the snapshot."""
@@ -30,7 +30,7 @@ class FileEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TableEntry(msgspec.Struct, frozen=True):
-    """A table's frame. `objects`: object id → stored size in bytes, as the store reported it (invariant I1)."""
+    """A table, whole. `objects`: object id → stored size in bytes, as the store reported it (invariant I1)."""
 
     keyspace: str
     table: str
@@ -39,8 +39,20 @@ class TableEntry(msgspec.Struct, frozen=True):
     objects: dict[str, int]
 
 
+class TablePart(msgspec.Struct, frozen=True):
+    """A line of a table's frame: the files of one SSTable and the objects they are in. Part by part, a table of any
+    size is written and read in little memory; their union is the `TableEntry`."""
+
+    files: tuple[FileEntry, ...]
+    objects: dict[str, int]
+
+
 class TableReference(msgspec.Struct, frozen=True):
-    """Where a table's frame is: inline at `offset` of the manifest, or the object `object`; `length` stored bytes."""
+    """Where a table's frame is: inline at `offset` of the manifest, or the object `object`; `length` stored bytes.
+
+    `own`: files that Cassandra writes anew with each snapshot (manifest.json, schema.cql). They are listed here, so
+    that the frame of an unchanged table stays the same; their objects are in the head's `own_objects`. `files`, `bytes`
+    count them too."""
 
     keyspace: str
     table: str
@@ -51,6 +63,7 @@ class TableReference(msgspec.Struct, frozen=True):
     length: int
     offset: int | None = None
     object: str | None = None
+    own: tuple[FileEntry, ...] = ()
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -69,3 +82,4 @@ class Head(msgspec.Struct, frozen=True):
     agent_id: str
     command: str
     tables: tuple[TableReference, ...]
+    own_objects: dict[str, int] = {}

@@ -1,0 +1,129 @@
+"""Which objects a table's files go into: in, the files of a snapshot; out, SSTables with their objects. Pure.
+
+Design §3.4: a large component is cut into pieces; components up to 1 MiB of one SSTable share an object, except
+Statistics.db and Summary.db, which Cassandra rewrites in place and which share another; a whole SSTable under 1 MiB is
+one object. What the snapshot itself wrote (manifest.json, schema.cql) is never packed with components: it shares objects
+with its like of other tables. The layout depends on names and sizes only, so that the same SSTable always gives the
+same objects.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from agent.model.snapshot import FileStat, SnapshotTable
+
+PACK_LIMIT = 1024 * 1024
+"""Bytes up to which a component is packed, and below which a whole SSTable is one object."""
+PIECE_SIZE = 8 * 1024 * 1024
+"""Bytes of a piece; by measurement, and recorded per file, so that it may change."""
+OWN_FILES = ("manifest.json", "schema.cql")
+_REWRITTEN = ("Statistics.db", "Summary.db")
+_COMPONENT = re.compile(r"(?P<sstable>(?:\.[^/]+/)?[a-z]{2}-[^-/]+-[a-z]+)-(?P<component>[^/]+)")
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Bytes of one file, given by its place in the SSTable's files, that follow each other in an object."""
+
+    file: int
+    start: int
+    length: int
+
+
+class ObjectLayout(msgspec.Struct, frozen=True):
+    """An object's content: runs one after the other, `length` plain bytes in all."""
+
+    runs: tuple[Run, ...]
+    length: int
+
+
+class SSTable(msgspec.Struct, frozen=True):
+    """Files that belong together and the objects they go into. `name` of the form `[.index/]nb-1-big`, or a single
+    file's own name. `data` and `crc`: places of Data.db and Digest.crc32 in `files`."""
+
+    name: str
+    files: tuple[FileStat, ...]
+    objects: tuple[ObjectLayout, ...]
+    size: int
+    data: int | None = None
+    crc: int | None = None
+
+
+def sstables_of(table: SnapshotTable, piece_size: int = PIECE_SIZE) -> list[SSTable]:
+    """The table's SSTables, largest first, without the snapshot's own files. Every byte of every file is in one run."""
+    groups: dict[tuple[str, int], list[FileStat]] = {}
+    for file in table.files:
+        if file.name in OWN_FILES:
+            continue
+        match = _COMPONENT.fullmatch(file.name)
+        groups.setdefault((match["sstable"] if match else file.name, file.volume), []).append(file)
+    found = [_sstable(name, files, piece_size) for (name, _), files in groups.items()]
+    found.sort(key=lambda sstable: (-sstable.size, sstable.name))
+    return found
+
+
+def is_data_component(name: str) -> bool:
+    """Whether a file is an SSTable's Data.db, also of a legacy index."""
+    return component_of(name) == "Data.db"
+
+
+def component_of(name: str) -> str:
+    """The component's part of a file's name, the whole name when it is no SSTable's."""
+    match = _COMPONENT.fullmatch(name)
+    return match["component"] if match else name
+
+
+def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple[int, ...], ObjectLayout]]:
+    """Objects for the snapshot's own files, given by their sizes: places of the files, and the layout over them."""
+    packs = []
+    taken: list[int] = []
+    for place in [*range(len(sizes)), None]:
+        full = place is None or sum(sizes[i] for i in taken) + sizes[place] > limit
+        if full and taken:
+            runs = tuple(Run(index, 0, sizes[i]) for index, i in enumerate(taken) if sizes[i])
+            if runs:
+                packs.append((tuple(taken), ObjectLayout(runs, sum(run.length for run in runs))))
+            taken = []
+        if place is not None:
+            taken.append(place)
+    return packs
+
+
+def _sstable(name: str, unsorted: list[FileStat], piece_size: int) -> SSTable:
+    files = tuple(sorted(unsorted, key=lambda file: file.name))
+    components = [component_of(file.name) for file in files]
+    size = sum(file.size for file in files)
+    objects: list[ObjectLayout] = []
+    if size < PACK_LIMIT:
+        objects += _packs(files, range(len(files)), piece_size)
+    else:
+        for place, file in enumerate(files):
+            if file.size > PACK_LIMIT:
+                objects += _pieces(place, file.size, piece_size)
+        small = [place for place, file in enumerate(files) if file.size <= PACK_LIMIT]
+        objects += _packs(files, [place for place in small if components[place] not in _REWRITTEN], piece_size)
+        objects += _packs(files, [place for place in small if components[place] in _REWRITTEN], piece_size)
+    places = {component: place for place, component in enumerate(components)}
+    return SSTable(name, files, tuple(objects), size, places.get("Data.db"), places.get("Digest.crc32"))
+
+
+def _pieces(place: int, size: int, piece_size: int) -> Iterable[ObjectLayout]:
+    for start in range(0, size, piece_size):
+        length = min(piece_size, size - start)
+        yield ObjectLayout((Run(place, start, length),), length)
+
+
+def _packs(files: tuple[FileStat, ...], places: Iterable[int], limit: int) -> Iterable[ObjectLayout]:
+    runs: list[Run] = []
+    length = 0
+    for place in places:
+        size = files[place].size
+        if runs and length + size > limit:
+            yield ObjectLayout(tuple(runs), length)
+            runs, length = [], 0
+        if size:
+            runs.append(Run(place, 0, size))
+            length += size
+    if runs:
+        yield ObjectLayout(tuple(runs), length)

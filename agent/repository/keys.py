@@ -1,0 +1,167 @@
+"""The names of everything in a repository: in, ids and names; out, keys, and back. Pure text.
+
+Names are percent-encoded, so that a key holds only letters, digits, `_.-%~/`, and are compared exactly. `~` begins only
+names of our own that no encoded name can equal.
+"""
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+ROOT = "helenus/v1/"
+REPOSITORY = ROOT + "repository.json"
+CLUSTERS = ROOT + "clusters/"
+RAW = "raw"
+SWEEP = "~sweep"
+"""The name of a sweep's own intent: not a tag, for `~` is always encoded in one."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+class DataName(NamedTuple):
+    """What a data key says: the object's id in hex and its codec."""
+
+    digest: str
+    codec: str
+
+
+class CatalogueName(NamedTuple):
+    """What a catalogue key says: the tag, and the record's number, or None for the deletion mark."""
+
+    tag: str
+    number: int | None
+
+
+class ManifestName(NamedTuple):
+    """What a manifest key says; `host_id` is None for plan.json."""
+
+    tag: str
+    host_id: str | None
+
+
+def encoded(name: str) -> str:
+    """A name as one segment of a key."""
+    text = quote(name, safe="").replace("~", "%7E")
+    return text.replace(".", "%2E") if text.strip(".") == "" else text
+
+
+def decoded(segment: str) -> str | None:
+    """The name of a segment; None when it is not what `encoded` gives."""
+    try:
+        name = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return name if name and encoded(name) == segment else None
+
+
+def cluster_prefix(cluster_id: str) -> str:
+    return f"{CLUSTERS}{encoded(cluster_id)}/"
+
+
+def cluster_key(cluster_id: str) -> str:
+    """cluster.json: name and id."""
+    return cluster_prefix(cluster_id) + "cluster.json"
+
+
+def parse_cluster(key: str) -> str | None:
+    """The cluster id of a cluster.json's key, None for other keys."""
+    segment, slash, rest = key.removeprefix(CLUSTERS).partition("/")
+    return decoded(segment) if key.startswith(CLUSTERS) and slash and rest == "cluster.json" else None
+
+
+def catalogue_prefix(cluster_id: str, tag: str | None = None) -> str:
+    """All listing records and marks of a cluster, or those of one tag."""
+    prefix = cluster_prefix(cluster_id) + "catalogue/"
+    return prefix if tag is None else f"{prefix}{encoded(tag)}/"
+
+
+def record_key(cluster_id: str, tag: str, number: int) -> str:
+    return f"{catalogue_prefix(cluster_id, tag)}{number}.json"
+
+
+def deleted_key(cluster_id: str, tag: str) -> str:
+    return catalogue_prefix(cluster_id, tag) + "deleted"
+
+
+def parse_catalogue(cluster_id: str, key: str) -> CatalogueName | None:
+    """What a key below the catalogue is; None for what is not ours."""
+    prefix = catalogue_prefix(cluster_id)
+    segment, slash, rest = key.removeprefix(prefix).partition("/")
+    tag = decoded(segment)
+    if not key.startswith(prefix) or not slash or tag is None:
+        return None
+    if rest == "deleted":
+        return CatalogueName(tag, None)
+    number, dot, suffix = rest.partition(".")
+    return CatalogueName(tag, int(number)) if dot and suffix == "json" and _NUMBER.fullmatch(number) else None
+
+
+def backups_prefix(cluster_id: str, tag: str | None = None) -> str:
+    """All plans and manifests of a cluster, or those of one tag."""
+    prefix = cluster_prefix(cluster_id) + "backups/"
+    return prefix if tag is None else f"{prefix}{encoded(tag)}/"
+
+
+def plan_key(cluster_id: str, tag: str) -> str:
+    return backups_prefix(cluster_id, tag) + "plan.json"
+
+
+def manifest_key(cluster_id: str, tag: str, host_id: str) -> str:
+    return f"{backups_prefix(cluster_id, tag)}{encoded(host_id)}.manifest"
+
+
+def parse_backup(cluster_id: str, key: str) -> ManifestName | None:
+    """What a key below backups/ is; None for what is not ours."""
+    prefix = backups_prefix(cluster_id)
+    segment, slash, rest = key.removeprefix(prefix).partition("/")
+    tag = decoded(segment)
+    if not key.startswith(prefix) or not slash or tag is None:
+        return None
+    if rest == "plan.json":
+        return ManifestName(tag, None)
+    host_id = decoded(rest.removesuffix(".manifest")) if rest.endswith(".manifest") else None
+    return None if host_id is None else ManifestName(tag, host_id)
+
+
+def node_prefix(cluster_id: str, host_id: str) -> str:
+    """All that one node wrote but its manifests."""
+    return f"{cluster_prefix(cluster_id)}nodes/{encoded(host_id)}/"
+
+
+def data_prefix(cluster_id: str, host_id: str) -> str:
+    return node_prefix(cluster_id, host_id) + "data/"
+
+
+def data_key(cluster_id: str, host_id: str, digest: str, codec: str = RAW) -> str:
+    """An object of the id `digest` (64 hex digits)."""
+    return f"{data_prefix(cluster_id, host_id)}{digest[:2]}/{digest}.{codec}"
+
+
+def parse_data(prefix: str, key: str) -> DataName | None:
+    """What a key below the data prefix `prefix` is; None for what is not ours."""
+    directory, slash, name = key.removeprefix(prefix).partition("/")
+    digest, dot, codec = name.partition(".")
+    if not key.startswith(prefix) or not slash or not dot or not _DIGEST.fullmatch(digest) or directory != digest[:2]:
+        return None
+    return DataName(digest, codec) if codec and "/" not in codec else None
+
+
+def intents_prefix(cluster_id: str, host_id: str) -> str:
+    return node_prefix(cluster_id, host_id) + "intents/"
+
+
+def intent_key(cluster_id: str, host_id: str, tag: str) -> str:
+    return intents_prefix(cluster_id, host_id) + encoded(tag)
+
+
+def sweep_key(cluster_id: str, host_id: str) -> str:
+    return intents_prefix(cluster_id, host_id) + SWEEP
+
+
+def parse_intent(prefix: str, key: str) -> str | None:
+    """The tag of an intent's key, `SWEEP` for a sweep's own, None for what is not ours."""
+    segment = key.removeprefix(prefix)
+    if not key.startswith(prefix):
+        return None
+    return SWEEP if segment == SWEEP else decoded(segment)
