@@ -1,0 +1,223 @@
+"""One agent over HTTP: typed calls in, typed answers or `AgentUnreachable`, `AgentRefused`, `AgentMisbehaved` out."""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.commands import CommandView, Event, PostCommand, State
+from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
+from agent.wire.node import NodeReport
+from agent.wire.throttle import PatchThrottle, ThrottleView
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from kit.secret import Secret
+
+Answer = TypeVar("Answer")
+
+MAX_EVENT_LINE = 64 * 1024 * 1024
+"""Bytes of one SSE line: the event of a command over many thousand tables."""
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """How long calls may take, in seconds. `check` covers a whole conformance run of a slow store, `listing` a cold
+    catalogue, `silence` the time without a byte after which an event stream counts as broken."""
+
+    connect: float = 5.0
+    call: float = 30.0
+    listing: float = 120.0
+    check: float = 600.0
+    silence: float = 60.0
+
+
+def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """The one session that all clients share. Call it inside the running loop and close it at the end."""
+    headers = {"Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+    connector = aiohttp.TCPConnector(limit=0, ssl=tls if tls is not None else True, keepalive_timeout=30.0)
+    return aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=2**18)
+
+
+class AgentClient:
+    """Calls of one agent at `url` (scheme, host and port)."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, deadlines: Deadlines | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._session = session
+        self._deadlines = deadlines or Deadlines()
+
+    async def node(self) -> NodeReport:
+        """Identity, ring, schema and state of the agent's node."""
+        return await self._call("GET", "/v1/node", NodeReport)
+
+    async def destinations(self) -> list[DestinationView]:
+        """All destinations that the agent knows, secrets masked."""
+        return await self._call("GET", "/v1/destinations", list[DestinationView])
+
+    async def destination(self, destination: str) -> DestinationView:
+        """One destination; refused with `unknown_destination`."""
+        return await self._call("GET", f"/v1/destinations/{_segment(destination)}", DestinationView)
+
+    async def put_destination(self, destination: str, put: PutDestination) -> DestinationView:
+        """Hand over settings; an older revision than the agent's is refused (409)."""
+        return await self._call("PUT", f"/v1/destinations/{_segment(destination)}", DestinationView, body=put)
+
+    async def delete_destination(self, destination: str) -> None:
+        """Forget the settings; 409 while in use. One that isn't there is fine."""
+        try:
+            await self._send("DELETE", f"/v1/destinations/{_segment(destination)}")
+        except AgentRefused as refused:
+            if refused.agent_status != 404:
+                raise
+
+    async def check_destination(self, destination: str, check: CheckDestination) -> CheckReport:
+        """Run checks against the real store, and make or attach the repository when asked."""
+        path = f"/v1/destinations/{_segment(destination)}/check"
+        return await self._call("POST", path, CheckReport, body=check, deadline=self._deadlines.check)
+
+    async def post_command(self, command: PostCommand) -> CommandView:
+        """Hand over a command. The same again is the same command."""
+        return await self._call("POST", "/v1/commands", CommandView, body=command)
+
+    async def command(self, command: str) -> CommandView:
+        """Where a command stands; refused with 404 when the agent never accepted it."""
+        return await self._call("GET", f"/v1/commands/{_segment(command)}", CommandView)
+
+    async def commands(self, *, job: str | None = None, states: Sequence[State] = ()) -> list[CommandView]:
+        """The agent's commands, of one job or in some states only."""
+        query = ([("job", job)] if job else []) + [("state", state.value) for state in states]
+        return await self._call("GET", "/v1/commands", list[CommandView], query=query)
+
+    async def cancel_command(self, command: str, *, force: bool = False) -> CommandView:
+        """Ask for an end; refused with `past_the_point_of_return` where cancelling can't undo."""
+        query = [("force", "true")] if force else []
+        return await self._call("DELETE", f"/v1/commands/{_segment(command)}", CommandView, query=query)
+
+    async def backups(self, destination: str | None) -> list[BackupView]:
+        """The backups of a destination as this agent sees them; None: those on its own server."""
+        query = [("destination", destination)] if destination else []
+        deadline = self._deadlines.listing
+        return await self._call("GET", "/v1/backups", list[BackupView], query=query, deadline=deadline)
+
+    async def backup(self, tag: str, destination: str | None) -> BackupView:
+        """One backup with plan and manifests; refused with 404 when it isn't there."""
+        query = [("destination", destination)] if destination else []
+        deadline = self._deadlines.listing
+        return await self._call("GET", f"/v1/backups/{_segment(tag)}", BackupView, query=query, deadline=deadline)
+
+    async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
+        """Put plan.json of a backup (in the destination, or in the agent's on-server state)."""
+        query = [("destination", destination)] if destination else []
+        await self._send("PUT", f"/v1/backups/{_segment(tag)}/plan", query=query, body=plan)
+
+    async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
+        """Put the next listing record of a backup."""
+        query = [("destination", destination)] if destination else []
+        await self._send("PUT", f"/v1/backups/{_segment(tag)}/record", query=query, body=record)
+
+    async def set_throttle(self, limits: PatchThrottle) -> ThrottleView:
+        """Change live limits, in bytes per second, 0 = none."""
+        return await self._call("PATCH", "/v1/throttle", ThrottleView, body=limits)
+
+    async def events(self, after: int) -> AsyncIterator[Event | None]:
+        """The event log after a sequence, as it grows (SSE); None whenever the agent only shows that it lives.
+
+        Ends when the agent closes the stream; raises `AgentUnreachable` when it breaks or falls silent."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._deadlines.connect, sock_read=self._deadlines.silence
+        )
+        try:
+            async with self._session.get(f"{self.url}/v1/events", headers=headers, timeout=limits) as response:
+                if response.status != 200:
+                    raise self._refusal(response.status, await response.read())
+                data: list[bytes] = []
+                async for raw in _lines(response.content):
+                    if raw.startswith(b"data:"):
+                        data.append(raw[5:].lstrip(b" "))
+                    elif raw == b"" and data:
+                        yield self._decoded(b"\n".join(data), Event)
+                        data = []
+                    else:
+                        yield None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
+            raise self._lost("GET", "/v1/events", broken) from broken
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[Answer],
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object = None,
+        deadline: float | None = None,
+    ) -> Answer:
+        return self._decoded(await self._send(method, path, query=query, body=body, deadline=deadline), answer)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object = None,
+        deadline: float | None = None,
+    ) -> bytes:
+        limits = aiohttp.ClientTimeout(total=deadline or self._deadlines.call, sock_connect=self._deadlines.connect)
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        try:
+            async with self._session.request(
+                method, self.url + path, params=list(query), data=data, headers=headers, timeout=limits
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
+            raise self._lost(method, path, broken) from broken
+        if response.status >= 400:
+            raise self._refusal(response.status, content)
+        return content
+
+    def _lost(self, method: str, path: str, broken: Exception) -> AgentUnreachable:
+        reason = "no answer in time" if isinstance(broken, TimeoutError) else str(broken) or type(broken).__name__
+        return AgentUnreachable(
+            f"The agent at {self.url} can't be reached: {reason}", agent=self.url, call=f"{method} {path}"
+        )
+
+    def _refusal(self, status: int, content: bytes) -> AgentRefused | AgentMisbehaved:
+        try:
+            error = msgspec.json.decode(content, type=dict[str, Any])
+        except msgspec.DecodeError:
+            error = {}
+        if "code" not in error:
+            return AgentMisbehaved(f"The agent at {self.url} answered {status} without an error object", agent=self.url)
+        return AgentRefused(self.url, status, error)
+
+    def _decoded(self, content: bytes, answer: type[Answer]) -> Answer:
+        try:
+            return msgspec.json.decode(content, type=answer)
+        except msgspec.DecodeError as wrong:
+            raise AgentMisbehaved(
+                f"The agent at {self.url} answered what can't be read: {wrong}", agent=self.url
+            ) from wrong
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines without their ends; not `readline`, which refuses lines longer than the stream's buffer."""
+    rest = bytearray()
+    async for chunk in stream.iter_any():
+        rest += chunk
+        if len(rest) > MAX_EVENT_LINE:
+            raise ConnectionError("an event longer than the protocol allows")
+        *whole, last = rest.split(b"\n")
+        rest = bytearray(last)
+        for line in whole:
+            yield bytes(line.removesuffix(b"\r"))

@@ -1,0 +1,67 @@
+"""What can go wrong between the coordinator and its agents, as errors with stable codes."""
+
+from typing import Any
+
+from kit.errors import HelenusError
+
+
+class AgentUnreachable(HelenusError):
+    """No answer within the deadline: down, stopped, cut off, or not an agent. Whether a request arrived is unknown."""
+
+    code = "agent_unreachable"
+    retry = "later"
+    status = 503
+    todo = "Start the agent on the named node or repair the network; what it had accepted goes on by itself."
+
+
+class AgentMisbehaved(HelenusError):
+    """An answer that isn't of the protocol: another program listens there, or a version that can't be understood."""
+
+    code = "agent_misbehaved"
+    status = 502
+    todo = "Check that the named address is a Helenus agent of a version that this coordinator understands."
+
+
+class AgentRefused(HelenusError):
+    """The agent answered with an error object. `error` is that object as it came: its own code, message and fields."""
+
+    code = "agent_refused"
+    status = 502
+    todo = "See the agent's own error."
+
+    def __init__(self, url: str, status: int, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("message", "The agent refused.")), agent=url)
+        self.error = error
+        self.agent_status = status
+
+    @property
+    def agent_code(self) -> str:
+        """The code of the agent's own error."""
+        return str(self.error.get("code", self.code))
+
+    def as_dict(self) -> dict[str, object]:
+        """The agent's error object, with the agent's address among its fields."""
+        fields = self.error.get("fields")
+        return {
+            "code": self.agent_code,
+            "message": self.message,
+            "todo": str(self.error.get("todo", self.todo)),
+            "retry": str(self.error.get("retry", self.retry)),
+            "fields": {**(fields if isinstance(fields, dict) else {}), **self.fields},
+        }
+
+
+class DuplicateHostId(HelenusError):
+    """Two configured agents answer with one host id."""
+
+    code = "duplicate_host_id"
+    status = 409
+    todo = "Correct the cluster's list of agents: each node has one agent, and each agent talks to its own node."
+
+
+class MixedClusters(HelenusError):
+    """The agents of one configured cluster speak for Cassandra clusters of different names."""
+
+    code = "mixed_clusters"
+    status = 409
+    todo = "Correct the cluster's list of agents: all must belong to one Cassandra cluster."

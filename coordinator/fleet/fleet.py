@@ -1,0 +1,66 @@
+"""All agents of all clusters, opened and closed as one: settings in, registry, reports and running followers out."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import msgspec
+
+from coordinator.fleet.client import AgentClient, Deadlines, open_session
+from coordinator.fleet.registry import Registry
+from coordinator.fleet.reports import Patience, Reports
+from kit.secret import Secret
+
+
+class ClusterAgents(msgspec.Struct, frozen=True):
+    """How the agents of one cluster are reached: URLs, the bearer token and the TLS context they ask for."""
+
+    urls: Sequence[str]
+    token: Secret | None = None
+    tls: ssl.SSLContext | None = None
+    deadlines: Deadlines = Deadlines()
+
+
+class Fleet:
+    """Use as `async with Fleet(clusters) as fleet`: inside, every agent's event stream is followed."""
+
+    def __init__(self, clusters: Mapping[str, ClusterAgents], patience: Patience | None = None) -> None:
+        self._clusters = clusters
+        self.reports = Reports(patience)
+        self._stack = AsyncExitStack()
+        self._registry: Registry | None = None
+        self._followers: list[asyncio.Task[None]] = []
+
+    @property
+    def registry(self) -> Registry:
+        """The agents; only inside the `async with`."""
+        if self._registry is None:
+            raise RuntimeError("the fleet isn't open")
+        return self._registry
+
+    async def __aenter__(self) -> Self:
+        clients: dict[str, list[AgentClient]] = {}
+        for cluster, agents in self._clusters.items():
+            session: aiohttp.ClientSession = await self._stack.enter_async_context(
+                open_session(agents.token, agents.tls)
+            )
+            clients[cluster] = [AgentClient(session, url, agents.deadlines) for url in agents.urls]
+        self._registry = Registry(clients)
+        self._followers = [
+            asyncio.create_task(self.reports.follow(agent), name=f"events of {agent.url}")
+            for cluster in self._clusters
+            for agent in self._registry.agents(cluster)
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for follower in self._followers:
+            follower.cancel()
+        await asyncio.gather(*self._followers, return_exceptions=True)
+        await self._stack.aclose()

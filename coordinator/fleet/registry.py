@@ -1,0 +1,149 @@
+"""Which agents a cluster has: configured URLs in, each agent's last report, health and host id out."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
+from coordinator.fleet.client import AgentClient
+from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
+from coordinator.model.errors import NoSuchCluster
+from kit.errors import HelenusError
+
+
+class Agent:
+    """An agent as the coordinator knows it. `report` is the newest one, taken at `seen` (unix seconds); `error` is why
+    the newest call failed, None when it didn't; `identity` stays known while the node or the agent is down."""
+
+    def __init__(self, client: AgentClient) -> None:
+        self.client = client
+        self.report: NodeReport | None = None
+        self.seen = 0.0
+        self.error: HelenusError | None = None
+        self.identity: NodeIdentity | None = None
+
+    @property
+    def host_id(self) -> str | None:
+        """The node's Cassandra host id, as soon as it was seen once."""
+        return self.identity.host_id if self.identity is not None else None
+
+    @property
+    def url(self) -> str:
+        """Where the agent listens."""
+        return self.client.url
+
+    @property
+    def alive(self) -> bool:
+        """Whether the newest call was answered."""
+        return self.error is None and self.report is not None
+
+    @property
+    def cassandra_up(self) -> bool:
+        """Whether the agent answers and sees its Cassandra."""
+        return self.error is None and self.report is not None and self.report.node is not None
+
+    @property
+    def address(self) -> str:
+        """What people call the node: its Cassandra address, else the agent's URL."""
+        return self.identity.address if self.identity is not None else self.url
+
+
+class Registry:
+    """The agents of every configured cluster."""
+
+    def __init__(
+        self,
+        clusters: Mapping[str, Sequence[AgentClient]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._agents = {cluster: [Agent(client) for client in clients] for cluster, clients in clusters.items()}
+        self._hints: dict[str, dict[str, str]] = {cluster: {} for cluster in clusters}
+
+    def clusters(self) -> list[str]:
+        """The configured clusters' ids."""
+        return list(self._agents)
+
+    def agents(self, cluster: str) -> list[Agent]:
+        """All agents of a cluster, as last seen. Raises `NoSuchCluster`."""
+        if cluster not in self._agents:
+            raise NoSuchCluster(cluster)
+        return self._agents[cluster]
+
+    async def refresh(self, cluster: str, max_age: float = 0.0) -> list[Agent]:
+        """Ask every agent whose report is older than `max_age` seconds, side by side; never raises for one that is
+        down. Raises `DuplicateHostId`, `MixedClusters`."""
+        agents = self.agents(cluster)
+        async with asyncio.TaskGroup() as group:
+            for agent in agents:
+                if not agent.alive or self._clock() - agent.seen > max_age:
+                    group.create_task(self._ask(agent))
+        self._refuse_contradictions(cluster)
+        return agents
+
+    async def by_host(self, cluster: str, max_age: float = 5.0) -> dict[str, Agent]:
+        """Host id → agent, of every agent whose host id is known (alive or not)."""
+        return {agent.host_id: agent for agent in await self.refresh(cluster, max_age) if agent.host_id is not None}
+
+    async def agent_of(self, cluster: str, host_id: str) -> Agent:
+        """The agent of a node. Raises `AgentUnreachable` when none has answered for it."""
+        for attempt in range(2):
+            for agent in self.agents(cluster):
+                if agent.host_id == host_id or (
+                    agent.host_id is None and self._hints[cluster].get(host_id) == agent.url
+                ):
+                    return agent
+            if not attempt:
+                await self.refresh(cluster, 5.0)
+        raise AgentUnreachable(f"No configured agent answers for host id {host_id}", host_id=host_id)
+
+    def hint(self, cluster: str, host_id: str, url: str) -> None:
+        """Tell where the agent of a node was, for after a restart of the coordinator while that node is down."""
+        self._hints.setdefault(cluster, {})[host_id] = url
+
+    def address_of(self, cluster: str, host_id: str) -> str:
+        """A node's address, for people: from any agent's report, else the host id."""
+        for agent in self.agents(cluster):
+            if agent.report is not None:
+                for member in agent.report.ring:
+                    if member.host_id == host_id:
+                        return member.address
+        return host_id
+
+    def cluster_name(self, cluster: str) -> str | None:
+        """The name that Cassandra gives the cluster, None while no node has answered."""
+        return next((agent.identity.cluster_name for agent in self.agents(cluster) if agent.identity is not None), None)
+
+    async def _ask(self, agent: Agent) -> None:
+        try:
+            report = await agent.client.node()
+            if not report.protocol_min <= PROTOCOL <= report.protocol_max:
+                raise AgentMisbehaved(
+                    f"The agent at {agent.url} speaks protocol {report.protocol_min} to {report.protocol_max}, "
+                    f"this coordinator {PROTOCOL}",
+                    agent=agent.url,
+                )
+        except HelenusError as error:
+            agent.error = error
+            return
+        agent.error = None
+        agent.seen = self._clock()
+        agent.report = report
+        if report.node is not None:
+            agent.identity = report.node
+
+    def _refuse_contradictions(self, cluster: str) -> None:
+        seen: dict[str, Agent] = {}
+        names: dict[str, str] = {}
+        for agent in self.agents(cluster):
+            if agent.host_id is None or agent.identity is None:
+                continue
+            if (other := seen.setdefault(agent.host_id, agent)) is not agent:
+                raise DuplicateHostId(
+                    f"The agents at {other.url} and {agent.url} both answer for host id {agent.host_id}",
+                    host_id=agent.host_id,
+                    agents=[other.url, agent.url],
+                )
+            names.setdefault(agent.identity.cluster_name, agent.url)
+        if len(names) > 1:
+            raise MixedClusters(f"The agents of {cluster} belong to different clusters: {names}", clusters=names)

@@ -1,0 +1,147 @@
+"""What commands are doing: the agents' event streams in, live views and «it has ended» out."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from agent.wire.commands import CommandView, Event, Progress, State
+from coordinator.fleet.client import AgentClient
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.registry import Agent
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Times in seconds. `poll`: a command's state is read again at least this often, should an event be missed.
+    `backoff_first`, `backoff_last`: between two tries of an agent that doesn't answer."""
+
+    poll: float = 10.0
+    backoff_first: float = 0.2
+    backoff_last: float = 5.0
+
+
+class Live(msgspec.Struct, frozen=True):
+    """A running command as the event stream shows it. `lost`: why its agent can't be asked just now."""
+
+    state: State = State.QUEUED
+    stage: str = ""
+    progress: Progress = {}
+    error: dict[str, object] | None = None
+    lost: dict[str, object] | None = None
+
+
+class Reports:
+    """The table of watched commands and who waits for them."""
+
+    def __init__(self, patience: Patience | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._live: dict[str, Live] = {}
+        self._news: dict[str, asyncio.Event] = {}
+        self._commands_of: dict[str, set[str]] = {}
+        self._last: dict[str, int] = {}
+        self._instances: dict[str, str] = {}
+
+    def live(self, command: str) -> Live | None:
+        """The newest known view of a watched command."""
+        return self._live.get(command)
+
+    def forget(self, commands: list[str]) -> None:
+        """Drop what is known of commands whose request has ended."""
+        for command in commands:
+            self._live.pop(command, None)
+            self._news.pop(command, None)
+            for known in self._commands_of.values():
+                known.discard(command)
+
+    async def wait(self, client: AgentClient, command: str, lost_after: float | None) -> CommandView:
+        """Return the command's view once it is terminal.
+
+        `lost_after`: seconds without a proper answer of the agent before `AgentUnreachable` (or `AgentMisbehaved`) is
+        raised, None = never.
+        Raises `AgentRefused` (404) when the agent doesn't know the command.
+        """
+        news = self._watch(client.url, command)
+        lost_since: float | None = None
+        pause = self._patience.backoff_first
+        while True:
+            news.clear()
+            try:
+                view = await client.command(command)
+            except (AgentUnreachable, AgentMisbehaved) as lost:
+                now = self._clock()
+                lost_since = now if lost_since is None else lost_since
+                self._live[command] = msgspec.structs.replace(self._live[command], lost=lost.as_dict())
+                if lost_after is not None and now - lost_since >= lost_after:
+                    raise
+                await _news_or(news, pause)
+                pause = min(pause * 2, self._patience.backoff_last)
+                continue
+            lost_since, pause = None, self._patience.backoff_first
+            self._live[command] = Live(view.state, view.stage, view.progress, view.error)
+            if view.state.terminal:
+                return view
+            await _news_or(news, self._patience.poll)
+
+    async def follow(self, agent: Agent) -> None:
+        """Read an agent's event stream for ever, reconnecting with growing pauses. Run it as a task."""
+        pause = self._patience.backoff_first
+        while True:
+            try:
+                after = self._last.get(agent.url)
+                if after is None or (agent.report is not None and agent.report.events < after):
+                    # Never followed, or the agent began a new log: only what comes from now on is wanted,
+                    # for each waiter reads its command's state by itself first.
+                    after = self._last[agent.url] = (await agent.client.node()).events
+                self._wake(agent.url)
+                async for event in agent.client.events(after):
+                    pause = self._patience.backoff_first
+                    if event is not None:
+                        self._take(agent.url, event)
+            except (AgentUnreachable, AgentRefused) as lost:
+                log.debug("event stream lost", agent=agent.url, reason=lost.message)
+            except HelenusError as wrong:
+                log.warning("event stream can't be read", agent=agent.url, reason=wrong.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._patience.backoff_last)
+
+    def _watch(self, url: str, command: str) -> asyncio.Event:
+        self._commands_of.setdefault(url, set()).add(command)
+        self._live.setdefault(command, Live())
+        return self._news.setdefault(command, asyncio.Event())
+
+    def _take(self, url: str, event: Event) -> None:
+        self._last[url] = event.sequence
+        if self._instances.setdefault(url, event.instance) != event.instance:
+            # A new process of the agent: what it found unfinished may have ended without an event of its own.
+            self._instances[url] = event.instance
+            self._wake(url)
+        live = self._live.get(event.command)
+        if live is None:
+            return
+        progress = {destination: dict(keyspaces) for destination, keyspaces in live.progress.items()}
+        for destination, keyspaces in event.progress.items():
+            for keyspace, tables in keyspaces.items():
+                merged = progress.setdefault(destination, {})
+                merged[keyspace] = {**merged.get(keyspace, {}), **tables}
+        self._live[event.command] = Live(event.state, event.stage, progress, event.error)
+        if event.state.terminal:
+            self._news[event.command].set()
+
+    def _wake(self, url: str) -> None:
+        """After a gap nobody knows what was missed: everyone reads their command again."""
+        for command in self._commands_of.get(url, ()):
+            self._news[command].set()
+
+
+async def _news_or(news: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return

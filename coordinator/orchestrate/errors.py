@@ -1,0 +1,115 @@
+"""What can keep a request from being done, beside the errors of `coordinator.model.errors` (docs/errors.md)."""
+
+from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
+
+
+class KeyspaceRefused(InvalidArguments):
+    """A keyspace that can't be restored on a live cluster, or not by this way (design §3.11)."""
+
+    code = "keyspace_refused"
+    todo = "Leave the named keyspaces out."
+
+
+class MissingNodes(CoordinatorError):
+    """Ring members in state NORMAL without an agent that answers with their host id and sees its Cassandra."""
+
+    code = "missing_nodes"
+    type = "MissingNodes"
+    status = 409
+    retry = "later"
+    todo = "Start the agents (and Cassandra) of the named nodes; or allow a partial backup, or restore with force."
+
+
+class NodesFailed(CoordinatorError):
+    """Some nodes couldn't do their part; `nodes` holds each one's own error."""
+
+    code = "nodes_failed"
+    type = "NodesFailed"
+    status = 502
+    retry = "later"
+    todo = "See each node's error, remove its cause, and run the request again."
+
+
+class SchemaChanged(Conflict):
+    """The schema was changed while the snapshots were taken, three times in a row."""
+
+    code = "schema_changed"
+    todo = "Run the backup again when nobody is changing the schema."
+
+
+class BackupDeleted(Conflict):
+    """The backup carries its delete mark."""
+
+    code = "backup_deleted"
+    retry = "never"
+    todo = "Choose another backup; the data of a deleted one goes with each node's next sweep."
+
+
+class TopologyDiffers(Conflict):
+    """The ring is not the backup's: `nodes` names each node and the reason."""
+
+    code = "topology_differs"
+    retry = "never"
+    todo = "Restore onto nodes with the tokens, data centres and racks of the backup (same number of nodes)."
+
+
+class ReplicationDiffers(Conflict):
+    """An asked keyspace replicates differently than when the backup was taken; both are shown."""
+
+    code = "replication_differs"
+    retry = "never"
+    todo = "Alter the keyspace's replication to the backup's, or drop the keyspace and let the restore make it again."
+
+
+class RestoreRefused(Conflict):
+    """The preflight found what would make the restore fail or lose data; `refusals` holds every reason."""
+
+    code = "restore_refused"
+    todo = "Remove the named reasons; `lifted_by` says which of them force or force_schema lift."
+
+
+class PastThePointOfReturn(Conflict):
+    """Tables were truncated or changed already: cancelling can't give back what was there."""
+
+    code = "past_the_point_of_return"
+    todo = "Let the restore finish; or cancel with force, then post the same restore again to finish it."
+
+
+class OutcomeUnknown(CoordinatorError):
+    """An agent was lost while it may have been changing the schema or truncating, and force went on without it."""
+
+    code = "outcome_unknown"
+    type = "OutcomeUnknown"
+    status = 503
+    retry = "later"
+    todo = "Bring the named agent back and look at the tables on its node."
+
+
+class DestinationRefused(InvalidArguments):
+    """The agents' checks of a destination failed; `nodes` names what, per node."""
+
+    code = "destination_refused"
+    todo = "See the failed checks: correct the settings or the store, then send the destination again."
+
+
+class DestinationNotShared(DestinationRefused):
+    """A directory that was said to be shared isn't the same on every node."""
+
+    code = "destination_not_shared"
+    todo = "Mount the same directory on every node, or send the destination without shared."
+
+
+class RepositoryMismatch(DestinationRefused):
+    """The nodes' directories hold repositories of different ids."""
+
+    code = "repository_mismatch"
+    todo = "Give every node the directory that belongs to this cluster's repository, or an empty one."
+
+
+class RequestCancelled(CoordinatorError):
+    """A person ended the request."""
+
+    code = "request_cancelled"
+    type = "RequestCancelled"
+    status = 409
+    todo = "Nothing: what the request had begun is undone, unless its warnings say otherwise."

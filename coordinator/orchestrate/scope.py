@@ -1,0 +1,61 @@
+"""Which keyspaces, tables and nodes a request means: what was asked and what there is in, exact names out. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from agent.wire.node import KeyspaceView, RingMember, Tables
+from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownTable
+from coordinator.orchestrate.errors import KeyspaceRefused
+
+VIRTUAL = frozenset({"system_views", "system_virtual_schema"})
+NOT_BACKED_UP = VIRTUAL | {"system_traces"}
+SYSTEM = frozenset({"system", "system_schema", "system_auth", "system_distributed", "system_traces"}) | VIRTUAL
+ONLY_BY_NAME = frozenset({"system_auth", "system_distributed"})
+
+
+def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView], own: Set[str]) -> Tables:
+    """The tables that a backup covers (design §3.11). `asked`: keyspace → tables, an empty list = all of it, empty =
+    everything. `own`: the coordinator's own keyspaces. Raises `UnknownKeyspace`, `UnknownTable`."""
+    chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP | own}
+    there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL}
+    return _exact(chosen, there, "The cluster")
+
+
+def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables, own: Set[str]) -> Tables:
+    """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup.
+    Raises `KeyspaceRefused`, `UnknownKeyspace`, `UnknownTable`, `InvalidArguments` when nothing would be left."""
+    refused = sorted(keyspace for keyspace in asked if keyspace in (SYSTEM - ONLY_BY_NAME) | own)
+    if refused:
+        raise KeyspaceRefused(f"{', '.join(refused)} can't be restored on a live cluster", keyspaces=refused)
+    chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in SYSTEM | own}
+    scope = {keyspace: tables for keyspace, tables in _exact(chosen, backup, "The backup").items() if tables}
+    if not scope:
+        raise InvalidArguments("There is nothing to restore: no table of the backup was asked for", field="keyspaces")
+    return scope
+
+
+def named_nodes(names: Iterable[str], ring: Sequence[RingMember]) -> list[str]:
+    """Host ids of nodes named by address or host id. Raises `InvalidArguments` for one that isn't in the ring."""
+    known = {member.host_id: member.host_id for member in ring} | {member.address: member.host_id for member in ring}
+    unknown = sorted(name for name in names if name not in known)
+    if unknown:
+        raise InvalidArguments(f"The ring has no node {', '.join(unknown)}", field="excluded-nodes", nodes=unknown)
+    return sorted({known[name] for name in names})
+
+
+def union_of_keyspaces(views: Iterable[Mapping[str, KeyspaceView]]) -> dict[str, KeyspaceView]:
+    """What any of the nodes' reports knows: a node whose report is old lacks what was made since."""
+    union: dict[str, KeyspaceView] = {}
+    for keyspaces in views:
+        for name, view in keyspaces.items():
+            if name not in union or len(view.tables) > len(union[name].tables):
+                union[name] = view
+    return union
+
+
+def _exact(chosen: Mapping[str, Sequence[str]], there: Mapping[str, Sequence[str]], what: str) -> Tables:
+    if keyspaces := sorted(keyspace for keyspace in chosen if keyspace not in there):
+        raise UnknownKeyspace(f"{what} has no keyspace {', '.join(keyspaces)}", field="keyspaces", unknown=keyspaces)
+    tables = sorted(f"{ks}.{table}" for ks, tables in chosen.items() for table in tables if table not in there[ks])
+    if tables:
+        raise UnknownTable(f"{what} has no table {', '.join(tables)}", field="keyspaces", unknown=tables)
+    return {keyspace: sorted(tables or there[keyspace]) for keyspace, tables in chosen.items()}
