@@ -4,20 +4,29 @@ Jobs ask a `Repositories` for what their command names; the registry reads the n
 its wrappers, checks which repository is there, and closes it all again.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.storage.protocol import Gate, Storage
 from agent.wire.commands import Target
+
+Waiting = Callable[[dict[str, Any] | None], None]
+"""As `JobContext.waiting`: shows an error object on the command, or that it goes on."""
+
+
+def silent(error: dict[str, Any] | None) -> None:
+    """Shows nothing."""
 
 
 @dataclass(frozen=True)
 class OpenedRepository:
     """A destination as one command uses it.
 
-    `gate`: node's, destination's and the target's own limit, one after the other. `streams`: concurrent requests that
-    the destination's settings and limits allow (each keeps at least 256 KiB/s).
+    `gate`: the target's own limit, for every put and get of this command; the node's and the destination's are in the
+    storage already. `streams`: concurrent requests that the destination's settings and limits allow (each keeps at
+    least 256 KiB/s).
     """
 
     destination_id: str
@@ -31,8 +40,9 @@ class OpenedRepository:
 class Repositories(Protocol):
     """The agent's destinations."""
 
-    def opened(self, target: Target) -> AbstractAsyncContextManager[OpenedRepository]:
-        """The repository that `target` names, open for the block.
+    def opened(self, target: Target, waiting: Waiting = silent) -> AbstractAsyncContextManager[OpenedRepository]:
+        """The repository that `target` names, open for the block. While its keys are refused the command waits
+        (`waiting` is the context's) for newer settings, at most the agent's patience; then `Denied`.
 
         Raises on entry `UnknownDestination`, `RepositoryMismatch` (repository.json has another id, or the cluster is
         not in it), `NotARepository`, `RepositoryFormatNewer`, or a `StorageError`.

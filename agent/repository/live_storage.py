@@ -1,0 +1,150 @@
+"""A destination as a running command sees it. In: the verbs of `Storage`. Out: their results, with the newest settings.
+
+Keys that are wrong, or were changed in the middle of a command, make it wait instead of fail: each verb is tried again
+with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from agent.repository.destinations import Destinations
+from agent.repository.opened import Waiting, silent
+from agent.storage.protocol import OPEN, Buffer, Denied, Entry, Gate, Put, Storage, StorageError
+
+Result = TypeVar("Result")
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Seconds: how long all in all to wait for keys that work, and how often to try the same settings again."""
+
+    seconds: float = 600.0
+    poll_seconds: float = 15.0
+
+
+class WaitingForCredentials(StorageError):
+    """Shown on a command while the destination refuses its keys; never raised."""
+
+    code = "waiting_for_credentials"
+    retry = "later"
+    status = 403
+    todo = "Put the destination again with keys that work; the command goes on by itself."
+
+
+class LiveStorage:
+    """`verify` is run once for each opening before its first use: the same repository must still be there."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        destination_id: str,
+        verify: Callable[[Storage], Awaitable[None]],
+        *,
+        waiting: Waiting = silent,
+        patience: Patience | None = None,
+    ) -> None:
+        self._destinations = destinations
+        self._id = destination_id
+        self._verify = verify
+        self._waiting = waiting
+        self._patience = patience or Patience()
+        self._verified = 0
+        self._verifying = asyncio.Lock()
+        self._refused_until: float | None = None
+        """While keys are refused: the loop's time at which patience ends."""
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        """See `Storage.put`."""
+        return await self._patiently(lambda storage: storage.put(key, body, replace=replace, gate=gate))
+
+    async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
+        """See `Storage.get`."""
+        return await self._patiently(lambda storage: storage.get(key, start, length, gate=gate))
+
+    async def head(self, key: str) -> Entry | None:
+        """See `Storage.head`."""
+        return await self._patiently(lambda storage: storage.head(key))
+
+    async def list(self, prefix: str) -> AsyncIterator[Entry]:
+        """See `Storage.list`; after a refusal it goes on behind the last key that was given."""
+        last = ""
+        while True:
+            generation, revision = 0, self._destinations.record(self._id).revision
+            try:
+                async with self._destinations.borrowed(self._id) as borrowed:
+                    generation = borrowed.generation
+                    await self._verify_once(generation, borrowed.storage)
+                    # Whoever lists is an async generator in every provider; closing it gives back its connection.
+                    listing = cast("Any", borrowed.storage.list(prefix))
+                    async with aclosing(listing) as entries:
+                        async for entry in entries:
+                            self._accepted()
+                            if entry.key > last:
+                                last = entry.key
+                                yield entry
+                self._accepted()
+                return
+            except Denied as error:
+                await self._refused(generation, revision, error)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See `Storage.delete`."""
+        await self._patiently(lambda storage: storage.delete(keys))
+
+    async def close(self) -> None:
+        """Nothing: the storage belongs to the registry."""
+
+    async def ready(self) -> None:
+        """Open and verify now. Raises what the verification raises."""
+        await self._patiently(_nothing)
+
+    async def _patiently(self, call: Callable[[Storage], Awaitable[Result]]) -> Result:
+        while True:
+            generation, revision = 0, self._destinations.record(self._id).revision
+            try:
+                async with self._destinations.borrowed(self._id) as borrowed:
+                    generation = borrowed.generation
+                    await self._verify_once(generation, borrowed.storage)
+                    result = await call(borrowed.storage)
+                self._accepted()
+                return result
+            except Denied as error:
+                await self._refused(generation, revision, error)
+
+    async def _verify_once(self, generation: int, storage: Storage) -> None:
+        if self._verified >= generation:
+            return
+        async with self._verifying:
+            if self._verified < generation:
+                await self._verify(storage)
+                self._verified = generation
+
+    def _accepted(self) -> None:
+        if self._refused_until is not None:
+            self._refused_until = None
+            self._waiting(None)
+
+    async def _refused(self, generation: int, revision: int, error: Denied) -> None:
+        """Return when a new try makes sense; raises the error when patience has ended."""
+        current = self._destinations.generation(self._id)
+        renewed = current is not None and current > generation > 0
+        if renewed or self._destinations.record(self._id).revision > revision:
+            return  # newer settings came while that call was under way
+        now = asyncio.get_running_loop().time()
+        if self._refused_until is None:
+            self._refused_until = now + self._patience.seconds
+            fields = {**error.fields, "destination": self._id}
+            told = WaitingForCredentials(f"{self._id} refuses the keys this agent has: {error.message}", **fields)
+            self._waiting(told.as_dict())
+        left = self._refused_until - now
+        if left <= 0:
+            raise error
+        if not await self._destinations.changed(self._id, min(left, self._patience.poll_seconds)):
+            await self._destinations.renew(self._id, generation)
+
+
+async def _nothing(storage: Storage) -> None:
+    return None

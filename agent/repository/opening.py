@@ -1,0 +1,59 @@
+"""Opens what a command's target names. In: the registry of destinations and a `Target`. Out: an `OpenedRepository`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from agent.repository.destinations import Destinations
+from agent.repository.live_storage import LiveStorage, Patience
+from agent.repository.opened import OpenedRepository, Waiting, silent
+from agent.storage.protocol import OPEN, Storage
+from agent.storage.throttle import TokenBucket, streams_for
+from agent.wire.commands import Target
+from agent.wire.destinations import S3Settings
+
+LOCAL_STREAMS = 8
+"""Concurrent requests to a directory: as many as its provider has threads."""
+
+Verify = Callable[[Storage, Target], Awaitable[None]]
+"""Raises unless the storage holds the repository and the cluster that the target names."""
+
+
+class OpenDestinations:
+    """The agent's destinations, as jobs see them (`agent.repository.opened.Repositories`)."""
+
+    def __init__(self, destinations: Destinations, verify: Verify, patience: Patience) -> None:
+        self._destinations = destinations
+        self._verify = verify
+        self._patience = patience
+
+    @asynccontextmanager
+    async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
+        """See `Repositories.opened`."""
+
+        async def verify(storage: Storage) -> None:
+            await self._verify(storage, target)
+
+        with self._destinations.used(target.destination):
+            storage = LiveStorage(
+                self._destinations, target.destination, verify, waiting=waiting, patience=self._patience
+            )
+            await storage.ready()
+            own = target.throttle_bytes_per_second
+            yield OpenedRepository(
+                target.destination,
+                storage,
+                target.repository_id,
+                target.cluster_id,
+                TokenBucket(own) if own else OPEN,
+                self._streams(target),
+            )
+
+    def _streams(self, target: Target) -> int:
+        settings = self._destinations.record(target.destination).settings
+        most = settings.connections if isinstance(settings, S3Settings) else LOCAL_STREAMS
+        limits = (
+            self._destinations.node_bucket.rate,
+            self._destinations.bucket(target.destination).rate,
+            float(target.throttle_bytes_per_second),
+        )
+        return streams_for(min((limit for limit in limits if limit), default=0.0), most)

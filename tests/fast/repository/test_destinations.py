@@ -1,0 +1,189 @@
+"""The registry of destinations: the newest settings win, secrets stay inside, nothing in use goes away."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.repository.destination_files import DestinationFileDamaged, DestinationFiles, StoredDestination
+from agent.repository.destinations import DestinationInUse, Destinations, RevisionTooOld
+from agent.repository.errors import UnknownDestination
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import BadSettings, Storage
+from agent.storage.throttle import TokenBucket
+from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings
+from agent.wire.names import InvalidName
+from agent.wire.throttle import PatchThrottle
+from kit.errors import InvalidInput
+
+SECRET = "canary-access-secret"
+
+
+class CountedStorage(MemoryStorage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Opener:
+    """Opens a new memory store for each record; paths that start with `refused` can't be opened."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[StoredDestination, CountedStorage]] = []
+
+    async def __call__(self, record: StoredDestination) -> Storage:
+        if record.settings.path.startswith("refused"):
+            raise BadSettings("not here", setting="path")
+        storage = CountedStorage()
+        self.opened.append((record, storage))
+        return storage
+
+
+class Registry:
+    """A registry over a directory, and what it told others."""
+
+    def __init__(self, directory: Path) -> None:
+        self.opener = Opener()
+        self.secrets: list[str] = []
+        self.destinations = Destinations(
+            DestinationFiles(directory), self.opener, TokenBucket(0), register_secret=self.secrets.append
+        )
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> Registry:
+    made = Registry(tmp_path / "destinations")
+    await made.destinations.load()
+    return made
+
+
+def s3(path: str = "bucket", secret: str = SECRET, **more: object) -> Settings:
+    return S3Settings(path=path, access_key="key", access_secret=secret, **more)  # type: ignore[arg-type]
+
+
+async def test_settings_survive_a_restart_with_mode_0600_and_answers_are_masked(
+    registry: Registry, tmp_path: Path
+) -> None:
+    view = await registry.destinations.put("store", PutDestination(3, s3()))
+    assert isinstance(view.settings, S3Settings)
+    assert view.settings.access_secret == MASK
+    assert view.settings.session_token == ""
+    assert SECRET in registry.secrets
+    path = tmp_path / "destinations" / "store.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = Registry(tmp_path / "destinations")
+    await again.destinations.load()
+    assert again.destinations.record("store").settings == s3()
+    assert again.secrets == registry.secrets[-len(again.secrets) :]
+
+
+async def test_an_older_revision_is_refused_and_the_same_one_is_idempotent(registry: Registry) -> None:
+    await registry.destinations.put("store", PutDestination(3, s3()))
+    await registry.destinations.put("store", PutDestination(3, s3()))
+    for request in (PutDestination(2, s3()), PutDestination(3, s3("other"))):
+        with pytest.raises(RevisionTooOld) as caught:
+            await registry.destinations.put("store", request)
+        assert caught.value.fields["revision"] == 3
+        assert caught.value.status == 409
+    assert registry.destinations.record("store").settings == s3()
+
+
+async def test_a_mask_in_an_update_means_unchanged_and_nothing_else(registry: Registry) -> None:
+    with pytest.raises(InvalidInput, match="masked"):
+        await registry.destinations.put("store", PutDestination(1, s3(secret=MASK)))
+    await registry.destinations.put("store", PutDestination(1, s3()))
+    await registry.destinations.put("store", PutDestination(2, s3("elsewhere", MASK)))
+    assert registry.destinations.record("store").settings == s3("elsewhere")
+
+
+async def test_settings_that_can_not_work_are_refused_before_they_are_kept(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(BadSettings):
+        await registry.destinations.put("store", PutDestination(1, LocalSettings("refused")))
+    with pytest.raises(InvalidInput):
+        await registry.destinations.put("store", PutDestination(1, LocalSettings("a", throttle_bytes_per_second=-1)))
+    assert list((tmp_path / "destinations").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a\0b", "x" * 300, "OPSC_ON_SERVER"])
+async def test_a_name_that_could_leave_the_directory_is_refused(registry: Registry, name: str) -> None:
+    with pytest.raises((InvalidName, InvalidInput)):
+        await registry.destinations.put(name, PutDestination(1, LocalSettings("a")))
+
+
+async def test_what_is_in_use_or_wanted_by_a_command_can_not_be_deleted(registry: Registry, tmp_path: Path) -> None:
+    destinations = registry.destinations
+    await destinations.put("store", PutDestination(1, LocalSettings("a")))
+    with destinations.used("store"):
+        assert destinations.view("store").in_use
+        with pytest.raises(DestinationInUse):
+            await destinations.delete("store")
+    destinations.wanted = lambda destination_id: True
+    with pytest.raises(DestinationInUse):
+        await destinations.delete("store")
+    destinations.wanted = lambda destination_id: False
+    await destinations.delete("store")
+    assert list((tmp_path / "destinations").iterdir()) == []
+    with pytest.raises(UnknownDestination):
+        destinations.view("store")
+    with pytest.raises(UnknownDestination):
+        await destinations.delete("store")
+
+
+async def test_a_storage_is_opened_once_and_closed_when_its_last_user_has_gone(registry: Registry) -> None:
+    destinations, opener = registry.destinations, registry.opener
+    await destinations.put("store", PutDestination(1, LocalSettings("a")))
+    opener.opened.clear()
+    async with destinations.borrowed("store") as first, destinations.borrowed("store") as second:
+        assert first.storage is second.storage
+        await destinations.put("store", PutDestination(2, LocalSettings("a", throttle_bytes_per_second=5)))
+        async with destinations.borrowed("store") as third:
+            assert third.storage is not first.storage
+            assert third.generation > first.generation
+        old = opener.opened[0][1]
+        still_open = not old.closed
+    assert still_open
+    assert old.closed
+    await destinations.close()
+    assert all(storage.closed for _, storage in opener.opened)
+
+
+async def test_what_a_check_found_is_kept_for_the_same_place_only(registry: Registry) -> None:
+    destinations = registry.destinations
+    await destinations.put("store", PutDestination(1, s3()))
+    await destinations.remember("store", 1, conditional_create=True, repository_id="r", cluster_id="c")
+    await destinations.put("store", PutDestination(2, s3(secret="new")))
+    assert destinations.record("store").conditional_create
+    assert destinations.view("store").repository_id == "r"
+    await destinations.remember("store", 1, conditional_create=False)  # of settings that are gone
+    assert destinations.record("store").conditional_create
+    await destinations.put("store", PutDestination(3, s3("another-bucket")))
+    assert not destinations.record("store").conditional_create
+    assert destinations.view("store").repository_id is None
+
+
+async def test_live_limits_hold_until_the_settings_name_another(registry: Registry) -> None:
+    destinations = registry.destinations
+    await destinations.put("store", PutDestination(1, LocalSettings("a", throttle_bytes_per_second=100)))
+    view = destinations.set_throttle(PatchThrottle(node_bytes_per_second=7, destinations={"store": 50}))
+    assert (view.node_bytes_per_second, view.destinations) == (7, {"store": 50})
+    await destinations.put("store", PutDestination(2, LocalSettings("b", throttle_bytes_per_second=100)))
+    assert destinations.throttle().destinations == {"store": 50}
+    await destinations.put("store", PutDestination(3, LocalSettings("b", throttle_bytes_per_second=200)))
+    assert destinations.throttle().destinations == {"store": 200}
+    with pytest.raises(UnknownDestination):
+        destinations.set_throttle(PatchThrottle(node_bytes_per_second=9, destinations={"nothing": 1}))
+    with pytest.raises(InvalidInput):
+        destinations.set_throttle(PatchThrottle(destinations={"store": -1}))
+    assert destinations.throttle().node_bytes_per_second == 7
+
+
+async def test_a_damaged_file_is_an_error_that_names_it_and_not_its_content(tmp_path: Path) -> None:
+    directory = tmp_path / "destinations"
+    directory.mkdir()
+    (directory / "store.json").write_text(f'{{"id":"store","revision":"{SECRET}"}}')
+    with pytest.raises(DestinationFileDamaged, match=r"store\.json") as caught:
+        await Registry(directory).destinations.load()
+    assert SECRET not in str(caught.value.as_dict())

@@ -1,0 +1,165 @@
+"""Wrong or rotated keys make a command wait for newer settings; it goes on with them, or fails after a bounded time."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.repository.destination_files import DestinationFiles, StoredDestination
+from agent.repository.destinations import Destinations
+from agent.repository.errors import RepositoryMismatch
+from agent.repository.live_storage import LiveStorage, Patience
+from agent.repository.opening import OpenDestinations
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import Denied, Storage
+from agent.storage.throttle import TokenBucket
+from agent.wire.commands import Target
+from agent.wire.destinations import PutDestination, S3Settings
+
+GOOD = "good-key"
+
+
+class Store:
+    """A store that takes one key only, and a registry that opens it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.good = GOOD
+        self.memory = MemoryStorage(hook=self._ask)
+        self._used = ""
+        self.asked: list[tuple[str, str]] = []
+        self.shown: list[dict[str, Any] | None] = []
+        self.told = asyncio.Event()
+        self.destinations = Destinations(DestinationFiles(directory), self._open, TokenBucket(0))
+
+    async def _open(self, record: StoredDestination) -> Storage:
+        assert isinstance(record.settings, S3Settings)
+        return Keyed(self, record.settings.access_key)
+
+    async def _ask(self, verb: str, key: str) -> None:
+        self.asked.append((verb, key))
+
+    def waiting(self, error: dict[str, Any] | None) -> None:
+        self.shown.append(error)
+        self.told.set()
+
+    async def put_key(self, revision: int, key: str) -> None:
+        settings = S3Settings("bucket", access_key=key, access_secret="s")
+        await self.destinations.put("store", PutDestination(revision, settings))
+
+    def live(self, patience: Patience, verify: Any = None) -> LiveStorage:
+        async def fine(storage: Storage) -> None:
+            return None
+
+        return LiveStorage(self.destinations, "store", verify or fine, waiting=self.waiting, patience=patience)
+
+
+class Keyed(MemoryStorage):
+    """The shared objects, seen with one key."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        async def check(verb: str, name: str) -> None:
+            if key != store.good:
+                raise Denied("wrong key", key=name)
+
+        super().__init__(hook=check)
+        self._objects = store.memory._objects
+
+
+LONG = Patience(seconds=60, poll_seconds=60)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+async def test_a_command_with_wrong_keys_waits_says_so_and_goes_on_with_new_ones(store: Store) -> None:
+    await store.put_key(1, "bad")
+    live = store.live(LONG)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        puts = [group.create_task(live.put(f"k{number}", [b"x"])) for number in range(16)]
+        await store.told.wait()
+        assert not any(task.done() for task in puts)
+        await store.put_key(2, GOOD)
+    assert all(task.result().created for task in puts)
+    assert [error and error["code"] for error in store.shown] == ["waiting_for_credentials", None]
+    shown = store.shown[0]
+    assert shown is not None
+    assert shown["fields"]["destination"] == "store"
+
+
+async def test_keys_that_change_in_the_middle_of_a_listing_repeat_and_lose_nothing(store: Store) -> None:
+    await store.put_key(1, GOOD)
+    live = store.live(LONG)
+    for number in range(1500):
+        store.memory._objects[f"k{number:04}"] = (b"", 0.0)
+    seen = []
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async for entry in live.list("k"):
+            seen.append(entry.key)
+            if len(seen) == 10:
+                store.good = "rotated"  # the next page is refused
+                group.create_task(put_when_told(store))
+    assert seen == [f"k{number:04}" for number in range(1500)]
+    assert [error and error["code"] for error in store.shown] == ["waiting_for_credentials", None]
+
+
+async def put_when_told(store: Store) -> None:
+    await store.told.wait()
+    await store.put_key(2, "rotated")
+
+
+async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> None:
+    await store.put_key(1, GOOD)
+    store.good = "for a moment"
+    live = store.live(Patience(seconds=60, poll_seconds=0.01))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(live.put("k", [b"x"]))
+        await store.told.wait()
+        store.good = GOOD  # such as a file of credentials that was replaced
+    assert store.shown[-1] is None
+
+
+async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> None:
+    await store.put_key(1, "bad")
+    live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
+    async with asyncio.timeout(20):
+        with pytest.raises(Denied) as caught:
+            await live.get("k")
+    assert caught.value.code == "storage_denied"
+
+
+async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
+    await store.put_key(1, GOOD)
+    verified = 0
+
+    async def verify(storage: Storage) -> None:
+        nonlocal verified
+        verified += 1
+        if verified > 1:
+            raise RepositoryMismatch("another repository")
+
+    live = store.live(LONG, verify)
+    await live.put("k", [b"x"])
+    await live.get("k")
+    assert verified == 1
+    await store.put_key(2, GOOD)
+    with pytest.raises(RepositoryMismatch):
+        await live.get("k")
+
+
+async def test_an_opened_repository_is_in_use_and_its_streams_fit_the_lowest_limit(store: Store) -> None:
+    await store.put_key(1, GOOD)
+
+    async def verify(storage: Storage, target: Target) -> None:
+        assert target.repository_id == "r"
+
+    repositories = OpenDestinations(store.destinations, verify, LONG)
+    async with repositories.opened(Target("store", "r", "c")) as free:
+        assert store.destinations.view("store").in_use
+        assert free.streams == 16
+    assert not store.destinations.view("store").in_use
+    store.destinations.bucket("store").set_rate(2 << 20)
+    async with repositories.opened(Target("store", "r", "c", 1 << 20)) as limited:
+        assert limited.streams == 4
