@@ -1,0 +1,265 @@
+"""A local directory as a store. In: keys and bytes. Out: one file for each key, whole and durable, or none.
+
+A put writes a temporary file under the same root, makes its bytes durable, and gives it its name by a hard link, which
+fails when the name is taken: «create only if absent» is the file system's own promise.
+"""
+
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from agent.storage.keys import RESERVED, check_key, check_prefix
+from agent.storage.local_files import DirectorySyncs, Tree, open_root, translated
+from agent.storage.local_temporary import Temporary
+from agent.storage.protocol import (
+    OPEN,
+    Buffer,
+    Entry,
+    Gate,
+    NotFound,
+    Put,
+    StorageError,
+    Truncated,
+)
+from agent.storage.threads import Stop, Workers
+from agent.storage.throttle import STEP
+
+TRIES = 20
+"""How often a put looks for its directory again when a delete prunes it at the same moment."""
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LocalStorage:
+    """Objects as files under `root`, which must exist (`BucketMissing` otherwise, at each verb)."""
+
+    def __init__(self, root: Path, *, workers: int = 8) -> None:
+        self._root = root
+        self._syncs = DirectorySyncs()
+        self._tree = Tree(root, self._syncs)
+        self._temporary = Temporary(root)
+        self._workers = Workers(workers, "local-storage")
+        self._cleaned = False
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        """Store the buffers; see `Storage.put`."""
+        check_key(key)
+        return await self._workers.run(partial(self._put, key, body, replace, gate))
+
+    async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
+        """Bytes of an object; see `Storage.get`."""
+        check_key(key)
+        return await self._workers.run(partial(self._get, key, start, length, gate))
+
+    async def head(self, key: str) -> Entry | None:
+        """Size and time; see `Storage.head`."""
+        check_key(key)
+        return await self._workers.run(lambda stop: self._head(key))
+
+    async def list(self, prefix: str) -> AsyncIterator[Entry]:
+        """Every key of the prefix in lexical order; one directory in memory at a time."""
+        check_prefix(prefix)
+        above, _, beginning = prefix.rpartition("/")
+        waiting: list[_Found] = [_Found(above, is_directory=True)]
+        first = True
+        while waiting:
+            found = waiting.pop()
+            if found.entry is not None:
+                yield found.entry
+                continue
+            start = beginning if first else ""
+            first = False
+            path = found.path
+            inside = await self._workers.run(partial(self._inside, path, start))
+            waiting.extend(reversed(inside))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove the keys; see `Storage.delete`."""
+        by_directory: dict[str, list[str]] = {}
+        for key in keys:
+            above, _, name = check_key(key).rpartition("/")
+            by_directory.setdefault(above, []).append(name)
+        for above, names in by_directory.items():
+            await self._workers.run(partial(self._delete, above, names))
+
+    async def close(self) -> None:
+        """End the threads."""
+        await self._workers.close()
+
+    def _put(self, key: str, body: Sequence[Buffer], replace: bool, gate: Gate, stop: Stop) -> Put:
+        *above, name = key.split("/")
+        size = sum(memoryview(part).nbytes for part in body)
+        with translated("put", key):
+            self._clean_once()
+            if not replace:
+                there = self._there(above, name)
+                if there is not None:
+                    return there
+            with self._temporary.directory() as unfinished:
+                temporary = self._temporary.name()
+                try:
+                    self._write(unfinished, temporary, body, gate, stop)
+                    return self._publish(unfinished, temporary, above, name, replace, size)
+                finally:
+                    with suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=unfinished)
+
+    def _clean_once(self) -> None:
+        if not self._cleaned:
+            self._cleaned = True
+            self._temporary.clean()
+
+    def _there(self, above: Sequence[str], name: str) -> Put | None:
+        try:
+            with self._tree.directory(above) as directory:
+                size = _regular(os.stat(name, dir_fd=directory, follow_symlinks=False), name).st_size
+                # Whoever made it may not have come to this yet, and our caller will rely on the object.
+                self._syncs.sync("/".join(above), directory)
+                return Put(created=False, size=size)
+        except FileNotFoundError:
+            return None
+
+    @staticmethod
+    def _write(unfinished: int, temporary: str, body: Sequence[Buffer], gate: Gate, stop: Stop) -> None:
+        descriptor = os.open(temporary, WRITE, 0o640, dir_fd=unfinished)
+        try:
+            for piece in _pieces(body, 16 * STEP if gate is OPEN else STEP):
+                stop.check()
+                gate.pass_bytes(len(piece))
+                written = 0
+                while written < len(piece):
+                    written += os.write(descriptor, piece[written:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _publish(
+        self, unfinished: int, temporary: str, above: Sequence[str], name: str, replace: bool, size: int
+    ) -> Put:
+        path = "/".join(above)
+        for left in range(TRIES, 0, -1):
+            try:
+                with self._tree.directory(above, make=True) as directory:
+                    if replace:
+                        os.replace(temporary, name, src_dir_fd=unfinished, dst_dir_fd=directory)
+                    else:
+                        os.link(temporary, name, src_dir_fd=unfinished, dst_dir_fd=directory, follow_symlinks=False)
+                    self._syncs.sync(path, directory)
+                    return Put(created=True, size=size)
+            except FileExistsError:
+                there = self._there(above, name)
+                if there is not None:
+                    return there
+            except FileNotFoundError:
+                if left == 1:
+                    raise
+        raise StorageError(f"the name {path}/{name} appears and disappears", key=f"{path}/{name}")
+
+    def _get(self, key: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
+        *above, name = key.split("/")
+        with translated("get", key):
+            try:
+                with self._tree.directory(above) as directory:
+                    descriptor = os.open(name, READ, dir_fd=directory)
+            except (FileNotFoundError, NotADirectoryError):
+                raise NotFound(f"there is no object {key}", key=key) from None
+            try:
+                size = _regular(os.fstat(descriptor), name).st_size
+                end = size if length is None else start + length
+                if end > size or start > size:
+                    raise Truncated(f"the object {key} is shorter than asked for", key=key, size=size)
+                return _read(descriptor, start, end, gate, stop, key)
+            finally:
+                os.close(descriptor)
+
+    def _head(self, key: str) -> Entry | None:
+        *above, name = key.split("/")
+        with translated("head", key):
+            try:
+                with self._tree.directory(above) as directory:
+                    about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return Entry(key, about.st_size, about.st_mtime) if stat.S_ISREG(about.st_mode) else None
+
+    def _inside(self, path: str, beginning: str, stop: Stop) -> "Sequence[_Found]":
+        """Files and directories of one directory, as their keys sort: `a-b` comes before what is in `a`, because `-`
+        comes before `/`."""
+        found: list[tuple[str, _Found]] = []
+        base = f"{path}/" if path else ""
+        with (
+            translated("list", path),
+            suppress(FileNotFoundError, NotADirectoryError),
+            self._tree.directory(path.split("/") if path else []) as directory,
+            os.scandir(directory) as entries,
+        ):
+            for entry in entries:
+                stop.check()
+                name = entry.name
+                if not name.startswith(beginning) or (not path and name == RESERVED):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    found.append((f"{name}/", _Found(base + name, is_directory=True)))
+                elif entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        about = entry.stat(follow_symlinks=False)
+                        listed = Entry(base + name, about.st_size, about.st_mtime)
+                        found.append((name, _Found(base + name, is_directory=False, entry=listed)))
+        found.sort(key=lambda pair: pair[0])
+        return [one for _, one in found]
+
+    def _delete(self, above: str, names: Sequence[str], stop: Stop) -> None:
+        segments = above.split("/") if above else []
+        with translated("delete", above):
+            try:
+                with self._tree.directory(segments) as directory:
+                    for name in names:
+                        stop.check()
+                        with suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=directory)
+                    self._syncs.sync(above, directory)
+            except (FileNotFoundError, NotADirectoryError):
+                os.close(open_root(self._root))  # a missing root is an error, a missing directory in it is none
+                return
+            self._tree.prune(segments)
+
+
+class _Found:
+    __slots__ = ("entry", "is_directory", "path")
+
+    def __init__(self, path: str, *, is_directory: bool, entry: Entry | None = None) -> None:
+        self.path = path
+        self.is_directory = is_directory
+        self.entry = entry
+
+
+def _pieces(body: Sequence[Buffer], step: int) -> Iterator[memoryview]:
+    for part in body:
+        view = memoryview(part).cast("B")
+        for at in range(0, len(view), step):
+            yield view[at : at + step]
+
+
+def _regular(about: os.stat_result, name: str) -> os.stat_result:
+    if not stat.S_ISREG(about.st_mode):
+        raise StorageError(f"{name!r} is no plain file", key=name)
+    return about
+
+
+def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: str) -> bytes:
+    # Without a limit one read fills one buffer, with nothing to join.
+    step = end - start if gate is OPEN else STEP
+    parts: list[bytes] = []
+    at = start
+    while at < end:
+        stop.check()
+        part = os.pread(descriptor, min(step, end - at), at)
+        if not part:
+            raise Truncated(f"the object {key} became shorter while it was read", key=key)
+        gate.pass_bytes(len(part))
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

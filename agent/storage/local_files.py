@@ -1,0 +1,174 @@
+"""Small steps on a directory tree that never follow a link. In: descriptors and names. Out: descriptors, durable names.
+
+Every step goes from directory descriptor to directory descriptor with O_NOFOLLOW, so a link that somebody planted
+inside the root leads nowhere.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agent.storage.protocol import (
+    BadSettings,
+    BucketMissing,
+    Denied,
+    DestinationFull,
+    StorageError,
+    Transient,
+)
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR})
+
+
+@contextmanager
+def translated(verb: str, key: str) -> Iterator[None]:
+    """What the kernel refuses, as the protocol's errors."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{verb} of {key!r}: {error.strerror}"
+        fields = {"key": key, "errno": errno.errorcode.get(error.errno or 0, str(error.errno))}
+        if error.errno in FULL:
+            raise DestinationFull(text, **fields) from error
+        if error.errno in REFUSED:
+            raise Denied(text, **fields) from error
+        if error.errno in PASSING:
+            raise Transient(text, **fields) from error
+        raise StorageError(text, **fields) from error
+
+
+def allowed_path(path: str, roots: Sequence[Path]) -> Path:
+    """The directory that `path` means: absolute, or relative to the first root; links resolved.
+
+    Raises `BadSettings` unless it is one of the roots or lies under one.
+    """
+    if not roots:
+        raise BadSettings("this agent allows no local destinations", setting="path")
+    if "\0" in path or not path:
+        raise BadSettings("a local destination needs a path", setting="path")
+    wanted = (roots[0] / path).resolve()
+    if not any(wanted.is_relative_to(root.resolve()) for root in roots):
+        raise BadSettings(
+            f"the directory {path!r} lies outside of the roots that this agent allows",
+            setting="path",
+            roots=[str(root) for root in roots],
+        )
+    return wanted
+
+
+def open_root(root: Path) -> int:
+    """A descriptor of the destination's directory. Raises `BucketMissing`. Opened for each operation: a descriptor that
+    is kept would pin a file system that the administrator wants to unmount."""
+    try:
+        return os.open(root, DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BucketMissing(f"there is no directory {root}", path=str(root)) from None
+
+
+class DirectorySyncs:
+    """Makes names durable. Callers who want the same directory synced at the same time share one fsync: it covers
+    every name that was there when it began."""
+
+    def __init__(self, fsync: Callable[[int], None] = os.fsync) -> None:
+        self._fsync = fsync
+        self._turns: dict[str, _Turns] = {}
+        self._changed = threading.Condition()
+
+    def sync(self, path: str, descriptor: int) -> None:
+        """Return when all names made in the directory before this call are durable. `path` names it."""
+        with self._changed:
+            turns = self._turns.setdefault(path, _Turns())
+            turns.wanted += 1
+            turns.callers += 1
+            mine = turns.wanted
+        try:
+            self._share(turns, mine, descriptor)
+        finally:
+            with self._changed:
+                turns.callers -= 1
+                if not turns.callers:
+                    del self._turns[path]
+
+    def _share(self, turns: "_Turns", mine: int, descriptor: int) -> None:
+        with self._changed:
+            while turns.running and turns.done < mine:
+                self._changed.wait()
+            if turns.done >= mine:
+                return
+            turns.running = True
+            covered = turns.wanted
+        try:
+            self._fsync(descriptor)
+        except BaseException:
+            covered = 0  # the others try themselves
+            raise
+        finally:
+            with self._changed:
+                turns.running = False
+                turns.done = max(turns.done, covered)
+                self._changed.notify_all()
+
+
+class _Turns:
+    __slots__ = ("callers", "done", "running", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.done = 0
+        self.callers = 0
+        self.running = False
+
+
+class Tree:
+    """Directories under one root: found, made durably, pruned."""
+
+    def __init__(self, root: Path, syncs: DirectorySyncs) -> None:
+        self._root = root
+        self._syncs = syncs
+        self._durable: set[str] = set()  # directories whose own name is known to be durable
+
+    @contextmanager
+    def directory(self, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
+        """A descriptor of the directory, closed afterwards. Without `make` a missing one is FileNotFoundError."""
+        current = open_root(self._root)
+        try:
+            for depth, name in enumerate(segments):
+                path = "/".join(segments[: depth + 1])
+                if make and path not in self._durable:
+                    self._make(current, "/".join(segments[:depth]), name, path)
+                try:
+                    below = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    # Somebody else pruned it since.
+                    self._make(current, "/".join(segments[:depth]), name, path)
+                    below = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+                os.close(current)
+                current = below
+            yield current
+        finally:
+            os.close(current)
+
+    def _make(self, parent: int, parent_path: str, name: str, path: str) -> None:
+        # Whoever finds the directory there already can't know whether its name is durable yet, so syncs it too.
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o750, dir_fd=parent)
+        self._syncs.sync(parent_path, parent)
+        self._durable.add(path)
+
+    def prune(self, segments: Sequence[str]) -> None:
+        """Remove the directory and those above it, as far as they are empty; never the root."""
+        for depth in range(len(segments), 0, -1):
+            try:
+                with self.directory(segments[: depth - 1]) as parent:
+                    self._durable.discard("/".join(segments[:depth]))
+                    os.rmdir(segments[depth - 1], dir_fd=parent)
+            except OSError:
+                return

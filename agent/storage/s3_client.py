@@ -1,0 +1,139 @@
+"""The SDK's client for one destination. In: checked settings and keys. Out: a client that does nothing unasked.
+
+What is switched off, and why: retries (ours are the only ones), parameter validation (keys are checked by us),
+`Expect: 100-continue` (a round trip for each put, a second where a store ignores it), checksums nobody asked for (many
+stores refuse their headers), the user agent's survey of the machine, endpoints and profiles from the environment.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import msgspec
+from botocore import handlers
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+
+from agent.storage.protocol import BadSettings
+from agent.storage.s3_body import PutBody
+from agent.storage.s3_credentials import Keys
+from agent.wire.destinations import S3Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+AGENT = "helenus/1"
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Seconds: `connect` for a connection and for 64 KiB to leave, `read` of silence while an answer is awaited."""
+
+    connect: float = 5.0
+    read: float = 20.0
+
+
+def checked_endpoint(endpoint: str) -> str:
+    """The endpoint if it is a plain http or https address. Raises `BadSettings`."""
+    parts = urlsplit(endpoint)
+    try:
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    if not fine or parts.username or parts.password or parts.query or parts.fragment:
+        raise BadSettings("the endpoint must be http://host[:port] or https://host[:port]", setting="endpoint")
+    return endpoint
+
+
+def refuse_link_local(endpoint: str, allowed_hosts: Collection[str]) -> None:
+    """Raise `BadSettings` when the endpoint's host is, or resolves to, a link-local address (the clouds' metadata
+    services live there) that the agent's configuration does not list. Asks the resolver, so call it in a thread."""
+    host = urlsplit(endpoint).hostname or ""
+    if host in allowed_hosts:
+        return
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return  # the connection will fail with a message of its own
+    for address in found:
+        if ipaddress.ip_address(address.partition("%")[0]).is_link_local:
+            raise BadSettings(f"the endpoint {host!r} is a link-local address", setting="endpoint", address=address)
+
+
+def make_client(
+    settings: S3Settings, keys: Keys | None, ca_file: Path | None, patience: Patience, on_request: Callable[[str], None]
+) -> "S3Client":
+    """The client; `on_request` is called with the operation's name (`PutObject`) for each request that is sent.
+
+    Takes about 0.2 s and reads files of the SDK: call it in a thread. Raises `BadSettings`.
+    """
+    path_style = bool(settings.endpoint) if settings.path_style is None else settings.path_style
+    signed = settings.payload_signing == "always" or (
+        settings.payload_signing == "auto" and settings.endpoint.startswith("http:")
+    )
+    config = Config(
+        connect_timeout=patience.connect,
+        read_timeout=patience.read,
+        max_pool_connections=settings.connections,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        parameter_validation=False,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # the stubs lack it
+        signature_version="s3v4",
+        tcp_keepalive=True,
+        user_agent=AGENT,
+        s3={"addressing_style": "path" if path_style else "auto", "payload_signing_enabled": signed},
+    )
+    try:
+        client: S3Client = boto3.session.Session(
+            **_signing(keys), botocore_session=Session(session_vars={"profile": (None, None, None, None)})
+        ).client(
+            "s3",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint or None,
+            verify=str(ca_file) if ca_file else True,
+            config=config,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise BadSettings(f"the S3 client refuses these settings: {error}") from None
+    events = client.meta.events
+    events.unregister("before-call.s3", handlers.add_expect_header)
+    events.register("before-send.s3", _Sender(on_request))
+    events.register("before-sign.s3.DeleteObjects", _add_md5)
+    return client
+
+
+def _signing(keys: Keys | None) -> dict[str, Any]:
+    if keys is None:
+        return {}
+    return {
+        "aws_access_key_id": keys.access_key,
+        "aws_secret_access_key": keys.secret.reveal(),
+        "aws_session_token": keys.token.reveal() or None,
+    }
+
+
+class _Sender:
+    """Called with the signed request: from here on the body's bytes are traffic. The body itself carries the gate of
+    its call, so calls in other threads never meet it."""
+
+    def __init__(self, on_request: Callable[[str], None]) -> None:
+        self._on_request = on_request
+
+    def __call__(self, *, request: Any, event_name: str, **_: object) -> None:
+        self._on_request(event_name.rpartition(".")[2])
+        if isinstance(request.body, PutBody):
+            request.body = request.body.sending()
+
+
+def _add_md5(*, request: Any, **_: object) -> None:
+    """Older stores ask for it where the SDK now sends a CRC-32; S3 itself takes both."""
+    digest = hashlib.md5(request.data, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode("ascii")

@@ -1,0 +1,118 @@
+"""Which keys sign the requests. In: a destination's settings, the directories credentials may come from, environment.
+Out: static keys, or None where the SDK shall look for the machine's own role.
+
+A settings' file is named by whoever may call the API, so it gives plain keys only: a profile that runs a program,
+assumes a role or asks a server is refused.
+"""
+
+import configparser
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.storage.protocol import BadSettings
+from agent.wire.destinations import S3Settings
+from kit.secret import Secret
+
+MOST_BYTES = 64 * 1024
+PLAIN = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region", "output"})
+JSON_NAMES = (
+    ("access_key", "access_secret", "session_token"),
+    ("AccessKeyId", "SecretAccessKey", "SessionToken"),
+    ("aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+)
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Static keys; an empty `token` means none."""
+
+    access_key: str
+    secret: Secret
+    token: Secret
+
+
+def keys_of(settings: S3Settings, roots: Sequence[Path], environment: Mapping[str, str]) -> Keys | None:
+    """Keys from the settings, else their file, else the environment, else None. Raises `BadSettings`."""
+    if settings.access_key or settings.access_secret:
+        return _keys(settings.access_key, settings.access_secret, settings.session_token, "access_secret")
+    if settings.credentials_file:
+        return _from_file(_allowed(settings.credentials_file, roots), settings.profile)
+    if environment.get("AWS_ACCESS_KEY_ID"):
+        return _keys(
+            environment["AWS_ACCESS_KEY_ID"],
+            environment.get("AWS_SECRET_ACCESS_KEY", ""),
+            environment.get("AWS_SESSION_TOKEN", ""),
+            "access_secret",
+        )
+    return None
+
+
+def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
+    """The file, links resolved, if it lies under one of the roots. Raises `BadSettings` with the setting's name."""
+    if "\0" in path:
+        raise BadSettings(f"{setting} is no path", setting=setting)
+    found = Path(path).resolve()
+    if not Path(path).is_absolute() or not any(found.is_relative_to(root.resolve()) for root in roots):
+        raise BadSettings(
+            f"the file {path!r} lies outside of the directories that this agent takes such files from",
+            setting=setting,
+            roots=[str(root) for root in roots],
+        )
+    return found
+
+
+def _allowed(path: str, roots: Sequence[Path]) -> Path:
+    return allowed_file(path, roots, "credentials_file")
+
+
+def _from_file(path: Path, profile: str) -> Keys:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise BadSettings(f"the credentials file can't be read: {reason}", setting="credentials_file") from None
+    return _from_json(text) if text.lstrip().startswith("{") else _from_ini(text, profile)
+
+
+def _from_json(text: str) -> Keys:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise BadSettings("the credentials file is no valid JSON", setting="credentials_file") from None
+    for access, secret, token in JSON_NAMES:
+        if isinstance(found, dict) and isinstance(found.get(access), str):
+            return _keys(found[access], str(found.get(secret) or ""), str(found.get(token) or ""), "credentials_file")
+    raise BadSettings("the credentials file holds no access_key and access_secret", setting="credentials_file")
+
+
+def _from_ini(text: str, profile: str) -> Keys:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        # The parser's own message would quote lines of the file.
+        raise BadSettings("the credentials file is neither JSON nor ini", setting="credentials_file") from None
+    if not parser.has_section(profile):
+        raise BadSettings(f"the credentials file has no profile {profile!r}", setting="profile")
+    found = dict(parser.items(profile))
+    foreign = sorted(set(found) - PLAIN)
+    if foreign:
+        raise BadSettings(
+            f"only plain keys are taken from a credentials file; the profile sets {', '.join(foreign)}",
+            setting="credentials_file",
+        )
+    return _keys(
+        found.get("aws_access_key_id", ""),
+        found.get("aws_secret_access_key", ""),
+        found.get("aws_session_token", ""),
+        "credentials_file",
+    )
+
+
+def _keys(access: str, secret: str, token: str, setting: str) -> Keys:
+    if not access or not secret:
+        raise BadSettings("an access key needs its secret, and a secret its access key", setting=setting)
+    return Keys(access, Secret(secret), Secret(token))

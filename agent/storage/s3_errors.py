@@ -1,0 +1,114 @@
+"""What S3 and its SDK raise, as the protocol's errors. In: a block of calls. Out: the block, or a `StorageError`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore import exceptions as sdk
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from agent.storage.protocol import (
+    BadSettings,
+    BucketMissing,
+    Denied,
+    DestinationFull,
+    NotFound,
+    StorageError,
+    Transient,
+    Truncated,
+)
+
+FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity", "DiskFull"})
+PASSING = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+        "IncompleteBody",
+    }
+)
+"""Codes of 4xx answers that pass: conflicts, throttling, and bytes that were damaged on their way (sent again)."""
+REFUSED = frozenset(
+    {
+        "AccessDenied",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+CUT = (sdk.IncompleteReadError, sdk.ResponseStreamingError)
+BROKEN = (sdk.HTTPClientError, sdk.ConnectionError, sdk.FlexibleChecksumError, ResponseParserError)
+
+
+class Exists(StorageError):
+    """The conditional put found the key there (412): the provider's own business."""
+
+
+class NotImplementedThere(StorageError):
+    """The store knows no such request (501): the provider asks in another way where it can."""
+
+
+@contextmanager
+def translated(verb: str, key: str) -> Iterator[None]:
+    """Raise the protocol's errors where the SDK raises its own."""
+    try:
+        yield
+    except ClientError as error:
+        raise _answered(verb, key, error) from error
+    except (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError) as error:
+        raise Denied(f"{verb} of {key!r}: this agent has no credentials for the store", key=key) from error
+    except CUT as error:
+        raise Truncated(f"{verb} of {key!r}: the answer was cut short", key=key) from error
+    except sdk.SSLError as error:
+        raise BadSettings(f"{verb} of {key!r}: TLS failed: {error}", key=key, setting="ca_file") from error
+    except (*BROKEN, HTTPError, OSError) as error:
+        raise Transient(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
+    except sdk.BotoCoreError as error:
+        raise StorageError(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
+
+
+def _answered(verb: str, key: str, error: ClientError) -> Exception:
+    response: Any = error.response
+    code = str(response.get("Error", {}).get("Code", ""))
+    about = response.get("ResponseMetadata", {})
+    status = int(about.get("HTTPStatusCode", 0))
+    text = f"{verb} of {key!r}: the store answered {status} {code}: {response.get('Error', {}).get('Message', '')}"
+    fields: dict[str, object] = {"key": key, "http_status": status, "answer": code}
+    if code in FULL or status == 507:
+        return DestinationFull(text, **fields)
+    if code == "NoSuchBucket":
+        return BucketMissing(text, **fields)
+    if status == 412:
+        return Exists(text, **fields)
+    if status == 501 or code == "NotImplemented":
+        return NotImplementedThere(text, **fields)
+    if code in PASSING or status >= 500 or status in (408, 409, 429):
+        wait = _seconds(about.get("HTTPHeaders", {}).get("retry-after"))
+        return Transient(text, **fields) if wait is None else Transient(text, retry_after=wait, **fields)
+    if code in REFUSED or status in (401, 403):
+        return Denied(text, **fields)
+    if status == 404:
+        return NotFound(text, **fields)
+    return StorageError(text, **fields)
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After in seconds; its other form, a date, is not worth the trouble."""
+    return float(header) if header is not None and header.isdigit() else None
+
+
+def _short(error: BaseException) -> str:
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

@@ -1,0 +1,257 @@
+"""Promise: the local provider is whole or not at all, durable, inside its root, and honest about a full or missing disk."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.storage import local as local_module
+from agent.storage.local import LocalStorage
+from agent.storage.local_files import DirectorySyncs, allowed_path
+from agent.storage.local_temporary import Temporary
+from agent.storage.protocol import BadSettings, BucketMissing, Denied, DestinationFull, Put, StorageError
+
+
+def unfinished(root: Path) -> list[str]:
+    return [path.name for path in (root / ".helenus-tmp").iterdir()]
+
+
+class Tripwire:
+    """A gate that does something after so many bytes."""
+
+    def __init__(self, after: int, act: BaseException | threading.Event, go: threading.Event | None = None) -> None:
+        self.left = after
+        self.act = act
+        self.go = go
+
+    def pass_bytes(self, count: int) -> None:
+        self.left -= count
+        if self.left <= 0:
+            if isinstance(self.act, BaseException):
+                raise self.act
+            self.act.set()
+            assert self.go is not None
+            assert self.go.wait(60)
+
+
+async def test_a_put_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path)
+    with pytest.raises(DestinationFull):
+        await store.put("a/b", [bytes(1_000_000)], gate=Tripwire(300_000, OSError(28, "No space left on device")))
+    assert await store.head("a/b") is None
+    assert unfinished(tmp_path) == []
+    await store.close()
+
+
+async def test_an_unfinished_put_is_not_visible(tmp_path: Path) -> None:
+    """Neither get, head nor list know of a key before its last byte is durable."""
+    store = LocalStorage(tmp_path)
+    reached, go = threading.Event(), threading.Event()
+    task = asyncio.ensure_future(store.put("a/b", [bytes(1_000_000)], gate=Tripwire(300_000, reached, go)))
+    await asyncio.to_thread(reached.wait, 60)
+    assert await store.head("a/b") is None
+    assert [entry async for entry in store.list("")] == []
+    assert len(unfinished(tmp_path)) == 1
+    go.set()
+    assert await task == Put(created=True, size=1_000_000)
+    assert unfinished(tmp_path) == []
+    await store.close()
+
+
+async def test_a_cancelled_put_has_stopped_when_the_caller_hears_of_it(tmp_path: Path) -> None:
+    """The buffers are free again then, and the key does not appear later."""
+    store = LocalStorage(tmp_path)
+    reached, go = threading.Event(), threading.Event()
+    task = asyncio.ensure_future(store.put("a/b", [bytes(1_000_000)], gate=Tripwire(300_000, reached, go)))
+    await asyncio.to_thread(reached.wait, 60)
+    task.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert unfinished(tmp_path) == []
+    assert await store.head("a/b") is None
+    await store.close()
+
+
+async def test_everything_is_synced_before_a_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes before the name appears, then the name; new directories in their parents."""
+    store = LocalStorage(tmp_path)
+    synced: list[str] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        present = (tmp_path / "a" / "b" / "c").exists()
+        synced.append(f"{os.path.relpath(path, tmp_path).split('/')[0]}:{present}" if ".helenus" in path else path)
+        really(descriptor)
+
+    monkeypatch.setattr(local_module.os, "fsync", fsync)
+    store._syncs._fsync = fsync
+    await store.put("a/b/c", [b"x"])
+    assert synced == [".helenus-tmp:False", str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    synced.clear()
+    await store.put("a/b/c", [b"x"])
+    assert synced == [str(tmp_path / "a" / "b")]  # «it was there» is as durable as «I made it»
+    synced.clear()
+    await store.put("a/b/d", [b"x"])
+    assert synced == [".helenus-tmp:True", str(tmp_path / "a" / "b")]
+    await store.close()
+
+
+def test_waiting_callers_share_one_directory_sync() -> None:
+    """While one fsync runs, all who come wait for one more: it began after their names were made."""
+    running, go = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        calls.append(descriptor)
+        running.set()
+        assert go.wait(60)
+
+    syncs = DirectorySyncs(fsync)
+    threads = [threading.Thread(target=syncs.sync, args=("d", number), daemon=True) for number in range(10)]
+    threads[0].start()
+    assert running.wait(60)
+    for thread in threads[1:]:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while syncs._turns["d"].wanted < 10 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(calls) == 2
+    assert syncs._turns == {}
+
+
+async def test_a_failed_directory_sync_is_no_success(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path)
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    store._syncs._fsync = fsync
+    with pytest.raises(DestinationFull):
+        await store.put("a", [b"x"])
+    await store.close()
+
+
+async def test_links_inside_the_root_lead_nowhere(tmp_path: Path) -> None:
+    """A planted symbolic link is neither followed for reading nor for writing nor listed."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (root / "dir").symlink_to(outside)
+    (root / "file").symlink_to(outside / "secret")
+    store = LocalStorage(root)
+    for key in ("dir/secret", "file"):
+        with pytest.raises(StorageError):
+            await store.get(key)
+        assert await store.head(key) is None
+    with pytest.raises(StorageError):
+        await store.put("dir/new", [b"x"])
+    with pytest.raises(StorageError):
+        await store.put("file", [b"x"])
+    await store.put("file", [b"x"], replace=True)
+    assert (outside / "secret").read_text() == "secret"
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    assert [entry.key async for entry in store.list("")] == ["file"]
+    await store.close()
+
+
+async def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "gone")
+    for call in (store.put("a", [b"x"]), store.get("a"), store.head("a"), store.delete(["a"]), _listed(store)):
+        with pytest.raises(BucketMissing):
+            await call
+    await store.close()
+
+
+async def _listed(store: LocalStorage) -> Sequence[str]:
+    return [entry.key async for entry in store.list("a/b")]
+
+
+async def test_what_the_kernel_refuses_has_the_protocols_names(tmp_path: Path) -> None:
+    for number, kind in ((28, DestinationFull), (122, DestinationFull), (13, Denied), (30, Denied), (1, Denied)):
+        store = LocalStorage(tmp_path)
+        with pytest.raises(kind):
+            await store.put("x", [b"x"], gate=Tripwire(0, OSError(number, os.strerror(number))))
+        await store.close()
+
+
+async def test_emptied_directories_go_and_come_back_under_concurrency(tmp_path: Path) -> None:
+    """Deletes prune directories while puts fill them: no put is lost."""
+    store = LocalStorage(tmp_path)
+
+    async def churn(number: int) -> None:
+        for turn in range(40):
+            key = f"a/b/{number}-{turn}"
+            assert (await store.put(key, [b"x"])).created
+            assert await store.get(key) == b"x"
+            await store.delete([key])
+
+    await asyncio.gather(*(churn(number) for number in range(8)))
+    assert [path.name for path in tmp_path.iterdir()] == [".helenus-tmp"]
+    await store.close()
+
+
+async def test_leftovers_go_after_an_hour_unless_their_writer_lives(tmp_path: Path) -> None:
+    directory = tmp_path / ".helenus-tmp"
+    directory.mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    names = {
+        "dead": f"{boot}.999999999.aa.0",
+        "alive": f"{boot}.{os.getpid()}.aa.0",
+        "elsewhere": f"{'0' * 32}.{os.getpid()}.aa.0",
+        "young": f"{boot}.999999999.bb.0",
+    }
+    for name in names.values():
+        (directory / name).write_bytes(b"half")
+        os.utime(directory / name, (time.time() - 4000,) * 2)
+    os.utime(directory / names["young"], (time.time() - 60,) * 2)
+    assert Temporary(tmp_path).clean() == 2
+    assert set(unfinished(tmp_path)) == {names["alive"], names["young"]}
+    store = LocalStorage(tmp_path)
+    os.utime(directory / names["young"], (time.time() - 4000,) * 2)
+    await store.put("a", [b"x"])
+    assert unfinished(tmp_path) == [names["alive"]]
+    await store.close()
+
+
+async def test_a_listing_is_in_the_order_of_whole_keys(tmp_path: Path) -> None:
+    """`a-b` sorts before `a/b`, though the directory `a` sorts before the file `a-b`."""
+    store = LocalStorage(tmp_path)
+    keys = ["a-b", "a/b", "a0", "a/b-c/d", "a/b/c", "a!/x", "b", "a/B"]
+    for key in keys:
+        if key != "a/b":
+            await store.put(key, [b"x"])
+    assert [entry.key async for entry in store.list("")] == sorted(set(keys) - {"a/b"})
+    assert [entry.key async for entry in store.list("a/b")] == ["a/b-c/d", "a/b/c"]
+    await store.close()
+
+
+def test_only_directories_under_the_roots_are_allowed(tmp_path: Path) -> None:
+    root, other, outside = tmp_path / "root", tmp_path / "other", tmp_path / "outside"
+    for directory in (root, other, outside):
+        directory.mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "inner").symlink_to(other)
+    roots = [root, other]
+    assert allowed_path("backups/x", roots) == root / "backups/x"
+    assert allowed_path(str(other), roots) == other
+    assert allowed_path(str(root / "a"), roots) == root / "a"
+    assert allowed_path("inner/x", roots) == other / "x"
+    for path in ("../outside", str(outside), "link", "link/x", "/", "", "a\0b", str(tmp_path / "rooted")):
+        with pytest.raises(BadSettings) as refusal:
+            allowed_path(path, roots)
+        assert refusal.value.fields["setting"] == "path"
+    with pytest.raises(BadSettings):
+        allowed_path("a", [])
