@@ -1,0 +1,103 @@
+"""The agent's settings: every one that `agent.toml` may have, with its type and a default that is safe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from agent.cassandra.settings import CassandraSettings
+from agent.wire.names import check_name
+from kit.config import ConfigError, absolute_path
+from kit.errors import HelenusError
+from kit.http_settings import HttpSettings
+from kit.logs import Form, Level
+
+PORT = 61621
+"""The agent's default port, as OpsCenter's users know it."""
+
+Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[log]`: how much is said, and in which form."""
+
+    level: Level = "info"
+    format: Form = "json"
+
+
+class DestinationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[destinations]`: what settings that come over the API may reach on this machine. Empty lists allow nothing."""
+
+    local_roots: list[str] = []
+    file_roots: list[str] = []
+    link_local_hosts: list[str] = []
+    credentials_patience_seconds: Seconds = 600.0
+    credentials_poll_seconds: Seconds = 15.0
+
+
+class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[transfer]`: how bytes move. `memory_bytes`: pieces in flight, all streams together. `threads` read and digest."""
+
+    node_bytes_per_second: Bytes = 0
+    memory_bytes: Annotated[int, msgspec.Meta(ge=16 * 1024 * 1024)] = 80 * 1024 * 1024
+    threads: Threads = 4
+
+
+class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[sweep]`: how careful data is freed."""
+
+    margin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+
+
+class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[coordinators.<name>]`: a coordinator that commands may report to by its name. `url` takes the events by POST."""
+
+    url: str
+    token_file: str = ""
+    ca_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+
+
+class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """agent.toml."""
+
+    state_directory: str = "/var/lib/helenus/agent"
+    http: HttpSettings = HttpSettings(port=PORT)
+    log: LogSettings = LogSettings()
+    cassandra: CassandraSettings = CassandraSettings()
+    destinations: DestinationSettings = DestinationSettings()
+    transfer: TransferSettings = TransferSettings()
+    sweep: SweepSettings = SweepSettings()
+    coordinators: dict[str, CoordinatorSettings] = {}
+
+
+def check(settings: AgentSettings) -> None:
+    """What types alone don't say. Raises `ConfigError` with the setting's path."""
+    absolute_path(settings.state_directory, setting="state_directory")
+    for name in ("local_roots", "file_roots"):
+        for number, root in enumerate(getattr(settings.destinations, name)):
+            absolute_path(root, setting=f"destinations.{name}.{number}")
+    for number, directory in enumerate(settings.cassandra.data_directories):
+        absolute_path(directory, setting=f"cassandra.data_directories.{number}")
+    for name, coordinator in settings.coordinators.items():
+        try:
+            check_name("coordinator", name)
+        except HelenusError as error:
+            raise ConfigError(error.message, setting=f"coordinators.{name}") from None
+        if not coordinator.url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"«coordinators.{name}.url» must begin with http:// or https://", setting=f"coordinators.{name}.url"
+            )
+
+
+def http_of(settings: AgentSettings) -> HttpSettings:
+    """The listening settings; a file that has an `[http]` table without a port means the agent's own."""
+    return settings.http if settings.http.port else msgspec.structs.replace(settings.http, port=PORT)
+
+
+def roots(places: list[str]) -> tuple[Path, ...]:
+    """The directories as paths."""
+    return tuple(Path(place) for place in places)

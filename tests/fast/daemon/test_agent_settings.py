@@ -1,0 +1,70 @@
+"""conf/agent.toml names every setting there is, with the default it has; and what can't be is refused by its path."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.daemon.settings import AgentSettings, check
+from kit.config import ConfigError, parse, setting_names
+
+FILE = Path(__file__).resolve().parents[3] / "conf" / "agent.toml"
+
+DIFFERENT = {"destinations.local_roots", "destinations.file_roots"}
+"""Settings whose example is not the default; the file says so."""
+
+
+def uncommented() -> str:
+    """The file with its commented-out tables switched on: lines of the form `# [table]` and `# name = value`."""
+    return re.sub(r"^# (?=\[[a-z]|[a-z_]+ = )", "", FILE.read_text(), flags=re.MULTILINE)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found.update(flat(value, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def test_the_file_as_it_stands_is_accepted() -> None:
+    check(parse(FILE.read_text(), AgentSettings))
+
+
+def test_the_file_names_every_setting_and_no_unknown_one() -> None:
+    settings = parse(uncommented(), AgentSettings)
+    check(settings)
+    named = {name.replace("coordinators.main.", "coordinators.*.") for name in flat(tomllib.loads(uncommented()))}
+    assert named == set(setting_names(AgentSettings))
+
+
+def test_what_the_file_says_is_the_default() -> None:
+    defaults = flat(msgspec.json.decode(msgspec.json.encode(AgentSettings())))
+    for name, value in flat(tomllib.loads(FILE.read_text())).items():
+        if name not in DIFFERENT:
+            assert defaults[name] == value, name
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ('state_directory = "relative"', "state_directory"),
+        ('[destinations]\nlocal_roots = ["a"]', "destinations.local_roots.0"),
+        ('[cassandra]\ndata_directories = ["/a", "b"]', "cassandra.data_directories.1"),
+        ('[coordinators."../x"]\nurl = "http://h/"', "coordinators.../x"),
+        ('[coordinators.main]\nurl = "ftp://h/"', "coordinators.main.url"),
+        ("[transfer]\nmemory_bytes = 1", "transfer.memory_bytes"),
+        ("[http]\nport = 70000", "http.port"),
+        ('[log]\nlevel = "loud"', "log.level"),
+        ("[cassandra.nodetool]\nprot = 1", "cassandra.nodetool.prot"),
+    ],
+)
+def test_a_setting_that_can_not_be_is_named_by_its_path(text: str, setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(parse(text, AgentSettings))
+    assert caught.value.fields["setting"] == setting
