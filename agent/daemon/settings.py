@@ -38,7 +38,8 @@ class DestinationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[transfer]`: how bytes move. `memory_bytes`: pieces in flight, all streams together. `threads` read and digest."""
+    """`[transfer]`: how bytes move. `memory_bytes`: pieces in flight, all streams together. `threads`: they read and
+    digest."""
 
     node_bytes_per_second: Bytes = 0
     memory_bytes: Annotated[int, msgspec.Meta(ge=16 * 1024 * 1024)] = 80 * 1024 * 1024
@@ -52,7 +53,7 @@ class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[coordinators.<name>]`: a coordinator that commands may report to by its name. `url` takes the events by POST."""
+    """`[coordinators.<name>]`: a coordinator that commands may report to by its name. `url` takes events by POST."""
 
     url: str
     token_file: str = ""
