@@ -18,7 +18,7 @@ from agent.commands.errors import JournalFailed, SequenceAhead
 from agent.commands.journal import Journal
 from agent.commands.records import CommandRecord
 from agent.progress.tally import CommandTally
-from agent.wire.commands import Event
+from agent.wire.commands import Event, Progress
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,6 @@ class EventLog:
         self._watched: dict[str, _Watched] = {}
         self._news = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
-        self._writes: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(self) -> None:
@@ -70,15 +69,14 @@ class EventLog:
         self._ticker = asyncio.create_task(self._tick(), name="progress events")
 
     async def close(self) -> None:
-        """End every reader's wait and the ticker; changes that are being written are waited for."""
+        """End every reader's wait and the ticker."""
         self._closed = True
         self._wake()
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
-        background = [*self._writes, *([self._reserving] if self._reserving else [])]
-        if background:
-            await asyncio.wait(background)
+        if self._reserving is not None:
+            await asyncio.wait([self._reserving])
 
     @property
     def newest(self) -> int:
@@ -87,21 +85,16 @@ class EventLog:
 
     # Writing
 
-    async def record(self, command: CommandRecord, write: Callable[[Event], Awaitable[object]]) -> None:
+    async def record(
+        self,
+        command: CommandRecord,
+        write: Callable[[Event], Awaitable[object]],
+        progress: Progress | None = None,
+    ) -> None:
         """Make the event of the command's present state and have it written by `write`, which commits it together with
-        the change. Readers see it after that. The write is finished even if the caller is cancelled meanwhile."""
-        task = asyncio.create_task(self._record(command, write))
-        self._writes.add(task)
-        task.add_done_callback(self._written)
-        await asyncio.shield(task)
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: it belongs to the caller, who may be gone
-
-    async def _record(self, command: CommandRecord, write: Callable[[Event], Awaitable[object]]) -> None:
-        event = command.event(self._take_sequence(), self._clock())
+        the change; readers see it after that. `write` gives False if nothing was to be written. Not to be cancelled:
+        an event that is committed must come to be seen (agent.commands.unbroken)."""
+        event = command.event(self._take_sequence(), self._clock(), progress)
         self._in_flight.add(event.sequence)
         try:
             wrote = await write(event)
@@ -124,8 +117,8 @@ class EventLog:
             watched.command = command
 
     def unwatch(self, command: str) -> None:
-        """Tell no more: the next event is the last one and holds all counts. Called before that one is recorded, so that
-        no progress follows it."""
+        """Tell no more: the next event is the last one and holds all counts. Called before that one is recorded,
+        so that no progress follows it."""
         self._watched.pop(command, None)
 
     async def _tick(self) -> None:

@@ -12,7 +12,8 @@ class Lane(Generic[Entry]):
 
     def __init__(self) -> None:
         self._waiting: deque[Entry] = deque()
-        self._filled = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -20,7 +21,7 @@ class Lane(Generic[Entry]):
     def put(self, entry: Entry) -> None:
         """At the end."""
         self._waiting.append(entry)
-        self._filled.set()
+        self._woken.set()
 
     def remove(self, entry: Entry) -> bool:
         """Take it out wherever it stands; False: it isn't waiting here any more."""
@@ -30,9 +31,14 @@ class Lane(Generic[Entry]):
             return False
         return True
 
-    async def take(self) -> Entry:
-        """The next one, as soon as there is one."""
-        while not self._waiting:
-            self._filled.clear()
-            await self._filled.wait()
-        return self._waiting.popleft()
+    def close(self) -> None:
+        """Nothing more comes out."""
+        self._closed = True
+        self._woken.set()
+
+    async def take(self) -> Entry | None:
+        """The next one, as soon as there is one; None once the lane is closed."""
+        while not self._closed and not self._waiting:
+            self._woken.clear()
+            await self._woken.wait()
+        return None if self._closed else self._waiting.popleft()

@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from agent.commands.errors import JournalFailed
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.wire.commands import Event
@@ -65,7 +66,14 @@ class Reporter:
                 await self._deliver(session, events)
                 # Progress alone is not worth a write: after a crash it is told again.
                 if any(event.result is not None or event.state.terminal or not event.progress for event in events):
-                    await self._journal.set_position(self._coordinator.name, seen)
+                    await self._remember(seen)
+
+    async def _remember(self, position: int) -> None:
+        try:
+            await self._journal.set_position(self._coordinator.name, position)
+        except JournalFailed as failed:
+            # Only a restart before the next one that succeeds makes these events come twice, which is allowed.
+            log.warning("an acknowledged position can't be kept", reason=failed.message)
 
     async def _deliver(self, session: aiohttp.ClientSession, events: list[Event]) -> None:
         body = msgspec.json.encode(events)
