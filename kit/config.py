@@ -10,7 +10,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin
+from typing import Annotated, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -101,11 +101,18 @@ def setting_names(kind: type[msgspec.Struct], prefix: str = "") -> list[str]:
 
 def _nested(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
     """The struct that a type is, may be, or is a collection of; and whether it is a collection."""
+    kind = _bare(kind)
     chosen = get_origin(kind) in (dict, list, tuple)
-    for candidate in get_args(kind)[-1:] if chosen else (kind, *get_args(kind)):
+    for part in get_args(kind)[-1:] if chosen else (kind, *get_args(kind)):
+        candidate = _bare(part)
         if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
             return candidate, chosen
     return None, False
+
+
+def _bare(kind: object) -> object:
+    """The type without `Annotated` around it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def read_secret(place: str, *, setting: str, environment: Mapping[str, str] = os.environ) -> Secret:

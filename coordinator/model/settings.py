@@ -16,7 +16,7 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[log]` table."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    form: Literal["json", "console"] = "json"
+    format: Literal["json", "console"] = "json"
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """The configuration's promise: an error names the setting's path and what is allowed there; secrets are in files."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
-    coordinators: dict[str, Coordinator] = {}
+    coordinators: Annotated[dict[str, Coordinator], msgspec.Meta(max_length=9)] = {}
     roots: list[str] = []
 
 

@@ -1,0 +1,28 @@
+"""conf/coordinator.toml names every setting there is, with the default it has."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from coordinator.model.settings import ClusterSettings, CoordinatorSettings
+from kit.config import parse, setting_names
+from tests.fast.daemon.test_agent_settings import flat
+
+FILE = Path(__file__).resolve().parents[3] / "conf" / "coordinator.toml"
+
+REQUIRED = {"state_directory", "clusters.main.agents"}
+
+
+def test_the_file_is_accepted_and_names_every_setting_and_no_unknown_one() -> None:
+    parse(FILE.read_text(), CoordinatorSettings)
+    named = {name.replace("clusters.main.", "clusters.*.") for name in flat(tomllib.loads(FILE.read_text()))}
+    assert named == set(setting_names(CoordinatorSettings))
+
+
+def test_what_the_file_says_is_the_default() -> None:
+    defaults = CoordinatorSettings("/s", {"main": ClusterSettings(["http://127.0.0.1:1"])})
+    known = flat(msgspec.json.decode(msgspec.json.encode(defaults)))
+    for name, value in flat(tomllib.loads(FILE.read_text())).items():
+        if name not in REQUIRED:
+            assert known[name] == value, name
