@@ -4,6 +4,7 @@ A put writes a temporary file under the same root, makes its bytes durable, and 
 fails when the name is taken: «create only if absent» is the file system's own promise.
 """
 
+import io
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -250,9 +251,9 @@ def _regular(about: os.stat_result, name: str) -> os.stat_result:
 
 
 def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: str) -> bytes:
-    # Without a limit one read fills one buffer, with nothing to join.
+    # Without a limit one read fills one buffer; otherwise the pieces grow into one.
     step = end - start if gate is OPEN else STEP
-    parts: list[bytes] = []
+    received = io.BytesIO()
     at = start
     while at < end:
         stop.check()
@@ -260,6 +261,8 @@ def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: st
         if not part:
             raise Truncated(f"the object {key} became shorter while it was read", key=key)
         gate.pass_bytes(len(part))
-        parts.append(part)
         at += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(part) == end - start:
+            return part
+        received.write(part)
+    return received.getvalue()

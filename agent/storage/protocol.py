@@ -99,7 +99,8 @@ class Transient(StorageError):
 
 
 class Truncated(Transient):
-    """Fewer bytes came than the store announced or than were asked for."""
+    """Fewer bytes came than the store announced or than were asked for. With the field `size`, the store told the
+    object's whole size, and trying again is of no use."""
 
     code = "storage_truncated"
 

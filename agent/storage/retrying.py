@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Storage, Transient
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Storage, Transient, Truncated
 
 Result = TypeVar("Result")
 
@@ -97,6 +97,8 @@ class Retrying:
 
     async def _pause(self, verb: str, tries: "_Tries", fault: Transient) -> None:
         """Wait before the next try, or raise the fault when there is none."""
+        if isinstance(fault, Truncated) and "size" in fault.fields:
+            raise fault  # the store told the object's whole size: there is no more to come
         tries.made += 1
         policy = self._policy
         asked = fault.fields.get("retry_after")

@@ -4,6 +4,7 @@ Every request runs in one of the destination's own threads; whatever the SDK rai
 `s3_errors.translated`. The only retries are those of the wrapper around this.
 """
 
+import io
 import os
 import re
 import threading
@@ -260,13 +261,16 @@ def _check_range(name: str, answer: Any, start: int, length: int | None) -> None
         raise StorageError(f"the store ignores ranges: it sent all of {name!r}", key=name)
     if length is not None and came != length:
         if came < length:
-            raise Truncated(f"the object {name!r} is shorter than asked for", key=name, came=came)
+            total = answer.get("ContentRange", "").rpartition("/")[2]
+            told = {"size": int(total)} if total.isdigit() else {}
+            raise Truncated(f"the object {name!r} is shorter than asked for", key=name, came=came, **told)
         raise StorageError(f"the store ignores ranges: it sent {came} bytes of {name!r}", key=name)
 
 
 def _received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
-    step = 16 * STEP if gate is OPEN else STEP
-    parts: list[bytes] = []
+    # Without a limit one read fills one buffer; otherwise the pieces grow into one, never twice the size.
+    step = size if gate is OPEN else STEP
+    received = io.BytesIO()
     left = size
     while left:
         stop.check()
@@ -274,6 +278,8 @@ def _received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
         if not part:
             raise Truncated(f"the answer with {name!r} ended {left} bytes early", key=name)
         gate.pass_bytes(len(part))
-        parts.append(part)
         left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(part) == size:
+            return bytes(part)
+        received.write(part)
+    return received.getvalue()

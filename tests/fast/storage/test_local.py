@@ -1,4 +1,4 @@
-"""Promise: the local provider is whole or not at all, durable, inside its root, and honest about a full or missing disk."""
+"""Promise: a local object is whole or not there, durable, inside its root; a full or missing disk is named."""
 
 import asyncio
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage import local as local_module
 from agent.storage.local import LocalStorage
 from agent.storage.local_files import DirectorySyncs, allowed_path
 from agent.storage.local_temporary import Temporary
@@ -92,7 +91,7 @@ async def test_everything_is_synced_before_a_put_returns(tmp_path: Path, monkeyp
         synced.append(f"{os.path.relpath(path, tmp_path).split('/')[0]}:{present}" if ".helenus" in path else path)
         really(descriptor)
 
-    monkeypatch.setattr(local_module.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     store._syncs._fsync = fsync
     await store.put("a/b/c", [b"x"])
     assert synced == [".helenus-tmp:False", str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent.storage.memory import MemoryStorage
-from agent.storage.protocol import Denied, NotFound, StorageError, Transient
+from agent.storage.protocol import Denied, NotFound, StorageError, Transient, Truncated
 from agent.storage.retrying import Policy, Retrying
 
 
@@ -50,7 +50,7 @@ async def test_a_passing_fault_is_forgiven() -> None:
 
 async def test_tries_are_counted_and_the_last_fault_is_told() -> None:
     works = Clockwork(*[Transient(str(number)) for number in range(20)])
-    with pytest.raises(Transient, match="^5$"):
+    with pytest.raises(Transient, match=r"^5$"):
         await works.store().head("a")
     assert works.calls == 6
 
@@ -83,6 +83,17 @@ async def test_the_pause_is_a_random_part_of_the_doubling_time() -> None:
     store = Retrying(MemoryStorage(hook=works.hook), clock=lambda: 0.0, sleep=works.sleep, part=lambda: 0.25)
     await store.head("a")
     assert works.slept == [0.05, 0.1]
+
+
+async def test_an_object_that_is_shorter_for_good_is_asked_for_once() -> None:
+    """A cut answer is tried again; a store that tells the whole size and has no more is believed."""
+    works = Clockwork(Truncated("cut"))
+    store = works.store()
+    await store.put("a", [b"12345"], replace=True)
+    calls = works.calls
+    with pytest.raises(Truncated):
+        await store.get("a", 3, 3)
+    assert works.calls == calls + 1
 
 
 async def test_a_cancelled_task_does_not_try_again() -> None:

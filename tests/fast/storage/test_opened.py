@@ -1,0 +1,49 @@
+"""Promise: settings become the right store, and a daemon without S3 never loads the SDK."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.storage.conformance import conform
+from agent.storage.opened import open_storage
+from agent.storage.protocol import BadSettings
+from agent.wire.destinations import LocalSettings, S3Settings
+
+SCRIPT = """
+import sys, pathlib
+from agent.storage.opened import open_storage
+from agent.wire.destinations import LocalSettings
+open_storage(LocalSettings(path="."), roots=[pathlib.Path(sys.argv[1])], conditional_create=True)
+loaded = sorted(name for name in sys.modules if name.split(".")[0] in ("boto3", "botocore", "urllib3"))
+sys.exit(", ".join(loaded) or 0)
+"""
+
+
+def test_a_local_destination_loads_no_sdk(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_local_destination_opens_under_its_root(tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    store = open_storage(LocalSettings(path="backups"), roots=[tmp_path], conditional_create=True)
+    results = await conform(store, "scratch/", big=False)
+    assert {result.outcome for result in results} == {"ok", "skipped"}
+    await store.put("a/b", [b"x"])
+    assert (tmp_path / "backups" / "a" / "b").read_bytes() == b"x"
+    await store.close()
+
+
+def test_a_directory_elsewhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings):
+        open_storage(LocalSettings(path="/etc"), roots=[tmp_path], conditional_create=True)
+
+
+async def test_s3_settings_open_an_s3_store() -> None:
+    settings = S3Settings(path="bucket/prefix", access_key="a", access_secret="b")
+    store = open_storage(settings, roots=[], conditional_create=False)
+    await store.close()
+    with pytest.raises(BadSettings):
+        open_storage(S3Settings(path="!"), roots=[], conditional_create=False)

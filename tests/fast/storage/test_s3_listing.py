@@ -1,0 +1,42 @@
+"""Promise: listings are in lexical order whatever the store's own order, or fail; never silently wrong."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from agent.storage.protocol import Entry, StorageError
+from agent.storage.s3_listing import HOLD, in_order
+
+
+async def pages(keys: Sequence[str], size: int = 1000) -> AsyncIterator[Sequence[Entry]]:
+    for at in range(0, len(keys), size):
+        yield [Entry(key, 1, 0.0) for key in keys[at : at + size]]
+
+
+async def listed(keys: Sequence[str]) -> list[str]:
+    return [entry.key async for entry in in_order(pages(keys))]
+
+
+async def test_a_listing_by_directories_is_sorted() -> None:
+    assert await listed(["a/1", "a/2", "a-1", "b"]) == ["a-1", "a/1", "a/2", "b"]
+
+
+async def test_a_large_listing_in_order_is_passed_on() -> None:
+    keys = [f"{number:06d}" for number in range(HOLD * 2)]
+    assert await listed(keys) == keys
+
+
+async def test_a_large_listing_whose_beginning_is_out_of_order_is_sorted() -> None:
+    keys = ["b", "a", *[f"c{number:06d}" for number in range(HOLD * 2)]]
+    assert await listed(keys) == sorted(keys)
+
+
+async def test_a_key_listed_twice_is_given_once() -> None:
+    assert await listed(["a", "b", "b", "c"]) == ["a", "b", "c"]
+    assert await listed(["b", "a", "b", "c"]) == ["a", "b", "c"]
+
+
+async def test_disorder_after_the_first_keys_were_given_is_an_error() -> None:
+    keys = [f"b{number:06d}" for number in range(HOLD + 1000)] + ["a"]
+    with pytest.raises(StorageError, match="order"):
+        await listed(keys)

@@ -1,0 +1,119 @@
+"""Promise: only plain keys from allowed places, no metadata service, and settings that can't work are named at once."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.storage.protocol import BadSettings
+from agent.storage.s3 import S3Storage
+from agent.storage.s3_credentials import Keys, keys_of
+from agent.wire.destinations import S3Settings
+from kit.secret import Secret
+
+PLAIN = S3Settings(path="bucket", access_key="AK", access_secret="the secret")
+
+
+def changed(**fields: object) -> S3Settings:
+    return msgspec.structs.replace(PLAIN, **fields)
+
+
+def from_file(path: Path, root: Path, profile: str = "default") -> Keys | None:
+    return keys_of(S3Settings(path="b", credentials_file=str(path), profile=profile), [root], {})
+
+
+def test_keys_come_from_the_settings_then_the_file_then_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"access_key": "F", "access_secret": "f"}))
+    environment = {"AWS_ACCESS_KEY_ID": "E", "AWS_SECRET_ACCESS_KEY": "e", "AWS_SESSION_TOKEN": "t"}
+    both = changed(credentials_file=str(file))
+    assert keys_of(both, [tmp_path], environment) == Keys("AK", Secret("the secret"), Secret(""))
+    only_file = S3Settings(path="b", credentials_file=str(file))
+    assert keys_of(only_file, [tmp_path], environment) == Keys("F", Secret("f"), Secret(""))
+    assert keys_of(S3Settings(path="b"), [], environment) == Keys("E", Secret("e"), Secret("t"))
+    assert keys_of(S3Settings(path="b"), [], {}) is None
+
+
+def test_both_forms_of_a_credentials_file_are_read(tmp_path: Path) -> None:
+    ini = tmp_path / "credentials"
+    ini.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = s%40\n[other]\nregion=x\n")
+    assert from_file(ini, tmp_path) == Keys("A", Secret("s%40"), Secret(""))
+    cli = tmp_path / "cli.json"
+    cli.write_text(json.dumps({"AccessKeyId": "A", "SecretAccessKey": "s", "SessionToken": "t"}))
+    assert from_file(cli, tmp_path) == Keys("A", Secret("s"), Secret("t"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["credential_process = /bin/evil", "role_arn = arn:x", "source_profile = x", "web_identity_token_file = /x"],
+)
+def test_a_profile_that_does_more_than_name_keys_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_access_key_id = A\naws_secret_access_key = s\n{line}\n")
+    with pytest.raises(BadSettings) as refusal:
+        from_file(file, tmp_path)
+    assert refusal.value.fields["setting"] == "credentials_file"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[x", "[default]\n", "", '{"access_key": "A"}', "\udcff"])
+def test_a_file_without_keys_is_refused_and_never_quoted(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "credentials"
+    file.write_bytes(text.encode("utf-8", "surrogateescape") + b" canary-1234 ")
+    with pytest.raises(BadSettings) as refusal:
+        from_file(file, tmp_path)
+    assert "canary" not in str(refusal.value.as_dict())
+
+
+def test_files_outside_of_the_allowed_directories_are_not_opened(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = s\n")
+    (inside / "link").symlink_to(secret)
+    for path in (str(secret), str(inside / "link"), str(inside / ".." / "secret"), "secret", "a\0b"):
+        with pytest.raises(BadSettings, match=r"outside|no path"):
+            keys_of(S3Settings(path="b", credentials_file=path), [inside], {})
+        with pytest.raises(BadSettings, match=r"outside|no path"):
+            S3Storage(changed(ca_file=path), conditional_create=True, file_roots=[inside])
+
+
+@pytest.mark.parametrize(
+    ("fields", "setting"),
+    [
+        ({"path": ""}, "path"),
+        ({"path": "/"}, "path"),
+        ({"path": "a"}, "path"),
+        ({"path": "bucket/../x"}, "path"),
+        ({"path": "bucket/é"}, "path"),
+        ({"path": "arn:aws:s3:::x/y"}, "path"),
+        ({"endpoint": "host:9000"}, "endpoint"),
+        ({"endpoint": "ftp://host"}, "endpoint"),
+        ({"endpoint": "file:///etc"}, "endpoint"),
+        ({"endpoint": "http://user:password@host"}, "endpoint"),
+        ({"endpoint": "http://host:99999"}, "endpoint"),
+        ({"connections": 0}, "connections"),
+        ({"connections": 65}, "connections"),
+        ({"access_secret": ""}, "access_secret"),
+        ({"access_key": ""}, "access_secret"),
+        ({"kms_key_id": "x"}, "kms_key_id"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(fields: dict[str, object], setting: str) -> None:
+    with pytest.raises(BadSettings) as refusal:
+        S3Storage(changed(**fields), conditional_create=True)
+    assert refusal.value.fields["setting"] == setting
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]"])
+async def test_link_local_endpoints_are_refused_unless_listed(host: str) -> None:
+    """The clouds' metadata services, which hand out credentials, live there."""
+    store = S3Storage(changed(endpoint=f"http://{host}"), conditional_create=True)
+    with pytest.raises(BadSettings, match="link-local"):
+        await store.head("a")
+    await store.close()
+
+
+async def test_secrets_are_in_no_repr() -> None:
+    keys = keys_of(PLAIN, [], {})
+    assert "the secret" not in repr(keys)
