@@ -2,9 +2,9 @@
 
 Design §3.4: a large component is cut into pieces; components up to 1 MiB of one SSTable share an object, except
 Statistics.db and Summary.db, which Cassandra rewrites in place and which share another; a whole SSTable under 1 MiB is
-one object. What the snapshot itself wrote (manifest.json, schema.cql) is never packed with components: it shares objects
-with its like of other tables. The layout depends on names and sizes only, so that the same SSTable always gives the
-same objects.
+one object. What the snapshot itself wrote (manifest.json, schema.cql) is never packed with components: it shares
+objects with its like of other tables. The layout depends on names and sizes only, so that the same SSTable always gives
+the same objects.
 """
 
 import re

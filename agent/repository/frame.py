@@ -1,6 +1,6 @@
 """The frame around every data object: in, plain bytes; out, what is stored, and back again with everything verified.
 
-    header   magic "HLNS" · format u8 · codec u8 · type u8 · 0 u8 · key epoch u32 · plain length u64   (big-endian, 20 bytes)
+    header   magic "HLNS" · format u8 · codec u8 · type u8 · 0 u8 · key epoch u32 · plain length u64, big-endian
     payload  the plain bytes as the codec makes them
     footer   BLAKE3 of header and payload, 32 bytes
 
@@ -69,7 +69,7 @@ def decode(stored: Buffer, key: str, expected: bytes | None = None) -> Decoded:
         raise ObjectDamaged(f"the object {key} does not begin as one of ours", key=key)
     if version > FORMAT or codec not in Codec.__members__.values() or epoch != 0:
         raise RepositoryFormatNewer(
-            f"the object {key} has format {version}, codec {codec}, key epoch {epoch}; format {FORMAT}, raw, 0 is known",
+            f"the object {key} has format {version}, codec {codec}, key epoch {epoch}; known: {FORMAT}, 0, 0",
             key=key,
             format=version,
         )
@@ -81,5 +81,3 @@ def decode(stored: Buffer, key: str, expected: bytes | None = None) -> Decoded:
     if expected is not None and digest(payload) != expected:
         raise ObjectDamaged(f"the object {key} holds other bytes than its name promises", key=key)
     return Decoded(payload, ObjectType(kind))
-
-

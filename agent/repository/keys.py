@@ -8,14 +8,19 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from agent.crypto.digest import digest
+
 ROOT = "helenus/v1/"
 REPOSITORY = ROOT + "repository.json"
 CLUSTERS = ROOT + "clusters/"
 RAW = "raw"
+NAMES = ROOT + "names/"
+"""An index of clusters by name: cluster.json can't be found without listing all data."""
 SWEEP = "~sweep"
 """The name of a sweep's own intent: not a tag, for `~` is always encoded in one."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_LONGEST = 200
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -59,15 +64,21 @@ def cluster_prefix(cluster_id: str) -> str:
     return f"{CLUSTERS}{encoded(cluster_id)}/"
 
 
+def named_prefix(cluster_name: str) -> str:
+    """Where the ids of the clusters of that name stand, an object each."""
+    name = encoded(cluster_name)
+    if len(name) > _LONGEST:
+        name = "~" + digest(cluster_name.encode()).hex()
+    return f"{NAMES}{name}/"
+
+
+def named_key(cluster_name: str, cluster_id: str) -> str:
+    return named_prefix(cluster_name) + encoded(cluster_id)
+
+
 def cluster_key(cluster_id: str) -> str:
     """cluster.json: name and id."""
     return cluster_prefix(cluster_id) + "cluster.json"
-
-
-def parse_cluster(key: str) -> str | None:
-    """The cluster id of a cluster.json's key, None for other keys."""
-    segment, slash, rest = key.removeprefix(CLUSTERS).partition("/")
-    return decoded(segment) if key.startswith(CLUSTERS) and slash and rest == "cluster.json" else None
 
 
 def catalogue_prefix(cluster_id: str, tag: str | None = None) -> str:

@@ -1,0 +1,115 @@
+"""An object's bytes from the snapshot's files: in, a layout; out, its id, its frame, and digests of its runs.
+
+Everything here blocks and is called in worker threads; reading, BLAKE3 and CRC-32 release the GIL.
+"""
+
+import errno
+import os
+import stat
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent.crypto.digest import digest
+from agent.model.snapshot import FileStat
+from agent.pipeline.errors import FileUnreadable, SnapshotVanished
+from agent.plan.layout import ObjectLayout
+from agent.repository.frame import encode
+from agent.storage.protocol import Buffer
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_POOLED = 1024 * 1024
+_LARGE_READ = 4 * 1024 * 1024
+_CRC_TEXT = 32
+
+
+class Loaded(NamedTuple):
+    """An object ready to be put. `runs`: the digest of each run; `crcs`: the CRC-32 of those asked for (file → CRC)."""
+
+    id: bytes
+    frame: list[Buffer]
+    runs: tuple[bytes, ...]
+    crcs: dict[int, int]
+    text: bytes | None
+
+
+class Buffers:
+    """Reusable buffers: fresh megabytes cost the kernel as much as hashing them. For one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free: list[bytearray] = []
+
+    def take(self, length: int) -> bytearray:
+        """A buffer of at least `length` bytes."""
+        if not _POOLED < length <= self._size:
+            return bytearray(length)
+        return self._free.pop() if self._free else bytearray(self._size)
+
+    def give(self, buffer: bytearray) -> None:
+        """Nobody looks at the buffer any more."""
+        if len(buffer) == self._size:
+            self._free.append(buffer)
+
+
+def load(
+    files: Sequence[FileStat], layout: ObjectLayout, buffer: bytearray, data: int | None = None, crc: int | None = None
+) -> Loaded:
+    """Read the layout's runs into `buffer` and digest them.
+
+    `data`: the file whose CRC-32 is wanted; `crc`: the file whose text is wanted (a Digest.crc32, whole in one run).
+    Raises SnapshotVanished, FileUnreadable.
+    """
+    plain = memoryview(buffer)[: layout.length]
+    digests = []
+    crcs = {}
+    text = None
+    offset = 0
+    for run in layout.runs:
+        part = plain[offset : offset + run.length]
+        read_run(files[run.file], run.start, part)
+        digests.append(digest(part))
+        if run.file == data:
+            crcs[run.file] = zlib.crc32(part)
+        elif run.file == crc:
+            text = bytes(part[:_CRC_TEXT])
+        offset += run.length
+    object_id = digests[0] if len(digests) == 1 else digest(plain)
+    return Loaded(object_id, encode(plain), tuple(digests), crcs, text)
+
+
+def read_text(file: FileStat) -> bytes:
+    """The first bytes of a small file."""
+    buffer = bytearray(min(file.size, _CRC_TEXT))
+    read_run(file, 0, memoryview(buffer))
+    return bytes(buffer)
+
+
+def read_run(file: FileStat, start: int, into: memoryview) -> None:
+    """Fill `into` from `start` of the file, which must be the very one that the inventory saw."""
+    try:
+        descriptor = os.open(file.path, _OPEN)
+    except OSError as error:
+        raise _told(file, error) from error
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size != file.size or about.st_ino != file.inode:
+            raise SnapshotVanished(f"the file {file.path} is not the one that the inventory saw", path=file.path)
+        if into.nbytes >= _LARGE_READ:
+            os.posix_fadvise(descriptor, start, into.nbytes, os.POSIX_FADV_SEQUENTIAL)
+        filled = 0
+        while filled < into.nbytes:
+            count = os.preadv(descriptor, [into[filled:]], start + filled)
+            if not count:
+                raise SnapshotVanished(f"the file {file.path} became shorter while it was read", path=file.path)
+            filled += count
+    except OSError as error:
+        raise _told(file, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _told(file: FileStat, error: OSError) -> SnapshotVanished | FileUnreadable:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        return SnapshotVanished(f"the snapshot's file {file.path} is gone", path=file.path)
+    return FileUnreadable(f"can't read {file.path}: {error.strerror}", path=file.path, errno=error.errno)

@@ -1,0 +1,267 @@
+"""Bytes on their way to destinations: in, a snapshot's tables; out, per table the frame of its manifest.
+
+One pass for all targets: each object that any of them lacks is read once, digested once, and put where it is missing.
+A producer walks the tables in order and waits for room; workers read in threads and put. What is done comes out in the
+producer's order, so that little is kept. A table whose bytes can't be trusted ends with its error, the others go on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import msgspec
+
+from agent.model.job import Tally
+from agent.model.manifest import FileEntry
+from agent.model.snapshot import FileStat, SnapshotTable
+from agent.pipeline.budget import BYTES, Budget
+from agent.pipeline.digest_cache import DigestCache, KnownTable, packed
+from agent.pipeline.errors import FileUnreadable, SstableCorrupt
+from agent.pipeline.reading import Buffers, load, read_text
+from agent.pipeline.sstable_run import SSTableRun
+from agent.pipeline.table_run import StoredTable, TableRun
+from agent.pipeline.targets import StoreTarget
+from agent.plan.backup import PlannedObject, plan_sstable
+from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, own_packs, sstables_of
+from agent.repository.frame import stored_size
+from agent.storage.threads import Workers
+from kit.errors import HelenusError
+
+READERS = 4
+_TURN = 32
+"""SSTables after which the event loop gets its turn."""
+_AHEAD = 5_000
+"""Files whose digests are looked up in one go."""
+_SAVE_EVERY = 1024 * 1024 * 1024
+"""Bytes read of a table after which its digests are saved before it is done."""
+
+Finish = Callable[[StoredTable], Awaitable[None]]
+KnownTables = dict[tuple[str, str], KnownTable]
+
+
+class OwnFile(msgspec.Struct, frozen=True):
+    """A file that the snapshot wrote itself (manifest.json, schema.cql), of a table."""
+
+    keyspace: str
+    table: str
+    file: FileStat
+
+
+class StoredOwnFiles(msgspec.Struct, frozen=True):
+    """An entry for each file, in the order given, and the stored sizes of their objects."""
+
+    entries: list[FileEntry]
+    objects: dict[str, int]
+
+
+class Store:
+    """Stores tables in all targets that are alive. One use, one event loop; calls one after the other."""
+
+    def __init__(
+        self,
+        targets: Sequence[StoreTarget],
+        cache: DigestCache,
+        tally: Tally,
+        *,
+        piece_size: int = PIECE_SIZE,
+        most_bytes: int = BYTES,
+    ) -> None:
+        self._targets = targets
+        self._cache = cache
+        self._tally = tally
+        self._piece_size = piece_size
+        streams = sum(target.opened.streams for target in targets)
+        self._budget = Budget(most_bytes, min(64, streams) + READERS)
+        self._buffers = Buffers(piece_size)
+        self._readers = Workers(READERS, "read")
+
+    async def close(self) -> None:
+        """End the threads."""
+        await self._readers.close()
+
+    async def tables(self, tables: Sequence[SnapshotTable], finish: Finish) -> None:
+        """Store the tables' SSTables; `finish` is awaited with each table as it is done. Ends early when no target is
+        alive. Raises what is wrong with the snapshot as a whole (`SnapshotVanished`)."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for batch in _batches(tables):
+                    known = await self._cache.load_all(
+                        [(one, table.table_id) for table in batch for one in _filesystems(table)]
+                    )
+                    for table in batch:
+                        await self._table(table, known, group, finish)
+        except* HelenusError as errors:
+            raise _first(errors) from None
+
+    async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
+        """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""
+        entries: dict[int, FileEntry] = {}
+        objects: dict[str, int] = {}
+        for kind in OWN_FILES:
+            places = [place for place, one in enumerate(files) if one.file.name == kind]
+            for pack, layout in own_packs([files[place].file.size for place in places]):
+                members = [places[one] for one in pack]
+                sstable = SSTable("", tuple(files[place].file for place in members), (layout,), layout.length)
+                run = SSTableRun(sstable, [PlannedObject(layout, None, True)], {}, self._piece_size)
+                await self._budget.take(layout.length)
+                await self._object(run, 0)
+                part, _ = run.finish()
+                entries.update(zip(members, part.files, strict=True))
+                objects.update(part.objects)
+        for place, one in enumerate(files):
+            if place not in entries:  # an empty file is in no object
+                part, _ = SSTableRun(SSTable("", (one.file,), (), 0), [], {}, self._piece_size).finish()
+                entries[place] = part.files[0]
+            for target in self._alive():
+                self._tally.done(target.id, one.keyspace, one.table, 1, one.file.size)
+        return StoredOwnFiles([entries[place] for place in range(len(files))], objects)
+
+    def _alive(self) -> list[StoreTarget]:
+        return [target for target in self._targets if target.alive]
+
+    async def _table(self, table: SnapshotTable, known: KnownTables, group: asyncio.TaskGroup, finish: Finish) -> None:
+        sstables = sstables_of(table, self._piece_size)
+        run = TableRun(table, self._targets, self._tally)
+        left = len(sstables)
+        run.changed = left != sum(len(known[one, table.table_id]) for one in _filesystems(table))
+        sstables.reverse()  # taken from the end, so that what is done is forgotten
+        for place in range(left):
+            sstable = sstables.pop()
+            if run.error is not None or not self._alive():
+                break
+            remembered = known[sstable.files[0].filesystem, table.table_id]
+            await self._sstable(run, place, sstable, remembered, group, finish)
+            if place % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+        self._one_less(run, group, finish)
+
+    async def _sstable(
+        self, table: TableRun, place: int, sstable: SSTable, known: KnownTable, group: asyncio.TaskGroup, finish: Finish
+    ) -> None:
+        remembered = known.files(sstable.name)
+        alive = self._alive()
+
+        def present(object_id: bytes, length: int) -> bool:
+            stored = stored_size(length)
+            return all(target.has(object_id, stored) for target in alive)
+
+        planned = plan_sstable(sstable, remembered, present, self._piece_size)
+        run = SSTableRun(sstable, planned, remembered, self._piece_size)
+        if not run.pending and all(file.name in remembered for file in sstable.files):
+            part, _ = run.finish()
+            row = known.packed(sstable.name)
+            assert row is not None, "its files are remembered"  # noqa: S101 - an invariant of ours
+            table.remember(sstable.files[0].filesystem, sstable.name, row)
+            table.progress(len(sstable.files), sstable.size, alive)
+            table.done(place, part, has_data=_counts(sstable))
+            return
+        table.changed = True
+        table.outstanding += 1
+        reused = sum(one.layout.length for one in planned if not one.read)
+        if reused:
+            table.progress(0, reused, alive)
+        if not run.pending:
+            group.create_task(self._whole(table, run, place, group, finish))
+            return
+        for index, one in enumerate(planned):
+            if one.read:
+                await self._budget.take(one.layout.length)
+                group.create_task(self._part(table, run, place, index, group, finish))
+
+    async def _part(
+        self, table: TableRun, run: SSTableRun, place: int, index: int, group: asyncio.TaskGroup, finish: Finish
+    ) -> None:
+        """One object of an SSTable; the last one finishes the SSTable."""
+        length = run.planned[index].layout.length
+        if table.error is not None or not self._alive():
+            self._budget.give(length)
+        else:
+            try:
+                there = await self._object(run, index)
+                table.progress(0, length, there)
+                table.unsaved_bytes += length
+            except (SstableCorrupt, FileUnreadable) as error:
+                table.fail(error)
+        run.pending -= 1
+        if not run.pending:
+            await self._whole(table, run, place, group, finish)
+
+    async def _object(self, run: SSTableRun, index: int) -> list[StoreTarget]:
+        """Read one object and put it where it is missing; the targets that have it then. Gives back its budget."""
+        layout = run.planned[index].layout
+        buffer = self._buffers.take(layout.length)
+        try:
+            sstable = run.sstable
+            loaded = await self._readers.run(
+                lambda _: load(sstable.files, layout, buffer, data=sstable.data, crc=sstable.crc)
+            )
+            run.loaded(index, loaded)
+            stored = stored_size(layout.length)
+            alive = self._alive()
+            put = await asyncio.gather(*(target.put(loaded.id, loaded.frame, stored) for target in alive))
+            return [target for target, there in zip(alive, put, strict=True) if there]
+        finally:
+            self._buffers.give(buffer)
+            self._budget.give(layout.length)
+
+    async def _whole(
+        self, table: TableRun, run: SSTableRun, place: int, group: asyncio.TaskGroup, finish: Finish
+    ) -> None:
+        """All objects of an SSTable are done."""
+        sstable = run.sstable
+        if table.error is None and self._alive():
+            try:
+                missing = run.needs_crc_text
+                if missing is not None:
+                    run.crc_text = await self._readers.run(lambda _: read_text(missing))
+                part, remembered = run.finish()
+            except (SstableCorrupt, FileUnreadable) as error:
+                table.fail(error)
+            else:
+                table.remember(sstable.files[0].filesystem, sstable.name, packed(remembered))
+                table.progress(len(sstable.files), 0, self._alive())
+                table.done(place, part, has_data=_counts(sstable))
+                await self._save_now_and_then(table)
+        self._one_less(table, group, finish)
+
+    async def _save_now_and_then(self, table: TableRun) -> None:
+        """Keep what was read of a large table: after a crash it need not all be read again."""
+        if table.unsaved_bytes >= _SAVE_EVERY:
+            table.unsaved_bytes = 0
+            await self._cache.save([(name, table.table_id, dict(rows)) for name, rows in table.rows.items()])
+
+    def _one_less(self, table: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
+        table.outstanding -= 1
+        if not table.outstanding and self._alive():
+            group.create_task(self._finished(table, finish))
+
+    async def _finished(self, table: TableRun, finish: Finish) -> None:
+        if table.changed and table.rows:
+            await self._cache.save([(name, table.table_id, rows) for name, rows in table.rows.items()])
+        await finish(table.stored())
+
+
+def _batches(tables: Sequence[SnapshotTable]) -> Iterator[list[SnapshotTable]]:
+    """The tables, as many at a time as have few files together."""
+    batch: list[SnapshotTable] = []
+    for table in tables:
+        if batch and sum(len(one.files) for one in [*batch, table]) > _AHEAD:
+            yield batch
+            batch = []
+        batch.append(table)
+    if batch:
+        yield batch
+
+
+def _filesystems(table: SnapshotTable) -> list[str]:
+    return sorted({file.filesystem for file in table.files})
+
+
+def _counts(sstable: SSTable) -> bool:
+    """Whether it is an SSTable of the table itself: a legacy index has its own, in a directory below."""
+    return sstable.data is not None and "/" not in sstable.name
+
+
+def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,89 @@
+"""One table on its way: in, its SSTables as they are done, in any order; out, its frame, in the order of the plan.
+
+Parts that come early wait for those before them; the producer goes in order, so few ever wait.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.model.job import Tally
+from agent.model.manifest import TablePart
+from agent.model.snapshot import SnapshotTable
+from agent.pipeline.targets import StoreTarget
+from agent.repository.manifest_frame import FrameHeader, FrameWriter
+from kit.errors import HelenusError
+
+Rows = dict[str, msgspec.Raw]
+
+
+class StoredTable(msgspec.Struct, frozen=True):
+    """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and either its frame or what
+    is wrong."""
+
+    keyspace: str
+    table: str
+    table_id: str
+    files: int
+    size: int
+    sstables: int
+    frame: bytes = b""
+    error: HelenusError | None = None
+
+
+class TableRun:
+    """The state of one table until all its SSTables are where they belong."""
+
+    def __init__(self, table: SnapshotTable, targets: Sequence[StoreTarget], tally: Tally) -> None:
+        self.keyspace = table.keyspace
+        self.table = table.table
+        self.table_id = table.table_id
+        self.error: HelenusError | None = None
+        self.outstanding = 1  # the producer itself, until it has seen every SSTable
+        self.changed = False
+        self.unsaved_bytes = 0
+        self.rows: dict[str, Rows] = {}
+        self._targets = targets
+        self._tally = tally
+        self._writer = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
+        self._early: dict[int, TablePart] = {}
+        self._next = 0
+        self._files = 0
+        self._bytes = 0
+        self._sstables = 0
+
+    def fail(self, error: HelenusError) -> None:
+        """The table can't be backed up. The first reason is kept, every target hears of it."""
+        if self.error is None:
+            self.error = error
+            self._early.clear()
+            for target in self._targets:
+                self._tally.error(target.id, self.keyspace, self.table, f"{error.code}: {error.message}")
+
+    def progress(self, files: int, size: int, targets: Sequence[StoreTarget]) -> None:
+        """Count what is safe in these targets."""
+        for target in targets:
+            self._tally.done(target.id, self.keyspace, self.table, files, size)
+
+    def remember(self, filesystem: str, sstable: str, row: msgspec.Raw) -> None:
+        """Note what the digest cache is to know of an SSTable."""
+        self.rows.setdefault(filesystem, {})[sstable] = row
+
+    def done(self, place: int, part: TablePart, *, has_data: bool) -> None:
+        """The SSTable at `place` of the plan is done."""
+        if self.error is not None:
+            return
+        self._files += len(part.files)
+        self._bytes += sum(entry.size for entry in part.files)
+        self._sstables += has_data
+        self._early[place] = part
+        while (ready := self._early.pop(self._next, None)) is not None:
+            self._writer.add(ready)
+            self._next += 1
+
+    def stored(self) -> StoredTable:
+        """The table, once nothing is outstanding."""
+        frame = b"" if self.error is not None else self._writer.close()
+        return StoredTable(
+            self.keyspace, self.table, self.table_id, self._files, self._bytes, self._sstables, frame, self.error
+        )

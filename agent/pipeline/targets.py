@@ -1,0 +1,74 @@
+"""A destination while a backup is stored: in, objects; out, what is there, what was put, and how it failed.
+
+Each target has its own outcome: one that fails is left behind, the others go on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from agent.plan.objects import ObjectIndex
+from agent.repository.errors import ObjectDamaged
+from agent.repository.keys import data_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Buffer, Gate
+from kit.errors import HelenusError
+
+
+class StoreTarget:
+    """One destination of a job. `index`: the node's objects, from the listing of this job and from own puts."""
+
+    def __init__(self, opened: OpenedRepository, host_id: str, index: ObjectIndex, gate: Gate) -> None:
+        self.opened = opened
+        self.id = opened.destination_id
+        self.index = index
+        self._errors: list[HelenusError] = []
+        self.put_objects = 0
+        self.put_bytes = 0
+        self._host_id = host_id
+        self._gate = gate
+        self._streams = asyncio.Semaphore(max(1, opened.streams))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still written to."""
+        return not self._errors
+
+    @property
+    def error(self) -> HelenusError | None:
+        """Why it was left behind."""
+        return self._errors[0] if self._errors else None
+
+    def fail(self, error: HelenusError) -> None:
+        """Leave it behind."""
+        self._errors.append(error)
+
+    def has(self, object_id: bytes, stored: int) -> bool:
+        """Whether the object is there with its size."""
+        return self.index.get(object_id) == stored
+
+    async def put(self, object_id: bytes, frame: Sequence[Buffer], stored: int) -> bool:
+        """Put an object of `stored` bytes unless it is there. False: the target failed, now or before."""
+        if not self.alive:
+            return False
+        if self.has(object_id, stored):
+            return True
+        key = data_key(self.opened.cluster_id, self._host_id, object_id.hex())
+        try:
+            async with self._streams:
+                if self._errors:  # it failed while this one waited for its turn
+                    return False
+                put = await self.opened.storage.put(key, frame, gate=self._gate)
+            if put.size != stored:
+                raise ObjectDamaged(
+                    f"the object {key} is in {self.id} with {put.size} bytes instead of {stored}",
+                    key=key,
+                    size=put.size,
+                )
+        except HelenusError as error:
+            self.fail(error)
+            return False
+        self.index.add(object_id, put.size)
+        if put.created:
+            self.put_objects += 1
+            self.put_bytes += put.size
+        return True

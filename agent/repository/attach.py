@@ -1,0 +1,138 @@
+"""Which repository a destination holds: in, an opened store and what is wanted; out, the repository's and the cluster's
+ids, made where that is allowed.
+
+repository.json and cluster.json are created only if absent, read back and never replaced: whoever comes second attaches
+to what the first one made. An empty store is initialised, a Helenus repository attached to, anything else refused.
+"""
+
+import uuid
+
+import msgspec
+
+from agent.repository.errors import (
+    ClusterAmbiguous,
+    NotARepository,
+    RepositoryFormatNewer,
+    RepositoryMismatch,
+)
+from agent.repository.keys import REPOSITORY, cluster_key, decoded, named_key, named_prefix
+from agent.storage.protocol import NotFound, Storage
+
+FORMAT = 1
+_MOST_BYTES = 64 * 1024
+
+
+class RepositoryFile(msgspec.Struct, frozen=True):
+    """repository.json. `format` grows when an older agent could no longer read what a newer one writes."""
+
+    repository_id: str
+    format: int = FORMAT
+
+
+class ClusterFile(msgspec.Struct, frozen=True):
+    """clusters/<cluster id>/cluster.json."""
+
+    cluster_id: str
+    name: str
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """The repository that is there. `cluster_id` None: no cluster was asked for. `made`: the repository is new."""
+
+    repository_id: str
+    cluster_id: str | None
+    made: bool
+
+
+_repository = msgspec.json.Decoder(RepositoryFile)
+_cluster = msgspec.json.Decoder(ClusterFile)
+
+
+async def attach(
+    storage: Storage, *, initialise: bool, repository_id: str | None, cluster_id: str | None, cluster_name: str | None
+) -> Attached:
+    """Attach to the repository in the store.
+
+    `initialise`: an empty store gets a repository (with `repository_id`, or a new id), and the cluster is made when it
+    is missing. `repository_id`: the one that must be there. `cluster_id` must be there or is made with `cluster_name`;
+    without it the cluster of that name is looked for.
+
+    Raises NotARepository, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous, a StorageError.
+    """
+    found = await _found(storage)
+    made = False
+    if found is None:
+        async for entry in storage.list(""):
+            raise NotARepository("the destination holds something else than a repository", key=entry.key)
+        if not initialise:
+            raise NotARepository("the destination is empty: no repository was made in it yet")
+        wanted = RepositoryFile(repository_id or uuid.uuid4().hex)
+        made = (await storage.put(REPOSITORY, [msgspec.json.encode(wanted)])).created
+        found = await _found(storage)
+        if found is None:
+            raise NotARepository("the repository's own file can't be read back")
+    if repository_id is not None and found.repository_id != repository_id:
+        raise RepositoryMismatch(
+            f"the destination holds the repository {found.repository_id}, not {repository_id}",
+            found=found.repository_id,
+            wanted=repository_id,
+        )
+    if cluster_id is None and cluster_name is None:
+        return Attached(found.repository_id, None, made)
+    cluster = await _attached_cluster(storage, cluster_id, cluster_name, initialise=initialise)
+    return Attached(found.repository_id, cluster, made)
+
+
+async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str | None, *, initialise: bool) -> str:
+    if cluster_id is None:
+        assert name is not None, "one of the two was asked for"  # noqa: S101 - an invariant of ours
+        named = await _named(storage, name)
+        if len(named) > 1:
+            raise ClusterAmbiguous(f"{len(named)} clusters are named {name!r}", clusters=named, name=name)
+        if not named and not initialise:
+            raise RepositoryMismatch(f"no cluster is named {name!r} in this repository", name=name)
+        # An id that stands in the index without its cluster.json was left by a crash: it is used.
+        cluster_id = named[0] if named else uuid.uuid4().hex
+    if await storage.head(cluster_key(cluster_id)) is None:
+        if not initialise or name is None:
+            raise RepositoryMismatch(f"the cluster {cluster_id} is not in this repository", cluster_id=cluster_id)
+        body = msgspec.json.encode(ClusterFile(cluster_id, name))
+        await storage.put(named_key(name, cluster_id), [body])
+        await storage.put(cluster_key(cluster_id), [body])
+    return (await _read_cluster(storage, cluster_id)).cluster_id
+
+
+async def _named(storage: Storage, name: str) -> list[str]:
+    """The ids of the clusters of that name."""
+    prefix = named_prefix(name)
+    found = [decoded(entry.key.removeprefix(prefix)) async for entry in storage.list(prefix)]
+    return [one for one in found if one is not None]
+
+
+async def _found(storage: Storage) -> RepositoryFile | None:
+    entry = await storage.head(REPOSITORY)
+    if entry is None:
+        return None
+    if entry.size > _MOST_BYTES:
+        raise NotARepository(f"{REPOSITORY} is not one of ours", size=entry.size)
+    try:
+        found = _repository.decode(await storage.get(REPOSITORY))
+    except NotFound:
+        return None
+    except msgspec.DecodeError as error:
+        raise NotARepository(f"{REPOSITORY} can't be read: {error}") from error
+    if found.format > FORMAT:
+        raise RepositoryFormatNewer(
+            f"the repository has format {found.format}, this agent reads up to {FORMAT}", format=found.format
+        )
+    return found
+
+
+async def _read_cluster(storage: Storage, cluster_id: str) -> ClusterFile:
+    try:
+        found = _cluster.decode(await storage.get(cluster_key(cluster_id)))
+    except msgspec.DecodeError as error:
+        raise NotARepository(f"{cluster_key(cluster_id)} can't be read: {error}") from error
+    if found.cluster_id != cluster_id:
+        raise NotARepository(f"{cluster_key(cluster_id)} names another cluster", cluster_id=found.cluster_id)
+    return found

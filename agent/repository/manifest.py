@@ -1,0 +1,218 @@
+"""A node's manifest, read and written: in, tables' frames and a head; out, the file that is stored, and back.
+
+    magic "HELENUSM" · inline frames of tables · tail: zstd-compressed JSON of `Head` · trailer
+    trailer   magic "HELENUST" · format u32 · tail offset u64 · tail length u64 · BLAKE3 of the tail (32)
+              · BLAKE3 of everything before (32), big-endian
+
+A reader takes the tail with one range read, and then only the frames it needs. Frames of 64 KiB or more are data
+objects of the node, named by content.
+"""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import zstandard
+
+from agent.crypto.digest import digest, digest_of
+from agent.model.manifest import Head, TableEntry, TablePart, TableReference
+from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
+from agent.repository.frame import ObjectType, decode
+from agent.repository.keys import data_key, manifest_key
+from agent.repository.manifest_check import check_head
+from agent.repository.manifest_frame import INLINE_LIMIT, joined, read_parts
+from agent.storage.protocol import OPEN, Buffer, Gate, NotFound, Storage, Truncated
+
+MAGIC = b"HELENUSM"
+FORMAT = 1
+_TRAILER = struct.Struct(">8sIQQ32s32s")
+_TRAILER_MAGIC = b"HELENUST"
+_TAIL_READ = 4 * 1024 * 1024
+"""Bytes from the end that are read at once: nearly every manifest, whole."""
+_MOST_HEAD = 256 * 1024 * 1024
+_MOST_FRAME = 1 << 32
+_encoder = msgspec.json.Encoder()
+_head = msgspec.json.Decoder(Head)
+
+
+class ManifestWriter:
+    """Collects the frames of a node's tables. `inline` gives a frame its place; larger ones are put as objects by the
+    caller, who then names them in the references."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = [MAGIC]
+        self._offset = len(MAGIC)
+
+    @staticmethod
+    def is_inline(frame: bytes) -> bool:
+        """Whether a frame of that length goes into the manifest itself."""
+        return len(frame) < INLINE_LIMIT
+
+    def inline(self, frame: bytes) -> int:
+        """Append the frame; its offset."""
+        offset = self._offset
+        self._parts.append(frame)
+        self._offset += len(frame)
+        return offset
+
+    def close(self, head: Head) -> list[Buffer]:
+        """The whole manifest as buffers; may be called for one head after the other (a target each)."""
+        tail = zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_encoder.encode(head))
+        opening = _TRAILER.pack(_TRAILER_MAGIC, FORMAT, self._offset, len(tail), digest(tail), b"")[:-32]
+        before = [*self._parts, tail, opening]
+        return [*before, digest_of(before)]
+
+
+class Source(Protocol):
+    """Where a manifest and its data objects are read from."""
+
+    async def manifest(self, start: int, length: int) -> bytes: ...
+
+    async def object(self, digest: str) -> bytes: ...
+
+
+class Manifest:
+    """A manifest whose head is verified; its tables are read when asked for."""
+
+    def __init__(self, head: Head, source: Source, end: bytes, end_offset: int, *, on_server: bool) -> None:
+        self.head = head
+        self._source = source
+        self._end = end
+        self._end_offset = end_offset
+        self._on_server = on_server
+
+    def reference(self, keyspace: str, table: str) -> TableReference | None:
+        """The reference of a table, None if the backup has no such table."""
+        for reference in self.head.tables:
+            if (reference.keyspace, reference.table) == (keyspace, table):
+                return reference
+        return None
+
+    async def table(self, reference: TableReference) -> TableEntry:
+        """A whole table with the snapshot's own files. Raises ManifestInvalid, ObjectDamaged, a StorageError."""
+        frame = await self._frame(reference)
+        return joined(reference, self._checked(frame, reference), self.head.own_objects)
+
+    async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
+        """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises as `table`."""
+        for part in self._checked(await self._frame(reference), reference):
+            yield part
+
+    def _checked(self, frame: bytes | memoryview, reference: TableReference) -> Iterator[TablePart]:
+        return read_parts(frame, reference, len(self.head.data_directories), on_server=self._on_server)
+
+    async def _frame(self, reference: TableReference) -> bytes | memoryview:
+        if reference.object is not None:
+            if reference.length > _MOST_FRAME:
+                raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is impossibly large")
+            stored = await self._source.object(reference.object)
+            if len(stored) != reference.length:
+                raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} has another size")
+            found = decode(stored, reference.object, bytes.fromhex(reference.object))
+            if found.type is not ObjectType.TABLE:
+                raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is no frame of a table")
+            return found.plain
+        assert reference.offset is not None, "the head was checked"  # noqa: S101 - an invariant of ours
+        start = reference.offset - self._end_offset
+        if start >= 0:
+            return self._end[start : start + reference.length]
+        return await self._source.manifest(reference.offset, reference.length)
+
+
+async def read_manifest(storage: Storage, cluster_id: str, tag: str, host_id: str, *, gate: Gate = OPEN) -> Manifest:
+    """The manifest of a node's part in a backup, head verified.
+
+    Raises BackupNotFound, ManifestInvalid, RepositoryFormatNewer, a StorageError.
+    """
+    key = manifest_key(cluster_id, tag, host_id)
+    entry = await storage.head(key)
+    if entry is None:
+        raise BackupNotFound(f"the backup {tag} has no manifest of the node {host_id}", tag=tag, host_id=host_id)
+    source = _Stored(storage, cluster_id, host_id, key, gate)
+    return await _read(source, entry.size, cluster_id, tag, host_id, on_server=False)
+
+
+async def read_manifest_file(path: Path, tag: str, host_id: str) -> Manifest:
+    """The manifest of an on-server backup: its files have neither digest nor pieces. Raises as `read_manifest`."""
+    try:
+        content = await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        raise BackupNotFound(f"there is no on-server backup {tag}", tag=tag, host_id=host_id) from None
+    return await _read(_File(content), len(content), "", tag, host_id, on_server=True)
+
+
+def names_of(head: Head) -> Sequence[tuple[str, int]]:
+    """The objects that the head itself names (own files, large frames), with their stored sizes."""
+    frames = [(one.object, one.length) for one in head.tables if one.object is not None]
+    return [*head.own_objects.items(), *frames]
+
+
+async def _read(source: Source, size: int, cluster_id: str, tag: str, host_id: str, *, on_server: bool) -> Manifest:
+    if size < len(MAGIC) + _TRAILER.size:
+        raise ManifestInvalid(f"the manifest of {tag} is cut: {size} bytes", tag=tag)
+    end_offset = max(0, size - _TAIL_READ)
+    end = await source.manifest(end_offset, size - end_offset)
+    magic, version, tail_offset, tail_length, tail_digest, whole = _TRAILER.unpack(end[-_TRAILER.size :])
+    if magic != _TRAILER_MAGIC:
+        raise ManifestInvalid(f"the manifest of {tag} does not end as one of ours", tag=tag)
+    if version > FORMAT:
+        raise RepositoryFormatNewer(f"the manifest of {tag} has format {version}, up to {FORMAT} is known", tag=tag)
+    if not len(MAGIC) <= tail_offset or tail_offset + tail_length + _TRAILER.size != size or tail_length > _MOST_HEAD:
+        raise ManifestInvalid(f"the manifest of {tag} is cut or damaged: its parts do not fit", tag=tag)
+    if end_offset == 0 and (digest(memoryview(end)[:-32]) != whole or not end.startswith(MAGIC)):
+        raise ManifestInvalid(f"the manifest of {tag} is damaged", tag=tag)
+    if tail_offset < end_offset:
+        end_offset, end = tail_offset, await source.manifest(tail_offset, size - tail_offset)
+    tail = end[tail_offset - end_offset : tail_offset - end_offset + tail_length]
+    if digest(tail) != tail_digest:
+        raise ManifestInvalid(f"the head of the manifest of {tag} is damaged", tag=tag)
+    head = _unpacked(tail, tag)
+    check_head(head, cluster_id, tag, host_id, tail_offset, on_server=on_server)
+    return Manifest(head, source, end, end_offset, on_server=on_server)
+
+
+def _unpacked(tail: bytes, tag: str) -> Head:
+    try:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 23)
+        size = zstandard.frame_content_size(tail)
+        if not 0 <= size <= _MOST_HEAD:
+            raise ManifestInvalid(f"the head of the manifest of {tag} has an impossible size", tag=tag)
+        return _head.decode(unpacker.decompress(tail, max_output_size=size, allow_extra_data=False))
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise ManifestInvalid(f"the head of the manifest of {tag} can't be read: {error}", tag=tag) from error
+
+
+class _Stored:
+    """A manifest in a destination."""
+
+    def __init__(self, storage: Storage, cluster_id: str, host_id: str, key: str, gate: Gate) -> None:
+        self._storage = storage
+        self._cluster_id = cluster_id
+        self._host_id = host_id
+        self._key = key
+        self._gate = gate
+
+    async def manifest(self, start: int, length: int) -> bytes:
+        return await self._storage.get(self._key, start, length, gate=self._gate)
+
+    async def object(self, digest: str) -> bytes:
+        try:
+            return await self._storage.get(data_key(self._cluster_id, self._host_id, digest), gate=self._gate)
+        except (NotFound, Truncated) as error:
+            raise ManifestInvalid(f"a table's frame, the object {digest}, is not there", object=digest) from error
+
+
+class _File:
+    """A manifest in a file of the agent's own state."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def manifest(self, start: int, length: int) -> bytes:
+        return self._content[start : start + length]
+
+    async def object(self, digest: str) -> bytes:
+        raise ManifestInvalid("an on-server manifest has no objects", object=digest)
