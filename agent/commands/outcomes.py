@@ -13,13 +13,6 @@ from kit.errors import HelenusError
 log = structlog.get_logger(__name__)
 
 
-class InternalError(HelenusError):
-    """A fault of the agent itself: its log has the traceback."""
-
-    code = "internal"
-    todo = "Report it with the agent's log of that time; posting a new command may help if the fault was passing."
-
-
 def ended_with(
     record: CommandRecord, ending: Outcome | BaseException, progress: Progress, now: float, *, undone: bool
 ) -> CommandRecord:
@@ -54,7 +47,7 @@ def explain(record: CommandRecord, error: BaseException) -> HelenusError:
     if known:
         return known[0]
     name = type(leaves[0]).__name__
-    return InternalError(f"{record.kind.value} ended with an unexpected {name}", exception=name, command=record.id)
+    return HelenusError(f"{record.kind.value} ended with an unexpected {name}", exception=name, command=record.id)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -21,6 +21,7 @@ _GRAMMARS = {
     "coordinator": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "backup_id": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "repository_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    "nonce": re.compile(r"[A-Za-z0-9_-]{1,128}"),
     "cluster_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
     "host_id": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
 }

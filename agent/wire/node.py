@@ -1,5 +1,7 @@
 """What an agent says of itself and of its Cassandra node (GET /v1/node)."""
 
+from typing import Literal
+
 import msgspec
 
 PROTOCOL = 1
@@ -77,3 +79,11 @@ class NodeReport(msgspec.Struct, frozen=True):
     throttle_bytes_per_second: int
     events: int
     """the newest sequence of the agent's event log"""
+
+
+class HealthView(msgspec.Struct, frozen=True):
+    """GET /health, open to all: `status` ok, stopping, or unwell (then `code` is that of the error that makes
+    it so)."""
+
+    status: Literal["ok", "stopping", "unwell"]
+    code: str | None = None

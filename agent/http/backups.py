@@ -1,0 +1,59 @@
+"""/v1/backups: listings of a destination or of the on-server backups, and the coordinator's plan and records."""
+
+from aiohttp import web
+
+from agent.http.bodies import json_response, path_name, query_of, read_json
+from agent.http.services import services_of
+from agent.wire.backups import Plan, Record
+from agent.wire.destinations import ON_SERVER
+from agent.wire.names import check_name, check_tables
+from kit.errors import InvalidInput
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """All backups that this agent sees there."""
+    return json_response(await services_of(request).backups.list(_destination(request)))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One backup with plan, manifests and completeness."""
+    tag = path_name(request, "tag", "tag")
+    return json_response(await services_of(request).backups.get(tag, _destination(request)))
+
+
+async def put_plan(request: web.Request) -> web.Response:
+    """Put plan.json: the same again is fine, another is refused."""
+    tag = path_name(request, "tag", "tag")
+    destination = _destination(request)
+    plan = await read_json(request, Plan)
+    _check_head(tag, plan.tag, plan.backup_id)
+    check_name("cluster_id", plan.cluster_id)
+    check_tables(plan.keyspaces, "keyspaces")
+    for node in plan.nodes:
+        check_name("host_id", node.host_id, "nodes.host_id")
+    await services_of(request).backups.put_plan(tag, destination, plan)
+    return web.Response(status=204)
+
+
+async def put_record(request: web.Request) -> web.Response:
+    """Put the next listing record."""
+    tag = path_name(request, "tag", "tag")
+    destination = _destination(request)
+    record = await read_json(request, Record)
+    _check_head(tag, record.tag, record.backup_id)
+    check_tables(record.keyspaces, "keyspaces")
+    await services_of(request).backups.put_record(tag, destination, record)
+    return web.Response(status=204)
+
+
+def _destination(request: web.Request) -> str | None:
+    destination = query_of(request, ("destination",)).get("destination")
+    if destination is None or destination == ON_SERVER:
+        return None
+    return check_name("destination", destination)
+
+
+def _check_head(asked: str, tag: str, backup_id: str) -> None:
+    if tag != asked:
+        raise InvalidInput("the body is of another backup than the path", field="tag")
+    check_name("backup_id", backup_id)

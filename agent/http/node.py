@@ -1,0 +1,12 @@
+"""/v1/node: who the agent is, and how its node is."""
+
+from aiohttp import web
+
+from agent.http.bodies import json_response, query_of
+from agent.http.services import services_of
+
+
+async def get(request: web.Request) -> web.Response:
+    """Identity, versions, tokens, data directories, keyspaces and ring."""
+    query_of(request, ())
+    return json_response(await services_of(request).node.report())

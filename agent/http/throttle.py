@@ -1,0 +1,27 @@
+"""/v1/throttle: the live limits."""
+
+from aiohttp import web
+
+from agent.http.bodies import json_response, query_of, read_json
+from agent.http.services import services_of
+from agent.wire.names import check_name
+from agent.wire.throttle import PatchThrottle
+from kit.errors import InvalidInput
+
+
+async def get(request: web.Request) -> web.Response:
+    """The limits in force."""
+    query_of(request, ())
+    return json_response(services_of(request).destinations.throttle())
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Change what is named, at once."""
+    query_of(request, ())
+    body = await read_json(request, PatchThrottle)
+    for destination in body.destinations:
+        check_name("destination", destination, "destinations")
+    for limit in (body.node_bytes_per_second or 0, *body.destinations.values()):
+        if not 0 <= limit < 2**53:
+            raise InvalidInput("a limit is 0 (none) or a number of bytes per second", field="bytes_per_second")
+    return json_response(services_of(request).destinations.set_throttle(body))
