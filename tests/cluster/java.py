@@ -1,0 +1,113 @@
+"""How Cassandra's programs are started on Java 17: JVM options, classpaths and class archives.
+
+In: a Cassandra version whose jars were fetched. Out: argument lists. The options favour a quick start over a high top
+speed (the client compiler alone, the serial collector, an archive of loaded classes): tests start many JVMs.
+"""
+
+import shutil
+from pathlib import Path
+
+from tests.cluster import places
+
+_ALL = "=ALL-UNNAMED"
+
+# What Cassandra's own Java 17 options open, and what nodetool needs besides.
+_EXPORTS = (
+    "java.base/java.lang.ref",
+    "java.base/jdk.internal.misc",
+    "java.base/jdk.internal.ref",
+    "java.base/sun.nio.ch",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.sql/java.sql",
+)
+_OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.module",
+    "java.base/java.lang.reflect",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.util.jar",
+    "java.base/sun.nio.ch",
+    "jdk.management/com.sun.management.internal",
+)
+_MODULES = tuple(f"--add-exports={name}{_ALL}" for name in _EXPORTS) + tuple(
+    f"--add-opens={name}{_ALL}" for name in _OPENS
+)
+_QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+# Cassandra wants its memory meter as an agent; archives made beside an agent need this consent.
+_ARCHIVE_BESIDE_AGENT = ("-XX:+UnlockDiagnosticVMOptions", "-XX:+AllowArchivingWithJavaAgent")
+
+
+def java() -> str:
+    """The java command; raises MissingPart when there is none on PATH."""
+    found = shutil.which("java")
+    if found is None:
+        raise places.MissingPart("java (17 or later)", "make prerequisites")
+    return found
+
+
+def jars(version: str) -> list[Path]:
+    """The jars of a Cassandra version in a fixed order, as class archives demand; raises MissingPart."""
+    found = sorted(places.cassandra(version).glob("*.jar"))
+    if not found:
+        raise places.MissingPart(f"Cassandra {version}", "make fetch")
+    return found
+
+
+def _classpath(version: str) -> list[str]:
+    return ["-cp", ":".join(str(jar) for jar in jars(version))]
+
+
+def _archive(path: Path) -> list[str]:
+    return [f"-XX:SharedArchiveFile={path}"] if path.exists() else []
+
+
+def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None = None) -> list[str]:
+    """The argument list of a Cassandra node; `archive_to` writes a class archive when it ends."""
+    jamm = next(jar for jar in jars(version) if jar.name.startswith("jamm-"))
+    archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.node_archive(version))
+    return [
+        java(),
+        *_QUICK,
+        *_ARCHIVE_BESIDE_AGENT,
+        *archive,
+        f"-javaagent:{jamm}",
+        f"-Xms{heap_mb}m",
+        f"-Xmx{heap_mb}m",
+        "-Xss512k",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:+PerfDisableSharedMem",
+        "-Djdk.attach.allowAttachSelf=true",
+        "-Djava.awt.headless=true",
+        *_MODULES,
+        *options,
+        *_classpath(version),
+        "org.apache.cassandra.service.CassandraDaemon",
+    ]
+
+
+def tool(version: str, main_class: str, logback: Path, archive_to: Path | None = None) -> list[str]:
+    """The argument list of a tool such as nodetool, without the tool's own arguments."""
+    name = main_class.rpartition(".")[2].lower()
+    archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.tool_archive(version, name))
+    return [
+        java(),
+        *_QUICK,
+        *archive,
+        "-Xmx128m",
+        *_MODULES,
+        "-Dcom.sun.jndi.rmiURLParsing=legacy",
+        f"-Dlogback.configurationFile={logback}",
+        *_classpath(version),
+        main_class,
+    ]

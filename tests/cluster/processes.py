@@ -1,0 +1,186 @@
+"""Children of the tests: started in a process group of their own, waited for with a deadline, and surely ended.
+
+In: an argument list and a log file. Out: a `Child`. It belongs to no event loop, so a fixture of the session may start
+what a test pauses or kills. Whatever fails shows the end of the child's log.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.cluster.reaper import Reaper
+
+_reaper = Reaper()
+_POLL = 0.05  # seconds
+
+
+class ProcessError(Exception):
+    """A child ended, or did not do what was waited for in time; the message carries the end of its log."""
+
+
+def tail(log: Path, lines: int = 25) -> str:
+    """The last lines of a log file, '' when there is none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - 256 * lines))
+        return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
+
+
+class Child:
+    """One started program and its process group; everything that it prints goes to `log`."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        outlives_us: bool = False,
+    ) -> None:
+        """`env` is added to this process's own; `outlives_us` leaves it running when this process ends."""
+        self.name = name
+        self.argv = [str(part) for part in argv]
+        self.log = log
+        self._env = {**os.environ, **(env or {})}
+        self._cwd = cwd
+        self._outlives_us = outlives_us
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it must not be running."""
+        if self.alive:
+            raise ProcessError(f"{self.name} is running already, pid {self.pid}")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+        if not self._outlives_us:
+            _reaper.adopt(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        """The pid of the leader, which is also the number of its group."""
+        if self._process is None:
+            raise ProcessError(f"{self.name} was never started")
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the leader runs (a paused one does)."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The leader's exit code, negative for a signal; None while it runs or was never started."""
+        return None if self._process is None else self._process.poll()
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal to the leader or to its whole group; to nobody when it has ended."""
+        if not group:
+            if self._process is not None:
+                self._process.send_signal(number)
+            return
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def pause(self) -> None:
+        """SIGSTOP to the group."""
+        self.signal(signal.SIGSTOP, group=True)
+
+    def resume(self) -> None:
+        """SIGCONT to the group."""
+        self.signal(signal.SIGCONT, group=True)
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """SIGTERM to the leader; after `grace` seconds, and for what its group left behind, SIGKILL."""
+        if self._process is None:
+            return
+        if self.alive:
+            self.resume()
+            self.signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await self.ended(grace)
+        await self.kill()
+
+    async def kill(self, *, group: bool = True) -> None:
+        """SIGKILL to the group (or, with `group=False`, to the leader alone, whose children live on)."""
+        if self._process is None:
+            return
+        self.signal(signal.SIGKILL, group=group)
+        await self.ended(30)
+        if group and not self._outlives_us:
+            _reaper.release(self.pid)
+
+    async def ended(self, deadline: float) -> int:
+        """Wait until the leader ended; its exit code. Raises TimeoutError after `deadline` seconds."""
+        async with asyncio.timeout(deadline):
+            while (code := self.exit_code) is None:  # noqa: ASYNC110  # a process sets no event
+                await asyncio.sleep(_POLL)
+            return code
+
+    async def until(self, what: str, holds: Callable[[], Awaitable[bool]], deadline: float) -> None:
+        """Wait until `holds()`; raises ProcessError when the child ends first or `deadline` seconds have passed."""
+        end = time.monotonic() + deadline
+        while not await holds():
+            if not self.alive:
+                raise ProcessError(f"{self.name} ended with {self.exit_code} before {what}:\n{tail(self.log)}")
+            if time.monotonic() > end:
+                raise ProcessError(f"{self.name}: not {what} after {deadline:g} s:\n{tail(self.log)}")
+            await asyncio.sleep(_POLL)
+
+    async def until_listening(self, address: str, port: int, deadline: float = 30.0) -> None:
+        """Wait until something accepts connections there; raises ProcessError as `until` does."""
+
+        async def listening() -> bool:
+            return answers(address, port)
+
+        await self.until(f"listening on {address}:{port}", listening, deadline)
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether a TCP connection to a loopback address is accepted at once."""
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+async def run(argv: Sequence[str | Path], deadline: float = 120.0, env: Mapping[str, str] | None = None) -> str:
+    """Run a program to its end; what it printed on both streams. Raises ProcessError when it fails or hangs."""
+    process = await asyncio.create_subprocess_exec(
+        *[str(part) for part in argv],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **(env or {})},
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(deadline):
+            printed = (await process.communicate())[0].decode(errors="replace")
+    except (TimeoutError, asyncio.CancelledError):
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
+    if process.returncode:
+        raise ProcessError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''} ended with {process.returncode}:\n{printed}")
+    return printed
