@@ -14,6 +14,13 @@ from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, Tables
 
 
+class MemberState(msgspec.Struct, frozen=True):
+    """Whether a member is up, and its state: NORMAL, JOINING, LEAVING, MOVING."""
+
+    up: bool
+    state: str
+
+
 class NodeControl(Protocol):
     """Orders to the Cassandra process of this node, by nodetool or Jolokia. Every call has a deadline."""
 
@@ -31,8 +38,8 @@ class NodeControl(Protocol):
         directories that Cassandra refused, else the error of the call.
         """
 
-    async def unreachable(self) -> list[str]:
-        """The addresses of ring members that this node's failure detector holds to be down."""
+    async def members(self) -> dict[str, MemberState]:
+        """Every ring member by its (broadcast) address, as this node's failure detector and ring see it."""
 
 
 class Clearing(msgspec.Struct, frozen=True):

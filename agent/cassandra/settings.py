@@ -8,13 +8,13 @@ class NodetoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodetool's own form, handed over by name. `ssl`: adds --ssl. `arguments`: further global options. Deadlines in
     seconds: of a snapshot, clear or question, and of one import call."""
 
-    command: list[str] = ["/usr/bin/nodetool"]
+    command: tuple[str, ...] = ("/usr/bin/nodetool",)
     host: str = "127.0.0.1"
     port: int = 7199
     username: str = ""
     password_file: str = ""
     ssl: bool = False
-    arguments: list[str] = []
+    arguments: tuple[str, ...] = ()
     deadline_seconds: float = 300.0
     import_deadline_seconds: float = 3600.0
 
@@ -65,11 +65,11 @@ class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     runs as (empty = the agent's own user). `snapshot_ttl_seconds`: when Cassandra itself clears an uploaded snapshot
     that the agent could not; 0 = never."""
 
-    data_directories: list[str] = []
+    data_directories: tuple[str, ...] = ()
     commitlog_directory: str = ""
     run_as: str = ""
     snapshot_ttl_seconds: int = 7 * 86400
-    exclude_keyspaces: list[str] = []
+    exclude_keyspaces: tuple[str, ...] = ()
     nodetool: NodetoolSettings = NodetoolSettings()
     cql: CqlSettings = CqlSettings()
     jolokia: JolokiaSettings | None = None

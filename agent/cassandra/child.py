@@ -1,0 +1,80 @@
+"""A child process with a deadline. In: an argument list. Out: exit code and the beginning and end of what it said.
+
+The child leads a process group of its own: when the deadline passes, or the task is cancelled, the whole group is
+killed, so that no grandchild (nodetool is a script that starts a JVM) stays behind.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+_HALF = 16 * 1024
+_READ = 64 * 1024
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a child ended. `output`: stdout and stderr as they came, its middle left out when it is long."""
+
+    exit_code: int
+    output: str
+
+
+class _Bounded:
+    """The first and the last bytes of a stream."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+
+    def add(self, data: bytes) -> None:
+        room = _HALF - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:] if room < len(data) else b""
+        surplus = len(self._tail) - _HALF
+        if surplus > 0:
+            del self._tail[:surplus]
+            self._left_out += surplus
+
+    def text(self) -> str:
+        middle = f"\n[… {self._left_out} bytes left out …]\n" if self._left_out else ""
+        return self._head.decode(errors="replace") + middle + self._tail.decode(errors="replace")
+
+
+async def run_child(
+    arguments: Sequence[str], *, deadline: float, environment: Mapping[str, str] | None = None
+) -> Ended:
+    """Run the child to its end, without a shell, without stdin.
+
+    Raises `TimeoutError` after `deadline` seconds and `OSError` when it can't be started; in the first case, and when
+    the calling task is cancelled, its process group is killed and reaped before this returns.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=None if environment is None else dict(environment),
+        start_new_session=True,
+        close_fds=True,
+    )
+    said = _Bounded()
+    try:
+        async with asyncio.timeout(deadline):
+            assert process.stdout is not None  # noqa: S101 a pipe was asked for
+            while data := await process.stdout.read(_READ):
+                said.add(data)
+            return Ended(await process.wait(), said.text())
+    finally:
+        if process.returncode is None:
+            await asyncio.shield(_kill(process))
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

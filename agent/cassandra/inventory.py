@@ -1,0 +1,132 @@
+"""What is in a snapshot. In: data directories and a tag. Out: every file with size, inode and time, by table.
+
+Synchronous and quick (scandir, one stat a file); the caller runs it in a worker thread.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.cassandra.directories import Volume
+from agent.model.snapshot import FileStat, SnapshotTable
+
+_TABLE = re.compile(r"(?P<table>[A-Za-z0-9_]+)-(?P<id>[0-9a-f]{32})")
+
+
+class SnapshotDirectory(msgspec.Struct, frozen=True):
+    """`<data>/<keyspace>/<table>-<id>/snapshots/<tag>` on the data directory number `volume`."""
+
+    keyspace: str
+    table: str
+    table_id: str
+    volume: int
+    path: str
+
+
+def snapshot_directories(
+    data_directories: Sequence[str], tag: str, keyspaces: Collection[str] | None = None
+) -> Iterator[SnapshotDirectory]:
+    """Every directory of snapshot `tag`, in the named keyspaces or all."""
+    for volume, keyspace, table, table_id, path in _tables(data_directories, keyspaces):
+        candidate = f"{path}/snapshots/{tag}"
+        if os.path.isdir(candidate):
+            yield SnapshotDirectory(keyspace, table, table_id, volume, candidate)
+
+
+def snapshot_tags(data_directories: Sequence[str], prefix: str = "") -> dict[str, list[str]]:
+    """Tag → directories, of every snapshot on the node whose tag begins with `prefix`."""
+    found: dict[str, list[str]] = {}
+    for _, _, _, _, path in _tables(data_directories, None):
+        try:
+            with os.scandir(f"{path}/snapshots") as entries:
+                for entry in entries:
+                    if entry.name.startswith(prefix):
+                        found.setdefault(entry.name, []).append(entry.path)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def table_directories(data_directories: Sequence[str], keyspace: str, table: str) -> list[Path]:
+    """The live directories of a table, of every id it ever had."""
+    return [Path(path) for _, _, name, _, path in _tables(data_directories, {keyspace}) if name == table]
+
+
+def read_inventory(
+    volumes: Sequence[Volume], tag: str, tables: dict[str, frozenset[str]] | None
+) -> tuple[SnapshotTable, ...]:
+    """The files of snapshot `tag`, of the named tables or all; sorted by keyspace, table and name.
+
+    A table that was dropped and made again may have directories of both ids; each is an entry of its own.
+    """
+    found: dict[tuple[str, str, str], list[FileStat]] = {}
+    for place in snapshot_directories([volume.path for volume in volumes], tag, tables):
+        if tables is not None and place.table not in tables[place.keyspace]:
+            continue
+        files = found.setdefault((place.keyspace, place.table, place.table_id), [])
+        files.extend(_files(place, volumes[place.volume].filesystem))
+    return tuple(
+        SnapshotTable(keyspace, table, table_id, tuple(sorted(files, key=lambda one: (one.name, one.volume))))
+        for (keyspace, table, table_id), files in sorted(found.items())
+    )
+
+
+def bytes_held_alone(tables: Sequence[SnapshotTable]) -> int:
+    """The bytes that go when the snapshot goes: of files that have no other hard link."""
+    held = 0
+    for table in tables:
+        for file in table.files:
+            try:
+                stat = os.stat(file.path)
+            except FileNotFoundError:
+                continue
+            held += stat.st_size if stat.st_nlink == 1 else 0
+    return held
+
+
+def _files(place: SnapshotDirectory, filesystem: str) -> Iterator[FileStat]:
+    pending = [("", place.path)]
+    while pending:
+        prefix, directory = pending.pop()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not prefix and entry.name.startswith("."):  # a legacy index
+                        pending.append((f"{entry.name}/", entry.path))
+                    continue
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                stat = entry.stat(follow_symlinks=False)
+                yield FileStat(
+                    name=prefix + entry.name,
+                    path=entry.path,
+                    volume=place.volume,
+                    size=stat.st_size,
+                    inode=stat.st_ino,
+                    mtime_ns=stat.st_mtime_ns,
+                    filesystem=filesystem,
+                )
+
+
+def _tables(
+    data_directories: Sequence[str], keyspaces: Collection[str] | None
+) -> Iterator[tuple[int, str, str, str, str]]:
+    for number, root in enumerate(data_directories):
+        for keyspace, path in _subdirectories(root):
+            if keyspace.startswith(".") or (keyspaces is not None and keyspace not in keyspaces):
+                continue
+            for name, table_path in _subdirectories(path):
+                table = _TABLE.fullmatch(name)
+                if table is not None:
+                    yield number, keyspace, table["table"], table["id"], table_path
+
+
+def _subdirectories(path: str) -> list[tuple[str, str]]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted((entry.name, entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,46 @@
+"""The Cassandra node put together. In: settings and the agent's state directory. Out: all that the jobs need of it."""
+
+from pathlib import Path
+
+from agent.cassandra.cql import Cql
+from agent.cassandra.directories import as_wire, volumes
+from agent.cassandra.jolokia import Jolokia
+from agent.cassandra.node_directories import NodeDirectories
+from agent.cassandra.node_view import NodeView
+from agent.cassandra.nodetool import Nodetool
+from agent.cassandra.protocol import NodeControl
+from agent.cassandra.schema_agreement import SchemaAgreement
+from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.snapshots import NodeSnapshots
+from agent.wire.node import DataDirectory, RingMember
+
+
+class CassandraNode:
+    """The node's parts. Nothing is connected or started until the first question."""
+
+    def __init__(self, settings: CassandraSettings, state: Path) -> None:
+        nodetool = Nodetool(settings.nodetool)
+        self._jolokia = Jolokia(settings.jolokia, nodetool) if settings.jolokia is not None else None
+        self.settings = settings
+        self.control: NodeControl = self._jolokia or nodetool
+        self.cql = Cql(settings.cql)
+        self.view = NodeView(self.cql)
+        self.agreement = SchemaAgreement(self.view, self.control)
+        self.directories = NodeDirectories(settings, self.view)
+        self.snapshots = NodeSnapshots(
+            settings, self.control, self.cql, self.view, self.agreement, self.directories, state
+        )
+
+    async def data_directories(self) -> list[DataDirectory]:
+        """The data directories as GET /v1/node shows them."""
+        return list(as_wire(volumes(await self.directories.data())))
+
+    async def ring(self) -> list[RingMember]:
+        """The ring as GET /v1/node shows it: with up and down where Jolokia tells it cheaply, else without."""
+        return await self.view.ring(await self.control.members() if self._jolokia is not None else None)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.cql.close()
+        if self._jolokia is not None:
+            await self._jolokia.close()

@@ -1,0 +1,72 @@
+"""Which snapshots are the agent's own, durably. In: tags. Out: files under `<state>/on-server/<tag>/`.
+
+`owner.json` is written before Cassandra is asked, `snapshot.json` when the snapshot is complete: no crash leaves
+a snapshot that nobody owns up to (invariant I8).
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from agent.cassandra.protocol import OwnSnapshot
+from agent.model.snapshot import SnapshotInfo
+from agent.wire.names import check_name
+from kit.atomic_files import make_directory, remove_durably, write_atomically
+
+_OWNER = "owner.json"
+_INFO = "snapshot.json"
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    tag: str
+    command_id: str
+    began_at: float
+
+
+class SnapshotNotes:
+    """The notes under one directory. Synchronous: small files."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def begin(self, tag: str, command_id: str, now: float) -> None:
+        """Note that this agent is about to take `tag`."""
+        directory = make_directory(self._of(tag))
+        write_atomically(directory / _OWNER, msgspec.json.encode(_Owner(tag, command_id, now)))
+
+    def complete(self, info: SnapshotInfo) -> None:
+        """Note that the snapshot is complete."""
+        write_atomically(self._of(info.tag) / _INFO, msgspec.json.encode(info))
+
+    def forget(self, tag: str) -> None:
+        """Remove the notes (and the directory when nothing else is in it)."""
+        directory = self._of(tag)
+        if not directory.is_dir():
+            return
+        remove_durably(directory / _INFO)
+        remove_durably(directory / _OWNER)
+        if not any(directory.iterdir()):
+            directory.rmdir()
+
+    def find(self, tag: str) -> OwnSnapshot | None:
+        """What is noted of `tag`."""
+        directory = self._of(tag)
+        try:
+            owner = msgspec.json.decode((directory / _OWNER).read_bytes(), type=_Owner)
+        except FileNotFoundError:
+            return None
+        try:
+            info = msgspec.json.decode((directory / _INFO).read_bytes(), type=SnapshotInfo)
+        except FileNotFoundError:
+            info = None
+        return OwnSnapshot(owner.tag, owner.command_id, owner.began_at, info)
+
+    def all(self) -> tuple[OwnSnapshot, ...]:
+        """Every note, oldest first."""
+        if not self._directory.is_dir():
+            return ()
+        found = [self.find(path.name) for path in self._directory.iterdir() if (path / _OWNER).is_file()]
+        return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.began_at, one.tag)))
+
+    def _of(self, tag: str) -> Path:
+        return self._directory / check_name("tag", tag)

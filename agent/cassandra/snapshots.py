@@ -1,0 +1,245 @@
+"""The agent's snapshots: take, list, clear. In: what to take. Out: facts of what was taken.
+
+A snapshot counts only when the schema was one and the same on all nodes before and after it, and every table that was
+asked for has a directory.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from agent.cassandra.cql import Cql
+from agent.cassandra.directories import as_wire, volumes
+from agent.cassandra.errors import (
+    CassandraError,
+    NotEnoughSpace,
+    SchemaChanged,
+    SchemaDisagreement,
+    SnapshotExists,
+    SnapshotMissing,
+    TableNotFound,
+)
+from agent.cassandra.inventory import SnapshotDirectory, bytes_held_alone, read_inventory, snapshot_directories
+from agent.cassandra.node_directories import NodeDirectories, newest_closed_segment
+from agent.cassandra.node_view import NodeView
+from agent.cassandra.protocol import Clearing, NodeControl, OwnSnapshot
+from agent.cassandra.schema_agreement import SchemaAgreement
+from agent.cassandra.schema_capture import capture_schema
+from agent.cassandra.selection import select_tables
+from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.snapshot_notes import SnapshotNotes
+from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
+from agent.wire.commands import SnapshotArguments
+from agent.wire.names import check_name
+from agent.wire.node import DataDirectory, Tables
+from kit.errors import HelenusError
+
+_TRIES = 3
+_SETTLE_SECONDS = 15.0
+
+
+class NodeSnapshots:
+    """See `agent.cassandra.protocol.Snapshots`. `clock`: unix seconds."""
+
+    def __init__(
+        self,
+        settings: CassandraSettings,
+        control: NodeControl,
+        cql: Cql,
+        view: NodeView,
+        agreement: SchemaAgreement,
+        directories: NodeDirectories,
+        state: Path,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._control = control
+        self._cql = cql
+        self._view = view
+        self._agreement = agreement
+        self._directories = directories
+        self._notes = SnapshotNotes(state / "on-server")
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
+        """See `Snapshots.take`."""
+        check_name("tag", arguments.tag)
+        async with self._one_at_a_time:
+            own = await asyncio.to_thread(self._notes.find, arguments.tag)
+            if own is not None and own.command_id != command_id:
+                raise SnapshotExists(f"the agent has a snapshot {arguments.tag} of another command", tag=arguments.tag)
+            if own is not None and own.info is not None:
+                return own.info
+            await self._refuse_full_volumes()
+            if own is not None:  # a run of this command left it half done
+                await self._clear_on_node(arguments.tag)
+            elif await self.exists(arguments.tag):
+                raise SnapshotExists(f"the node has a snapshot {arguments.tag} already", tag=arguments.tag)
+            await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock())
+            try:
+                info = await self._take_settled(arguments)
+            except HelenusError:
+                await self._undo(arguments.tag)
+                raise
+            await asyncio.to_thread(self._notes.complete, info)
+            return info
+
+    async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
+        """See `Snapshots.inventory`. The tables of an own snapshot are those it was taken of."""
+        check_name("tag", tag)
+        own = await asyncio.to_thread(self._notes.find, tag)
+        if tables is None and own is not None and own.info is not None:
+            tables = own.info.tables
+        ids = _table_ids(own.info.schema) if own is not None and own.info is not None else {}
+        found = await self._read(tag, tables)
+        current = tuple(
+            one for one in found if ids.get((one.keyspace, one.table), one.table_id) == one.table_id
+        )  # a table dropped and made again has left a directory of its older id
+        if tables is not None:
+            _refuse_missing(tag, tables, current)
+        return current
+
+    async def info(self, tag: str) -> SnapshotInfo | None:
+        """See `Snapshots.info`."""
+        own = await asyncio.to_thread(self._notes.find, tag)
+        return None if own is None else own.info
+
+    async def exists(self, tag: str) -> bool:
+        """See `Snapshots.exists`."""
+        return bool(await self._places(tag))
+
+    async def clear(self, tag: str) -> Clearing:
+        """See `Snapshots.clear`."""
+        own = await asyncio.to_thread(self._notes.find, check_name("tag", tag))
+        if own is None:
+            if await self.exists(tag):
+                raise SnapshotExists(f"the snapshot {tag} is not this agent's: it is left alone", tag=tag)
+            return Clearing(0, 0)
+        cleared = await self._clear_on_node(tag)
+        await asyncio.to_thread(self._notes.forget, tag)
+        return cleared
+
+    async def ours(self) -> tuple[OwnSnapshot, ...]:
+        """See `Snapshots.ours`."""
+        return await asyncio.to_thread(self._notes.all)
+
+    async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
+        """See `Snapshots.volumes_below`."""
+        found = await asyncio.to_thread(volumes, await self._directories.data())
+        return as_wire(one for one in found if one.free_percent < free_percent)
+
+    async def _refuse_full_volumes(self) -> None:
+        wanted = self._settings.space.backup_free
+        full = await self.volumes_below(wanted)
+        if full:
+            raise NotEnoughSpace(
+                f"less than {wanted:g} % is free on {', '.join(one.path for one in full)}",
+                volumes=[
+                    {"path": one.path, "free_bytes": one.free_bytes, "total_bytes": one.total_bytes} for one in full
+                ],
+            )
+
+    async def _take_settled(self, arguments: SnapshotArguments) -> SnapshotInfo:
+        """Take it between two looks at the schema; a change in between clears it and tries again."""
+        trouble: SchemaDisagreement | TableNotFound | None = None
+        for _ in range(_TRIES):
+            try:
+                before = await self._agreement.settled(_SETTLE_SECONDS)
+            except SchemaDisagreement as error:
+                trouble = error
+                continue
+            present = await self._view.keyspaces()
+            excluded = {*self._settings.exclude_keyspaces, *arguments.exclude_keyspaces}
+            tables = select_tables(arguments.keyspaces, present, excluded)
+            schema = await capture_schema(self._cql, tables)
+            try:
+                info = await self._take_once(arguments, tables, schema)
+            except TableNotFound as error:  # dropped since it was selected
+                trouble = error
+                await self._clear_on_node(arguments.tag)
+                continue
+            if info.node.schema_version == before:
+                return info
+            await self._clear_on_node(arguments.tag)
+        raise SchemaChanged(
+            f"the schema changed, or differed between nodes, in {_TRIES} tries at the snapshot {arguments.tag}",
+            tag=arguments.tag,
+            reason=None if trouble is None else trouble.message,
+        )
+
+    async def _take_once(
+        self, arguments: SnapshotArguments, tables: Tables, schema: tuple[KeyspaceSchema, ...]
+    ) -> SnapshotInfo:
+        floor = await asyncio.to_thread(newest_closed_segment, await self._directories.commitlog())
+        taken_at = self._clock()
+        if any(tables.values()):
+            ttl = None if arguments.keep else self._settings.snapshot_ttl_seconds or None
+            await self._control.snapshot(arguments.tag, tables, ttl)
+            _refuse_missing(arguments.tag, tables, await self._places(arguments.tag))
+        return SnapshotInfo(
+            tag=arguments.tag,
+            backup_id=arguments.backup_id,
+            kept=arguments.keep,
+            taken_at=taken_at,
+            node=await self._view.identity(),
+            schema=schema,
+            tables=tables,
+            data_directories=await self._directories.data(),
+            commitlog_floor=floor,
+        )
+
+    async def _undo(self, tag: str) -> None:
+        """After a failed try: what Cassandra may have made goes; if that fails as well the note stays, and with it the
+        debt (`ours` lists it)."""
+        try:
+            await self._clear_on_node(tag)
+        except CassandraError:
+            return
+        await asyncio.to_thread(self._notes.forget, tag)
+
+    async def _clear_on_node(self, tag: str) -> Clearing:
+        found = await self._read(tag, None)
+        if not await self.exists(tag):
+            return Clearing(0, 0)
+        freed = await asyncio.to_thread(bytes_held_alone, found)
+        await self._control.clear_snapshot(tag)
+        left = await self._places(tag)
+        if left:
+            raise CassandraError(
+                f"the snapshot {tag} was cleared, but directories of it are left", tag=tag, left=[left[0].path]
+            )
+        return Clearing(freed, sum(len(table.files) for table in found))
+
+    async def _read(self, tag: str, tables: Mapping[str, Sequence[str]] | None) -> tuple[SnapshotTable, ...]:
+        wanted = None if tables is None else {keyspace: frozenset(names) for keyspace, names in tables.items()}
+        directories = await self._directories.data()
+        return await asyncio.to_thread(lambda: read_inventory(volumes(directories), tag, wanted))
+
+    async def _places(self, tag: str) -> list[SnapshotDirectory]:
+        directories = await self._directories.data()
+        return await asyncio.to_thread(lambda: list(snapshot_directories(directories, tag)))
+
+
+def _table_ids(schema: Sequence[KeyspaceSchema]) -> dict[tuple[str, str], str]:
+    return {
+        (keyspace.name, table): text.replace("-", "")
+        for keyspace in schema
+        for table, text in keyspace.table_ids.items()
+    }
+
+
+def _refuse_missing(
+    tag: str, tables: Mapping[str, Sequence[str]], found: Sequence[SnapshotTable] | Sequence[SnapshotDirectory]
+) -> None:
+    present = {(one.keyspace, one.table) for one in found}
+    missing = [
+        f"{keyspace}.{table}" for keyspace in tables for table in tables[keyspace] if (keyspace, table) not in present
+    ]
+    if missing:
+        raise SnapshotMissing(
+            f"the snapshot {tag} has no directory of {len(missing)} tables, among them {missing[0]}",
+            tag=tag,
+            tables=missing[:100],
+        )
