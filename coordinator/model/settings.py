@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kit.http_settings import HttpSettings
+from kit.http_settings import Count, HttpSettings, Port
 
 DEFAULT_PORT = 8888
 
@@ -40,8 +40,11 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fence_seconds: Seconds = 600.0
 
 
-def _http() -> HttpSettings:
-    return HttpSettings(port=DEFAULT_PORT, max_body_bytes=1 << 20)
+class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
+    """The `[http]` table with the coordinator's own defaults."""
+
+    port: Port = DEFAULT_PORT
+    max_body_bytes: Count = 1 << 20
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,5 +55,5 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,200}$")], ClusterSettings],
         msgspec.Meta(min_length=1),
     ]
-    http: HttpSettings = msgspec.field(default_factory=_http)
+    http: ListenSettings = ListenSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,58 @@
+"""The API as an aiohttp application. In: the collaborators. Out: routes and middlewares."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from coordinator.opscenter.activity import Activity
+from coordinator.opscenter.backups import Backups
+from coordinator.opscenter.clusters import Clusters
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.delete import Delete
+from coordinator.opscenter.destinations import Destinations
+from coordinator.opscenter.errors import errors_in_form
+from coordinator.opscenter.requests import Requests
+from coordinator.opscenter.restore import Restore
+from coordinator.opscenter.run import Run
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(
+    api: Api, *, max_body_bytes: int, doors: Sequence[Middleware], own: Sequence[tuple[str, str, Endpoint]] = ()
+) -> web.Application:
+    """`doors`: middlewares inside the one that puts errors into form, outermost first (origin, authentication,
+    limits). `own`: further routes (method, path, endpoint), which are not OpsCenter's."""
+    app = web.Application(middlewares=[errors_in_form(), *doors], client_max_size=max_body_bytes)
+    for method, path, endpoint in (*own, *routes(api)):
+        # A slash at the end is no other path.
+        for spelling in (path, f"{path}/"):
+            app.router.add_route(method, spelling, endpoint)
+    return app
+
+
+def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
+    """Method, path and endpoint of everything that is built; fixed words stand before names."""
+    clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
+    delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
+    at = "/{cluster}/backups"
+    return [
+        ("GET", "/cluster-configs", clusters.configs),
+        ("GET", "/request/{request}/status", requests.status),
+        ("POST", "/request/{request}/cancel", requests.cancel),
+        ("GET", "/{cluster}/nodes", clusters.nodes),
+        ("GET", "/{cluster}/backup-activity", activity.events),
+        ("POST", f"{at}/run", run.run),
+        ("POST", f"{at}/sync", run.sync),
+        ("GET", f"{at}/destinations", destinations.all),
+        ("POST", f"{at}/destinations", destinations.change),
+        ("GET", at + "/destinations/{destination}", destinations.one),
+        ("DELETE", at + "/destinations/{destination}", destinations.delete),
+        ("POST", at + "/restore/{tag}", restore.backup),
+        ("POST", at + "/restore/{tag}/{keyspace}", restore.keyspace),
+        ("POST", at + "/restore/{tag}/{keyspace}/{table}", restore.table),
+        ("GET", at, backups.all),
+        ("DELETE", at, delete.backup),
+        ("GET", at + "/{keyspace}", backups.of_keyspace),
+    ]

@@ -1,0 +1,88 @@
+"""Listings of backups. In: GET /{cluster}/backups[/{keyspace}]. Out: tag → record, newest first."""
+
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.model.cluster import Backup
+from coordinator.model.errors import UnknownKeyspace
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.errors import NoSuchPath, answer
+
+RESTORABLE = frozenset({"success", "partial"})
+
+
+class Backups:
+    """Parameters: match, last_seen, amount, destination, list_all."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def all(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/backups"""
+        return answer(await self._listing(request, None))
+
+    async def of_keyspace(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/backups/{keyspace}"""
+        if request.match_info["keyspace"] in quirks.RESERVED_KEYSPACES:
+            raise NoSuchPath("commit-log archiving is not built yet")
+        cluster = self._api.cluster(request)
+        keyspace = quirks.as_name(request.match_info["keyspace"], "ks_name")
+        listing = await self._listing(request, keyspace)
+        # A dropped keyspace has backups still; one that has none must at least be alive.
+        if not listing and keyspace not in await self._api.orchestrator.keyspaces(cluster):
+            raise UnknownKeyspace(f"there is no keyspace '{keyspace}' and no backup of one here", field="ks_name")
+        return answer(listing)
+
+    async def _listing(self, request: web.Request, keyspace: str | None) -> dict[str, Any]:
+        cluster = self._api.cluster(request)
+        query = request.query
+        place = await self._api.place(cluster, query.get("destination"))
+        amount = quirks.as_int(query.get("amount"), "amount")
+        everything = quirks.as_bool(query.get("list_all"), "list_all")
+        found = await self._api.orchestrator.list_backups(cluster, place)
+        newest_first = sorted(found, key=_age, reverse=True)
+        chosen = _seen(newest_first, query.get("last_seen"))
+        match = query.get("match")
+        if match:
+            chosen = [backup for backup in chosen if backup.backup_id == match]
+        if not everything:
+            # What failed or is under way can't be restored; the activity tells of it, and list_all=1.
+            chosen = [backup for backup in chosen if backup.state in RESTORABLE]
+        if keyspace is not None:
+            chosen = [backup for backup in chosen if keyspace in backup.keyspaces]
+        return {backup.tag: _record(backup, keyspace) for backup in chosen[:amount]}
+
+
+def _age(backup: Backup) -> tuple[float, str]:
+    return int(backup.time), backup.tag
+
+
+def _seen(newest_first: list[Backup], last_seen: str | None) -> list[Backup]:
+    """A number is a time, inclusive as in the contract's example; a tag is the last of the page before, exclusive."""
+    if not last_seen:
+        return newest_first
+    if last_seen.strip().isdecimal():
+        limit = quirks.as_int(last_seen, "last_seen") or 0
+        return [backup for backup in newest_first if int(backup.time) <= limit]
+    known = [backup for backup in newest_first if backup.tag == last_seen]
+    if not known:
+        raise quirks.refuse("last_seen", f"must be unix seconds or the tag of a backup: {quirks.shown(last_seen)}")
+    return [backup for backup in newest_first if _age(backup) < _age(known[0])]
+
+
+def _record(backup: Backup, keyspace: str | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "id": backup.backup_id,
+        "keyspaces": {
+            name: {"cfs": sorted(part.tables), "nodes": sorted(part.nodes), "size": part.bytes}
+            for name, part in sorted(backup.keyspaces.items())
+            if keyspace in (None, name)
+        },
+        "time": int(backup.time),
+        "status": backup.state,
+    }
+    if backup.missing:
+        record["missing_nodes"] = backup.missing
+    return record

@@ -1,0 +1,56 @@
+"""What every section of the API works with."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from aiohttp import web
+
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.destinations import Destination
+from coordinator.model.errors import NoSuchDestination
+from coordinator.opscenter import quirks
+from coordinator.orchestrate.protocol import Orchestrator
+from coordinator.store.protocol import Store
+
+
+class ClusterEntry(msgspec.Struct, frozen=True):
+    """A configured cluster as the API shows it."""
+
+    name: str
+    agents: list[str]
+
+
+class Api:
+    """`clusters`: configured ones by id. `clock` gives unix seconds, `new_id` an id nobody had."""
+
+    def __init__(
+        self,
+        clusters: Mapping[str, ClusterEntry],
+        store: Store,
+        orchestrator: Orchestrator,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self.clusters = clusters
+        self.store = store
+        self.orchestrator = orchestrator
+        self.clock = clock
+        self.new_id = new_id
+        self._names = {cluster: entry.name for cluster, entry in clusters.items()}
+
+    def cluster(self, request: web.Request) -> str:
+        """The id of the cluster that the path names. Raises `NoSuchCluster`."""
+        return quirks.find_cluster(self._names, request.match_info["cluster"])
+
+    async def destination(self, cluster: str, destination_id: str) -> Destination:
+        """The destination. Raises `NoSuchDestination`."""
+        found = await self.store.destinations.get(cluster, destination_id)
+        if found is None:
+            raise NoSuchDestination(quirks.shown(destination_id))
+        return found
+
+    async def place(self, cluster: str, value: object, field: str = "destination") -> str | None:
+        """The destination that an optional parameter names: its id, which exists, or None = on the nodes."""
+        if value is None or value == "" or value == ON_SERVER:
+            return None
+        return (await self.destination(cluster, quirks.as_destination_id(value, field))).id

@@ -1,0 +1,73 @@
+"""Destinations as a run or a sync names them. In: the body's `destinations`. Out: `Copy`s, and whether OPSC_ON_SERVER
+is among them."""
+
+from typing import Any
+
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.errors import InvalidArguments
+from coordinator.model.orders import Copy
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+
+
+class CompressionNotAvailable(InvalidArguments):
+    """Compression was asked for and isn't built yet."""
+
+    code = "compression_not_available"
+    todo = "Leave `compressed` out or say false."
+
+
+class NotAvailable(InvalidArguments):
+    """An option of OpsCenter that isn't built yet was given a value that asks for something."""
+
+    code = "option_not_available"
+    todo = "Leave the option out; what it would do must be done by other means for now."
+
+
+UNBUILT = (
+    "alert_on_failure",
+    "cleanup_age",
+    "cleanup_age_unit",
+    "post_snapshot_script",
+    "pre_snapshot_script",
+    "post_script",
+    "pre_script",
+)
+"""Options of OpsCenter's backup jobs; taken when they ask for nothing."""
+
+
+def refuse_unbuilt(options: dict[str, Any], inside: str = "") -> None:
+    """Refuse what would quietly not be done."""
+    for name in UNBUILT:
+        # A unit without an age, and an age of 0, ask for nothing.
+        if options.get(name) not in (None, "", 0, "0", False, "false", [], {}) and name != "cleanup_age_unit":
+            raise NotAvailable(f"«{inside}{name}» is not built yet", field=inside + name)
+
+
+def refuse_compression(options: dict[str, Any], inside: str = "") -> None:
+    """Refuse `compressed` by name until compression exists."""
+    if quirks.as_bool(options.get("compressed"), f"{inside}compressed"):
+        raise CompressionNotAvailable(
+            f"«{inside}compressed»: compression is not built yet", field=f"{inside}compressed"
+        )
+
+
+async def read_copies(api: Api, cluster: str, value: object) -> tuple[list[Copy], bool]:
+    """The copies, and whether OPSC_ON_SERVER is named. Every destination exists. `value`: {id: options} or [id]."""
+    if isinstance(value, (list, str)):
+        value = {quirks.as_destination_id(entry, "destinations"): {} for entry in quirks.as_list(value, "destinations")}
+    copies: list[Copy] = []
+    on_server = False
+    for name, given in quirks.as_object(value, "destinations").items():
+        inside = f"destinations.{quirks.shown(name)}."
+        options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
+        quirks.allow_only(options, ("throttle", "compressed", *UNBUILT), inside)
+        refuse_compression(options, inside)
+        refuse_unbuilt(options, inside)
+        throttle = quirks.as_bytes_per_second(options.get("throttle"), f"{inside}throttle")
+        if name == ON_SERVER:
+            on_server = True
+            continue
+        found = await api.destination(cluster, quirks.as_destination_id(name, "destinations"))
+        copies.append(Copy(found.id, throttle))
+    return copies, on_server

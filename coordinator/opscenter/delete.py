@@ -1,0 +1,31 @@
+"""Deleting a backup. In: DELETE /{cluster}/backups with tag, destination, remove_destination. Out: the request's id."""
+
+from aiohttp import web
+
+from coordinator.model.orders import DeleteOrder
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.errors import answer
+
+_OPTIONS = ("tag", "destination", "remove_destination")
+
+
+class Delete:
+    """The options come as query parameters, or in a JSON body (the query wins). Without destination the on-server
+    backup is deleted, so a misspelt option is refused instead of ignored."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def backup(self, request: web.Request) -> web.Response:
+        """DELETE /{cluster}/backups"""
+        cluster = self._api.cluster(request)
+        options = {**await quirks.read_body(request), **quirks.canonical(dict(request.query))}
+        quirks.allow_only(options, _OPTIONS)
+        tag = quirks.as_tag(options.get("tag"))
+        place = await self._api.place(cluster, options.get("destination"))
+        remove = quirks.is_asked(str(options.get("remove_destination", "")))
+        if remove and place is None:
+            raise quirks.refuse("remove_destination", "needs a destination: what is on the nodes has no settings")
+        order = DeleteOrder(tag=tag, destination=place, remove_destination=remove)
+        return answer(await self._api.orchestrator.start_delete(cluster, order))

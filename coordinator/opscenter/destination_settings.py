@@ -1,0 +1,93 @@
+"""A destination's attributes as people send them. In: a JSON object. Out: the agents' settings, or an error that names
+the field."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, S3Settings, Settings
+from coordinator.opscenter import quirks
+from coordinator.opscenter.copies import refuse_compression
+
+PROVIDERS: dict[str, type[Settings]] = {"local": LocalSettings, "s3": S3Settings}
+MOST_CONNECTIONS = 64
+
+
+def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
+    """The whole settings: those `known` with what the body changes. A masked secret means «unchanged». `body` has no
+    `id` and no `delete_this` any more."""
+    before: dict[str, Any] = {} if known is None else msgspec.to_builtins(known)
+    provider = body.get("provider", before.get("provider"))
+    if provider is None or provider == "":
+        raise quirks.refuse("provider", f"is missing; there are {', '.join(PROVIDERS)}")
+    if not isinstance(provider, str) or provider not in PROVIDERS:
+        raise quirks.refuse("provider", f"must be one of {', '.join(PROVIDERS)}, not {quirks.shown(provider)}")
+    if before and provider != before["provider"]:
+        raise quirks.refuse("provider", "can't be changed: add another destination")
+    refuse_compression(body)
+    given = {name: value for name, value in body.items() if value is not None and name != "compressed"}
+    kind = PROVIDERS[provider]
+    fields = [field.name for field in msgspec.structs.fields(kind)]
+    quirks.allow_only(given, (*fields, "provider", "throttle"))
+    if "throttle" in given:
+        if "throttle_bytes_per_second" in given:
+            raise quirks.refuse("throttle", "is given beside throttle_bytes_per_second")
+        given["throttle_bytes_per_second"] = quirks.as_bytes_per_second(given.pop("throttle"), "throttle")
+    _spell(given)
+    for name in SECRET_FIELDS & given.keys():
+        if given[name] == MASK:
+            if known is None:
+                raise quirks.refuse(name, "is only a mask: send the secret itself")
+            del given[name]
+    settings = _convert({**before, **given, "provider": provider}, kind)
+    _check(settings)
+    return settings
+
+
+def _spell(given: dict[str, Any]) -> None:
+    """Texts for numbers and booleans, and OpsCenter's boolean for server-side encryption, put into the settings'
+    types."""
+    for name in ("shared", "path_style"):
+        if name in given:
+            given[name] = quirks.as_bool(given[name], name)
+    for name, least in (("throttle_bytes_per_second", 0), ("connections", 1)):
+        if name in given:
+            given[name] = quirks.as_int(given[name], name, least=least)
+            if given[name] is None:
+                del given[name]
+    encryption = given.get("server_side_encryption")
+    if isinstance(encryption, bool) or (isinstance(encryption, str) and encryption.lower() in ("true", "false")):
+        given["server_side_encryption"] = "AES256" if quirks.as_bool(encryption, "server_side_encryption") else ""
+
+
+def _convert(data: dict[str, Any], kind: type[Settings]) -> Settings:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        told, _, where = str(error).partition(" - at `$")
+        missing = re.fullmatch(r"Object missing required field `(.*)`", told)
+        if missing:
+            raise quirks.refuse(missing.group(1), "is missing") from None
+        field = where.rstrip("`").removeprefix(".") or "destination"
+        # The value itself is not repeated: it may be a secret in the wrong place.
+        raise quirks.refuse(field, f"is not as it must be: {told[:1].lower()}{told[1:]}") from None
+
+
+def _check(settings: Settings) -> None:
+    for name, value in msgspec.structs.asdict(settings).items():
+        if isinstance(value, str):
+            quirks.as_text(value, name, most=4096 if name in SECRET_FIELDS else 1024)
+    if not settings.path.strip("/ "):
+        raise quirks.refuse("path", "is empty")
+    if ".." in settings.path.split("/"):
+        raise quirks.refuse("path", "must not climb with «..»")
+    if isinstance(settings, S3Settings):
+        if settings.path.startswith("/"):
+            raise quirks.refuse("path", "must be a bucket, or bucket/prefix")
+        if settings.connections > MOST_CONNECTIONS:
+            raise quirks.refuse("connections", f"must be at most {MOST_CONNECTIONS}")
+        if settings.endpoint and not re.fullmatch(r"https?://[^/?#\s@]+/?", settings.endpoint):
+            raise quirks.refuse("endpoint", "must be http:// or https:// with host and port, and no more")
+        if bool(settings.access_key) != bool(settings.access_secret):
+            raise quirks.refuse("access_secret", "and access_key go together")

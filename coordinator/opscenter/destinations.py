@@ -1,0 +1,61 @@
+"""Destinations. In: GET, POST, DELETE /{cluster}/backups/destinations[/{id}]. Out: attributes with masked secrets."""
+
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.model.destinations import Destination, masked
+from coordinator.model.orders import DestinationOrder
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.destination_settings import read_settings
+from coordinator.opscenter.errors import answer
+
+
+class Destinations:
+    """Before a destination is added or changed, the agents try the real store; an error of theirs is the answer."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def all(self, request: web.Request) -> web.Response:
+        """GET …/destinations"""
+        found = await self._api.store.destinations.all(self._api.cluster(request))
+        return answer({destination.id: masked(destination.settings) for destination in found})
+
+    async def one(self, request: web.Request) -> web.Response:
+        """GET …/destinations/{id}"""
+        return answer(masked((await self._named(request)).settings))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """POST …/destinations: add (no id), update (id), delete (id and delete_this). Without an id, delete_this means
+        that the settings are forgotten after the first backup to it."""
+        cluster = self._api.cluster(request)
+        body = await quirks.read_body(request)
+        delete = quirks.as_bool(body.pop("delete_this", None), "delete_this")
+        named = body.pop("id", None)
+        if named is None or named == "":
+            order = DestinationOrder("add", self._api.new_id(), read_settings(body, None), one_shot=delete)
+        else:
+            known = await self._api.destination(cluster, quirks.as_destination_id(named, "id"))
+            if delete:
+                order = DestinationOrder("delete", known.id)
+            else:
+                order = DestinationOrder("update", known.id, read_settings(body, known.settings), known.one_shot)
+        change = await self._api.orchestrator.start_destination_change(cluster, order)
+        return answer({"destination_id": _attributes(order.id, change.destination), "request_id": change.request_id})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE …/destinations/{id}: forgets the settings; the backups there stay."""
+        known = await self._named(request)
+        order = DestinationOrder("delete", known.id)
+        change = await self._api.orchestrator.start_destination_change(known.cluster, order)
+        return answer(change.request_id)
+
+    async def _named(self, request: web.Request) -> Destination:
+        cluster = self._api.cluster(request)
+        return await self._api.destination(cluster, quirks.as_destination_id(request.match_info["destination"]))
+
+
+def _attributes(name: str, destination: Destination | None) -> dict[str, Any]:
+    return {"id": name} if destination is None else {"id": name, **masked(destination.settings)}

@@ -1,0 +1,103 @@
+"""Every error in OpsCenter's form. In: what a handler raises. Out: brief, message, type, and our code, todo, fields.
+
+The status says what the form doesn't: 400 a bad order, 404 an unknown thing, 409 a conflict, 413 too large, 500 ours.
+"""
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from coordinator.model.errors import CoordinatorError
+from kit.errors import HelenusError
+
+_TYPES = {400: "InvalidArguments", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
+
+
+class NoSuchPath(CoordinatorError):
+    """Nothing is served at the path, or not with the method."""
+
+    code = "unknown_path"
+    type = "NotFound"
+    status = 404
+    todo = "Look up the paths and methods in docs/opscenter.md; parts of OpsCenter's API are not built yet."
+
+
+class MethodNotAllowed(NoSuchPath):
+    """The path takes other methods."""
+
+    code = "method_not_allowed"
+    type = "MethodNotAllowed"
+    status = 405
+
+
+class Internal(CoordinatorError):
+    """A fault of the coordinator."""
+
+    code = "internal"
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def error_answer(error: HelenusError) -> web.Response:
+    """The error as OpsCenter's clients read it."""
+    kind = error.type if isinstance(error, CoordinatorError) else _TYPES.get(error.status, type(error).__name__)
+    body = {
+        "brief": "error",
+        "message": error.message,
+        "type": kind,
+        "code": error.code,
+        "todo": error.todo,
+        "fields": error.fields,
+    }
+    return web.Response(
+        body=msgspec.json.encode(body, enc_hook=str), status=error.status, content_type="application/json"
+    )
+
+
+def errors_in_form() -> Middleware:
+    """The outermost middleware."""
+    log = structlog.get_logger("coordinator.opscenter")
+
+    @web.middleware
+    async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except HelenusError as error:
+            if error.status >= 500:
+                log.error("a request failed", method=request.method, path=request.path, **error.as_dict())
+            return error_answer(error)
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            refused = error_answer(MethodNotAllowed(f"{request.method} is not served here, but {allowed}"))
+            refused.headers["Allow"] = allowed
+            return refused
+        except web.HTTPNotFound:
+            return error_answer(NoSuchPath("there is nothing at this path"))
+        except ExceptionGroup as group:
+            # A task group around one known error: that error is what a person can act on.
+            known, unknown = group.split(HelenusError)
+            first = None if known is None or unknown is not None else _first(known)
+            if first is not None:
+                return error_answer(first)
+            log.exception("a request met a fault", method=request.method, path=request.path)
+            return error_answer(Internal("the coordinator met a fault of its own"))
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("a request met a fault", method=request.method, path=request.path)
+            return error_answer(Internal("the coordinator met a fault of its own"))
+
+    return catch
+
+
+def _first(group: BaseExceptionGroup[HelenusError]) -> HelenusError | None:
+    for error in group.exceptions:
+        if isinstance(error, HelenusError):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error)
+    return None

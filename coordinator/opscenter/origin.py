@@ -1,0 +1,49 @@
+"""Keeps web pages of other sites out. In: a request. Out: the request passed on, or `ForeignOrigin`.
+
+Bodies are taken whatever their Content-Type, so a browser would let any page post a restore to a coordinator on
+loopback. Browsers name the page's origin; and a page that made its own name point here (DNS rebinding) shows that name
+as Host, where a service that asks for no credentials expects an address.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from coordinator.model.errors import CoordinatorError
+
+
+class ForeignOrigin(CoordinatorError):
+    """A browser sent the request for another site's page, or under a foreign host name."""
+
+    code = "foreign_origin"
+    type = "Forbidden"
+    status = 403
+    todo = "Call the API from a program or from its own address; to serve it under a name, configure a token and TLS."
+
+
+def same_origin(*, everybody: bool) -> Middleware:
+    """`everybody`: no credentials are asked for, so that the host must be an address or localhost."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+            raise ForeignOrigin("the request comes from a page of another site")
+        if everybody and not _is_address(request.host):
+            raise ForeignOrigin("a coordinator that asks for no credentials is reached by address only")
+        return await handler(request)
+
+    return check
+
+
+def _is_address(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost":
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,222 @@
+"""OpsCenter's ways of spelling input, all in one place. In: what a client sent. Out: plain values, or an error that
+names the field.
+
+Bodies are JSON whatever the Content-Type says, also of a DELETE; `column-families` and `column_families` are one;
+numbers and booleans may come as text; a throttle is in MB/s (1,000,000 bytes per second); absent, null and "" are one.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from coordinator.model.errors import InvalidArguments, NoSuchCluster
+from coordinator.model.tags import is_tag
+
+NAME = re.compile(r"[A-Za-z0-9_]{1,222}", re.ASCII)
+"""Cassandra's names of keyspaces (48 at most there) and tables, quoted ones too: quotes keep the case, no more."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WHOLE = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+MEGABYTE = 1_000_000
+MOST_MEGABYTES = 1_000_000
+MOST_ENTRIES = 10_000
+"""Longer lists are no order that a person gave."""
+SHOWN = 80
+"""Characters of a refused text that an error repeats."""
+
+RESERVED_KEYSPACES = frozenset({"pit"})
+"""GET /backups/<this> has another meaning, so it is no keyspace's name there."""
+
+
+def refuse(field: str, why: str, **fields: object) -> InvalidArguments:
+    """The error for a field."""
+    return InvalidArguments(f"«{field}» {why}", field=field, **fields)
+
+
+def shown(value: object) -> str:
+    """A refused value as an error may repeat it: short, without control characters."""
+    text = _CONTROL.sub("?", str(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+async def read_body(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object with underscores for hyphens in its keys; nothing sent = {}."""
+    raw = await request.read()
+    if not raw.strip():
+        return {}
+    try:
+        body = msgspec.json.decode(raw)
+    except RecursionError:
+        raise InvalidArguments("the body is nested too deeply", field="body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArguments(f"the body is not JSON: {error}", field="body") from None
+    if not isinstance(body, dict):
+        raise InvalidArguments(f"the body must be a JSON object, not {_kind(body)}", field="body")
+    return canonical(body)
+
+
+def canonical(body: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """The same with underscores for hyphens in its keys. A key given in both spellings is refused."""
+    result: dict[str, Any] = {}
+    for key, value in body.items():
+        name = key.replace("-", "_")
+        if name in result:
+            raise refuse(inside + shown(key), "is given twice, with hyphen and underscore")
+        result[name] = value
+    return result
+
+
+def allow_only(body: Mapping[str, Any], allowed: Iterable[str], inside: str = "") -> None:
+    """Refuse unknown fields by name: a misspelt option must not do another thing than was meant."""
+    known = sorted(allowed)
+    for key in body:
+        if key not in known:
+            raise refuse(inside + shown(key), f"is no option here; allowed: {', '.join(known)}")
+
+
+def as_bool(value: object, field: str, *, default: bool = False) -> bool:
+    """true, false, 1, 0, and their texts in any case."""
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower() if isinstance(value, (str, int)) else None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise refuse(field, f"must be true or false, not {shown(value)}")
+
+
+def is_asked(value: str | None) -> bool:
+    """`remove_destination`: OpsCenter's own page sent a sentence here, so that only a clear yes is one."""
+    return value is not None and value.strip().lower() in _TRUE
+
+
+def as_int(value: object, field: str, *, least: int = 0, default: int | None = None) -> int | None:
+    """A whole number, also as text."""
+    if value is None or value == "":
+        return default
+    number: int | None = None
+    if isinstance(value, str):
+        number = int(value) if _WHOLE.fullmatch(value) else None
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
+        number = int(value)
+    if number is None:
+        raise refuse(field, f"must be a whole number, not {shown(value)}")
+    if number < least or number >= 1 << 63:
+        raise refuse(field, f"must be {least} or more, not {shown(value)}")
+    return number
+
+
+def as_bytes_per_second(value: object, field: str) -> int:
+    """A throttle in MB/s, also a fraction or a text, as bytes per second; 0 = none."""
+    if value is None or value == "":
+        return 0
+    try:
+        megabytes = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        megabytes = math.nan
+    if not 0 <= megabytes <= MOST_MEGABYTES:
+        raise refuse(field, f"must be a number of MB/s from 0 (none) to {MOST_MEGABYTES}, not {shown(value)}")
+    if 0 < megabytes < 1 / MEGABYTE:
+        raise refuse(field, "is less than a byte per second")
+    return int(megabytes * MEGABYTE)
+
+
+def as_text(value: object, field: str, *, most: int = 1024) -> str:
+    """A text without control characters."""
+    if not isinstance(value, str):
+        raise refuse(field, f"must be a text, not {_kind(value)}")
+    if len(value) > most:
+        raise refuse(field, f"is longer than {most} characters")
+    if _CONTROL.search(value):
+        raise refuse(field, "holds a control character")
+    return value
+
+
+def as_object(value: object, field: str) -> dict[str, Any]:
+    """A JSON object; null = {}."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise refuse(field, f"must be a JSON object, not {_kind(value)}")
+    if len(value) > MOST_ENTRIES:
+        raise refuse(field, f"has more than {MOST_ENTRIES} entries")
+    return value
+
+
+def as_list(value: object, field: str) -> list[Any]:
+    """A JSON list, or one text instead of a list of it; null = []."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise refuse(field, f"must be a JSON list, not {_kind(value)}")
+    if len(value) > MOST_ENTRIES:
+        raise refuse(field, f"has more than {MOST_ENTRIES} entries")
+    return value
+
+
+def as_texts(value: object, field: str) -> list[str]:
+    """A list of texts, each once, in the order given."""
+    return list(dict.fromkeys(as_text(entry, field) for entry in as_list(value, field)))
+
+
+def as_name(value: object, field: str) -> str:
+    """The name of a keyspace or table as Cassandra spells it."""
+    text = as_text(value, field)
+    if not NAME.fullmatch(text):
+        raise refuse(
+            field, f"is no name of Cassandra's (letters, digits and _, 1 to 222, without quotes): {shown(text)}"
+        )
+    return text
+
+
+def as_names(value: object, field: str) -> list[str]:
+    """A list of names, each once, in the order given."""
+    return list(dict.fromkeys(as_name(entry, field) for entry in as_list(value, field)))
+
+
+def as_tag(value: object, field: str = "tag") -> str:
+    """The name of a backup."""
+    if value is None or value == "":
+        raise refuse(field, "is missing")
+    text = as_text(value, field)
+    if not is_tag(text):
+        raise refuse(
+            field,
+            f"is no name of a backup (letters, digits, _ . -, at most 200, not beginning with . or -): {shown(text)}",
+        )
+    return text
+
+
+def as_destination_id(value: object, field: str = "destination") -> str:
+    """The id of a destination: any text that might be one."""
+    text = as_text(value, field, most=200)
+    if not text:
+        raise refuse(field, "is empty")
+    return text
+
+
+def find_cluster(clusters: Mapping[str, str], asked: str) -> str:
+    """The id of the cluster that a path names by id or by name (`clusters`: id → name)."""
+    if asked in clusters:
+        return asked
+    for cluster, name in clusters.items():
+        if name == asked:
+            return cluster
+    raise NoSuchCluster(shown(asked))
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), "that")

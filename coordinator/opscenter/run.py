@@ -1,0 +1,84 @@
+"""Backups by hand. In: POST /{cluster}/backups/run and /sync. Out: the request's id."""
+
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.model.orders import BackupOrder, SyncOrder
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.copies import UNBUILT, read_copies, refuse_unbuilt
+from coordinator.opscenter.errors import answer
+
+ADHOC = "adhoc"
+
+
+class Run:
+    """Fields of run: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose
+    agent doesn't answer); of sync: tag, destinations, throttle, force."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def run(self, request: web.Request) -> web.Response:
+        """POST /{cluster}/backups/run"""
+        cluster = self._api.cluster(request)
+        body = await quirks.read_body(request)
+        quirks.allow_only(body, ("keyspaces", "destinations", "throttle", "force", "type", *UNBUILT))
+        if body.get("type") not in (None, "backup"):
+            raise quirks.refuse("type", "must be backup")
+        refuse_unbuilt(body)
+        keyspaces = _keyspaces(body.get("keyspaces"))
+        copies, on_server = await read_copies(self._api, cluster, body.get("destinations"))
+        throttle = quirks.as_bytes_per_second(body.get("throttle"), "throttle")
+        partial = quirks.as_bool(body.get("force"), "force")
+        tag, time = await self._api.store.requests.claim_tag(cluster, ADHOC, int(self._api.clock()))
+        order = BackupOrder(
+            tag=tag,
+            time=time,
+            backup_id=ADHOC,
+            keyspaces=keyspaces,
+            keep=on_server or not copies,
+            copies=copies,
+            throttle_bytes_per_second=throttle,
+            partial=partial,
+        )
+        return answer(await self._api.orchestrator.start_backup(cluster, order))
+
+    async def sync(self, request: web.Request) -> web.Response:
+        """POST /{cluster}/backups/sync"""
+        cluster = self._api.cluster(request)
+        body = await quirks.read_body(request)
+        quirks.allow_only(body, ("tag", "destinations", "throttle", "force"))
+        tag = quirks.as_tag(body.get("tag"))
+        copies, on_server = await read_copies(self._api, cluster, body.get("destinations"))
+        if on_server:
+            raise quirks.refuse(
+                "destinations", "a sync copies from the nodes, so OPSC_ON_SERVER is no destination of it"
+            )
+        if not copies:
+            raise quirks.refuse("destinations", "must name at least one destination to copy to")
+        order = SyncOrder(
+            tag=tag,
+            copies=copies,
+            throttle_bytes_per_second=quirks.as_bytes_per_second(body.get("throttle"), "throttle"),
+            partial=quirks.as_bool(body.get("force"), "force"),
+        )
+        return answer(await self._api.orchestrator.start_sync(cluster, order))
+
+
+def _keyspaces(value: Any) -> dict[str, list[str]] | None:
+    """Absent or empty = all. A list of names, or an object: keyspace → tables, or {"column-families": tables}."""
+    if not isinstance(value, dict):
+        names = quirks.as_names(value, "keyspaces")
+        return {name: [] for name in names} or None
+    chosen: dict[str, list[str]] = {}
+    for name, given in quirks.as_object(value, "keyspaces").items():
+        keyspace = quirks.as_name(name, "keyspaces")
+        inside = f"keyspaces.{keyspace}"
+        if isinstance(given, dict):
+            options = quirks.canonical(given, f"{inside}.")
+            quirks.allow_only(options, ("column_families",), f"{inside}.")
+            given = options.get("column_families")
+        chosen[keyspace] = quirks.as_names(given, inside)
+    return chosen or None
