@@ -18,7 +18,7 @@ Rows = dict[str, msgspec.Raw]
 
 
 class StoredTable(msgspec.Struct, frozen=True):
-    """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and either its frame or what
+    """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and its frame or what
     is wrong."""
 
     keyspace: str

@@ -15,7 +15,7 @@ from agent.repository.errors import (
     RepositoryFormatNewer,
     RepositoryMismatch,
 )
-from agent.repository.keys import REPOSITORY, cluster_key, decoded, named_key, named_prefix
+from agent.repository.keys import CHECKS, REPOSITORY, cluster_key, decoded, named_key, named_prefix
 from agent.storage.protocol import NotFound, Storage
 
 FORMAT = 1
@@ -63,6 +63,8 @@ async def attach(
     made = False
     if found is None:
         async for entry in storage.list(""):
+            if entry.key.startswith(CHECKS):
+                continue
             raise NotARepository("the destination holds something else than a repository", key=entry.key)
         if not initialise:
             raise NotARepository("the destination is empty: no repository was made in it yet")

@@ -16,6 +16,8 @@ CLUSTERS = ROOT + "clusters/"
 RAW = "raw"
 NAMES = ROOT + "names/"
 """An index of clusters by name: cluster.json can't be found without listing all data."""
+CHECKS = "helenus-check/"
+"""What a destination's check writes, and a crash of it may leave: it counts as nothing."""
 SWEEP = "~sweep"
 """The name of a sweep's own intent: not a tag, for `~` is always encoded in one."""
 

@@ -1,0 +1,186 @@
+"""The backups of a cluster in one destination: in, plans, records and marks; out, what a listing shows.
+
+A listing costs the flat prefix `catalogue/` and one GET for each record that was not read before: records never change,
+the highest number counts. They are remembered compressed.
+"""
+
+import asyncio
+from collections import OrderedDict
+
+import msgspec
+import zstandard
+
+from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
+from agent.repository.keys import (
+    backups_prefix,
+    catalogue_prefix,
+    deleted_key,
+    parse_backup,
+    parse_catalogue,
+    plan_key,
+    record_key,
+)
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import NotFound
+from agent.wire.backups import BackupView, Plan, Record
+
+_CACHE_BYTES = 16 * 1024 * 1024
+_AT_ONCE = 8
+_MOST_BYTES = 64 * 1024 * 1024
+_plan = msgspec.json.Decoder(Plan)
+_record = msgspec.json.Decoder(Record)
+
+
+class RecordCache:
+    """Records that were read, compressed, at most 16 MiB; for the life of the agent. Keys carry the repository's id."""
+
+    def __init__(self, most_bytes: int = _CACHE_BYTES) -> None:
+        self._most = most_bytes
+        self._size = 0
+        self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    def get(self, repository_id: str, key: str) -> bytes | None:
+        """The record's body, None if it was not read or was dropped."""
+        packed = self._bodies.get((repository_id, key))
+        if packed is None:
+            return None
+        self._bodies.move_to_end((repository_id, key))
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
+
+    def put(self, repository_id: str, key: str, body: bytes) -> None:
+        """Remember a body; the one unused for longest goes when there is no room."""
+        packed = zstandard.ZstdCompressor(level=1).compress(body)
+        self._size += len(packed) - len(self._bodies.pop((repository_id, key), b""))
+        self._bodies[repository_id, key] = packed
+        while self._size > self._most:
+            self._size -= len(self._bodies.popitem(last=False)[1])
+
+
+class Catalogue:
+    """Plans, records, marks and views of the backups of one cluster in one destination."""
+
+    def __init__(self, opened: OpenedRepository, cache: RecordCache) -> None:
+        self._storage = opened.storage
+        self._repository_id = opened.repository_id
+        self._cluster_id = opened.cluster_id
+        self._cache = cache
+
+    async def put_plan(self, plan: Plan) -> None:
+        """Put plan.json; the same plan again is fine. Raises BackupExists, BackupDeleted, a StorageError."""
+        await self._refuse_deleted(plan.tag)
+        key = plan_key(self._cluster_id, plan.tag)
+        put = await self._storage.put(key, [msgspec.json.encode(plan)])
+        if not put.created and await self._plan(plan.tag) != plan:
+            raise BackupExists(f"the destination has another backup {plan.tag}", tag=plan.tag)
+
+    async def put_record(self, record: Record) -> int:
+        """Put the record as the tag's next; its number. The same as the newest again is fine, and costs no new one."""
+        body = msgspec.json.encode(record)
+        while True:
+            numbers, deleted = await self._tag(record.tag)
+            if deleted:
+                raise BackupDeleted(f"the backup {record.tag} was deleted in this destination", tag=record.tag)
+            newest = max(numbers, default=-1)
+            if newest >= 0 and await self._body(record_key(self._cluster_id, record.tag, newest)) == body:
+                return newest
+            put = await self._storage.put(record_key(self._cluster_id, record.tag, newest + 1), [body])
+            if put.created:
+                return newest + 1
+
+    async def mark_deleted(self, tag: str) -> None:
+        """Delete the backup: it is not listed or restored any more. Again is fine. Raises BackupNotFound."""
+        key = deleted_key(self._cluster_id, tag)
+        if await self._storage.head(key) is not None:
+            return
+        if not await self._anything(tag):
+            raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
+        await self._storage.put(key, [msgspec.json.encode({"tag": tag})])
+
+    async def listing(self) -> list[BackupView]:
+        """Every undeleted backup that has a record, by tag."""
+        newest: dict[str, int] = {}
+        deleted = set()
+        async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
+            name = parse_catalogue(self._cluster_id, entry.key)
+            if name is not None and name.number is None:
+                deleted.add(name.tag)
+            elif name is not None and name.number is not None:
+                newest[name.tag] = max(name.number, newest.get(name.tag, -1))
+        tags = sorted(set(newest) - deleted)
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def view(tag: str) -> BackupView | None:
+            async with at_once:
+                record = await self._record(tag, newest[tag])
+            return None if record is None else BackupView(tag, False, record)
+
+        return [one for one in await asyncio.gather(*(view(tag) for tag in tags)) if one is not None]
+
+    async def view(self, tag: str) -> BackupView:
+        """One backup with its plan and manifests. Raises BackupNotFound."""
+        numbers, deleted = await self._tag(tag)
+        manifests, planned = await self._manifests(tag)
+        if not numbers and not deleted and not manifests and not planned:
+            raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
+        plan = await self._plan(tag) if planned else None
+        complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
+        record = await self._record(tag, max(numbers)) if numbers else None
+        return BackupView(tag, deleted, record, plan, sorted(manifests), complete)
+
+    async def _refuse_deleted(self, tag: str) -> None:
+        if await self._storage.head(deleted_key(self._cluster_id, tag)) is not None:
+            raise BackupDeleted(f"the backup {tag} was deleted in this destination", tag=tag)
+
+    async def _anything(self, tag: str) -> bool:
+        for prefix in (backups_prefix(self._cluster_id, tag), catalogue_prefix(self._cluster_id, tag)):
+            async for _ in self._storage.list(prefix):
+                return True
+        return False
+
+    async def _tag(self, tag: str) -> tuple[list[int], bool]:
+        """The numbers of a tag's records, and whether its deletion mark is there."""
+        numbers = []
+        deleted = False
+        async for entry in self._storage.list(catalogue_prefix(self._cluster_id, tag)):
+            name = parse_catalogue(self._cluster_id, entry.key)
+            if name is not None and name.number is None:
+                deleted = True
+            elif name is not None and name.number is not None:
+                numbers.append(name.number)
+        return numbers, deleted
+
+    async def _manifests(self, tag: str) -> tuple[list[str], bool]:
+        """The host ids with a manifest of the tag, and whether its plan is there."""
+        hosts = []
+        planned = False
+        async for entry in self._storage.list(backups_prefix(self._cluster_id, tag)):
+            name = parse_backup(self._cluster_id, entry.key)
+            if name is not None and name.host_id is None:
+                planned = True
+            elif name is not None and name.host_id is not None:
+                hosts.append(name.host_id)
+        return hosts, planned
+
+    async def _plan(self, tag: str) -> Plan | None:
+        try:
+            return _plan.decode(await self._storage.get(plan_key(self._cluster_id, tag)))
+        except NotFound:
+            return None
+        except msgspec.DecodeError as error:
+            raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag) from error
+
+    async def _record(self, tag: str, number: int) -> Record | None:
+        try:
+            record = _record.decode(await self._body(record_key(self._cluster_id, tag, number)))
+        except NotFound:
+            return None  # swept since it was listed
+        except msgspec.DecodeError as error:
+            raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag) from error
+        return record
+
+    async def _body(self, key: str) -> bytes:
+        body = self._cache.get(self._repository_id, key)
+        if body is None:
+            body = await self._storage.get(key)
+            self._cache.put(self._repository_id, key, body)
+        return body

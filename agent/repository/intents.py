@@ -1,0 +1,146 @@
+"""Who writes to a node's prefix: in, an opened repository and this agent; out, intents put, cleared, or refused.
+
+An intent stands before the first put and goes after the manifest. It is put first and the others are listed after it,
+and a sweep does the same with its own: so of two agents at least one sees the other and stops.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.repository.errors import IntentForeign
+from agent.repository.keys import SWEEP, intent_key, intents_prefix, parse_intent, sweep_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Entry, NotFound
+
+
+class Writer(msgspec.Struct, frozen=True):
+    """This agent as it signs its intents: `agent_id` stays for the life of its state, `instance` is new each start."""
+
+    agent_id: str
+    instance: str
+    version: str = ""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """The content of an intent."""
+
+    tag: str
+    agent_id: str
+    instance: str
+    command_id: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """An intent as it stands in the store. `modified`: unix seconds of the store's clock. `intent` None: unreadable."""
+
+    name: str
+    key: str
+    modified: float
+    intent: Intent | None
+
+
+_intent = msgspec.json.Decoder(Intent)
+
+
+class Intents:
+    """The intents of one node's prefix in one destination."""
+
+    def __init__(self, opened: OpenedRepository, host_id: str, writer: Writer) -> None:
+        self._storage = opened.storage
+        self._cluster_id = opened.cluster_id
+        self._host_id = host_id
+        self._writer = writer
+
+    async def begin(self, tag: str, command_id: str) -> None:
+        """Put the intent of `tag`, clear this agent's own past ones. Raises IntentForeign."""
+        key = intent_key(self._cluster_id, self._host_id, tag)
+        put = await self._storage.put(key, [self._body(tag, command_id)])
+        if not put.created:
+            there = await self._read(Entry(key, put.size, 0.0), tag)
+            if there is not None and not self._is_own(there):
+                raise self._foreign([there])
+        others = [one for one in await self.standing() if one.key != key]
+        foreign = [one for one in others if not self._is_own(one)]
+        if foreign:
+            await self._storage.delete([key])
+            raise self._foreign(foreign)
+        if others:
+            await self._storage.delete([one.key for one in others])
+
+    async def end(self, tag: str) -> None:
+        """Remove the intent of `tag`."""
+        await self._storage.delete([intent_key(self._cluster_id, self._host_id, tag)])
+
+    async def sweep_mark(self, command_id: str) -> float:
+        """Put the sweep's own mark anew; the store's time of it, in unix seconds."""
+        key = sweep_key(self._cluster_id, self._host_id)
+        there = await self._storage.head(key)
+        if there is not None:
+            found = await self._read(there, SWEEP)
+            if found is not None and not self._is_own(found):
+                raise self._foreign([found])
+        await self._storage.put(key, [self._body(SWEEP, command_id)], replace=True)
+        entry = await self._storage.head(key)
+        if entry is None:
+            raise IntentForeign("the sweep's own mark vanished: somebody else works in this node's prefix")
+        return entry.modified
+
+    async def sweep_end(self) -> None:
+        """Remove the sweep's own mark."""
+        await self._storage.delete([sweep_key(self._cluster_id, self._host_id)])
+
+    async def others(self) -> tuple[list[Standing], list[Standing]]:
+        """Intents of this agent's own past, and foreign ones, without this agent's sweep mark."""
+        standing = [one for one in await self.standing() if not (one.name == SWEEP and self._is_own(one))]
+        own = [one for one in standing if self._is_own(one)]
+        return own, [one for one in standing if not self._is_own(one)]
+
+    async def clear(self, standing: Sequence[Standing]) -> None:
+        """Remove these intents."""
+        if standing:
+            await self._storage.delete([one.key for one in standing])
+
+    async def standing(self) -> list[Standing]:
+        """Every intent of the prefix."""
+        prefix = intents_prefix(self._cluster_id, self._host_id)
+        found = []
+        async for entry in self._storage.list(prefix):
+            one = await self._read(entry, parse_intent(prefix, entry.key) or entry.key)
+            if one is not None:
+                found.append(one)
+        return found
+
+    def _foreign(self, standing: Sequence[Standing]) -> IntentForeign:
+        return foreign_error(self._host_id, standing)
+
+    def _is_own(self, standing: Standing) -> bool:
+        return standing.intent is not None and standing.intent.agent_id == self._writer.agent_id
+
+    def _body(self, tag: str, command_id: str) -> bytes:
+        return msgspec.json.encode(Intent(tag, self._writer.agent_id, self._writer.instance, command_id))
+
+    async def _read(self, entry: Entry, name: str) -> Standing | None:
+        """The intent behind a key; None if it went meanwhile."""
+        try:
+            body = await self._storage.get(entry.key)
+        except NotFound:
+            return None
+        try:
+            return Standing(name, entry.key, entry.modified, _intent.decode(body))
+        except msgspec.DecodeError:
+            return Standing(name, entry.key, entry.modified, None)
+
+
+def foreign_error(host_id: str, standing: Sequence[Standing]) -> IntentForeign:
+    """The error that names foreign intents: their tags, agents and commands."""
+    named = ", ".join(
+        f"{one.name} (agent {one.intent.agent_id}, command {one.intent.command_id})" if one.intent else one.name
+        for one in standing
+    )
+    return IntentForeign(
+        f"another agent works in the prefix of the node {host_id}: {named}",
+        host_id=host_id,
+        tags=[one.name for one in standing],
+        agents=sorted({one.intent.agent_id for one in standing if one.intent}),
+    )

@@ -1,0 +1,130 @@
+"""Backups that stay on the node: in, manifests, plans and records; out, plain files under the agent's state, and views.
+
+    <state>/on-server/<tag>/manifest, plan.json, record.json     (and the snapshot's own owner.json, snapshot.json)
+    <state>/on-server/<tag>/owed                                 the snapshot could not be cleared and is to go
+
+They live and die with the node. A backup is listed once its manifest is there.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.repository.errors import BackupNotFound, ManifestInvalid
+from agent.repository.manifest import Manifest, read_manifest_file
+from agent.storage.protocol import Buffer
+from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.names import InvalidName, check_name
+from kit.atomic_files import make_directory, remove_durably, write_atomically
+
+MANIFEST = "manifest"
+PLAN = "plan.json"
+RECORD = "record.json"
+OWED = "owed"
+
+
+class OnServer:
+    """The on-server backups under `directory` (`<state>/on-server`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def put_manifest(self, tag: str, manifest: Sequence[Buffer]) -> None:
+        """Store the node's manifest, durable when it returns."""
+        await asyncio.to_thread(self._write, tag, MANIFEST, b"".join(manifest))
+
+    async def put_plan(self, plan: Plan) -> None:
+        """Store the plan, replacing an earlier one of the tag."""
+        await asyncio.to_thread(self._write, plan.tag, PLAN, msgspec.json.encode(plan))
+
+    async def put_record(self, record: Record) -> None:
+        """Store the listing record, replacing an earlier one of the tag."""
+        await asyncio.to_thread(self._write, record.tag, RECORD, msgspec.json.encode(record))
+
+    async def manifest(self, tag: str, host_id: str) -> Manifest:
+        """The node's manifest. Raises BackupNotFound, ManifestInvalid."""
+        return await read_manifest_file(self._path(tag) / MANIFEST, tag, host_id)
+
+    async def has(self, tag: str) -> bool:
+        """Whether the backup is there."""
+        return await asyncio.to_thread((self._path(tag) / MANIFEST).is_file)
+
+    async def listing(self) -> list[BackupView]:
+        """Every backup on this node, by tag."""
+        return await asyncio.to_thread(self._listing)
+
+    async def view(self, tag: str, host_id: str) -> BackupView:
+        """One backup with its plan; `manifests` holds at most this node. Raises BackupNotFound."""
+        return await asyncio.to_thread(self._view, tag, host_id)
+
+    async def forget(self, tag: str) -> None:
+        """Remove the backup's files, the manifest first; those that are not there are fine."""
+        await asyncio.to_thread(self._forget, tag)
+
+    async def owe(self, tag: str) -> None:
+        """Note that the snapshot `tag` is to be cleared when that is possible."""
+        await asyncio.to_thread(self._write, tag, OWED, b"")
+
+    async def owed(self) -> list[str]:
+        """The snapshots that are to be cleared."""
+        return await asyncio.to_thread(lambda: [tag for tag in self._tags() if (self._path(tag) / OWED).is_file()])
+
+    def _path(self, tag: str) -> Path:
+        return self._directory / check_name("tag", tag)
+
+    def _tags(self) -> list[str]:
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for path in self._directory.iterdir():
+                with contextlib.suppress(InvalidName):
+                    found.append(check_name("tag", path.name))
+        return sorted(found)
+
+    def _write(self, tag: str, name: str, content: bytes) -> None:
+        write_atomically(make_directory(self._path(tag)) / name, content)
+
+    def _listing(self) -> list[BackupView]:
+        return [
+            BackupView(tag, False, self._record(tag)) for tag in self._tags() if (self._path(tag) / MANIFEST).is_file()
+        ]
+
+    def _view(self, tag: str, host_id: str) -> BackupView:
+        path = self._path(tag)
+        there = (path / MANIFEST).is_file()
+        plan = self._plan(tag)
+        record = self._record(tag)
+        if not there and plan is None and record is None:
+            raise BackupNotFound(f"there is no on-server backup {tag}", tag=tag)
+        manifests = [host_id] if there else []
+        complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
+        return BackupView(tag, False, record, plan, manifests, complete)
+
+    def _plan(self, tag: str) -> Plan | None:
+        try:
+            return msgspec.json.decode((self._path(tag) / PLAN).read_bytes(), type=Plan)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise ManifestInvalid(f"the plan of the on-server backup {tag} can't be read: {error}", tag=tag) from error
+
+    def _record(self, tag: str) -> Record | None:
+        try:
+            return msgspec.json.decode((self._path(tag) / RECORD).read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise ManifestInvalid(
+                f"the record of the on-server backup {tag} can't be read: {error}", tag=tag
+            ) from error
+
+    def _forget(self, tag: str) -> None:
+        path = self._path(tag)
+        for name in (MANIFEST, RECORD, PLAN, OWED):
+            with contextlib.suppress(FileNotFoundError):
+                remove_durably(path / name)
+        with contextlib.suppress(OSError):  # the snapshot's own files may still be there
+            os.rmdir(path)

@@ -1,0 +1,94 @@
+"""The order in which a node's backup becomes one: intent → data → check → manifest → drop intent.
+
+In: an opened repository, what was named, the manifest's buffers. Out: a durable manifest for which everything it names
+exists with its size (I1, I5), or an error.
+"""
+
+from collections.abc import Sequence
+
+from agent.plan.objects import ObjectIndex
+from agent.repository.errors import BackupDeleted, BackupExists, ManifestIncomplete
+from agent.repository.intents import Intents, Writer
+from agent.repository.keys import data_prefix, deleted_key, manifest_key, parse_data
+from agent.repository.manifest import Manifest, read_manifest
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Buffer, Gate
+
+_SHOWN = 10
+
+
+class Publisher:
+    """One node's backup of one tag on its way into one destination."""
+
+    def __init__(self, opened: OpenedRepository, host_id: str, tag: str, writer: Writer) -> None:
+        self._storage = opened.storage
+        self._cluster_id = opened.cluster_id
+        self._host_id = host_id
+        self._tag = tag
+        self._intents = Intents(opened, host_id, writer)
+
+    async def published(self, taken_at: float) -> Manifest | None:
+        """The manifest that is there already for the snapshot taken at `taken_at`, None if there is none.
+
+        Raises BackupDeleted, BackupExists (another snapshot's), ManifestInvalid.
+        """
+        await self._refuse_deleted()
+        key = manifest_key(self._cluster_id, self._tag, self._host_id)
+        if await self._storage.head(key) is None:
+            return None
+        found = await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id)
+        if found.head.taken_at != taken_at:
+            raise BackupExists(
+                f"the destination has another backup {self._tag} of the node {self._host_id}", tag=self._tag
+            )
+        return found
+
+    async def begin(self, command_id: str) -> ObjectIndex:
+        """Put the intent, then list the node's objects. Raises IntentForeign, a StorageError."""
+        await self._intents.begin(self._tag, command_id)
+        index = ObjectIndex()
+        prefix = data_prefix(self._cluster_id, self._host_id)
+        async for entry in self._storage.list(prefix):
+            name = parse_data(prefix, entry.key)
+            if name is not None:
+                index.add(bytes.fromhex(name.digest), entry.size)
+        return index
+
+    async def publish(self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate) -> None:
+        """Check by a new listing that everything `named` exists with its size (`named` is empty afterwards), put the
+        manifest, drop the intent. Raises ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
+        await self._check(named)
+        await self._refuse_deleted()
+        key = manifest_key(self._cluster_id, self._tag, self._host_id)
+        size = sum(memoryview(buffer).nbytes for buffer in manifest)
+        put = await self._storage.put(key, manifest, gate=gate)
+        if not put.created:
+            # An answer that was lost, or somebody else's: the bytes tell.
+            stored = await self._storage.get(key)
+            if stored != b"".join(manifest):
+                raise BackupExists(f"the destination has another manifest {key}", tag=self._tag, key=key)
+        elif put.size != size:
+            raise ManifestIncomplete(f"the manifest {key} was stored with {put.size} bytes instead of {size}", key=key)
+        await self.end()
+
+    async def end(self) -> None:
+        """Drop the intent."""
+        await self._intents.end(self._tag)
+
+    async def _refuse_deleted(self) -> None:
+        if await self._storage.head(deleted_key(self._cluster_id, self._tag)) is not None:
+            raise BackupDeleted(f"the backup {self._tag} was deleted in this destination", tag=self._tag)
+
+    async def _check(self, named: ObjectIndex) -> None:
+        prefix = data_prefix(self._cluster_id, self._host_id)
+        async for entry in self._storage.list(prefix):
+            name = parse_data(prefix, entry.key)
+            if name is not None and named.get(bytes.fromhex(name.digest)) == entry.size:
+                named.discard(bytes.fromhex(name.digest))
+        if len(named):
+            missing = [digest.hex() for digest, _ in named.missing_from(ObjectIndex())]
+            raise ManifestIncomplete(
+                f"{len(missing)} objects are missing or have another size although they were put",
+                objects=missing[:_SHOWN],
+                count=len(missing),
+            )
