@@ -20,8 +20,8 @@ from agent.repository.destination_files import (
     unmasked,
 )
 from agent.repository.errors import UnknownDestination
+from agent.repository.limits import Limits
 from agent.storage.protocol import Storage
-from agent.storage.throttle import TokenBucket
 from agent.wire.destinations import ON_SERVER, DestinationView, PutDestination
 from agent.wire.names import check_name
 from agent.wire.throttle import PatchThrottle, ThrottleView
@@ -71,18 +71,17 @@ class Destinations:
         self,
         files: DestinationFiles,
         opener: Opener,
-        node_bucket: TokenBucket,
+        limits: Limits,
         *,
         register_secret: Callable[[str], None] = lambda secret: None,
         wanted: Callable[[str], bool] = lambda destination_id: False,
     ) -> None:
         self._files = files
         self._opener = opener
-        self._node_bucket = node_bucket
+        self._limits = limits
         self._register_secret = register_secret
         self.wanted = wanted
         self._records: dict[str, StoredDestination] = {}
-        self._buckets: dict[str, TokenBucket] = {}
         self._opened: dict[str, _Opened] = {}
         self._uses: dict[str, int] = {}
         self._changes = asyncio.Lock()
@@ -155,7 +154,7 @@ class Destinations:
                 raise DestinationInUse(f"{destination_id} is in use", destination=destination_id)
             await asyncio.to_thread(self._files.remove, destination_id)
             del self._records[destination_id]
-            self._buckets.pop(destination_id, None)
+            self._limits.forget(destination_id)
             await self._retire(destination_id)
             self._log.info("destination deleted", destination=destination_id)
 
@@ -249,16 +248,6 @@ class Destinations:
 
     # Limits
 
-    @property
-    def node_bucket(self) -> TokenBucket:
-        """The bucket that all destinations share."""
-        return self._node_bucket
-
-    def bucket(self, destination_id: str) -> TokenBucket:
-        """The destination's bucket. Raises `UnknownDestination`."""
-        self.record(destination_id)
-        return self._buckets[destination_id]
-
     def set_throttle(self, request: PatchThrottle) -> ThrottleView:
         """Change the limits in force, all of them or none. Raises `UnknownDestination`, `InvalidInput`."""
         if min([request.node_bytes_per_second or 0, *request.destinations.values()]) < 0:
@@ -266,15 +255,15 @@ class Destinations:
         for destination_id in request.destinations:
             self.record(destination_id)
         if request.node_bytes_per_second is not None:
-            self._node_bucket.set_rate(request.node_bytes_per_second)
+            self._limits.node.set_rate(request.node_bytes_per_second)
         for destination_id, rate in request.destinations.items():
-            self._buckets[destination_id].set_rate(rate)
+            self._limits.of(destination_id).set_rate(rate)
         return self.throttle()
 
     def throttle(self) -> ThrottleView:
         """The limits in force."""
         return ThrottleView(
-            int(self._node_bucket.rate), {name: int(bucket.rate) for name, bucket in sorted(self._buckets.items())}
+            int(self._limits.node.rate), {name: int(self._limits.of(name).rate) for name in sorted(self._records)}
         )
 
     # Inside
@@ -285,10 +274,8 @@ class Destinations:
         for secret in secrets_of(record.settings).values():
             self._register_secret(secret)
         rate = record.settings.throttle_bytes_per_second
-        if record.id not in self._buckets:
-            self._buckets[record.id] = TokenBucket(rate)
-        elif before is None or before.settings.throttle_bytes_per_second != rate:
-            self._buckets[record.id].set_rate(rate)  # else a limit that was set live stays
+        if before is None or before.settings.throttle_bytes_per_second != rate:
+            self._limits.of(record.id).set_rate(rate)  # else a limit that was set live stays
 
     async def _open(self, destination_id: str) -> _Opened:
         async with self._opening:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from agent.repository.destinations import Destinations
+from agent.repository.limits import Limits
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Storage
@@ -21,8 +22,9 @@ Verify = Callable[[Storage, Target], Awaitable[None]]
 class OpenDestinations:
     """The agent's destinations, as jobs see them (`agent.repository.opened.Repositories`)."""
 
-    def __init__(self, destinations: Destinations, verify: Verify, patience: Patience) -> None:
+    def __init__(self, destinations: Destinations, limits: Limits, verify: Verify, patience: Patience) -> None:
         self._destinations = destinations
+        self._limits = limits
         self._verify = verify
         self._patience = patience
 
@@ -52,8 +54,8 @@ class OpenDestinations:
         settings = self._destinations.record(target.destination).settings
         most = settings.connections if isinstance(settings, S3Settings) else LOCAL_STREAMS
         limits = (
-            self._destinations.node_bucket.rate,
-            self._destinations.bucket(target.destination).rate,
+            self._limits.node.rate,
+            self._limits.of(target.destination).rate,
             float(target.throttle_bytes_per_second),
         )
         return streams_for(min((limit for limit in limits if limit), default=0.0), most)

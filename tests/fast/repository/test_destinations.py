@@ -8,9 +8,9 @@ import pytest
 from agent.repository.destination_files import DestinationFileDamaged, DestinationFiles, StoredDestination
 from agent.repository.destinations import DestinationInUse, Destinations, RevisionTooOld
 from agent.repository.errors import UnknownDestination
+from agent.repository.limits import Limits
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import BadSettings, Storage
-from agent.storage.throttle import TokenBucket
 from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings
 from agent.wire.names import InvalidName
 from agent.wire.throttle import PatchThrottle
@@ -49,7 +49,7 @@ class Registry:
         self.opener = Opener()
         self.secrets: list[str] = []
         self.destinations = Destinations(
-            DestinationFiles(directory), self.opener, TokenBucket(0), register_secret=self.secrets.append
+            DestinationFiles(directory), self.opener, Limits(), register_secret=self.secrets.append
         )
 
 

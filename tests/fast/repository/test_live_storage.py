@@ -9,11 +9,11 @@ import pytest
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryMismatch
+from agent.repository.limits import Limits
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opening import OpenDestinations
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import Denied, Storage
-from agent.storage.throttle import TokenBucket
 from agent.wire.commands import Target
 from agent.wire.destinations import PutDestination, S3Settings
 
@@ -30,7 +30,8 @@ class Store:
         self.asked: list[tuple[str, str]] = []
         self.shown: list[dict[str, Any] | None] = []
         self.told = asyncio.Event()
-        self.destinations = Destinations(DestinationFiles(directory), self._open, TokenBucket(0))
+        self.limits = Limits()
+        self.destinations = Destinations(DestinationFiles(directory), self._open, self.limits)
 
     async def _open(self, record: StoredDestination) -> Storage:
         assert isinstance(record.settings, S3Settings)
@@ -155,11 +156,11 @@ async def test_an_opened_repository_is_in_use_and_its_streams_fit_the_lowest_lim
     async def verify(storage: Storage, target: Target) -> None:
         assert target.repository_id == "r"
 
-    repositories = OpenDestinations(store.destinations, verify, LONG)
+    repositories = OpenDestinations(store.destinations, store.limits, verify, LONG)
     async with repositories.opened(Target("store", "r", "c")) as free:
         assert store.destinations.view("store").in_use
         assert free.streams == 16
     assert not store.destinations.view("store").in_use
-    store.destinations.bucket("store").set_rate(2 << 20)
+    store.limits.of("store").set_rate(2 << 20)
     async with repositories.opened(Target("store", "r", "c", 1 << 20)) as limited:
         assert limited.streams == 4

@@ -1,0 +1,84 @@
+"""GET /v1/node: in, the node and the agent; out, the report, also while Cassandra doesn't answer."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.node import CassandraNode
+from agent.wire.commands import Kind
+from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
+from kit.errors import HelenusError
+
+ANSWER_SECONDS = 12.0
+"""How long the node may take before it counts as not answering."""
+
+
+class NodeReports:
+    """`throttle` gives the node's limit (bytes per second), `newest` the newest sequence of the event log. Those who
+    ask at the same time share one look at the node."""
+
+    def __init__(
+        self,
+        node: CassandraNode,
+        *,
+        agent_id: str,
+        instance: str,
+        version: str,
+        kinds: frozenset[Kind],
+        throttle: Callable[[], int],
+        newest: Callable[[], int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._agent_id = agent_id
+        self._instance = instance
+        self._version = version
+        self._features = sorted(kind.value for kind in kinds)
+        self._throttle = throttle
+        self._newest = newest
+        self._clock = clock
+        self._looking: asyncio.Task[NodeReport] | None = None
+
+    async def report(self) -> NodeReport:
+        """The report as of now."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+        return await asyncio.shield(self._looking)
+
+    def _looked(self, task: "asyncio.Task[NodeReport]") -> None:
+        self._looking = None
+
+    async def _look(self) -> NodeReport:
+        trouble: HelenusError | None = None
+        identity: NodeIdentity | None = None
+        directories: list[DataDirectory] = []
+        keyspaces: dict[str, KeyspaceView] = {}
+        ring: list[RingMember] = []
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                keyspaces, ring, directories = await asyncio.gather(
+                    self._node.view.keyspaces(), self._node.ring(), self._node.data_directories()
+                )
+                identity = await self._node.view.identity()
+        except HelenusError as error:
+            trouble = error
+        except TimeoutError:
+            trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
+        return NodeReport(
+            agent_id=self._agent_id,
+            instance=self._instance,
+            agent_version=self._version,
+            protocol_min=PROTOCOL,
+            protocol_max=PROTOCOL,
+            features=self._features,
+            now=self._clock(),
+            node=identity,
+            trouble=None if trouble is None else trouble.as_dict(),
+            data_directories=directories,
+            keyspaces=keyspaces,
+            ring=ring,
+            throttle_bytes_per_second=self._throttle(),
+            events=self._newest(),
+        )

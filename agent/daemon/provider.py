@@ -1,0 +1,61 @@
+"""Opens destinations' storages. In: a record and what this agent allows. Out: a provider in its wrappers.
+
+An SDK is loaded, in a thread, when the first destination needs it.
+"""
+
+import asyncio
+import importlib
+from pathlib import Path
+
+from agent.daemon.measures import StorageMeasures
+from agent.daemon.settings import DestinationSettings, roots
+from agent.repository.destination_files import StoredDestination
+from agent.repository.limits import Limits
+from agent.storage.local_files import allowed_path, translated
+from agent.storage.opened import open_storage
+from agent.storage.protocol import Gate, Storage
+from agent.storage.throttle import Gates
+from agent.wire.destinations import LocalSettings
+from kit.atomic_files import make_directory
+
+
+class Provider:
+    """Opens storages whose bytes pass the destination's and the node's limits."""
+
+    def __init__(self, settings: DestinationSettings, limits: Limits, measures: StorageMeasures) -> None:
+        self._settings = settings
+        self._local_roots = roots(settings.local_roots)
+        self._file_roots = roots(settings.file_roots)
+        self._limits = limits
+        self._measures = measures
+
+    async def __call__(self, record: StoredDestination) -> Storage:
+        """An `Opener` (agent.repository.destinations)."""
+        await self.prepare(record, make=False)
+        return self.open(record, record.conditional_create)
+
+    async def prepare(self, record: StoredDestination, *, make: bool) -> None:
+        """Load the SDK that the record needs; with `make` make the local directory. Raises `BadSettings`, `Denied`."""
+        if not isinstance(record.settings, LocalSettings):
+            await asyncio.to_thread(importlib.import_module, "agent.storage.s3")
+        elif make:
+            await asyncio.to_thread(self._make_directory, record.settings.path)
+
+    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+        """A new storage. Raises `BadSettings`."""
+        gate: Gate = Gates(self._limits.of(record.id), self._limits.node)
+        return open_storage(
+            record.settings,
+            roots=self._local_roots,
+            conditional_create=conditional_create,
+            gate=gate,
+            observer=self._measures.observer(record.settings),
+            on_retry=self._measures.retried,
+            file_roots=self._file_roots,
+            link_local=self._settings.link_local_hosts,
+        )
+
+    def _make_directory(self, path: str) -> None:
+        directory: Path = allowed_path(path, self._local_roots)
+        with translated("mkdir", path):
+            make_directory(directory, mode=0o750)

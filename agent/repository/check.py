@@ -1,0 +1,155 @@
+"""POST /v1/destinations/{id}/check: in, a destination and what to make of it; out, what its real store can do, and the
+repository that is there.
+
+All that a check writes lies under `helenus-check/`, which counts as empty, and goes when the check ends; but a nonce,
+which the other nodes have to find first, is removed by the next check that puts one.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import msgspec
+
+from agent.repository.attach import Attached, attach
+from agent.repository.destination_files import StoredDestination
+from agent.repository.destinations import Destinations
+from agent.repository.errors import NotARepository
+from agent.repository.keys import CHECKS, REPOSITORY
+from agent.storage.opened import check_store
+from agent.storage.protocol import Storage
+from agent.wire.destinations import CheckDestination, CheckReport, CheckResult
+from kit.errors import HelenusError
+
+NONCES = CHECKS + "nonces/"
+NONCE_SECONDS = 3600.0
+"""How old a nonce must be, by the store's clock, to be left over from an earlier check."""
+
+
+class DestinationUnfit(HelenusError):
+    """A store that doesn't keep what a backup relies on."""
+
+    code = "destination_unfit"
+    status = 502
+    todo = "Read the failed checks: correct the settings, or use a store that does what they ask for."
+
+
+class Opening(Protocol):
+    """Opens storages for checks (agent.daemon.provider)."""
+
+    async def prepare(self, record: StoredDestination, *, make: bool) -> None:
+        """Whatever must be there before `open`; with `make` also the local directory itself."""
+
+    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+        """A new storage, closed by the caller."""
+
+
+class DestinationChecks:
+    """Checks against the real store, side by side with the commands that run."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        opening: Opening,
+        *,
+        new_name: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._destinations = destinations
+        self._opening = opening
+        self._new_name = new_name
+
+    async def check(self, destination_id: str, request: CheckDestination) -> CheckReport:
+        """Conformance, then the repository, then the nonce. What is wrong with the store is in the report. Raises
+        `UnknownDestination`."""
+        record = self._destinations.record(destination_id)
+        results: list[CheckResult] = []
+        capable = record.conditional_create
+        try:
+            with self._destinations.used(destination_id):
+                await self._opening.prepare(record, make=request.initialise)
+                await self._reach(record)
+                if request.conformance:
+                    results, capable = await self._conform(record)
+                return await self._repository(
+                    msgspec.structs.replace(record, conditional_create=capable), request, results
+                )
+        except HelenusError as error:
+            return CheckReport(False, results, capable, error=error.as_dict())
+
+    async def _reach(self, record: StoredDestination) -> None:
+        """One small question first: wrong keys, a missing bucket and a dead endpoint are errors of their own."""
+        async with self._opened(record) as storage:
+            await storage.head(REPOSITORY)
+
+    async def _conform(self, record: StoredDestination) -> tuple[list[CheckResult], bool]:
+        prefix = f"{CHECKS}{self._new_name()}/"
+        results, capable = await check_store(lambda conditional: self._opening.open(record, conditional), prefix)
+        await self._destinations.remember(record.id, record.revision, conditional_create=capable)
+        return results, capable
+
+    async def _repository(
+        self, record: StoredDestination, request: CheckDestination, results: Sequence[CheckResult]
+    ) -> CheckReport:
+        failed = [result.name for result in results if result.outcome == "failed"]
+        if failed:
+            unfit = DestinationUnfit(f"the store failed: {', '.join(failed)}", failed=failed, destination=record.id)
+            return CheckReport(False, list(results), record.conditional_create, error=unfit.as_dict())
+        async with self._opened(record) as storage:
+            attached = await self._attached(storage, request)
+            if attached is not None:
+                await self._destinations.remember(
+                    record.id,
+                    record.revision,
+                    repository_id=attached.repository_id,
+                    cluster_id=attached.cluster_id,
+                )
+            found = await _nonces(storage, request)
+        return CheckReport(
+            True,
+            list(results),
+            record.conditional_create,
+            repository_id=attached.repository_id if attached else None,
+            cluster_id=attached.cluster_id if attached else None,
+            made=attached.made if attached else False,
+            nonce_found=found,
+        )
+
+    async def _attached(self, storage: Storage, request: CheckDestination) -> Attached | None:
+        """The repository; None when nobody asked for one and none is there."""
+        try:
+            return await attach(
+                storage,
+                initialise=request.initialise,
+                repository_id=request.repository_id,
+                cluster_id=request.cluster_id,
+                cluster_name=request.cluster_name,
+            )
+        except NotARepository:
+            asked = (request.repository_id, request.cluster_id, request.cluster_name)
+            if request.initialise or any(one is not None for one in asked):
+                raise
+            return None
+
+    @asynccontextmanager
+    async def _opened(self, record: StoredDestination) -> AsyncIterator[Storage]:
+        storage = self._opening.open(record, record.conditional_create)
+        try:
+            yield storage
+        finally:
+            await storage.close()
+
+
+async def _nonces(storage: Storage, request: CheckDestination) -> bool | None:
+    """Put and look for what was asked; None when nothing was to be found."""
+    if request.nonce_put is not None:
+        key = NONCES + request.nonce_put
+        await storage.put(key, [b"nonce"])
+        mine = await storage.head(key)
+        if mine is not None:
+            entries = [entry async for entry in storage.list(NONCES)]
+            old = [entry.key for entry in entries if mine.modified - entry.modified > NONCE_SECONDS]
+            await storage.delete(old)
+    if request.nonce_find is None:
+        return None
+    return await storage.head(NONCES + request.nonce_find) is not None

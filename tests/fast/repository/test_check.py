@@ -1,0 +1,147 @@
+"""A destination's check: what the store can do, which repository is there, and nothing left behind."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agent.daemon.measures import StorageMeasures
+from agent.daemon.provider import Provider
+from agent.daemon.settings import DestinationSettings
+from agent.repository.check import NONCES, DestinationChecks
+from agent.repository.destination_files import DestinationFiles, StoredDestination
+from agent.repository.destinations import Destinations
+from agent.repository.errors import UnknownDestination
+from agent.repository.limits import Limits
+from agent.storage.local import LocalStorage
+from agent.storage.protocol import Storage
+from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination
+
+
+class Agent:
+    """A registry and its checks, with one destination «store» that lies in `root / "store"`."""
+
+    def __init__(self, state: Path, root: Path) -> None:
+        self.registry = CollectorRegistry()
+        limits = Limits()
+        provider = Provider(DestinationSettings(local_roots=[str(root)]), limits, StorageMeasures(self.registry))
+        self.destinations = Destinations(DestinationFiles(state), provider, limits)
+        self.checks = DestinationChecks(self.destinations, provider)
+
+    async def put(self, path: str) -> None:
+        await self.destinations.put("store", PutDestination(1, LocalSettings(path)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+async def agent(tmp_path: Path, root: Path) -> Agent:
+    made = Agent(tmp_path / "state", root)
+    await made.put("store")
+    return made
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+async def test_an_empty_directory_is_made_checked_and_initialised(agent: Agent, root: Path) -> None:
+    report = await agent.checks.check("store", CheckDestination(initialise=True, cluster_name="Test Cluster"))
+    assert (report.ok, report.error, report.made, report.conditional_create) == (True, None, True, True)
+    assert {result.outcome for result in report.results} <= {"ok", "skipped"}
+    view = agent.destinations.view("store")
+    assert (view.repository_id, view.cluster_id) == (report.repository_id, report.cluster_id)
+    assert report.repository_id
+    assert report.cluster_id
+    assert all(name.startswith("store/helenus/v1/") for name in files(root))
+    assert agent.destinations.record("store").conditional_create
+    again = await agent.checks.check("store", CheckDestination(initialise=True, cluster_name="Test Cluster"))
+    assert (again.ok, again.made) == (True, False)
+    assert (again.repository_id, again.cluster_id) == (report.repository_id, report.cluster_id)
+
+
+async def test_nodes_of_a_per_node_destination_get_the_same_ids(tmp_path: Path, root: Path) -> None:
+    wanted = CheckDestination(initialise=True, repository_id="r1", cluster_id="c1", cluster_name="x", conformance=False)
+    for number in (1, 2):
+        agent = Agent(tmp_path / f"state{number}", root)
+        await agent.put(f"node{number}")
+        report = await agent.checks.check("store", wanted)
+        assert (report.ok, report.repository_id, report.cluster_id) == (True, "r1", "c1")
+
+
+async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) -> None:
+    (root / "store").mkdir()
+    (root / "store" / "photo.jpg").touch()
+    report = await agent.checks.check("store", CheckDestination(initialise=True))
+    assert not report.ok
+    assert report.error is not None
+    assert report.error["code"] == "not_a_repository"
+    assert files(root) == {"store/photo.jpg"}
+
+
+async def test_what_a_crashed_check_left_is_no_foreign_content(agent: Agent, root: Path) -> None:
+    (root / "store" / "helenus-check").mkdir(parents=True)
+    (root / "store" / "helenus-check" / "left").touch()
+    report = await agent.checks.check("store", CheckDestination(initialise=True))
+    assert report.ok
+
+
+async def test_a_missing_directory_is_an_error_of_its_own_unless_it_is_to_be_made(agent: Agent) -> None:
+    report = await agent.checks.check("store", CheckDestination())
+    assert not report.ok
+    assert report.error is not None
+    assert report.error["code"] == "bucket_missing"
+
+
+async def test_a_check_alone_makes_no_repository(agent: Agent, root: Path) -> None:
+    (root / "store").mkdir()
+    report = await agent.checks.check("store", CheckDestination())
+    assert (report.ok, report.repository_id) == (True, None)
+    assert files(root) == set()
+    asked = await agent.checks.check("store", CheckDestination(repository_id="r1", conformance=False))
+    assert asked.error is not None
+    assert asked.error["code"] == "not_a_repository"
+
+
+async def test_a_nonce_is_found_where_the_directory_is_shared_and_not_elsewhere(tmp_path: Path, root: Path) -> None:
+    first, shared, alone = (Agent(tmp_path / f"state{number}", root) for number in range(3))
+    for agent, path in ((first, "same"), (shared, "same"), (alone, "other")):
+        await agent.put(path)
+    put = CheckDestination(initialise=True, nonce_put="n1", conformance=False)
+    find = CheckDestination(initialise=True, nonce_find="n1", conformance=False)
+    assert (await first.checks.check("store", put)).nonce_found is None
+    assert (await shared.checks.check("store", find)).nonce_found is True
+    assert (await alone.checks.check("store", find)).nonce_found is False
+    nonces = [path for path in (root / "same" / NONCES).iterdir()]
+    assert [path.name for path in nonces] == ["n1"]
+
+
+async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp_path: Path, root: Path) -> None:
+    class Forgetful(LocalStorage):
+        async def delete(self, keys: object) -> None:
+            return None
+
+    class Opening:
+        async def prepare(self, record: StoredDestination, *, make: bool) -> None:
+            (root / "store").mkdir(exist_ok=True)
+
+        def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+            return Forgetful(root / "store")
+
+    agent = Agent(tmp_path / "state", root)
+    await agent.put("store")
+    report = await DestinationChecks(agent.destinations, Opening()).check("store", CheckDestination(initialise=True))
+    assert not report.ok
+    assert report.error is not None
+    assert report.error["code"] == "destination_unfit"
+    assert "helenus/v1/repository.json" not in files(root / "store")
+
+
+async def test_an_unknown_destination_is_an_error(agent: Agent) -> None:
+    with pytest.raises(UnknownDestination):
+        await agent.checks.check("nothing", CheckDestination())
