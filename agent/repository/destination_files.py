@@ -54,6 +54,7 @@ class DestinationFiles:
 
     def write(self, record: StoredDestination) -> None:
         """Keep the record, replacing an earlier one."""
+        make_directory(self._directory)
         write_atomically(self._path(record.id), msgspec.json.encode(record), mode=0o600)
 
     def remove(self, destination_id: str) -> None:

@@ -117,8 +117,7 @@ async def test_a_nonce_is_found_where_the_directory_is_shared_and_not_elsewhere(
     assert (await first.checks.check("store", put)).nonce_found is None
     assert (await shared.checks.check("store", find)).nonce_found is True
     assert (await alone.checks.check("store", find)).nonce_found is False
-    nonces = [path for path in (root / "same" / NONCES).iterdir()]
-    assert [path.name for path in nonces] == ["n1"]
+    assert [path.name for path in (root / "same" / NONCES).iterdir()] == ["n1"]
 
 
 async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp_path: Path, root: Path) -> None:
