@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from agent.wire.destinations import ON_SERVER
+from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, Settings
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
 from coordinator.opscenter import quirks
 from coordinator.orchestrate.protocol import Orchestrator
 from coordinator.store.protocol import Store
+from kit.logs import Redactor
 
 
 class ClusterEntry(msgspec.Struct, frozen=True):
@@ -21,7 +22,8 @@ class ClusterEntry(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """`clusters`: configured ones by id. `clock` gives unix seconds, `new_id` an id nobody had."""
+    """`clusters`: configured ones by id. `clock` gives unix seconds, `new_id` an id nobody had.
+    `redactor` learns the destinations' secrets, so that no log line shows them."""
 
     def __init__(
         self,
@@ -30,13 +32,20 @@ class Api:
         orchestrator: Orchestrator,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        redactor: Redactor,
     ) -> None:
         self.clusters = clusters
         self.store = store
         self.orchestrator = orchestrator
         self.clock = clock
         self.new_id = new_id
+        self._redactor = redactor
         self._names = {cluster: entry.name for cluster, entry in clusters.items()}
+
+    def keep_secret(self, settings: Settings) -> None:
+        """From now on no log line shows the secrets of these settings."""
+        for name in SECRET_FIELDS:
+            self._redactor.add(getattr(settings, name, ""))
 
     def cluster(self, request: web.Request) -> str:
         """The id of the cluster that the path names. Raises `NoSuchCluster`."""

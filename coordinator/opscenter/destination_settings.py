@@ -2,6 +2,7 @@
 the field."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, S3Settings, Settings
 from coordinator.opscenter import quirks
 from coordinator.opscenter.copies import refuse_compression
+from kit.errors import HelenusError
+from kit.logs import Redactor
 
 PROVIDERS: dict[str, type[Settings]] = {"local": LocalSettings, "s3": S3Settings}
 MOST_CONNECTIONS = 64
@@ -45,6 +48,27 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
     return settings
 
 
+def secrets_in(value: object, *, inside: bool = False) -> Iterator[str]:
+    """Every text that stands where a secret belongs, whatever shape it was given in."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from secrets_in(entry, inside=inside or name in SECRET_FIELDS)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from secrets_in(entry, inside=inside)
+    elif inside and isinstance(value, str) and value != MASK:
+        yield value
+
+
+def conceal(error: HelenusError, secrets: Iterable[str]) -> None:
+    """Take the secrets out of an error: somebody may have put one into another field too."""
+    redactor = Redactor()
+    for secret in secrets:
+        redactor.add(secret)
+    error.message = redactor.clean(error.message)
+    error.fields = msgspec.json.decode(redactor.clean(msgspec.json.encode(error.fields, enc_hook=str).decode()))
+
+
 def _spell(given: dict[str, Any]) -> None:
     """Texts for numbers and booleans, and OpsCenter's boolean for server-side encryption, put into the settings'
     types."""
@@ -70,7 +94,6 @@ def _convert(data: dict[str, Any], kind: type[Settings]) -> Settings:
         if missing:
             raise quirks.refuse(missing.group(1), "is missing") from None
         field = where.rstrip("`").removeprefix(".") or "destination"
-        # The value itself is not repeated: it may be a secret in the wrong place.
         raise quirks.refuse(field, f"is not as it must be: {told[:1].lower()}{told[1:]}") from None
 
 

@@ -8,8 +8,9 @@ from coordinator.model.destinations import Destination, masked
 from coordinator.model.orders import DestinationOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.destination_settings import read_settings
+from coordinator.opscenter.destination_settings import conceal, read_settings, secrets_in
 from coordinator.opscenter.errors import answer
+from kit.errors import HelenusError
 
 
 class Destinations:
@@ -32,6 +33,14 @@ class Destinations:
         that the settings are forgotten after the first backup to it."""
         cluster = self._api.cluster(request)
         body = await quirks.read_body(request)
+        secrets = list(secrets_in(body))
+        try:
+            return await self._change(cluster, body)
+        except HelenusError as error:
+            conceal(error, secrets)
+            raise
+
+    async def _change(self, cluster: str, body: dict[str, Any]) -> web.Response:
         delete = quirks.as_bool(body.pop("delete_this", None), "delete_this")
         named = body.pop("id", None)
         if named is None or named == "":
@@ -43,6 +52,8 @@ class Destinations:
             else:
                 order = DestinationOrder("update", known.id, read_settings(body, known.settings), known.one_shot)
         change = await self._api.orchestrator.start_destination_change(cluster, order)
+        if order.settings is not None:
+            self._api.keep_secret(order.settings)
         return answer({"destination_id": _attributes(order.id, change.destination), "request_id": change.request_id})
 
     async def delete(self, request: web.Request) -> web.Response:
