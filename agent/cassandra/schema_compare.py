@@ -1,0 +1,99 @@
+"""What a restore would have to make or change: a backup's schema against the live one. Pure.
+
+Two tables are alike when their columns are (names, types, kinds, positions, clustering order) and the user types these
+name have the same fields; ids and options don't matter, imported SSTables fit all the same.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from agent.cassandra.cql_text import statements, without_id
+from agent.cassandra.schema_capture import types_of
+from agent.model.snapshot import KeyspaceSchema, SchemaObject
+from agent.wire.node import Tables
+from agent.wire.results import TableDifference, ViewCql
+
+Schemas = Mapping[str, KeyspaceSchema]
+
+
+def by_name(schemas: Sequence[KeyspaceSchema]) -> dict[str, KeyspaceSchema]:
+    """Keyspace → schema."""
+    return {schema.name: schema for schema in schemas}
+
+
+def missing_tables(asked: Tables, live: Schemas) -> Tables:
+    """The asked tables that live keyspaces lack (missing keyspaces apart)."""
+    found = {
+        keyspace: [table for table in tables if table not in live[keyspace].columns]
+        for keyspace, tables in asked.items()
+        if keyspace in live
+    }
+    return {keyspace: tables for keyspace, tables in found.items() if tables}
+
+
+def differences(asked: Tables, backup: Schemas, live: Schemas) -> list[TableDifference]:
+    """The asked tables that are there with other columns, or with user types of other fields."""
+    found = []
+    for keyspace, tables in asked.items():
+        if keyspace not in backup or keyspace not in live:
+            continue
+        then, now = backup[keyspace], live[keyspace]
+        for table in tables:
+            if table in then.columns and table in now.columns and _differs(then, now, table):
+                found.append(TableDifference(keyspace, table, described(then, table), described(now, table)))
+    return found
+
+
+def table_differs(backup: KeyspaceSchema, live: KeyspaceSchema, table: str) -> bool:
+    """Whether a table that both have differs."""
+    return _differs(backup, live, table)
+
+
+def _differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool:
+    if set(then.columns[table]) != set(now.columns[table]):
+        return True
+    return any(now.types.get(name) != then.types[name] for name in types_of(then, table))
+
+
+def described(schema: KeyspaceSchema, table: str) -> str:
+    """The table as CQL, with the types it names, for people."""
+    wanted = [("type", name) for name in types_of(schema, table)] + [("table", table)]
+    texts = [one.statement for kind, name in wanted for one in schema.objects if (one.kind, one.name) == (kind, name)]
+    return "\n".join(without_id(text) for text in texts)
+
+
+def views_on(asked: Tables, schemas: Schemas) -> list[ViewCql]:
+    """The views based on the asked tables, with statements that make them anew."""
+    return [
+        ViewCql(keyspace, one.name, one.base, plain_statement(one))
+        for keyspace, tables in sorted(asked.items())
+        if keyspace in schemas
+        for one in schemas[keyspace].objects
+        if one.kind == "view" and one.base in tables
+    ]
+
+
+def plain_statement(one: SchemaObject) -> str:
+    """The object's CREATE statement without an id; what follows it (dropped columns) is left out."""
+    return without_id(statements(one.statement)[0])
+
+
+def all_statements(one: SchemaObject) -> list[str]:
+    """Everything that makes the object as it was, dropped columns included, without an id."""
+    first, *more = statements(one.statement)
+    return [without_id(first), *more]
+
+
+def replication_differs(asked: Tables, backup: Schemas, live: Schemas) -> dict[str, list[dict[str, str]]]:
+    """Keyspace → [in the backup, live] where both exist and replicate differently."""
+    return {
+        keyspace: [backup[keyspace].replication, live[keyspace].replication]
+        for keyspace in sorted(asked)
+        if keyspace in backup
+        and keyspace in live
+        and _normal(backup[keyspace].replication) != _normal(live[keyspace].replication)
+    }
+
+
+def _normal(replication: Mapping[str, str]) -> dict[str, str]:
+    """The class by its short name, as people write it."""
+    return {key: value.rpartition(".")[2] if key == "class" else value for key, value in replication.items()}

@@ -1,0 +1,222 @@
+"""Where a restore's files wait before Cassandra imports them. In: data directories and a job. Out: directories that
+both the agent and Cassandra may use, on the volume of each data directory.
+
+    <parent of the data directory>/.helenus/<its name>/<job>/      when that is on the same device and writable
+    <data directory>/.helenus/backups/<job>/                       else: Cassandra's start-up check skips `backups`
+        owner                    marks the directory as ours: nothing without it is removed
+        held/<keyspace>/<table>/       verified files, until the job is cleaned
+        import/<batch>/<keyspace>/<table>/    fresh links of one batch
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.cassandra.errors import StagingRefused
+from agent.cassandra.rights import cassandra_account, own_account, refusal, shared_group
+from agent.wire.names import check_name
+
+DIRECTORY_MODE = 0o770
+FILE_MODE = 0o660
+_HIDDEN = ".helenus"
+_MARK = "owner"
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY_INSTEAD = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EACCES, errno.EOPNOTSUPP})
+
+
+class StagingRoot(msgspec.Struct, frozen=True):
+    """A job's directory for one data directory. `base` exists already, `parts` lead from there to the root. `group`:
+    what files get so that Cassandra may write them (None: agent and Cassandra are the same user). `owner`: given to the
+    files where the agent may (as root)."""
+
+    data_directory: str
+    base: str
+    parts: tuple[str, ...]
+    group: int | None = None
+    owner: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The job's directory."""
+        return Path(self.base, *self.parts)
+
+    def held(self, keyspace: str, table: str) -> Path:
+        """Where the table's verified files are."""
+        return self.path / "held" / keyspace / table
+
+    def batch(self, number: int, keyspace: str, table: str) -> Path:
+        """Where a batch is imported from."""
+        return self.path / "import" / str(number) / keyspace / table
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What a data directory's staging can do: `links` (else files are copied, and need the room twice)."""
+
+    root: StagingRoot
+    links: bool
+
+
+def staging_root(data_directory: str, job: str, run_as: str = "") -> StagingRoot:
+    """Where the job stages for that data directory. Raises `StagingRefused` if agent and Cassandra share no group."""
+    check_name("job", job)
+    data = Path(data_directory)
+    mine, theirs = own_account(), cassandra_account(data_directory, run_as)
+    group = owner = None
+    if mine.uid != theirs.uid:
+        group = shared_group(mine, theirs, data.stat().st_gid)
+        owner = theirs.uid if mine.uid == 0 else None
+        if group is None:
+            raise StagingRefused(
+                f"the agent's user {mine.name} and Cassandra's user {theirs.name} are in no group together",
+                path=data_directory,
+                reason="no_shared_group",
+            )
+    parent = data.parent
+    if parent.stat().st_dev == data.stat().st_dev and os.access(parent, os.W_OK | os.X_OK):
+        return StagingRoot(data_directory, str(parent), (_HIDDEN, data.name, job), group, owner)
+    return StagingRoot(data_directory, data_directory, (_HIDDEN, "backups", job), group, owner)
+
+
+def make_root(root: StagingRoot) -> None:
+    """Make the job's directory with its mark. Raises `StagingRefused`."""
+    make_directory(root, ())
+    mark = root.path / _MARK
+    if not mark.exists():
+        mark.write_text(root.parts[-1])
+        settle_file(root, mark)
+
+
+def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
+    """Make a directory below the root (names that were checked), never through a symbolic link; every one of them has
+    the mode and group that Cassandra needs. Raises `StagingRefused`."""
+    parts = [*root.parts, *below]
+    where = Path(root.base)
+    mode = DIRECTORY_MODE | (stat.S_ISGID if root.group is not None else 0)
+    try:
+        descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in parts:
+                where = where / part
+                child = _child(descriptor, part)
+                os.close(descriptor)
+                descriptor = child
+                _settle(descriptor, root, mode)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StagingRefused(f"{where} can't be made: {error.strerror}", path=str(where), reason=str(error)) from None
+    return where
+
+
+def _child(parent: int, name: str) -> int:
+    """Open (and make) the directory `name` in the directory `parent`."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+    return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+
+
+def settle_file(root: StagingRoot, path: Path) -> None:
+    """Give a staged file of ours the mode, group and (as root) owner that let Cassandra rewrite and hard-link it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _settle(descriptor, root, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def _settle(descriptor: int, root: StagingRoot, mode: int) -> None:
+    about = os.fstat(descriptor)
+    uid = -1 if root.owner is None or root.owner == about.st_uid else root.owner
+    gid = -1 if root.group is None or root.group == about.st_gid else root.group
+    if about.st_uid not in (os.geteuid(), root.owner) and os.geteuid() != 0:
+        return  # Cassandra made it: it is not ours to change
+    if (uid, gid) != (-1, -1):
+        os.fchown(descriptor, uid, gid)
+    if stat.S_IMODE(about.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def link_or_copy(root: StagingRoot, source: Path, target: Path) -> bool:
+    """A hard link of `source` at `target`; a copy where the kernel refuses links (then False)."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _COPY_INSTEAD:
+            raise
+        with source.open("rb") as reading, target.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+        settle_file(root, target)
+        return False
+    return True
+
+
+def probe(root: StagingRoot, run_as: str = "") -> Probe:
+    """Create, rename and hard-link a file in the root, and look whether Cassandra's user could do the same with it.
+
+    What the probe made is removed again; the root's directories stay until the job is cleaned. Raises
+    `StagingRefused`.
+    """
+    make_root(root)
+    place = make_directory(root, (f"probe-{secrets.token_hex(4)}",))
+    account = cassandra_account(root.data_directory, run_as)
+    try:
+        first, second, third = place / "created", place / "renamed", place / "linked"
+        first.write_bytes(b"probe")
+        settle_file(root, first)
+        first.rename(second)
+        links = link_or_copy(root, second, third)
+        reason = refusal(account, place) or refusal(account, third)
+        target = Path(root.data_directory)
+        if reason is None and target.stat().st_dev != place.stat().st_dev:
+            reason = f"{place} and {target} are on two devices"
+    except OSError as error:
+        raise StagingRefused(
+            f"staging on {root.path} fails: {error.strerror}", path=str(root.path), reason=str(error)
+        ) from None
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if reason is not None:
+        raise StagingRefused(f"staging on {root.path} is of no use: {reason}", path=str(root.path), reason=reason)
+    return Probe(root, links)
+
+
+def remove_below(root: StagingRoot, *below: str) -> None:
+    """Remove a directory below the root, if it is there. Symbolic links are removed, not followed."""
+    path = root.path.joinpath(*below)
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
+def remove_root(root: StagingRoot) -> bool:
+    """Remove the job's directory, which must bear our mark, and the directories above it that are then empty. False
+    when there is nothing of ours."""
+    path = root.path
+    if path.is_symlink() or not path.is_dir():
+        return False
+    if not (path / _MARK).is_file():
+        if any(path.iterdir()):
+            raise StagingRefused(f"{path} does not bear the agent's mark: it is left alone", path=str(path))
+        path.rmdir()
+    else:
+        mark = path / _MARK
+        for entry in path.iterdir():
+            if entry != mark:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        mark.unlink()
+        path.rmdir()
+    for parent in list(path.parents)[: len(root.parts) - 1]:
+        with contextlib.suppress(OSError):  # another job's directory is in it
+            parent.rmdir()
+    return True

@@ -1,0 +1,98 @@
+"""What can be wrong with a phase of a restore: errors with stable codes, raised or listed as refusals."""
+
+from kit.errors import HelenusError
+
+
+class RestoreError(HelenusError):
+    """The root of the restore phases' errors."""
+
+    code = "restore_failed"
+    status = 409
+
+
+class JobMissing(RestoreError):
+    """A restore's phase without a `job`."""
+
+    code = "job_missing"
+    status = 400
+    todo = "Send every phase of one restore with the same `job`."
+
+
+class ImportHasBegun(RestoreError):
+    """TRUNCATE or DDL of a job whose import this agent has begun: it would remove what was imported."""
+
+    code = "import_has_begun"
+    todo = "Go on with the import of this job, or begin a new restore."
+
+
+class NotFetched(RestoreError):
+    """A phase that needs verified files, before FETCH of the same job succeeded on this node."""
+
+    code = "not_fetched"
+    todo = "Send FETCH with the same `job` and wait for its success, then send the phase again."
+
+
+class TableNotInBackup(RestoreError):
+    """A table or keyspace that was asked for and is not in the backup."""
+
+    code = "not_in_backup"
+    status = 404
+    todo = "Ask for keyspaces and tables that the backup has: its listing names them (case-sensitive, without quotes)."
+
+
+class NodesDown(RestoreError):
+    """A ring member is down, and TRUNCATE needs every node."""
+
+    code = "nodes_down"
+    retry = "later"
+    todo = "Bring the named nodes back, then send the restore again."
+
+
+class VersionOlder(RestoreError):
+    """The live Cassandra is older than the one that wrote the SSTables."""
+
+    code = "version_older"
+    todo = "Restore to a cluster of the backup's version or a later one."
+
+
+class PartitionerDiffers(RestoreError):
+    """The backup's SSTables are of another partitioner."""
+
+    code = "partitioner_differs"
+    todo = "Restore to a cluster with the backup's partitioner."
+
+
+class TooLate(RestoreError):
+    """The moment after which a step that can't be undone may no longer begin has passed."""
+
+    code = "too_late"
+    todo = "Send the command again with a later `not_after`, if it is still wanted."
+
+
+class ImportStopped(RestoreError):
+    """The import was stopped by force after its running batch; `fields` say what is in."""
+
+    code = "import_stopped"
+    todo = "Send the same restore again: it goes on where it stopped. Until then the tables lack data."
+
+
+class CountsDiffer(RestoreError):
+    """What was imported is not what the backup has."""
+
+    code = "counts_differ"
+    todo = "Send the same restore again: batches that are missing are imported."
+
+
+class StatementRefused(RestoreError):
+    """A statement that is not of the one kind that the phase executes."""
+
+    code = "statement_refused"
+    status = 400
+    todo = "Send only single CREATE MATERIALIZED VIEW statements."
+
+
+class DamagedOnServer(RestoreError):
+    """A file of an on-server backup is missing, or is not what it was when the backup was taken."""
+
+    code = "sstable_damaged"
+    todo = "Restore from another backup; look at the disk and into who changed the snapshot's files."

@@ -1,0 +1,141 @@
+"""What one restore leaves on this node's disk beside the staged files: small durable notes in `<state>/jobs/<job>/`.
+
+staging.json    the staging roots, so that they are found and removed whatever happens to Cassandra's settings
+fetched.json    that FETCH finished, and the count of SSTables per table
+views.json      the live views' CQL, before they are dropped
+imports.jsonl   a line before and a line after each batch; its existence means that the import has begun
+cleaned         that CLEAN finished
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.cassandra.staging import StagingRoot
+from agent.jobs.restore_errors import JobMissing, NotFetched
+from agent.wire.names import check_name
+from agent.wire.results import ViewCql
+from kit.atomic_files import make_directory, write_atomically
+
+
+class BatchLine(msgspec.Struct, frozen=True):
+    """A line of imports.jsonl. `done` False: the batch begins. `sstables`: root number and name of each."""
+
+    number: int
+    keyspace: str
+    table: str
+    sstables: list[tuple[int, str]]
+    done: bool
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """keyspace → table → [files, bytes, SSTables] in held/."""
+
+    tag: str
+    source_host_id: str
+    tables: dict[str, dict[str, list[int]]]
+
+
+class RestoreNotes:
+    """One job's notes. Every write is durable when it returns."""
+
+    def __init__(self, state: Path, job: str | None) -> None:
+        if job is None:
+            raise JobMissing("a phase of a restore needs a job")
+        self.job = check_name("job", job)
+        self._directory = state / "jobs" / self.job
+
+    async def put_staging(self, roots: Sequence[StagingRoot]) -> None:
+        """Note where the job stages, before anything is put there."""
+        await self._write("staging.json", msgspec.json.encode(roots))
+
+    async def staging(self) -> list[StagingRoot]:
+        """Where the job stages, [] if it never did."""
+        return msgspec.json.decode(await self._read("staging.json") or b"[]", type=list[StagingRoot])
+
+    async def put_fetched(self, fetched: Fetched) -> None:
+        """Note that everything stands verified in held/."""
+        await self._write("fetched.json", msgspec.json.encode(fetched))
+
+    async def fetched(self) -> Fetched | None:
+        """What FETCH noted, None before its success."""
+        text = await self._read("fetched.json")
+        return None if text is None else msgspec.json.decode(text, type=Fetched)
+
+    async def must_be_fetched(self) -> Fetched:
+        """As `fetched`. Raises `NotFetched`."""
+        fetched = await self.fetched()
+        if fetched is None:
+            raise NotFetched(f"nothing is fetched for the job {self.job}", job=self.job)
+        return fetched
+
+    async def put_views(self, views: Sequence[ViewCql]) -> None:
+        """Note the views that are about to be dropped, beside those noted before (of an earlier, cut run)."""
+        known = {(view.keyspace, view.name): view for view in await self.views()}
+        merged = [*({(view.keyspace, view.name): view for view in views} | known).values()]
+        await self._write("views.json", msgspec.json.encode(merged))
+
+    async def views(self) -> list[ViewCql]:
+        """The views that were live before the drop."""
+        return msgspec.json.decode(await self._read("views.json") or b"[]", type=list[ViewCql])
+
+    async def import_begun(self) -> bool:
+        """Whether this agent has begun the job's import."""
+        return await asyncio.to_thread((self._directory / "imports.jsonl").exists)
+
+    async def begin_import(self) -> None:
+        """Note that the import begins: from here on no TRUNCATE and no DDL of the job."""
+        await asyncio.to_thread(self._append, b"")
+
+    async def put_batch(self, line: BatchLine) -> None:
+        """Journal a batch's beginning or end."""
+        await asyncio.to_thread(self._append, msgspec.json.encode(line) + b"\n")
+
+    async def batches(self) -> list[BatchLine]:
+        """Every line so far; a last line that a crash cut is left out."""
+        text = await self._read("imports.jsonl") or b""
+        return [msgspec.json.decode(line, type=BatchLine) for line in text.split(b"\n")[:-1] if line]
+
+    async def put_cleaned(self) -> None:
+        """Note that the job's staging is gone."""
+        await self._write("cleaned", b"")
+
+    async def _write(self, name: str, content: bytes) -> None:
+        def write() -> None:
+            make_directory(self._directory)
+            write_atomically(self._directory / name, content)
+
+        await asyncio.to_thread(write)
+
+    async def _read(self, name: str) -> bytes | None:
+        def read() -> bytes | None:
+            try:
+                return (self._directory / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+        return await asyncio.to_thread(read)
+
+    def _append(self, content: bytes) -> None:
+        make_directory(self._directory)
+        path = self._directory / "imports.jsonl"
+        new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a line that a crash cut
+                whole = os.pread(descriptor, size, 0).rpartition(b"\n")[0]
+                os.ftruncate(descriptor, len(whole) + 1 if whole else 0)
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            parent = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(parent)
+            finally:
+                os.close(parent)
