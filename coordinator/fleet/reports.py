@@ -59,11 +59,16 @@ class Reports:
             for known in self._commands_of.values():
                 known.discard(command)
 
-    async def wait(self, client: AgentClient, command: str, lost_after: float | None) -> CommandView:
+    def learn(self, url: str, view: CommandView) -> None:
+        """Take in a view that somebody read."""
+        self._watch(url, view.id)
+        self._live[view.id] = Live(view.state, view.stage, view.progress, view.error)
+
+    async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
         """Return the command's view once it is terminal.
 
-        `lost_after`: seconds without a proper answer of the agent before `AgentUnreachable` (or `AgentMisbehaved`) is
-        raised, None = never.
+        `give_up` is asked, with the seconds since the agent's last proper answer, each time it doesn't answer: True
+        ends the wait with `AgentUnreachable` (or `AgentMisbehaved`).
         Raises `AgentRefused` (404) when the agent doesn't know the command.
         """
         news = self._watch(client.url, command)
@@ -77,7 +82,7 @@ class Reports:
                 now = self._clock()
                 lost_since = now if lost_since is None else lost_since
                 self._live[command] = msgspec.structs.replace(self._live[command], lost=lost.as_dict())
-                if lost_after is not None and now - lost_since >= lost_after:
+                if give_up(now - lost_since):
                     raise
                 await _news_or(news, pause)
                 pause = min(pause * 2, self._patience.backoff_last)
@@ -105,6 +110,8 @@ class Reports:
                         self._take(agent.url, event)
             except (AgentUnreachable, AgentRefused) as lost:
                 log.debug("event stream lost", agent=agent.url, reason=lost.message)
+                if isinstance(lost, AgentRefused) and lost.agent_code == "sequence_ahead":
+                    self._last.pop(agent.url, None)
             except HelenusError as wrong:
                 log.warning("event stream can't be read", agent=agent.url, reason=wrong.message)
             await asyncio.sleep(pause)

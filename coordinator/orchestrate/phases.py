@@ -149,18 +149,15 @@ OUTSIDE_RESTORE = Reaction(Answer.CONTINUE, patient=True)
 
 _CODES: dict[str, Trouble] = {
     "agent_unreachable": Trouble.AGENT_LOST,
+    "agent_misbehaved": Trouble.AGENT_LOST,
     "interrupted": Trouble.AGENT_LOST,
-    "command_interrupted": Trouble.AGENT_LOST,
-    "cassandra_down": Trouble.CASSANDRA_DOWN,
     "cassandra_unavailable": Trouble.CASSANDRA_DOWN,
-    "cql_unavailable": Trouble.CASSANDRA_DOWN,
     "nodetool_timeout": Trouble.CASSANDRA_DOWN,
-    "disk_full": Trouble.DISK_FULL,
-    "staging_full": Trouble.DISK_FULL,
-    "space_short": Trouble.DISK_FULL,
-    "digest_wrong": Trouble.DIGEST_WRONG,
-    "digest_mismatch": Trouble.DIGEST_WRONG,
-    "object_corrupt": Trouble.DIGEST_WRONG,
+    "not_enough_space": Trouble.DISK_FULL,
+    "destination_full": Trouble.DISK_FULL,
+    "object_damaged": Trouble.DIGEST_WRONG,
+    "sstable_damaged": Trouble.DIGEST_WRONG,
+    "manifest_invalid": Trouble.DIGEST_WRONG,
 }
 
 

@@ -1,0 +1,189 @@
+"""A backup: plan first, snapshots on all nodes, copies to all destinations, the listing record last."""
+
+from typing import Any
+
+import msgspec
+
+from agent.wire.backups import Plan, PlannedNode, Record
+from agent.wire.commands import DeleteArguments, Kind, SnapshotArguments, UploadArguments
+from agent.wire.destinations import ON_SERVER
+from agent.wire.node import Tables
+from agent.wire.results import SnapshotResult
+from coordinator.model.destinations import Destination
+from coordinator.model.orders import BackupOrder
+from coordinator.orchestrate.copies import CopyStates, close_copies, upload_states
+from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
+from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.muster import missing_nodes, muster
+from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.run import Run, Surroundings
+from coordinator.orchestrate.scope import backup_scope
+from kit.errors import HelenusError
+
+SNAPSHOT_ROUNDS = 3
+
+
+class BackupScope(msgspec.Struct, frozen=True):
+    """What a backup covers and who takes part; `plan` still without a cluster id, which each destination has its own
+    of."""
+
+    tables: Tables
+    hosts: list[str]
+    missing: list[PlannedNode]
+    plan: Plan
+
+
+async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> BackupScope:
+    """Raises `UnknownKeyspace`, `UnknownTable`, `NoSuchDestination`, `MissingNodes`."""
+    places = Places(around, cluster)
+    for copy in order.copies:
+        await places.destination(copy.destination)
+    present = await muster(around, cluster)
+    if present.missing and not order.partial:
+        raise missing_nodes(present.missing)
+    tables = backup_scope(order.keyspaces or {}, present.keyspaces, around.own_keyspaces)
+    missing = [member.host_id for member in present.missing]
+    plan = Plan(
+        tag=order.tag,
+        backup_id=order.backup_id,
+        time=float(order.time),
+        cluster_name=present.cluster_name,
+        cluster_id="",
+        nodes=present.planned(present.present),
+        keyspaces=tables,
+        replication={keyspace: present.keyspaces[keyspace].replication for keyspace in tables},
+        schema_version=present.schema_version,
+        missing_nodes=missing,
+    )
+    return BackupScope(tables, present.present, present.planned(missing), plan)
+
+
+class BackupFlow:
+    """Carries out a backup order."""
+
+    def __init__(self, run: Run, order: BackupOrder) -> None:
+        self._run = run
+        self._order = order
+        self._places = Places(run.around, run.cluster)
+        self._fan_out = FanOut(run, repair=self._places.repair)
+
+    async def __call__(self) -> Outcome:
+        """To the end. Raises what the whole request fails with."""
+        run, order = self._run, self._order
+        scope = await run.once("scope", self._scope, BackupScope)
+        if run.request.keyspaces != scope.tables:
+            await run.update(keyspaces=scope.tables)
+        destinations = [await self._places.destination(copy.destination) for copy in order.copies]
+        places: list[Destination | None] = [*([None] if order.keep else []), *destinations]
+        states = CopyStates([*scope.plan.nodes], scope.missing)
+        try:
+            await self._put_plans(scope, places, states)
+            snapshots = await self._snapshot(scope, states)
+            if order.keep:
+                for host_id, snapshot in snapshots.items():
+                    states.succeeded(ON_SERVER, host_id, snapshot.sizes)
+            if destinations:
+                await self._upload(sorted(snapshots), destinations, states)
+            return await self._close(scope, places, states)
+        except RequestCancelled:
+            await self._undo(scope, destinations)
+            raise
+        except HelenusError as error:
+            states.fail_rest([place.id if place else ON_SERVER for place in places], error.as_dict())
+            await self._close(scope, places, states)
+            raise
+
+    async def _scope(self) -> BackupScope:
+        return await scope_of(self._run.around, self._run.cluster, self._order)
+
+    async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
+        """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup."""
+        for place in places:
+            plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id if place else "")
+            errors = await self._places.put_plan(place, plan, scope.hosts)
+            for host_id, error in errors.items():
+                states.failed(place.id if place else ON_SERVER, host_id, error)
+        if not any(states.open(place.id if place else ON_SERVER) for place in places):
+            raise nodes_failed("Putting the plan", states.errors())
+
+    async def _snapshot(self, scope: BackupScope, states: CopyStates) -> dict[str, SnapshotResult]:
+        """Snapshots on all nodes under one schema version; host id → result of those that have theirs."""
+        order = self._order
+        arguments = SnapshotArguments(
+            tag=order.tag,
+            keyspaces=_asked(order, scope),
+            keep=order.keep,
+            backup_id=order.backup_id,
+            exclude_keyspaces=sorted(self._run.around.own_keyspaces),
+        )
+        for attempt in range(1, SNAPSHOT_ROUNDS + 1):
+            phase = "snapshot" if attempt == 1 else f"snapshot-{attempt}"
+            answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, dict.fromkeys(scope.hosts, arguments))
+            failed = failures(answers.values())
+            taken = {
+                host_id: msgspec.convert(answer.result, SnapshotResult)
+                for host_id, answer in answers.items()
+                if answer.ok
+            }
+            if failed and (not order.partial or not taken):
+                await self._clear(f"{phase}-clear", list(scope.hosts))
+                raise nodes_failed("The snapshot", failed)
+            if len({snapshot.schema_version for snapshot in taken.values()}) <= 1:
+                for host_id in set(answers) - set(taken):
+                    states.failed_everywhere(host_id, answers[host_id].error or {})
+                await self._clear(f"{phase}-clear", sorted(set(answers) - set(taken)))
+                return taken
+            await self._clear(f"{phase}-clear", list(scope.hosts))
+        versions = {answers[host_id].address: snapshot.schema_version for host_id, snapshot in taken.items()}
+        raise SchemaChanged("The schema changed while the snapshots were taken, three times", versions=versions)
+
+    async def _upload(self, hosts: list[str], destinations: list[Destination], states: CopyStates) -> None:
+        throttles = {copy.destination: copy.throttle_bytes_per_second for copy in self._order.copies}
+        arguments: dict[str, msgspec.Struct] = {}
+        for host_id in hosts:
+            targets = [
+                target_of(place, throttles[place.id]) for place in destinations if states.open(place.id, host_id)
+            ]
+            if targets:
+                arguments[host_id] = UploadArguments(self._order.tag, targets, self._order.throttle_bytes_per_second)
+        answers = await self._fan_out.ask("upload", Kind.UPLOAD, arguments)
+        upload_states(answers.values(), [place.id for place in destinations], states)
+        if not self._order.keep:
+            # An upload clears its snapshot when it ends well; what failed or was never sent leaves one behind.
+            await self._clear("upload-clear", [host for host in hosts if host not in answers or not answers[host].ok])
+
+    async def _close(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> Outcome:
+        """The records, and how it went. Also reached after a failure, so that listings tell of it."""
+        order = self._order
+        record = Record(order.tag, order.backup_id, float(order.time), "", scope.tables, [])
+        return await close_copies(self._run, self._places, places, scope.hosts, states, record)
+
+    async def _undo(self, scope: BackupScope, destinations: list[Destination]) -> None:
+        """A cancelled backup leaves no snapshot, and a delete mark where something was written."""
+        await self._clear("undo-clear", list(scope.hosts))
+        for place in destinations:
+            arguments = DeleteArguments(self._order.tag, target_of(place))
+            hosts = scope.hosts[:1] if place.shared else scope.hosts
+            answers = await self._fan_out.ask(
+                f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
+            )
+            self._owe(answers, f"the delete mark in {place.id}")
+
+    async def _clear(self, phase: str, hosts: list[str]) -> None:
+        """Clear the tag's snapshots; where that fails they are named as owed."""
+        arguments = DeleteArguments(self._order.tag)
+        answers = await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True)
+        self._owe(answers, f"clearing the snapshot {self._order.tag}")
+
+    def _owe(self, answers: dict[str, Answered], what: str) -> None:
+        for address, error in failures(answers.values()).items():
+            if error.get("code") not in ("backup_not_found", "snapshot_missing"):
+                self._run.warn(f"owed on {address}: {what} ({error.get('message', '')})")
+
+
+def _asked(order: BackupOrder, scope: BackupScope) -> dict[str, Any] | None:
+    """Keyspaces by name, so that nodes don't each decide what «all» is; tables only where they were named, for a list
+    of all tables would miss one that is made meanwhile."""
+    named = order.keyspaces or {}
+    return {keyspace: list(named.get(keyspace, [])) for keyspace in scope.tables}

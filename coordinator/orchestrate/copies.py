@@ -1,0 +1,148 @@
+"""What became of each node's part at each destination, and the records and outcome that follow from it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from agent.wire.backups import NodeRecord, PlannedNode, Record
+from agent.wire.commands import State
+from agent.wire.destinations import ON_SERVER
+from agent.wire.results import UploadResult
+from coordinator.model.destinations import Destination
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.fan_out import Answered
+from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.run import Run
+
+
+class CopyStates:
+    """Per destination and node: not decided yet, success with sizes, or failed with an error. The first word counts."""
+
+    def __init__(self, nodes: Sequence[PlannedNode], missing: Sequence[PlannedNode]) -> None:
+        self._nodes = list(nodes)
+        self._missing = list(missing)
+        self._done: dict[tuple[str, str], dict[str, int]] = {}
+        self._failed: dict[tuple[str, str], dict[str, Any]] = {}
+        self._gone: dict[str, dict[str, Any]] = {}
+
+    def succeeded(self, place: str, host_id: str, sizes: dict[str, int]) -> None:
+        """The node's part is whole there; `sizes`: keyspace → bytes."""
+        if (place, host_id) not in self._failed:
+            self._done[place, host_id] = sizes
+
+    def failed(self, place: str, host_id: str, error: dict[str, Any]) -> None:
+        """The node's part won't be there."""
+        if (place, host_id) not in self._done:
+            self._failed.setdefault((place, host_id), error)
+
+    def failed_everywhere(self, host_id: str, error: dict[str, Any]) -> None:
+        """The node fell out altogether."""
+        self._gone.setdefault(host_id, error)
+
+    def fail_rest(self, places: Iterable[str], error: dict[str, Any]) -> None:
+        """The whole request failed: whatever isn't decided yet has this error."""
+        for place in places:
+            for node in self._nodes:
+                self.failed(place, node.host_id, error)
+
+    def open(self, place: str, host_id: str | None = None) -> bool:
+        """Whether the node (any node) can still have its part there."""
+        hosts = [node.host_id for node in self._nodes] if host_id is None else [host_id]
+        return any((place, host) not in self._failed and host not in self._gone for host in hosts)
+
+    def errors(self) -> dict[str, dict[str, Any]]:
+        """Address → first error."""
+        found: dict[str, dict[str, Any]] = {}
+        for node in self._nodes:
+            own = [self._gone[node.host_id]] if node.host_id in self._gone else []
+            own += [error for (_, host_id), error in self._failed.items() if host_id == node.host_id]
+            if own:
+                found[node.address] = own[0]
+        return found
+
+    def records(self, place: str) -> list[NodeRecord]:
+        """The nodes' lines of the listing record."""
+        lines = []
+        for node in self._nodes:
+            sizes = self._done.get((place, node.host_id))
+            error = self._failed.get((place, node.host_id)) or self._gone.get(node.host_id)
+            state = "success" if sizes is not None else "failed"
+            lines.append(
+                NodeRecord(node.host_id, node.address, state, sizes or {}, None if sizes is not None else error)
+            )
+        return lines + [NodeRecord(node.host_id, node.address, "missing", {}) for node in self._missing]
+
+
+def upload_states(answers: Iterable[Answered], places: Sequence[str], states: CopyStates) -> None:
+    """Sort the results of upload or sync commands into `states`."""
+    for answer in answers:
+        result = msgspec.convert(answer.result or {"targets": {}}, UploadResult)
+        for place in places:
+            target = result.targets.get(place)
+            if target is not None and target.outcome == "success":
+                states.succeeded(place, answer.host_id, target.sizes)
+            elif target is not None:
+                states.failed(place, answer.host_id, dict(target.error or answer.error or {}))
+            elif answer.state is State.SUCCESS:
+                states.failed(place, answer.host_id, {"code": "agent_misbehaved", "message": "no word of this target"})
+            else:
+                states.failed(place, answer.host_id, answer.error or {})
+
+
+def state_of(records: Sequence[NodeRecord]) -> str:
+    """The state of a backup at a place from its nodes' lines."""
+    good = sum(record.state == "success" for record in records)
+    return "success" if good == len(records) and good else "partial" if good else "failed"
+
+
+async def close_copies(
+    run: Run,
+    places: Places,
+    where: Sequence[Destination | None],
+    hosts: Sequence[str],
+    states: CopyStates,
+    record: Record,
+) -> Outcome:
+    """Put each place's record (`record` gives tag, times and keyspaces), forget one-shot destinations, and sum up."""
+    statuses: dict[str, tuple[str, bool]] = {}
+    summary: dict[str, Any] = {}
+    for place in where:
+        place_id = place.id if place is not None else ON_SERVER
+        lines = states.records(place_id)
+        state = state_of(lines)
+        whole = msgspec.structs.replace(record, state=state, nodes=lines, finished=run.around.clock())
+        unwritten = await places.put_record(place, whole, hosts)
+        if unwritten and (place is None or not place.shared or len(unwritten) == len(hosts)):
+            # Without its record a backup is still listed, from its plan and manifests.
+            for host_id in unwritten:
+                run.warn(f"the listing record could not be put to {place_id} by {host_id}")
+        statuses[place_id] = ("success", False) if state == "success" else ("error", state == "partial")
+        summary[place_id] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
+    for place in where:
+        if place is not None and place.one_shot:
+            await run.around.store.destinations.remove(run.cluster, place.id)
+    errors = states.errors()
+    missing = sorted({line.address for line in states.records(ON_SERVER) if line.state == "missing"})
+    good = all(status == "success" for status, _ in statuses.values())
+    error: dict[str, Any] | None = None
+    if errors:
+        error = nodes_failed("The backup", errors).as_dict()
+    some = any(status == "success" or partly for status, partly in statuses.values())
+    told = (
+        "done"
+        if good
+        else "; ".join([*(f"{address} failed" for address in errors), *(f"{a} is missing" for a in missing)])
+    )
+    result: dict[str, Any] = {"destinations": summary}
+    if missing:
+        result["missing_nodes"] = missing
+    return Outcome(
+        state=RequestState.SUCCESS if good else RequestState.ERROR,
+        message=told or "not done",
+        partial=some and not good,
+        error=error,
+        result=result,
+        statuses=statuses,
+    )

@@ -1,0 +1,117 @@
+"""A delete: the mark, then every node's sweep, which frees what no other backup needs; bytes freed are summed."""
+
+from typing import Any
+
+import msgspec
+
+from agent.wire.commands import DeleteArguments, Kind, SweepArguments
+from agent.wire.destinations import ON_SERVER
+from agent.wire.results import FreedResult
+from coordinator.model.errors import NoSuchBackup
+from coordinator.model.orders import DeleteOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.run import Run, Surroundings
+from kit.errors import HelenusError
+
+NOT_THERE = frozenset({"backup_not_found", "snapshot_missing"})
+
+
+class DeleteScope(msgspec.Struct, frozen=True):
+    """The nodes that take part, and the addresses of those whose agent doesn't answer."""
+
+    hosts: list[str]
+    absent: list[str]
+
+
+async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -> DeleteScope:
+    """Raises `NoSuchDestination`, `NoSuchBackup`, `MissingNodes`. A backup that bears its mark already may be deleted
+    again: that sweeps once more."""
+    places = Places(around, cluster)
+    if await places.backup(await places.optional(order.destination), order.tag) is None:
+        where = f"in {order.destination}" if order.destination else "on the nodes"
+        raise NoSuchBackup(f"There is no backup {order.tag} {where}", tag=order.tag, destination=order.destination)
+    agents = await around.registry.by_host(cluster, around.timing.report_age)
+    hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
+    if not hosts:
+        raise MissingNodes("No agent of the cluster answers", missing_nodes=[a.address for a in agents.values()])
+    absent = sorted(agent.address for agent in around.registry.agents(cluster) if not agent.alive)
+    return DeleteScope(hosts, absent)
+
+
+class DeleteFlow:
+    """Carries out a delete order."""
+
+    def __init__(self, run: Run, order: DeleteOrder) -> None:
+        self._run = run
+        self._order = order
+        self._places = Places(run.around, run.cluster)
+        self._fan_out = FanOut(run, repair=self._places.repair)
+
+    async def __call__(self) -> Outcome:
+        """To the end. Raises what the whole request fails with."""
+        order, around, cluster = self._order, self._run.around, self._run.cluster
+        scope = await self._run.once("scope", self._scope, DeleteScope)
+        place = await self._places.optional(order.destination)
+        marked: dict[str, Answered] = {}
+        arguments = DeleteArguments(order.tag, target_of(place) if place is not None else None)
+        # One mark deletes a backup of a shared store; any node can put it.
+        groups = [[host_id] for host_id in scope.hosts] if place is not None and place.shared else [scope.hosts]
+        for number, hosts in enumerate(groups):
+            phase = "delete" if not number else f"delete-{number + 1}"
+            marked |= await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(hosts, arguments))
+            if any(answer.ok for answer in marked.values()):
+                break
+        good = [answer for answer in marked.values() if answer.ok]
+        if not good:
+            raise nodes_failed("The delete", failures(marked.values()))
+        failed = {
+            address: error
+            for address, error in failures(marked.values()).items()
+            if error.get("code") not in NOT_THERE and (place is None or not place.shared)
+        }
+        for address in scope.absent:
+            if place is not None and place.shared:
+                self._run.warn(f"{address} doesn't answer: its data of {order.tag} goes with its next sweep")
+            else:
+                failed[address] = {"code": "agent_unreachable", "message": "the agent doesn't answer", "retry": "later"}
+        await around.store.requests.mark_deleted(
+            cluster, order.tag, order.destination or ON_SERVER, int(around.clock())
+        )
+        freed = [msgspec.convert(answer.result, FreedResult) for answer in good]
+        if place is not None:
+            sweeps = await self._fan_out.ask(
+                "sweep", Kind.SWEEP, dict.fromkeys(scope.hosts, SweepArguments(target_of(place)))
+            )
+            freed += [msgspec.convert(answer.result, FreedResult) for answer in sweeps.values() if answer.ok]
+            failed |= failures(sweeps.values())
+        if order.remove_destination and place is not None and not failed:
+            failed |= await forget_destination(around, cluster, place.id)
+        result: dict[str, Any] = {
+            "bytes_freed": sum(each.bytes_freed for each in freed),
+            "objects_removed": sum(each.objects for each in freed),
+        }
+        if not failed:
+            return Outcome(RequestState.SUCCESS, f"deleted, {result['bytes_freed']} bytes freed", result=result)
+        error = nodes_failed("The delete", failed)
+        return Outcome(
+            RequestState.ERROR, f"deleted, but {error.message}", partial=True, error=error.as_dict(), result=result
+        )
+
+    async def _scope(self) -> DeleteScope:
+        return await delete_scope(self._run.around, self._run.cluster, self._order)
+
+
+async def forget_destination(around: Surroundings, cluster: str, destination_id: str) -> dict[str, dict[str, Any]]:
+    """Remove a destination from all agents and from the store; agents that can't be told are named: host → error."""
+    failed: dict[str, dict[str, Any]] = {}
+    for agent in await around.registry.refresh(cluster, around.timing.report_age):
+        try:
+            await agent.client.delete_destination(destination_id)
+        except HelenusError as error:
+            failed[agent.address] = error.as_dict()
+    await around.store.destinations.remove(cluster, destination_id)
+    return failed

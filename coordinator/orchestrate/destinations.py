@@ -1,0 +1,221 @@
+"""Destinations: orders in; settings tried against the real store by the agents, repositories made or attached, out."""
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings, PutDestination, Settings
+from coordinator.fleet.errors import AgentRefused
+from coordinator.fleet.registry import Agent
+from coordinator.model.destinations import Destination
+from coordinator.model.errors import InvalidArguments
+from coordinator.model.orders import DestinationOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.delete import forget_destination
+from coordinator.orchestrate.errors import (
+    DestinationNotShared,
+    DestinationRefused,
+    MissingNodes,
+    RepositoryMismatch,
+)
+from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.run import Run, Surroundings
+from kit.errors import HelenusError
+
+
+async def establish(around: Surroundings, cluster: str, order: DestinationOrder) -> Destination:
+    """Add or update: give the settings to all agents that answer, let them try the store, make or attach the
+    repository, and keep the destination. When they can't, nothing is kept anywhere and the former settings are put
+    back. Raises `DestinationRefused` and its like, `MissingNodes`, or an agent's own error (`cluster_ambiguous`, …).
+    """
+    settings = order.settings
+    if settings is None:
+        raise InvalidArguments("a destination needs settings", field="provider")
+    former = await around.store.destinations.get(cluster, order.id)
+    agents = [agent for agent in await around.registry.refresh(cluster, around.timing.report_age) if agent.alive]
+    name = around.registry.cluster_name(cluster)
+    if not agents or name is None:
+        raise MissingNodes(
+            "No agent of the cluster answers for its Cassandra",
+            missing_nodes=[agent.address for agent in around.registry.agents(cluster)],
+        )
+    revision = 1 + max([former.revision if former else 0, *await _revisions(agents, order.id)])
+    try:
+        put = PutDestination(revision, settings)
+        await _each(agents, lambda agent: agent.client.put_destination(order.id, put))
+        repository_id, cluster_id = await _initialise(agents, order.id, settings, name)
+    except HelenusError:
+        if former is not None:
+            # The agents have seen a newer revision, so what is put back needs one that is newer still.
+            former = msgspec.structs.replace(former, revision=revision + 1)
+            await around.store.destinations.put(former)
+        await _take_back(around, cluster, agents, order.id, former)
+        raise
+    destination = Destination(
+        id=order.id,
+        cluster=cluster,
+        settings=settings,
+        revision=revision,
+        repository_id=repository_id,
+        cluster_id=cluster_id,
+        one_shot=order.one_shot,
+        made=former.made if former is not None else around.clock(),
+    )
+    await around.store.destinations.put(destination)
+    return destination
+
+
+class DestinationFlow:
+    """Tells every agent of a destination's settings, or of its end."""
+
+    def __init__(self, run: Run, order: DestinationOrder) -> None:
+        self._run = run
+        self._order = order
+
+    async def __call__(self) -> Outcome:
+        """To the end. Agents that don't answer are named: they are told when a command of theirs needs it."""
+        if self._order.action == "delete":
+            failed = await forget_destination(self._run.around, self._run.cluster, self._order.id)
+            done = "removed from all agents"
+        else:
+            failed = await self._tell_all()
+            done = "known to all agents"
+        if not failed:
+            return Outcome(RequestState.SUCCESS, done)
+        error = nodes_failed("Telling the agents", failed)
+        return Outcome(RequestState.ERROR, error.message, partial=True, error=error.as_dict())
+
+    async def _tell_all(self) -> dict[str, dict[str, Any]]:
+        around, cluster = self._run.around, self._run.cluster
+        places = Places(around, cluster)
+        destination = await places.destination(self._order.id)
+        failed: dict[str, dict[str, Any]] = {}
+        for agent in await around.registry.refresh(cluster, around.timing.report_age):
+            self._run.stop_if_cancelled()
+            try:
+                view = await agent.client.destination(destination.id)
+                if view.revision >= destination.revision and view.repository_id == destination.repository_id:
+                    continue
+            except HelenusError as error:
+                if not isinstance(error, AgentRefused) or error.agent_status != 404:
+                    failed[agent.address] = error.as_dict()
+                    continue
+            try:
+                await places.teach(agent, destination)
+            except HelenusError as error:
+                failed[agent.address] = error.as_dict()
+        return failed
+
+
+async def _initialise(agents: list[Agent], destination: str, settings: Settings, name: str) -> tuple[str, str]:
+    """Repository and cluster id, the same on all agents (design §3.13)."""
+    if isinstance(settings, LocalSettings) and not settings.shared:
+        return await _initialise_directories(agents, destination, name)
+    nonce = uuid.uuid4().hex if isinstance(settings, LocalSettings) else None
+    first, others = agents[0], agents[1:]
+    made = _passed(
+        first,
+        await first.client.check_destination(
+            destination, CheckDestination(initialise=True, cluster_name=name, nonce_put=nonce)
+        ),
+    )
+    repository_id, cluster_id = _ids(first, made)
+    attach = CheckDestination(
+        initialise=True,
+        repository_id=repository_id,
+        cluster_id=cluster_id,
+        cluster_name=name,
+        nonce_find=nonce,
+        conformance=False,
+    )
+    reports = await _each(others, lambda agent: agent.client.check_destination(destination, attach))
+    blind = [agent.address for agent, report in reports if nonce is not None and report.nonce_found is False]
+    if blind:
+        raise DestinationNotShared(
+            f"{', '.join(blind)} can't see what {first.address} wrote: the directory isn't shared",
+            field="path",
+            nodes={address: {"message": "doesn't see the other nodes' files"} for address in blind},
+        )
+    for agent, report in reports:
+        _passed(agent, report)
+    return repository_id, cluster_id
+
+
+async def _initialise_directories(agents: list[Agent], destination: str, name: str) -> tuple[str, str]:
+    """Directories of their own: what any of them holds already is found first, then all get the same ids."""
+    look = CheckDestination(initialise=False, cluster_name=name)
+    found = await _each(agents, lambda agent: agent.client.check_destination(destination, look))
+    for agent, report in found:
+        _passed(agent, report)
+    repository_id = (
+        _one_of("repository", {a.address: r.repository_id for a, r in found if r.repository_id}) or _new_id()
+    )
+    cluster_id = _one_of("cluster", {a.address: r.cluster_id for a, r in found if r.cluster_id}) or _new_id()
+    make = CheckDestination(
+        initialise=True,
+        repository_id=repository_id,
+        cluster_id=cluster_id,
+        cluster_name=name,
+        conformance=False,
+    )
+    for agent, report in await _each(agents, lambda agent: agent.client.check_destination(destination, make)):
+        _passed(agent, report)
+    return repository_id, cluster_id
+
+
+async def _take_back(
+    around: Surroundings, cluster: str, agents: list[Agent], destination_id: str, former: Destination | None
+) -> None:
+    """Best effort: an agent that misses it holds settings that no command uses, or is taught when one does."""
+    for agent in agents:
+        with suppress(HelenusError):
+            if former is None:
+                await agent.client.delete_destination(destination_id)
+            else:
+                await Places(around, cluster).teach(agent, former)
+
+
+async def _revisions(agents: list[Agent], destination_id: str) -> list[int]:
+    views = await _each(agents, lambda agent: agent.client.destinations())
+    return [view.revision for _, known in views for view in known if view.id == destination_id]
+
+
+async def _each(agents: Iterable[Agent], what: Any) -> list[tuple[Agent, Any]]:
+    agents = list(agents)
+    answers = await asyncio.gather(*(what(agent) for agent in agents), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return list(zip(agents, answers, strict=True))
+
+
+def _passed(agent: Agent, report: CheckReport) -> CheckReport:
+    if report.ok:
+        return report
+    wrong = [msgspec.to_builtins(result) for result in report.results if result.outcome == "failed"]
+    error = dict(report.error or {})
+    told = str(error.get("message") or "; ".join(f"{each['name']}: {each['detail']}" for each in wrong))
+    raise DestinationRefused(
+        f"{agent.address}: {told}", field="destination", nodes={agent.address: {"error": error, "checks": wrong}}
+    )
+
+
+def _ids(agent: Agent, report: CheckReport) -> tuple[str, str]:
+    if report.repository_id is None or report.cluster_id is None:
+        raise DestinationRefused(f"{agent.address} made no repository", field="destination", nodes={agent.address: {}})
+    return report.repository_id, report.cluster_id
+
+
+def _one_of(what: str, ids: dict[str, str]) -> str | None:
+    if len(set(ids.values())) > 1:
+        raise RepositoryMismatch(f"The nodes' directories belong to different {what} ids", field="path", nodes=ids)
+    return next(iter(ids.values()), None)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,350 @@
+"""One phase on many nodes: arguments per node in, exactly one outcome per node out, across restarts.
+
+Commands have deterministic ids and are journalled before they are posted, so a coordinator that was killed anywhere
+posts the same again and no agent does anything twice.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from agent.wire.commands import FENCED, CommandView, Kind, PostCommand, State
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.registry import Agent
+from coordinator.model.commands import PostedCommand
+from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled
+from coordinator.orchestrate.phases import Answer, Reaction, Trouble, reaction_to, trouble_of
+from coordinator.orchestrate.run import Run
+from kit.errors import HelenusError
+
+MOST_ATTEMPTS = 10
+"""Of one command on one node, whatever goes wrong."""
+
+Repair = Callable[[Agent, dict[str, Any]], Coroutine[Any, Any, bool]]
+"""Given the agent and the error: True when the cause was mended and another attempt is worth it."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """How one node's part of a phase ended. `error` is set unless the state is success."""
+
+    host_id: str
+    address: str
+    state: State
+    result: dict[str, Any]
+    error: dict[str, Any] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all was done."""
+        return self.state is State.SUCCESS
+
+
+class FanOut:
+    """Asks nodes to do phases of one request. `job` and `fence`: of a restore."""
+
+    def __init__(
+        self, run: Run, *, job: str | None = None, fence: int = 0, force: bool = False, repair: Repair | None = None
+    ) -> None:
+        self._run = run
+        self._around = run.around
+        self._job = job
+        self._fence = fence
+        self._force = force
+        self._repair = repair
+
+    async def ask(
+        self, phase: str, kind: Kind, arguments: Mapping[str, msgspec.Struct], *, undoing: bool = False
+    ) -> dict[str, Answered]:
+        """Do a phase on every host id of `arguments` and wait for all (the barrier).
+
+        Raises `RequestCancelled` after the nodes' commands were cancelled and have ended. While `undoing` a cancel is
+        not looked at, and nodes that don't answer are given up sooner. A node that fails for good ends the phase early
+        for the others where the table of phases says «abort».
+        """
+        if not undoing:
+            self._run.stop_if_cancelled()
+        if not arguments:
+            return {}
+        first = [await self._prepared(host, phase, kind, data, 1) for host, data in sorted(arguments.items())]
+        await self._around.store.commands.put([command for command, new in first if new])
+        abandon = asyncio.Event()
+        answers: dict[str, Answered] = {}
+
+        async def one(command: PostedCommand) -> None:
+            answer = await self._drive(command, abandon, undoing)
+            answers[command.host_id] = answer
+            code = str((answer.error or {}).get("code", ""))
+            if not answer.ok and self._job is not None and reaction_to(kind, code).then is Answer.ABORT:
+                abandon.set()
+
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(one(command)) for command, _ in first]
+            if not undoing:
+                watch = group.create_task(_set_when(self._run.cancelled, abandon))
+                await asyncio.wait(workers)
+                watch.cancel()
+        if not undoing and any(answer.state is State.CANCELLED for answer in answers.values()):
+            self._run.stop_if_cancelled()
+        return answers
+
+    async def _drive(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> Answered:
+        """Attempts on one node until one ends well or the reactions are used up."""
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            command = await self._attempt(command, abandon, undoing)
+            answer = _answered(command)
+            if answer.ok or command.state in (State.PARTIAL, State.CANCELLED) or abandon.is_set():
+                return answer
+            following = self._id(command.phase, command.host_id, attempt + 1)
+            if await self._around.store.commands.get(following) is None and not await self._again(
+                command, attempt, abandon
+            ):
+                return answer
+            command = await self._next(command, attempt + 1)
+        return _answered(command)
+
+    async def _again(self, command: PostedCommand, attempt: int, abandon: asyncio.Event) -> bool:
+        error = command.error or {}
+        code = str(error.get("code", ""))
+        if self._repair is not None and attempt <= 3:
+            agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
+            if await self._repair(agent, error):
+                return True
+        if code == "tag_in_use" and error.get("retry") == "later":
+            return await _unless(abandon, asyncio.sleep(self._around.timing.retry_pause)) and attempt < MOST_ATTEMPTS
+        reaction = reaction_to(command.kind, code)
+        if code == OutcomeUnknown.code or attempt > reaction.retries:
+            return False
+        if reaction.patient and trouble_of(code) is not Trouble.OTHER:
+            return await _unless(abandon, self._returned(command.host_id))
+        return True
+
+    async def _returned(self, host_id: str) -> None:
+        """Wait until the node's agent answers and sees its Cassandra, or the configured time has passed."""
+        try:
+            async with asyncio.timeout(self._around.timing.agent_return):
+                while True:
+                    await self._around.registry.refresh(self._run.cluster, 0.0)
+                    agent = await self._around.registry.agent_of(self._run.cluster, host_id)
+                    if agent.cassandra_up:
+                        return
+                    await asyncio.sleep(self._around.timing.retry_pause)
+        except (TimeoutError, AgentUnreachable):
+            return  # the next attempt tells the reason
+
+    async def _attempt(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> PostedCommand:
+        """One command to its terminal state, recorded durably."""
+        if command.state.terminal:
+            return command
+        settled = asyncio.create_task(self._settle(command, undoing))
+        stop = asyncio.create_task(abandon.wait())
+        try:
+            await asyncio.wait({settled, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not settled.done():
+                await self._cancel(command, settled)
+            if settled.cancelled():
+                error = RequestCancelled(f"{command.phase} on {command.address} was cancelled").as_dict()
+                command = _failed(command, error, self._around.clock(), State.CANCELLED)
+            else:
+                command = await settled
+        finally:
+            for task in (settled, stop):
+                task.cancel()
+            await asyncio.gather(settled, stop, return_exceptions=True)
+        await self._around.store.commands.put([command])
+        return command
+
+    async def _settle(self, command: PostedCommand, undoing: bool) -> PostedCommand:
+        """Post the command and wait for its end; trouble on the way becomes its error."""
+        clock = self._around.clock
+        lost_since: float | None = None
+        while True:
+            try:
+                agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
+                if not command.accepted:
+                    view = await agent.client.post_command(self._post(command))
+                    lost_since = None
+                    command = msgspec.structs.replace(command, accepted=True, agent=agent.url)
+                    await self._around.store.commands.put([command])
+                    if view.state.terminal:
+                        return _ended(command, view)
+                view = await self._around.reports.wait(
+                    agent.client, command.id, partial(self._gives_up, command, undoing)
+                )
+                return _ended(command, view)
+            except AgentRefused as refused:
+                passing = refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")
+                if command.accepted and refused.agent_status == 404:
+                    # The agent lost its state. What may be repeated is posted again; the rest must be looked at.
+                    if command.kind in FENCED:
+                        return _failed(command, _interrupted(command), clock(), State.INTERRUPTED)
+                    command = msgspec.structs.replace(command, accepted=False)
+                    continue
+                if not passing:
+                    return _failed(command, refused.as_dict(), clock())
+                trouble: HelenusError = refused
+            except (AgentUnreachable, AgentMisbehaved) as lost:
+                if command.accepted:
+                    return _failed(command, self._given_up(command, lost), clock())
+                trouble = lost
+            lost_since = lost_since or clock()
+            if self._gives_up(command, undoing, clock() - lost_since):
+                return _failed(command, self._given_up(command, trouble), clock())
+            await asyncio.sleep(self._around.timing.retry_pause)
+
+    def _gives_up(self, command: PostedCommand, undoing: bool, lost: float) -> bool:
+        """Whether a node is given up that hasn't answered for `lost` seconds. One that may be truncating or changing
+        the schema never is, but by force and then not before its deadline and the margin (design §4)."""
+        if reaction_to(command.kind, AgentUnreachable.code).then is not Answer.WAIT:
+            timing = self._around.timing
+            return lost >= (min(timing.brief, timing.agent_return) if undoing else timing.agent_return)
+        if not self._force or command.not_after is None:
+            return False
+        return self._around.clock() >= command.not_after + self._around.timing.force_margin
+
+    def _given_up(self, command: PostedCommand, trouble: HelenusError) -> dict[str, Any]:
+        if reaction_to(command.kind, AgentUnreachable.code).then is not Answer.WAIT:
+            return trouble.as_dict()
+        return OutcomeUnknown(
+            f"The agent of {command.address} was lost during {command.phase}; whether it was done is not known",
+            node=command.address,
+            host_id=command.host_id,
+            phase=command.phase,
+            cause=trouble.as_dict(),
+        ).as_dict()
+
+    async def _cancel(self, command: PostedCommand, settled: "asyncio.Task[PostedCommand]") -> None:
+        """Ask the agent to stop the command and give it time to end."""
+        try:
+            await self._tell_cancel(command)
+            async with asyncio.timeout(self._around.timing.cancel):
+                await asyncio.shield(settled)
+        except (HelenusError, TimeoutError) as trouble:
+            if settled.done():
+                return
+            known = not (isinstance(trouble, AgentRefused) and trouble.agent_status == 404)
+            reason = getattr(trouble, "message", "the agent did not end the command in time")
+            if known:
+                self._run.warn(f"{command.phase} on {command.address} could not be cancelled: {reason}")
+            settled.cancel()
+            await asyncio.gather(settled, return_exceptions=True)
+            if not known:
+                # The post may have been on its way just then.
+                with suppress(HelenusError):
+                    await self._tell_cancel(command)
+
+    async def _tell_cancel(self, command: PostedCommand) -> None:
+        agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
+        await agent.client.cancel_command(command.id, force=self._run.request.cancel == "force")
+
+    def _post(self, command: PostedCommand) -> PostCommand:
+        return PostCommand(
+            id=command.id,
+            kind=command.kind,
+            arguments=msgspec.Raw(msgspec.json.encode(command.arguments)),
+            job=self._job,
+            phase=command.phase,
+            fence=max(command.fence, self._fence),
+            not_after=command.not_after,
+        )
+
+    async def _prepared(
+        self, host_id: str, phase: str, kind: Kind, arguments: msgspec.Struct, attempt: int
+    ) -> tuple[PostedCommand, bool]:
+        """The journalled command, or a new one (then True)."""
+        known = await self._around.store.commands.get(self._id(phase, host_id, attempt))
+        if known is not None:
+            if known.agent:
+                self._around.registry.hint(self._run.cluster, host_id, known.agent)
+            return known, False
+        return self._new(host_id, phase, kind, msgspec.to_builtins(arguments), attempt), True
+
+    async def _next(self, failed: PostedCommand, attempt: int) -> PostedCommand:
+        known = await self._around.store.commands.get(self._id(failed.phase, failed.host_id, attempt))
+        if known is None:
+            known = self._new(failed.host_id, failed.phase, failed.kind, failed.arguments, attempt)
+            await self._around.store.commands.put([known])
+        return known
+
+    def _new(self, host_id: str, phase: str, kind: Kind, arguments: dict[str, Any], attempt: int) -> PostedCommand:
+        now = self._around.clock()
+        cluster = self._run.cluster
+        agent = next((each for each in self._around.registry.agents(cluster) if each.host_id == host_id), None)
+        return PostedCommand(
+            id=self._id(phase, host_id, attempt),
+            request=self._run.request.id,
+            agent=agent.url if agent is not None else "",
+            host_id=host_id,
+            address=agent.address if agent is not None else self._around.registry.address_of(cluster, host_id),
+            phase=phase,
+            kind=kind,
+            arguments=arguments,
+            fence=self._fence,
+            posted=now,
+            not_after=now + self._around.timing.fence if kind in FENCED else None,
+        )
+
+    def _id(self, phase: str, host_id: str, attempt: int) -> str:
+        return str(uuid.uuid5(uuid.UUID(self._run.request.id), f"{phase}/{host_id}/{attempt}"))
+
+
+def reaction_of(kind: Kind, answer: Answered) -> Reaction:
+    """What the table of phases says about a node's failure."""
+    return reaction_to(kind, str((answer.error or {}).get("code", "")))
+
+
+def _answered(command: PostedCommand) -> Answered:
+    error = command.error
+    if error is None and command.state is not State.SUCCESS:
+        error = {"code": str(command.state), "message": f"{command.phase} ended {command.state}", "retry": "later"}
+    return Answered(command.host_id, command.address, command.state, command.result or {}, error)
+
+
+def _ended(command: PostedCommand, view: CommandView) -> PostedCommand:
+    return msgspec.structs.replace(
+        command,
+        accepted=True,
+        state=view.state,
+        stage=view.stage,
+        started=view.started,
+        finished=view.finished,
+        result=view.result,
+        error=view.error,
+        instance=view.instance,
+    )
+
+
+def _failed(command: PostedCommand, error: dict[str, Any], at: float, state: State = State.FAILED) -> PostedCommand:
+    return msgspec.structs.replace(command, state=state, finished=at, error=error)
+
+
+def _interrupted(command: PostedCommand) -> dict[str, Any]:
+    return {
+        "code": "interrupted",
+        "message": f"the agent of {command.address} lost its state during {command.phase}",
+        "todo": "Look at the node's state and decide.",
+        "retry": "never",
+        "fields": {"host_id": command.host_id},
+    }
+
+
+async def _set_when(cause: asyncio.Event, effect: asyncio.Event) -> None:
+    await cause.wait()
+    effect.set()
+
+
+async def _unless(abandon: asyncio.Event, wait: Coroutine[Any, Any, None]) -> bool:
+    """Wait; False when it was abandoned meanwhile."""
+    waiting = asyncio.create_task(wait)
+    stop = asyncio.create_task(abandon.wait())
+    try:
+        await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (waiting, stop):
+            task.cancel()
+        await asyncio.gather(waiting, stop, return_exceptions=True)
+    return not abandon.is_set()

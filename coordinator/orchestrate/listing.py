@@ -1,0 +1,111 @@
+"""What backups there are at a place: each agent's views in, one picture per tag out. Pure.
+
+A shared store is seen whole by one agent; of per-node directories and on-server snapshots every agent sees its own
+part, and the backup is their union.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+
+import msgspec
+
+from agent.wire.backups import BackupView, Plan, Record
+from coordinator.model.cluster import Backup, BackupKeyspace
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
+    that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer)."""
+
+    tag: str
+    deleted: bool
+    record: Record | None
+    plan: Plan | None
+    manifests: list[str]
+    missing: list[str]
+    unseen: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected host has its manifest."""
+        return not self.missing and bool(self.manifests)
+
+
+def join(views: Mapping[str, Iterable[BackupView]], *, shared: bool) -> dict[str, Joined]:
+    """`views`: host id of the agent → what it answered. Tag → the joined backup, deleted ones included."""
+    by_tag: dict[str, dict[str, BackupView]] = {}
+    for host_id, answers in views.items():
+        for view in answers:
+            by_tag.setdefault(view.tag, {})[host_id] = view
+    return {tag: _join(tag, seen, set(views), shared) for tag, seen in by_tag.items()}
+
+
+def backup_of(joined: Joined, *, running: bool) -> Backup:
+    """The backup as listings show it. `running`: a request of this coordinator is still writing it."""
+    record, plan = joined.record, joined.plan
+    tables = record.keyspaces if record is not None else plan.keyspaces if plan is not None else {}
+    sizes: dict[str, int] = dict.fromkeys(tables, 0)
+    holders: dict[str, list[str]] = {keyspace: [] for keyspace in tables}
+    if record is not None:
+        for node in record.nodes:
+            if node.state != "success":
+                continue
+            for keyspace in tables:
+                if keyspace in node.sizes or not node.sizes:
+                    holders[keyspace].append(node.address)
+                sizes[keyspace] += node.sizes.get(keyspace, 0)
+    elif plan is not None:
+        for planned in plan.nodes:
+            if planned.host_id in joined.manifests:
+                for keyspace in tables:
+                    holders[keyspace].append(planned.address)
+    return Backup(
+        tag=joined.tag,
+        backup_id=record.backup_id if record is not None else plan.backup_id if plan is not None else "adhoc",
+        time=record.time if record is not None else plan.time if plan is not None else 0.0,
+        state=_state(joined, running),
+        keyspaces={
+            keyspace: BackupKeyspace(sorted(tables[keyspace]), sorted(holders[keyspace]), sizes[keyspace])
+            for keyspace in tables
+        },
+        missing=joined.missing,
+    )
+
+
+def _state(joined: Joined, running: bool) -> str:
+    if running:
+        return "running"
+    record = joined.record
+    if record is not None and record.state != "running":
+        really_missing = set(joined.missing) - set(joined.unseen)
+        return "partial" if record.state == "success" and really_missing else record.state
+    # The coordinator died before the record: plan and manifests tell.
+    if joined.complete:
+        return "partial" if joined.plan is not None and joined.plan.missing_nodes else "success"
+    return "partial" if joined.manifests else "failed"
+
+
+def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: bool) -> Joined:
+    records = [view.record for view in seen.values() if view.record is not None]
+    # Later records replace earlier ones; an agent that was away may still hold an earlier one.
+    record = max(records, key=lambda each: (each.finished or 0.0, each.state != "running"), default=None)
+    plan = next((view.plan for view in seen.values() if view.plan is not None), None)
+    manifests = {host for view in seen.values() for host in view.manifests}
+    expected = {node.host_id for node in plan.nodes} if plan is not None else set()
+    if record is not None:
+        done = {node.host_id for node in record.nodes if node.state == "success"}
+        expected |= {node.host_id for node in record.nodes}
+        if not any(view.manifests for view in seen.values()):
+            # A short listing names no manifests: the record does, but only what some agent still has counts.
+            manifests = done if shared else {host for host in done if host in seen or host not in asked}
+    unseen = set() if shared else expected - asked - manifests
+    if plan is None and record is None:
+        expected = set(manifests)
+    return Joined(
+        tag=tag,
+        deleted=any(view.deleted for view in seen.values()),
+        record=record,
+        plan=plan,
+        manifests=sorted(manifests),
+        missing=sorted(expected - manifests),
+        unseen=sorted(unseen),
+    )

@@ -1,0 +1,237 @@
+"""What the API calls: orders in, requests made durable and begun, listings and live views out."""
+
+import asyncio
+import uuid
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.cluster import Backup, ClusterNode
+from coordinator.model.errors import DestinationInUse, NoSuchRequest, RequestFinished, TagInUse
+from coordinator.model.orders import (
+    BackupOrder,
+    DeleteOrder,
+    DestinationOrder,
+    Order,
+    RestoreOrder,
+    SyncOrder,
+)
+from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, order_of, spec_of
+from coordinator.orchestrate.backup import scope_of
+from coordinator.orchestrate.delete import delete_scope
+from coordinator.orchestrate.destinations import establish
+from coordinator.orchestrate.errors import PastThePointOfReturn
+from coordinator.orchestrate.listing import backup_of
+from coordinator.orchestrate.muster import muster
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.protocol import DestinationChange
+from coordinator.orchestrate.requests import RunningRequests, activity_of
+from coordinator.orchestrate.restore import IRREVOCABLE, JOB, RESUMABLE, job_of
+from coordinator.orchestrate.restore_scope import restore_scope_of
+from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.sync import sync_scope
+from coordinator.orchestrate.topology import cluster_nodes
+
+
+class FleetOrchestrator:
+    """Use as `async with FleetOrchestrator(around)`; implements `coordinator.orchestrate.protocol.Orchestrator`."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._requests = RunningRequests(around)
+        self._stack = AsyncExitStack()
+        self._turn = asyncio.Lock()
+        """one order at a time is judged and made a request, so that two never miss each other"""
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._requests)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def start_backup(self, cluster: str, order: BackupOrder) -> str:
+        """Raises what `coordinator.orchestrate.backup.scope_of` raises."""
+        async with self._turn:
+            scope = await scope_of(self._around, cluster, order)
+            places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
+            return await self._make(RequestKind.BACKUP, cluster, order, order.tag, places, scope.tables)
+
+    async def start_sync(self, cluster: str, order: SyncOrder) -> str:
+        """Raises what `coordinator.orchestrate.sync.sync_scope` raises."""
+        async with self._turn:
+            scope = await sync_scope(self._around, cluster, order)
+            await self._refuse_while(cluster, order.tag, None, {RequestKind.DELETE})
+            places = [copy.destination for copy in order.copies]
+            return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
+
+    async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
+        """Raises what `coordinator.orchestrate.delete.delete_scope` raises, and `TagInUse`."""
+        async with self._turn:
+            await self._refuse_while(
+                cluster, order.tag, order.destination, {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP}
+            )
+            await delete_scope(self._around, cluster, order)
+            return await self._make(RequestKind.DELETE, cluster, order, order.tag, [order.destination or ON_SERVER])
+
+    async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
+        """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
+        that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises."""
+        async with self._turn:
+            former = await self._same_restore(cluster, order)
+            if former is not None and former.state is RequestState.RUNNING:
+                return former.id
+            await self._refuse_while(cluster, order.tag, order.destination, {RequestKind.DELETE})
+            places = [order.destination or ON_SERVER]
+            job = former.result.get(RESUMABLE) if former is not None else None
+            if former is not None and isinstance(job, str):
+                return await self._make(
+                    RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
+                )
+            scope = await restore_scope_of(self._around, cluster, order)
+            return await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, scope.tables)
+
+    async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
+        """Raises what `coordinator.orchestrate.destinations.establish` raises, `DestinationInUse` for a delete."""
+        async with self._turn:
+            places = Places(self._around, cluster)
+            if order.action == "delete":
+                await places.destination(order.id)
+                users = [
+                    request.id
+                    for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING)
+                    if order.id in request.destinations and request.kind is not RequestKind.DESTINATION
+                ]
+                if users:
+                    raise DestinationInUse(f"the destination {order.id} is in use", request=users[0], requests=users)
+                return DestinationChange(
+                    await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id]), None
+                )
+            if order.action == "update":
+                await places.destination(order.id)
+            destination = await establish(self._around, cluster, order)
+            request_id = await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id])
+            return DestinationChange(request_id, destination)
+
+    async def cancel(self, request_id: str, *, force: bool) -> None:
+        """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`."""
+        run = self._requests.running(request_id)
+        request = await self._around.store.requests.get(request_id)
+        if request is None:
+            raise NoSuchRequest(request_id)
+        if run is None or request.state is not RequestState.RUNNING:
+            raise RequestFinished(f"the request has ended: {request.state}", request=request_id)
+        async with run.guard:
+            if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
+                raise PastThePointOfReturn(
+                    "the restore has begun to change tables; force stops it after the running batch", request=request_id
+                )
+            kept = await self._around.store.requests.ask_cancel(request_id, force=force)
+            if kept is not None:
+                run.request = msgspec.structs.replace(run.request, cancel=kept.cancel)
+            run.cancelled.set()
+
+    async def list_backups(self, cluster: str, destination: str | None) -> list[Backup]:
+        """Every undeleted backup there."""
+        places = Places(self._around, cluster)
+        place = await places.optional(destination)
+        place_id = destination or ON_SERVER
+        running = {
+            request.tag
+            for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING)
+            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations
+        }
+        backups = []
+        for tag, joined in (await places.backups(place)).items():
+            if joined.deleted:
+                continue
+            if joined.record is None and joined.plan is None:
+                # The record was never put: plan and manifests tell.
+                joined = await places.backup(place, tag) or joined
+            backups.append(backup_of(joined, running=tag in running))
+        return backups
+
+    async def nodes(self, cluster: str) -> list[ClusterNode]:
+        """Ring members and agents, joined by host id."""
+        return cluster_nodes(await self._around.registry.refresh(cluster, self._around.timing.report_age))
+
+    async def keyspaces(self, cluster: str) -> dict[str, list[str]]:
+        """Live keyspaces and their tables."""
+        present = await muster(self._around, cluster)
+        return {keyspace: sorted(view.tables) for keyspace, view in present.keyspaces.items()}
+
+    async def progress(self, request_id: str) -> list[NodePart]:
+        """The nodes' parts of a running request, by address; of an ended one what the store kept."""
+        run = self._requests.running(request_id)
+        if run is not None:
+            return await run.parts()
+        return await self._around.store.requests.parts(request_id)
+
+    async def _make(
+        self,
+        kind: RequestKind,
+        cluster: str,
+        order: Order,
+        tag: str | None,
+        destinations: list[str],
+        keyspaces: dict[str, list[str]] | None = None,
+        job: str | None = None,
+    ) -> str:
+        """Durable first, then begun: a coordinator killed in between goes on with it."""
+        request = Request(
+            id=str(uuid.uuid4()),
+            kind=kind,
+            cluster=cluster,
+            state=RequestState.RUNNING,
+            started=self._around.clock(),
+            spec=spec_of(order),
+            tag=tag,
+            destinations=destinations,
+            keyspaces=keyspaces or {},
+            result={JOB: job} if job is not None else {},
+        )
+        await self._around.store.requests.create(request, await activity_of(self._around, request))
+        self._requests.begin(request)
+        return request.id
+
+    async def _refuse_while(self, cluster: str, tag: str, destination: str | None, kinds: set[RequestKind]) -> None:
+        """Raise `TagInUse` while a request of these kinds works on the backup at that place."""
+        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
+            if request.kind in kinds and (destination or ON_SERVER) in _places_of(order_of(request)):
+                raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
+
+    async def _same_restore(self, cluster: str, order: RestoreOrder) -> Request | None:
+        """The newest request of the same restore, whatever it was forced or throttled to."""
+        same: Request | None = None
+        for request in await self._around.store.requests.find(cluster=cluster, kind=RequestKind.RESTORE, tag=order.tag):
+            former = order_of(request)
+            if isinstance(former, RestoreOrder) and _essence(former) == _essence(order):
+                same = request
+        return same
+
+    async def _irrevocable(self, request: Request) -> bool:
+        return await self._around.store.requests.step(job_of(request), IRREVOCABLE) is not None
+
+
+def _places_of(order: Order) -> list[str]:
+    """Ids of the places that an order reads or writes."""
+    match order:
+        case BackupOrder():
+            return [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
+        case SyncOrder():
+            return [ON_SERVER, *(copy.destination for copy in order.copies)]
+        case DeleteOrder() | RestoreOrder():
+            return [order.destination or ON_SERVER]
+        case DestinationOrder():
+            return [order.id]
+
+
+def _essence(order: RestoreOrder) -> dict[str, Any]:
+    plain = msgspec.structs.replace(order, force=False, force_schema=False, throttle_bytes_per_second=0)
+    essence: dict[str, Any] = msgspec.to_builtins(plain)
+    return essence

@@ -1,0 +1,182 @@
+"""Destinations as the agents use them: settings, plans, records and listings; «on the nodes» is a place too."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.commands import Target
+from agent.wire.destinations import CheckDestination, PutDestination
+from coordinator.fleet.client import AgentClient
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.registry import Agent
+from coordinator.model.destinations import Destination
+from coordinator.model.errors import NoSuchDestination
+from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
+from coordinator.orchestrate.listing import Joined, join
+from coordinator.orchestrate.run import Surroundings
+from kit.errors import HelenusError
+
+Answer = TypeVar("Answer")
+
+
+class Places:
+    """The places of one cluster. Destination None = on the nodes."""
+
+    def __init__(self, around: Surroundings, cluster: str) -> None:
+        self._around = around
+        self._cluster = cluster
+
+    async def destination(self, destination_id: str) -> Destination:
+        """The kept destination. Raises `NoSuchDestination`."""
+        destination = await self._around.store.destinations.get(self._cluster, destination_id)
+        if destination is None:
+            raise NoSuchDestination(destination_id)
+        return destination
+
+    async def optional(self, destination_id: str | None) -> Destination | None:
+        """The kept destination; None = on the nodes. Raises `NoSuchDestination`."""
+        return None if destination_id is None else await self.destination(destination_id)
+
+    async def teach(self, agent: Agent, destination: Destination) -> None:
+        """Give an agent the destination's settings and attach it to the repository that is there."""
+        await agent.client.put_destination(destination.id, PutDestination(destination.revision, destination.settings))
+        report = await agent.client.check_destination(
+            destination.id,
+            CheckDestination(
+                initialise=True,
+                repository_id=destination.repository_id,
+                cluster_id=destination.cluster_id,
+                cluster_name=self._around.registry.cluster_name(self._cluster),
+                conformance=False,
+            ),
+        )
+        if not report.ok:
+            raise DestinationRefused(
+                f"{agent.address} can't use the destination {destination.id}",
+                nodes={agent.address: report.error or {}},
+            )
+
+    async def repair(self, agent: Agent, error: dict[str, Any]) -> bool:
+        """Mend what made a command fail, if it is that the agent doesn't know a destination (any more)."""
+        if error.get("code") != "unknown_destination":
+            return False
+        fields = error.get("fields")
+        named = fields.get("destination") if isinstance(fields, dict) else None
+        known = await self._around.store.destinations.all(self._cluster)
+        wanted = [destination for destination in known if named in (None, destination.id)]
+        try:
+            for destination in wanted:
+                await self.teach(agent, destination)
+        except HelenusError:
+            return False
+        return bool(wanted)
+
+    async def call(
+        self, agent: Agent, destination: Destination | None, what: Callable[[AgentClient], Awaitable[Answer]]
+    ) -> Answer:
+        """A call that uses a destination; an agent that doesn't know it is taught and asked again."""
+        try:
+            return await what(agent.client)
+        except AgentRefused as refused:
+            if destination is None or refused.agent_code != "unknown_destination":
+                raise
+        await self.teach(agent, destination)
+        return await what(agent.client)
+
+    async def put_plan(
+        self, destination: Destination | None, plan: Plan, hosts: Iterable[str]
+    ) -> dict[str, dict[str, object]]:
+        """Put plan.json: by one agent where the store is shared, else by every node at its own part.
+        Host id → error of those that couldn't."""
+        where = destination.id if destination is not None else None
+        return await self._put(destination, hosts, lambda client: client.put_plan(plan.tag, where, plan))
+
+    async def put_record(
+        self, destination: Destination | None, record: Record, hosts: Iterable[str]
+    ) -> dict[str, dict[str, object]]:
+        """Put the listing record, as `put_plan` does."""
+        where = destination.id if destination is not None else None
+        return await self._put(destination, hosts, lambda client: client.put_record(record.tag, where, record))
+
+    async def backups(self, destination: Destination | None) -> dict[str, Joined]:
+        """Every backup there, deleted ones included, over all agents that answer."""
+        where = destination.id if destination is not None else None
+        views = await self._views(destination, lambda client: client.backups(where))
+        return join(views, shared=_shared(destination))
+
+    async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
+        """One backup with plan and manifests; None when no agent knows it."""
+        where = destination.id if destination is not None else None
+
+        async def ask(client: AgentClient) -> list[BackupView]:
+            try:
+                return [await client.backup(tag, where)]
+            except AgentRefused as refused:
+                if refused.agent_status == 404 and refused.agent_code != "unknown_destination":
+                    return []
+                raise
+
+        return join(await self._views(destination, ask), shared=_shared(destination)).get(tag)
+
+    async def _views(
+        self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]
+    ) -> Mapping[str, list[BackupView]]:
+        agents = [agent for agent in await self._agents() if agent.alive]
+        trouble: HelenusError | None = None
+        views: dict[str, list[BackupView]] = {}
+        if _shared(destination):
+            for agent in agents:
+                try:
+                    return {agent.host_id or agent.url: await self.call(agent, destination, ask)}
+                except (AgentUnreachable, AgentMisbehaved, AgentRefused) as error:
+                    trouble = error
+        else:
+            answers = await asyncio.gather(
+                *(self.call(agent, destination, ask) for agent in agents), return_exceptions=True
+            )
+            for agent, answer in zip(agents, answers, strict=True):
+                if isinstance(answer, HelenusError):
+                    trouble = answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    views[agent.host_id or agent.url] = answer
+        if not views:
+            raise trouble or MissingNodes("No agent of the cluster answers", missing_nodes=[a.url for a in agents])
+        return views
+
+    async def _put(
+        self, destination: Destination | None, hosts: Iterable[str], put: Callable[[AgentClient], Awaitable[None]]
+    ) -> dict[str, dict[str, object]]:
+        async def one(host_id: str) -> dict[str, object] | None:
+            try:
+                agent = await self._around.registry.agent_of(self._cluster, host_id)
+                await self.call(agent, destination, put)
+            except HelenusError as error:
+                return error.as_dict()
+            return None
+
+        hosts = list(hosts)
+        errors: dict[str, dict[str, object]] = {}
+        if _shared(destination):
+            for host_id in hosts:
+                error = await one(host_id)
+                if error is None:
+                    return {}
+                errors[host_id] = error
+            return errors
+        answers = await asyncio.gather(*(one(host_id) for host_id in hosts))
+        return {host_id: error for host_id, error in zip(hosts, answers, strict=True) if error is not None}
+
+    async def _agents(self) -> list[Agent]:
+        return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)
+
+
+def target_of(destination: Destination, throttle_bytes_per_second: int = 0) -> Target:
+    """The destination as a command names it."""
+    return Target(destination.id, destination.repository_id, destination.cluster_id, throttle_bytes_per_second)
+
+
+def _shared(destination: Destination | None) -> bool:
+    return destination is not None and destination.shared

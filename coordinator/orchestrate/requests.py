@@ -1,0 +1,174 @@
+"""Running requests: a task each, begun when a request is made or found unfinished at the start, ended exactly once."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.destinations import description
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.requests import Request, RequestKind, RequestState, order_of
+from coordinator.orchestrate.backup import BackupFlow
+from coordinator.orchestrate.delete import DeleteFlow
+from coordinator.orchestrate.destinations import DestinationFlow
+from coordinator.orchestrate.errors import RequestCancelled
+from coordinator.orchestrate.outcome import Outcome
+from coordinator.orchestrate.restore import RestoreFlow
+from coordinator.orchestrate.run import Run, Surroundings
+from coordinator.orchestrate.sync import SyncFlow
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+Flow = Callable[[], Coroutine[Any, Any, Outcome]]
+
+EVENT_TYPES = {
+    RequestKind.BACKUP: "backup",
+    RequestKind.SYNC: "backup",
+    RequestKind.DELETE: "delete",
+    RequestKind.RESTORE: "restore",
+}
+
+
+class RunningRequests:
+    """Use as `async with RunningRequests(around)`: inside, unfinished requests go on and new ones can be begun."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._runs: dict[str, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        for request in await self._around.store.requests.find(state=RequestState.RUNNING):
+            log.info("request goes on", request=request.id, kind=request.kind)
+            self.begin(request)
+            self._spawn(self._recall_progress(request), f"progress of {request.id}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Cut off where they stand: everything that counts is durable, and the next start goes on.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def begin(self, request: Request) -> None:
+        """Carry the (durable) request out in the background."""
+        run = Run(request, self._around)
+        self._runs[request.id] = run
+        self._spawn(self._carry_out(run), f"{request.kind} {request.id}")
+
+    def running(self, request_id: str) -> Run | None:
+        """The run of a request that hasn't ended."""
+        return self._runs.get(request_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recall_progress(self, request: Request) -> None:
+        """Counts of commands that had ended before this start: the agents still know them. Only for people to see."""
+        for command in await self._around.store.commands.of(request.id):
+            with suppress(HelenusError):
+                if command.state.terminal and command.accepted:
+                    agent = await self._around.registry.agent_of(request.cluster, command.host_id)
+                    view = await agent.client.command(command.id)
+                    if request.id in self._runs:
+                        self._around.reports.learn(agent.url, view)
+
+    async def _carry_out(self, run: Run) -> None:
+        try:
+            outcome = await flow_of(run)()
+        except RequestCancelled as error:
+            outcome = Outcome(RequestState.CANCELLED, error.message)
+        except HelenusError as error:
+            outcome = Outcome(RequestState.ERROR, error.message, error=error.as_dict())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("request failed in an unforeseen way", request=run.request.id)
+            told = HelenusError(f"an error that nobody foresaw: {type(error).__name__}: {error}")
+            outcome = Outcome(RequestState.ERROR, told.message, error=told.as_dict())
+        await self._end(run, outcome)
+
+    async def _end(self, run: Run, outcome: Outcome) -> None:
+        result = {**run.result, **outcome.result}
+        if run.warnings:
+            result["warnings"] = run.warnings
+        request = msgspec.structs.replace(
+            run.request,
+            state=outcome.state,
+            partial=outcome.partial,
+            finished=self._around.clock(),
+            message=outcome.message,
+            error=outcome.error,
+            result=result,
+        )
+        events = await activity_of(self._around, request, outcome)
+        parts = await run.parts()
+        await self._around.store.requests.finish(request, parts, events)
+        self._runs.pop(request.id, None)
+        self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
+        log.info("request ended", request=request.id, kind=request.kind, state=request.state, message=request.message)
+
+
+def flow_of(run: Run) -> Flow:
+    """The flow that carries out the request's order."""
+    order = order_of(run.request)
+    match order:
+        case BackupOrder():
+            return BackupFlow(run, order)
+        case SyncOrder():
+            return SyncFlow(run, order)
+        case DeleteOrder():
+            return DeleteFlow(run, order)
+        case RestoreOrder():
+            return RestoreFlow(run, order)
+        case DestinationOrder():
+            return DestinationFlow(run, order)
+
+
+async def activity_of(around: Surroundings, request: Request, outcome: Outcome | None = None) -> list[ActivityEvent]:
+    """The request's entries in the activity log, one per destination; none for destination requests."""
+    if request.kind not in EVENT_TYPES or request.tag is None:
+        return []
+    known = {
+        event.destination["id"]: event
+        for event in await around.store.requests.events(request.cluster)
+        if event.request == request.id
+    }
+    events = []
+    for destination_id in request.destinations:
+        status, partial = str(request.state), request.partial
+        if outcome is not None and destination_id in outcome.statuses and outcome.state is not RequestState.CANCELLED:
+            status, partial = outcome.statuses[destination_id]
+        former = known.get(destination_id)
+        if former is not None:
+            shown = former.destination
+        else:
+            on_server = destination_id == ON_SERVER
+            kept = None if on_server else await around.store.destinations.get(request.cluster, destination_id)
+            shown = description(kept) if on_server or kept is not None else {"id": destination_id}
+        events.append(
+            ActivityEvent(
+                cluster=request.cluster,
+                request=request.id,
+                type=EVENT_TYPES[request.kind],  # type: ignore[arg-type]
+                tag=request.tag,
+                destination=shown,
+                event_time=former.event_time if former is not None else int(request.started),
+                status=status,
+                keyspaces=request.keyspaces,
+                partial=partial,
+                deleted_at=former.deleted_at if former is not None else None,
+            )
+        )
+    return events

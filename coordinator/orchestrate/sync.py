@@ -1,0 +1,118 @@
+"""A sync: the kept snapshots of an on-server backup are copied to destinations; the snapshots stay."""
+
+import msgspec
+
+from agent.wire.backups import Plan, PlannedNode, Record
+from agent.wire.commands import DeleteArguments, Kind, SyncArguments
+from agent.wire.node import Tables
+from coordinator.model.destinations import Destination
+from coordinator.model.errors import NoSuchBackup
+from coordinator.model.orders import SyncOrder
+from coordinator.orchestrate.copies import CopyStates, close_copies, upload_states
+from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled
+from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.muster import missing_nodes, muster
+from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.run import Run, Surroundings
+
+
+class SyncScope(msgspec.Struct, frozen=True):
+    """The on-server backup's plan and tables, the nodes that copy, and those that can't."""
+
+    tables: Tables
+    hosts: list[str]
+    missing: list[PlannedNode]
+    plan: Plan
+
+
+async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> SyncScope:
+    """Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`, `MissingNodes`."""
+    places = Places(around, cluster)
+    destinations = [await places.destination(copy.destination) for copy in order.copies]
+    source = await places.backup(None, order.tag)
+    if source is None:
+        raise NoSuchBackup(f"There is no backup {order.tag} on the nodes", tag=order.tag)
+    if source.deleted:
+        raise BackupDeleted(f"The backup {order.tag} was deleted from the nodes", tag=order.tag)
+    if source.plan is None:
+        raise NoSuchBackup(f"The backup {order.tag} on the nodes has no plan", tag=order.tag)
+    for destination in destinations:
+        there = await places.backup(destination, order.tag)
+        if there is not None and there.deleted:
+            raise BackupDeleted(
+                f"The backup {order.tag} was deleted from {destination.id}, and its data is still to be swept",
+                tag=order.tag,
+                destination=destination.id,
+            )
+    present = await muster(around, cluster)
+    absent = {member.host_id: member for member in present.missing}
+    gone = [node for node in source.plan.nodes if node.host_id in absent]
+    if gone and not order.partial:
+        raise missing_nodes([absent[node.host_id] for node in gone])
+    hosts = [node.host_id for node in source.plan.nodes if node.host_id in present.present]
+    missing = [node for node in source.plan.nodes if node.host_id not in hosts]
+    if not hosts:
+        raise NoSuchBackup(f"No node of the ring holds a part of {order.tag}", tag=order.tag)
+    tables = source.record.keyspaces if source.record is not None else source.plan.keyspaces
+    return SyncScope(tables, sorted(hosts), missing, source.plan)
+
+
+class SyncFlow:
+    """Carries out a sync order."""
+
+    def __init__(self, run: Run, order: SyncOrder) -> None:
+        self._run = run
+        self._order = order
+        self._places = Places(run.around, run.cluster)
+        self._fan_out = FanOut(run, repair=self._places.repair)
+
+    async def __call__(self) -> Outcome:
+        """To the end. Raises what the whole request fails with."""
+        run, order = self._run, self._order
+        scope = await run.once("scope", self._scope, SyncScope)
+        if run.request.keyspaces != scope.tables:
+            await run.update(keyspaces=scope.tables)
+        destinations = [await self._places.destination(copy.destination) for copy in order.copies]
+        nodes = [node for node in scope.plan.nodes if node.host_id in scope.hosts]
+        states = CopyStates(nodes, scope.missing)
+        try:
+            for place in destinations:
+                plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id)
+                for host_id, error in (await self._places.put_plan(place, plan, scope.hosts)).items():
+                    states.failed(place.id, host_id, error)
+            if not any(states.open(place.id) for place in destinations):
+                raise nodes_failed("Putting the plan", states.errors())
+            throttles = {copy.destination: copy.throttle_bytes_per_second for copy in order.copies}
+            arguments: dict[str, msgspec.Struct] = {}
+            for host_id in scope.hosts:
+                targets = [
+                    target_of(place, throttles[place.id]) for place in destinations if states.open(place.id, host_id)
+                ]
+                if targets:
+                    arguments[host_id] = SyncArguments(order.tag, targets, order.throttle_bytes_per_second)
+            answers = await self._fan_out.ask("sync", Kind.SYNC, arguments)
+            upload_states(answers.values(), [place.id for place in destinations], states)
+        except RequestCancelled:
+            await self._undo(scope, destinations)
+            raise
+        plan = scope.plan
+        record = Record(order.tag, plan.backup_id, plan.time, "", scope.tables, [])
+        return await close_copies(run, self._places, destinations, scope.hosts, states, record)
+
+    async def _scope(self) -> SyncScope:
+        return await sync_scope(self._run.around, self._run.cluster, self._order)
+
+    async def _undo(self, scope: SyncScope, destinations: list[Destination]) -> None:
+        """A cancelled sync leaves a delete mark, unless the destination held the backup before."""
+        for place in destinations:
+            there = await self._places.backup(place, self._order.tag)
+            if there is not None and there.record is not None:
+                continue
+            arguments = DeleteArguments(self._order.tag, target_of(place))
+            hosts = scope.hosts[:1] if place.shared else scope.hosts
+            answers = await self._fan_out.ask(
+                f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
+            )
+            for address, error in failures(answers.values()).items():
+                self._run.warn(f"owed on {address}: the delete mark in {place.id} ({error.get('message', '')})")

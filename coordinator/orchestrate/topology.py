@@ -1,0 +1,74 @@
+"""The nodes of a cluster for people: agents and the rings they see in, one line per node out. Pure."""
+
+from collections.abc import Iterable
+
+from agent.wire.node import RingMember
+from coordinator.fleet.registry import Agent
+from coordinator.model.cluster import ClusterNode
+
+
+def cluster_nodes(agents: Iterable[Agent]) -> list[ClusterNode]:
+    """Ring members joined with agents by host id; agents that can't say their host id stand by themselves."""
+    agents = list(agents)
+    ring: dict[str, RingMember] = {}
+    down: set[str] = set()
+    for agent in agents:
+        if agent.cassandra_up and agent.report is not None:
+            for member in agent.report.ring:
+                ring.setdefault(member.host_id, member)
+                if member.up is False:
+                    down.add(member.host_id)
+    by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
+    nodes = [_node(member, by_host.get(member.host_id), member.host_id in down) for member in ring.values()]
+    nodes += [_alone(agent) for agent in agents if agent.host_id not in ring]
+    return sorted(nodes, key=lambda node: (node.address, node.host_id))
+
+
+def _node(member: RingMember, agent: Agent | None, down: bool) -> ClusterNode:
+    data, free = _volumes(agent)
+    return ClusterNode(
+        address=member.address,
+        host_id=member.host_id,
+        agent=agent.url if agent is not None else "",
+        agent_up=agent is not None and agent.alive,
+        dc=member.dc,
+        rack=member.rack,
+        version=member.version,
+        agent_version=agent.report.agent_version if agent is not None and agent.report is not None else "",
+        state=member.state,
+        up=False if down else member.up,
+        tokens=member.tokens,
+        data_bytes=data,
+        free_bytes=free,
+        trouble=_trouble(agent),
+    )
+
+
+def _alone(agent: Agent) -> ClusterNode:
+    data, free = _volumes(agent)
+    return ClusterNode(
+        address=agent.address,
+        host_id=agent.host_id or "",
+        agent=agent.url,
+        agent_up=agent.alive,
+        agent_version=agent.report.agent_version if agent.report is not None else "",
+        data_bytes=data,
+        free_bytes=free,
+        trouble=_trouble(agent),
+    )
+
+
+def _trouble(agent: Agent | None) -> dict[str, object] | None:
+    if agent is None:
+        return {"code": "no_agent", "message": "no configured agent answers for this node"}
+    if agent.error is not None:
+        return agent.error.as_dict()
+    return agent.report.trouble if agent.report is not None else None
+
+
+def _volumes(agent: Agent | None) -> tuple[int | None, int | None]:
+    """Bytes used and free over the node's data volumes, each counted once."""
+    if agent is None or agent.report is None or not agent.report.data_directories:
+        return None, None
+    volumes = {directory.volume: directory for directory in agent.report.data_directories}.values()
+    return sum(each.total_bytes - each.free_bytes for each in volumes), sum(each.free_bytes for each in volumes)

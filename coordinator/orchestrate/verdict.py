@@ -1,0 +1,197 @@
+"""May a restore go on, and what exactly will it do: what every node's preflight found in, the verdict out. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agent.wire.node import RingMember, Tables
+from agent.wire.results import PreflightResult, ViewCql
+from coordinator.orchestrate.replicas import uncovered_ranges
+
+FORCE = "force"
+FORCE_SCHEMA = "force_schema"
+LIFTED_BY = {
+    "schema_differs": FORCE_SCHEMA,
+    "ranges_uncovered": FORCE,
+    "backup_incomplete": FORCE,
+    "missing_nodes": FORCE,
+}
+"""Refusals that a person may lift; every other one stands, whatever is forced."""
+
+MOST_SKEW = 60.0
+"""Seconds between a node's clock and the coordinator's that are warned about."""
+
+SHOWN_RANGES = 5
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`refusals`: error objects, each with `lifted_by`; any one stops the restore. `tables`: all that come back.
+    `truncate`: those of them that are emptied. `replace`: dropped and made again. `make_schema`: something of the
+    backup isn't there yet. `drop_views`, `live_views`: what stands in the way now. `create_views`: all that is made
+    (again) at the end."""
+
+    refusals: list[dict[str, Any]]
+    warnings: list[str]
+    truncate: Tables
+    replace: Tables
+    make_schema: bool
+    drop_views: dict[str, list[str]]
+    live_views: list[ViewCql]
+    create_views: list[ViewCql]
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What is known beside the preflights. `truncated`: keyspaces that are to be emptied first. `down`: ring members
+    held for down. `restored`: host ids that take part. `replication`: of the asked keyspaces, as in the backup."""
+
+    tables: Tables
+    truncated: list[str]
+    ring: list[RingMember]
+    down: list[RingMember]
+    restored: list[str]
+    excluded: list[str]
+    replication: dict[str, dict[str, str]]
+    skews: dict[str, float]
+    force: bool
+    force_schema: bool
+
+
+def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict:
+    """`found`: address → what that node's preflight says."""
+    refusals: list[dict[str, Any]] = []
+    missing = _merged(result.missing_tables for result in found.values())
+    for keyspace in {name for result in found.values() for name in result.missing_keyspaces}:
+        missing[keyspace] = sorted({*missing.get(keyspace, []), *situation.tables.get(keyspace, [])})
+    different = {(d.keyspace, d.name): d for result in found.values() for d in result.differences}
+    replace = _merged({keyspace: [name]} for keyspace, name in different if name in situation.tables.get(keyspace, []))
+    truncate = {
+        keyspace: [
+            table
+            for table in tables
+            if table not in missing.get(keyspace, []) and table not in replace.get(keyspace, [])
+        ]
+        for keyspace, tables in situation.tables.items()
+        if keyspace in situation.truncated
+    }
+    truncate = {keyspace: tables for keyspace, tables in truncate.items() if tables}
+    for address, result in sorted(found.items()):
+        refusals.extend({**refusal, "node": address} for refusal in result.refusals)
+        short = [volume for volume in result.volumes if volume.needed_bytes > volume.free_bytes]
+        if short and not any(refusal.get("code") == "not_enough_space" for refusal in result.refusals):
+            told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
+            refusals.append(_refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address))
+    for (keyspace, name), difference in sorted(different.items()):
+        # A type can't be dropped while tables use it, so only a person can change it.
+        code = "schema_differs" if name in situation.tables.get(keyspace, []) else "type_differs"
+        message = f"{keyspace}.{name} differs from the backup"
+        refusals.append(_refusal(code, message, backup=difference.backup, live=difference.live))
+    replications = {
+        keyspace: both for result in found.values() for keyspace, both in result.replication_differs.items()
+    }
+    for keyspace, both in sorted(replications.items()):
+        message = f"{keyspace} replicates differently than when the backup was taken"
+        refusals.append(_refusal("replication_differs", message, backup=both[0], live=both[-1]))
+    live_views = _views(view for result in found.values() for view in result.live_views)
+    create_views = views_to_make(
+        live_views, _views(v for r in found.values() for v in r.backup_views), missing, replace
+    )
+    disabled = sorted(address for address, result in found.items() if not result.views_enabled)
+    if create_views and disabled:
+        refusals.append(
+            _refusal(
+                "views_disabled",
+                "the tables have materialized views, and materialized_views_enabled is false",
+                nodes=disabled,
+                views=[f"{view.keyspace}.{view.name}" for view in create_views],
+            )
+        )
+    if situation.down and (truncate or replace):
+        names = [member.address for member in situation.down]
+        refusals.append(_refusal("nodes_down", f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
+    refusals += _coverage(situation)
+    refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
+    return Verdict(
+        refusals=refusals,
+        warnings=_warnings(situation, found, truncate),
+        truncate=truncate,
+        replace=replace,
+        make_schema=bool(missing or replace),
+        drop_views=_merged({view.keyspace: [view.name]} for view in live_views),
+        live_views=live_views,
+        create_views=create_views,
+    )
+
+
+def views_to_make(
+    live: Sequence[ViewCql], backup: Sequence[ViewCql], missing: Tables, replaced: Tables
+) -> list[ViewCql]:
+    """All views that were live, plus those of tables that the restore makes. Of a table that is made anew the backup's
+    own definition counts: the live one was of other columns."""
+
+    def made(view: ViewCql) -> bool:
+        return view.base in missing.get(view.keyspace, []) or view.base in replaced.get(view.keyspace, [])
+
+    chosen = {(view.keyspace, view.name): view for view in live}
+    chosen |= {(view.keyspace, view.name): view for view in backup if made(view)}
+    return [chosen[key] for key in sorted(chosen)]
+
+
+def _coverage(situation: Situation) -> list[dict[str, Any]]:
+    refusals = []
+    for keyspace, replication in sorted(situation.replication.items()):
+        uncovered = uncovered_ranges(situation.ring, replication, set(situation.restored))
+        if uncovered:
+            refusals.append(
+                _refusal(
+                    "ranges_uncovered",
+                    f"{len(uncovered)} ranges of {keyspace} would have no restored replica",
+                    keyspace=keyspace,
+                    ranges=uncovered[:SHOWN_RANGES],
+                    excluded_nodes=situation.excluded,
+                )
+            )
+    return refusals
+
+
+def _warnings(situation: Situation, found: Mapping[str, PreflightResult], truncate: Tables) -> list[str]:
+    warnings = [f"{address}: {text}" for address, result in sorted(found.items()) for text in result.warnings]
+    for address, skew in sorted(situation.skews.items()):
+        if abs(skew) > MOST_SKEW:
+            warnings.append(f"{address}: its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}")
+    if situation.excluded and truncate:
+        warnings.append(f"excluded nodes are truncated too: {', '.join(situation.excluded)}")
+    if set(situation.tables) - set(truncate):
+        warnings.append("what isn't truncated is merged: newer writes and deletes, and counters as they are now, win")
+    return warnings
+
+
+def _refusal(code: str, message: str, **fields: object) -> dict[str, Any]:
+    return {"code": code, "message": message, "fields": fields}
+
+
+def _lifted(refusal: dict[str, Any], situation: Situation) -> bool:
+    lifted_by = LIFTED_BY.get(str(refusal.get("code")))
+    refusal["lifted_by"] = lifted_by
+    return (lifted_by == FORCE and situation.force) or (lifted_by == FORCE_SCHEMA and situation.force_schema)
+
+
+def _merged(parts: Iterable[Mapping[str, Sequence[str]]]) -> Tables:
+    merged: dict[str, set[str]] = {}
+    for part in parts:
+        for keyspace, tables in part.items():
+            merged.setdefault(keyspace, set()).update(tables)
+    return {keyspace: sorted(tables) for keyspace, tables in sorted(merged.items())}
+
+
+def _views(views: Iterable[ViewCql]) -> list[ViewCql]:
+    found = {(view.keyspace, view.name): view for view in views}
+    return [found[key] for key in sorted(found)]
+
+
+def _distinct(refusals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    for refusal in refusals:
+        if refusal not in seen:
+            seen.append(refusal)
+    return seen
