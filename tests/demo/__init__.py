@@ -1,0 +1,1 @@
+"""`make demo`: a real cluster is backed up, loses its data and gets it back; `make cluster`: the same cluster to keep."""
