@@ -86,6 +86,7 @@ class S3Storage:
         self._workers = Workers(settings.connections, "s3-storage")
         self._making = threading.Lock()
         self._client: S3Client | None = None
+        self._proven = False
 
     async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
         """Store the buffers; see `Storage.put`."""
@@ -154,6 +155,7 @@ class S3Storage:
             self._conditional = False
             body.seek(0)
             return self._put(name, body, replace)
+        self._proven = True
         return Put(created=True, size=len(body))
 
     def _put_arguments(self, name: str, body: PutBody, *, only_new: bool) -> dict[str, Any]:
@@ -194,8 +196,15 @@ class S3Storage:
             with translated("head", name):
                 found = self._made().head_object(Bucket=self._bucket, Key=name)
         except NotFound:
+            self._prove()
             return None
         return Entry(name, found["ContentLength"], found["LastModified"].timestamp())
+
+    def _prove(self) -> None:
+        """The answer to a HEAD has no body, so a missing bucket, and with some stores a wrong key, look like a missing
+        object. Before the first such answer is believed, a listing has to succeed."""
+        if not self._proven:
+            self._page("", None, Stop())
 
     async def _pages(self, prefix: str) -> AsyncIterator[Sequence[Entry]]:
         token: str | None = None
@@ -211,6 +220,9 @@ class S3Storage:
             arguments["ContinuationToken"] = token
         with translated("list", prefix):
             answer = self._made().list_objects_v2(**arguments)
+        if "IsTruncated" not in answer:
+            raise Truncated("the store's listing does not say whether it is whole", key=prefix)
+        self._proven = True
         skip = len(self._prefix)
         page = [
             Entry(item["Key"][skip:], item["Size"], item["LastModified"].timestamp())

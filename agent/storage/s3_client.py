@@ -18,7 +18,7 @@ import boto3
 import msgspec
 from botocore import handlers
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, IncompleteReadError
 from botocore.session import Session
 
 from agent.storage.protocol import BadSettings
@@ -107,6 +107,7 @@ def make_client(
     events.unregister("before-call.s3", handlers.add_expect_header)
     events.register("before-send.s3", _Sender(on_request))
     events.register("before-sign.s3.DeleteObjects", _add_md5)
+    events.register("before-parse.s3", _refuse_cut_answer)
     return client
 
 
@@ -131,6 +132,17 @@ class _Sender:
         self._on_request(event_name.rpartition(".")[2])
         if isinstance(request.body, PutBody):
             request.body = request.body.sending()
+
+
+def _refuse_cut_answer(*, operation_model: Any, response_dict: Any, **_: object) -> None:
+    """The transport doesn't compare, and the parser takes an answer cut down to nothing for an empty one: a listing
+    without keys, a deletion without errors. Streamed bodies are counted by whoever reads them."""
+    body = response_dict["body"]
+    announced = response_dict["headers"].get("content-length")
+    if operation_model.http["method"] == "HEAD" or not isinstance(body, bytes) or announced is None:
+        return
+    if len(body) != int(announced):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=announced)
 
 
 def _add_md5(*, request: Any, **_: object) -> None:

@@ -47,6 +47,7 @@ REFUSED = frozenset(
         "InvalidToken",
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
+        "XAdminUserNotFound",  # versitygw's 404 for an unknown access key
     }
 )
 CUT = (sdk.IncompleteReadError, sdk.ResponseStreamingError)
