@@ -25,7 +25,7 @@ NOISY = {
     "botocore": logging.WARNING,
     "s3transfer": logging.WARNING,
     "urllib3": logging.WARNING,
-    "cassandra": logging.ERROR,  # the driver warns about each node it was told not to talk to
+    "cassandra": logging.CRITICAL,  # what the driver raises is told by its caller; its own lines repeat it with stacks
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
 }

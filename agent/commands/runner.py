@@ -220,6 +220,11 @@ class Runner:
         """How many commands are queued, running or waiting."""
         return len(self._live)
 
+    @property
+    def working(self) -> bool:
+        """Whether every lane is still served."""
+        return not any(task.done() for task in self._tasks)
+
     async def _post(self, wanted: CommandRecord, arguments: msgspec.Struct) -> Posted:
         accepted: list[tuple[CommandRecord, bool]] = []
 

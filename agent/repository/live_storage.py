@@ -35,7 +35,8 @@ class WaitingForCredentials(StorageError):
 
 
 class LiveStorage:
-    """`verify` is run once for each opening before its first use: the same repository must still be there."""
+    """`verify` is run once for each opening before its first use: the same repository must still be there. `verified`:
+    the opening for which that was done already."""
 
     def __init__(
         self,
@@ -45,13 +46,14 @@ class LiveStorage:
         *,
         waiting: Waiting = silent,
         patience: Patience | None = None,
+        verified: int = 0,
     ) -> None:
         self._destinations = destinations
         self._id = destination_id
         self._verify = verify
         self._waiting = waiting
         self._patience = patience or Patience()
-        self._verified = 0
+        self.verified = verified
         self._verifying = asyncio.Lock()
         self._refused_until: float | None = None
         """While keys are refused: the loop's time at which patience ends."""
@@ -115,12 +117,12 @@ class LiveStorage:
                 await self._refused(generation, revision, error)
 
     async def _verify_once(self, generation: int, storage: Storage) -> None:
-        if self._verified >= generation:
+        if self.verified >= generation:
             return
         async with self._verifying:
-            if self._verified < generation:
+            if self.verified < generation:
                 await self._verify(storage)
-                self._verified = generation
+                self.verified = generation
 
     def _accepted(self) -> None:
         if self._refused_until is not None:

@@ -20,13 +20,20 @@ Verify = Callable[[Storage, Target], Awaitable[None]]
 
 
 class OpenDestinations:
-    """The agent's destinations, as jobs see them (`agent.repository.opened.Repositories`)."""
+    """The agent's destinations, as jobs see them (`agent.repository.opened.Repositories`).
 
-    def __init__(self, destinations: Destinations, limits: Limits, verify: Verify, patience: Patience) -> None:
+    `once`: what was verified for an opening is not verified again for it (listings); else each block verifies anew.
+    """
+
+    def __init__(
+        self, destinations: Destinations, limits: Limits, verify: Verify, patience: Patience, *, once: bool = False
+    ) -> None:
         self._destinations = destinations
         self._limits = limits
         self._verify = verify
         self._patience = patience
+        self._once = once
+        self._verified: dict[tuple[str, str, str], int] = {}
 
     @asynccontextmanager
     async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
@@ -36,10 +43,18 @@ class OpenDestinations:
             await self._verify(storage, target)
 
         with self._destinations.used(target.destination):
+            key = (target.destination, target.repository_id, target.cluster_id)
             storage = LiveStorage(
-                self._destinations, target.destination, verify, waiting=waiting, patience=self._patience
+                self._destinations,
+                target.destination,
+                verify,
+                waiting=waiting,
+                patience=self._patience,
+                verified=self._verified.get(key, 0),
             )
             await storage.ready()
+            if self._once:
+                self._verified[key] = storage.verified
             own = target.throttle_bytes_per_second
             yield OpenedRepository(
                 target.destination,

@@ -1,4 +1,4 @@
-"""conf/compose is a whole: every mounted file is there and parses, names, ports and secrets agree, TLS material works."""
+"""conf/compose is a whole: mounted files are there and parse, names, ports and secrets agree, TLS material works."""
 
 import shutil
 import ssl

@@ -1,0 +1,104 @@
+"""/v1/backups: in, a destination (or none: this node) and a tag; out, listings, and the coordinator's plan and records.
+
+Requests don't wait for better keys as commands do: refused ones are an error at once.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from agent.model.snapshot import SnapshotInfo
+from agent.repository.attach import attach
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.destinations import Destinations
+from agent.repository.errors import NotARepository
+from agent.repository.on_server import OnServer
+from agent.repository.opened import Repositories
+from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.commands import Target
+from agent.wire.node import NodeIdentity
+
+
+class Identified(Protocol):
+    """Who the node is (agent.cassandra.node_view)."""
+
+    async def identity(self) -> NodeIdentity: ...
+
+
+class Taken(Protocol):
+    """The snapshots of this agent (agent.cassandra.snapshots)."""
+
+    async def info(self, tag: str) -> SnapshotInfo | None: ...
+
+
+class Backups:
+    """`repositories` must not be patient. `destination` None: the on-server backups of this node."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        repositories: Repositories,
+        on_server: OnServer,
+        records: RecordCache,
+        node: Identified,
+        snapshots: Taken,
+    ) -> None:
+        self._destinations = destinations
+        self._repositories = repositories
+        self._on_server = on_server
+        self._records = records
+        self._node = node
+        self._snapshots = snapshots
+
+    async def list(self, destination: str | None) -> list[BackupView]:
+        """Every backup that is listed there."""
+        if destination is None:
+            return await self._on_server.listing()
+        async with self._catalogue(destination) as catalogue:
+            return await catalogue.listing()
+
+    async def get(self, tag: str, destination: str | None) -> BackupView:
+        """One backup. Raises `BackupNotFound`."""
+        if destination is None:
+            info = await self._snapshots.info(tag)
+            return await self._on_server.view(tag, info.node.host_id if info is not None else "")
+        async with self._catalogue(destination) as catalogue:
+            return await catalogue.view(tag)
+
+    async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
+        """Put the backup's plan."""
+        if destination is None:
+            await self._on_server.put_plan(plan)
+            return
+        async with self._catalogue(destination) as catalogue:
+            await catalogue.put_plan(plan)
+
+    async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
+        """Put the backup's next listing record."""
+        if destination is None:
+            await self._on_server.put_record(record)
+            return
+        async with self._catalogue(destination) as catalogue:
+            await catalogue.put_record(record)
+
+    @asynccontextmanager
+    async def _catalogue(self, destination: str) -> AsyncIterator[Catalogue]:
+        async with self._repositories.opened(await self._target(destination)) as opened:
+            yield Catalogue(opened, self._records)
+
+    async def _target(self, destination: str) -> Target:
+        """The repository and cluster that a check found; looked for by the cluster's name after a lost state."""
+        record = self._destinations.record(destination)
+        if record.repository_id is None or record.cluster_id is None:
+            name = (await self._node.identity()).cluster_name
+            async with self._destinations.borrowed(destination) as borrowed:
+                found = await attach(
+                    borrowed.storage, initialise=False, repository_id=None, cluster_id=None, cluster_name=name
+                )
+            await self._destinations.remember(
+                destination, record.revision, repository_id=found.repository_id, cluster_id=found.cluster_id
+            )
+            record = self._destinations.record(destination)
+        if record.repository_id is None or record.cluster_id is None:
+            raise NotARepository(f"{destination} was changed while it was looked at", destination=destination)
+        return Target(destination, record.repository_id, record.cluster_id)

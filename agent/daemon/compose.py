@@ -1,0 +1,198 @@
+"""The one place where the agent's parts meet. In: settings. Out: an agent, not yet started."""
+
+import uuid
+from pathlib import Path
+
+from agent.cassandra.node import CassandraNode
+from agent.commands.events import EventLog
+from agent.commands.journal import Journal
+from agent.commands.measures import CommandMeasures
+from agent.commands.reporting import CoordinatorAddress, Reporter
+from agent.commands.runner import Runner
+from agent.daemon.agent import Agent, Health, Making, Parts
+from agent.daemon.backups import Backups
+from agent.daemon.identity import agent_id_in
+from agent.daemon.jobs import Collaborators, jobs_of
+from agent.daemon.measures import StorageMeasures
+from agent.daemon.node_report import NodeReports
+from agent.daemon.provider import Provider
+from agent.daemon.settings import AgentSettings, CoordinatorSettings, http_of
+from agent.daemon.version import installed_version
+from agent.http.app import make_app
+from agent.http.services import AgentServices
+from agent.pipeline.digest_cache import DigestCache
+from agent.repository.attach import attach
+from agent.repository.catalogue import RecordCache
+from agent.repository.check import DestinationChecks
+from agent.repository.destination_files import DestinationFiles
+from agent.repository.destinations import Destinations
+from agent.repository.limits import Limits
+from agent.repository.live_storage import Patience
+from agent.repository.on_server import OnServer
+from agent.repository.opening import OpenDestinations
+from agent.storage.protocol import Storage
+from agent.wire.commands import Target
+from kit.config import absolute_path, read_secret, secret_path
+from kit.http_auth import authentication
+from kit.http_server import HttpServer
+from kit.http_settings import access_of
+from kit.logs import Redactor
+from kit.metrics import ProcessMetrics
+from kit.notify import Notifier
+from kit.state_lock import StateLock
+from kit.tls import client_context
+
+NOW = Patience(seconds=0.0, poll_seconds=0.0)
+
+
+def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, making: Making) -> Agent:
+    """Put the agent together. Raises `ConfigError`, `StateLocked`, and what is wrong with files of the state."""
+    http = http_of(settings)
+    access = access_of(http)
+    if access.token is not None:
+        redactor.add(access.token)
+    _redact_passwords(settings, redactor)
+    state = Path(settings.state_directory)
+    lock = StateLock(state)
+    try:
+        return _composed(settings, state, lock, redactor, notifier, making)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _composed(
+    settings: AgentSettings, state: Path, lock: StateLock, redactor: Redactor, notifier: Notifier, making: Making
+) -> Agent:
+    agent_id, instance, version = agent_id_in(state), uuid.uuid4().hex, installed_version()
+    metrics = ProcessMetrics("agent", version)
+    health = Health()
+
+    limits = Limits(settings.transfer.node_bytes_per_second)
+    provider = Provider(settings.destinations, limits, StorageMeasures(metrics.registry))
+    destinations = Destinations(
+        DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
+    )
+    patience = Patience(
+        settings.destinations.credentials_patience_seconds, settings.destinations.credentials_poll_seconds
+    )
+    repositories = OpenDestinations(destinations, limits, _verify, patience)
+    impatient = OpenDestinations(destinations, limits, _verify, NOW, once=True)
+
+    node = CassandraNode(settings.cassandra, state)
+    on_server = OnServer(state / "on-server")
+    records = RecordCache()
+    digests = DigestCache(state / "digests.sqlite")
+    journal = making.journal(state / "journal.sqlite", making.clock)
+    events = EventLog(journal, making.clock)
+    jobs = jobs_of(
+        Collaborators(
+            node=node,
+            repositories=repositories,
+            on_server=on_server,
+            records=records,
+            digests=digests,
+            state=state,
+            agent_id=agent_id,
+            instance=instance,
+            version=version,
+            settings=settings,
+            clock=making.clock,
+        )
+    )
+    runner = Runner(
+        journal,
+        events,
+        jobs,
+        instance=instance,
+        coordinators=sorted(settings.coordinators),
+        measures=CommandMeasures(metrics.registry),
+        clock=making.clock,
+    )
+    destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
+
+    services = AgentServices(
+        commands=runner,
+        events=events,
+        node=NodeReports(
+            node,
+            agent_id=agent_id,
+            instance=instance,
+            version=version,
+            kinds=frozenset(jobs),
+            throttle=lambda: int(limits.node.rate),
+            newest=lambda: events.newest,
+            clock=making.clock,
+        ),
+        destinations=destinations,
+        checks=DestinationChecks(destinations, provider),
+        backups=Backups(destinations, impatient, on_server, records, node.view, node.snapshots),
+        metrics=metrics.registry,
+        health=health,
+    )
+    http = http_of(settings)
+    access = access_of(http)
+    app = make_app(
+        services,
+        authentication=[authentication(access)],
+        max_body_bytes=http.max_body_bytes,
+        body_seconds=http.body_seconds,
+    )
+    return Agent(
+        Parts(
+            lock=lock,
+            journal=journal,
+            events=events,
+            runner=runner,
+            destinations=destinations,
+            digests=digests,
+            node=node,
+            server=HttpServer(app, http, access),
+            reporters=[
+                _reporter(name, coordinator, events, journal, redactor)
+                for name, coordinator in settings.coordinators.items()
+            ],
+            metrics=metrics,
+            notifier=notifier,
+            health=health,
+        )
+    )
+
+
+async def _verify(storage: Storage, target: Target) -> None:
+    """The repository and the cluster that a command names must be there; nothing is made."""
+    await attach(
+        storage,
+        initialise=False,
+        repository_id=target.repository_id,
+        cluster_id=target.cluster_id,
+        cluster_name=None,
+    )
+
+
+def _reporter(
+    name: str, settings: CoordinatorSettings, events: EventLog, journal: Journal, redactor: Redactor
+) -> Reporter:
+    where = f"coordinators.{name}"
+    token = read_secret(settings.token_file, setting=f"{where}.token_file") if settings.token_file else None
+    if token is not None:
+        redactor.add(token)
+    tls = None
+    if settings.url.startswith("https:"):
+        own = bool(settings.tls_certificate)
+        tls = client_context(
+            absolute_path(settings.ca_file, setting=f"{where}.ca_file") if settings.ca_file else None,
+            absolute_path(settings.tls_certificate, setting=f"{where}.tls_certificate") if own else None,
+            secret_path(settings.tls_key, setting=f"{where}.tls_key") if own else None,
+            setting=f"{where}.ca_file",
+        )
+    return Reporter(CoordinatorAddress(name, settings.url, token), events, journal, tls=tls)
+
+
+def _redact_passwords(settings: AgentSettings, redactor: Redactor) -> None:
+    """Passwords are read where they are used; here they are only kept out of the logs. A wrong file is told at once."""
+    cassandra = settings.cassandra
+    if cassandra.cql.password_file:
+        redactor.add(read_secret(cassandra.cql.password_file, setting="cassandra.cql.password_file"))
+    if cassandra.jolokia is not None and cassandra.jolokia.password_file:
+        redactor.add(read_secret(cassandra.jolokia.password_file, setting="cassandra.jolokia.password_file"))

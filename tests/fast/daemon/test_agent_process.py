@@ -1,0 +1,199 @@
+"""The agent as a process, without Cassandra: it starts, says so, serves, survives kill -9 and stops in order."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.cluster import toml
+from tests.cluster.places import REPOSITORY
+from tests.cluster.ports import free_port
+
+TOKEN = "canary-token-of-the-agent"
+
+
+class Process:
+    """An agent of its own configuration, with systemd's notify socket played by the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        (directory / "root").mkdir()
+        (directory / "token").touch(0o600)
+        (directory / "token").write_text(TOKEN)
+        self.tree: dict[str, Any] = {
+            "state_directory": str(directory / "state"),
+            "http": {"port": self.port, "token_file": str(directory / "token")},
+            "cassandra": {"cql": {"port": free_port()}},
+            "destinations": {"local_roots": [str(directory / "root")]},
+        }
+        self._running: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        (self.directory / "agent.toml").write_text(toml.dumps(self.tree))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent.daemon.main", "--config", str(self.directory / "agent.toml"), *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._running.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    async def ask(self, method: str, path: str, body: object = None, token: str = TOKEN) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, self.url + path, json=body, headers=headers) as answer,
+        ):
+            return answer.status, json.loads(await answer.text() or "null")
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
+    yield process
+    process.end()
+
+
+@pytest.fixture
+async def notified(tmp_path: Path) -> AsyncIterator["Notified"]:
+    channel = Notified(tmp_path / "notify")
+    yield channel
+    channel.close()
+
+
+class Notified:
+    """What systemd is told, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+
+    async def until(self, wanted: bytes) -> list[bytes]:
+        told: list[bytes] = []
+        async with asyncio.timeout(30):
+            while not told or told[-1] != wanted:
+                told.append(await asyncio.get_running_loop().sock_recv(self._socket, 300))
+        return told
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+async def test_it_serves_when_it_says_ready_and_stops_in_order(agent: Process, notified: Notified) -> None:
+    process = agent.start(environment=notified.environment)
+    assert await notified.until(b"READY=1") == [b"READY=1"]
+    assert (await agent.ask("GET", "/health"))[0] == 200
+    status, report = await agent.ask("GET", "/v1/node")
+    assert (status, report["node"], report["trouble"]["code"]) == (200, None, "cassandra_unavailable")
+    process.send_signal(signal.SIGTERM)
+    assert b"READY=1" not in await notified.until(b"STOPPING=1")
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    assert TOKEN not in log
+    assert json.loads(log.splitlines()[-1])["event"] == "the agent has stopped"
+
+
+async def test_signs_of_life_come_while_it_runs(agent: Process, notified: Notified) -> None:
+    agent.start(environment={**notified.environment, "WATCHDOG_USEC": "300000"})
+    await notified.until(b"WATCHDOG=1")
+    await notified.until(b"WATCHDOG=1")
+
+
+async def test_a_second_agent_of_the_same_state_is_refused_by_name(agent: Process, notified: Notified) -> None:
+    agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    agent.tree["http"]["port"] = free_port()
+    second = agent.start()
+    _, log = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert str(agent.directory / "state") in log
+
+
+async def test_identity_stays_and_the_instance_is_new_at_each_start(agent: Process, notified: Notified) -> None:
+    seen = []
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = agent.start(environment=notified.environment)
+        await notified.until(b"READY=1")
+        seen.append((await agent.ask("GET", "/v1/node"))[1])
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert seen[0]["agent_id"] == seen[1]["agent_id"]
+    assert seen[0]["instance"] != seen[1]["instance"]
+
+
+async def test_destinations_survive_kill_9_and_secrets_show_nowhere(agent: Process, notified: Notified) -> None:
+    secret = "canary-access-secret"
+    settings = {"provider": "s3", "path": "bucket", "access_key": "k", "access_secret": secret}
+    process = agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    status, view = await agent.ask("PUT", "/v1/destinations/s", {"revision": 1, "settings": settings})
+    assert (status, view["settings"]["access_secret"]) == (200, "********")
+    process.kill()
+    _, log = process.communicate(timeout=30)
+    process = agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    status, again = await agent.ask("GET", "/v1/destinations/s")
+    assert (status, again) == (200, view)
+    status, error = await agent.ask("PUT", "/v1/destinations/s", {"revision": 0, "settings": settings})
+    assert (status, error["code"]) == (409, "revision_too_old")
+    status, _ = await agent.ask("DELETE", "/v1/destinations/s")
+    assert status == 204
+    process.send_signal(signal.SIGTERM)
+    log += process.communicate(timeout=30)[1]
+    assert secret not in log
+
+
+async def test_only_the_token_opens_the_door(agent: Process, notified: Notified) -> None:
+    agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    for path in ("/v1/node", "/v1/commands", "/metrics", "/openapi.yaml"):
+        status, error = await agent.ask("GET", path, token="wrong")
+        assert (status, error["code"]) == (401, "unauthorized")
+
+
+def test_a_wrong_configuration_ends_with_78_and_names_the_setting(agent: Process) -> None:
+    agent.tree["http"]["prot"] = 1
+    process = agent.start("--check-config")
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "http.prot" in log
+
+
+def test_a_right_configuration_is_fine_and_nothing_is_started(agent: Process) -> None:
+    process = agent.start("--check-config")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "fine" in out
+    assert not (agent.directory / "state").exists()
+
+
+def test_no_sdk_is_loaded_before_a_destination_needs_it() -> None:
+    program = (
+        "import sys, agent.daemon.main; print(sorted({'boto3', 'botocore', 'google', 'azure'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "[]"
