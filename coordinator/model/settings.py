@@ -24,8 +24,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `name`: Cassandra's cluster name ("" = the id). `agents`: their URLs. `token_file`: the bearer token they ask for.
     `ca_file`, `certificate_file`, `key_file`: TLS towards them. `connect_seconds` and `request_seconds` bound a call;
-    `silent_seconds`: how long an agent may be silent before it counts as down. `fence_seconds`: how long a truncate,
-    schema change or import may wait at the agent before it must not begin any more.
+    `silent_seconds`: after so long without a byte an agent's event stream is opened anew.
     """
 
     agents: Annotated[list[AgentUrl], msgspec.Meta(min_length=1)]
@@ -37,7 +36,21 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect_seconds: Seconds = 5.0
     request_seconds: Seconds = 60.0
     silent_seconds: Seconds = 30.0
+
+
+class OrchestrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[orchestration]` table: how long a running request waits.
+
+    `agent_return_seconds`: for a node whose agent doesn't answer, before it counts as failed. `fence_seconds`: how long
+    a truncate, schema change or import may wait at the agent before it must not begin any more.
+    `force_margin_seconds`: how long after that `force` goes on without an agent that was lost in it.
+    `cancel_seconds`: how long a cancelled command may take to end.
+    """
+
+    agent_return_seconds: Seconds = 600.0
     fence_seconds: Seconds = 600.0
+    force_margin_seconds: Seconds = 600.0
+    cancel_seconds: Seconds = 120.0
 
 
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
@@ -56,4 +69,5 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         msgspec.Meta(min_length=1),
     ]
     http: ListenSettings = ListenSettings()
+    orchestration: OrchestrationSettings = OrchestrationSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,220 @@
+"""The coordinator's composition root. In: `--config conf/coordinator.toml`. Out: the API served until SIGTERM.
+
+`--check-config` reads the configuration and every file it names, and says whether they are right.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from coordinator.fleet.client import Deadlines
+from coordinator.fleet.fleet import ClusterAgents, Fleet
+from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings
+from coordinator.opscenter.app import build_app
+from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.opscenter.measures import Measures
+from coordinator.opscenter.origin import same_origin
+from coordinator.orchestrate.orchestrator import FleetOrchestrator
+from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.timing import Timing
+from coordinator.store.sqlite import SqliteStore
+from kit import logs
+from kit.config import ConfigError, absolute_path, load, read_secret, secret_path
+from kit.errors import HelenusError
+from kit.heartbeat import beat
+from kit.http_auth import authentication
+from kit.http_limits import body_limits
+from kit.http_server import HttpServer
+from kit.http_settings import Access, access_of, is_loopback
+from kit.metrics import ProcessMetrics
+from kit.notify import Notifier
+from kit.state_lock import StateLock
+from kit.tls import client_context
+
+UNKNOWN_VERSION = "0+unknown"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What the configuration comes to, every file it names read."""
+
+    settings: CoordinatorSettings
+    state_directory: Path
+    access: Access
+    agents: Mapping[str, ClusterAgents]
+
+
+def prepare(path: Path) -> Ready:
+    """The configuration at `path`, checked. Raises `ConfigError`."""
+    settings = load(path, CoordinatorSettings)
+    _refuse_double_names(settings.clusters)
+    return Ready(
+        settings,
+        absolute_path(settings.state_directory, setting="state_directory"),
+        access_of(settings.http),
+        {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
+    )
+
+
+def _refuse_double_names(clusters: Mapping[str, ClusterSettings]) -> None:
+    """A path may name a cluster by id or name, so that each must mean one cluster."""
+    seen: dict[str, str] = {cluster: cluster for cluster in clusters}
+    for cluster, of in clusters.items():
+        if of.name and seen.setdefault(of.name, cluster) != cluster:
+            raise ConfigError(
+                f"«clusters.{cluster}.name» is the name or id of the cluster {seen[of.name]} too",
+                setting=f"clusters.{cluster}.name",
+            )
+
+
+def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
+    at = f"clusters.{cluster}"
+    if len({url.rstrip("/") for url in of.agents}) != len(of.agents):
+        raise ConfigError(f"«{at}.agents» names an agent twice", setting=f"{at}.agents")
+    token = read_secret(of.token_file, setting=f"{at}.token_file") if of.token_file else None
+    for url in of.agents:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "http" and not _is_loopback(host):
+            # A bearer token and the destinations' secrets would travel in clear.
+            raise ConfigError(
+                f"«{at}.agents»: {url} is another address than loopback and needs https", setting=f"{at}.agents"
+            )
+    if bool(of.certificate_file) != bool(of.key_file):
+        raise ConfigError(f"«{at}.certificate_file» and «{at}.key_file» go together", setting=f"{at}.key_file")
+    tls = None
+    if any(url.startswith("https:") for url in of.agents):
+        tls = client_context(
+            absolute_path(of.ca_file, setting=f"{at}.ca_file") if of.ca_file else None,
+            absolute_path(of.certificate_file, setting=f"{at}.certificate_file") if of.certificate_file else None,
+            secret_path(of.key_file, setting=f"{at}.key_file") if of.key_file else None,
+            setting=f"{at}.ca_file",
+        )
+    deadlines = Deadlines(connect=of.connect_seconds, call=of.request_seconds, silence=of.silent_seconds)
+    return ClusterAgents([url.rstrip("/") for url in of.agents], token, tls, deadlines)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return is_loopback(host, setting="agents")
+    except ConfigError:  # a name: it could mean any address
+        return False
+
+
+def timing_of(settings: OrchestrationSettings) -> Timing:
+    """The waits of the `[orchestration]` table."""
+    return Timing(
+        agent_return=settings.agent_return_seconds,
+        fence=settings.fence_seconds,
+        force_margin=settings.force_margin_seconds,
+        cancel=settings.cancel_seconds,
+    )
+
+
+async def serve(ready: Ready, redactor: logs.Redactor, notifier: Notifier, stop: asyncio.Event) -> None:
+    """Run the coordinator until `stop` is set. It ends in the reverse order of the start: no new requests, then the
+    running ones are left for the next start, then agents and state are let go."""
+    log = structlog.get_logger("coordinator")
+    settings = ready.settings
+    metrics = ProcessMetrics("coordinator", installed_version())
+    async with AsyncExitStack() as stack:
+        stack.enter_context(StateLock(ready.state_directory))
+        store = await SqliteStore.open(ready.state_directory, now=time.time())
+        stack.push_async_callback(store.close)
+        fleet = await stack.enter_async_context(Fleet(ready.agents))
+        around = Surroundings(store, fleet.registry, fleet.reports, timing_of(settings.orchestration))
+        orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
+        entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
+        api = Api(entries, store, orchestrator, time.time, lambda: uuid.uuid4().hex, redactor)
+        for cluster in settings.clusters:
+            for destination in await store.destinations.all(cluster):
+                api.keep_secret(destination.settings)
+        server = HttpServer(application(ready, api, metrics), settings.http, ready.access)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        pulse = asyncio.create_task(beat(notifier, metrics.observe_lag), name="heartbeat")
+        stack.callback(pulse.cancel)
+        log.info(
+            "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
+        )
+        notifier.ready()
+        await stop.wait()
+        notifier.stopping()
+        log.info("the coordinator stops")
+
+
+def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Application:
+    """The API with its doors: whose page asks, who asks, and how much."""
+    settings, access = ready.settings.http, ready.access
+    measures = Measures(api, metrics, installed_version())
+    app = build_app(
+        api,
+        max_body_bytes=settings.max_body_bytes,
+        doors=[
+            same_origin(everybody=access.token is None and not access.client_certificate),
+            authentication(access),
+            body_limits(settings.body_seconds),
+        ],
+        own=measures.routes(),
+    )
+    app.on_response_prepare.append(measures.count)
+    return app
+
+
+def installed_version() -> str:
+    """The distribution's version; a source tree that was not installed has none."""
+    try:
+        return version("helenus")
+    except PackageNotFoundError:
+        return UNKNOWN_VERSION
+
+
+async def _run(ready: Ready, redactor: logs.Redactor) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(ready, redactor, Notifier(), stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `helenus-coordinator`. Returns 0, or 1 after an error that was printed, 2 for the configuration's."""
+    parser = argparse.ArgumentParser(
+        prog="helenus-coordinator", description="Backup and restore of Cassandra clusters."
+    )
+    parser.add_argument("--config", required=True, type=Path, help="the configuration file, e.g. conf/coordinator.toml")
+    parser.add_argument(
+        "--check-config", action="store_true", help="check the configuration and what it names, then end"
+    )
+    parser.add_argument("--version", action="version", version=f"helenus-coordinator {installed_version()}")
+    chosen = parser.parse_args(arguments)
+    try:
+        ready = prepare(chosen.config)
+        if chosen.check_config:
+            print(f"{chosen.config}: right; clusters: {', '.join(ready.settings.clusters)}")
+            return 0
+        redactor = logs.Redactor()
+        for secret in (ready.access.token, *(agents.token for agents in ready.agents.values())):
+            if secret is not None:
+                redactor.add(secret)
+        logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)
+        asyncio.run(_run(ready, redactor))
+    except HelenusError as error:
+        print(f"helenus-coordinator: {error.message}. {error.todo}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

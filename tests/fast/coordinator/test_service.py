@@ -1,0 +1,232 @@
+"""The coordinator as a process: its configuration, its start, its end, and what it holds after kill -9."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from agent.wire.destinations import S3Settings
+from coordinator.main import main, prepare, timing_of
+from coordinator.model.destinations import Destination
+from coordinator.model.settings import OrchestrationSettings
+from coordinator.store.sqlite import FILE, SqliteStore
+from kit.config import ConfigError
+from kit.state_lock import StateLock
+
+ROOT = Path(__file__).resolve().parents[3]
+ADDRESS = "127.0.70.9"
+TOKEN = "coordinator-token-of-the-test"
+DEADLINE = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+def secret_file(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text + "\n")
+    path.chmod(mode)
+    return path
+
+
+def configuration(directory: Path, port: int = 0, *, agents: str = '["http://127.0.70.1:9"]', more: str = "") -> Path:
+    """A right coordinator.toml whose only agent doesn't answer; `more` is added to the cluster's table."""
+    token = secret_file(directory / "token", TOKEN)
+    file = directory / "coordinator.toml"
+    file.write_text(
+        f'state_directory = "{directory}/state"\n'
+        f'[http]\nhost = "{ADDRESS}"\nport = {port}\ntoken_file = "{token}"\n'
+        f"[clusters.Test_Cluster]\nagents = {agents}\n{more}\n"
+    )
+    return file
+
+
+class Process:
+    """A running coordinator, asked with its token."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    async def ask(self, method: str, path: str, token: str = TOKEN) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as session,
+            session.request(method, self.url + path, headers=headers) as response,
+        ):
+            text = await response.text()
+            return response.status, await response.json() if response.content_type == "application/json" else text
+
+
+@asynccontextmanager
+async def running(file: Path, port: int, log: Path, **environment: str) -> AsyncIterator[Process]:
+    """The coordinator, from answering until killed."""
+    with log.open("ab") as stream:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "coordinator.main",
+            "--config",
+            str(file),
+            cwd=ROOT,
+            stderr=stream,
+            env={**os.environ, **environment},
+        )
+    started = Process(process, f"http://{ADDRESS}:{port}")
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    if (await started.ask("GET", "/health"))[0] == 200:
+                        break
+                assert process.returncode is None, log.read_text()
+                await asyncio.sleep(0.02)
+        yield started
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> None:
+    """Started, killed with -9 and started again it answers from the same state; SIGTERM is a clean end."""
+    store = await SqliteStore.open(tmp_path / "state", now=0)
+    secret = "s3cret-of-a-destination"
+    place = Destination("d1", "Test_Cluster", S3Settings("b", access_key="A", access_secret=secret), 1, "r", "c")
+    await store.destinations.put(place)
+    await store.close()
+    port = free_port()
+    file, log = configuration(tmp_path, port), tmp_path / "log"
+    async with running(file, port, log) as first:
+        assert list((await first.ask("GET", "/Test_Cluster/backups/destinations"))[1]) == ["d1"]
+        status, told = await first.ask("GET", "/Test_Cluster/nodes")
+        assert (status, told[0]["agent"]["up"]) == (200, False)
+        status, told = await first.ask("POST", "/Test_Cluster/backups/run")
+        assert status >= 400
+        assert told["brief"] == "error"
+        first.process.kill()
+        await first.process.wait()
+    async with running(file, port, log) as second:
+        assert list((await second.ask("GET", "/Test_Cluster/backups/destinations"))[1]) == ["d1"]
+        second.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(DEADLINE):
+            assert await second.process.wait() == 0
+    assert secret not in log.read_text()
+    assert TOKEN not in log.read_text()
+
+
+async def test_strangers_get_only_health(tmp_path: Path) -> None:
+    """With a token configured everything else answers 401 in OpsCenter's form; metrics are served to who has it."""
+    port = free_port()
+    async with running(configuration(tmp_path, port), port, tmp_path / "log") as started:
+        status, told = await started.ask("GET", "/cluster-configs", token="wrong")
+        assert (status, told["brief"], told["type"]) == (401, "error", "Unauthorized")
+        assert (await started.ask("GET", "/metrics", token="wrong"))[0] == 401
+        assert (await started.ask("GET", "/health", token="wrong"))[0] == 200
+        status, text = await started.ask("GET", "/metrics")
+        assert status == 200
+        assert 'helenus_http_answers_total{method="GET",path="/cluster-configs",status="401"} 1.0' in text
+        assert 'helenus_requests_running{cluster="Test_Cluster",kind="restore"} 0.0' in text
+
+
+async def test_it_tells_systemd_that_it_is_ready_and_alive(tmp_path: Path) -> None:
+    """READY=1 once it serves, WATCHDOG=1 while it turns, STOPPING=1 at the end, on a real socket."""
+    port = free_port()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.setblocking(False)
+        loop = asyncio.get_running_loop()
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        async with running(configuration(tmp_path, port), port, tmp_path / "log", **environment) as started:
+            async with asyncio.timeout(DEADLINE):
+                assert await loop.sock_recv(told, 100) == b"READY=1"
+                assert await loop.sock_recv(told, 100) == b"WATCHDOG=1"
+                started.process.send_signal(signal.SIGTERM)
+                while await loop.sock_recv(told, 100) != b"STOPPING=1":
+                    pass
+                assert await started.process.wait() == 0
+
+
+def test_two_coordinators_never_share_a_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second one names the trouble and ends."""
+    file = configuration(tmp_path)
+    with StateLock(tmp_path / "state"):
+        assert main(["--config", str(file)]) == 1
+    assert "state directory" in capsys.readouterr().err
+
+
+def test_check_config_says_yes_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Good for a deployment script."""
+    assert main(["--config", str(configuration(tmp_path)), "--check-config"]) == 0
+    assert "Test_Cluster" in capsys.readouterr().out
+    assert not (tmp_path / "state" / FILE).exists()
+
+
+def test_check_config_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The setting's path stands in the message, and the exit status is the configuration's."""
+    file = configuration(tmp_path, more="agnets = []")
+    assert main(["--config", str(file), "--check-config"]) == 2
+    assert "clusters.*.agnets" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("agents", "more", "setting"),
+    [
+        ("[]", "", "clusters.*.agents"),
+        ('["ftp://127.0.70.1"]', "", "clusters.*.agents[0]"),
+        ('["http://127.0.70.1:1/path"]', "", "clusters.*.agents[0]"),
+        ('["http://user:password@127.0.70.1:1"]', "", "clusters.*.agents[0]"),
+        ('["http://10.0.0.1:61621"]', "", "clusters.Test_Cluster.agents"),
+        ('["http://node1:61621"]', "", "clusters.Test_Cluster.agents"),
+        ('["http://127.0.70.1:1", "http://127.0.70.1:1/"]', "", "clusters.Test_Cluster.agents"),
+        ('["http://127.0.70.1:1"]', 'token_file = "relative"', "clusters.Test_Cluster.token_file"),
+        ('["http://127.0.70.1:1"]', 'token_file = "/nowhere/token"', "clusters.Test_Cluster.token_file"),
+        ('["http://127.0.70.1:1"]', 'key_file = "/nowhere/key"', "clusters.Test_Cluster.key_file"),
+        ('["https://127.0.70.1:1"]', 'ca_file = "/nowhere/ca"', "clusters.Test_Cluster.ca_file"),
+        ('["http://127.0.70.1:1"]', "connect_seconds = 0", "clusters.*.connect_seconds"),
+        (
+            '["http://127.0.70.1:1"]',
+            '[clusters.other]\nname = "Test_Cluster"\nagents = ["http://127.0.70.2:1"]',
+            "clusters.other.name",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, agents: str, more: str, setting: str) -> None:
+    """Before anything is opened; a token never travels in clear to another machine."""
+    with pytest.raises(ConfigError) as caught:
+        prepare(configuration(tmp_path, agents=agents, more=more))
+    assert caught.value.fields["setting"] == setting
+
+
+def test_a_token_file_for_everybody_is_refused(tmp_path: Path) -> None:
+    """Secrets at rest are private (I9)."""
+    open_file = secret_file(tmp_path / "agent-token", "secret", 0o644)
+    with pytest.raises(ConfigError, match="everybody"):
+        prepare(configuration(tmp_path, more=f'token_file = "{open_file}"'))
+
+
+def test_the_table_http_keeps_the_coordinators_own_defaults(tmp_path: Path) -> None:
+    """A [http] table that only names a host still means port 8888 and a mebibyte."""
+    file = tmp_path / "c.toml"
+    file.write_text(
+        'state_directory = "/s"\n[http]\nhost = "127.0.0.1"\n[clusters.c]\nagents = ["http://127.0.0.1:1"]\n'
+    )
+    listening = prepare(file).settings.http
+    assert (listening.port, listening.max_body_bytes) == (8888, 1 << 20)
+
+
+def test_every_wait_of_the_configuration_reaches_the_orchestration() -> None:
+    """A setting that nobody reads would be a lie."""
+    timing = timing_of(OrchestrationSettings(1.0, 2.0, 3.0, 4.0))
+    assert (timing.agent_return, timing.fence, timing.force_margin, timing.cancel) == (1.0, 2.0, 3.0, 4.0)
