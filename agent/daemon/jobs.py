@@ -7,8 +7,17 @@ from pathlib import Path
 from agent.cassandra.node import CassandraNode
 from agent.commands.runner import JobSpec
 from agent.daemon.settings import AgentSettings
+from agent.jobs.backup import BackupJob
+from agent.jobs.copying import Copier
+from agent.jobs.delete import DeleteJob
+from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
+from agent.jobs.sweep import SweepJob
+from agent.jobs.sync import SyncJob
+from agent.jobs.upload import UploadJob
+from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.catalogue import RecordCache
+from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
 from agent.wire.commands import Kind
@@ -36,4 +45,26 @@ class Collaborators:
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    return {}
+    return {**_copies(parts)}
+
+
+def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
+    """Snapshots, and what goes into and out of destinations."""
+    snapshots = parts.node.snapshots
+    writer = Writer(parts.agent_id, parts.instance, parts.version)
+    taker = SnapshotTaker(snapshots, parts.on_server, writer)
+    watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free)
+    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer)
+
+    async def host_id() -> str:
+        return (await parts.node.view.identity()).host_id
+
+    sweep = SweepJob(parts.repositories, host_id, writer, margin=parts.settings.sweep.margin_seconds)
+    return {
+        Kind.SNAPSHOT: JobSpec(SNAPSHOT, SnapshotJob(taker).run),
+        Kind.UPLOAD: JobSpec(DATA, UploadJob(snapshots, taker, copier, parts.on_server).run),
+        Kind.BACKUP: JobSpec(DATA, BackupJob(taker, copier).run),
+        Kind.SYNC: JobSpec(DATA, SyncJob(snapshots, copier).run),
+        Kind.DELETE: JobSpec(DATA, DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records).run),
+        Kind.SWEEP: JobSpec(DATA, sweep.run),
+    }

@@ -17,7 +17,6 @@ PORT = 61621
 
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Threads = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,12 +37,9 @@ class DestinationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[transfer]`: how bytes move. `memory_bytes`: pieces in flight, all streams together. `threads`: they read and
-    digest."""
+    """`[transfer]`: how bytes move."""
 
     node_bytes_per_second: Bytes = 0
-    memory_bytes: Annotated[int, msgspec.Meta(ge=16 * 1024 * 1024)] = 80 * 1024 * 1024
-    threads: Threads = 4
 
 
 class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

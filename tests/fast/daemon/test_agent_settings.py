@@ -58,7 +58,7 @@ def test_what_the_file_says_is_the_default() -> None:
         ('[cassandra]\ndata_directories = ["/a", "b"]', "cassandra.data_directories.1"),
         ('[coordinators."../x"]\nurl = "http://h/"', "coordinators.../x"),
         ('[coordinators.main]\nurl = "ftp://h/"', "coordinators.main.url"),
-        ("[transfer]\nmemory_bytes = 1", "transfer.memory_bytes"),
+        ("[transfer]\nnode_bytes_per_second = -1", "transfer.node_bytes_per_second"),
         ("[http]\nport = 70000", "http.port"),
         ('[log]\nlevel = "loud"', "log.level"),
         ("[cassandra.nodetool]\nprot = 1", "cassandra.nodetool.prot"),
