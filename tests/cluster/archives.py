@@ -1,6 +1,6 @@
 """Makes the archives of loaded classes that let nodes and nodetool start sooner (class data sharing of Java 17).
 
-In: a Cassandra version whose jars are there. Out: `build/archives/*.jsa`, written by a node and a nodetool that ran once.
+In: a Cassandra version whose jars are there. Out: `build/archives/*.jsa`, by a node and a nodetool that ran once.
 A JVM that cannot use an archive (another Java, other jars) ignores it.
 """
 

@@ -1,8 +1,8 @@
 """Fetches what real tests need into `<repository>/build`: `python -m tests.cluster.fetch [part …]`, all by default.
 
-In: names of parts. Out: files under `build/`, each part whole or absent (a temporary directory, renamed last), so that a
-killed fetch is never taken for a finished one. What is there is left alone. Registries come from the configuration of
-Maven and Go. A missing program is an error that names it.
+In: names of parts. Out: files under `build/`, each part whole or absent (a temporary directory, renamed last): a killed
+fetch is never taken for a finished one. What is there is left alone. Registries come from the configuration of Maven
+and Go. A missing program is an error that names it.
 """
 
 import argparse

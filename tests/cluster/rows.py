@@ -1,0 +1,132 @@
+"""Deterministic test data: makes the tables, writes the rows, knows what every column should hold.
+
+In: a seed and a number of rows. Out: rows in a real cluster, and `expected()`. All write times are fixed and in the
+past, so that they can be compared, and so that whatever a test deletes or writes later wins over them.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from cassandra.cluster import Session
+from cassandra.concurrent import execute_concurrent_with_args
+
+from tests.cluster.comparison import canonical
+from tests.cluster.tables import DELETED_ROW, LONG_TTL, Row, TableSpec, keyspace_statements, table_specs
+
+FIRST_WRITE = 1_700_000_000_000_000  # microseconds since 1970; row n is written at FIRST_WRITE + n
+FEW = 120
+_CONCURRENCY = 64
+_CHUNK = 2_000
+
+
+class DataSet:
+    """`rows` rows in the large table and at most FEW in every other one."""
+
+    def __init__(self, *, seed: int, rows: int, version: str, replication: int, prefix: str = "shop") -> None:
+        self.seed = seed
+        self.rows = rows
+        self.replication = replication
+        self.prefix = prefix
+        self.tables = table_specs(version, prefix)
+        self.keyspaces = [f"{prefix}_all", f"{prefix}_Mixed", f"{prefix}_single", f"{prefix}_empty"]
+        self.first_ttl_write = 0.0
+        self.last_ttl_write = 0.0
+        """When rows with a TTL began and ended being written, seconds since 1970."""
+
+    def table(self, name: str) -> TableSpec:
+        """The table of that name (without its keyspace)."""
+        return next(spec for spec in self.tables if spec.name == name)
+
+    def count(self, spec: TableSpec) -> int:
+        """How many row numbers a table gets; deleted ones are among them."""
+        return self.rows if spec.large else min(self.rows, FEW)
+
+    async def create(self, session: Session) -> None:
+        """Make the keyspaces, types, tables, indexes and views."""
+        await asyncio.to_thread(self._create, session)
+
+    async def write(self, session: Session) -> None:
+        """Write all rows, at the session's consistency; raises what the driver raises."""
+        await asyncio.to_thread(self._write, session)
+
+    def expected(self, spec: TableSpec) -> dict[Row, Row]:
+        """Primary key → all columns and, behind them, the write time of each timed column (None where no value)."""
+        return dict(self._expected(spec))
+
+    def key_values(self, spec: TableSpec, key: Row) -> Row:
+        """The partition key's part of a primary key."""
+        return key[: spec.partition_key]
+
+    def _expected(self, spec: TableSpec) -> Iterator[tuple[Row, Row]]:
+        written_last: dict[Any, int] = {}
+        if spec.name == "people":  # the static column has the write time of the partition's last row
+            for number in range(self.count(spec)):
+                written_last[self._row(spec, number)[0]] = number
+        for number in range(self.count(spec)):
+            row = self._row(spec, number)
+            if row == DELETED_ROW:
+                continue
+            times: list[int | None] = []
+            for column, value in zip(spec.columns, row, strict=True):
+                if column.timed:
+                    writer = written_last[row[0]] if column.name == "sign" else number
+                    times.append(None if value is None else FIRST_WRITE + writer)
+            yield row[: spec.key], (*(canonical(value) for value in row), *times)
+
+    def _row(self, spec: TableSpec, number: int) -> Row:
+        table = spec.view_of or spec.name
+        return spec.make(random.Random(f"{self.seed}/{table}/{number}"), number)
+
+    def _create(self, session: Session) -> None:
+        for statement in keyspace_statements(self.prefix, self.replication):
+            session.execute(statement)
+        for spec in self.tables:
+            for statement in spec.create:
+                session.execute(statement)
+
+    def _write(self, session: Session) -> None:
+        for spec in self.tables:
+            if spec.view_of is None:
+                self._write_table(session, spec)
+
+    def _write_table(self, session: Session, spec: TableSpec) -> None:
+        names = [column.name for column in spec.columns]
+        if spec.counter:
+            changes = ", ".join(f"{name} = {name} + ?" for name in names[spec.key :])
+            where = " AND ".join(f"{name} = ?" for name in names[: spec.key])
+            statement = f"UPDATE {spec.full_name} SET {changes} WHERE {where}"
+            rows = (self._row(spec, number) for number in range(self.count(spec)))
+            _execute(session, statement, ((*row[spec.key :], *row[: spec.key]) for row in rows))
+            return
+        insert = f"INSERT INTO {spec.full_name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        if spec.ttl:
+            self._write_fading(session, spec, insert)
+            return
+        rows = ((*self._row(spec, number), FIRST_WRITE + number) for number in range(self.count(spec)))
+        _execute(session, f"{insert} USING TIMESTAMP ?", rows)
+
+    def _write_fading(self, session: Session, spec: TableSpec, insert: str) -> None:
+        """Rows with and without a TTL, then tombstones of rows and of columns over some of them."""
+        self.first_ttl_write = time.time()
+        numbers = range(self.count(spec))
+        rows = (self._row(spec, number) or (number // 10, number, "gone", "gone") for number in numbers)
+        # A TTL of 0 is none. What will be deleted again is written first, one microsecond earlier.
+        full = ((*row[:3], row[3] or "gone", FIRST_WRITE + row[1], 0 if row[1] % 2 else LONG_TTL) for row in rows)
+        _execute(session, f"{insert} USING TIMESTAMP ? AND TTL ?", full)
+        self.last_ttl_write = time.time()
+        where = "WHERE part = ? AND id = ?"
+        columns = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 5 == 0]
+        _execute(session, f"DELETE second FROM {spec.full_name} USING TIMESTAMP ? {where}", columns)
+        rows_gone = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 10 == 3]
+        _execute(session, f"DELETE FROM {spec.full_name} USING TIMESTAMP ? {where}", rows_gone)
+
+
+def _execute(session: Session, statement: str, arguments: Any) -> None:
+    prepared = session.prepare(statement)
+    source = iter(arguments)
+    while chunk := list(itertools.islice(source, _CHUNK)):
+        execute_concurrent_with_args(session, prepared, chunk, concurrency=_CONCURRENCY)

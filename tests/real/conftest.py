@@ -1,0 +1,41 @@
+"""Real servers that a whole test run shares. None is ever skipped: what is missing fails with the command to run.
+
+Nothing that these fixtures give is bound to an event loop: they start in the session's, tests use them in their own.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.cluster import places
+from tests.cluster.scratch import ScratchCluster
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's servers keep their files."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def one_node_50(servers: Path) -> AsyncIterator[ScratchCluster]:
+    """One node of Cassandra 5.0 with two data directories; tests use keyspaces of their own and leave it running."""
+    async with ScratchCluster(servers / "one-5.0", nodes=1, name="one_50", data_directories=2) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def one_node_41(servers: Path) -> AsyncIterator[ScratchCluster]:
+    """One node of Cassandra 4.1; tests use keyspaces of their own and leave it running."""
+    directory = servers / "one-4.1"
+    async with ScratchCluster(directory, nodes=1, name="one_41", version=places.CASSANDRA_41) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def three_nodes_50(servers: Path) -> AsyncIterator[ScratchCluster]:
+    """Three nodes of Cassandra 5.0; a test that stops one starts it again."""
+    async with ScratchCluster(servers / "three-5.0", nodes=3, name="three_50") as cluster:
+        yield cluster
