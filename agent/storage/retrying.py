@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How patient a store's user is. Seconds; `deadline` counts from an operation's first try."""
+    """How patient a store's user is. Seconds; `deadline` counts from an operation's first fault, so that a try which
+    was slow because of a limit does not use up the patience."""
 
     attempts: int = 6
     first_wait: float = 0.2
@@ -67,13 +68,13 @@ class Retrying:
         """See `Storage.list`. Begun again after a fault, it goes on behind the last key that was given out; each key
         given out is progress and renews the patience."""
         last: str | None = None
-        tries = _Tries(self._clock())
+        tries = _Tries()
         while True:
             try:
                 async for entry in self._inner.list(prefix):
                     if last is None or entry.key > last:
                         last = entry.key
-                        tries = _Tries(self._clock())
+                        tries = _Tries()
                         yield entry
                 return
             except Transient as fault:
@@ -88,7 +89,7 @@ class Retrying:
         await self._inner.close()
 
     async def _again(self, verb: str, call: Callable[[], Awaitable[Result]]) -> Result:
-        tries = _Tries(self._clock())
+        tries = _Tries()
         while True:
             try:
                 return await call()
@@ -100,6 +101,8 @@ class Retrying:
         if isinstance(fault, Truncated) and "size" in fault.fields:
             raise fault  # the store told the object's whole size: there is no more to come
         tries.made += 1
+        if tries.made == 1:
+            tries.since = self._clock()
         policy = self._policy
         asked = fault.fields.get("retry_after")
         wait = self._part() * min(policy.longest_wait, policy.first_wait * 2 ** (tries.made - 1))
@@ -116,6 +119,6 @@ class Retrying:
 class _Tries:
     __slots__ = ("made", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self) -> None:
         self.made = 0
-        self.since = since
+        self.since = 0.0

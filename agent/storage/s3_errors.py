@@ -50,6 +50,8 @@ REFUSED = frozenset(
         "XAdminUserNotFound",  # versitygw's 404 for an unknown access key
     }
 )
+WRONG_PEER = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match", "NO_CERTIFICATE_OR_CRL_FOUND")
+"""Signs of a TLS failure that will not pass: an unknown certificate, another host's, or no TLS at all."""
 CUT = (sdk.IncompleteReadError, sdk.ResponseStreamingError)
 BROKEN = (sdk.HTTPClientError, sdk.ConnectionError, sdk.FlexibleChecksumError, ResponseParserError)
 
@@ -74,7 +76,10 @@ def translated(verb: str, key: str) -> Iterator[None]:
     except CUT as error:
         raise Truncated(f"{verb} of {key!r}: the answer was cut short", key=key) from error
     except sdk.SSLError as error:
-        raise BadSettings(f"{verb} of {key!r}: TLS failed: {error}", key=key, setting="ca_file") from error
+        text = f"{verb} of {key!r}: TLS failed: {_short(error)}"
+        if any(sign in str(error) for sign in WRONG_PEER):
+            raise BadSettings(text, key=key, setting="ca_file") from error
+        raise Transient(text, key=key, fault="SSLError") from error
     except (*BROKEN, HTTPError, OSError) as error:
         raise Transient(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
     except sdk.BotoCoreError as error:

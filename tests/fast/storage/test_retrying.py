@@ -62,6 +62,20 @@ async def test_a_pause_never_leads_past_the_deadline() -> None:
     assert 20 <= works.now <= 30
 
 
+async def test_a_slow_try_does_not_use_up_the_patience() -> None:
+    """Under a limit a piece may take minutes: a reset at its end is forgiven all the same."""
+    works = Clockwork()
+    faults = [Transient("reset")]
+
+    async def hook(verb: str, key: str) -> None:
+        works.now += 600
+        if faults:
+            raise faults.pop()
+
+    store = Retrying(MemoryStorage(hook=hook), clock=lambda: works.now, sleep=works.sleep)
+    assert (await store.put("a", [b"x"])).created
+
+
 @pytest.mark.parametrize("fault", [Denied("no"), NotFound("no"), StorageError("no")])
 async def test_what_will_not_pass_is_not_tried_again(fault: StorageError) -> None:
     works = Clockwork(fault)

@@ -166,3 +166,17 @@ async def test_keys_come_from_a_file_and_from_the_environment(versity_server: Se
     store = open_storage(bare, roots=[], conditional_create=True, environment=environment)
     assert await store.head("nothing") is None
     await store.close()
+
+
+async def test_no_keys_at_all_is_denied(
+    versity_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither settings nor file nor environment nor a role of the machine: nothing is sent unsigned."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    store = opened(versity_server.settings(access_key="", access_secret=""))
+    with pytest.raises(Denied, match="no credentials"):
+        await store.head("nothing")
+    await store.close()
