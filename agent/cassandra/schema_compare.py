@@ -4,13 +4,16 @@ Two tables are alike when their columns are (names, types, kinds, positions, clu
 name have the same fields; ids and options don't matter, imported SSTables fit all the same.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
-from agent.cassandra.cql_text import statements, without_id
+from agent.cassandra.cql_text import statements, unquote, without_id
 from agent.cassandra.schema_capture import types_of
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.wire.node import Tables
 from agent.wire.results import TableDifference, ViewCql
+
+_DROP = re.compile(r'\bDROP\s+("(?:[^"]|"")+"|[A-Za-z0-9_]+)\s+USING\s+TIMESTAMP\b')
 
 Schemas = Mapping[str, KeyspaceSchema]
 
@@ -32,26 +35,33 @@ def missing_tables(asked: Tables, live: Schemas) -> Tables:
 
 def differences(asked: Tables, backup: Schemas, live: Schemas) -> list[TableDifference]:
     """The asked tables that are there with other columns, or with user types of other fields."""
-    found = []
-    for keyspace, tables in asked.items():
-        if keyspace not in backup or keyspace not in live:
-            continue
-        then, now = backup[keyspace], live[keyspace]
-        for table in tables:
-            if table in then.columns and table in now.columns and _differs(then, now, table):
-                found.append(TableDifference(keyspace, table, described(then, table), described(now, table)))
-    return found
+    return [
+        TableDifference(keyspace, table, described(backup[keyspace], table), described(live[keyspace], table))
+        for keyspace, tables in asked.items()
+        if keyspace in backup and keyspace in live
+        for table in tables
+        if table in backup[keyspace].columns
+        and table in live[keyspace].columns
+        and table_differs(backup[keyspace], live[keyspace], table)
+    ]
 
 
-def table_differs(backup: KeyspaceSchema, live: KeyspaceSchema, table: str) -> bool:
-    """Whether a table that both have differs."""
-    return _differs(backup, live, table)
-
-
-def _differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool:
+def table_differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool:
+    """Whether a table that both have differs. A column that the backup's table had dropped must be known to the live
+    one as well: SSTables may still have it, and Cassandra refuses those with a column it never heard of."""
     if set(then.columns[table]) != set(now.columns[table]):
         return True
+    if not _dropped(then, table) <= _dropped(now, table) | {column.name for column in now.columns[table]}:
+        return True
     return any(now.types.get(name) != then.types[name] for name in types_of(then, table))
+
+
+def _dropped(schema: KeyspaceSchema, table: str) -> frozenset[str]:
+    """The columns that DESCRIBE … WITH INTERNALS lists as dropped."""
+    texts = [
+        text for one in schema.objects if (one.kind, one.name) == ("table", table) for text in statements(one.statement)
+    ]
+    return frozenset(unquote(found[1]) for text in texts[1:] if (found := _DROP.search(text)) is not None)
 
 
 def described(schema: KeyspaceSchema, table: str) -> str:

@@ -150,9 +150,12 @@ def link_or_copy(root: StagingRoot, source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _COPY_INSTEAD:
             raise
-        with source.open("rb") as reading, target.open("xb") as writing:
+        unfinished = target.with_name(f".{target.name}.part")  # no name of a component: nobody takes it for one
+        unfinished.unlink(missing_ok=True)
+        with source.open("rb") as reading, unfinished.open("xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
-        settle_file(root, target)
+        settle_file(root, unfinished)
+        unfinished.rename(target)
         return False
     return True
 

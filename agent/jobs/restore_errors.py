@@ -18,6 +18,13 @@ class JobMissing(RestoreError):
     todo = "Send every phase of one restore with the same `job`."
 
 
+class JobFinished(RestoreError):
+    """FETCH of a job that was imported and cleaned on this node already."""
+
+    code = "job_finished"
+    todo = "Begin a new restore, with a new `job`."
+
+
 class ImportHasBegun(RestoreError):
     """TRUNCATE or DDL of a job whose import this agent has begun: it would remove what was imported."""
 

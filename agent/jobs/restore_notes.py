@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 from agent.cassandra.staging import StagingRoot
-from agent.jobs.restore_errors import JobMissing, NotFetched
+from agent.jobs.restore_errors import JobFinished, JobMissing, NotFetched
 from agent.wire.names import check_name
 from agent.wire.results import ViewCql
-from kit.atomic_files import make_directory, write_atomically
+from kit.atomic_files import make_directory, remove_durably, write_atomically
 
 
 class BatchLine(msgspec.Struct, frozen=True):
@@ -100,8 +100,14 @@ class RestoreNotes:
         return [msgspec.json.decode(line, type=BatchLine) for line in text.split(b"\n")[:-1] if line]
 
     async def put_cleaned(self) -> None:
-        """Note that the job's staging is gone."""
+        """Note that the job's staging is gone, and with it what was fetched."""
         await self._write("cleaned", b"")
+        await asyncio.to_thread(remove_durably, self._directory / "fetched.json")
+
+    async def refuse_when_finished(self) -> None:
+        """Raises `JobFinished` when the job had begun its import and was cleaned: its id is used up."""
+        if await self.import_begun() and await self._read("cleaned") is not None:
+            raise JobFinished(f"the job {self.job} was imported and cleaned here", job=self.job)
 
     async def _write(self, name: str, content: bytes) -> None:
         def write() -> None:

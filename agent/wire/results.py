@@ -19,7 +19,8 @@ class SnapshotResult(msgspec.Struct, frozen=True):
 
 
 class TargetResult(msgspec.Struct, frozen=True):
-    """What one destination got. `outcome`: success, failed. Put: written by this command; the rest was there."""
+    """What one destination got. `outcome`: success, failed, or partial (published without the tables that the error
+    names). Put: written by this command; the rest was there."""
 
     outcome: str
     files: int = 0
@@ -114,3 +115,11 @@ class CheckRestoreResult(msgspec.Struct, frozen=True):
 
     imported: dict[str, dict[str, int]]
     warnings: list[str]
+
+
+class PhaseResult(msgspec.Struct, frozen=True):
+    """Of drop_views, truncate, schema, create_views and clean: what was done, as `keyspace.name` (clean: paths of the
+    staging that was removed), and plain sentences to tell a person."""
+
+    done: list[str]
+    warnings: list[str] = []

@@ -1,0 +1,63 @@
+"""CHECK: is everything in? Nothing may be left in staging, and what was imported must be what was fetched.
+
+A few reads on this node at ONE only warn: rows may have expired, or belong to other nodes.
+"""
+
+import asyncio
+
+from agent.cassandra.cql_text import quote
+from agent.cassandra.imports import left_in_staging
+from agent.jobs.import_held import imported_so_far
+from agent.jobs.preflight_rules import pinned_by_truncate
+from agent.jobs.restore_errors import CountsDiffer
+from agent.jobs.restore_tools import RestoreTools, checked
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import CheckRestoreResult
+from kit.errors import HelenusError
+
+_SAMPLED = 50
+"""Tables that are read from at most."""
+
+
+class CheckJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Raises `CountsDiffer` and `NotFetched`."""
+        checked(context.arguments)
+        notes = self._tools.notes(context)
+        await context.stages.enter("checking")
+        fetched = await notes.must_be_fetched()
+        left = await asyncio.to_thread(left_in_staging, await notes.staging())
+        imported = imported_so_far(await notes.batches(), fetched.tables)
+        wrong = [
+            {"table": f"{keyspace}.{table}", "backup": counts[2], "imported": imported[keyspace][table]}
+            for keyspace, tables in fetched.tables.items()
+            for table, counts in tables.items()
+            if imported[keyspace][table] != counts[2]
+        ]
+        if left or wrong:
+            raise CountsDiffer(
+                f"{len(wrong)} tables lack SSTables, {len(left)} Data files are left in staging",
+                tables=wrong[:100],
+                left=left[:100],
+            )
+        warnings = await self._sampled(fetched.tables) + await pinned_by_truncate(self._tools)
+        return Outcome(CheckRestoreResult(imported, warnings))
+
+    async def _sampled(self, tables: dict[str, dict[str, list[int]]]) -> list[str]:
+        """Read a row of each table (of the first ones) that got SSTables."""
+        warnings: list[str] = []
+        asked = [(keyspace, table) for keyspace in tables for table, counts in tables[keyspace].items() if counts[2]]
+        for keyspace, table in asked[:_SAMPLED]:
+            try:
+                rows = await self._tools.node.cql.rows(f"SELECT * FROM {quote(keyspace)}.{quote(table)} LIMIT 1")  # noqa: S608
+            except HelenusError as error:
+                warnings.append(f"{keyspace}.{table} could not be read: {error.message}")
+                continue
+            if not rows:
+                warnings.append(f"{keyspace}.{table} shows no row (expired or deleted data, or another node's)")
+        return warnings

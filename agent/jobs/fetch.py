@@ -1,0 +1,117 @@
+"""FETCH: every file of this node's part stands verified in held/, before anything is changed. Repeatable."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from agent.cassandra.directories import Volume, volumes
+from agent.cassandra.staging import StagingRoot, make_directory, make_root, remove_root, settle_file, staging_root
+from agent.jobs.restore_notes import Fetched, RestoreNotes
+from agent.jobs.restore_source import BackupSource, WantedSstable
+from agent.jobs.restore_tools import RestoreTools, checked, counted_as, references
+from agent.jobs.restore_volumes import StagingPlan, staged_sstables
+from agent.model.job import JobContext, Outcome
+from agent.model.manifest import FileEntry
+from agent.wire.commands import RestoreArguments
+from agent.wire.results import FetchResult
+
+
+class FetchJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Fetch what is not there yet. Cancelled by a person, what was staged is removed."""
+        arguments = checked(context.arguments)
+        notes = self._tools.notes(context)
+        await notes.refuse_when_finished()
+        done = await notes.fetched()
+        if done is not None:  # an earlier command of the job did it all: held/ stays until CLEAN
+            return Outcome(FetchResult(done.tables))
+        try:
+            return Outcome(await self._fetch(context, arguments, notes))
+        except asyncio.CancelledError:
+            if context.undo and not await notes.import_begun():
+                await remove_staging(notes)
+            raise
+
+    async def _fetch(self, context: JobContext, arguments: RestoreArguments, notes: RestoreNotes) -> FetchResult:
+        found = await asyncio.to_thread(volumes, await self._tools.node.directories.data())
+        roots = await self._roots(notes, found)
+        await context.stages.enter("fetching")
+        async with self._tools.sources.opened(arguments) as source:
+            counts = await self._bring(context, arguments, source, found, roots)
+        result = {keyspace: dict(tables) for keyspace, tables in counts.items()}
+        await notes.put_fetched(Fetched(arguments.tag, arguments.source_host_id, result))
+        return FetchResult(result)
+
+    async def _roots(self, notes: RestoreNotes, found: Sequence[Volume]) -> list[StagingRoot]:
+        """The staging roots of the data directories; those that an earlier run noted stay."""
+        run_as = self._tools.node.settings.run_as
+        noted = {root.data_directory: root for root in await notes.staging()}
+        roots: list[StagingRoot] = []
+        for volume in found:
+            root = noted.get(volume.path)
+            if root is None:
+                root = await asyncio.to_thread(staging_root, volume.path, notes.job, run_as)
+            roots.append(root)
+        await notes.put_staging(roots)
+        for root in roots:
+            await asyncio.to_thread(make_root, root)
+        return roots
+
+    async def _bring(
+        self,
+        context: JobContext,
+        arguments: RestoreArguments,
+        source: BackupSource,
+        found: Sequence[Volume],
+        roots: Sequence[StagingRoot],
+    ) -> dict[str, dict[str, list[int]]]:
+        destination = counted_as(arguments)
+        plan = StagingPlan(source.head.data_directories, found)
+        counts: dict[str, dict[str, list[int]]] = {}
+        for reference in references(source.head, arguments.tables):
+            counts.setdefault(reference.keyspace, {})[reference.table] = [0, 0, 0]
+            context.tally.expect(destination, reference.keyspace, reference.table, reference.files, reference.bytes)
+
+        async def wanted() -> AsyncIterator[WantedSstable]:
+            for reference in references(source.head, arguments.tables):
+                made: dict[int, Path] = {}
+                count = counts[reference.keyspace][reference.table]
+                async for sstable, entries in staged_sstables(source, reference):
+                    number = plan.place(entries)
+                    if number not in made:
+                        below = ("held", reference.keyspace, reference.table)
+                        made[number] = await asyncio.to_thread(make_directory, roots[number], below)
+                    count[0] += len(entries)
+                    count[1] += sum(entry.size for entry in entries)
+                    count[2] += 1
+                    yield WantedSstable(
+                        reference.keyspace, reference.table, sstable, entries, roots[number], made[number]
+                    )
+                context.tally.expect(destination, reference.keyspace, reference.table, count[0], count[1])
+
+        async def placed(one: WantedSstable) -> None:
+            await asyncio.to_thread(_settle, one.root, one.directory, one.files)
+            size = sum(entry.size for entry in one.files)
+            context.tally.done(destination, one.keyspace, one.table, len(one.files), size)
+
+        await source.fetch(wanted(), placed)
+        return counts
+
+
+def _settle(root: StagingRoot, directory: Path, files: Sequence[FileEntry]) -> None:
+    """Rights for files of ours; a hard link to the snapshot has Cassandra's own already."""
+    for entry in files:
+        path = directory / entry.name
+        if path.stat().st_nlink == 1:
+            settle_file(root, path)
+
+
+async def remove_staging(notes: RestoreNotes) -> bool:
+    """Remove all that the job staged on this node; whether there was anything."""
+    removed = [await asyncio.to_thread(remove_root, root) for root in await notes.staging()]
+    return any(removed)

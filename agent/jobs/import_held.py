@@ -1,0 +1,95 @@
+"""IMPORT: what stands in held/ goes into the tables, batch by batch. Fenced.
+
+Every batch is journalled before and after it. A new IMPORT command of the same job passes over the batches that are
+done and makes the unfinished ones again from held/.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch
+from agent.cassandra.staging import StagingRoot
+from agent.jobs.restore_errors import ImportStopped
+from agent.jobs.restore_notes import BatchLine, RestoreNotes
+from agent.jobs.restore_tools import RestoreTools, checked, counted_as
+from agent.model.job import JobContext, Outcome
+from agent.wire.commands import RestoreArguments
+from agent.wire.results import ImportResult
+
+Imported = dict[str, dict[str, int]]
+
+
+class ImportJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Import until nothing is left. Raises `NotFetched`, `ImportFailed`, `ImportStopped`, …"""
+        arguments = checked(context.arguments)
+        notes = self._tools.notes(context)
+        fetched = await notes.must_be_fetched()
+        roots = await notes.staging()
+        self._tools.refuse_when_late(context)
+        await context.stages.enter("importing")
+        await notes.begin_import()
+        for keyspace, tables in sorted(fetched.tables.items()):
+            for table in sorted(tables):
+                if table in arguments.tables.get(keyspace, ()):
+                    await self._table(context, arguments, notes, roots, keyspace, table)
+        return Outcome(ImportResult(imported_so_far(await notes.batches(), fetched.tables)))
+
+    async def _table(
+        self,
+        context: JobContext,
+        arguments: RestoreArguments,
+        notes: RestoreNotes,
+        roots: Sequence[StagingRoot],
+        keyspace: str,
+        table: str,
+    ) -> None:
+        lines = await notes.batches()
+        held = held_sstables(roots, keyspace, table)
+        left = _not_done(held, lines, keyspace, table)
+        destination = counted_as(arguments)
+        context.tally.expect(destination, keyspace, table, len(held), 0)
+        context.tally.done(destination, keyspace, table, len(held) - len(left), 0)
+        first = max((line.number for line in lines), default=0) + 1
+        for batch in batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), first):
+            if context.stop_requested:
+                raise ImportStopped(
+                    f"the import stopped before a batch of {keyspace}.{table}",
+                    imported=imported_so_far(await notes.batches(), {}),
+                )
+            await context.stages.enter(f"importing {keyspace}.{table}, batch {batch.number}")
+            await notes.put_batch(_line(batch, done=False))
+            await import_batch(self._tools.node.control, roots, batch)
+            await notes.put_batch(_line(batch, done=True))
+            context.tally.done(destination, keyspace, table, len(batch.sstables), 0)
+
+
+def _line(batch: Batch, *, done: bool) -> BatchLine:
+    names = [(one.root, one.sstable) for one in batch.sstables]
+    return BatchLine(batch.number, batch.keyspace, batch.table, names, done)
+
+
+def _not_done(held: Sequence[HeldSstable], lines: Sequence[BatchLine], keyspace: str, table: str) -> list[HeldSstable]:
+    done = {
+        name
+        for line in lines
+        if line.done and (line.keyspace, line.table) == (keyspace, table)
+        for name in line.sstables
+    }
+    return [one for one in held if (one.root, one.sstable) not in done]
+
+
+def imported_so_far(lines: Sequence[BatchLine], tables: Mapping[str, Mapping[str, object]]) -> Imported:
+    """SSTables in batches that are done, each counted once; of `tables` also those without any."""
+    names: dict[tuple[str, str], set[tuple[int, str]]] = {}
+    for line in lines:
+        if line.done:
+            names.setdefault((line.keyspace, line.table), set()).update(line.sstables)
+    counts: Imported = {keyspace: dict.fromkeys(found, 0) for keyspace, found in tables.items()}
+    for (keyspace, table), found in names.items():
+        counts.setdefault(keyspace, {})[table] = len(found)
+    return counts

@@ -1,0 +1,162 @@
+"""The single reasons for and against a restore: refusals (error objects) and warnings (plain sentences)."""
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from agent.cassandra.directories import volumes
+from agent.cassandra.errors import KeyspaceRefused
+from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
+from agent.cassandra.selection import VIRTUAL
+from agent.jobs.restore_errors import NodesDown, PartitionerDiffers, TableNotInBackup, VersionOlder
+from agent.jobs.restore_tools import RestoreTools
+from agent.model.manifest import Head
+from agent.model.snapshot import KeyspaceSchema
+from agent.wire.commands import RestoreArguments
+from agent.wire.node import NodeIdentity
+from agent.wire.results import VolumeNeed
+from kit.errors import HelenusError
+
+OWN = VIRTUAL | {"system", "system_schema", "system_traces"}
+"""Keyspaces of the node itself: never restored on a live cluster."""
+
+CLUSTER = frozenset({"system_auth", "system_distributed"})
+"""Restored only when asked by name, and merged: emptying them would lock everybody out, the agent included."""
+
+_TRUNCATED = "truncated-"
+
+
+def refuse_what_cannot_be(
+    arguments: RestoreArguments, head: Head, identity: NodeIdentity, excluded: Collection[str], down: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What no `force` makes possible, as error objects."""
+    found: list[HelenusError] = []
+    for keyspace in sorted(arguments.tables):
+        if keyspace in OWN or keyspace in excluded:
+            found.append(KeyspaceRefused(f"{keyspace} is not restored on a live cluster", keyspace=keyspace))
+        elif keyspace in CLUSTER and arguments.truncate:
+            found.append(KeyspaceRefused(f"{keyspace} is not truncated: restore it without", keyspace=keyspace))
+    found += _not_in_backup(arguments, head)
+    if _release(identity.version) < _release(head.node.version):
+        found.append(
+            VersionOlder(
+                f"Cassandra {identity.version} can't be given SSTables of {head.node.version}",
+                live=identity.version,
+                backup=head.node.version,
+            )
+        )
+    if identity.partitioner != head.node.partitioner:
+        found.append(
+            PartitionerDiffers(
+                f"the node has {identity.partitioner}, the backup {head.node.partitioner}",
+                live=identity.partitioner,
+                backup=head.node.partitioner,
+            )
+        )
+    if down and arguments.truncate:
+        found.append(NodesDown(f"TRUNCATE needs every node, and {', '.join(down)} is down", nodes=list(down)))
+    return [error.as_dict() for error in found]
+
+
+def _not_in_backup(arguments: RestoreArguments, head: Head) -> list[HelenusError]:
+    found: list[HelenusError] = []
+    schemas = {schema.name: schema for schema in head.schema}
+    for keyspace, tables in sorted(arguments.tables.items()):
+        schema = schemas.get(keyspace)
+        if schema is None:
+            found.append(TableNotInBackup(f"the backup has no keyspace {keyspace}", keyspace=keyspace))
+            continue
+        held = {one.table for one in head.tables if one.keyspace == keyspace}
+        absent = [table for table in tables if table not in schema.columns or table not in held]
+        if absent:
+            found.append(
+                TableNotInBackup(
+                    f"the backup has no table {keyspace}.{absent[0]}", keyspace=keyspace, tables=absent[:100]
+                )
+            )
+    return found
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor: what decides about SSTable formats."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+async def warnings_of(
+    tools: RestoreTools,
+    arguments: RestoreArguments,
+    head: Head,
+    backup: Mapping[str, KeyspaceSchema],
+    live: Mapping[str, KeyspaceSchema],
+    needs: Sequence[VolumeNeed],
+) -> list[str]:
+    """What a person should know before going on."""
+    warnings = _old_tombstones(arguments, live, tools.clock() - head.taken_at)
+    if not arguments.truncate:
+        counters = sorted(
+            f"{keyspace}.{table}"
+            for keyspace, tables in arguments.tables.items()
+            for table in tables
+            if any(column.type == "counter" for column in _columns(live, keyspace, table))
+        )
+        if counters:
+            warnings.append(f"without truncate the counters keep their newer values: {', '.join(counters)}")
+    for keyspace, tables in sorted(arguments.tables.items()):
+        lost = _lost_indexes(backup.get(keyspace), live.get(keyspace), tables)
+        if lost:
+            warnings.append(f"the backup's indexes {', '.join(lost)} of {keyspace} are not there now and stay so")
+    floor = tools.node.settings.space.keep_free
+    for volume in await asyncio.to_thread(volumes, await tools.node.directories.data()):
+        need = next((one.needed_bytes for one in needs if one.path == volume.path), 0)
+        left = 100.0 * (volume.free_bytes - need) / max(volume.total_bytes, 1)
+        if need and left < floor:
+            warnings.append(f"{volume.path} will have {max(left, 0):.1f} % free while the restore is under way")
+    return warnings + await pinned_by_truncate(tools)
+
+
+def _old_tombstones(arguments: RestoreArguments, live: Mapping[str, KeyspaceSchema], age: float) -> list[str]:
+    older = sorted(
+        f"{keyspace}.{table}"
+        for keyspace, tables in arguments.tables.items()
+        for table in tables
+        if keyspace in live and age > live[keyspace].gc_grace_seconds.get(table, float("inf"))
+    )
+    if not older:
+        return []
+    return [
+        f"the backup is {age / 86400:.0f} days old, more than gc_grace_seconds of {', '.join(older[:20])}: what was "
+        "deleted since may come back"
+    ]
+
+
+def _columns(schemas: Mapping[str, KeyspaceSchema], keyspace: str, table: str) -> Sequence[Any]:
+    return schemas[keyspace].columns.get(table, ()) if keyspace in schemas else ()
+
+
+def _lost_indexes(backup: KeyspaceSchema | None, live: KeyspaceSchema | None, tables: Collection[str]) -> list[str]:
+    if backup is None or live is None:
+        return []
+    now = {one.name for one in live.objects if one.kind == "index"}
+    return [
+        one.name
+        for one in backup.objects
+        if one.kind == "index" and one.base in tables and one.base in live.columns and one.name not in now
+    ]
+
+
+async def pinned_by_truncate(tools: RestoreTools) -> list[str]:
+    """A sentence that names the `truncated-*` snapshots on this node, which Cassandra made and nobody clears."""
+    directories = await tools.node.directories.data()
+
+    def look() -> list[str]:
+        tags = sorted(snapshot_tags(directories, _TRUNCATED))
+        if not tags:
+            return []
+        held = sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)
+        return [
+            f"{len(tags)} snapshots of earlier TRUNCATEs hold {held} bytes here; clear them when nobody needs them: "
+            f"nodetool clearsnapshot -t <tag> ({', '.join(tags[:10])}{' …' if len(tags) > 10 else ''})"
+        ]
+
+    return await asyncio.to_thread(look)

@@ -1,0 +1,141 @@
+"""Where a restore takes its bytes from. In: a phase's arguments. Out: the backup's head, its tables, files in held/.
+
+One protocol, two sources: the snapshot that is kept on this node, and a destination (`repository_source`).
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from agent.cassandra.protocol import Snapshots
+from agent.cassandra.sstables import DATA, DIGEST
+from agent.cassandra.staging import StagingRoot, link_or_copy
+from agent.jobs.restore_errors import DamagedOnServer
+from agent.model.manifest import FileEntry, Head, TablePart, TableReference
+from agent.model.snapshot import FileStat
+from agent.repository.manifest import Manifest, read_manifest_file
+from agent.wire.commands import RestoreArguments
+
+_CHUNK = 1 << 20
+
+
+class WantedSstable(msgspec.Struct, frozen=True):
+    """An SSTable that is to stand in held/: its files as the manifest has them, and the directory they go to."""
+
+    keyspace: str
+    table: str
+    sstable: str
+    files: tuple[FileEntry, ...]
+    root: StagingRoot
+    directory: Path
+
+
+Placed = Callable[[WantedSstable], Awaitable[None]]
+"""Called when every file of an SSTable stands verified in its directory."""
+
+
+class BackupSource(Protocol):
+    """One node's part of a backup, open for the block of a phase."""
+
+    @property
+    def head(self) -> Head:
+        """Node, schema, data directories and tables of the backup."""
+
+    def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
+        """A table's files, SSTable by SSTable."""
+
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+        """Bring the files into their directories; each appears under its name only when its bytes are verified."""
+
+
+class Sources(Protocol):
+    """The backups that a restore on this node can take from."""
+
+    def opened(self, arguments: RestoreArguments) -> AbstractAsyncContextManager[BackupSource]:
+        """The part of `source_host_id` in the backup `tag`, from `source`, or from this node when there is none.
+
+        Raises the repository's errors (`backup_not_found`, `backup_deleted`, …)."""
+
+
+class OnServerSource:
+    """A backup that stayed on this node: its manifest is under the agent's state, its bytes in the snapshot."""
+
+    def __init__(self, manifest: Manifest, snapshots: Snapshots) -> None:
+        self._manifest = manifest
+        self._snapshots = snapshots
+
+    @classmethod
+    async def open(cls, state: Path, snapshots: Snapshots, arguments: RestoreArguments) -> "OnServerSource":
+        """Read the manifest. Raises `BackupNotFound`, `ManifestInvalid`."""
+        path = state / "on-server" / arguments.tag / "manifest"
+        return cls(await read_manifest_file(path, arguments.tag, arguments.source_host_id), snapshots)
+
+    @property
+    def head(self) -> Head:
+        """See `BackupSource.head`."""
+        return self._manifest.head
+
+    def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
+        """See `BackupSource.parts`."""
+        return self._manifest.parts(reference)
+
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+        """Hard-link the snapshot's files (or copy them where links are refused), after their sizes and each Data.db's
+        CRC-32 were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
+        table: tuple[str, str] | None = None
+        present: dict[str, FileStat] = {}
+        async for one in wanted:
+            if table != (one.keyspace, one.table):
+                table = (one.keyspace, one.table)
+                found = await self._snapshots.inventory(self.head.tag, {one.keyspace: [one.table]})
+                present = {file.name: file for entry in found for file in entry.files}
+            await asyncio.to_thread(_place, one, present)
+            await placed(one)
+
+
+def _place(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
+    for entry in wanted.files:
+        found = present.get(entry.name)
+        if found is None or found.size != entry.size:
+            raise DamagedOnServer(
+                f"{entry.name} of {wanted.keyspace}.{wanted.table} is "
+                + ("missing from the snapshot" if found is None else f"{found.size} bytes, not {entry.size}"),
+                keyspace=wanted.keyspace,
+                table=wanted.table,
+                file=entry.name,
+            )
+    _check_crc(wanted, present)
+    for entry in wanted.files:
+        target = wanted.directory / entry.name
+        if not target.exists():
+            link_or_copy(wanted.root, Path(present[entry.name].path), target)
+
+
+def _check_crc(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
+    """Data.db against Digest.crc32, where the SSTable has one."""
+    digest = present.get(f"{wanted.sstable}-{DIGEST}")
+    data = present.get(f"{wanted.sstable}-{DATA}")
+    if digest is None or data is None:
+        return
+    expected = Path(digest.path).read_text(encoding="ascii", errors="replace").strip()
+    crc = 0
+    with open(data.path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    if expected != str(crc):
+        raise DamagedOnServer(
+            f"{data.name} of {wanted.keyspace}.{wanted.table} has the CRC-32 {crc}, Digest.crc32 says {expected[:32]}",
+            keyspace=wanted.keyspace,
+            table=wanted.table,
+            file=data.name,
+        )
+
+
+def total_bytes(files: Sequence[FileEntry]) -> int:
+    """Bytes of the files."""
+    return sum(entry.size for entry in files)

@@ -1,0 +1,81 @@
+"""What every phase of a restore works with: the node, the sources of backups, the agent's state, a clock."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.protocol import MemberState
+from agent.cassandra.schema_capture import capture_schema
+from agent.cassandra.schema_compare import by_name
+from agent.jobs.restore_errors import ImportHasBegun, NodesDown, TooLate
+from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.restore_source import Sources
+from agent.model.job import JobContext
+from agent.model.manifest import Head, TableReference
+from agent.model.snapshot import KeyspaceSchema
+from agent.wire.commands import RestoreArguments
+from agent.wire.destinations import ON_SERVER
+from agent.wire.names import check_name, check_tables
+
+
+@dataclass(frozen=True)
+class RestoreTools:
+    """The collaborators of all phases. `clock`: unix seconds."""
+
+    node: CassandraNode
+    sources: Sources
+    state: Path
+    clock: Callable[[], float] = time.time
+
+    def notes(self, context: JobContext) -> RestoreNotes:
+        """The notes of the command's job. Raises `JobMissing`."""
+        return RestoreNotes(self.state, context.job)
+
+    async def live(self, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
+        """The live schema of those of the keyspaces that exist."""
+        present = await self.node.view.keyspaces()
+        return by_name(await capture_schema(self.node.cql, [name for name in keyspaces if name in present]))
+
+    async def down(self) -> list[str]:
+        """The addresses of members that are down."""
+        members: dict[str, MemberState] = await self.node.control.members()
+        return sorted(address for address, member in members.items() if not member.up)
+
+    async def refuse_when_down(self, what: str) -> None:
+        """Raises `NodesDown` unless every member is up."""
+        down = await self.down()
+        if down:
+            raise NodesDown(f"{what} needs every node, and {', '.join(down)} is down", nodes=down)
+
+    def refuse_when_late(self, context: JobContext) -> None:
+        """Raises `TooLate` after the command's `not_after`."""
+        if context.not_after is not None and self.clock() > context.not_after:
+            raise TooLate("the command's time to begin has passed", not_after=context.not_after, now=self.clock())
+
+
+def checked(arguments: RestoreArguments) -> RestoreArguments:
+    """The arguments, after every name in them was checked. Raises `InvalidName`."""
+    check_name("tag", arguments.tag)
+    check_name("host_id", arguments.source_host_id)
+    check_tables(arguments.tables, "tables")
+    check_tables(arguments.views, "views")
+    check_tables(arguments.replace, "replace")
+    return arguments
+
+
+def counted_as(arguments: RestoreArguments) -> str:
+    """The name under which progress is counted: the destination's id, or on-server's."""
+    return ON_SERVER if arguments.source is None else arguments.source.destination
+
+
+async def refuse_after_import(notes: RestoreNotes) -> None:
+    """Raises `ImportHasBegun` once the job's import has begun on this node."""
+    if await notes.import_begun():
+        raise ImportHasBegun(f"the import of the job {notes.job} has begun on this node", job=notes.job)
+
+
+def references(head: Head, tables: dict[str, list[str]]) -> list[TableReference]:
+    """The backup's tables among the asked ones, in the manifest's order."""
+    return [one for one in head.tables if one.table in tables.get(one.keyspace, ())]

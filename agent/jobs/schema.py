@@ -1,0 +1,118 @@
+"""SCHEMA: what the restore needs and the cluster lacks is made, from the backup's own statements. Fenced; on one node.
+
+Order: tables to be replaced are dropped, then per keyspace: keyspace, types, functions, aggregates, tables (without
+`WITH ID`), their indexes. One statement at a time, agreement awaited. Whatever is there already as it should be is
+passed over, so that a run that was cut is simply done again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from agent.cassandra.cql_text import quote
+from agent.cassandra.schema_capture import types_of
+from agent.cassandra.schema_compare import all_statements, by_name, table_differs
+from agent.jobs.restore_errors import TableNotInBackup
+from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
+from agent.model.job import JobContext, Outcome
+from agent.model.snapshot import KeyspaceSchema, SchemaObject
+from agent.wire.commands import RestoreArguments
+from agent.wire.results import PhaseResult
+
+
+class SchemaJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Replace what is to be replaced, make what is missing."""
+        arguments = checked(context.arguments)
+        notes = self._tools.notes(context)
+        await refuse_after_import(notes)
+        await context.stages.enter("reading the backup")
+        async with self._tools.sources.opened(arguments) as source:
+            backup = by_name(source.head.schema)
+        _refuse_unknown(arguments, backup)
+        await self._settled()
+        live = await self._tools.live(sorted(arguments.tables))
+        done: list[str] = []
+        for label, statement in _drops(arguments, backup, live):
+            await self._change(context, notes, label, statement)
+        live = await self._tools.live(sorted(arguments.tables))
+        for keyspace in sorted(arguments.tables):
+            for one in missing_objects(backup[keyspace], live.get(keyspace), arguments.tables[keyspace]):
+                for statement in all_statements(one):
+                    await self._change(context, notes, f"making {one.kind} {keyspace}.{one.name}", statement)
+                done.append(f"{keyspace}.{one.name}" if one.kind != "keyspace" else keyspace)
+        return Outcome(PhaseResult(done))
+
+    async def _change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
+        self._tools.refuse_when_late(context)
+        await refuse_after_import(notes)
+        await context.stages.enter(label)
+        await self._tools.node.cql.change(statement)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        await self._tools.node.agreement.settled(self._tools.node.settings.cql.agreement_seconds)
+
+
+def missing_objects(backup: KeyspaceSchema, live: KeyspaceSchema | None, tables: Sequence[str]) -> list[SchemaObject]:
+    """What the live keyspace lacks for the asked tables, in the order in which it can be made.
+
+    A keyspace that is gone comes back with all its types, functions and aggregates; one that is there gets only the
+    types (and, for masked columns, the functions) that the tables to be made need. Indexes come with their table.
+    """
+    have = {(one.kind, one.name) for one in live.objects} if live is not None else set()
+    making = {table for table in tables if live is None or table not in live.columns}
+    types = {name for table in making for name in types_of(backup, table)}
+    masked = any("MASKED WITH" in one.statement for one in backup.objects if one.kind == "table" and one.name in making)
+
+    def wanted(one: SchemaObject) -> bool:
+        match one.kind:
+            case "keyspace":
+                return live is None
+            case "type":
+                return live is None or one.name in types
+            case "function" | "aggregate":
+                return live is None or masked
+            case "table":
+                return one.name in making
+            case "index":
+                return one.base in making
+            case _:
+                return False
+
+    return [one for one in backup.objects if wanted(one) and (one.kind, one.name) not in have]
+
+
+def _drops(
+    arguments: RestoreArguments, backup: Mapping[str, KeyspaceSchema], live: Mapping[str, KeyspaceSchema]
+) -> Iterator[tuple[str, str]]:
+    """(what, statement) that removes the tables to be replaced, then those of their types that differ. A table that is
+    as in the backup already was replaced by a run that was cut."""
+    for keyspace, tables in sorted(arguments.replace.items()):
+        if keyspace not in live:
+            continue
+        then, now = backup[keyspace], live[keyspace]
+        going = [table for table in tables if table in now.columns and table_differs(then, now, table)]
+        for table in going:
+            yield f"dropping table {keyspace}.{table}", f"DROP TABLE IF EXISTS {quote(keyspace)}.{quote(table)}"
+        used = {name for table in tables for name in types_of(then, table)}
+        old = [one.name for one in now.objects if one.kind == "type" and one.name in used]
+        for name in reversed(old):
+            if now.types[name] != then.types[name]:
+                yield f"dropping type {keyspace}.{name}", f"DROP TYPE IF EXISTS {quote(keyspace)}.{quote(name)}"
+
+
+def _refuse_unknown(arguments: RestoreArguments, backup: Mapping[str, KeyspaceSchema]) -> None:
+    for asked in (arguments.tables, arguments.replace):
+        for keyspace, tables in asked.items():
+            if keyspace not in backup:
+                raise TableNotInBackup(f"the backup has no keyspace {keyspace}", keyspace=keyspace)
+            for table in tables:
+                if table not in backup[keyspace].columns:
+                    raise TableNotInBackup(
+                        f"the backup has no table {keyspace}.{table}", keyspace=keyspace, tables=[table]
+                    )

@@ -1,0 +1,41 @@
+"""TRUNCATE: the asked tables are emptied on the whole cluster. Fenced; told to exactly one agent.
+
+Cassandra needs every node for it, keeps the old data in a `truncated-*` snapshot, and does not say what became of a
+TRUNCATE whose connection broke: doing it again before the import is harmless, after it would lose the restored rows.
+"""
+
+from agent.cassandra.cql_text import quote
+from agent.cassandra.errors import KeyspaceRefused
+from agent.jobs.preflight_rules import CLUSTER, OWN
+from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import PhaseResult
+
+
+class TruncateJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Truncate table by table; what isn't there (it will be made) is passed over."""
+        arguments = checked(context.arguments)
+        notes = self._tools.notes(context)
+        await refuse_after_import(notes)
+        for keyspace in arguments.tables:
+            if keyspace in OWN | CLUSTER:
+                raise KeyspaceRefused(f"{keyspace} is not truncated", keyspace=keyspace)
+        await self._tools.refuse_when_down("TRUNCATE")
+        present = await self._tools.node.view.keyspaces()
+        done = []
+        for keyspace, tables in sorted(arguments.tables.items()):
+            for table in tables:
+                if keyspace not in present or table not in present[keyspace].tables:
+                    continue
+                self._tools.refuse_when_late(context)
+                await refuse_after_import(notes)
+                await context.stages.enter(f"truncating {keyspace}.{table}")
+                await self._tools.node.cql.change(f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}")
+                done.append(f"{keyspace}.{table}")
+        return Outcome(PhaseResult(done))
