@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests.cluster import places
 from tests.cluster.scratch import ScratchCluster
+from tests.cluster.stores import Seaweed, Versity
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,17 @@ async def three_nodes_50(servers: Path) -> AsyncIterator[ScratchCluster]:
     """Three nodes of Cassandra 5.0; a test that stops one starts it again."""
     async with ScratchCluster(servers / "three-5.0", nodes=3, name="three_50") as cluster:
         yield cluster
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def seaweed(servers: Path) -> AsyncIterator[Seaweed]:
+    """SeaweedFS; tests make buckets of their own."""
+    async with Seaweed(servers / "seaweed") as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def versity(servers: Path) -> AsyncIterator[Versity]:
+    """versitygw with an access log; tests make buckets of their own."""
+    async with Versity(servers / "versity", access_log=True) as server:
+        yield server

@@ -1,0 +1,70 @@
+"""The test servers themselves: what the tests of S3 take on trust."""
+
+import socket
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.cluster.stores import REGION, S3Server, Seaweed, Toxiproxy, Versity
+
+
+def _write_and_read(server: S3Server, endpoint: str) -> bytes:
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.access_secret,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+    try:
+        client.put_object(Bucket="things", Key="a/b", Body=b"content")
+        return client.get_object(Bucket="things", Key="a/b")["Body"].read()
+    finally:
+        client.close()
+
+
+async def test_seaweedfs_stores_an_object(seaweed: Seaweed) -> None:
+    """Promise: SeaweedFS starts on ports of its own and takes its keys."""
+    await seaweed.make_bucket("things")
+    assert _write_and_read(seaweed, seaweed.endpoint) == b"content"
+
+
+async def test_versitygw_counts_requests_and_keeps_objects_over_a_restart(tmp_path: Path) -> None:
+    """Promise: the access log has one line per request; objects are still there after a stop and a start."""
+    async with Versity(tmp_path, access_log=True) as server:
+        await server.make_bucket("things")
+        before = len(server.requests())
+        assert _write_and_read(server, server.endpoint) == b"content"
+        assert len(server.requests()) == before + 2
+        await server.stop()
+        await server.start()
+        assert (server.data / "things" / "a" / "b").read_bytes() == b"content"
+
+
+async def test_toxiproxy_cuts_and_heals_a_connection(versity: Versity, tmp_path: Path) -> None:
+    """Promise: a disabled proxy refuses, a healed one serves, a limited one cuts its answers."""
+    await versity.make_bucket("things")
+    async with Toxiproxy(tmp_path) as toxiproxy:
+        listen = await toxiproxy.proxy("s3", f"{versity.address}:{versity.port}")
+        assert _write_and_read(versity, f"http://{listen}") == b"content"
+        await toxiproxy.enable("s3", enabled=False)
+        address, _, port = listen.partition(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, int(port)), timeout=5)
+        await toxiproxy.heal()
+        await toxiproxy.spoil("s3", "limit_data", bytes=10)
+        with socket.create_connection((address, int(port)), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert len(_all_of(connection)) == 10
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    received = b""
+    deadline = time.monotonic() + 20
+    while (part := connection.recv(4096)) and time.monotonic() < deadline:
+        received += part
+    return received
