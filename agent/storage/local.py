@@ -26,7 +26,7 @@ from agent.storage.protocol import (
     Truncated,
 )
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import STEP
+from agent.storage.throttle import STEP, is_free
 
 TRIES = 20
 """How often a put looks for its directory again when a delete prunes it at the same moment."""
@@ -127,7 +127,7 @@ class LocalStorage:
     def _write(unfinished: int, temporary: str, body: Sequence[Buffer], gate: Gate, stop: Stop) -> None:
         descriptor = os.open(temporary, WRITE, 0o640, dir_fd=unfinished)
         try:
-            for piece in _pieces(body, 16 * STEP if gate is OPEN else STEP):
+            for piece in _pieces(body, 16 * STEP if is_free(gate) else STEP):
                 stop.check()
                 gate.pass_bytes(len(piece))
                 written = 0
@@ -252,7 +252,7 @@ def _regular(about: os.stat_result, name: str) -> os.stat_result:
 
 def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: str) -> bytes:
     # Without a limit one read fills one buffer; otherwise the pieces grow into one.
-    step = end - start if gate is OPEN else STEP
+    step = end - start if is_free(gate) else STEP
     received = io.BytesIO()
     at = start
     while at < end:

@@ -33,7 +33,7 @@ from agent.storage.s3_credentials import allowed_file, keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_listing import in_order
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import STEP
+from agent.storage.throttle import STEP, is_free
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _check_range(name: str, answer: Any, start: int, length: int | None) -> None
 
 def _received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
     # Without a limit one read fills one buffer; otherwise the pieces grow into one, never twice the size.
-    step = size if gate is OPEN else STEP
+    step = size if is_free(gate) else STEP
     received = io.BytesIO()
     left = size
     while left:

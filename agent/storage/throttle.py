@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from agent.storage.protocol import Gate
+from agent.storage.protocol import OPEN, Gate
 
 STEP = 64 * 1024
 """Bytes that providers pass through a gate at a time."""
@@ -47,6 +47,11 @@ class TokenBucket:
     def rate(self) -> float:
         """Bytes per second now; 0 = no limit."""
         return self._rate
+
+    @property
+    def free(self) -> bool:
+        """Whether there is no limit now."""
+        return self._rate == 0
 
     def set_rate(self, rate: float) -> None:
         """Change the limit, bytes per second, for everybody at once."""
@@ -88,10 +93,20 @@ class Gates:
     def __init__(self, *gates: Gate) -> None:
         self._gates: Sequence[Gate] = gates
 
+    @property
+    def free(self) -> bool:
+        """Whether none of them has a limit now."""
+        return all(is_free(gate) for gate in self._gates)
+
     def pass_bytes(self, count: int) -> None:
         """Return when every gate has let `count` more bytes through."""
         for gate in self._gates:
             gate.pass_bytes(count)
+
+
+def is_free(gate: Gate) -> bool:
+    """Whether the gate lets everything through just now, so that bytes may come in one large piece."""
+    return gate is OPEN or bool(getattr(gate, "free", False))
 
 
 def streams_for(rate: float, most: int) -> int:

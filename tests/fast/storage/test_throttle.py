@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.storage.throttle import STEP, Gates, TokenBucket, streams_for
+from agent.storage.protocol import OPEN
+from agent.storage.throttle import STEP, Gates, TokenBucket, is_free, streams_for
 from tests.fast.storage.virtual_time import VirtualTime
 
 MEGA = 1_000_000
@@ -152,6 +153,21 @@ def test_the_strictest_of_several_gates_decides() -> None:
     flow = run(4, 10, make)
     assert between(flow, 0, 10) == pytest.approx(40 * MEGA, rel=0.05)
     assert worst_second(flow, 10) <= 1.5 * 4 * MEGA
+
+
+def test_a_gate_is_free_only_while_no_limit_is_set() -> None:
+    """Buckets without a limit cost no small pieces; a limit set later is seen by the next call."""
+
+    class Foreign:
+        def pass_bytes(self, count: int) -> None:
+            return None
+
+    bucket, other = TokenBucket(0), TokenBucket(0)
+    assert is_free(OPEN)
+    assert is_free(Gates(bucket, Gates(other, OPEN)))
+    assert not is_free(Foreign())
+    other.set_rate(MEGA)
+    assert not is_free(Gates(bucket, Gates(other)))
 
 
 def test_a_negative_limit_is_refused() -> None:
