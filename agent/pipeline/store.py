@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
+from agent.crypto.digest import digest
 from agent.model.job import Tally
 from agent.model.manifest import FileEntry
 from agent.model.snapshot import FileStat, SnapshotTable
@@ -22,7 +23,7 @@ from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
 from agent.plan.backup import PlannedObject, plan_sstable
 from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, own_packs, sstables_of
-from agent.repository.frame import stored_size
+from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers
 from kit.errors import HelenusError
 
@@ -115,6 +116,19 @@ class Store:
                 self._tally.done(target.id, one.keyspace, one.table, 1, one.file.size)
         return StoredOwnFiles([entries[place] for place in range(len(files))], objects)
 
+    async def object(self, plain: bytes, kind: ObjectType) -> bytes:
+        """Put an object that was made here into every target, and name it there; its id."""
+        object_id, frame = await asyncio.to_thread(lambda: (digest(plain), encode(plain, kind)))
+        stored = stored_size(len(plain))
+        for target, there in zip(
+            self._targets,
+            await asyncio.gather(*(target.put(object_id, frame, stored) for target in self._targets)),
+            strict=True,
+        ):
+            if there:
+                target.name({object_id.hex(): stored})
+        return object_id
+
     def _alive(self) -> list[StoreTarget]:
         return [target for target in self._targets if target.alive]
 
@@ -152,7 +166,7 @@ class Store:
             assert row is not None, "its files are remembered"  # noqa: S101 - an invariant of ours
             table.remember(sstable.files[0].filesystem, sstable.name, row)
             table.progress(len(sstable.files), sstable.size, alive)
-            table.done(place, part, has_data=_counts(sstable))
+            table.done(place, part, has_data=sstable.is_table_data)
             return
         table.changed = True
         table.outstanding += 1
@@ -219,7 +233,7 @@ class Store:
             else:
                 table.remember(sstable.files[0].filesystem, sstable.name, packed(remembered))
                 table.progress(len(sstable.files), 0, self._alive())
-                table.done(place, part, has_data=_counts(sstable))
+                table.done(place, part, has_data=sstable.is_table_data)
                 await self._save_now_and_then(table)
         self._one_less(table, group, finish)
 
@@ -254,11 +268,6 @@ def _batches(tables: Sequence[SnapshotTable]) -> Iterator[list[SnapshotTable]]:
 
 def _filesystems(table: SnapshotTable) -> list[str]:
     return sorted({file.filesystem for file in table.files})
-
-
-def _counts(sstable: SSTable) -> bool:
-    """Whether it is an SSTable of the table itself: a legacy index has its own, in a directory below."""
-    return sstable.data is not None and "/" not in sstable.name
 
 
 def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:

@@ -77,6 +77,9 @@ class TableRun:
         self._bytes += sum(entry.size for entry in part.files)
         self._sstables += has_data
         self._early[place] = part
+        for target in self._targets:
+            if target.alive:
+                target.name(part.objects)
         while (ready := self._early.pop(self._next, None)) is not None:
             self._writer.add(ready)
             self._next += 1

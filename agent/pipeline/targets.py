@@ -4,10 +4,10 @@ Each target has its own outcome: one that fails is left behind, the others go on
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agent.plan.objects import ObjectIndex
-from agent.repository.errors import ObjectDamaged
+from agent.repository.errors import ManifestIncomplete, ObjectDamaged
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Buffer, Gate
@@ -15,13 +15,15 @@ from kit.errors import HelenusError
 
 
 class StoreTarget:
-    """One destination of a job. `index`: the node's objects, from the listing of this job and from own puts."""
+    """One destination of a job. `index`: the node's objects, from the listing of this job and from own puts;
+    `named`: those that the manifest names."""
 
     def __init__(self, opened: OpenedRepository, host_id: str, index: ObjectIndex, gate: Gate) -> None:
         self.opened = opened
         self.id = opened.destination_id
         self.index = index
         self._errors: list[HelenusError] = []
+        self.named = ObjectIndex()
         self.put_objects = 0
         self.put_bytes = 0
         self._host_id = host_id
@@ -45,6 +47,15 @@ class StoreTarget:
     def has(self, object_id: bytes, stored: int) -> bool:
         """Whether the object is there with its size."""
         return self.index.get(object_id) == stored
+
+    def name(self, objects: Mapping[str, int]) -> None:
+        """Note that the manifest names these objects, hex id → stored size. One that is not there fails the target."""
+        for name, stored in objects.items():
+            object_id = bytes.fromhex(name)
+            if not self.has(object_id, stored):
+                self.fail(ManifestIncomplete(f"the object {name} was to be in {self.id} and is not", object=name))
+                return
+            self.named.add(object_id, stored)
 
     async def put(self, object_id: bytes, frame: Sequence[Buffer], stored: int) -> bool:
         """Put an object of `stored` bytes unless it is there. False: the target failed, now or before."""

@@ -49,6 +49,11 @@ class SSTable(msgspec.Struct, frozen=True):
     data: int | None = None
     crc: int | None = None
 
+    @property
+    def is_table_data(self) -> bool:
+        """Whether it is an SSTable of the table itself: a legacy index has its own, in a directory below."""
+        return self.data is not None and "/" not in self.name
+
 
 def sstables_of(table: SnapshotTable, piece_size: int = PIECE_SIZE) -> list[SSTable]:
     """The table's SSTables, largest first, without the snapshot's own files. Every byte of every file is in one run."""

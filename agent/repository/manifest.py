@@ -101,6 +101,20 @@ class Manifest:
         for part in self._checked(await self._frame(reference), reference):
             yield part
 
+    async def objects(self, reference: TableReference, seen: set[bytes]) -> AsyncIterator[tuple[str, int]]:
+        """The objects that a table's frame names, with their stored sizes. Frames that `seen` has are passed over: of
+        many backups most frames are the same. Raises as `table`."""
+        if reference.object is not None and bytes.fromhex(reference.object) in seen:
+            return
+        frame = await self._frame(reference)
+        name = digest(frame)
+        if name in seen:
+            return
+        for part in self._checked(frame, reference):
+            for found in part.objects.items():
+                yield found
+        seen.add(name)
+
     def _checked(self, frame: bytes | memoryview, reference: TableReference) -> Iterator[TablePart]:
         return read_parts(frame, reference, len(self.head.data_directories), on_server=self._on_server)
 

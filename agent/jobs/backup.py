@@ -1,0 +1,58 @@
+"""Snapshot and upload in one command: in, BackupArguments; out, UploadResult with the snapshot's own.
+
+    snapshot → listing → opening → storing → publishing → published → clearing
+
+The snapshot goes in any case, unless it is to be kept as an on-server backup.
+"""
+
+import asyncio
+
+import msgspec
+
+from agent.jobs.copying import Copier, outcome_of, recalled
+from agent.jobs.snapshot import SnapshotTaker
+from agent.model.job import JobContext, Outcome
+from agent.wire.commands import BackupArguments
+from agent.wire.results import SnapshotResult
+from kit.errors import HelenusError
+
+TAKEN = "taken"
+
+
+class BackupJob:
+    """The command `backup`."""
+
+    def __init__(self, taker: SnapshotTaker, copier: Copier) -> None:
+        self._taker = taker
+        self._copier = copier
+
+    async def run(self, context: JobContext) -> Outcome:
+        """See the module. Raises what a snapshot and an upload raise."""
+        arguments: BackupArguments = context.arguments
+        snapshot = arguments.snapshot
+        if context.stages.current == "clearing":
+            taken = msgspec.convert(context.stages.recall(TAKEN), SnapshotResult)
+            return outcome_of(recalled(context), taken, cleared=await self._taker.clear(snapshot.tag))
+        info, tables, taken = await self._taker.take(context, snapshot)
+        await context.stages.enter(TAKEN, msgspec.to_builtins(taken))
+        if not arguments.targets:
+            return outcome_of({}, taken, cleared=False)
+        inventory = list(tables)
+        del tables
+        try:
+            results = await self._copier.copy(
+                context, info, arguments.targets, arguments.throttle_bytes_per_second, inventory
+            )
+        except asyncio.CancelledError:
+            if context.undo:
+                await asyncio.shield(self._taker.clear(snapshot.tag))
+            raise
+        except HelenusError:
+            if not snapshot.keep:
+                await self._taker.clear(snapshot.tag)
+            raise
+        cleared = False
+        if not snapshot.keep:
+            await context.stages.enter("clearing")
+            cleared = await self._taker.clear(snapshot.tag)
+        return outcome_of(results, taken, cleared=cleared)

@@ -1,0 +1,38 @@
+"""What can go wrong with a copy as a whole, each error with a stable code."""
+
+from kit.errors import HelenusError
+
+
+class CopyFailed(HelenusError):
+    """No destination got the backup; `fields`: targets (destination → error)."""
+
+    code = "copy_failed"
+    status = 502
+    retry = "later"
+    todo = "Look at each destination's own error in the fields."
+
+
+class CopyPartial(HelenusError):
+    """Some destinations, or some tables, are missing; `fields`: targets (destination → error)."""
+
+    code = "copy_partial"
+    status = 502
+    retry = "later"
+    todo = "Look at each destination's own error in the fields, mend it and run a new backup."
+
+
+class SnapshotGivenUp(HelenusError):
+    """The snapshot that was being copied was cleared, because a data volume was nearly full."""
+
+    code = "snapshot_given_up"
+    status = 507
+    retry = "later"
+    todo = "Free space on the named volumes, then take a new backup."
+
+
+class SnapshotNotKept(HelenusError):
+    """A sync was asked of a snapshot that is no on-server backup."""
+
+    code = "snapshot_not_kept"
+    status = 409
+    todo = "Sync an on-server backup: GET /v1/backups without a destination lists them."

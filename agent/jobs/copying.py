@@ -1,0 +1,280 @@
+"""A snapshot's way into its destinations: in, the snapshot and targets; out, a result for each destination.
+
+    opening → storing → publishing → published
+
+Read top to bottom: open and prepare every target (intent, then the listing), read each byte once for all of them,
+check, publish and drop the intents. A target that fails is left behind; the others go on. Resumed, it begins again:
+what the new listing shows is not put again, and destinations that are done are not touched.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+
+from agent.cassandra.protocol import Snapshots
+from agent.jobs.copy_errors import CopyFailed, CopyPartial
+from agent.jobs.manifests import TableCollector, head_of
+from agent.jobs.watermark import Watermark
+from agent.model.job import JobContext, Outcome
+from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.pipeline.digest_cache import DigestCache
+from agent.pipeline.errors import SstableCorrupt
+from agent.pipeline.store import OwnFile, Store
+from agent.pipeline.targets import StoreTarget
+from agent.plan.layout import OWN_FILES
+from agent.repository.errors import ZeroBackup
+from agent.repository.intents import Writer
+from agent.repository.manifest import Manifest
+from agent.repository.opened import OpenedRepository, Repositories
+from agent.repository.publisher import Publisher
+from agent.storage.protocol import OPEN, Gate
+from agent.storage.throttle import Gates, TokenBucket, streams_for
+from agent.wire.commands import State, Target
+from agent.wire.results import SnapshotResult, TargetResult, UploadResult
+from kit.errors import HelenusError, InvalidInput
+
+PUBLISHED = "published"
+
+
+class _Prepared:
+    """A target that is being written to."""
+
+    def __init__(self, target: StoreTarget, publisher: Publisher) -> None:
+        self.target = target
+        self.publisher = publisher
+
+
+class Copier:
+    """Copies snapshots. Its collaborators are those of every job that does."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        repositories: Repositories,
+        cache: DigestCache,
+        watermark: Watermark,
+        writer: Writer,
+    ) -> None:
+        self._snapshots = snapshots
+        self._repositories = repositories
+        self._cache = cache
+        self._watermark = watermark
+        self._writer = writer
+
+    async def copy(
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        targets: Sequence[Target],
+        throttle: int,
+        inventory: Sequence[SnapshotTable] | None = None,
+    ) -> dict[str, TargetResult]:
+        """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
+        bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already. Raises what concerns
+        no single destination (SnapshotVanished, SnapshotGivenUp, …)."""
+        if len({target.destination for target in targets}) != len(targets):
+            raise InvalidInput("a destination is named twice", field="targets")
+        results = recalled(context)
+        missing = [target for target in targets if not _is_done(results.get(target.destination))]
+        if missing:
+            await self._watermark.guarded(info.tag, self._copy(context, info, missing, throttle, results, inventory))
+        return {target.destination: results[target.destination] for target in targets}
+
+    async def _copy(
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        targets: Sequence[Target],
+        throttle: int,
+        results: dict[str, TargetResult],
+        inventory: Sequence[SnapshotTable] | None,
+    ) -> None:
+        await context.stages.enter("opening")
+        limit: Gate = TokenBucket(throttle) if throttle else OPEN
+        async with AsyncExitStack() as stack:
+            prepared: list[_Prepared] = []
+            try:
+                for target in targets:
+                    try:
+                        opened = await stack.enter_async_context(self._repositories.opened(target, context.waiting))
+                        ready = await self._prepare(_limited(opened, limit, throttle), info, context.command_id)
+                    except HelenusError as error:
+                        results[target.destination] = TargetResult("failed", error=error.as_dict())
+                        continue
+                    if isinstance(ready, _Prepared):
+                        prepared.append(ready)
+                    else:
+                        results[target.destination] = _there_already(ready, info)
+                if prepared:
+                    await self._store(context, info, prepared, results, inventory)
+            except asyncio.CancelledError:
+                if context.undo:
+                    await asyncio.shield(_drop_intents(prepared))
+                raise
+            except HelenusError:
+                await _drop_intents(prepared)
+                raise
+
+    async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> "_Prepared | Manifest":
+        """The target with its intent put and its objects listed, or the manifest when it has this backup already."""
+        publisher = Publisher(opened, info.node.host_id, info.tag, self._writer)
+        there = await publisher.published(info.taken_at)
+        if there is not None:
+            await publisher.end()
+            return there
+        index = await publisher.begin(command_id)
+        return _Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate), publisher)
+
+    async def _store(
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        prepared: Sequence[_Prepared],
+        results: dict[str, TargetResult],
+        inventory: Sequence[SnapshotTable] | None,
+    ) -> None:
+        await context.stages.enter("storing")
+        targets = [one.target for one in prepared]
+        listed = inventory if inventory is not None else await self._snapshots.inventory(info.tag)
+        tables = sorted(listed, key=_most_bytes_first)
+        del listed, inventory
+        if not tables and not info.schema:
+            raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
+        _expect(context, targets, tables)
+        store = Store(targets, self._cache, context.tally)
+        try:
+            own = [
+                OwnFile(table.keyspace, table.table, file)
+                for table in tables
+                for file in table.files
+                if file.name in OWN_FILES
+            ]
+            collector = TableCollector(store, targets, own, await store.own_files(own))
+            await store.tables(tables, collector.add)
+        finally:
+            await store.close()
+        del tables
+        await context.stages.enter("publishing")
+        published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
+        results.update(zip((target.id for target in targets), published, strict=True))
+        await context.stages.enter(PUBLISHED, {name: msgspec.to_builtins(one) for name, one in results.items()})
+
+    async def _publish(
+        self, context: JobContext, info: SnapshotInfo, one: _Prepared, collector: TableCollector
+    ) -> TargetResult:
+        target = one.target
+        if target.error is None:
+            try:
+                head = head_of(info, target.opened.cluster_id, self._writer, context.command_id, collector)
+                if not head.tables and collector.corrupt is not None:
+                    raise collector.corrupt
+                await one.publisher.publish(collector.writer.close(head), target.named, target.opened.gate)
+                return _result(target, head.tables, collector.corrupt)
+            except HelenusError as error:
+                target.fail(error)
+        await _drop_intents([one])
+        reason = target.error or collector.corrupt
+        return TargetResult(
+            "failed",
+            put_objects=target.put_objects,
+            put_bytes=target.put_bytes,
+            error=reason.as_dict() if reason is not None else None,
+        )
+
+
+def outcome_of(results: dict[str, TargetResult], snapshot: SnapshotResult | None, *, cleared: bool) -> Outcome:
+    """The command's outcome. Raises the error when no destination got anything."""
+    result = UploadResult(results, snapshot, cleared)
+    errors: dict[str, Any] = {name: one.error for name, one in results.items() if one.error is not None}
+    if not errors:
+        return Outcome(result)
+    names = ", ".join(sorted(errors))
+    if all(one.outcome == "failed" for one in results.values()):
+        raise CopyFailed(f"no destination got the backup: {_texts(errors)}", targets=errors)
+    return Outcome(
+        result, State.PARTIAL, CopyPartial(f"not all is in {names}: {_texts(errors)}", targets=errors).as_dict()
+    )
+
+
+def _texts(errors: dict[str, Any]) -> str:
+    return "; ".join(f"{name}: {error['code']}: {error['message']}" for name, error in sorted(errors.items()))
+
+
+def recalled(context: JobContext) -> dict[str, TargetResult]:
+    """What an earlier run of the command finished."""
+    return msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
+
+
+def _is_done(result: TargetResult | None) -> bool:
+    return result is not None and result.outcome != "failed"
+
+
+def _limited(opened: OpenedRepository, limit: Gate, throttle: int) -> OpenedRepository:
+    """The repository under the command's own limit."""
+    if limit is OPEN:
+        return opened
+    gate = limit if opened.gate is OPEN else Gates(limit, opened.gate)
+    return OpenedRepository(
+        opened.destination_id,
+        opened.storage,
+        opened.repository_id,
+        opened.cluster_id,
+        gate,
+        streams_for(throttle, opened.streams),
+    )
+
+
+def _expect(context: JobContext, targets: Sequence[StoreTarget], tables: Sequence[SnapshotTable]) -> None:
+    for table in tables:
+        size = sum(file.size for file in table.files)
+        for target in targets:
+            context.tally.expect(target.id, table.keyspace, table.table, len(table.files), size)
+
+
+def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:
+    return (-sum(file.size for file in table.files), table.keyspace, table.table)
+
+
+def _result(target: StoreTarget, tables: Sequence[Any], corrupt: SstableCorrupt | None) -> TargetResult:
+    sizes: dict[str, int] = {}
+    for table in tables:
+        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
+    return TargetResult(
+        "success" if corrupt is None else "partial",
+        files=sum(table.files for table in tables),
+        bytes=sum(table.bytes for table in tables),
+        put_objects=target.put_objects,
+        put_bytes=target.put_bytes,
+        sizes=sizes,
+        error=None if corrupt is None else corrupt.as_dict(),
+    )
+
+
+def _there_already(manifest: Manifest, info: SnapshotInfo) -> TargetResult:
+    """The result of an earlier run that did not come to note it."""
+    sizes: dict[str, int] = {}
+    for table in manifest.head.tables:
+        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
+    there = {(table.keyspace, table.table) for table in manifest.head.tables}
+    left_out = [
+        f"{keyspace}.{table}"
+        for keyspace, tables in info.tables.items()
+        for table in tables
+        if (keyspace, table) not in there
+    ]
+    corrupt = SstableCorrupt(f"left out: {', '.join(left_out)}", tables=left_out) if left_out else None
+    return TargetResult(
+        "success" if corrupt is None else "partial",
+        files=sum(table.files for table in manifest.head.tables),
+        bytes=sum(sizes.values()),
+        sizes=sizes,
+        error=None if corrupt is None else corrupt.as_dict(),
+    )
+
+
+async def _drop_intents(prepared: Sequence[_Prepared]) -> None:
+    """As far as the destinations let us: what stays is cleared by this agent's next job there."""
+    await asyncio.gather(*(one.publisher.end() for one in prepared), return_exceptions=True)

@@ -1,0 +1,105 @@
+"""Takes a snapshot, and keeps it as an on-server backup when asked: in, SnapshotArguments; out, SnapshotResult.
+
+snapshot → listing → done
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from agent.cassandra.protocol import Snapshots
+from agent.jobs.manifests import on_server_manifest
+from agent.model.job import JobContext, Outcome
+from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.repository.errors import ZeroBackup
+from agent.repository.intents import Writer
+from agent.repository.on_server import OnServer
+from agent.wire.commands import SnapshotArguments
+from agent.wire.results import SnapshotResult
+from kit.errors import HelenusError
+
+_log = structlog.get_logger(__name__)
+
+
+class SnapshotTaker:
+    """Takes, describes and clears snapshots, for every job that does."""
+
+    def __init__(self, snapshots: Snapshots, on_server: OnServer, writer: Writer) -> None:
+        self._snapshots = snapshots
+        self._on_server = on_server
+        self._writer = writer
+
+    async def take(
+        self, context: JobContext, arguments: SnapshotArguments
+    ) -> tuple[SnapshotInfo, tuple[SnapshotTable, ...], SnapshotResult]:
+        """The snapshot, its files and the result. What fails or is cancelled by a person leaves no snapshot."""
+        await self.clear_owed(but=arguments.tag)
+        await context.stages.enter("snapshot")
+        try:
+            info = await self._snapshots.take(arguments, context.command_id)
+        except asyncio.CancelledError:
+            if context.undo:
+                await asyncio.shield(self.clear(arguments.tag))
+            raise
+        try:
+            await context.stages.enter("listing")
+            tables = await self._snapshots.inventory(arguments.tag)
+            if not tables and not info.schema:
+                raise ZeroBackup(f"the snapshot {arguments.tag} holds no table", tag=arguments.tag)
+            if arguments.keep:
+                manifest = await on_server_manifest(info, tables, self._writer, context.command_id)
+                await self._on_server.put_manifest(arguments.tag, manifest)
+            return info, tables, snapshot_result(info, tables)
+        except asyncio.CancelledError:
+            if context.undo:
+                await asyncio.shield(self.clear(arguments.tag))
+            raise
+        except HelenusError:
+            await self.clear(arguments.tag)
+            raise
+
+    async def clear(self, tag: str) -> bool:
+        """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now is owed (False):
+        the next job tries again."""
+        try:
+            await self._on_server.forget(tag)
+            await self._snapshots.clear(tag)
+        except HelenusError as error:
+            _log.warning("snapshot_owed", tag=tag, code=error.code, reason=error.message)
+            await self._on_server.owe(tag)
+            return False
+        return True
+
+    async def clear_owed(self, but: str = "") -> list[str]:
+        """Clear the snapshots that are owed; those that still are."""
+        owed = [tag for tag in await self._on_server.owed() if tag != but]
+        return [tag for tag in owed if not await self.clear(tag)]
+
+
+class SnapshotJob:
+    """The command `snapshot`."""
+
+    def __init__(self, taker: SnapshotTaker) -> None:
+        self._taker = taker
+
+    async def run(self, context: JobContext) -> Outcome:
+        """See the module. Raises what `Snapshots.take` and `inventory` raise."""
+        _, _, result = await self._taker.take(context, context.arguments)
+        return Outcome(result)
+
+
+def snapshot_result(info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> SnapshotResult:
+    """What a snapshot holds, counted."""
+    sizes: dict[str, int] = dict.fromkeys(info.tables, 0)
+    for table in tables:
+        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + sum(file.size for file in table.files)
+    return SnapshotResult(
+        tag=info.tag,
+        taken_at=info.taken_at,
+        schema_version=info.node.schema_version,
+        tables=info.tables,
+        files=sum(len(table.files) for table in tables),
+        bytes=sum(sizes.values()),
+        sizes=sizes,
+    )

@@ -1,0 +1,229 @@
+"""Frees what no undeleted backup of this node needs: in, SweepArguments; out, FreedResult.
+
+    looking → marking → waiting → deleting
+
+Runs in the data lane, which is the lock of the node's prefix in this agent. It deletes nothing while another agent's
+intent stands there, nor when a manifest can't be read. It marks, waits a margin, looks at intents and manifests again,
+and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock.
+Interrupted anywhere it begins anew: nothing it removed was needed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from agent.model.job import JobContext, Outcome
+from agent.plan.objects import ObjectIndex
+from agent.plan.sweep import SweepView, unneeded
+from agent.repository.errors import IntentForeign
+from agent.repository.intents import Intents, Standing, Writer, foreign_error
+from agent.repository.keys import (
+    backups_prefix,
+    catalogue_prefix,
+    data_prefix,
+    deleted_key,
+    manifest_key,
+    parse_backup,
+    parse_catalogue,
+    parse_data,
+)
+from agent.repository.manifest import names_of, read_manifest
+from agent.repository.opened import OpenedRepository, Repositories
+from agent.storage.protocol import StorageError
+from agent.wire.commands import SweepArguments
+from agent.wire.results import FreedResult
+
+MARGIN_SECONDS = 600.0
+_BATCH = 1000
+
+
+class SweepJob:
+    """The command `sweep`. `host_id`: asks the node who it is. `margin`: seconds, where the command names none."""
+
+    def __init__(
+        self,
+        repositories: Repositories,
+        host_id: Callable[[], Awaitable[str]],
+        writer: Writer,
+        *,
+        margin: float = MARGIN_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._repositories = repositories
+        self._host_id = host_id
+        self._writer = writer
+        self._margin = margin
+        self._sleep = sleep
+
+    async def run(self, context: JobContext) -> Outcome:
+        """See the module. Raises IntentForeign, ManifestInvalid, a StorageError, what opening raises."""
+        arguments: SweepArguments = context.arguments
+        margin = self._margin if arguments.margin_seconds is None else max(0.0, arguments.margin_seconds)
+        host_id = await self._host_id()
+        async with self._repositories.opened(arguments.target, context.waiting) as opened:
+            sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments.abandon_intents)
+            await context.stages.enter("looking")
+            try:
+                began = await sweep.begin(margin)
+                await context.stages.enter("marking")
+                view = await sweep.view()
+                needed = await sweep.needed(view)
+                marked = unneeded(await sweep.listed(), needed)
+                del needed
+                if not len(marked) and not view.doomed(host_id) and not view.traces():
+                    return Outcome(FreedResult())
+                await context.stages.enter("waiting")
+                await self._wait(sweep, began, margin)
+                await sweep.refuse_foreign()
+                view = await sweep.view()
+                needed = await sweep.needed(view)
+                await context.stages.enter("deleting")
+                return Outcome(await sweep.delete(view, marked, needed, began))
+            finally:
+                await sweep.end()
+
+    async def _wait(self, sweep: "_Sweep", began: float, margin: float) -> None:
+        """Until the store's own clock is past the mark by the margin."""
+        left = margin
+        while left > 0:
+            await self._sleep(left)
+            left = margin - (await sweep.mark() - began)
+
+
+class _Sweep:
+    """One sweep of one node's prefix."""
+
+    def __init__(
+        self, opened: OpenedRepository, host_id: str, writer: Writer, command_id: str, abandoned: list[str]
+    ) -> None:
+        self._storage = opened.storage
+        self._cluster_id = opened.cluster_id
+        self._host_id = host_id
+        self._command_id = command_id
+        self._abandoned = abandoned
+        self._intents = Intents(opened, host_id, writer)
+        self._marked = False
+
+    async def begin(self, margin: float) -> float:
+        """Put the sweep's mark, clear own past intents and those given up; the store's time."""
+        now = await self.mark()
+        own, foreign = await self._intents.others()
+        given_up = [one for one in foreign if one.name in self._abandoned]
+        self._refuse([one for one in foreign if one.name not in self._abandoned])
+        if given_up:
+            await self._refuse_active(given_up, now, margin)
+        await self._intents.clear([*own, *given_up])
+        return now
+
+    async def mark(self) -> float:
+        """Put the sweep's mark anew; the store's time of it."""
+        now = await self._intents.sweep_mark(self._command_id)
+        self._marked = True
+        return now
+
+    async def end(self) -> None:
+        """Remove the sweep's own mark; one that stays is cleared by this agent's next job there."""
+        if self._marked:
+            with contextlib.suppress(StorageError):
+                await self._intents.sweep_end()
+
+    async def refuse_foreign(self) -> None:
+        """Raise IntentForeign when somebody else has begun to work here."""
+        _, foreign = await self._intents.others()
+        self._refuse(foreign)
+
+    async def view(self) -> SweepView:
+        """Marks and manifests as they are now."""
+        deleted = set()
+        async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
+            name = parse_catalogue(self._cluster_id, entry.key)
+            if name is not None and name.number is None:
+                deleted.add(name.tag)
+        hosts: dict[str, set[str]] = {}
+        async for entry in self._storage.list(backups_prefix(self._cluster_id)):
+            found = parse_backup(self._cluster_id, entry.key)
+            # Of undeleted backups only this node's part matters: the others' would only cost memory.
+            if (
+                found is not None
+                and found.host_id is not None
+                and (found.host_id == self._host_id or found.tag in deleted)
+            ):
+                hosts.setdefault(found.tag, set()).add(found.host_id)
+        return SweepView(frozenset(deleted), {tag: frozenset(found) for tag, found in hosts.items()})
+
+    async def needed(self, view: SweepView) -> ObjectIndex:
+        """All that undeleted backups of this node name. Raises ManifestInvalid for one that can't be read."""
+        needed = ObjectIndex()
+        seen: set[bytes] = set()
+        for tag in view.kept(self._host_id):
+            manifest = await read_manifest(self._storage, self._cluster_id, tag, self._host_id)
+            for name, size in names_of(manifest.head):
+                needed.add(bytes.fromhex(name), size)
+            for reference in manifest.head.tables:
+                async for name, size in manifest.objects(reference, seen):
+                    needed.add(bytes.fromhex(name), size)
+                await asyncio.sleep(0)
+        return needed
+
+    async def listed(self) -> ObjectIndex:
+        """Every object of the prefix."""
+        listed = ObjectIndex()
+        prefix = data_prefix(self._cluster_id, self._host_id)
+        async for entry in self._storage.list(prefix):
+            name = parse_data(prefix, entry.key)
+            if name is not None:
+                listed.add(bytes.fromhex(name.digest), entry.size)
+        return listed
+
+    async def delete(self, view: SweepView, marked: ObjectIndex, needed: ObjectIndex, before: float) -> FreedResult:
+        """Remove manifests of deleted backups, then data, then the last traces of tags."""
+        doomed = view.doomed(self._host_id)
+        await self._storage.delete([manifest_key(self._cluster_id, tag, self._host_id) for tag in doomed])
+        freed = 0
+        count = 0
+        batch: list[str] = []
+        prefix = data_prefix(self._cluster_id, self._host_id)
+        async for entry in self._storage.list(prefix):
+            name = parse_data(prefix, entry.key)
+            if name is None:
+                continue
+            digest = bytes.fromhex(name.digest)
+            if digest in marked and digest not in needed and entry.modified <= before:
+                batch.append(entry.key)
+                freed += entry.size
+                count += 1
+            if len(batch) == _BATCH:
+                await self._storage.delete(batch)
+                batch = []
+        if batch:
+            await self._storage.delete(batch)
+        for tag in (await self.view()).traces():
+            await self._forget(tag)
+        return FreedResult(freed, count, doomed)
+
+    async def _forget(self, tag: str) -> None:
+        """Remove the plan, the records, and last the mark."""
+        mark = deleted_key(self._cluster_id, tag)
+        keys = []
+        for prefix in (backups_prefix(self._cluster_id, tag), catalogue_prefix(self._cluster_id, tag)):
+            keys += [entry.key async for entry in self._storage.list(prefix) if entry.key != mark]
+        if keys:
+            await self._storage.delete(keys)
+        await self._storage.delete([mark])
+
+    async def _refuse_active(self, given_up: list[Standing], now: float, margin: float) -> None:
+        """Intents are only given up when their agent was silent for the margin: nothing of the prefix is younger."""
+        newest = max(one.modified for one in given_up)
+        async for entry in self._storage.list(data_prefix(self._cluster_id, self._host_id)):
+            newest = max(newest, entry.modified)
+        if now - newest < margin:
+            raise IntentForeign(
+                f"the other agent wrote {now - newest:.0f} s ago: it must be silent for {margin:.0f} s",
+                host_id=self._host_id,
+                tags=[one.name for one in given_up],
+                wait_seconds=round(margin - (now - newest), 1),
+            )
+
+    def _refuse(self, foreign: list[Standing]) -> None:
+        if foreign:
+            raise foreign_error(self._host_id, foreign)

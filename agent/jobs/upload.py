@@ -1,0 +1,58 @@
+"""Copies a snapshot that was taken before to its destinations: in, UploadArguments; out, UploadResult.
+
+    opening → storing → publishing → published → clearing
+
+Afterwards the snapshot goes, unless it is an on-server backup. It stays (and is owed) when a destination failed, so
+that the upload can be asked for again; a person's cancel clears it.
+"""
+
+import asyncio
+
+from agent.cassandra.errors import SnapshotMissing
+from agent.cassandra.protocol import Snapshots
+from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs.copying import Copier, outcome_of, recalled
+from agent.jobs.snapshot import SnapshotTaker
+from agent.model.job import JobContext, Outcome
+from agent.repository.on_server import OnServer
+from agent.wire.commands import UploadArguments
+from kit.errors import HelenusError
+
+
+class UploadJob:
+    """The command `upload`."""
+
+    def __init__(self, snapshots: Snapshots, taker: SnapshotTaker, copier: Copier, on_server: OnServer) -> None:
+        self._snapshots = snapshots
+        self._taker = taker
+        self._copier = copier
+        self._on_server = on_server
+
+    async def run(self, context: JobContext) -> Outcome:
+        """See the module. Raises SnapshotMissing, CopyFailed, what concerns no single destination."""
+        arguments: UploadArguments = context.arguments
+        if context.stages.current == "clearing":
+            cleared = await self._taker.clear(arguments.tag)
+            return outcome_of(recalled(context), None, cleared=cleared)
+        info = await self._snapshots.info(arguments.tag)
+        if info is None:
+            raise SnapshotMissing(f"the agent has no snapshot {arguments.tag}", tag=arguments.tag)
+        try:
+            results = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
+        except asyncio.CancelledError:
+            if context.undo and not info.kept:
+                await asyncio.shield(self._taker.clear(arguments.tag))
+            raise
+        except SnapshotGivenUp:
+            raise
+        except HelenusError:
+            if not info.kept:
+                await self._on_server.owe(arguments.tag)
+            raise
+        cleared = False
+        if not info.kept and any(one.outcome == "failed" for one in results.values()):
+            await self._on_server.owe(arguments.tag)
+        elif not info.kept:
+            await context.stages.enter("clearing")
+            cleared = await self._taker.clear(arguments.tag)
+        return outcome_of(results, None, cleared=cleared)

@@ -1,0 +1,176 @@
+"""Bytes on their way back: in, files of a manifest and the directories they go to; out, verified files on the disk.
+
+A pack is fetched once for all its files, large files piece by piece side by side; at most 32 MiB are in flight. Every
+digest is compared before a file gets its name, so that a resume trusts nothing but what it verified itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from agent.model.manifest import FileEntry, Piece
+from agent.pipeline.budget import BYTES, Budget
+from agent.pipeline.writing import NewFile, sync_directory
+from agent.repository.errors import ObjectDamaged
+from agent.repository.frame import HEADER_SIZE, OVERHEAD, decode
+from agent.repository.keys import data_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Gate
+from agent.storage.threads import Workers
+from kit.errors import HelenusError
+
+WRITERS = 4
+_TRIES = 2
+"""Bytes can also be damaged on the way: a second look tells."""
+
+
+class Wanted(Protocol):
+    """Files that belong together, such as an SSTable's, and the directory they go to, which exists."""
+
+    @property
+    def files(self) -> Sequence[FileEntry]: ...
+
+    @property
+    def directory(self) -> Path: ...
+
+
+W = TypeVar("W", bound=Wanted)
+
+
+class _Part:
+    """A run of a file inside an object."""
+
+    def __init__(self, file: NewFile, place: int, start: int, piece: Piece) -> None:
+        self.file = file
+        self.place = place
+        self.start = start
+        self.piece = piece
+
+
+async def fetch_files(
+    opened: OpenedRepository,
+    host_id: str,
+    wanted: AsyncIterator[W],
+    placed: Callable[[W], Awaitable[None]],
+    *,
+    gate: Gate,
+    most_bytes: int = BYTES,
+) -> None:
+    """Bring everything `wanted` from the node's objects into its directories; `placed` is awaited when all files of one
+    are there. What is there already with the right bytes is not fetched.
+
+    Raises NotFound (an object is missing), ObjectDamaged, FileDiffers, TargetFull, another StorageError.
+    """
+    fetch = _Fetch(opened, host_id, gate, most_bytes)
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for one in wanted:
+                await fetch.begin(one, placed, group)
+    except* HelenusError as errors:
+        raise _first(errors) from None
+    finally:
+        await fetch.close()
+
+
+class _Fetch:
+    def __init__(self, opened: OpenedRepository, host_id: str, gate: Gate, most_bytes: int) -> None:
+        self._opened = opened
+        self._host_id = host_id
+        self._gate = gate
+        self._budget = Budget(most_bytes, max(1, opened.streams))
+        self._workers = Workers(WRITERS, "write")
+        self._open: set[NewFile] = set()
+
+    async def close(self) -> None:
+        """End the threads, let go of unfinished files."""
+        await self._workers.close()
+        for file in self._open:
+            file.close()
+
+    async def begin(self, one: W, placed: Callable[[W], Awaitable[None]], group: asyncio.TaskGroup) -> None:
+        """Start fetching what is missing of `one`."""
+        files = [NewFile(one.directory, entry) for entry in one.files]
+        missing = await self._workers.run(lambda _: [file for file in files if not _ready(file)])
+        objects: dict[str, list[_Part]] = {}
+        for file in missing:
+            start = 0
+            for place, piece in enumerate(file.entry.pieces):
+                objects.setdefault(piece.object, []).append(_Part(file, place, start, piece))
+                start += piece.length
+        self._open.update(missing)
+        left = len(objects)
+        if not left:
+            await self._placed(one, placed)
+            return
+
+        async def fetched(name: str, parts: list[_Part], span: int) -> None:
+            nonlocal left
+            try:
+                await self._object(name, parts)
+            finally:
+                self._budget.give(span)
+            left -= 1
+            if not left:
+                await self._placed(one, placed)
+
+        for name, parts in objects.items():
+            span = max(part.piece.offset + part.piece.length for part in parts)
+            await self._budget.take(span)
+            group.create_task(fetched(name, parts, span))
+
+    async def _placed(self, one: W, placed: Callable[[W], Awaitable[None]]) -> None:
+        await self._workers.run(lambda _: sync_directory(one.directory))
+        await placed(one)
+
+    async def _object(self, name: str, parts: list[_Part]) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                plain, base = await self._plain(name, parts)
+                break
+            except ObjectDamaged:
+                if not left:
+                    raise
+        complete = await self._workers.run(lambda _: _write(parts, plain, base))
+        self._open.difference_update(complete)
+
+    async def _plain(self, name: str, parts: list[_Part]) -> tuple[memoryview, int]:
+        """An object's bytes and where in it they begin: all of it, or only a range if little of a pack is wanted."""
+        key = data_key(self._opened.cluster_id, self._host_id, name)
+        first = min(part.piece.offset for part in parts)
+        end = max(part.piece.offset + part.piece.length for part in parts)
+        wanted = sum(part.piece.length for part in parts)
+        if first > 0 and wanted < end // 2:
+            found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=self._gate)
+            return memoryview(found), first  # the files' own digests tell whether they are right
+        stored = await self._opened.storage.get(key, gate=self._gate)
+        if len(stored) < end + OVERHEAD:
+            raise ObjectDamaged(f"the object {key} is cut: {len(stored)} bytes", key=key)
+        decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
+        return decoded.plain, 0
+
+
+def _ready(file: NewFile) -> bool:
+    """Whether nothing of the file must be fetched."""
+    if file.is_there():
+        return True
+    if file.entry.size:
+        return False
+    file.make_empty()
+    return True
+
+
+def _write(parts: list[_Part], plain: memoryview, base: int) -> list[NewFile]:
+    """Write an object's runs; the files that are complete now."""
+    complete = []
+    for part in parts:
+        start = part.piece.offset - base
+        if part.file.write(part.place, part.start, plain[start : start + part.piece.length]):
+            complete.append(part.file)
+    return complete
+
+
+def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")
