@@ -16,7 +16,7 @@ from agent.daemon.jobs import Collaborators, jobs_of
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.node_report import NodeReports
 from agent.daemon.provider import Provider
-from agent.daemon.settings import AgentSettings, CoordinatorSettings, http_of
+from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
@@ -47,8 +47,7 @@ NOW = Patience(seconds=0.0, poll_seconds=0.0)
 
 def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, making: Making) -> Agent:
     """Put the agent together. Raises `ConfigError`, `StateLocked`, and what is wrong with files of the state."""
-    http = http_of(settings)
-    access = access_of(http)
+    access = access_of(settings.http)
     if access.token is not None:
         redactor.add(access.token)
     _redact_passwords(settings, redactor)
@@ -130,8 +129,7 @@ def _composed(
         metrics=metrics.registry,
         health=health,
     )
-    http = http_of(settings)
-    access = access_of(http)
+    http, access = settings.http, access_of(settings.http)
     app = make_app(
         services,
         authentication=[authentication(access)],

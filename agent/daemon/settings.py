@@ -9,7 +9,7 @@ from agent.cassandra.settings import CassandraSettings
 from agent.wire.names import check_name
 from kit.config import ConfigError, absolute_path
 from kit.errors import HelenusError
-from kit.http_settings import HttpSettings
+from kit.http_settings import HttpSettings, Port
 from kit.logs import Form, Level
 
 PORT = 61621
@@ -17,6 +17,12 @@ PORT = 61621
 
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
+    """`[http]`, with the agent's own port."""
+
+    port: Port = PORT
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +68,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """agent.toml."""
 
     state_directory: str = "/var/lib/helenus/agent"
-    http: HttpSettings = HttpSettings(port=PORT)
+    http: ListenSettings = ListenSettings()
     log: LogSettings = LogSettings()
     cassandra: CassandraSettings = CassandraSettings()
     destinations: DestinationSettings = DestinationSettings()
@@ -88,11 +94,6 @@ def check(settings: AgentSettings) -> None:
             raise ConfigError(
                 f"«coordinators.{name}.url» must begin with http:// or https://", setting=f"coordinators.{name}.url"
             )
-
-
-def http_of(settings: AgentSettings) -> HttpSettings:
-    """The listening settings; a file that has an `[http]` table without a port means the agent's own."""
-    return settings.http if settings.http.port else msgspec.structs.replace(settings.http, port=PORT)
 
 
 def roots(places: list[str]) -> tuple[Path, ...]:
