@@ -41,7 +41,7 @@ class FetchJob:
         found = await asyncio.to_thread(volumes, await self._tools.node.directories.data())
         roots = await self._roots(notes, found)
         await context.stages.enter("fetching")
-        async with self._tools.sources.opened(arguments) as source:
+        async with self._tools.sources.opened(arguments, context.waiting) as source:
             counts = await self._bring(context, arguments, source, found, roots)
         result = {keyspace: dict(tables) for keyspace, tables in counts.items()}
         await notes.put_fetched(Fetched(arguments.tag, arguments.source_host_id, result))

@@ -37,7 +37,7 @@ class PreflightJob:
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         await context.stages.enter("reading the backup")
-        async with self._tools.sources.opened(arguments) as source:
+        async with self._tools.sources.opened(arguments, context.waiting) as source:
             return Outcome(await self._judge(arguments, notes, source))
 
     async def _judge(self, arguments: RestoreArguments, notes: RestoreNotes, source: BackupSource) -> PreflightResult:

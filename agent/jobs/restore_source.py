@@ -5,7 +5,7 @@ One protocol, two sources: the snapshot that is kept on this node, and a destina
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from agent.jobs.restore_errors import DamagedOnServer
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat
 from agent.repository.manifest import Manifest, read_manifest_file
+from agent.repository.opened import Waiting, silent
 from agent.wire.commands import RestoreArguments
 
 _CHUNK = 1 << 20
@@ -56,10 +57,13 @@ class BackupSource(Protocol):
 class Sources(Protocol):
     """The backups that a restore on this node can take from."""
 
-    def opened(self, arguments: RestoreArguments) -> AbstractAsyncContextManager[BackupSource]:
+    def opened(
+        self, arguments: RestoreArguments, waiting: Waiting = silent
+    ) -> AbstractAsyncContextManager[BackupSource]:
         """The part of `source_host_id` in the backup `tag`, from `source`, or from this node when there is none.
 
-        Raises the repository's errors (`backup_not_found`, `backup_deleted`, …)."""
+        `waiting`: the context's, for a destination whose keys are refused. Raises the repository's errors
+        (`backup_not_found`, `backup_deleted`, …)."""
 
 
 class OnServerSource:
@@ -134,8 +138,3 @@ def _check_crc(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
             table=wanted.table,
             file=data.name,
         )
-
-
-def total_bytes(files: Sequence[FileEntry]) -> int:
-    """Bytes of the files."""
-    return sum(entry.size for entry in files)

@@ -31,7 +31,7 @@ class SchemaJob:
         notes = self._tools.notes(context)
         await refuse_after_import(notes)
         await context.stages.enter("reading the backup")
-        async with self._tools.sources.opened(arguments) as source:
+        async with self._tools.sources.opened(arguments, context.waiting) as source:
             backup = by_name(source.head.schema)
         _refuse_unknown(arguments, backup)
         await self._settled()

@@ -1,0 +1,73 @@
+"""A backup in a destination as the source of a restore, and the choice between it and the node's own snapshot."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from agent.cassandra.protocol import Snapshots
+from agent.jobs.restore_source import BackupSource, OnServerSource, Placed, WantedSstable
+from agent.model.manifest import Head, TablePart, TableReference
+from agent.pipeline.fetch import fetch_files
+from agent.repository.errors import BackupDeleted
+from agent.repository.keys import deleted_key
+from agent.repository.manifest import Manifest, read_manifest
+from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
+from agent.storage.protocol import OPEN
+from agent.storage.throttle import Gates, TokenBucket, streams_for
+from agent.wire.commands import RestoreArguments
+
+
+class RepositorySource:
+    """One node's part of a backup in an open repository."""
+
+    def __init__(self, opened: OpenedRepository, manifest: Manifest) -> None:
+        self._opened = opened
+        self._manifest = manifest
+
+    @property
+    def head(self) -> Head:
+        """See `BackupSource.head`."""
+        return self._manifest.head
+
+    def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
+        """See `BackupSource.parts`."""
+        return self._manifest.parts(reference)
+
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+        """See `BackupSource.fetch`; digests of pieces, objects and files are compared on the way."""
+        await fetch_files(self._opened, self.head.node.host_id, wanted, placed, gate=self._opened.gate)
+
+
+class RestoreSources:
+    """See `agent.jobs.restore_source.Sources`."""
+
+    def __init__(self, repositories: Repositories, snapshots: Snapshots, state: Path) -> None:
+        self._repositories = repositories
+        self._snapshots = snapshots
+        self._state = state
+
+    @asynccontextmanager
+    async def opened(self, arguments: RestoreArguments, waiting: Waiting = silent) -> AsyncIterator[BackupSource]:
+        """Open the source that the arguments name. Raises `BackupNotFound`, `BackupDeleted`, `ManifestInvalid`, what
+        opening a destination raises."""
+        if arguments.source is None:
+            yield await OnServerSource.open(self._state, self._snapshots, arguments)
+            return
+        async with self._repositories.opened(arguments.source, waiting) as opened:
+            limited = _limited(opened, arguments.throttle_bytes_per_second)
+            if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
+                raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
+            manifest = await read_manifest(
+                limited.storage, limited.cluster_id, arguments.tag, arguments.source_host_id, gate=limited.gate
+            )
+            yield RepositorySource(limited, manifest)
+
+
+def _limited(opened: OpenedRepository, bytes_per_second: int) -> OpenedRepository:
+    """The repository under the command's own limit as well."""
+    if not bytes_per_second:
+        return opened
+    limit = TokenBucket(bytes_per_second)
+    gate = limit if opened.gate is OPEN else Gates(limit, opened.gate)
+    return replace(opened, gate=gate, streams=streams_for(bytes_per_second, opened.streams))
