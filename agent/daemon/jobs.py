@@ -10,6 +10,9 @@ from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
+from agent.jobs.repository_source import RestoreSources
+from agent.jobs.restore import restore_jobs
+from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
@@ -45,7 +48,7 @@ class Collaborators:
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    return {**_copies(parts)}
+    return {**_copies(parts), **_restores(parts)}
 
 
 def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
@@ -68,3 +71,11 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
         Kind.DELETE: JobSpec(DATA, DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records).run),
         Kind.SWEEP: JobSpec(DATA, sweep.run),
     }
+
+
+def _restores(parts: Collaborators) -> dict[Kind, JobSpec]:
+    """The phases of a restore."""
+    node = parts.node
+    sources = RestoreSources(parts.repositories, node.snapshots, parts.state)
+    tools = RestoreTools(node, sources, parts.state, parts.clock)
+    return {kind: JobSpec(RESTORE, job) for kind, job in restore_jobs(tools).items()}
