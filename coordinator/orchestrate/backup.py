@@ -22,11 +22,13 @@ from coordinator.orchestrate.scope import backup_scope
 from kit.errors import HelenusError
 
 SNAPSHOT_ROUNDS = 3
+ON_NODES = "on-server"
+"""What the plan of an on-server backup has for a cluster id: it is in no repository."""
 
 
 class BackupScope(msgspec.Struct, frozen=True):
-    """What a backup covers and who takes part; `plan` still without a cluster id, which each destination has its own
-    of."""
+    """What a backup covers and who takes part; `plan` with the cluster id of the on-server place: each
+    destination has its own."""
 
     tables: Tables
     hosts: list[str]
@@ -49,7 +51,7 @@ async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> Ba
         backup_id=order.backup_id,
         time=float(order.time),
         cluster_name=present.cluster_name,
-        cluster_id="",
+        cluster_id=ON_NODES,
         nodes=present.planned(present.present),
         keyspaces=tables,
         replication={keyspace: present.keyspaces[keyspace].replication for keyspace in tables},
@@ -100,7 +102,7 @@ class BackupFlow:
     async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
         """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup."""
         for place in places:
-            plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id if place else "")
+            plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id if place else ON_NODES)
             errors = await self._places.put_plan(place, plan, scope.hosts)
             for host_id, error in errors.items():
                 states.failed(place.id if place else ON_SERVER, host_id, error)
@@ -119,6 +121,9 @@ class BackupFlow:
         )
         for attempt in range(1, SNAPSHOT_ROUNDS + 1):
             phase = "snapshot" if attempt == 1 else f"snapshot-{attempt}"
+            if attempt > 1 and order.keep:
+                # Clearing the snapshots took what the nodes kept of the backup with it.
+                await self._put_plans(scope, [None], states)
             answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, dict.fromkeys(scope.hosts, arguments))
             failed = failures(answers.values())
             taken = {

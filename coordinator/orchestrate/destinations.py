@@ -17,6 +17,7 @@ from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.delete import forget_destination
 from coordinator.orchestrate.errors import (
+    ClusterAmbiguous,
     DestinationNotShared,
     DestinationRefused,
     MissingNodes,
@@ -26,6 +27,11 @@ from coordinator.orchestrate.outcome import Outcome, nodes_failed
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run, Surroundings
 from kit.errors import HelenusError
+
+NOT_MADE = frozenset({"bucket_missing", "not_a_repository"})
+"""What an agent says of a directory in which no repository was made yet."""
+NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
+"""What an agent says of a repository that doesn't know a cluster of the name."""
 
 
 async def establish(around: Surroundings, cluster: str, order: DestinationOrder) -> Destination:
@@ -148,20 +154,24 @@ async def _initialise(agents: list[Agent], destination: str, settings: Settings,
 
 async def _initialise_directories(agents: list[Agent], destination: str, name: str) -> tuple[str, str]:
     """Directories of their own: what any of them holds already is found first, then all get the same ids."""
-    look = CheckDestination(initialise=False, cluster_name=name)
+    look = CheckDestination(conformance=False)
     found = await _each(agents, lambda agent: agent.client.check_destination(destination, look))
-    for agent, report in found:
-        _passed(agent, report)
-    repository_id = (
-        _one_of("repository", {a.address: r.repository_id for a, r in found if r.repository_id}) or _new_id()
-    )
-    cluster_id = _one_of("cluster", {a.address: r.cluster_id for a, r in found if r.cluster_id}) or _new_id()
+    repositories = {
+        agent.address: _unless(agent, report, NOT_MADE).repository_id
+        for agent, report in found
+        if report.repository_id is not None or not report.ok
+    }
+    holders = [agent for agent, report in found if report.repository_id is not None]
+    look = CheckDestination(conformance=False, cluster_name=name)
+    known = await _each(holders, lambda agent: agent.client.check_destination(destination, look))
+    clusters = {agent.address: _unless(agent, report, NO_SUCH_CLUSTER).cluster_id for agent, report in known}
+    repository_id = _one_of("repository", repositories) or uuid.uuid4().hex
+    cluster_id = _one_of("cluster", clusters) or uuid.uuid4().hex
     make = CheckDestination(
         initialise=True,
         repository_id=repository_id,
         cluster_id=cluster_id,
         cluster_name=name,
-        conformance=False,
     )
     for agent, report in await _each(agents, lambda agent: agent.client.check_destination(destination, make)):
         _passed(agent, report)
@@ -194,13 +204,19 @@ async def _each(agents: Iterable[Agent], what: Any) -> list[tuple[Agent, Any]]:
     return list(zip(agents, answers, strict=True))
 
 
+def _unless(agent: Agent, report: CheckReport, expected: frozenset[str]) -> CheckReport:
+    """The report, when it is good or failed only for a reason that is expected here."""
+    return report if (report.error or {}).get("code") in expected else _passed(agent, report)
+
+
 def _passed(agent: Agent, report: CheckReport) -> CheckReport:
     if report.ok:
         return report
     wrong = [msgspec.to_builtins(result) for result in report.results if result.outcome == "failed"]
     error = dict(report.error or {})
     told = str(error.get("message") or "; ".join(f"{each['name']}: {each['detail']}" for each in wrong))
-    raise DestinationRefused(
+    kind = ClusterAmbiguous if error.get("code") == ClusterAmbiguous.code else DestinationRefused
+    raise kind(
         f"{agent.address}: {told}", field="destination", nodes={agent.address: {"error": error, "checks": wrong}}
     )
 
@@ -211,11 +227,8 @@ def _ids(agent: Agent, report: CheckReport) -> tuple[str, str]:
     return report.repository_id, report.cluster_id
 
 
-def _one_of(what: str, ids: dict[str, str]) -> str | None:
-    if len(set(ids.values())) > 1:
-        raise RepositoryMismatch(f"The nodes' directories belong to different {what} ids", field="path", nodes=ids)
-    return next(iter(ids.values()), None)
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
+def _one_of(what: str, ids: dict[str, str | None]) -> str | None:
+    named = {address: one for address, one in ids.items() if one is not None}
+    if len(set(named.values())) > 1:
+        raise RepositoryMismatch(f"The nodes' directories belong to different {what} ids", field="path", nodes=named)
+    return next(iter(named.values()), None)

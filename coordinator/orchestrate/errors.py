@@ -99,6 +99,14 @@ class DestinationNotShared(DestinationRefused):
     todo = "Mount the same directory on every node, or send the destination without shared."
 
 
+class ClusterAmbiguous(DestinationRefused):
+    """The repository holds several clusters of this cluster's name; the agent's own error lists their ids."""
+
+    code = "cluster_ambiguous"
+    status = 409
+    todo = "Remove or rename the clusters that are not this one, or use a repository of its own."
+
+
 class RepositoryMismatch(DestinationRefused):
     """The nodes' directories hold repositories of different ids."""
 

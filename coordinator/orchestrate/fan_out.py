@@ -17,7 +17,7 @@ from agent.wire.commands import FENCED, CommandView, Kind, PostCommand, State
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
-from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled
+from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
 from coordinator.orchestrate.phases import Answer, Reaction, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
 from kit.errors import HelenusError
@@ -88,7 +88,7 @@ class FanOut:
                 watch = group.create_task(_set_when(self._run.cancelled, abandon))
                 await asyncio.wait(workers)
                 watch.cancel()
-        if not undoing and any(answer.state is State.CANCELLED for answer in answers.values()):
+        if not undoing and not all(answer.ok for answer in answers.values()):
             self._run.stop_if_cancelled()
         return answers
 
@@ -220,7 +220,12 @@ class FanOut:
     async def _cancel(self, command: PostedCommand, settled: "asyncio.Task[PostedCommand]") -> None:
         """Ask the agent to stop the command and give it time to end."""
         try:
-            await self._tell_cancel(command)
+            try:
+                await self._tell_cancel(command)
+            except AgentRefused as refused:
+                if refused.agent_code != PastThePointOfReturn.code:
+                    raise
+                # Work that can't be broken off ends soon by itself.
             async with asyncio.timeout(self._around.timing.cancel):
                 await asyncio.shield(settled)
         except (HelenusError, TimeoutError) as trouble:

@@ -89,7 +89,7 @@ class FleetOrchestrator:
             await self._refuse_while(cluster, order.tag, order.destination, {RequestKind.DELETE})
             places = [order.destination or ON_SERVER]
             job = former.result.get(RESUMABLE) if former is not None else None
-            if former is not None and isinstance(job, str):
+            if former is not None and isinstance(job, str) and await self._around.store.requests.step(job, "scope"):
                 return await self._make(
                     RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
                 )

@@ -1,0 +1,228 @@
+"""An agent of a toy node: the real HTTP side, the real runner, journal and event log, over jobs that change a node kept
+in memory. It can be killed and started again, and frozen as SIGSTOP would."""
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from agent.commands.events import EventLog
+from agent.commands.journal import Journal
+from agent.commands.runner import JobSpec, Patience, Runner
+from agent.http.app import make_app
+from agent.http.services import AgentServices
+from agent.repository.errors import BackupNotFound, UnknownDestination
+from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.destinations import (
+    CheckDestination,
+    CheckReport,
+    DestinationView,
+    PutDestination,
+)
+from agent.wire.node import HealthView, NodeReport
+from agent.wire.throttle import PatchThrottle, ThrottleView
+from kit.errors import HelenusError
+from tests.cluster.toy_cluster import Held, ToyNode, toy_jobs
+
+
+class RevisionTooOld(HelenusError):
+    code = "revision_too_old"
+    status = 409
+
+
+class ToyAgent:
+    """`start` and `stop` (or `kill`) as often as wanted: the journal and the address stay."""
+
+    def __init__(self, node: ToyNode, state: Path) -> None:
+        self.node = node
+        self._state = state
+        self._port = 0
+        self.instance = ""
+        self._site: web.AppRunner | None = None
+        self._frozen = asyncio.Event()
+        self._frozen.set()
+
+    @property
+    def url(self) -> str:
+        """Where it listens once it was started."""
+        return f"http://{self.node.address}:{self._port}"
+
+    async def start(self) -> None:
+        """A new process: a new instance over the same state."""
+        self.instance = uuid.uuid4().hex
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal(self._state / "journal.sqlite")
+        await self._journal.open()
+        self.events = EventLog(self._journal, interval=0.02)
+        await self.events.open()
+        jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in toy_jobs(self.node).items()}
+        patience = Patience(cancel=5.0, journal_retry=0.01)
+        self.runner = Runner(self._journal, self.events, jobs, instance=self.instance, patience=patience)
+        await self.runner.start()
+        services = AgentServices(
+            commands=self.runner,
+            events=self.events,
+            node=self,
+            destinations=self,
+            checks=self,
+            backups=ToyBackups(self.node),
+            metrics=CollectorRegistry(),
+            health=lambda: HealthView("ok"),
+        )
+        app = make_app(services)
+        app.middlewares.insert(0, self._while_thawed)
+        self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._site.setup()
+        site = web.TCPSite(self._site, self.node.address, self._port, reuse_address=True)
+        await site.start()
+        self._port = self._site.addresses[0][1]
+
+    async def stop(self) -> None:
+        """The process ends: running jobs are cut off, their commands stay unfinished in the journal."""
+        assert self._site is not None
+        site, self._site = self._site, None
+        await self.runner.stop(2.0)
+        await self.events.close()
+        await site.cleanup()
+        await self._journal.close()
+
+    @property
+    def running(self) -> bool:
+        return self._site is not None
+
+    def freeze(self) -> None:
+        """Answer nothing any more, as after SIGSTOP."""
+        self._frozen.clear()
+
+    def thaw(self) -> None:
+        """Go on, as after SIGCONT."""
+        self._frozen.set()
+
+    @web.middleware
+    async def _while_thawed(self, request: web.Request, handler: object) -> web.StreamResponse:
+        await self._frozen.wait()
+        return await handler(request)  # type: ignore[operator, no-any-return]
+
+    async def report(self) -> NodeReport:
+        world, node = self.node.world, self.node
+        return NodeReport(
+            agent_id=f"agent {node.number}",
+            instance=self.instance,
+            agent_version="0.1.0",
+            protocol_min=1,
+            protocol_max=1,
+            features=[],
+            now=time.time(),
+            node=node.identity() if node.up else None,
+            trouble=None if node.up else {"code": "cassandra_unavailable"},
+            data_directories=node.data(),
+            keyspaces=world.keyspaces() if node.up else {},
+            ring=[each.member() for each in world.nodes] if node.up else [],
+            throttle_bytes_per_second=0,
+            events=self.events.newest,
+        )
+
+    def views(self) -> list[DestinationView]:
+        return [self.view(destination) for destination in self.node.destinations]
+
+    def view(self, destination_id: str) -> DestinationView:
+        if destination_id not in self.node.destinations:
+            raise UnknownDestination(f"no destination {destination_id}", destination=destination_id)
+        revision, settings, repository_id, cluster_id = self.node.destinations[destination_id]
+        return DestinationView(destination_id, revision, settings, repository_id, cluster_id)
+
+    async def put(self, destination_id: str, request: PutDestination) -> DestinationView:
+        known = self.node.destinations.get(destination_id)
+        if known is not None and (request.revision, request.settings) != known[:2] and request.revision <= known[0]:
+            raise RevisionTooOld("an older revision", revision=known[0])
+        ids = known[2:] if known is not None else (None, None)
+        self.node.destinations[destination_id] = (request.revision, request.settings, *ids)
+        return self.view(destination_id)
+
+    async def delete(self, destination_id: str) -> None:
+        self.node.destinations.pop(destination_id, None)
+
+    def throttle(self) -> ThrottleView:
+        return ThrottleView(0, {})
+
+    def set_throttle(self, request: PatchThrottle) -> ThrottleView:
+        return self.throttle()
+
+    async def check(self, destination_id: str, request: CheckDestination) -> CheckReport:
+        """As agent.repository.attach: make, attach, or say why not."""
+        if destination_id not in self.node.destinations:
+            raise UnknownDestination(f"no destination {destination_id}", destination=destination_id)
+        revision, settings, _, _ = self.node.destinations[destination_id]
+        if settings.path == "broken":
+            return CheckReport(False, [], False, error={"code": "storage_denied", "message": "wrong keys"})
+        key = self.node.world.place_key(self.node, settings)
+        place = self.node.world.places.get(key)
+        if place is None and not request.initialise:
+            asked = (request.repository_id, request.cluster_id, request.cluster_name)
+            if asked == (None, None, None):
+                return CheckReport(True, [], True)
+            return CheckReport(False, [], True, error={"code": "not_a_repository", "message": "empty"})
+        if place is None:
+            place = Held(request.repository_id or uuid.uuid4().hex, {})
+            self.node.world.places[key] = place
+        if request.repository_id not in (None, place.repository_id):
+            return CheckReport(False, [], True, error={"code": "repository_mismatch", "message": "another one"})
+        cluster_id = request.cluster_id
+        if cluster_id is None and request.cluster_name is not None:
+            named = [one for one, name in place.clusters.items() if name == request.cluster_name]
+            if len(named) > 1:
+                return CheckReport(False, [], True, error={"code": "cluster_ambiguous", "message": f"{named}"})
+            if not named and not request.initialise:
+                return CheckReport(False, [], True, error={"code": "repository_mismatch", "message": "no cluster"})
+            cluster_id = named[0] if named else uuid.uuid4().hex
+        if cluster_id is not None:
+            place.clusters.setdefault(cluster_id, request.cluster_name or "")
+        self.node.destinations[destination_id] = (revision, settings, place.repository_id, cluster_id)
+        if request.nonce_put is not None:
+            place.marks.add(f"nonce {request.nonce_put}")
+        found = None if request.nonce_find is None else f"nonce {request.nonce_find}" in place.marks
+        return CheckReport(True, [], True, place.repository_id, cluster_id, nonce_found=found)
+
+
+class ToyBackups:
+    """Listings of a toy node."""
+
+    def __init__(self, node: ToyNode) -> None:
+        self._node = node
+
+    def _place(self, destination: str | None) -> Held:
+        if destination is None:
+            return self._node.own
+        if destination not in self._node.destinations:
+            raise UnknownDestination(f"no destination {destination}", destination=destination)
+        place = self._node.world.place(self._node, self._node.destinations[destination][1])
+        assert place is not None
+        return place
+
+    async def list(self, destination: str | None) -> list[BackupView]:
+        place = self._place(destination)
+        tags = {*place.plans, *place.records, *(tag for tag, _ in place.manifests)}
+        return [
+            BackupView(tag, tag in place.marks, place.records[tag][-1] if tag in place.records else None)
+            for tag in sorted(tags)
+        ]
+
+    async def get(self, tag: str, destination: str | None) -> BackupView:
+        place = self._place(destination)
+        manifests = sorted(host for each, host in place.manifests if each == tag)
+        record = place.records[tag][-1] if tag in place.records else None
+        plan = place.plans.get(tag)
+        if plan is None and record is None and not manifests:
+            raise BackupNotFound(f"no backup {tag}", tag=tag)
+        complete = plan is not None and all(node.host_id in manifests for node in plan.nodes)
+        return BackupView(tag, tag in place.marks, record, plan, manifests, complete)
+
+    async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
+        place = self._place(destination)
+        assert place.plans.setdefault(tag, plan) == plan, "two plans of one tag"
+
+    async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
+        self._place(destination).records.setdefault(tag, []).append(record)

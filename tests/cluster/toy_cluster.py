@@ -1,0 +1,332 @@
+"""A cluster small enough to hold in memory: nodes with rows, snapshots and directories, and every job of the protocol
+done on them for real, so that what a coordinator makes agents do can be looked at."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agent.model.job import Job, JobContext, Outcome
+from agent.repository.errors import BackupNotFound, UnknownDestination
+from agent.wire.backups import Plan, Record
+from agent.wire.commands import Kind, RestoreArguments, Target
+from agent.wire.destinations import Settings
+from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
+from agent.wire.results import (
+    CheckRestoreResult,
+    FetchResult,
+    FreedResult,
+    ImportResult,
+    PreflightResult,
+    SnapshotResult,
+    TableDifference,
+    TargetResult,
+    UploadResult,
+    ViewCql,
+)
+from kit.errors import HelenusError
+
+Rows = dict[str, dict[str, frozenset[str]]]
+"""keyspace → table → rows"""
+ROW_BYTES = 10
+
+
+class ToyFailure(HelenusError):
+    """A failure that a test ordered; its code is the field `code`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.ordered = code
+
+    def as_dict(self) -> dict[str, object]:
+        return {**super().as_dict(), "code": self.ordered}
+
+
+class Held(msgspec.Struct):
+    """A repository in a directory or bucket."""
+
+    repository_id: str
+    clusters: dict[str, str]
+    plans: dict[str, Plan] = {}
+    records: dict[str, list[Record]] = {}
+    manifests: dict[tuple[str, str], Rows] = {}
+    marks: set[str] = set()
+
+
+class ToyNode:
+    """A node and its disk: what outlives the agent's process."""
+
+    def __init__(self, world: "ToyCluster", number: int, host_id: str | None = None) -> None:
+        self.world = world
+        self.number = number
+        self.host_id = host_id or str(uuid.UUID(int=number))
+        self.address = f"127.0.80.{number}"
+        self.tokens = [str(number * 1000), str(number * 1000 + 500)]
+        self.up = True
+        self.rows: dict[tuple[str, str], set[str]] = {}
+        self.snapshots: dict[str, Rows] = {}
+        self.kept: set[str] = set()
+        self.own = Held("on-server", {})
+        self.destinations: dict[str, tuple[int, Settings, str | None, str | None]] = {}
+        self.held: dict[str, Rows] = {}
+        self.done: list[tuple[Kind, str]] = []
+        self.failures: dict[Kind, list[Exception]] = {}
+        self.gates: dict[Kind, asyncio.Event] = {}
+        self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
+
+    def identity(self) -> NodeIdentity:
+        return NodeIdentity(
+            self.host_id, self.address, "Toy Cluster", "dc1", "r1", self.tokens, "5.0.9", "Murmur3", self.world.version
+        )
+
+    def member(self) -> RingMember:
+        return RingMember(
+            self.host_id, self.address, "dc1", "r1", "NORMAL", self.up, self.tokens, "5.0.9", self.world.version
+        )
+
+    def data(self) -> list[DataDirectory]:
+        return [DataDirectory("/data", "disk", 1000, 900)]
+
+    def directory(self, target: Target) -> Held:
+        """The repository that a command's target means on this node."""
+        if target.destination not in self.destinations:
+            raise UnknownDestination(f"no destination {target.destination}", destination=target.destination)
+        place = self.world.place(self, self.destinations[target.destination][1])
+        assert place is not None
+        assert place.repository_id == target.repository_id
+        assert target.cluster_id in place.clusters
+        return place
+
+    def copied(self, tables: dict[str, list[str]]) -> Rows:
+        return {
+            keyspace: {table: frozenset(self.rows.get((keyspace, table), ())) for table in names}
+            for keyspace, names in tables.items()
+        }
+
+
+class ToyCluster:
+    """Nodes, schema, and the directories and buckets of the world."""
+
+    def __init__(self, nodes: int, tables: dict[str, list[str]]) -> None:
+        self.version = "schema-1"
+        self.tables: dict[str, dict[str, str]] = {
+            keyspace: {table: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{keyspace}.{table}")) for table in names}
+            for keyspace, names in tables.items()
+        }
+        self.columns: dict[tuple[str, str], str] = {}
+        self.views: dict[tuple[str, str], ViewCql] = {}
+        self.replication = {"class": "SimpleStrategy", "replication_factor": "2"}
+        self.places: dict[str, Held] = {}
+        self.nodes = [ToyNode(self, number) for number in range(1, nodes + 1)]
+        for node in self.nodes:
+            for keyspace, names in tables.items():
+                for table in names:
+                    node.rows[keyspace, table] = {f"{keyspace}.{table} row {row} of {node.number}" for row in range(3)}
+
+    def rows(self) -> dict[str, dict[tuple[str, str], set[str]]]:
+        """All rows of all nodes: host id → table → rows."""
+        return {node.host_id: {key: set(rows) for key, rows in node.rows.items()} for node in self.nodes}
+
+    def keyspaces(self) -> dict[str, KeyspaceView]:
+        return {
+            keyspace: KeyspaceView(
+                self.replication,
+                True,
+                dict(tables),
+                {view.name: view.base for (ks, _), view in self.views.items() if ks == keyspace},
+            )
+            for keyspace, tables in self.tables.items()
+        }
+
+    def place_key(self, node: ToyNode, settings: Settings) -> str:
+        shared = getattr(settings, "shared", True)
+        return settings.path if shared else f"{node.number}:{settings.path}"
+
+    def place(self, node: ToyNode, settings: Settings) -> Held | None:
+        return self.places.get(self.place_key(node, settings))
+
+    def count(self, kind: Kind) -> int:
+        """How often a kind of work was really done, on all nodes."""
+        return sum(done is kind for node in self.nodes for done, _ in node.done)
+
+
+def toy_jobs(node: ToyNode) -> dict[Kind, tuple[str, Job]]:
+    """Kind → (lane, job) of a node."""
+    jobs = _Jobs(node)
+    lanes = {
+        "snapshot": [Kind.SNAPSHOT],
+        "data": [Kind.UPLOAD, Kind.SYNC, Kind.DELETE, Kind.SWEEP],
+        "restore": [kind for kind in Kind if msgspec.to_builtins(kind) in RESTORE_JOBS],
+    }
+    return {
+        kind: (lane, _watched(node, kind, getattr(jobs, kind.value if kind is not Kind.IMPORT else "import_")))
+        for lane, kinds in lanes.items()
+        for kind in kinds
+    }
+
+
+RESTORE_JOBS = {
+    "preflight", "fetch", "drop_views", "truncate", "schema", "import", "create_views", "check", "clean"
+}  # fmt: skip
+
+
+def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspec.Struct]) -> Job:
+    """A job with a test's gate before it, and its ordered failures."""
+
+    async def job(context: JobContext) -> Outcome:
+        node.begun[kind].set()
+        if kind in node.gates:
+            await node.gates[kind].wait()
+        if context.stop_requested:
+            raise ToyFailure("stopped", "a person stopped it")
+        if node.failures.get(kind):
+            raise node.failures[kind].pop(0)
+        result = work(context, context.arguments)
+        node.done.append((kind, context.command_id))
+        return Outcome(result)
+
+    return job
+
+
+class _Jobs:
+    """What each kind does, all at once: nothing here waits."""
+
+    def __init__(self, node: ToyNode) -> None:
+        self._node = node
+        self._world = node.world
+
+    def snapshot(self, context: JobContext, asked: Any) -> SnapshotResult:
+        node = self._node
+        if asked.tag in node.snapshots:
+            raise ToyFailure("snapshot_exists", asked.tag)
+        tables = {ks: sorted(names or self._world.tables[ks]) for ks, names in asked.keyspaces.items()}
+        node.snapshots[asked.tag] = node.copied(tables)
+        if asked.keep:
+            assert asked.tag in node.own.plans, "an on-server backup without its plan"
+            node.kept.add(asked.tag)
+            node.own.manifests[asked.tag, node.host_id] = node.snapshots[asked.tag]
+        sizes = _sizes(node.snapshots[asked.tag])
+        return SnapshotResult(asked.tag, time.time(), self._world.version, tables, 3, sum(sizes.values()), sizes)
+
+    def upload(self, context: JobContext, asked: Any) -> UploadResult:
+        result = self._copy(context, asked)
+        if asked.tag not in self._node.kept:
+            del self._node.snapshots[asked.tag]
+        return result
+
+    def sync(self, context: JobContext, asked: Any) -> UploadResult:
+        assert asked.tag in self._node.kept
+        return self._copy(context, asked)
+
+    def _copy(self, context: JobContext, asked: Any) -> UploadResult:
+        rows = self._node.snapshots[asked.tag]
+        targets = {}
+        for target in asked.targets:
+            place = self._node.directory(target)
+            assert asked.tag in place.plans, "data before the plan"
+            for keyspace, tables in rows.items():
+                for table, content in tables.items():
+                    context.tally.expect(target.destination, keyspace, table, 1, len(content) * ROW_BYTES)
+                    context.tally.done(target.destination, keyspace, table, 1, len(content) * ROW_BYTES)
+            place.manifests[asked.tag, self._node.host_id] = rows
+            targets[target.destination] = TargetResult("success", 1, sum(_sizes(rows).values()), sizes=_sizes(rows))
+        return UploadResult(targets)
+
+    def delete(self, context: JobContext, asked: Any) -> FreedResult:
+        node = self._node
+        if asked.target is not None:
+            node.directory(asked.target).marks.add(asked.tag)
+            return FreedResult()
+        gone = node.snapshots.pop(asked.tag, {})
+        node.kept.discard(asked.tag)
+        for kept in (node.own.plans, node.own.records):
+            kept.pop(asked.tag, None)
+        node.own.manifests.pop((asked.tag, node.host_id), None)
+        return FreedResult(sum(_sizes(gone).values()), 1 if gone else 0)
+
+    def sweep(self, context: JobContext, asked: Any) -> FreedResult:
+        place = self._node.directory(asked.target)
+        gone = [key for key in place.manifests if key[0] in place.marks and key[1] == self._node.host_id]
+        freed = sum(sum(_sizes(place.manifests.pop(key)).values()) for key in gone)
+        return FreedResult(freed, len(gone), [tag for tag, _ in gone])
+
+    def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
+        world = self._world
+        missing = {ks: [t for t in names if t not in world.tables.get(ks, {})] for ks, names in asked.tables.items()}
+        live = [view for view in world.views.values() if view.base in asked.tables.get(view.keyspace, [])]
+        return PreflightResult(
+            files=1, bytes=1, sstables=1,
+            tables_in_backup=asked.tables,
+            missing_keyspaces=[ks for ks in asked.tables if ks not in world.tables],
+            missing_tables={ks: names for ks, names in missing.items() if names},
+            differences=[
+                TableDifference(ks, table, "a int", columns)
+                for (ks, table), columns in world.columns.items()
+                if table in asked.tables.get(ks, [])
+            ],
+            replication_differs={}, live_views=live, backup_views=[], views_enabled=True,
+            volumes=[], refusals=[], warnings=[], now=time.time(),
+        )  # fmt: skip
+
+    def fetch(self, context: JobContext, asked: RestoreArguments) -> FetchResult:
+        assert context.job is not None
+        place = self._node.own if asked.source is None else self._node.directory(asked.source)
+        rows = place.manifests.get((asked.tag, asked.source_host_id))
+        if rows is None:
+            raise BackupNotFound(f"no manifest of {asked.source_host_id}")
+        self._node.held[context.job] = {ks: {t: rows[ks][t] for t in names} for ks, names in asked.tables.items()}
+        return FetchResult({})
+
+    def drop_views(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+        for keyspace, names in asked.views.items():
+            for name in names:
+                self._world.views.pop((keyspace, name), None)
+        return FreedResult()
+
+    def truncate(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+        for node in self._world.nodes:
+            for keyspace, names in asked.tables.items():
+                for table in names:
+                    assert table in self._world.tables[keyspace]
+                    node.rows[keyspace, table] = set()
+        return FreedResult()
+
+    def schema(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+        for keyspace, names in asked.tables.items():
+            for table in names:
+                self._world.tables.setdefault(keyspace, {}).setdefault(table, str(uuid.uuid4()))
+                if table in asked.replace.get(keyspace, []):
+                    self._world.columns.pop((keyspace, table), None)
+                    for node in self._world.nodes:
+                        node.rows[keyspace, table] = set()
+        return FreedResult()
+
+    def import_(self, context: JobContext, asked: RestoreArguments) -> ImportResult:
+        assert context.job is not None
+        assert not any(view.base in asked.tables.get(ks, []) for (ks, _), view in self._world.views.items())
+        for keyspace, tables in self._node.held[context.job].items():
+            for table, rows in tables.items():
+                assert table in self._world.tables[keyspace], "an import into a table that isn't there"
+                self._node.rows.setdefault((keyspace, table), set()).update(rows)
+        return ImportResult({ks: dict.fromkeys(names, 1) for ks, names in asked.tables.items()})
+
+    def create_views(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+        for statement in asked.statements:
+            keyspace, name, base = statement.split()
+            self._world.views[keyspace, name] = ViewCql(keyspace, name, base, statement)
+        return FreedResult()
+
+    def check(self, context: JobContext, asked: RestoreArguments) -> CheckRestoreResult:
+        return CheckRestoreResult({}, [])
+
+    def clean(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+        assert context.job is not None
+        self._node.held.pop(context.job, None)
+        return FreedResult()
+
+
+def _sizes(rows: Rows) -> dict[str, int]:
+    return {ks: sum(len(content) * ROW_BYTES for content in tables.values()) for ks, tables in rows.items()}

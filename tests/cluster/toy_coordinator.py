@@ -1,0 +1,99 @@
+"""A coordinator without its API: the real store, fleet and orchestrator over toy agents, with short times."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.wire.destinations import LocalSettings, Settings
+from coordinator.fleet.client import Deadlines
+from coordinator.fleet.fleet import ClusterAgents, Fleet
+from coordinator.fleet.reports import Patience
+from coordinator.model.orders import BackupOrder, Copy, DestinationOrder
+from coordinator.model.requests import Request, RequestState
+from coordinator.orchestrate.orchestrator import FleetOrchestrator
+from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.timing import Timing
+from coordinator.store.database import Database
+from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.sqlite import FILE, SqliteStore
+
+CLUSTER = "toy"
+DEADLINE = 20.0
+TIMING = Timing(
+    agent_return=0.5,
+    brief=0.3,
+    fence=600.0,
+    force_margin=0.2,
+    report_age=0.0,
+    retry_pause=0.02,
+    cancel=5.0,
+)
+DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
+PATIENCE = Patience(poll=0.5, backoff_first=0.01, backoff_last=0.05)
+
+
+class ToyCoordinator:
+    """One life of a coordinator over a state directory: `async with ToyCoordinator(state, urls) as coordinator`."""
+
+    def __init__(
+        self,
+        state: Path,
+        urls: list[str],
+        *,
+        timing: Timing = TIMING,
+        database: type[Database] = Database,
+        deadlines: Deadlines = DEADLINES,
+    ) -> None:
+        self._state = state
+        self._urls = urls
+        self._timing = timing
+        self._database = database
+        self._deadlines = deadlines
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._state.mkdir(parents=True, exist_ok=True)
+        self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
+        self._stack.push_async_callback(self.store.close)
+        agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
+        self.fleet = await self._stack.enter_async_context(Fleet(agents, PATIENCE))
+        around = Surroundings(
+            store=self.store, registry=self.fleet.registry, reports=self.fleet.reports, timing=self._timing
+        )
+        self.orchestrator = await self._stack.enter_async_context(FleetOrchestrator(around))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def ended(self, request_id: str) -> Request:
+        """The request once it has ended; fails when it takes too long."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                request = await self.store.requests.get(request_id)
+                assert request is not None
+                if request.state is not RequestState.RUNNING:
+                    return request
+                await asyncio.sleep(0.01)
+
+    async def backup(self, **changes: Any) -> tuple[str, Request]:
+        """Take a backup; its tag and the ended request."""
+        tag, at = await self.store.requests.claim_tag(CLUSTER, "adhoc", int(time.time()))
+        request_id = await self.orchestrator.start_backup(CLUSTER, BackupOrder(tag=tag, time=at, **changes))
+        return tag, await self.ended(request_id)
+
+    async def destination(self, name: str, settings: Settings | None = None) -> None:
+        """Add a destination (a directory per node unless told otherwise)."""
+        order = DestinationOrder("add", name, settings or LocalSettings(path=name))
+        change = await self.orchestrator.start_destination_change(CLUSTER, order)
+        assert (await self.ended(change.request_id)).state is RequestState.SUCCESS
+
+
+def copies(*names: str) -> list[Copy]:
+    """Copies to destinations, without limits."""
+    return [Copy(name) for name in names]

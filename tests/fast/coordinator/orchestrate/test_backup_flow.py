@@ -1,0 +1,191 @@
+"""What a backup order makes of three nodes."""
+
+import asyncio
+
+import pytest
+
+from agent.wire.commands import Kind
+from agent.wire.destinations import ON_SERVER, LocalSettings, S3Settings
+from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
+from coordinator.model.orders import BackupOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.errors import MissingNodes
+from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+
+
+async def test_an_on_server_backup_keeps_every_nodes_snapshot_with_plan_and_record(scene: Scene) -> None:
+    """OPSC_ON_SERVER: the snapshots stay, and every node holds plan and record of the whole."""
+    coordinator = await scene.coordinator()
+    tag, request = await coordinator.backup()
+    assert request.state is RequestState.SUCCESS, request
+    assert request.keyspaces == {"shop": ["orders", "users"], "many": ["t1"], "system_auth": ["roles"]}
+    for node in scene.nodes:
+        assert tag in node.snapshots
+        assert [each.host_id for each in node.own.plans[tag].nodes] == [each.host_id for each in scene.nodes]
+        assert node.own.records[tag][-1].state == "success"
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, None)
+    assert (listed.tag, listed.state, listed.missing) == (tag, "success", [])
+    assert listed.keyspaces["shop"].bytes == 3 * 2 * 3 * 10
+    assert listed.keyspaces["shop"].nodes == [node.address for node in scene.nodes]
+
+
+@pytest.mark.parametrize(
+    "settings", [LocalSettings(path="there"), LocalSettings(path="there", shared=True), S3Settings(path="bucket")]
+)
+async def test_a_copied_backup_is_whole_in_its_destination_and_leaves_no_snapshot(
+    scene: Scene, settings: LocalSettings | S3Settings
+) -> None:
+    """Named destinations get copies, and then the snapshot goes; a shared store is seen whole by any agent."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", settings)
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS, request
+    assert not any(node.snapshots for node in scene.nodes)
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.tag, listed.state, listed.missing) == (tag, "success", [])
+    parts = await coordinator.orchestrator.progress(request.id)
+    assert [part.address for part in parts] == [node.address for node in scene.nodes]
+    for part in parts:
+        assert part.created
+        assert part.progress["there"]["shop"]["orders"].done_files == 1
+    assert await coordinator.orchestrator.list_backups(CLUSTER, None) == []
+
+
+async def test_destinations_and_the_nodes_together_get_the_backup(scene: Scene) -> None:
+    """OPSC_ON_SERVER named beside a destination: copies, and the snapshots stay."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, request = await coordinator.backup(keep=True, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS
+    assert set(request.destinations) == {ON_SERVER, "there"}
+    assert all(tag in node.snapshots for node in scene.nodes)
+    events = await coordinator.store.requests.events(CLUSTER)
+    assert {event.destination["id"]: event.status for event in events} == {ON_SERVER: "success", "there": "success"}
+
+
+async def test_unknown_names_are_refused_before_anything_begins(scene: Scene) -> None:
+    """Unknown keyspace, table, destination: named, and no request is made."""
+    coordinator = await scene.coordinator()
+    start = coordinator.orchestrator.start_backup
+    with pytest.raises(UnknownKeyspace, match="nope"):
+        await start(CLUSTER, BackupOrder("tag", 1, keyspaces={"nope": []}))
+    with pytest.raises(UnknownTable, match=r"shop\.nope"):
+        await start(CLUSTER, BackupOrder("tag", 1, keyspaces={"shop": ["nope"]}))
+    with pytest.raises(NoSuchDestination):
+        await start(CLUSTER, BackupOrder("tag", 1, copies=copies("nope")))
+    assert await coordinator.store.requests.find() == []
+
+
+async def test_a_ring_member_without_an_agent_is_named_and_partial_only_when_asked(scene: Scene) -> None:
+    """Zero is an error: missing_nodes; with `partial` the others are backed up and the state says partial."""
+    coordinator = await scene.coordinator()
+    await scene.agents[2].stop()
+    with pytest.raises(MissingNodes) as refused:
+        await coordinator.backup()
+    assert refused.value.fields["missing_nodes"] == [scene.nodes[2].address]
+    tag, request = await coordinator.backup(partial=True)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.result["missing_nodes"] == [scene.nodes[2].address]
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, None)
+    assert (listed.state, listed.missing) == ("partial", [scene.nodes[2].host_id])
+    assert all(tag in node.snapshots for node in scene.nodes[:2])
+
+
+async def test_one_failed_snapshot_clears_the_others_and_names_the_node(scene: Scene) -> None:
+    """Without `partial` a backup is whole or leaves nothing behind."""
+    coordinator = await scene.coordinator()
+    scene.nodes[1].failures[Kind.SNAPSHOT] = [ToyFailure("not_enough_space", "5 % free")]
+    _, request = await coordinator.backup()
+    assert request.state is RequestState.ERROR
+    assert request.error is not None
+    assert request.error["fields"]["nodes"][scene.nodes[1].address]["code"] == "not_enough_space"
+    assert not any(node.snapshots for node in scene.nodes)
+
+
+async def test_a_schema_that_changes_meanwhile_makes_all_snapshots_anew(scene: Scene) -> None:
+    """Schema versions of all snapshots are equal, else they are taken again."""
+    coordinator = await scene.coordinator()
+    scene.nodes[2].gates[Kind.SNAPSHOT] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup())
+    for node in scene.nodes:
+        await asyncio.wait_for(node.begun[Kind.SNAPSHOT].wait(), 10)
+    await scene.until(lambda: scene.world.count(Kind.SNAPSHOT) == 2)
+    scene.world.version = "schema-2"
+    scene.nodes[2].gates[Kind.SNAPSHOT].set()
+    tag, request = await backup
+    assert request.state is RequestState.SUCCESS
+    assert scene.world.count(Kind.SNAPSHOT) == 6
+    assert all(tag in node.snapshots for node in scene.nodes)
+
+
+async def test_an_agent_that_comes_back_within_the_time_loses_nothing(scene: Scene) -> None:
+    """An agent that is restarted during its upload resumes it; the backup is whole."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.UPLOAD].wait(), 10)
+    await scene.agents[0].stop()
+    scene.nodes[0].gates[Kind.UPLOAD].set()
+    await scene.agents[0].start()
+    _, request = await backup
+    assert request.state is RequestState.SUCCESS, request
+    assert scene.world.count(Kind.UPLOAD) == 3
+
+
+async def test_an_agent_that_stays_away_is_named_and_the_others_copies_count(scene: Scene) -> None:
+    """Other nodes go on; the state is partial."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.UPLOAD].wait(), 10)
+    await scene.agents[0].stop()
+    _, request = await backup
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.error is not None
+    assert list(request.error["fields"]["nodes"]) == [scene.nodes[0].address]
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert listed.state == "partial"
+
+
+async def test_an_agent_that_forgot_the_destination_is_told_again(scene: Scene) -> None:
+    """unknown_destination: the coordinator puts it again and asks once more."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[1].gates[Kind.SNAPSHOT] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.SNAPSHOT].wait(), 10)
+    scene.nodes[1].destinations.clear()
+    scene.nodes[1].gates[Kind.SNAPSHOT].set()
+    _, request = await backup
+    assert request.state is RequestState.SUCCESS, request
+    assert "there" in scene.nodes[1].destinations
+
+
+async def test_a_cancelled_backup_leaves_no_snapshot_and_isnt_listed(scene: Scene) -> None:
+    """Cancel undoes: snapshots cleared, the destination marked."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.UPLOAD].wait(), 10)
+    [running] = await coordinator.store.requests.find(state=RequestState.RUNNING)
+    await coordinator.orchestrator.cancel(running.id, force=False)
+    _, request = await backup
+    assert request.state is RequestState.CANCELLED, request
+    assert not any(node.snapshots for node in scene.nodes)
+    assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == []
+
+
+async def test_a_fresh_coordinator_lists_what_another_one_made(scene: Scene) -> None:
+    """The destination is the truth: with its state lost, a coordinator that attaches again lists the same backups."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    fresh: ToyCoordinator = await scene.coordinator("another")
+    await fresh.destination("mine", LocalSettings(path="there"))
+    [listed] = await fresh.orchestrator.list_backups(CLUSTER, "mine")
+    assert (listed.tag, listed.state) == (tag, "success")
