@@ -24,19 +24,29 @@ from botocore.session import Session
 from agent.storage.protocol import BadSettings
 from agent.storage.s3_body import PutBody
 from agent.storage.s3_credentials import Keys
+from agent.storage.throttle import LEAST_PER_STREAM
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 AGENT = "helenus/1"
+MOST_BUFFERED = 4 * 1024 * 1024
+"""Bytes that Linux lets a connection buffer (the third number of net.ipv4.tcp_wmem)."""
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """Seconds: `connect` for a connection and for 64 KiB to leave, `read` of silence while an answer is awaited."""
+    """When a silent store is given up. Seconds: `connect` for a connection and for 64 KiB to leave, `read` while an
+    answer is awaited. The answer to a put gets more time: when the last byte was written, as much as fits in a
+    socket's buffer may still be on its way, at `least_rate` bytes per second."""
 
     connect: float = 5.0
     read: float = 20.0
+    least_rate: float = LEAST_PER_STREAM
+
+    def for_answer(self, size: int) -> float:
+        """Seconds that the answer to a put of `size` bytes may take."""
+        return self.read + min(size, MOST_BUFFERED) / self.least_rate
 
 
 def checked_endpoint(endpoint: str) -> str:
@@ -105,7 +115,7 @@ def make_client(
         raise BadSettings(f"the S3 client refuses these settings: {error}") from None
     events = client.meta.events
     events.unregister("before-call.s3", handlers.add_expect_header)
-    events.register("before-send.s3", _Sender(on_request))
+    events.register("before-send.s3", _Sender(on_request, patience))
     events.register("before-sign.s3.DeleteObjects", _add_md5)
     events.register("before-parse.s3", _refuse_cut_answer)
     return client
@@ -125,12 +135,15 @@ class _Sender:
     """Called with the signed request: from here on the body's bytes are traffic. The body itself carries the gate of
     its call, so calls in other threads never meet it."""
 
-    def __init__(self, on_request: Callable[[str], None]) -> None:
+    def __init__(self, on_request: Callable[[str], None], patience: Patience) -> None:
         self._on_request = on_request
+        self._patience = patience
 
     def __call__(self, *, request: Any, event_name: str, **_: object) -> None:
         self._on_request(event_name.rpartition(".")[2])
         if isinstance(request.body, PutBody):
+            patience = self._patience.for_answer(len(request.body))
+            request.context = {**request.context, "read_timeout": patience}
             request.body = request.body.sending()
 
 

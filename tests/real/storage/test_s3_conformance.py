@@ -14,29 +14,30 @@ from agent.storage.opened import check_store, open_storage
 from agent.storage.protocol import BucketMissing, Denied, Storage
 from agent.storage.s3 import S3Storage
 from agent.wire.destinations import S3Settings
-from tests.real.storage.servers import BUCKET, Server
+from tests.cluster.stores import S3Server
+from tests.real.storage.servers import BUCKET, settings_for
 
 
 def opened(settings: S3Settings, *, conditional_create: bool = True) -> Storage:
     return open_storage(settings, roots=[], conditional_create=conditional_create)
 
 
-async def test_a_real_store_keeps_the_protocol(server: Server) -> None:
+async def test_a_real_store_keeps_the_protocol(server: S3Server) -> None:
     """All checks with what the probe found; a missing conditional create is a capability, everything else must hold."""
-    settings = server.settings(path=f"{BUCKET}/some/prefix")
+    settings = settings_for(server, path=f"{BUCKET}/some/prefix")
     results, capable = await check_store(lambda ask: opened(settings, conditional_create=ask), "scratch/", big=True)
     assert {result.name for result in results} == NAMES
     wrong = [result for result in results if result.outcome != "ok" and result.name != "conditional_create"]
     assert wrong == []
     assert capable == (results[0].outcome == "ok")
-    store = opened(server.settings())
+    store = opened(settings_for(server))
     assert [entry.key async for entry in store.list("some/")] == []
     await store.close()
 
 
-async def test_a_store_that_is_asked_first_keeps_the_protocol_too(server: Server) -> None:
+async def test_a_store_that_is_asked_first_keeps_the_protocol_too(server: S3Server) -> None:
     """For stores that can't create conditionally: HEAD, then put."""
-    store = opened(server.settings(), conditional_create=False)
+    store = opened(settings_for(server), conditional_create=False)
     results = await conform(store, f"{uuid.uuid4()}/", big=False, names=NAMES - {"conditional_create"})
     assert [result for result in results if result.outcome == "failed"] == []
     await store.close()
@@ -44,8 +45,8 @@ async def test_a_store_that_is_asked_first_keeps_the_protocol_too(server: Server
 
 @pytest.mark.parametrize("checksum", ["when_required", "CRC32", "SHA256"])
 @pytest.mark.parametrize("signing", ["always", "never"])
-async def test_each_mode_of_checksum_and_signing_works(server: Server, checksum: str, signing: str) -> None:
-    store = opened(server.settings(checksum=checksum, payload_signing=signing))
+async def test_each_mode_of_checksum_and_signing_works(server: S3Server, checksum: str, signing: str) -> None:
+    store = opened(settings_for(server, checksum=checksum, payload_signing=signing))
     prefix = f"{uuid.uuid4()}/"
     content = os.urandom(300_000)
     assert (await store.put(prefix + "a", [content[:100], content[100:]])).created
@@ -71,36 +72,36 @@ def _verbs(store: Storage) -> list[Callable[[], Awaitable[object]]]:
 
 @pytest.mark.parametrize("verb", range(5))
 @pytest.mark.parametrize("wrong", [{"access_secret": "wrong"}, {"access_key": "nobody"}])
-async def test_wrong_keys_are_denied_by_every_verb(server: Server, verb: int, wrong: dict[str, str]) -> None:
-    store = opened(server.settings(**wrong))
+async def test_wrong_keys_are_denied_by_every_verb(server: S3Server, verb: int, wrong: dict[str, str]) -> None:
+    store = opened(settings_for(server, **wrong))
     with pytest.raises(Denied):
         await _verbs(store)[verb]()
     await store.close()
 
 
-async def test_a_check_with_wrong_keys_says_so_at_once(server: Server) -> None:
-    results, capable = await check_store(lambda ask: opened(server.settings(access_secret="wrong")), "scratch/")
+async def test_a_check_with_wrong_keys_says_so_at_once(server: S3Server) -> None:
+    results, capable = await check_store(lambda ask: opened(settings_for(server, access_secret="wrong")), "scratch/")
     assert not capable
     assert results[0].detail.startswith("storage_denied")
 
 
 @pytest.mark.parametrize("verb", range(4))
-async def test_a_missing_bucket_is_named(server: Server, verb: int) -> None:
-    store = opened(server.settings(path="no-such-bucket"))
+async def test_a_missing_bucket_is_named(server: S3Server, verb: int) -> None:
+    store = opened(settings_for(server, path="no-such-bucket"))
     with pytest.raises(BucketMissing):
         await _verbs(store)[verb]()
     await store.close()
 
 
-async def test_a_put_into_a_missing_bucket_says_so(versity_server: Server) -> None:
+async def test_a_put_into_a_missing_bucket_says_so(versity: S3Server) -> None:
     """SeaweedFS makes the bucket instead, when the keys may."""
-    store = opened(versity_server.settings(path="no-such-bucket"))
+    store = opened(settings_for(versity, path="no-such-bucket"))
     with pytest.raises(BucketMissing):
         await store.put("a", [b"x"])
     await store.close()
 
 
-async def test_each_byte_passes_the_gate_once(server: Server) -> None:
+async def test_each_byte_passes_the_gate_once(server: S3Server) -> None:
     """The SDK reads a signed body twice; the limit must not."""
     passed: list[int] = []
 
@@ -108,7 +109,7 @@ async def test_each_byte_passes_the_gate_once(server: Server) -> None:
         def pass_bytes(self, count: int) -> None:
             passed.append(count)
 
-    store = opened(server.settings(payload_signing="always", checksum="SHA256"))
+    store = opened(settings_for(server, payload_signing="always", checksum="SHA256"))
     key = f"{uuid.uuid4()}/a"
     await store.put(key, [bytes(1_000_000)], gate=Gate())
     assert sum(passed) == 1_000_000
@@ -119,7 +120,7 @@ async def test_each_byte_passes_the_gate_once(server: Server) -> None:
     await store.close()
 
 
-async def test_gates_of_calls_at_the_same_time_are_not_mixed_up(server: Server) -> None:
+async def test_gates_of_calls_at_the_same_time_are_not_mixed_up(server: S3Server) -> None:
     counts = Counter[int]()
 
     class Gate:
@@ -129,20 +130,20 @@ async def test_gates_of_calls_at_the_same_time_are_not_mixed_up(server: Server) 
         def pass_bytes(self, count: int) -> None:
             counts[self.number] += count
 
-    store = opened(server.settings())
+    store = opened(settings_for(server))
     prefix = f"{uuid.uuid4()}/"
     await asyncio.gather(*(store.put(f"{prefix}{n}", [bytes(100_000 + n)], gate=Gate(n)) for n in range(40)))
     assert counts == {n: 100_000 + n for n in range(40)}
     await store.close()
 
 
-async def test_requests_are_counted_by_operation(versity_server: Server) -> None:
+async def test_requests_are_counted_by_operation(versity: S3Server) -> None:
     """A put is one request where the store creates conditionally, and two where it is asked first."""
     counts = Counter[str]()
     prefix = f"{uuid.uuid4()}/"
     for ask, expected in ((True, {"PutObject": 1}), (False, {"HeadObject": 1, "PutObject": 1})):
         store = S3Storage(
-            versity_server.settings(), conditional_create=ask, on_request=lambda operation: counts.update([operation])
+            settings_for(versity), conditional_create=ask, on_request=lambda operation: counts.update([operation])
         )
         await store.put(f"{prefix}{ask}/1", [b"x"])
         counts.clear()  # the first HEAD is not believed without a listing
@@ -151,32 +152,30 @@ async def test_requests_are_counted_by_operation(versity_server: Server) -> None
         await store.close()
 
 
-async def test_keys_come_from_a_file_and_from_the_environment(versity_server: Server, tmp_path: Path) -> None:
-    settings = versity_server.settings()
+async def test_keys_come_from_a_file_and_from_the_environment(versity: S3Server, tmp_path: Path) -> None:
+    settings = settings_for(versity)
     file = tmp_path / "keys"
     file.write_text(
         f"[helenus]\naws_access_key_id={settings.access_key}\naws_secret_access_key={settings.access_secret}\n"
     )
-    from_file = versity_server.settings(access_key="", access_secret="", credentials_file=str(file), profile="helenus")
+    from_file = settings_for(versity, access_key="", access_secret="", credentials_file=str(file), profile="helenus")
     store = open_storage(from_file, roots=[], conditional_create=True, file_roots=[tmp_path])
     assert await store.head("nothing") is None
     await store.close()
-    bare = versity_server.settings(access_key="", access_secret="")
+    bare = settings_for(versity, access_key="", access_secret="")
     environment = {"AWS_ACCESS_KEY_ID": settings.access_key, "AWS_SECRET_ACCESS_KEY": settings.access_secret}
     store = open_storage(bare, roots=[], conditional_create=True, environment=environment)
     assert await store.head("nothing") is None
     await store.close()
 
 
-async def test_no_keys_at_all_is_denied(
-    versity_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_keys_at_all_is_denied(versity: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither settings nor file nor environment nor a role of the machine: nothing is sent unsigned."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    store = opened(versity_server.settings(access_key="", access_secret=""))
+    store = opened(settings_for(versity, access_key="", access_secret=""))
     with pytest.raises(Denied, match="no credentials"):
         await store.head("nothing")
     await store.close()

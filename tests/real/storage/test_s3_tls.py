@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 from agent.storage.conformance import conform
 from agent.storage.opened import open_storage
 from agent.storage.protocol import BadSettings
-from tests.real.storage.servers import Server, versity
+from tests.cluster.stores import S3Server
+from tests.real.storage.servers import SecureVersity, settings_for
 
 ADDRESS = "127.0.20.4"
 
@@ -48,17 +49,22 @@ def certificate(directory: Path, address: str) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureVersity]:
     directory = tmp_path_factory.mktemp("tls")
-    server = asyncio.run(versity(directory / "store", ADDRESS, certificate(directory, ADDRESS)))
+    server = SecureVersity(directory / "store", *certificate(directory, ADDRESS), address=ADDRESS)
+    asyncio.run(server.start())
     yield server
     asyncio.run(server.child.kill())
 
 
-async def test_the_store_is_used_when_its_certificate_is_known(tls_server: Server) -> None:
-    assert tls_server.ca_file is not None
-    settings = tls_server.settings(ca_file=str(tls_server.ca_file))
-    store = open_storage(settings, roots=[], conditional_create=True, file_roots=[tls_server.ca_file.parent])
+@pytest.fixture(scope="module")
+def ca_file(tls_server: SecureVersity) -> Path:
+    return tls_server.data.parent.parent / "cert.pem"
+
+
+async def test_the_store_is_used_when_its_certificate_is_known(tls_server: SecureVersity, ca_file: Path) -> None:
+    settings = settings_for(tls_server, ca_file=str(ca_file))
+    store = open_storage(settings, roots=[], conditional_create=True, file_roots=[ca_file.parent])
     results = await conform(store, "scratch/", big=False)
     assert [result for result in results if result.outcome == "failed"] == []
     content = os.urandom(3_000_000)
@@ -67,31 +73,30 @@ async def test_the_store_is_used_when_its_certificate_is_known(tls_server: Serve
     await store.close()
 
 
-async def test_an_unknown_certificate_is_refused_by_name(tls_server: Server, tmp_path: Path) -> None:
+async def test_an_unknown_certificate_is_refused_by_name(tls_server: S3Server, tmp_path: Path) -> None:
     """Neither without a CA file nor with another's."""
     other, _ = certificate(tmp_path, ADDRESS)
     for ca_file in ("", str(other)):
-        settings = tls_server.settings(ca_file=ca_file)
+        settings = settings_for(tls_server, ca_file=ca_file)
         store = open_storage(settings, roots=[], conditional_create=True, file_roots=[tmp_path])
         with pytest.raises(BadSettings, match="TLS"):
             await store.put("a", [b"x"])
         await store.close()
 
 
-async def test_a_certificate_for_another_address_is_refused(tls_server: Server, tmp_path: Path) -> None:
+async def test_a_certificate_for_another_address_is_refused(tls_server: S3Server, tmp_path: Path) -> None:
     wrong = certificate(tmp_path, "127.0.20.99")
-    server = await versity(tmp_path / "store", "127.0.20.5", wrong)
-    settings = server.settings(ca_file=str(wrong[0]))
-    store = open_storage(settings, roots=[], conditional_create=True, file_roots=[tmp_path])
-    with pytest.raises(BadSettings, match="TLS"):
-        await store.put("a", [b"x"])
-    await store.close()
-    await server.child.kill()
+    async with SecureVersity(tmp_path / "store", *wrong, address="127.0.20.5") as server:
+        settings = settings_for(server, ca_file=str(wrong[0]))
+        store = open_storage(settings, roots=[], conditional_create=True, file_roots=[tmp_path])
+        with pytest.raises(BadSettings, match="TLS"):
+            await store.put("a", [b"x"])
+        await store.close()
 
 
-async def test_a_plain_http_store_is_no_https_store(versity_server: Server) -> None:
-    endpoint = versity_server.endpoint.replace("http:", "https:")
-    settings = msgspec.structs.replace(versity_server.settings(), endpoint=endpoint)
+async def test_a_plain_http_store_is_no_https_store(versity: S3Server) -> None:
+    endpoint = versity.endpoint.replace("http:", "https:")
+    settings = msgspec.structs.replace(settings_for(versity), endpoint=endpoint)
     store = open_storage(settings, roots=[], conditional_create=True)
     with pytest.raises(BadSettings, match="TLS"):
         await store.head("a")
