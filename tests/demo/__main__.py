@@ -13,8 +13,8 @@ from tests.demo.topology import Topology
 ROWS = 20_000
 
 
-async def demonstrate(destination: str, rows: int) -> int:
-    """Start, tell, stop; the number of rows compared after the restore."""
+async def demonstrate(destination: str, rows: int) -> tuple[int, int]:
+    """Start, tell, stop; the numbers of rows compared before the disaster and after the restore."""
     directory = BUILD / "demo"
     shutil.rmtree(directory, ignore_errors=True)
     screen = Screen()
@@ -23,7 +23,8 @@ async def demonstrate(destination: str, rows: int) -> int:
         screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
         await topology.start()
         screen.line(f"nodes {', '.join(topology.cassandra.contact_points)}, coordinator {topology.coordinator.url}")
-        return (await tell(topology, screen, rows)).rows
+        written, restored = await tell(topology, screen, rows)
+        return written.rows, restored.rows
     finally:
         screen.step("stopping what was started")
         await topology.stop()
@@ -35,9 +36,9 @@ def main() -> int:
     parser.add_argument("--destination", choices=("local", "s3"), default="local")
     parser.add_argument("--rows", type=int, default=ROWS)
     options = parser.parse_args()
-    restored = asyncio.run(demonstrate(options.destination, options.rows))
-    print(f"demo: {restored} of {restored} rows restored")
-    return 0
+    written, restored = asyncio.run(demonstrate(options.destination, options.rows))
+    print(f"demo: {restored} of {written} rows restored")
+    return 0 if restored == written else 1
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from tests.demo.topology import Topology
 SEED = 20_240_501
 
 
-async def tell(topology: Topology, screen: Screen, rows: int) -> Comparison:
-    """Run the story; raises RowsDiffer or RequestFailed. Returns what was compared after the restore."""
+async def tell(topology: Topology, screen: Screen, rows: int) -> tuple[Comparison, Comparison]:
+    """Run the story; raises RowsDiffer or RequestFailed. Returns what was compared before and after."""
     cluster = topology.cassandra
     session = await cluster.session()
     data = DataSet(seed=SEED, rows=rows, version=cluster.version, replication=len(cluster.nodes))
@@ -52,4 +52,4 @@ async def tell(topology: Topology, screen: Screen, rows: int) -> Comparison:
     for address, count in restored.at_one.items():
         screen.line(f"{address} at ONE: {count} rows equal")
     screen.line(f"at QUORUM: {restored.at_quorum} rows equal")
-    return restored
+    return written, restored
