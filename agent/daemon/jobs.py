@@ -62,7 +62,10 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id
 
-    sweep = SweepJob(parts.repositories, host_id, writer, margin=parts.settings.sweep.margin_seconds)
+    careful = parts.settings.sweep
+    sweep = SweepJob(
+        parts.repositories, host_id, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
+    )
     return {
         Kind.SNAPSHOT: JobSpec(SNAPSHOT, SnapshotJob(taker).run),
         Kind.UPLOAD: JobSpec(DATA, UploadJob(snapshots, taker, copier, parts.on_server).run),

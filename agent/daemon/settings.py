@@ -49,9 +49,11 @@ class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[sweep]`: how careful data is freed."""
+    """`[sweep]`: how careful data is freed. `margin_seconds`: between mark and deletion; backups wait so long.
+    `silence_seconds`: of another agent before its intents can be given up."""
 
-    margin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    margin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    silence_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

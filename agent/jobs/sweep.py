@@ -33,12 +33,16 @@ from agent.storage.protocol import StorageError
 from agent.wire.commands import SweepArguments
 from agent.wire.results import FreedResult
 
-MARGIN_SECONDS = 600.0
+MARGIN_SECONDS = 30.0
+"""Between mark and deletion: longer than a put that was on its way may take to show in a listing."""
+SILENCE_SECONDS = 600.0
+"""How long the agent of an intent must have been silent before its intent can be given up."""
 _BATCH = 1000
 
 
 class SweepJob:
-    """The command `sweep`. `host_id`: asks the node who it is. `margin`: seconds, where the command names none."""
+    """The command `sweep`. `host_id`: asks the node who it is. `margin` and `silence`: seconds, where the command names
+    no margin of its own, which stands for both."""
 
     def __init__(
         self,
@@ -47,24 +51,28 @@ class SweepJob:
         writer: Writer,
         *,
         margin: float = MARGIN_SECONDS,
+        silence: float = SILENCE_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._repositories = repositories
         self._host_id = host_id
         self._writer = writer
         self._margin = margin
+        self._silence = silence
         self._sleep = sleep
 
     async def run(self, context: JobContext) -> Outcome:
         """See the module. Raises IntentForeign, ManifestInvalid, a StorageError, what opening raises."""
         arguments: SweepArguments = context.arguments
-        margin = self._margin if arguments.margin_seconds is None else max(0.0, arguments.margin_seconds)
+        asked = arguments.margin_seconds
+        margin = self._margin if asked is None else max(0.0, asked)
+        silence = self._silence if asked is None else max(0.0, asked)
         host_id = await self._host_id()
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments.abandon_intents)
             await context.stages.enter("looking")
             try:
-                began = await sweep.begin(margin)
+                began = await sweep.begin(silence)
                 await context.stages.enter("marking")
                 view = await sweep.view()
                 needed = await sweep.needed(view)
@@ -104,14 +112,14 @@ class _Sweep:
         self._intents = Intents(opened, host_id, writer)
         self._marked = False
 
-    async def begin(self, margin: float) -> float:
+    async def begin(self, silence: float) -> float:
         """Put the sweep's mark, clear own past intents and those given up; the store's time."""
         now = await self.mark()
         own, foreign = await self._intents.others()
         given_up = [one for one in foreign if one.name in self._abandoned]
         self._refuse([one for one in foreign if one.name not in self._abandoned])
         if given_up:
-            await self._refuse_active(given_up, now, margin)
+            await self._refuse_active(given_up, now, silence)
         await self._intents.clear([*own, *given_up])
         return now
 
@@ -211,17 +219,17 @@ class _Sweep:
             await self._storage.delete(keys)
         await self._storage.delete([mark])
 
-    async def _refuse_active(self, given_up: list[Standing], now: float, margin: float) -> None:
-        """Intents are only given up when their agent was silent for the margin: nothing of the prefix is younger."""
+    async def _refuse_active(self, given_up: list[Standing], now: float, silence: float) -> None:
+        """Intents are only given up when their agent was silent for so long: nothing of the prefix is younger."""
         newest = max(one.modified for one in given_up)
         async for entry in self._storage.list(data_prefix(self._cluster_id, self._host_id)):
             newest = max(newest, entry.modified)
-        if now - newest < margin:
+        if now - newest < silence:
             raise IntentForeign(
-                f"the other agent wrote {now - newest:.0f} s ago: it must be silent for {margin:.0f} s",
+                f"the other agent wrote {now - newest:.0f} s ago: it must be silent for {silence:.0f} s",
                 host_id=self._host_id,
                 tags=[one.name for one in given_up],
-                wait_seconds=round(margin - (now - newest), 1),
+                wait_seconds=round(silence - (now - newest), 1),
             )
 
     def _refuse(self, foreign: list[Standing]) -> None:
