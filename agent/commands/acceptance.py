@@ -35,10 +35,17 @@ def is_new(command: CommandRecord, situation: Situation, now: float) -> bool:
         return False
     _check_order(command, situation.fence)
     _check_moment(command, now)
-    _check_tag(command, situation.same_tag)
+    _check_tag(command, situation.rival)
     if situation.unfinished >= MOST_UNFINISHED:
         raise TooManyCommands(f"{situation.unfinished} commands are unfinished", unfinished=situation.unfinished)
     return True
+
+
+def rivals_of(kind: Kind) -> frozenset[Kind]:
+    """The kinds that must not be unfinished with the same tag when a command of `kind` is accepted."""
+    if kind in _TAKES_TAG:
+        return _TAKES_TAG
+    return _PINS_TAG if kind is Kind.DELETE else frozenset()
 
 
 def check_begin(command: CommandRecord, fence: Fence, now: float) -> None:
@@ -80,10 +87,6 @@ def _check_moment(command: CommandRecord, now: float) -> None:
         )
 
 
-def _check_tag(command: CommandRecord, same_tag: tuple[CommandRecord, ...]) -> None:
-    rivals = _TAKES_TAG if command.kind in _TAKES_TAG else _PINS_TAG if command.kind is Kind.DELETE else frozenset()
-    for other in same_tag:
-        if other.kind in rivals:
-            raise TagInUse(
-                f"{other.kind.value} {other.id} is working on {command.tag}", tag=command.tag, command=other.id
-            )
+def _check_tag(command: CommandRecord, rival: CommandRecord | None) -> None:
+    if rival is not None:
+        raise TagInUse(f"{rival.kind.value} {rival.id} is working on {command.tag}", tag=command.tag, command=rival.id)

@@ -22,8 +22,9 @@ from agent.wire.commands import Event, Progress
 
 log = structlog.get_logger(__name__)
 
-RECENT = 5_000
-"""Durable events kept in memory, so that readers that keep up never wake the journal."""
+RECENT = 20_000
+"""Weight of the durable events kept in memory, so that readers that keep up never wake the journal. An event weighs
+one, and one more per table that it counts: about 10 MB in all."""
 RESERVED_TOGETHER = 10_000
 MOST_EVENTS = 1_000
 """Events of one answer."""
@@ -53,6 +54,7 @@ class EventLog:
         self._reserving: asyncio.Task[None] | None = None
         self._in_flight: set[int] = set()
         self._recent: deque[tuple[str | None, Event]] = deque()
+        self._weight = 0
         self._forgotten = 0
         self._watched: dict[str, _Watched] = {}
         self._news = asyncio.Event()
@@ -102,8 +104,11 @@ class EventLog:
                 self._recent.append((command.report_to, event))
                 if len(self._recent) > 1 and self._recent[-2][1].sequence > event.sequence:
                     self._recent = deque(sorted(self._recent, key=lambda entry: entry[1].sequence))
-                while len(self._recent) > RECENT:
-                    self._forgotten = self._recent.popleft()[1].sequence
+                self._weight += _weight(event)
+                while self._weight > RECENT:
+                    oldest = self._recent.popleft()[1]
+                    self._weight -= _weight(oldest)
+                    self._forgotten = oldest.sequence
         finally:
             self._in_flight.discard(event.sequence)
             self._wake()
@@ -211,11 +216,11 @@ class EventLog:
             if after < watched.sequence <= newest and report_to in (None, watched.command.report_to)
         ]
         if after >= self._forgotten:
-            events += [
-                event
-                for reader, event in self._recent
-                if after < event.sequence <= newest and report_to in (None, reader)
-            ]
+            for reader, event in reversed(self._recent):
+                if event.sequence <= after:
+                    break
+                if event.sequence <= newest and report_to in (None, reader):
+                    events.append(event)
         else:
             events += await self._journal.events(after, newest, limit, report_to)
         events.sort(key=_sequence)
@@ -233,6 +238,10 @@ class EventLog:
     def _progress(watched: _Watched, after: int) -> Event:
         command = watched.command
         return command.event(watched.sequence, watched.at, watched.tally.since(after))
+
+
+def _weight(event: Event) -> int:
+    return 1 + sum(len(tables) for keyspaces in event.progress.values() for tables in keyspaces.values())
 
 
 def _sequence(event: Event) -> int:

@@ -144,7 +144,7 @@ class Journal:
         return found[0] if found else None
 
     async def commands(self, job: str | None, states: Sequence[State], limit: int) -> list[CommandRecord]:
-        """The newest commands first, of one job and in some states only when these are given."""
+        """The newest commands first, without counts, of one job and in some states only when these are given."""
         conditions = ["1"]
         values: list[object] = []
         if job is not None:
@@ -154,7 +154,9 @@ class Journal:
             conditions.append(f"state IN ({', '.join('?' * len(states))})")
             values.extend(state.value for state in states)
         condition = f"WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
-        return await self._read(lambda connection: select_commands(connection, condition, (*values, limit)))
+        return await self._read(
+            lambda connection: select_commands(connection, condition, (*values, limit), counts=False)
+        )
 
     async def unfinished(self) -> list[tuple[CommandRecord, dict[str, Any]]]:
         """All commands that are not terminal, in the order of acceptance, with the data of their stages."""

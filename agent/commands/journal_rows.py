@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agent.commands.acceptance import rivals_of
 from agent.commands.records import CommandRecord, Fence, Situation
 from agent.wire.commands import Event, Kind, Progress, State
 
@@ -53,10 +54,11 @@ def command_of(row: Sequence[Any]) -> CommandRecord:
 
 
 def select_commands(
-    connection: sqlite3.Connection, condition: str = "", values: Sequence[object] = ()
+    connection: sqlite3.Connection, condition: str = "", values: Sequence[object] = (), *, counts: bool = True
 ) -> list[CommandRecord]:
-    """Commands that fulfil a condition (SQL that follows FROM commands)."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM commands {condition}", values)  # noqa: S608 - constants only
+    """Commands that fulfil a condition (SQL that follows FROM commands), with or without their counts per table."""
+    columns = _COLUMNS if counts else _COLUMNS.replace("progress", "NULL")
+    rows = connection.execute(f"SELECT {columns} FROM commands {condition}", values)  # noqa: S608 - constants only
     return [command_of(row) for row in rows]
 
 
@@ -148,8 +150,12 @@ def raise_fence(
 def situation_of(connection: sqlite3.Connection, command: CommandRecord) -> Situation:
     """What acceptance of a command is decided from."""
     found = select_commands(connection, "WHERE id = ?", (command.id,))
+    rivals = sorted(kind.value for kind in rivals_of(command.kind))
     same_tag: list[CommandRecord] = []
-    if command.tag is not None:
-        same_tag = select_commands(connection, f"WHERE tag = ? AND state IN {UNFINISHED}", (command.tag,))
+    if command.tag is not None and rivals:
+        condition = f"WHERE tag = ? AND state IN {UNFINISHED} AND kind IN ({', '.join('?' * len(rivals))}) LIMIT 1"
+        same_tag = select_commands(connection, condition, (command.tag, *rivals))
     unfinished = connection.execute(f"SELECT count(*) FROM commands WHERE state IN {UNFINISHED}").fetchone()[0]  # noqa: S608
-    return Situation(found[0] if found else None, fence_of(connection, command.job), tuple(same_tag), unfinished)
+    return Situation(
+        found[0] if found else None, fence_of(connection, command.job), same_tag[0] if same_tag else None, unfinished
+    )

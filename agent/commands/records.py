@@ -81,12 +81,12 @@ class Fence(msgspec.Struct, frozen=True):
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What acceptance is decided from, read in the transaction that accepts. `same_tag`: unfinished commands that work
-    on the new one's tag. `unfinished`: how many commands are not terminal."""
+    """What acceptance is decided from, read in the transaction that accepts. `rival`: an unfinished command on the
+    same tag, of a kind that excludes the new one's. `unfinished`: how many commands are not terminal."""
 
     existing: CommandRecord | None
     fence: Fence
-    same_tag: tuple[CommandRecord, ...]
+    rival: CommandRecord | None
     unfinished: int
 
 

@@ -92,7 +92,7 @@ class Runner:
         self._tasks: list[asyncio.Task[None]] = []
         self._pruning: asyncio.Task[None] | None = None
         self._stopping = False
-        self._accepting = asyncio.Lock()
+        self._accepting = Unbroken()
         self._unbroken = Unbroken()
         self._execution = Execution(
             journal,
@@ -128,7 +128,8 @@ class Runner:
             for task in late:
                 log.warning("a job did not stop in time", lane=task.get_name())
                 task.cancel()
-        await asyncio.wait([asyncio.create_task(self._unbroken.settle())], timeout=seconds)
+        settled = (self._accepting.settle(), self._unbroken.settle())
+        await asyncio.wait([asyncio.create_task(each) for each in settled], timeout=seconds)
 
     async def post(self, post: PostCommand) -> Posted:
         """Accept a command, or find it accepted before. Raises the error that refuses it (agent.commands.errors)."""
@@ -153,7 +154,7 @@ class Runner:
             accepted=self._clock(),
             instance=self._instance,
         )
-        return await self._unbroken.run(self._post(wanted, arguments))
+        return await self._accepting.run(self._post(wanted, arguments))
 
     async def view(self, command: str) -> CommandView:
         """A command as it stands, with live counts. Raises UnknownCommand."""
@@ -165,7 +166,7 @@ class Runner:
     ) -> list[CommandView]:
         """The newest commands first. Counts only of commands that have not ended: so a list stays small."""
         found = await self._journal.commands(job, states, limit)
-        return [self._view(record) if record.id in self._live else record.view({}) for record in found]
+        return [self._view(record) if record.id in self._live else record.view() for record in found]
 
     async def patch(self, command: str, patch: PatchCommand) -> CommandView:
         """Let another coordinator hear of the command, from its present state on. Raises UnknownCommand and
@@ -183,8 +184,8 @@ class Runner:
         """End a command: one that never began at once, a running repeatable one after undoing what it made (waited for,
         but not for ever: look at the answer's state), a terminal one is left as it is. A running fenced one only with
         `force`, after its running batch. Raises UnknownCommand, PastThePointOfReturn, JournalFailed."""
-        async with self._accepting:  # one that is being accepted is found after that
-            live = self._live.get(command)
+        await self._accepting.present_ones()  # one that is on its way into its lane is found there after that
+        live = self._live.get(command)
         if live is None:
             return await self.view(command)
         if live.record.started is None and self._lanes[self._jobs[live.record.kind].lane].remove(live):
@@ -235,11 +236,11 @@ class Runner:
             accepted.append(decided)
             return decided[1]
 
-        async with self._accepting:  # so that commands stand in their lanes in the order of their acceptance
-            await self._events.record(wanted, write)
-            record, new = accepted[0]
-            if new:
-                self._enqueue(LiveCommand(record, arguments, {}))
+        # Posts that come together share a commit, and come out of it in the order of their acceptance.
+        await self._events.record(wanted, write)
+        record, new = accepted[0]
+        if new:
+            self._enqueue(LiveCommand(record, arguments, {}))
         return Posted(self._view(record), new)
 
     async def _take_up(self, record: CommandRecord, saved: dict[str, Any]) -> None:

@@ -21,6 +21,11 @@ class Unbroken:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
+    async def present_ones(self) -> None:
+        """Return when all has ended that runs now."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
     async def settle(self) -> None:
         """Return when all has ended."""
         while self._tasks:

@@ -99,7 +99,7 @@ async def test_progress_is_not_lost_to_a_reader_of_short_answers(tmp_path: Path)
 
 async def test_every_reader_sees_every_state_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a reader keeps up from memory or comes late to the journal, it sees the same."""
-    monkeypatch.setattr(events_module, "RECENT", 7)
+    monkeypatch.setattr(events_module, "RECENT", 7)  # so that the late reader comes to the journal
     async with running(tmp_path / "j", everything(quick)) as agent:
         live: list[Event] = []
 
@@ -118,6 +118,8 @@ async def test_every_reader_sees_every_state_once_and_in_order(tmp_path: Path, m
             late += events
         assert late == live
         assert [event.sequence for event in live] == sorted({event.sequence for event in live})
+        order = [event.command for event in live if event.state is State.QUEUED]
+        assert [event.command for event in live if event.state is State.RUNNING] == order
         for number in range(60):
             states = [event.state for event in live if event.command == f"c{number}"]
             assert states == [State.QUEUED, State.RUNNING, State.SUCCESS]
