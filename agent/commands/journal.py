@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.commands.errors import JournalUnreadable
+from agent.commands.errors import JournalFailed, JournalUnreadable
 from agent.commands.journal_file import open_for_reading, open_for_writing
 from agent.commands.journal_rows import (
     UNFINISHED,
@@ -49,6 +49,8 @@ class Journal:
         self._write_connection: sqlite3.Connection | None = None
         self._read_connection: sqlite3.Connection | None = None
         self._writer: JournalWriter | None = None
+        self.failing = False
+        """the last write failed: disk full, disk gone"""
 
     async def open(self) -> None:
         """Open or make the file. Raises JournalUnreadable, JournalTooNew."""
@@ -236,7 +238,13 @@ class Journal:
     async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._writer is None:
             raise JournalUnreadable("the journal is not open")
-        return await self._writer.submit(work)
+        try:
+            result = await self._writer.submit(work)
+        except JournalFailed:
+            self.failing = True
+            raise
+        self.failing = False
+        return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._read_connection

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.errors import JournalTooNew, JournalUnreadable
+from agent.commands.errors import JournalFailed, JournalTooNew, JournalUnreadable
 from agent.commands.journal import KEPT_SECONDS, Journal
 from agent.commands.journal_file import migrations
 from agent.commands.records import CommandRecord
@@ -117,3 +117,27 @@ async def test_what_ended_thirty_days_ago_is_forgotten_with_its_events_and_fence
         await agent.post("again", Kind.FETCH, restore(), job="j1", fence=1)
         await agent.until("again")
         assert agent.events.newest > newest
+
+
+async def test_a_full_disk_is_a_named_error_and_passes_when_there_is_room(tmp_path: Path) -> None:
+    """Nothing half-written: what failed is refused, what was there stays, and the next write is taken."""
+    journal = Journal(tmp_path / "j")
+    await journal.open()
+    await journal.set_position("before", 1)
+    await journal._write(lambda connection: connection.execute("CREATE TABLE ballast (b BLOB)").fetchone())
+
+    def pages(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA page_count").fetchone()[0])
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO ballast VALUES (zeroblob(1000000))")
+
+    limit = await journal._write(pages) + 2
+    await journal._write(lambda connection: connection.execute(f"PRAGMA max_page_count = {limit}").fetchone())
+    with pytest.raises(JournalFailed):
+        await journal._write(fill)
+    assert journal.failing
+    await journal._write(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").fetchone())
+    await journal._write(fill)
+    assert [journal.failing, await journal.position("before")] == [False, 1]
+    await journal.close()
