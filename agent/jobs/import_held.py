@@ -4,7 +4,9 @@ Every batch is journalled before and after it. A new IMPORT command of the same 
 done and makes the unfinished ones again from held/.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch
 from agent.cassandra.staging import StagingRoot
@@ -14,6 +16,9 @@ from agent.jobs.restore_tools import RestoreTools, checked, counted_as
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import ImportResult
+from kit.errors import HelenusError
+
+_SIDE_BY_SIDE = 2
 
 Imported = dict[str, dict[str, int]]
 
@@ -33,39 +38,80 @@ class ImportJob:
         self._tools.refuse_when_late(context)
         await context.stages.enter("importing")
         await notes.begin_import()
-        for keyspace, tables in sorted(fetched.tables.items()):
-            for table in sorted(tables):
-                if table in arguments.tables.get(keyspace, ()):
-                    await self._table(context, arguments, notes, roots, keyspace, table)
+        asked = {
+            keyspace: [table for table in sorted(tables) if table in arguments.tables.get(keyspace, ())]
+            for keyspace, tables in sorted(fetched.tables.items())
+        }
+        batches = await self._batches(context, arguments, notes, roots, asked)
+        await self._import_all(_Run(context, notes, roots, counted_as(arguments)), batches)
         return Outcome(ImportResult(imported_so_far(await notes.batches(), fetched.tables)))
 
-    async def _table(
+    async def _batches(
         self,
         context: JobContext,
         arguments: RestoreArguments,
         notes: RestoreNotes,
         roots: Sequence[StagingRoot],
-        keyspace: str,
-        table: str,
-    ) -> None:
+        asked: Mapping[str, Sequence[str]],
+    ) -> list[Batch]:
+        """What is left to be imported, cut into numbered batches; the totals are told."""
         lines = await notes.batches()
-        held = held_sstables(roots, keyspace, table)
-        left = _not_done(held, lines, keyspace, table)
-        destination = counted_as(arguments)
-        context.tally.expect(destination, keyspace, table, len(held), 0)
-        context.tally.done(destination, keyspace, table, len(held) - len(left), 0)
-        first = max((line.number for line in lines), default=0) + 1
-        for batch in batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), first):
-            if context.stop_requested:
-                raise ImportStopped(
-                    f"the import stopped before a batch of {keyspace}.{table}",
-                    imported=imported_so_far(await notes.batches(), {}),
-                )
-            await context.stages.enter(f"importing {keyspace}.{table}, batch {batch.number}")
-            await notes.put_batch(_line(batch, done=False))
-            await import_batch(self._tools.node.control, roots, batch)
-            await notes.put_batch(_line(batch, done=True))
-            context.tally.done(destination, keyspace, table, len(batch.sstables), 0)
+        number = max((line.number for line in lines), default=0) + 1
+        batches: list[Batch] = []
+        for keyspace, tables in asked.items():
+            for table in tables:
+                held = await asyncio.to_thread(held_sstables, roots, keyspace, table)
+                left = _not_done(held, lines, keyspace, table)
+                context.tally.expect(counted_as(arguments), keyspace, table, len(held), 0)
+                context.tally.done(counted_as(arguments), keyspace, table, len(held) - len(left), 0)
+                found = batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), number)
+                batches += found
+                number += len(found)
+        return batches
+
+    async def _import_all(self, run: "_Run", batches: Sequence[Batch]) -> None:
+        """Two at a time, because half of a call is the start of nodetool's JVM; the first error ends the others after
+        their running batch."""
+        waiting = iter(batches)
+        errors: list[HelenusError] = []
+
+        async def work() -> None:
+            for batch in waiting:
+                if errors:
+                    return
+                try:
+                    await self._import_one(run, batch)
+                except HelenusError as error:
+                    errors.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_SIDE_BY_SIDE, len(batches))):
+                group.create_task(work())
+        if errors:
+            raise errors[0]
+
+    async def _import_one(self, run: "_Run", batch: Batch) -> None:
+        context, notes = run.context, run.notes
+        if context.stop_requested:
+            raise ImportStopped(
+                f"the import stopped before a batch of {batch.keyspace}.{batch.table}",
+                imported=imported_so_far(await notes.batches(), {}),
+            )
+        await context.stages.enter(f"importing {batch.keyspace}.{batch.table}, batch {batch.number}")
+        await notes.put_batch(_line(batch, done=False))
+        await import_batch(self._tools.node.control, run.roots, batch)
+        await notes.put_batch(_line(batch, done=True))
+        context.tally.done(run.destination, batch.keyspace, batch.table, len(batch.sstables), 0)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every batch of a command shares."""
+
+    context: JobContext
+    notes: RestoreNotes
+    roots: Sequence[StagingRoot]
+    destination: str
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:

@@ -47,6 +47,7 @@ class RestoreNotes:
             raise JobMissing("a phase of a restore needs a job")
         self.job = check_name("job", job)
         self._directory = state / "jobs" / self.job
+        self._appending = asyncio.Lock()
 
     async def put_staging(self, roots: Sequence[StagingRoot]) -> None:
         """Note where the job stages, before anything is put there."""
@@ -92,7 +93,8 @@ class RestoreNotes:
 
     async def put_batch(self, line: BatchLine) -> None:
         """Journal a batch's beginning or end."""
-        await asyncio.to_thread(self._append, msgspec.json.encode(line) + b"\n")
+        async with self._appending:
+            await asyncio.to_thread(self._append, msgspec.json.encode(line) + b"\n")
 
     async def batches(self) -> list[BatchLine]:
         """Every line so far; a last line that a crash cut is left out."""
