@@ -4,7 +4,6 @@ In: a `NodeSpec` and a directory, kept between runs. Out: a node that answers CQ
 to no event loop. What it prints is in `<directory>/cassandra.log`, appended to at every start.
 """
 
-import asyncio
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster import java, node_files
 from tests.cluster.node_files import JMX_PASSWORD, JMX_USER, NodeSpec
-from tests.cluster.processes import Child, ProcessError, run
+from tests.cluster.processes import Child, ProcessError, run, together
 
 __all__ = ["JMX_PASSWORD", "JMX_USER", "CassandraNode", "NodeSpec"]
 
@@ -190,6 +189,4 @@ async def start_together(nodes: list[CassandraNode], deadline: float = 180.0) ->
     """Start nodes at once and wait until each is ready."""
     for node in nodes:
         node.launch()
-    async with asyncio.TaskGroup() as group:
-        for node in nodes:
-            group.create_task(node.wait_until_ready(deadline))
+    await together(*(node.wait_until_ready(deadline) for node in nodes))

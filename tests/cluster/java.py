@@ -17,6 +17,7 @@ _EXPORTS = (
     "java.base/jdk.internal.misc",
     "java.base/jdk.internal.ref",
     "java.base/sun.nio.ch",
+    "java.management/com.sun.jmx.remote.security",  # JMX with a password
     "java.management.rmi/com.sun.jmx.remote.internal.rmi",
     "java.rmi/sun.rmi.registry",
     "java.rmi/sun.rmi.server",

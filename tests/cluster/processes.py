@@ -11,8 +11,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.reaper import Reaper
 
@@ -153,6 +154,16 @@ class Child:
             return answers(address, port)
 
         await self.until(f"listening on {address}:{port}", listening, deadline)
+
+
+async def together(*waits: Coroutine[Any, Any, None]) -> None:
+    """Await all at once; the first failure cancels the others and is raised as it is, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for wait in waits:
+                group.create_task(wait)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def answers(address: str, port: int) -> bool:

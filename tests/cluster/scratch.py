@@ -4,7 +4,6 @@ In: a directory, how many nodes, what they have in common. Out: nodes 127.0.x.1 
 fixed tokens so that a rebuilt node has the same. The directory may be used again: the nodes then keep their data.
 """
 
-import asyncio
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +14,7 @@ from cassandra.cluster import Session
 from tests.cluster import places, sessions
 from tests.cluster.cassandra import CassandraNode, NodeSpec, start_together
 from tests.cluster.ports import free_network, free_port
+from tests.cluster.processes import together
 
 TOKENS_PER_NODE = 4
 
@@ -86,16 +86,12 @@ class ScratchCluster:
     async def wait_until_whole(self, deadline: float = 120.0) -> None:
         """Wait until every node sees every other as UP (and each said of itself that it is NORMAL)."""
         everyone = set(self.contact_points)
-        async with asyncio.TaskGroup() as group:
-            for node in self.nodes:
-                group.create_task(node.wait_until_sees(everyone - {node.address}, deadline))
+        await together(*(node.wait_until_sees(everyone - {node.address}, deadline) for node in self.nodes))
 
     async def stop(self) -> None:
         """End the sessions and all nodes, in order (Cassandra drains its commit log)."""
         self.close_sessions()
-        async with asyncio.TaskGroup() as group:
-            for node in self.nodes:
-                group.create_task(node.stop())
+        await together(*(node.stop() for node in self.nodes))
 
     async def kill(self) -> None:
         """End the sessions and all nodes with SIGKILL: right for a cluster whose data nobody wants."""
