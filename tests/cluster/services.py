@@ -17,6 +17,7 @@ import aiohttp
 
 from tests.cluster import toml
 from tests.cluster.cassandra import JMX_USER, CassandraNode
+from tests.cluster.mortal_agent import VARIABLE
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
 from tests.cluster.places import REPOSITORY
 from tests.cluster.ports import free_port
@@ -84,6 +85,10 @@ class Service:
     def argv(self) -> list[str]:
         """The command line of the next start."""
         return [*self._prefix, sys.executable, "-m", self.module, "--config", str(self.settings_file)]
+
+    async def died(self, deadline: float = 120.0) -> int:
+        """Wait until the process has ended; its exit code, negative for a signal."""
+        return await self.child.ended(deadline)
 
     def settings(self) -> dict[str, Any]:
         """The content of its configuration."""
@@ -167,6 +172,8 @@ class AgentProcess(Service):
 
     module = "agent.daemon.main"
     name = "agent"
+    mortal = "tests.cluster.mortal_agent"
+    """The module whose agent kills itself at a chosen moment."""
 
     def __init__(
         self,
@@ -244,6 +251,14 @@ class AgentProcess(Service):
         if view["state"] != "success":
             raise AssertionError(f"{kind} on {self.url} ended {view['state']}: {view['error']}")
         return view["result"]
+
+    async def start_mortal(self, moment: str) -> None:
+        """Start an agent that dies at the moment (see `mortal_agent`); `start` afterwards gives one that lives."""
+        self.module, self.environment = self.mortal, {VARIABLE: moment}
+        try:
+            await self.start()
+        finally:
+            self.module, self.environment = AgentProcess.module, {}
 
     async def check_settings(self) -> str:
         """What `--check-config` prints; raises ProcessError when it fails."""

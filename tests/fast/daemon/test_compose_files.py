@@ -15,6 +15,8 @@ from agent.daemon.settings import AgentSettings, check
 from coordinator.model.settings import CoordinatorSettings
 from kit.config import load
 from kit.http_settings import HttpSettings, access_of
+from tests.cluster.scratch import TOKENS_PER_NODE
+from tests.demo import topology as playground
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "conf" / "compose"
 NODES = ("1", "2", "3")
@@ -56,6 +58,16 @@ def mounts(service: Any) -> dict[str, str]:
 def test_three_nodes_with_an_agent_each_a_coordinator_and_a_store(topology: Topology) -> None:
     wanted = {f"{kind}-{number}" for kind in ("cassandra", "agent") for number in NODES}
     assert set(topology["services"]) == wanted | {"coordinator", "seaweedfs", "init"}
+
+
+def test_it_is_the_topology_of_the_playground(topology: Topology, coordinator: CoordinatorSettings) -> None:
+    """`make cluster` starts the same: as many nodes, the same cluster's name, racks and tokens."""
+    common = topology["x-cassandra"]["environment"]
+    assert len(NODES) == playground.NODES
+    assert common["CASSANDRA_CLUSTER_NAME"] == playground.CLUSTER
+    assert list(coordinator.clusters) == [playground.CLUSTER]
+    assert common["CASSANDRA_NUM_TOKENS"] == str(TOKENS_PER_NODE)
+    assert (common["CASSANDRA_DC"], common["CASSANDRA_RACK"]) == ("dc1", "rack1")
 
 
 def test_an_agent_shares_its_nodes_network_and_files_and_has_state_of_its_own(
