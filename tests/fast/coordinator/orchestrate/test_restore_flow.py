@@ -144,9 +144,8 @@ async def test_past_truncate_only_force_cancels_and_the_same_restore_goes_on(sce
     with pytest.raises(PastThePointOfReturn):
         await coordinator.orchestrator.cancel(request_id, force=False)
     await coordinator.orchestrator.cancel(request_id, force=True)
-    while not any(view.state == "running" and view.kind == "import" for view in await scene.agents[1].runner.views()):
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    [command] = [view.id for view in await scene.agents[1].runner.views() if view.kind == "import"]
+    await scene.until(lambda: scene.agents[1].runner._live[command].stop_requested)
     node.gates.pop(Kind.IMPORT).set()
     request = await coordinator.ended(request_id)
     assert request.state is RequestState.CANCELLED, request

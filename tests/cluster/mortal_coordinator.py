@@ -1,0 +1,100 @@
+"""A coordinator in processes of its own that kill themselves with SIGKILL at a chosen durable write.
+
+`python -m tests.cluster.mortal_coordinator` reads one JSON object per line, {state, urls, order, kind, deaths}, carries
+the order out in as many lives as it takes, and answers a line with how the request ended and how many lives it took.
+Each life is a forked process: the imports are paid for once, the death is a real one.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from coordinator.model.orders import BackupOrder, RestoreOrder
+from coordinator.store.database import Database
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
+
+T = TypeVar("T")
+
+
+class FatalDatabase(Database):
+    """Dies with -9 at the write number `die_at` (from 1): just before it, or just after it is durable."""
+
+    die_at = 0
+    after = False
+    writes = 0
+
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        FatalDatabase.writes += 1
+        fatal = FatalDatabase.writes == FatalDatabase.die_at
+        if fatal and not FatalDatabase.after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = await super().write(function)
+        if fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any]) -> dict[str, Any]:
+    """Begin the order, unless an earlier life did, and see it to its end."""
+    async with ToyCoordinator(state, urls, database=FatalDatabase) as coordinator:
+        known = await coordinator.store.requests.find(tag=order["tag"])
+        wanted = [request for request in known if request.kind == kind]
+        if wanted:
+            request_id = wanted[-1].id
+        elif kind == "backup":
+            request_id = await coordinator.orchestrator.start_backup(CLUSTER, msgspec.convert(order, BackupOrder))
+        else:
+            request_id = await coordinator.orchestrator.start_restore(CLUSTER, msgspec.convert(order, RestoreOrder))
+        request = await coordinator.ended(request_id)
+        events = await coordinator.store.requests.events(CLUSTER)
+        mine = [event.status for event in events if event.request == request_id]
+        return {"state": request.state, "message": request.message, "events": mine, "requests": len(wanted)}
+
+
+def carry_out(task: dict[str, Any]) -> dict[str, Any]:
+    """Lives until one ends by itself. `deaths`: per life [write number, after?]; later lives are left alone."""
+    lives = 0
+    while True:
+        deaths = task["deaths"]
+        die_at, after = deaths[lives] if lives < len(deaths) else (0, False)
+        lives += 1
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            os.dup2(2, 1)  # logs go beside the answers
+            FatalDatabase.die_at, FatalDatabase.after, FatalDatabase.writes = die_at, after, 0
+            code = 1
+            try:
+                answer = asyncio.run(live(Path(task["state"]), task["urls"], task["kind"], task["order"]))
+                answer["writes"] = FatalDatabase.writes
+                os.write(writing, json.dumps(answer).encode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read()
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            continue
+        return {**json.loads(said or b'{"state": "crashed"}'), "lives": lives}
+
+
+def main() -> None:
+    """One task per line of standard input, one answer per line of standard output."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(carry_out(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

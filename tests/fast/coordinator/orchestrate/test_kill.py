@@ -1,0 +1,79 @@
+"""kill -9 of the coordinator at its durable writes: the same request ends the same, and nothing is done twice."""
+
+import shutil
+from collections import Counter
+
+from agent.wire.commands import Kind
+from tests.cluster.toy_coordinator import copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+from tests.fast.coordinator.orchestrate.mortal import Mortal
+
+BACKUP_DEATHS = [(1, True), (4, True), (9, True), (13, False), (17, False)]
+"""Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
+before the end. tests/long/coordinator does every one."""
+RESTORE_DEATHS = [(13, True), (20, False), (24, True), (26, False), (33, True)]
+
+
+def once_each(scene: Scene, kinds: dict[Kind, int]) -> None:
+    """Each kind was done so often, and no command twice."""
+    done = Counter(kind for node in scene.nodes for kind, _ in node.done)
+    commands = Counter(command for node in scene.nodes for _, command in node.done)
+    assert {kind: done[kind] for kind in kinds} == kinds
+    assert set(commands.values()) == {1}
+
+
+async def test_a_backup_whose_coordinator_is_killed_anywhere_ends_the_same(scene: Scene) -> None:
+    """Killed before the fan-out, after one of three accepted, between the barriers, before the reply."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    async with Mortal() as mortal:
+        for number, death in enumerate(BACKUP_DEATHS):
+            for node in scene.nodes:
+                node.done.clear()
+            order = {"tag": f"tag{number}", "time": number, "keep": False, "copies": [{"destination": "there"}]}
+            state = scene.directory / "coordinator"
+            answer = await mortal.carry_out(state, urls, "backup", order, [death])
+            assert (answer["state"], answer["events"]) == ("success", ["success"]), (death, answer)
+            assert answer["lives"] == 2, (death, answer)
+            once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3, Kind.DELETE: 0})
+            assert not any(node.snapshots for node in scene.nodes)
+
+
+async def test_a_restore_whose_coordinator_is_killed_anywhere_ends_the_same(scene: Scene) -> None:
+    """The same for the phases of a restore: one truncate, every import once, every row back."""
+    before = scene.world.rows()
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    async with Mortal() as mortal:
+        for number, death in enumerate(RESTORE_DEATHS):
+            for node in scene.nodes:
+                node.done.clear()
+                node.rows["shop", "orders"] = {"wrong"}
+            order = {"tag": tag, "destination": "there", "truncate": True, "keyspaces": {"shop": {"truncate": True}}}
+            state = scene.directory / f"restore{number}"
+            shutil.copytree(scene.directory / "coordinator", state)
+            answer = await mortal.carry_out(state, urls, "restore", order, [death])
+            assert (answer["state"], answer["events"]) == ("success", ["success"]), (death, answer)
+            assert answer["lives"] == 2, (death, answer)
+            once_each(scene, dict.fromkeys([Kind.PREFLIGHT, Kind.FETCH, Kind.IMPORT, Kind.CHECK, Kind.CLEAN], 3))
+            once_each(scene, {Kind.TRUNCATE: 1})
+            assert scene.world.rows() == before
+
+
+async def test_a_coordinator_that_dies_again_and_again_still_ends(scene: Scene) -> None:
+    """Ten deaths in a row, each life a little longer than the one before."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    order = {"tag": "tag", "time": 1, "keep": False, "copies": [{"destination": "there"}]}
+    deaths = [(number, bool(number % 2)) for number in range(1, 11)]
+    async with Mortal() as mortal:
+        answer = await mortal.carry_out(scene.directory / "coordinator", urls, "backup", order, deaths)
+    assert (answer["state"], answer["events"]) == ("success", ["success"])
+    once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3})

@@ -1,0 +1,83 @@
+"""Listings: what several agents see of a place, joined. No agents."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.wire.backups import BackupView, NodeRecord, Plan, PlannedNode, Record
+from coordinator.orchestrate.listing import backup_of, join
+
+HOSTS = ["a", "b", "c"]
+TABLES = {"shop": ["orders"]}
+
+
+def plan(missing: list[str] | None = None) -> Plan:
+    nodes = [PlannedNode(host, f"addr-{host}", "dc", "r", [host]) for host in HOSTS if host not in (missing or [])]
+    return Plan("tag", "adhoc", 5.0, "name", "id", nodes, TABLES, {}, "v", missing or [])
+
+
+def record(*, state: str = "success", failed: tuple[str, ...] = (), finished: float = 9.0) -> Record:
+    nodes = [
+        NodeRecord(h, f"addr-{h}", "failed" if h in failed else "success", {} if h in failed else {"shop": 10})
+        for h in HOSTS
+    ]
+    return Record("tag", "adhoc", 5.0, state, TABLES, nodes, finished)
+
+
+@given(st.sets(st.sampled_from(HOSTS)), st.sets(st.sampled_from(HOSTS), min_size=1))
+def test_complete_means_a_manifest_for_every_expected_host(manifests: set[str], asked: set[str]) -> None:
+    """Per-node directories: each agent sees its own manifest; those not asked are unseen, never taken for there."""
+    views = {
+        host: [BackupView("tag", False, None, plan(), [host] if host in manifests else [])] for host in sorted(asked)
+    }
+    joined = join(views, shared=False)["tag"]
+    assert set(joined.manifests) == manifests & asked
+    assert set(joined.missing) == set(HOSTS) - (manifests & asked)
+    assert set(joined.unseen) == set(HOSTS) - asked
+    assert joined.complete == (set(HOSTS) == manifests & asked)
+
+
+@given(st.sets(st.sampled_from(HOSTS)))
+def test_without_a_record_plan_and_manifests_tell_the_state(manifests: set[str]) -> None:
+    """After a crash before the record: all manifests = success, some = partial, none = failed."""
+    view = BackupView("tag", False, None, plan(), sorted(manifests))
+    backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
+    assert backup.state == ("success" if len(manifests) == 3 else "partial" if manifests else "failed")
+    assert backup.keyspaces["shop"].nodes == [f"addr-{host}" for host in sorted(manifests)]
+
+
+def test_a_backup_taken_without_a_node_is_partial_even_with_every_manifest() -> None:
+    """missing_nodes of the plan count."""
+    view = BackupView("tag", False, None, plan(["c"]), ["a", "b"])
+    assert backup_of(join({"a": [view]}, shared=True)["tag"], running=False).state == "partial"
+
+
+def test_a_node_whose_directory_lost_the_backup_makes_it_partial() -> None:
+    """The record says success, but an agent that answers no longer has its part."""
+    seen = BackupView("tag", False, record())
+    joined = join({"a": [seen], "b": [seen], "c": []}, shared=False)["tag"]
+    assert (joined.missing, backup_of(joined, running=False).state) == (["c"], "partial")
+
+
+def test_a_node_that_gave_no_answer_leaves_the_records_word() -> None:
+    """An agent that is down is no proof that its part is gone."""
+    seen = BackupView("tag", False, record())
+    joined = join({"a": [seen], "b": [seen]}, shared=False)["tag"]
+    assert (joined.missing, backup_of(joined, running=False).state) == ([], "success")
+
+
+def test_one_delete_mark_deletes_and_the_newest_record_counts() -> None:
+    """Any node's mark is enough; an agent that was away may still show an earlier record."""
+    old, new = record(state="running", finished=0.0), record(state="partial", failed=("c",), finished=9.0)
+    views = {"a": [BackupView("tag", False, old)], "b": [BackupView("tag", True, new)]}
+    joined = join(views, shared=False)["tag"]
+    assert joined.deleted
+    assert joined.record == new
+    backup = backup_of(joined, running=False)
+    assert (backup.state, backup.missing) == ("partial", ["c"])
+    assert (backup.keyspaces["shop"].bytes, backup.keyspaces["shop"].nodes) == (20, ["addr-a", "addr-b"])
+
+
+def test_a_running_request_makes_it_running() -> None:
+    """What is being written isn't judged yet."""
+    view = BackupView("tag", False, None, plan(), [])
+    assert backup_of(join({"a": [view]}, shared=True)["tag"], running=True).state == "running"

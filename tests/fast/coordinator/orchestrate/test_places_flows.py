@@ -1,0 +1,197 @@
+"""Sync, delete and destinations over three toy nodes."""
+
+import pytest
+
+from agent.wire.commands import Kind
+from agent.wire.destinations import LocalSettings
+from coordinator.model.errors import NoSuchBackup
+from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.errors import (
+    BackupDeleted,
+    ClusterAmbiguous,
+    DestinationNotShared,
+    DestinationRefused,
+    RepositoryMismatch,
+)
+from tests.cluster.toy_cluster import Held, ToyFailure
+from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+
+
+async def test_a_sync_copies_kept_snapshots_and_leaves_them(scene: Scene) -> None:
+    """sync: plan, data, record in the destination; the snapshots stay."""
+    coordinator = await scene.coordinator()
+    tag, _ = await coordinator.backup()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    request_id = await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there")))
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.SUCCESS, request
+    assert all(tag in node.snapshots for node in scene.nodes)
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    [on_nodes] = await coordinator.orchestrator.list_backups(CLUSTER, None)
+    assert (listed.tag, listed.state, listed.keyspaces) == (tag, "success", on_nodes.keyspaces)
+    assert listed.time == on_nodes.time
+
+
+async def test_a_sync_of_an_unknown_tag_is_refused(scene: Scene) -> None:
+    """Unknown tag: an error at once."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    with pytest.raises(NoSuchBackup):
+        await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder("nope", copies("there")))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_delete_marks_and_frees_the_space_on_every_node(scene: Scene, shared: bool) -> None:
+    """DELETE: the mark, the sweeps, bytes freed summed; no longer listed, and neither synced nor restored again."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=shared))
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.SUCCESS, request
+    assert request.result["bytes_freed"] == 3 * 4 * 3 * 10
+    assert scene.world.count(Kind.SWEEP) == 3
+    assert scene.world.count(Kind.DELETE) == (1 if shared else 3)
+    assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == []
+    assert len(await coordinator.orchestrator.list_backups(CLUSTER, None)) == 1
+    with pytest.raises(BackupDeleted):
+        await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there")))
+    with pytest.raises(BackupDeleted):
+        await coordinator.orchestrator.start_restore(CLUSTER, RestoreOrder(tag, "there"))
+    events = await coordinator.store.requests.events(CLUSTER)
+    deleted = {event.destination["id"]: event.deleted_at for event in events if event.type == "backup"}
+    assert deleted["there"] is not None
+    assert deleted["OPSC_ON_SERVER"] is None
+
+
+async def test_an_on_server_backup_is_deleted_from_every_node(scene: Scene) -> None:
+    """No destination named = on the nodes."""
+    coordinator = await scene.coordinator()
+    tag, _ = await coordinator.backup()
+    request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag)))
+    assert request.state is RequestState.SUCCESS, request
+    assert request.result["bytes_freed"] == 3 * 4 * 3 * 10
+    assert not any(node.snapshots for node in scene.nodes)
+    with pytest.raises(NoSuchBackup):
+        await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag))
+
+
+async def test_remove_destination_forgets_its_settings_everywhere(scene: Scene) -> None:
+    """remove_destination: settings leave coordinator and agents, data of other backups stays."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    order = DeleteOrder(tag, "there", remove_destination=True)
+    request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+    assert request.state is RequestState.SUCCESS, request
+    assert not any(node.destinations for node in scene.nodes)
+    assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
+async def test_a_node_that_fails_to_sweep_is_named_and_the_backup_is_gone_all_the_same(scene: Scene) -> None:
+    """Other nodes go on; the error names the node."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    scene.nodes[1].failures[Kind.SWEEP] = [ToyFailure("intent_foreign", "another agent writes")]
+    request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there")))
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert scene.nodes[1].address in request.message
+    assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == []
+
+
+async def test_a_destination_that_fails_its_checks_is_kept_nowhere(scene: Scene) -> None:
+    """Validated by the agents against the real store first."""
+    coordinator = await scene.coordinator()
+    order = DestinationOrder("add", "there", LocalSettings(path="broken"))
+    with pytest.raises(DestinationRefused, match="wrong keys"):
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    assert not any(node.destinations for node in scene.nodes)
+    assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
+async def test_an_update_that_fails_its_checks_leaves_the_former_settings_at_work(scene: Scene) -> None:
+    """A bad update changes nothing: the next backup goes where it went before."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    order = DestinationOrder("update", "there", LocalSettings(path="broken"))
+    with pytest.raises(DestinationRefused):
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    kept = await coordinator.store.destinations.get(CLUSTER, "there")
+    assert kept is not None
+    assert kept.settings == LocalSettings(path="there")
+    assert {node.destinations["there"][1] for node in scene.nodes} == {LocalSettings(path="there")}
+    _, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS, request
+
+
+async def test_directories_of_their_own_get_the_same_ids_on_every_node(scene: Scene) -> None:
+    """Per-node local: the coordinator hands out repository and cluster id."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    assert len(scene.world.places) == 3
+    assert len({place.repository_id for place in scene.world.places.values()}) == 1
+    assert len({tuple(place.clusters) for place in scene.world.places.values()}) == 1
+
+
+async def test_a_directory_that_isnt_shared_although_it_is_said_to_be_is_refused(scene: Scene) -> None:
+    """Shared is proven by a nonce that one agent puts and the others find."""
+    coordinator = await scene.coordinator()
+    blind = scene.nodes[2]
+    own = scene.world.place_key
+    scene.world.place_key = lambda node, settings: (  # type: ignore[method-assign]
+        own(node, settings) + ("elsewhere" if node is blind else "")
+    )
+    scene.world.places["thereelsewhere"] = Held("other", {})
+    order = DestinationOrder("add", "there", LocalSettings(path="there", shared=True))
+    with pytest.raises((DestinationNotShared, DestinationRefused)) as refused:
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    assert blind.address in str(refused.value)
+
+
+async def test_clusters_of_the_same_name_in_one_repository_are_ambiguous(scene: Scene) -> None:
+    """cluster_ambiguous: a person must say which."""
+    coordinator = await scene.coordinator()
+    scene.world.places["there"] = Held("repo", {"c1": "Toy Cluster", "c2": "Toy Cluster"})
+    order = DestinationOrder("add", "there", LocalSettings(path="there", shared=True))
+    with pytest.raises(ClusterAmbiguous):
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+
+
+async def test_directories_of_different_repositories_are_refused(scene: Scene) -> None:
+    """One node's directory belongs to another repository: named, not mixed."""
+    coordinator = await scene.coordinator()
+    scene.world.places["1:there"] = Held("one", {})
+    scene.world.places["2:there"] = Held("two", {})
+    order = DestinationOrder("add", "there", LocalSettings(path="there"))
+    with pytest.raises(RepositoryMismatch):
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+
+
+async def test_a_backup_without_its_record_is_listed_from_plan_and_manifests(scene: Scene) -> None:
+    """The record is the last put: without it plan and manifests tell."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    for place in scene.world.places.values():
+        place.records.clear()
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.tag, listed.state) == (tag, "success")
+    scene.world.places["2:there"].manifests.clear()
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.state, listed.missing) == ("partial", [scene.nodes[1].host_id])
+
+
+async def test_nodes_join_the_ring_with_its_agents(scene: Scene) -> None:
+    """GET /nodes: each member with its agent; one whose agent is down says so."""
+    coordinator = await scene.coordinator()
+    await coordinator.orchestrator.nodes(CLUSTER)
+    await scene.agents[1].stop()
+    nodes = await coordinator.orchestrator.nodes(CLUSTER)
+    assert [node.address for node in nodes] == [node.address for node in scene.nodes]
+    assert [node.agent_up for node in nodes] == [True, False, True]
+    assert nodes[1].trouble is not None
+    assert nodes[1].trouble["code"] == "agent_unreachable"
+    assert (nodes[0].data_bytes, nodes[0].free_bytes) == (100, 900)

@@ -1,0 +1,58 @@
+"""kill -9 of the coordinator before and after every durable write of a backup and of a restore."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from agent.wire.commands import Kind
+from tests.cluster.toy_coordinator import copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+from tests.fast.coordinator.orchestrate.mortal import Mortal
+from tests.fast.coordinator.orchestrate.test_kill import once_each
+
+
+def deaths() -> Iterator[tuple[int, bool]]:
+    """Every write, before and after; the caller stops when a life got by without dying."""
+    number = 0
+    while True:
+        number += 1
+        yield number, False
+        yield number, True
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+async def test_killed_at_every_write_it_ends_the_same(scene: Scene, kind: str) -> None:
+    """Same request, same result, nothing done twice, wherever the coordinator died."""
+    before = scene.world.rows()
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    survived = 0
+    async with Mortal() as mortal:
+        for number, death in enumerate(deaths()):
+            for node in scene.nodes:
+                node.done.clear()
+            state = scene.directory / f"life{number}"
+            shutil.copytree(scene.directory / "coordinator", state)
+            if kind == "backup":
+                order = {"tag": f"tag{number}", "time": number, "keep": False, "copies": [{"destination": "there"}]}
+            else:
+                order = {"tag": tag, "destination": "there", "truncate": True}
+                for node in scene.nodes:
+                    node.rows["shop", "orders"] = {"wrong"}
+            answer = await mortal.carry_out(state, urls, kind, order, [death])
+            assert (answer["state"], answer["events"]) == ("success", ["success"]), (death, answer)
+            if kind == "backup":
+                once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3, Kind.DELETE: 0})
+            else:
+                once_each(scene, {Kind.FETCH: 3, Kind.TRUNCATE: 1, Kind.IMPORT: 3, Kind.CLEAN: 3})
+                assert scene.world.rows() == before
+            shutil.rmtree(state)
+            if answer["lives"] == 1:
+                survived += 1
+                if survived == 2:
+                    break
+    assert number > 30
