@@ -45,3 +45,10 @@ class TargetFull(PipelineError):
     status = 507
     retry = "later"
     todo = "Free space on the named volume, then send the command again: it goes on where it stopped."
+
+
+class TargetUnwritable(PipelineError):
+    """A fetched file can't be written where it is to go (rights, a link in its place, a disk error)."""
+
+    code = "target_unwritable"
+    todo = "Look at the named path: it must be a directory that the agent may write to, with nothing foreign in it."

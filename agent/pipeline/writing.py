@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.crypto.digest import digest, file_digest
 from agent.model.manifest import FileEntry
-from agent.pipeline.errors import FileDiffers, TargetFull
+from agent.pipeline.errors import FileDiffers, TargetFull, TargetUnwritable
 
 MODE = 0o660
 _DIRECTORY_MODE = 0o770
@@ -41,7 +41,7 @@ class NewFile:
 
     def is_there(self) -> bool:
         """Whether the file is there already with the right bytes; one with others is removed."""
-        with self._opened() as directory:
+        with _told(self._directory, self.entry.name), self._opened() as directory:
             try:
                 descriptor = os.open(self._name, _OLD, dir_fd=directory)
             except FileNotFoundError:
@@ -57,10 +57,10 @@ class NewFile:
     def write(self, place: int, start: int, run: memoryview) -> bool:
         """Write the run number `place`, which begins at byte `start`; True when the file is complete and has its name.
 
-        Raises FileDiffers, TargetFull.
+        Raises FileDiffers, TargetFull, TargetUnwritable.
         """
         run_digest = digest(run)
-        try:
+        with _told(self._directory, self.entry.name):
             descriptor = self._open()
             written = 0
             while written < run.nbytes:
@@ -71,17 +71,13 @@ class NewFile:
                 complete = not self._left
             if complete:
                 self._finish()
-        except OSError as error:
-            if error.errno in _FULL:
-                path = str(self._directory)
-                raise TargetFull(f"no room for {self.entry.name} in {path}", path=path) from error
-            raise
         return complete
 
     def make_empty(self) -> None:
         """Make a file of no bytes."""
-        self._open()
-        self._finish()
+        with _told(self._directory, self.entry.name):
+            self._open()
+            self._finish()
 
     def close(self) -> None:
         """Let go of a file that was not completed."""
@@ -147,8 +143,21 @@ class NewFile:
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
-    descriptor = os.open(path, _DIRECTORY)
+    with _told(path, ""):
+        descriptor = os.open(path, _DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(directory: Path, name: str) -> Iterator[None]:
+    """An OSError as the error that a person is shown."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        path = str(directory / name)
+        if error.errno in _FULL:
+            raise TargetFull(f"no room for {path}", path=path) from error
+        raise TargetUnwritable(f"can't write {path}: {error.strerror}", path=path, errno=error.errno) from error

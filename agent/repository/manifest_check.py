@@ -32,7 +32,7 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
         )
     _check_objects(head.own_objects)
     seen = set()
-    names: dict[tuple[str, str], set[str]] = {}
+    names: dict[tuple[str, str], set[tuple[int, str]]] = {}
     for reference in head.tables:
         _check_reference(reference, length)
         table = (reference.keyspace, reference.table)
@@ -41,10 +41,11 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
         seen.add(table)
         for entry in reference.own:
             _check_file(entry, len(head.data_directories), names.setdefault(table, set()), on_server=on_server)
-            _check_pieces(entry, head.own_objects)
+            if not on_server:
+                _check_pieces(entry, head.own_objects)
 
 
-def check_part(part: TablePart, volumes: int, names: set[str], *, on_server: bool) -> None:
+def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     """A part of a table with `volumes` data directories; its names are added to `names`."""
     _check_objects(part.objects)
     for entry in part.files:
@@ -79,15 +80,15 @@ def _check_objects(objects: dict[str, int]) -> None:
             raise ManifestInvalid("the manifest names an object that can't exist", object=name[:80], size=size)
 
 
-def _check_file(entry: FileEntry, volumes: int, names: set[str], *, on_server: bool) -> None:
+def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     good_name = (
         _FILE.fullmatch(entry.name)
         and ".." not in entry.name
         and all(len(part) <= 255 for part in entry.name.split("/"))
     )
-    if not good_name or entry.name in names:
+    if not good_name or (entry.volume, entry.name) in names:
         raise ManifestInvalid("the manifest names a file that can't be, or twice", name=entry.name[:80])
-    names.add(entry.name)
+    names.add((entry.volume, entry.name))
     if not 0 <= entry.size <= MOST_SIZE or not 0 <= entry.volume < volumes:
         raise ManifestInvalid(f"size or volume of {entry.name} are impossible", name=entry.name)
     if not on_server and (not _DIGEST.fullmatch(entry.digest) or entry.piece_size < LEAST_PIECE):

@@ -85,7 +85,7 @@ def read_parts(
             reference.table_id,
         ):
             raise _invalid(reference, "it is another table's")
-        names: set[str] = {entry.name for entry in reference.own}
+        names = {(entry.volume, entry.name) for entry in reference.own}
         files, size = len(reference.own), sum(entry.size for entry in reference.own)
         for line in lines:
             part = _part.decode(line)

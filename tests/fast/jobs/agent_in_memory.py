@@ -1,0 +1,173 @@
+"""The jobs of an agent over stores in memory, and commands that survive its «restarts»."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.jobs.backup import BackupJob
+from agent.jobs.copying import Copier
+from agent.jobs.delete import DeleteJob
+from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
+from agent.jobs.sweep import SweepJob
+from agent.jobs.sync import SyncJob
+from agent.jobs.upload import UploadJob
+from agent.jobs.watermark import Watermark
+from agent.pipeline.digest_cache import DigestCache
+from agent.repository.catalogue import RecordCache
+from agent.repository.errors import UnknownDestination
+from agent.repository.intents import Writer
+from agent.repository.on_server import OnServer
+from agent.repository.opened import OpenedRepository, Waiting, silent
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import OPEN, Storage
+from agent.wire.commands import Target
+from tests.fast.jobs.node import Node
+
+CLUSTER = "c1"
+REPOSITORY = "r1"
+
+
+class Crash(BaseException):
+    """The process is gone: nothing catches it, and nothing reaches the store afterwards."""
+
+
+class Faults:
+    """The hook of a memory store: counts operations, and kills the agent before the one numbered `at`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.at: int | None = None
+        self.puts: list[str] = []
+        self.fail: dict[str, Exception] = {}
+
+    def begin(self, at: int | None) -> None:
+        """A new process, to be killed before its operation number `at`."""
+        self.count, self.at, self.puts = 0, at, []
+
+    async def __call__(self, verb: str, key: str) -> None:
+        self.count += 1
+        if self.at is not None and self.count >= self.at:
+            raise Crash
+        if verb in self.fail:
+            raise self.fail[verb]
+        if verb == "put":
+            self.puts.append(key)
+
+
+class MemoryReader:
+    """What the oracle reads of a memory store."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._objects = storage._objects
+
+    def list(self) -> Any:
+        return iter([(key, len(body)) for key, (body, _) in sorted(self._objects.items())])
+
+    def get(self, key: str) -> bytes:
+        return self._objects[key][0]
+
+
+class Repositories:
+    """Destinations in memory."""
+
+    def __init__(self, storages: dict[str, Storage]) -> None:
+        self._storages = storages
+
+    @asynccontextmanager
+    async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
+        storage = self._storages.get(target.destination)
+        if storage is None:
+            raise UnknownDestination(f"nobody told of {target.destination}")
+        yield OpenedRepository(target.destination, storage, target.repository_id, target.cluster_id, OPEN, 4)
+
+
+@dataclass
+class Command:
+    """A command, its journal and its context in one."""
+
+    command_id: str
+    arguments: Any
+    undo: bool = False
+    job: str | None = None
+    current: str = ""
+    saved: dict[str, Any] = field(default_factory=dict)
+    expected: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
+    counted: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    not_after: float | None = None
+    stop_requested: bool = False
+
+    @property
+    def stages(self) -> "Command":
+        return self
+
+    @property
+    def tally(self) -> "Command":
+        return self
+
+    def waiting(self, error: dict[str, Any] | None) -> None:
+        return None
+
+    def recall(self, stage: str) -> Any | None:
+        return self.saved.get(stage)
+
+    async def enter(self, stage: str, data: Any | None = None) -> None:
+        self.current = stage
+        if data is not None:
+            self.saved[stage] = msgspec.json.decode(msgspec.json.encode(data))
+
+    def expect(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
+        self.expected[destination, keyspace, table] = (files, size)
+        self.counted[destination, keyspace, table] = [0, 0]
+
+    def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
+        counted = self.counted[destination, keyspace, table]
+        counted[0] += files
+        counted[1] += size
+
+    def error(self, destination: str, keyspace: str, table: str, text: str) -> None:
+        self.errors.append(text)
+
+
+class Agent:
+    """One process of an agent: its jobs over a node, stores and a state directory that outlive it."""
+
+    def __init__(self, node: Node, storages: dict[str, Storage], state: Path, agent_id: str = "a1") -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        self.slept: list[float] = []
+        self.cache = DigestCache(state / "digests.sqlite")
+        writer = Writer(agent_id, "i1", "0.1.0")
+        repositories = Repositories(storages)
+        self.on_server = OnServer(state / "on-server")
+        taker = SnapshotTaker(node, self.on_server, writer)
+        self.watermark_turns = 0
+        watermark = Watermark(node, self.on_server, 5.0)
+        copier = Copier(node, repositories, self.cache, watermark, writer)
+        self.taker = taker
+        self.snapshot = SnapshotJob(taker)
+        self.upload = UploadJob(node, taker, copier, self.on_server)
+        self.backup = BackupJob(taker, copier)
+        self.sync = SyncJob(node, copier)
+        self.delete = DeleteJob(node, repositories, self.on_server, RecordCache())
+
+        async def host_id() -> str:
+            return node.host_id
+
+        self.sweep = SweepJob(repositories, host_id, writer, margin=600.0, sleep=self._sleep)
+        self.on_sleep: list[Any] = []
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        for step in self.on_sleep:
+            await step(seconds)
+
+    def close(self) -> None:
+        self.cache.close()
+
+
+def target(destination: str = "d1") -> Target:
+    return Target(destination, REPOSITORY, CLUSTER)

@@ -1,0 +1,268 @@
+"""Backup, upload and sync over a store in memory, with the oracle looking after each."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.errors import CassandraUnavailable, SnapshotMissing
+from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp, SnapshotNotKept
+from agent.repository.errors import BackupDeleted, BackupExists, IntentForeign
+from agent.repository.keys import deleted_key, intent_key, intents_prefix
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import OPEN, Buffer, DestinationFull, Gate, Put
+from agent.wire.commands import BackupArguments, SnapshotArguments, State, SyncArguments, UploadArguments
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, target
+from tests.fast.jobs.node import HOST, Node
+from tests.oracle.checker import Backup, Oracle
+
+
+def backup(tag: str = "t1", *destinations: str, keep: bool = False) -> Command:
+    arguments = BackupArguments(SnapshotArguments(tag, keep=keep), [target(name) for name in destinations or ("d1",)])
+    return Command(f"command-{tag}", arguments)
+
+
+def same(found: Backup, node: Node) -> bool:
+    """Whether the backup's files are the live ones (the snapshot's own apart)."""
+    wanted = {name: hashlib.sha256(content).hexdigest() for name, content in node.files().items()}
+    own = ("manifest.json", "schema.cql")
+    return {name: digest for name, digest in found.files.items() if name[2] not in own} == wanted
+
+
+async def test_a_backup_holds_every_byte_of_the_node(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: what is reported success is complete, byte for byte, and the snapshot is gone."""
+    command = backup()
+    outcome = await agent.backup.run(command)
+    assert outcome.state is State.SUCCESS
+    oracle = Oracle(MemoryReader(store))
+    oracle.expect("t1", [HOST])
+    found = oracle.check()
+    assert same(found["t1", HOST], node)
+    assert {name[2] for name in found["t1", HOST].files} >= {"manifest.json", "schema.cql"}
+    assert not await node.exists("t1")
+    assert [entry async for entry in store.list(intents_prefix(CLUSTER, HOST))] == []
+    result = outcome.result.targets["d1"]  # type: ignore[attr-defined]
+    for table, (files, size) in command.expected.items():
+        assert command.counted[table] == [files, size]
+    assert result.files == sum(files for files, _ in command.expected.values())
+    assert result.bytes == sum(result.sizes.values()) == sum(size for _, size in command.expected.values())
+
+
+async def test_an_unchanged_node_costs_one_small_object(agent: Agent, faults: Faults, store: MemoryStorage) -> None:
+    """Promise: what did not change is neither read nor put again; only the snapshot's own manifest.json is new."""
+    await agent.backup.run(backup("t1"))
+    faults.begin(None)
+    outcome = await agent.backup.run(backup("t2"))
+    assert outcome.result.targets["d1"].put_objects == 1  # type: ignore[attr-defined]
+    assert faults.count < 15
+    Oracle(MemoryReader(store)).check()
+
+
+async def test_a_lost_cache_costs_reading_but_no_puts(
+    agent: Agent, node: Node, store: MemoryStorage, tmp_path: Path
+) -> None:
+    """Promise: local state is a cache; the destination is the truth."""
+    await agent.backup.run(backup("t1"))
+    other = Agent(node, {"d1": store}, tmp_path / "new state", agent_id="a1")
+    try:
+        outcome = await other.backup.run(backup("t2"))
+    finally:
+        other.close()
+    assert outcome.result.targets["d1"].put_objects == 1  # type: ignore[attr-defined]
+
+
+async def test_a_rewritten_statistics_file_becomes_a_second_object(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
+    """Promise: components that Cassandra rewrites in place do not cost the rest of the SSTable, and both backups hold
+    their own bytes."""
+    await agent.backup.run(backup("t1"))
+    statistics = node.table("shop", "orders") / "nb-1-big-Statistics.db"
+    new = statistics.with_suffix(".new")
+    new.write_bytes(b"repaired" * 600)
+    new.rename(statistics)
+    outcome = await agent.backup.run(backup("t2"))
+    assert outcome.result.targets["d1"].put_objects == 2  # type: ignore[attr-defined]
+    found = Oracle(MemoryReader(store)).check()
+    name = ("shop", "orders", "nb-1-big-Statistics.db")
+    assert found["t1", HOST].files[name] != found["t2", HOST].files[name]
+
+
+async def test_names_that_repeat_on_a_wiped_node_harm_no_older_backup(
+    agent: Agent, node: Node, store: MemoryStorage, tmp_path: Path
+) -> None:
+    """Promise: content names the object; the same file name with other bytes is another object."""
+    await agent.backup.run(backup("t1"))
+    oracle = Oracle(MemoryReader(store))
+    before = oracle.check()["t1", HOST].files
+    node.sstable("shop", "orders", 1, 2_500_000)
+    await agent.backup.run(backup("t2"))
+    found = oracle.check()
+    assert found["t1", HOST].files == before
+    assert same(found["t2", HOST], node)
+
+
+async def test_a_damaged_data_file_is_named_and_left_out(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: a Data.db that differs from Cassandra's Digest.crc32 is never a quiet success."""
+    data = node.sstable("many", "bad", 1, 50_000)
+    content = bytearray(data.read_bytes())
+    content[30_000] ^= 1
+    data.write_bytes(content)
+    command = backup()
+    outcome = await agent.backup.run(command)
+    assert outcome.state is State.PARTIAL
+    result = outcome.result.targets["d1"]  # type: ignore[attr-defined]
+    assert (result.outcome, result.error["code"]) == ("partial", "sstable_corrupt")
+    assert "many.bad" in result.error["message"]
+    assert any("sstable_corrupt" in text for text in command.errors)
+    tables = {name[:2] for name in Oracle(MemoryReader(store)).check()["t1", HOST].files}
+    assert ("many", "bad") not in tables
+    assert ("many", "t1") in tables
+
+
+async def test_each_destination_has_its_own_outcome(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
+    """Promise: a full destination fails by name; the other one gets everything, in the same pass."""
+    full = Faults()
+    full.fail["put"] = DestinationFull("no room")
+    agent = Agent(node, {"d1": store, "d2": MemoryStorage(hook=full)}, tmp_path / "state")
+    try:
+        outcome = await agent.backup.run(backup("t1", "d1", "d2", "unknown"))
+    finally:
+        agent.close()
+    assert outcome.state is State.PARTIAL
+    targets = outcome.result.targets  # type: ignore[attr-defined]
+    assert targets["d1"].outcome == "success"
+    assert targets["d2"].error["code"] == "destination_full"
+    assert targets["unknown"].error["code"] == "unknown_destination"
+    assert same(Oracle(MemoryReader(store)).check()["t1", HOST], node)
+
+
+async def test_no_destination_is_a_failure(agent: Agent, node: Node, faults: Faults) -> None:
+    """Promise: success needs a durable manifest; the snapshot is not left behind."""
+    faults.fail["put"] = DestinationFull("no room")
+    with pytest.raises(CopyFailed, match="destination_full"):
+        await agent.backup.run(backup())
+    assert not await node.exists("t1")
+
+
+async def test_a_store_that_lies_about_a_put_is_found_out(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: before the manifest everything named is listed anew, with its size."""
+    lying = _Forgetting(store)
+    other = {"d1": lying}
+    agent.upload._copier._repositories._storages.update(other)  # type: ignore[attr-defined]
+    with pytest.raises(CopyFailed, match="manifest_incomplete"):
+        await agent.backup.run(backup())
+    assert Oracle(MemoryReader(store)).check() == {}
+
+
+async def test_an_upload_of_a_snapshot_taken_before(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: snapshot and upload as two commands do what backup does in one."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+    assert await node.exists("t1")
+    outcome = await agent.upload.run(Command("u", UploadArguments("t1", [target()])))
+    assert outcome.result.snapshot_cleared  # type: ignore[attr-defined]
+    assert not await node.exists("t1")
+    assert same(Oracle(MemoryReader(store)).check()["t1", HOST], node)
+    with pytest.raises(SnapshotMissing):
+        await agent.upload.run(Command("u2", UploadArguments("t1", [target()])))
+
+
+async def test_a_kept_snapshot_is_a_backup_on_the_server_and_can_be_synced(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
+    """Promise: on-server backups are listed, copied later by sync, and stay."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("t1", keep=True)))
+    assert [one.tag for one in await agent.on_server.listing()] == ["t1"]
+    manifest = await agent.on_server.manifest("t1", HOST)
+    entry = manifest.reference("shop", "orders")
+    assert entry is not None
+    assert entry.sstables == 2
+    names = {file.name for file in (await manifest.table(entry)).files}
+    assert {"nb-1-big-Data.db", "manifest.json"} <= names
+    again = [await agent.sync.run(Command(name, SyncArguments("t1", [target()]))) for name in ("y1", "y2")]
+    assert [one.state for one in again] == [State.SUCCESS, State.SUCCESS]
+    assert await node.exists("t1")
+    assert same(Oracle(MemoryReader(store)).check()["t1", HOST], node)
+
+
+async def test_only_kept_snapshots_can_be_synced(agent: Agent) -> None:
+    """Promise: a snapshot that is about to go is not mistaken for a backup."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+    with pytest.raises(SnapshotNotKept):
+        await agent.sync.run(Command("y", SyncArguments("t1", [target()])))
+
+
+async def test_a_snapshot_that_cannot_be_cleared_is_owed_and_cleared_by_the_next_job(agent: Agent, node: Node) -> None:
+    """Promise: own snapshots are cleared, kept, or listed as owed (I8)."""
+    node.refuse_clear = CassandraUnavailable("it is down")
+    outcome = await agent.backup.run(backup("t1"))
+    assert outcome.state is State.SUCCESS
+    assert not outcome.result.snapshot_cleared  # type: ignore[attr-defined]
+    assert await agent.on_server.owed() == ["t1"]
+    node.refuse_clear = None
+    await agent.backup.run(backup("t2"))
+    assert await agent.on_server.owed() == []
+    assert not await node.exists("t1")
+
+
+async def test_another_agents_intent_is_named_and_nothing_is_written(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: one writer per node prefix."""
+    key = intent_key(CLUSTER, HOST, "theirs")
+    await store.put(key, [b'{"tag":"theirs","agent_id":"a2","instance":"x","command_id":"y"}'])
+    with pytest.raises(CopyFailed, match=r"intent_foreign.*theirs \(agent a2"):
+        await agent.backup.run(backup())
+    assert [entry.key async for entry in store.list("helenus/")] == [key]
+    assert IntentForeign.retry == "later"
+
+
+async def test_a_deleted_tag_is_refused(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: until its mark is swept, a tag can't come back."""
+    await store.put(deleted_key(CLUSTER, "t1"), [b"{}"])
+    with pytest.raises(CopyFailed, match=BackupDeleted.code):
+        await agent.backup.run(backup("t1"))
+
+
+async def test_a_tag_is_never_published_twice(agent: Agent) -> None:
+    """Promise: a manifest is immutable."""
+    await agent.backup.run(backup("t1"))
+    again = backup("t1")
+    again.command_id = "other"
+    with pytest.raises(CopyFailed, match=BackupExists.code):
+        await agent.backup.run(again)
+
+
+async def test_a_full_volume_gives_up_the_oldest_own_snapshot(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: Cassandra is not starved; what goes is named."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("old")))
+    info = await node.take(SnapshotArguments("now"), "n")
+    node.full = [str(node.data)]
+    watermark = agent.backup._copier._watermark
+    gone, _ = await watermark._look()
+    assert gone == "old"
+    assert not await node.exists("old")
+    turns = iter([None, None])
+
+    async def sleep(seconds: float) -> None:
+        next(turns)
+
+    watermark._sleep = sleep
+
+    with pytest.raises(SnapshotGivenUp, match=info.tag):
+        await watermark.guarded("now", asyncio.Event().wait())
+
+
+class _Forgetting(MemoryStorage):
+    """A store that says it kept its first data object, and did not."""
+
+    def __init__(self, behind: MemoryStorage) -> None:
+        super().__init__()
+        self._objects = behind._objects
+        self._forgot = False
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        if "/data/" in key and not self._forgot:
+            self._forgot = True
+            return Put(created=True, size=sum(len(memoryview(part)) for part in body))
+        return await super().put(key, body, replace=replace, gate=gate)

@@ -1,0 +1,159 @@
+"""Delete and sweep over a store in memory."""
+
+import pytest
+
+from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
+from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key
+from agent.storage.memory import MemoryStorage
+from agent.wire.commands import DeleteArguments, SnapshotArguments, SweepArguments
+from agent.wire.results import FreedResult
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, MemoryReader, target
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.jobs.test_backup import backup
+from tests.oracle.checker import Oracle
+
+FOREIGN = b'{"tag":"theirs","agent_id":"a2","instance":"x","command_id":"y"}'
+
+
+async def sweep(agent: Agent, *abandoned: str, margin: float | None = None) -> FreedResult:
+    """The result of a sweep."""
+    outcome = await agent.sweep.run(Command("sweep", SweepArguments(target(), list(abandoned), margin)))
+    assert isinstance(outcome.result, FreedResult)
+    return outcome.result
+
+
+async def delete(agent: Agent, tag: str) -> None:
+    await agent.delete.run(Command(f"delete {tag}", DeleteArguments(tag, target())))
+
+
+def size_of(store: MemoryStorage) -> int:
+    return sum(len(body) for key, (body, _) in store._objects.items() if "/data/" in key)
+
+
+async def test_a_sweep_frees_what_only_deleted_backups_needed(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: the bytes freed are those that went; the other backup keeps all of its own."""
+    await agent.backup.run(backup("t1"))
+    for path in node.table("shop", "orders").glob("nb-1-*"):
+        path.unlink()
+    await agent.backup.run(backup("t2"))
+    oracle = Oracle(MemoryReader(store))
+    oracle.check()
+    await delete(agent, "t1")
+    oracle.deleted("t1")
+    before = size_of(store)
+    agent.on_sleep.append(_later(store))
+    freed = await sweep(agent)
+    assert agent.slept == [600.0]
+    assert freed.tags == ["t1"]
+    assert freed.bytes_freed == before - size_of(store) > 3_000_000
+    assert list(oracle.check()) == [("t2", HOST)]
+    assert not [key for key in store._objects if "/t1/" in key or "/intents/" in key]
+
+
+async def test_a_sweep_with_nothing_to_do_does_not_wait(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: sweeping is cheap when nothing was deleted."""
+    await agent.backup.run(backup("t1"))
+    before = dict(store._objects)
+    assert await sweep(agent) == FreedResult()
+    assert agent.slept == []
+    assert store._objects == before
+
+
+async def test_the_last_node_takes_the_last_traces(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: while another node's manifest of a deleted tag is there, the mark stays."""
+    await agent.backup.run(backup("t1"))
+    other = manifest_key(CLUSTER, "t1", "99999999-2222-3333-4444-555555555555")
+    await store.put(other, [b"another node's"])
+    await delete(agent, "t1")
+    agent.on_sleep.append(_later(store))
+    await sweep(agent)
+    assert [entry.key async for entry in store.list(backups_prefix(CLUSTER))] == [other]
+    assert [entry.key async for entry in store.list(catalogue_prefix(CLUSTER))] == [
+        catalogue_prefix(CLUSTER, "t1") + "deleted"
+    ]
+    await store.delete([other])
+    await sweep(agent)
+    assert [entry.key async for entry in store.list(catalogue_prefix(CLUSTER))] == []
+
+
+async def test_a_sweep_deletes_nothing_beside_a_foreign_intent(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: another agent's work in progress stops the sweep, by name."""
+    await agent.backup.run(backup("t1"))
+    await delete(agent, "t1")
+    await store.put(intent_key(CLUSTER, HOST, "theirs"), [FOREIGN])
+    before = dict(store._objects)
+    with pytest.raises(IntentForeign, match="theirs"):
+        await sweep(agent)
+    assert store._objects == before
+
+
+async def test_a_foreign_intent_that_appears_during_the_margin_stops_the_sweep(
+    agent: Agent, store: MemoryStorage
+) -> None:
+    """Promise: intents are looked at again before anything goes."""
+    await agent.backup.run(backup("t1"))
+    await delete(agent, "t1")
+    before = size_of(store)
+    later = _later(store)
+
+    async def begins(seconds: float) -> None:
+        await store.put(intent_key(CLUSTER, HOST, "theirs"), [FOREIGN])
+        await later(seconds)
+
+    agent.on_sleep.append(begins)
+    with pytest.raises(IntentForeign, match="theirs"):
+        await sweep(agent)
+    assert size_of(store) == before
+
+
+async def test_a_foreign_intent_is_given_up_only_after_silence(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: abandon_intents clears what was silent for the margin, by the store's clock, and nothing younger."""
+    await agent.backup.run(backup("t1"))
+    await delete(agent, "t1")
+    await store.put(intent_key(CLUSTER, HOST, "theirs"), [FOREIGN])
+    with pytest.raises(IntentForeign, match="silent"):
+        await sweep(agent, "theirs")
+    await _later(store)(700.0)
+    agent.on_sleep.append(_later(store))
+    assert (await sweep(agent, "theirs")).tags == ["t1"]
+    assert size_of(store) == 0
+
+
+async def test_an_unreadable_manifest_stops_the_sweep(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: what can't be read may need anything: nothing goes."""
+    await agent.backup.run(backup("t1"))
+    await agent.backup.run(backup("t2"))
+    await delete(agent, "t1")
+    key = manifest_key(CLUSTER, "t2", HOST)
+    body, modified = store._objects[key]
+    store._objects[key] = (body[:-100] + b"x" * 100, modified)
+    before = dict(store._objects)
+    with pytest.raises(ManifestInvalid):
+        await sweep(agent)
+    assert store._objects == before
+
+
+async def test_a_tag_that_is_not_there_cannot_be_deleted(agent: Agent) -> None:
+    """Promise: an unknown tag is a clear error, in a destination and on the server."""
+    with pytest.raises(BackupNotFound):
+        await delete(agent, "nothing")
+    with pytest.raises(BackupNotFound):
+        await agent.delete.run(Command("d", DeleteArguments("nothing")))
+
+
+async def test_an_on_server_backup_is_deleted_with_its_snapshot(agent: Agent, node: Node) -> None:
+    """Promise: the snapshot goes, the bytes that only it held are counted, and it is listed no more."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("t1", keep=True)))
+    for path in node.table("shop", "orders").glob("nb-1-*"):
+        path.unlink()
+    outcome = await agent.delete.run(Command("d", DeleteArguments("t1")))
+    assert outcome.result.bytes_freed > 3_000_000  # type: ignore[attr-defined]
+    assert await agent.on_server.listing() == []
+    assert not await node.exists("t1")
+
+
+def _later(store: MemoryStorage):  # type: ignore[no-untyped-def]
+    async def later(seconds: float) -> None:
+        store._clock.now += seconds  # type: ignore[attr-defined]
+
+    return later

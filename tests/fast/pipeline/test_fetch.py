@@ -1,0 +1,211 @@
+"""Fetching: the manifest's bytes or nothing, never through a link, never twice."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.model.manifest import FileEntry
+from agent.pipeline.digest_cache import DigestCache
+from agent.pipeline.errors import FileDiffers, SnapshotVanished, SstableCorrupt, TargetUnwritable
+from agent.pipeline.fetch import fetch_files
+from agent.pipeline.store import Store
+from agent.pipeline.table_run import StoredTable
+from agent.pipeline.targets import StoreTarget
+from agent.plan.objects import ObjectIndex
+from agent.repository.errors import ObjectDamaged
+from agent.repository.manifest_frame import read_parts
+from agent.repository.opened import OpenedRepository
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import OPEN, NotFound
+from agent.wire.commands import SnapshotArguments
+from tests.fast.jobs.agent_in_memory import Command, Faults
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.repository.manifests import reference
+
+PIECE = 1024 * 1024
+
+
+@dataclass
+class Wanted:
+    """An SSTable's files and where they go."""
+
+    files: Sequence[FileEntry]
+    directory: Path
+
+
+@dataclass
+class Stored:
+    """A table in a store."""
+
+    node: Node
+    opened: OpenedRepository
+    store: MemoryStorage
+    faults: Faults
+    groups: list[Wanted]
+    target: Path
+
+    async def fetch(self) -> list[Wanted]:
+        """Fetch everything; what was placed."""
+        placed: list[Wanted] = []
+
+        async def wanted() -> AsyncIterator[Wanted]:
+            for one in self.groups:
+                yield one
+
+        async def note(one: Wanted) -> None:
+            placed.append(one)
+
+        await fetch_files(self.opened, HOST, wanted(), note, gate=OPEN)
+        return placed
+
+    def there(self) -> dict[str, bytes]:
+        """What stands in the directory."""
+        return {
+            path.relative_to(self.target).as_posix(): path.read_bytes()
+            for path in self.target.rglob("*")
+            if path.is_file()
+        }
+
+    def wanted(self) -> dict[str, bytes]:
+        """What is to stand there."""
+        return {name[2]: content for name, content in self.node.files().items()}
+
+    def object_of(self, name: str) -> str:
+        """The key of a file's first object."""
+        entry = next(one for group in self.groups for one in group.files if one.name == name)
+        return next(key for key in self.store._objects if entry.pieces[0].object in key)
+
+
+@pytest.fixture
+async def stored(tmp_path: Path) -> Stored:
+    node = Node(tmp_path / "node")
+    node.sstable("ks", "t", 1, 3 * PIECE + 17)
+    node.sstable("ks", "t", 2, 900)
+    node.sstable("ks", "t", 3, 0, index=".idx")
+    (node.table("ks", "t") / "nb-1-big-Rows.db").write_bytes(b"")
+    await node.take(SnapshotArguments("t1"), "c")
+    tables = await node.inventory("t1")
+    faults = Faults()
+    store = MemoryStorage(hook=faults)
+    opened = OpenedRepository("d1", store, "r1", "c1", OPEN, 4)
+    command = Command("c", None)
+    command.expect("d1", "ks", "t", 0, 0)
+    done: list[StoredTable] = []
+
+    async def finish(table: StoredTable) -> None:
+        done.append(table)
+
+    with DigestCache(tmp_path / "digests.sqlite") as cache:
+        one = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
+        await one.tables(tables, finish)
+        await one.close()
+    target = tmp_path / "held"
+    target.mkdir()
+    table = done[0]
+    place = reference(table.frame, table_id=table.table_id, files=table.files, bytes=table.size)
+    groups = [Wanted(part.files, target) for part in read_parts(table.frame, place, 1)]
+    return Stored(node, opened, store, faults, groups, target)
+
+
+async def test_every_byte_comes_back(stored: Stored) -> None:
+    """Promise: names, bytes and modes are the manifest's; a pack is fetched once for all its files."""
+    stored.faults.begin(None)
+    assert len(await stored.fetch()) == len(stored.groups)
+    assert stored.there() == stored.wanted()
+    assert {path.stat().st_mode & 0o777 for path in stored.target.rglob("*") if path.is_file()} == {0o660}
+    assert stored.faults.count == len(stored.store._objects)
+
+
+async def test_what_is_there_is_verified_and_not_fetched_again(stored: Stored) -> None:
+    """Promise: a resume trusts complete files only after it read them; a file with other bytes is fetched anew."""
+    await stored.fetch()
+    stored.faults.begin(None)
+    await stored.fetch()
+    assert stored.faults.count == 0
+    data = stored.target / "nb-1-big-Data.db"
+    changed = bytearray(data.read_bytes())
+    changed[-1] ^= 1
+    data.write_bytes(changed)
+    (stored.target / "nb-2-big-Data.db").write_bytes(b"short")
+    await stored.fetch()
+    assert stored.there() == stored.wanted()
+
+
+async def test_damage_of_any_object_is_found(stored: Stored) -> None:
+    """Promise: the manifest's bytes or an error; nothing damaged ever gets its name (I6)."""
+    for name in ("nb-1-big-Data.db", "nb-2-big-TOC.txt"):
+        key = stored.object_of(name)
+        body, modified = stored.store._objects[key]
+        flipped = bytearray(body)
+        flipped[len(body) // 2] ^= 1
+        for bad, error in ((bytes(flipped), ObjectDamaged), (body[:-1], ObjectDamaged), (b"", ObjectDamaged)):
+            stored.store._objects[key] = (bad, modified)
+            with pytest.raises((error, FileDiffers)):
+                await stored.fetch()
+            assert name not in stored.there()
+        del stored.store._objects[key]
+        with pytest.raises(NotFound):
+            await stored.fetch()
+        stored.store._objects[key] = (body, modified)
+    await stored.fetch()
+    assert stored.there() == stored.wanted()
+
+
+async def test_swapped_objects_are_found(stored: Stored) -> None:
+    """Promise: an object's name is its content."""
+    first, second = stored.object_of("nb-1-big-Data.db"), stored.object_of("nb-2-big-Data.db")
+    objects = stored.store._objects
+    objects[first], objects[second] = objects[second], objects[first]
+    with pytest.raises(ObjectDamaged):
+        await stored.fetch()
+
+
+async def test_links_are_never_followed(stored: Stored, tmp_path: Path) -> None:
+    """Promise: a link in the staging directory can't lead a write or a read elsewhere."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    os.symlink(victim, stored.target / "nb-1-big-Data.db")
+    with pytest.raises(TargetUnwritable, match="symbolic"):
+        await stored.fetch()
+    assert victim.read_bytes() == b"untouched"
+
+
+async def test_a_changed_snapshot_is_no_quiet_success(stored: Stored, tmp_path: Path) -> None:
+    """Promise: a file that went, or is another one than the inventory saw, ends the copy by name."""
+    tables = await stored.node.inventory("t1")
+    opened = stored.opened
+
+    async def again() -> list[StoredTable]:
+        done: list[StoredTable] = []
+
+        async def finish(table: StoredTable) -> None:
+            done.append(table)
+
+        command = Command("c", None)
+        command.expect("d1", "ks", "t", 0, 0)
+        with DigestCache(tmp_path / "other.sqlite") as cache:
+            store = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
+            try:
+                await store.tables(tables, finish)
+            finally:
+                await store.close()
+        return done
+
+    path = next(Path(file.path) for file in tables[0].files if file.name == "nb-1-big-Data.db")
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(SnapshotVanished):
+        await again()
+    path.write_bytes(content[:-1])
+    with pytest.raises(SnapshotVanished):
+        await again()
+    digest = next(Path(file.path) for file in tables[0].files if file.name == "nb-2-big-Digest.crc32")
+    path.unlink()
+    fresh = Path(stored.node.table("ks", "t") / "nb-1-big-Data.db")
+    os.link(fresh, path)
+    digest.write_bytes(b"0" * digest.stat().st_size)
+    (table,) = await again()
+    assert isinstance(table.error, SstableCorrupt)

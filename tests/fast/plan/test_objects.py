@@ -1,0 +1,55 @@
+"""The small set of object ids, against a dictionary."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.plan.objects import ObjectIndex
+from agent.plan.sweep import SweepView, unneeded
+
+IDS = st.integers(0, 40).map(lambda number: bytes([number % 3, number]) * 16)
+STEPS = st.lists(st.tuples(st.booleans(), IDS, st.integers(0, 1 << 50)))
+
+
+@given(STEPS)
+def test_an_index_is_a_dictionary(steps: list[tuple[bool, bytes, int]]) -> None:
+    """Promise: in any order of additions and removals, sizes are found and nothing else is."""
+    index = ObjectIndex()
+    model: dict[bytes, int] = {}
+    for add, name, size in steps:
+        if add:
+            index.add(name, size)
+            model[name] = size
+        else:
+            index.discard(name)
+            model.pop(name, None)
+        assert index.get(name) == model.get(name)
+        assert (name in index) == (name in model)
+    assert len(index) == len(model)
+    everything = dict(index.missing_from(ObjectIndex()))
+    assert everything == {name[:16]: size for name, size in model.items()}
+
+
+@given(st.sets(IDS), st.sets(IDS))
+def test_a_sweep_never_takes_what_is_needed(listed: set[bytes], needed: set[bytes]) -> None:
+    """Promise: I4, whatever there is and whatever is needed."""
+    there, wanted = ObjectIndex(), ObjectIndex()
+    for name in listed:
+        there.add(name, 1)
+    for name in needed:
+        wanted.add(name, 1)
+    found = unneeded(there, wanted)
+    assert {name for name in listed | needed if name in found} == listed - needed
+
+
+TAGS = st.sampled_from(["t1", "t2", "t3"])
+HOSTS = st.frozensets(st.sampled_from(["h1", "h2"]))
+
+
+@given(st.frozensets(TAGS), st.dictionaries(TAGS, HOSTS))
+def test_a_manifest_is_either_kept_or_doomed(deleted: frozenset[str], hosts: dict[str, frozenset[str]]) -> None:
+    """Promise: every manifest of the node is read or goes, never both; last traces go only when no manifest is left."""
+    view = SweepView(deleted, hosts)
+    own = {tag for tag, found in hosts.items() if "h1" in found}
+    assert set(view.kept("h1")) | set(view.doomed("h1")) == own
+    assert not set(view.kept("h1")) & set(view.doomed("h1"))
+    assert all(tag in deleted and not hosts.get(tag) for tag in view.traces())

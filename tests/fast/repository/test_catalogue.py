@@ -1,0 +1,117 @@
+"""Plans, records, marks and listings."""
+
+from collections import Counter
+
+import pytest
+
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound
+from agent.repository.keys import manifest_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import OPEN
+from agent.wire.backups import Plan, PlannedNode, Record
+
+NODES = ["h1", "h2"]
+
+
+def plan(tag: str = "t1", time: float = 1.0) -> Plan:
+    nodes = [PlannedNode(host, "127.0.40.1", "dc1", "r1", ["1"]) for host in NODES]
+    return Plan(tag, "adhoc", time, "test", "c1", nodes, {"ks": ["t"]}, {}, "v1")
+
+
+def record(tag: str = "t1", state: str = "success") -> Record:
+    return Record(tag, "adhoc", 1.0, state, {"ks": ["t"]}, [])
+
+
+class Counted:
+    """A catalogue over a store that counts its requests."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.store = MemoryStorage(hook=self._count)
+        self.cache = RecordCache()
+
+    async def _count(self, verb: str, key: str) -> None:
+        self.requests[verb] += 1
+
+    def open(self) -> Catalogue:
+        return Catalogue(OpenedRepository("d1", self.store, "r1", "c1", OPEN, 4), self.cache)
+
+
+async def test_the_highest_record_counts() -> None:
+    """Promise: records are new objects; the same one again costs nothing."""
+    counted = Counted()
+    catalogue = counted.open()
+    assert await catalogue.put_record(record(state="running")) == 0
+    assert await catalogue.put_record(record()) == 1
+    assert await catalogue.put_record(record()) == 1
+    assert [view.record for view in await catalogue.listing()] == [record()]
+
+
+async def test_a_year_of_backups_is_listed_in_few_requests() -> None:
+    """Promise: one GET for each record not read before, and a flat listing; nothing else."""
+    counted = Counted()
+    catalogue = counted.open()
+    for day in range(365):
+        await catalogue.put_record(record(f"day{day}"))
+    cold = Counted()
+    cold.store = counted.store
+    counted.requests.clear()
+    assert len(await cold.open().listing()) == 365
+    assert sum(counted.requests.values()) <= 366
+    counted.requests.clear()
+    assert len(await cold.open().listing()) == 365
+    assert sum(counted.requests.values()) <= 2
+
+
+async def test_a_view_tells_what_is_there() -> None:
+    """Promise: complete means a manifest of every expected node; without a record the plan and the manifests tell."""
+    counted = Counted()
+    catalogue = counted.open()
+    with pytest.raises(BackupNotFound):
+        await catalogue.view("t1")
+    await catalogue.put_plan(plan())
+    for number, host in enumerate(NODES):
+        view = await catalogue.view("t1")
+        assert (view.plan, view.record, view.complete) == (plan(), None, False)
+        assert len(view.manifests) == number
+        await counted.store.put(manifest_key("c1", "t1", host), [b"x"])
+    assert (await catalogue.view("t1")).complete
+
+
+async def test_a_tag_has_one_plan() -> None:
+    """Promise: the same plan again is the same call, another one is refused."""
+    catalogue = Counted().open()
+    await catalogue.put_plan(plan())
+    await catalogue.put_plan(plan())
+    with pytest.raises(BackupExists):
+        await catalogue.put_plan(plan(time=2.0))
+
+
+async def test_a_deleted_backup_is_not_listed_and_takes_nothing_more() -> None:
+    """Promise: one put deletes; until the sweep the tag is refused."""
+    catalogue = Counted().open()
+    with pytest.raises(BackupNotFound):
+        await catalogue.mark_deleted("t1")
+    await catalogue.put_plan(plan())
+    await catalogue.put_record(record())
+    await catalogue.mark_deleted("t1")
+    await catalogue.mark_deleted("t1")
+    assert await catalogue.listing() == []
+    assert (await catalogue.view("t1")).deleted
+    with pytest.raises(BackupDeleted):
+        await catalogue.put_plan(plan())
+    with pytest.raises(BackupDeleted):
+        await catalogue.put_record(record())
+
+
+def test_the_cache_of_records_keeps_to_its_size() -> None:
+    """Promise: memory is bounded; what is used stays longest."""
+    cache = RecordCache(most_bytes=3_000)
+    for number in range(100):
+        cache.put("r1", str(number), bytes(range(256)) * 4)
+        assert cache.get("r1", "0") is not None
+    assert cache.get("r1", "99") is not None
+    assert cache.get("r1", "50") is None
+    assert cache.get("r2", "99") is None

@@ -1,0 +1,184 @@
+"""Manifests: what was written is read back; what is damaged or hostile is refused before it does anything."""
+
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+
+from agent.crypto.digest import digest
+from agent.model.manifest import FileEntry, Piece, TablePart, TableReference
+from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
+from agent.repository.frame import ObjectType, encode, stored_size
+from agent.repository.keys import data_key, manifest_key
+from agent.repository.manifest import read_manifest
+from agent.repository.manifest_frame import INLINE_LIMIT
+from agent.storage.memory import MemoryStorage
+from tests.fast.repository.manifests import (
+    CLUSTER,
+    HOST,
+    MIB,
+    TAG,
+    file,
+    frame,
+    head,
+    manifest,
+    part,
+    read_whole,
+    reference,
+    stored,
+)
+
+
+async def test_a_manifest_comes_back() -> None:
+    """Promise: every table, SSTable by SSTable, and the snapshot's own files beside them."""
+    parts = [part(file(), file("nb-1-big-TOC.txt")), part(file("nb-2-big-Data.db", 0))]
+    own = file("schema.cql")
+    packed = frame(*parts)
+    about = reference(packed, *parts, own=(own,), files=4, bytes=15)
+    objects = {piece.object: stored_size(piece.length) for piece in own.pieces}
+    content = manifest(packed, head(about, own_objects=objects))
+    assert await read_whole(content) == parts
+    found = await stored(content)
+    table = await found.table(found.head.tables[0])
+    assert [one.name for one in table.files] == [
+        "schema.cql",
+        "nb-1-big-Data.db",
+        "nb-1-big-TOC.txt",
+        "nb-2-big-Data.db",
+    ]
+    assert set(table.objects) == {*objects, *parts[0].objects}
+    assert found.reference("ks", "t") == about
+    assert found.reference("ks", "none") is None
+
+
+async def test_a_large_frame_is_an_object_of_its_own() -> None:
+    """Promise: an unchanged table costs a reference; its frame is verified by its name."""
+    parts = [part(file(f"nb-{number}-big-Data.db", number)) for number in range(1, 2_000)]
+    packed = frame(*parts)
+    assert len(packed) > INLINE_LIMIT
+    name = digest(packed).hex()
+    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    store = MemoryStorage()
+    await store.put(data_key(CLUSTER, HOST, name), encode(packed, ObjectType.TABLE))
+    await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
+    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    assert [one async for one in found.parts(about)] == parts
+    seen: set[bytes] = set()
+    assert len([one async for one in found.objects(about, seen)]) == 1_999
+    assert [one async for one in found.objects(about, seen)] == []
+
+
+async def test_no_manifest_is_no_backup() -> None:
+    """Promise: a missing backup has its own error."""
+    with pytest.raises(BackupNotFound):
+        await read_manifest(MemoryStorage(), CLUSTER, TAG, HOST)
+
+
+async def test_any_flipped_or_missing_byte_is_found() -> None:
+    """Promise: a damaged manifest is refused, wherever the damage is."""
+    packed = frame(part(file()))
+    content = manifest(packed, head(reference(packed, part(file()))))
+    for place in range(0, len(content), 3):
+        changed = bytearray(content)
+        changed[place] ^= 0x10
+        with pytest.raises((ManifestInvalid, RepositoryFormatNewer)):
+            await read_whole(bytes(changed))
+        with pytest.raises(ManifestInvalid):
+            await read_whole(content[:place])
+
+
+async def test_a_manifest_of_other_names_is_refused() -> None:
+    """Promise: a manifest that was moved to another tag, cluster or node is not believed."""
+    packed = frame(part(file()))
+    about = head(reference(packed, part(file())))
+    node = msgspec.structs.replace(about.node, host_id="9" * 8 + HOST[8:])
+    for changed in ({"tag": "t2"}, {"cluster_id": "c2"}, {"node": node}, {"format": 2}):
+        with pytest.raises(ManifestInvalid):
+            await read_whole(manifest(packed, msgspec.structs.replace(about, **changed)))
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"name": "../../etc/cron.d/x"},
+    {"name": "/etc/passwd"},
+    {"name": ".hidden"},
+    {"name": "a/b"},
+    {"name": ".idx/../nb-1-big-Data.db"},
+    {"name": "nb-1-big-Data.db\0"},
+    {"name": "x" * 256},
+    {"name": ""},
+    {"size": -1},
+    {"size": 1 << 60},
+    {"size": 6},
+    {"volume": 1},
+    {"volume": -1},
+    {"digest": "x"},
+    {"piece_size": 1},
+    {"pieces": ()},
+    {"pieces": (Piece("0" * 64, 0, 5),)},
+    {"pieces": (Piece(digest(b"nb-1-big-Data.db").hex(), -1, 5),)},
+    {"pieces": (Piece(digest(b"nb-1-big-Data.db").hex(), 1, 5),)},
+    {"pieces": (Piece(digest(b"nb-1-big-Data.db").hex(), 0, 3), Piece(digest(b"nb-1-big-Data.db").hex(), 0, 2))},
+]
+
+
+@pytest.mark.parametrize("changed", HOSTILE)
+async def test_hostile_files_are_refused(changed: dict[str, Any]) -> None:
+    """Promise: no name, size or offset of a manifest is used before it was judged."""
+    honest = part(file())
+    bad = TablePart((msgspec.structs.replace(honest.files[0], **changed),), honest.objects)
+    packed = frame(bad)
+    with pytest.raises(ManifestInvalid):
+        await read_whole(manifest(packed, head(reference(packed, bad))))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"keyspace": "../x"},
+        {"table": ""},
+        {"table": "other"},
+        {"table_id": "x"},
+        {"files": 2},
+        {"files": -1},
+        {"bytes": 6},
+        {"offset": 1 << 40},
+        {"offset": -1},
+        {"offset": None},
+        {"length": 1 << 40},
+        {"object": "x"},
+        {"offset": None, "object": "0" * 64},
+    ],
+)
+async def test_hostile_references_are_refused(changed: dict[str, Any]) -> None:
+    """Promise: a frame lies inside its manifest, is the named table's, and holds what the head says."""
+    packed = frame(part(file()))
+    with pytest.raises(ManifestInvalid):
+        await read_whole(manifest(packed, head(reference(packed, part(file()), **changed))))
+
+
+async def test_files_and_tables_named_twice_are_refused() -> None:
+    """Promise: no file of a manifest can hide another one."""
+    twice = part(file(), file())
+    packed = frame(twice)
+    with pytest.raises(ManifestInvalid, match="twice"):
+        await read_whole(manifest(packed, head(reference(packed, twice))))
+    packed = frame(part(file()))
+    about = reference(packed, part(file()))
+    with pytest.raises(ManifestInvalid, match="twice"):
+        await read_whole(manifest(packed, head(about, about)))
+
+
+async def test_a_bomb_is_not_unpacked() -> None:
+    """Promise: a small frame can't fill the memory: unpacking stops at what its files could need."""
+    bomb = zstandard.ZstdCompressor(level=3).compress(bytes(500 * MIB))
+    with pytest.raises(ManifestInvalid, match="far more"):
+        await read_whole(manifest(bomb, head(reference(bomb, part(file())))))
+
+
+def test_equal_tables_give_equal_frames() -> None:
+    """Promise: an unchanged table's frame is the same object again."""
+    parts: list[TablePart] = [part(file(f"nb-{number}-big-Data.db")) for number in range(50)]
+    assert frame(*parts) == frame(*parts)
+    assert isinstance(reference(b"", *parts), TableReference)
+    assert isinstance(file(), FileEntry)

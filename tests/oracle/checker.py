@@ -1,0 +1,245 @@
+"""The independent checker: in, one or more destinations of a cluster; out, nothing, or all that is wrong.
+
+It asserts the invariants of the design after every step of a test, and keeps what it saw to compare with the next look:
+
+I1  a manifest names only objects that exist, with the size it says
+I2  an object's name is the digest of its plain bytes
+I3  no key ever gets other bytes (intents apart)
+I4  nothing that a manifest of an undeleted backup needs is gone, and no such manifest is
+I5  what was reported `success` has its manifest (`expect`)
+
+and reads every byte of every file of every undeleted backup: file digests, sizes, Cassandra's own Digest.crc32.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.oracle.formats import Broken, b3, head_of, parts_of, plain_of, segments
+from tests.oracle.reader import Reader
+
+ROOT = "helenus/v1/"
+
+
+class OracleFailed(AssertionError):
+    """Everything that was found wrong."""
+
+    def __init__(self, findings: list[str]) -> None:
+        super().__init__("the oracle found:\n  " + "\n  ".join(findings))
+        self.findings = findings
+
+
+@dataclass
+class Backup:
+    """One node's part of a backup, as it was read. `files`: (keyspace, table, name) → SHA-256 of its bytes."""
+
+    tag: str
+    host_id: str
+    head: dict[str, Any]
+    files: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+
+class Oracle:
+    """One destination, looked at again and again."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._seen: dict[str, bytes] = {}
+        self._manifests: set[tuple[str, str]] = set()
+        self._expected: set[tuple[str, str]] = set()
+        self._gone: set[str] = set()
+
+    def expect(self, tag: str, host_ids: Iterable[str]) -> None:
+        """A command reported success for these nodes' parts of `tag`: from now on they must be there (I5)."""
+        self._expected.update((tag, host_id) for host_id in host_ids)
+
+    def deleted(self, tag: str) -> None:
+        """The backup was deleted by a command: its manifests may go."""
+        self._gone.add(tag)
+
+    def check(self) -> dict[tuple[str, str], Backup]:
+        """Look at everything. (tag, host id) → backup, of those that are not deleted. Raises OracleFailed."""
+        look = _Look(self._reader)
+        look.run()
+        findings = look.findings
+        for key, digest in look.digests.items():
+            if self._seen.setdefault(key, digest) != digest:
+                findings.append(f"I3: {key} has got other bytes")
+        for tag, host_id in sorted((self._manifests | self._expected) - set(look.backups)):
+            if tag not in look.deleted | self._gone:
+                findings.append(
+                    f"I4/I5: the manifest of {tag} of the node {host_id} is not there, nor is the tag deleted"
+                )
+        if findings:
+            raise OracleFailed(findings)
+        self._manifests = set(look.backups)
+        self._expected = {pair for pair in self._expected if pair[0] not in look.deleted | self._gone}
+        return look.backups
+
+
+class _Look:
+    """One look at a destination."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._sizes = dict(reader.list())
+        self.findings: list[str] = []
+        self.digests: dict[str, bytes] = {}
+        self.deleted: set[str] = set()
+        self.backups: dict[tuple[str, str], Backup] = {}
+
+    def run(self) -> None:
+        manifests = []
+        for key in self._sizes:
+            parts = segments(key.removeprefix(ROOT))
+            if not key.startswith(ROOT):
+                if not key.startswith("helenus-check/"):
+                    self.findings.append(f"{key} is no key of a repository")
+                continue
+            match parts:
+                case ["repository.json"] | ["names", _, _] | ["clusters", _, "cluster.json"]:
+                    self._remember(key)
+                case ["clusters", _, "nodes", _, "intents", _]:
+                    pass
+                case ["clusters", _, "nodes", _, "data", directory, name]:
+                    self._object(key, directory, name)
+                case ["clusters", _, "catalogue", tag, "deleted"]:
+                    self.deleted.add(tag)
+                case ["clusters", _, "catalogue", _, _] | ["clusters", _, "backups", _, "plan.json"]:
+                    self._remember(key)
+                    self._json(key)
+                case ["clusters", cluster, "backups", tag, name] if name.endswith(".manifest"):
+                    manifests.append((key, cluster, tag, name.removesuffix(".manifest")))
+                    self._remember(key)
+                case _:
+                    self.findings.append(f"{key} is no key of a repository")
+        for key, cluster, tag, host_id in manifests:
+            if tag not in self.deleted:
+                self._manifest(key, cluster, tag, host_id)
+
+    def _remember(self, key: str) -> bytes:
+        content = self._reader.get(key)
+        if len(content) != self._sizes[key]:
+            self.findings.append(f"{key} is listed with {self._sizes[key]} bytes and has {len(content)}")
+        self.digests[key] = b3(content)
+        return content
+
+    def _json(self, key: str) -> None:
+        try:
+            json.loads(self._reader.get(key))
+        except ValueError as error:
+            self.findings.append(f"{key} can't be read: {error}")
+
+    def _object(self, key: str, directory: str, name: str) -> None:
+        stored = self._remember(key)
+        digest, _, codec = name.partition(".")
+        try:
+            if codec != "raw" or directory != digest[:2] or b3(plain_of(stored)).hex() != digest:
+                self.findings.append(f"I2: {key} holds other bytes than its name says")
+        except Broken as error:
+            self.findings.append(f"I2: {key}: {error}")
+
+    def _manifest(self, key: str, cluster: str, tag: str, host_id: str) -> None:
+        where = f"the manifest of {tag} of {host_id}"
+        try:
+            content = self._reader.get(key)
+            head = head_of(content)
+            if (head["tag"], head["cluster_id"], head["node"]["host_id"]) != (tag, cluster, host_id):
+                raise Broken("it is of another backup, cluster or node than its key says")
+            backup = Backup(tag, host_id, head)
+            node = _Node(self, f"{ROOT}clusters/{cluster}/nodes/{host_id}/data/")
+            own = head.get("own_objects", {})
+            node.named(own, where)
+            for table in head["tables"]:
+                self._table(node, content, table, own, backup)
+        except (Broken, KeyError, ValueError, TypeError, IndexError) as error:
+            self.findings.append(f"{where}: {type(error).__name__}: {error}")
+        else:
+            self.backups[tag, host_id] = backup
+
+    def _table(self, node: "_Node", content: bytes, table: dict[str, Any], own: dict[str, int], backup: Backup) -> None:
+        name = f"{table['keyspace']}.{table['table']} of {backup.tag}"
+        if table.get("object"):
+            node.named({table["object"]: table["length"]}, name)
+            frame = node.plain(table["object"])
+        else:
+            frame = content[table["offset"] : table["offset"] + table["length"]]
+        header, parts = parts_of(frame)
+        if [header["keyspace"], header["table"], header["table_id"]] != [
+            table["keyspace"],
+            table["table"],
+            table["table_id"],
+        ]:
+            raise Broken(f"the frame of {name} is another table's")
+        files = [(entry, own) for entry in table.get("own", ())]
+        for part in parts:
+            node.named(part["objects"], name)
+            files += [(entry, part["objects"]) for entry in part["files"]]
+        if (len(files), sum(entry[1] for entry, _ in files)) != (table["files"], table["bytes"]):
+            raise Broken(f"{name} has other files than its reference says")
+        contents: dict[tuple[int, str], tuple[int, bytes]] = {}
+        for entry, objects in files:
+            file, size, volume, _, _, _ = entry
+            if not 0 <= volume < len(backup.head["data_directories"]):
+                raise Broken(f"{file} of {name} lies on no volume")
+            whole = hashlib.sha256()
+            crc = 0
+            begin = b""
+            for piece in node.pieces(entry, objects, name):
+                whole.update(piece)
+                crc = zlib.crc32(piece, crc)
+                begin = begin or bytes(piece[:64])
+            if (volume, file) in contents:
+                raise Broken(f"{file} is named twice in {name}")
+            contents[volume, file] = (crc, begin)
+            backup.files[table["keyspace"], table["table"], file] = whole.hexdigest()
+            if size == 0 and entry[4]:
+                raise Broken(f"{file} of {name} has pieces and no bytes")
+        for (volume, file), (_, text) in contents.items():
+            if file.endswith("-Digest.crc32"):
+                data = (volume, file.removesuffix("Digest.crc32") + "Data.db")
+                if data in contents and int(text) != contents[data][0]:
+                    self.findings.append(f"{data[1]} of {name} has another CRC-32 than its Digest.crc32 says")
+
+
+class _Node:
+    """The objects of one node."""
+
+    def __init__(self, look: _Look, prefix: str) -> None:
+        self._look = look
+        self._prefix = prefix
+
+    def named(self, objects: dict[str, int], where: str) -> None:
+        """I1 for these objects."""
+        for digest, size in objects.items():
+            found = self._look._sizes.get(self._key(digest))
+            if found != size:
+                self._look.findings.append(f"I1: {where} names {digest} with {size} bytes, the store has {found}")
+
+    def plain(self, digest: str) -> bytes:
+        if self._key(digest) not in self._look._sizes:
+            raise Broken(f"the object {digest} is missing")
+        return plain_of(self._look._reader.get(self._key(digest)))
+
+    def pieces(self, entry: list[Any], objects: dict[str, int], where: str) -> Iterable[bytes]:
+        """The file's bytes, piece by piece, compared with its digest."""
+        name, size, _, digest, pieces, piece_size = entry
+        runs = b""
+        total = 0
+        for object_id, offset, length in pieces:
+            if object_id not in objects:
+                raise Broken(f"{name} of {where} lies in an object that the manifest does not name")
+            piece = self.plain(object_id)[offset : offset + length]
+            if len(piece) != length or length != min(piece_size, size - total):
+                raise Broken(f"a piece of {name} of {where} is not as long as it should be")
+            total += length
+            runs += b3(piece)
+            yield piece
+        if total != size or b3(runs + size.to_bytes(8, "big")).hex() != digest:
+            self._look.findings.append(f"{name} of {where} has other bytes than its digest says")
+
+    def _key(self, digest: str) -> str:
+        return f"{self._prefix}{digest[:2]}/{digest}.raw"
