@@ -130,11 +130,11 @@ class Nodetool:
             return SnapshotExists(f"the node has a snapshot of that tag already: {fields.get('tag')}", **known)
         if "Unknown keyspace/cf pair" in ended.output or "does not exist" in ended.output:
             return TableNotFound(f"nodetool {order}: {output.splitlines()[-1] if output else ''}", **known)
+        if _DENIED.search(ended.output):
+            return CassandraDenied(f"Cassandra's JMX refused the agent's user in nodetool {order}", **known)
         if _UNREACHABLE.search(ended.output):
             where = f"{self._settings.host}:{self._settings.port}"
             return CassandraUnavailable(f"nodetool can't reach Cassandra's JMX at {where}", **known)
-        if _DENIED.search(ended.output):
-            return CassandraDenied(f"Cassandra's JMX refused the agent's user in nodetool {order}", **known)
         return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}", **known)
 
 

@@ -1,0 +1,86 @@
+"""Children end: by themselves, by their deadline, by a cancel, and with them everything they started."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.child import run_child
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def _until_gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while _alive(pid):  # noqa: ASYNC110 another process's end has no event
+            await asyncio.sleep(0.01)
+
+
+def _hanging(tmp_path: Path) -> tuple[list[str], Path]:
+    """A script that starts a grandchild, notes its pid, ignores SIGTERM and hangs: as nodetool and its JVM."""
+    note = tmp_path / "pid"
+    script = tmp_path / "hang"
+    script.write_text(f"#!/bin/sh\ntrap '' TERM\nsleep 1000 &\necho $! > {note}.new\nmv {note}.new {note}\nwait\n")
+    script.chmod(0o755)
+    return [str(script)], note
+
+
+async def _grandchild(note: Path) -> int:
+    async with asyncio.timeout(10):
+        while not note.exists():  # noqa: ASYNC110 another process writes it
+            await asyncio.sleep(0.01)
+    return int(note.read_text())
+
+
+async def test_a_child_tells_its_exit_code_and_both_outputs() -> None:
+    """stdout and stderr come as one text."""
+    ended = await run_child(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], deadline=10)
+    assert ended.exit_code == 3
+    assert sorted(ended.output.split()) == ["err", "out"]
+
+
+async def test_a_child_that_hangs_is_killed_with_its_whole_group(tmp_path: Path) -> None:
+    """No grandchild stays behind a deadline."""
+    command, note = _hanging(tmp_path)
+    with pytest.raises(TimeoutError):
+        await run_child(command, deadline=1.0)
+    await _until_gone(await _grandchild(note))
+
+
+async def test_a_cancelled_task_kills_its_child_too(tmp_path: Path) -> None:
+    """A person's cancel, or the agent's stop, leaves no nodetool running."""
+    command, note = _hanging(tmp_path)
+    task = asyncio.create_task(run_child(command, deadline=1000))
+    pid = await _grandchild(note)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await _until_gone(pid)
+
+
+async def test_endless_output_is_kept_within_bounds() -> None:
+    """The beginning and the end of it are shown."""
+    script = "import sys\nprint('first')\nfor _ in range(20000): print('x' * 100)\nprint('last')"
+    ended = await run_child([sys.executable, "-c", script], deadline=60)
+    assert ended.output.startswith("first")
+    assert ended.output.endswith("last\n")
+    assert len(ended.output) < 40_000
+    assert "bytes left out" in ended.output
+
+
+async def test_a_child_is_not_in_our_process_group() -> None:
+    """A signal to the agent's terminal does not hit a running snapshot; killing the group does not hit us."""
+    started = time.monotonic()
+    ended = await run_child(["/bin/sh", "-c", f"kill -{signal.SIGTERM.value} 0; sleep 1000"], deadline=60)
+    assert ended.exit_code == -signal.SIGTERM
+    assert time.monotonic() - started < 60

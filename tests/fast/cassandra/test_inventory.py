@@ -1,0 +1,90 @@
+"""What is in a snapshot, over several data directories."""
+
+from pathlib import Path
+
+from agent.cassandra.directories import parse_setting, volumes
+from agent.cassandra.inventory import (
+    bytes_held_alone,
+    read_inventory,
+    snapshot_directories,
+    snapshot_tags,
+)
+from agent.cassandra.node_directories import newest_closed_segment
+
+ID = "7fe7d710e77b11f18a68917191c0c181"
+
+
+def _file(path: Path, size: int = 3) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    return path
+
+
+def test_a_snapshot_is_the_union_of_all_data_directories(tmp_path: Path) -> None:
+    """JBOD: parts of one table lie on several disks, a legacy index beside its table, other tags are left out."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    _file(one / f"Ks/Tab-{ID}/snapshots/t/nb-1-big-Data.db", 5)
+    _file(one / f"Ks/Tab-{ID}/snapshots/t/manifest.json")
+    _file(two / f"Ks/Tab-{ID}/snapshots/t/nb-2-big-Data.db")
+    _file(two / f"Ks/Tab-{ID}/snapshots/t/.idx/nb-2-big-Data.db")
+    _file(two / f"Ks/Tab-{ID}/snapshots/other/nb-3-big-Data.db")
+    _file(two / f"Ks/Other-{ID}/snapshots/t/nb-1-big-Data.db")
+    _file(two / f".helenus/Tab-{ID}/snapshots/t/nb-1-big-Data.db")
+    found = read_inventory(volumes([str(one), str(two)]), "t", None)
+    assert [(table.keyspace, table.table, table.table_id) for table in found] == [
+        ("Ks", "Other", ID),
+        ("Ks", "Tab", ID),
+    ]
+    assert [(file.name, file.volume, file.size) for file in found[1].files] == [
+        (".idx/nb-2-big-Data.db", 1, 3),
+        ("manifest.json", 0, 3),
+        ("nb-1-big-Data.db", 0, 5),
+        ("nb-2-big-Data.db", 1, 3),
+    ]
+    only = read_inventory(volumes([str(one), str(two)]), "t", {"Ks": frozenset({"Other"})})
+    assert [table.table for table in only] == ["Other"]
+
+
+def test_symbolic_links_in_a_snapshot_are_not_followed(tmp_path: Path) -> None:
+    """Whoever can write there can't make the agent read other files."""
+    secret = _file(tmp_path / "secret")
+    place = _file(tmp_path / f"data/ks/t-{ID}/snapshots/t/nb-1-big-Data.db").parent
+    (place / "nb-2-big-Data.db").symlink_to(secret)
+    (place / ".idx").symlink_to(tmp_path)
+    (found,) = read_inventory(volumes([str(tmp_path / "data")]), "t", None)
+    assert [file.name for file in found.files] == ["nb-1-big-Data.db"]
+
+
+def test_only_bytes_without_another_link_are_freed_by_a_clear(tmp_path: Path) -> None:
+    """A snapshot's files cost nothing while the table has them too."""
+    live = _file(tmp_path / f"data/ks/t-{ID}/nb-1-big-Data.db", 100)
+    shared = tmp_path / f"data/ks/t-{ID}/snapshots/t/nb-1-big-Data.db"
+    shared.parent.mkdir(parents=True)
+    shared.hardlink_to(live)
+    _file(tmp_path / f"data/ks/t-{ID}/snapshots/t/nb-2-big-Data.db", 7)
+    assert bytes_held_alone(read_inventory(volumes([str(tmp_path / "data")]), "t", None)) == 7
+
+
+def test_directories_and_tags_are_found(tmp_path: Path) -> None:
+    """Also of an empty table's snapshot, which has no file."""
+    (tmp_path / f"ks/t-{ID}/snapshots/truncated-1-t").mkdir(parents=True)
+    (tmp_path / f"ks/t-{ID}/snapshots/mine").mkdir(parents=True)
+    assert list(snapshot_tags([str(tmp_path)], "truncated-")) == ["truncated-1-t"]
+    assert [place.table for place in snapshot_directories([str(tmp_path)], "mine")] == ["t"]
+    assert not list(snapshot_directories([str(tmp_path)], "mine", {"other"}))
+
+
+def test_the_setting_of_the_data_directories_is_read_as_cassandra_prints_it() -> None:
+    """`[/a, /b]` in 4.1 and 5.0."""
+    assert parse_setting("[/var/a, /var/b]") == ("/var/a", "/var/b")
+    assert parse_setting("[]") == ()
+
+
+def test_only_a_segment_that_is_certainly_closed_is_the_floor(tmp_path: Path) -> None:
+    """The newest two may be the active one and one allocated ahead."""
+    for number in (1, 2):
+        _file(tmp_path / f"CommitLog-7-{number}.log")
+    assert newest_closed_segment(str(tmp_path)) is None
+    _file(tmp_path / "CommitLog-7-10.log")
+    assert newest_closed_segment(str(tmp_path)) == "CommitLog-7-1.log"
+    assert newest_closed_segment(str(tmp_path / "none")) is None

@@ -1,0 +1,174 @@
+"""The import of held SSTables, on directories: counts, resumes, refusals."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cassandra.errors import CassandraUnavailable, ImportFailed
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.settings import CassandraSettings, CqlSettings
+from agent.cassandra.staging import make_directory, make_root, staging_root
+from agent.jobs.restore import restore_jobs
+from agent.jobs.restore_errors import CountsDiffer, ImportHasBegun, ImportStopped, NotFetched, TooLate
+from agent.jobs.restore_notes import Fetched, RestoreNotes
+from agent.jobs.restore_tools import RestoreTools
+from agent.wire.commands import Kind, RestoreArguments
+from tests.fast.cassandra.directory_control import DirectoryControl, refuse
+from tests.fast.restore.context import Context
+
+HOST = "f07c0f1d-962d-4981-b44f-35682d1a3fe8"
+SSTABLES = 5
+
+
+class NoSources:
+    def opened(self, arguments: Any, waiting: Any = None) -> Any:
+        raise AssertionError("an import needs no source")
+
+
+class Fixture:
+    """A node of directories, with five SSTables of one table in held/."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.data = tmp_path / "cassandra" / "data"
+        (self.data / "system").mkdir(parents=True)
+        self.state = tmp_path / "state"
+        nobody = CqlSettings(host="127.0.30.99", connect_seconds=1.0)
+        settings = CassandraSettings(data_directories=(str(self.data),), cql=nobody)
+        self.cassandra = node = CassandraNode(settings, self.state)
+        self.control = DirectoryControl(self.data)
+        node.control = self.control
+        self.jobs = restore_jobs(RestoreTools(node, NoSources(), self.state, clock=lambda: 100.0))
+        self.notes = RestoreNotes(self.state, "job-1")
+        self.root = staging_root(str(self.data), "job-1")
+        self.arguments = RestoreArguments("tag", HOST, {"ks": ["t"]}, batch_sstables=2)
+
+    async def hold(self) -> None:
+        make_root(self.root)
+        held = make_directory(self.root, ("held", "ks", "t"))
+        for number in range(1, SSTABLES + 1):
+            (held / f"nb-{number}-big-Data.db").write_bytes(b"data %d" % number)
+            (held / f"nb-{number}-big-Statistics.db").write_bytes(b"statistics")
+        await self.notes.put_staging([self.root])
+        await self.notes.put_fetched(Fetched("tag", HOST, {"ks": {"t": [10, 0, SSTABLES]}}))
+
+    async def run(self, kind: Kind, change: Callable[[Context], None] = lambda context: None) -> Any:
+        context = Context(self.arguments)
+        change(context)
+        return (await self.jobs[kind](context)).result
+
+    def imports(self) -> int:
+        return sum(1 for call in self.control.calls if call[0] == "import")
+
+    def held(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.root.held("ks", "t").iterdir()}
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Fixture]:
+    fixture = Fixture(tmp_path)
+    await fixture.hold()
+    yield fixture
+    await fixture.cassandra.close()
+
+
+async def test_everything_held_is_imported_once_and_held_keeps_its_bytes(node: Fixture) -> None:
+    """Links go, the verified bytes stay as they were, although Cassandra rewrites Statistics.db of what it is given."""
+    before = node.held()
+    result = await node.run(Kind.IMPORT)
+    assert result.imported == {"ks": {"t": SSTABLES}}
+    assert node.control.data_files("ks", "t") == [b"data %d" % number for number in range(1, SSTABLES + 1)]
+    assert node.imports() == 3
+    assert node.held() == before
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+async def test_a_second_command_of_the_job_imports_nothing_twice(node: Fixture) -> None:
+    """The same restore posted again."""
+    await node.run(Kind.IMPORT)
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    assert node.imports() == 3
+
+
+async def test_an_import_cut_within_a_batch_goes_on_there(node: Fixture) -> None:
+    """Batches that are done are passed over, the cut one is made afresh from held/; each SSTable is counted once."""
+    moved: list[str] = []
+
+    def cut(name: str) -> None:
+        if len(moved) == 1:
+            raise CassandraUnavailable("Cassandra went away")
+        moved.append(name)
+
+    node.control.before_data = cut
+    with pytest.raises(CassandraUnavailable):
+        await node.run(Kind.IMPORT)
+    node.control.before_data = lambda name: None
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    there = node.control.data_files("ks", "t")
+    assert set(there) == {b"data %d" % number for number in range(1, SSTABLES + 1)}
+    assert len(there) <= SSTABLES + 1  # what came in before the cut is there twice, which reads merge
+
+
+async def test_a_refused_sstable_fails_the_import_and_the_check_tells(node: Fixture) -> None:
+    """Nothing is called a success with a Data.db left in staging."""
+    node.control.before_data = refuse
+    with pytest.raises(ImportFailed):
+        await node.run(Kind.IMPORT)
+    with pytest.raises(CountsDiffer) as caught:
+        await node.run(Kind.CHECK)
+    assert caught.value.fields["left"]
+
+
+async def test_a_data_file_left_behind_is_a_failure_whatever_the_exit_code(node: Fixture) -> None:
+    """nodetool that says 0 and moved nothing."""
+
+    async def idle(keyspace: str, table: str, directories: Any) -> str:
+        return "all is fine"
+
+    node.control.import_sstables = idle  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed, match="not imported"):
+        await node.run(Kind.IMPORT)
+
+
+@pytest.mark.parametrize("kind", [Kind.TRUNCATE, Kind.SCHEMA, Kind.DROP_VIEWS])
+async def test_truncate_and_ddl_are_refused_once_the_import_has_begun(node: Fixture, kind: Kind) -> None:
+    """A late command of the same job would remove restored rows."""
+    await node.notes.begin_import()
+    with pytest.raises(ImportHasBegun):
+        await node.run(kind)
+
+
+async def test_a_forced_stop_ends_between_batches_and_says_what_is_in(node: Fixture) -> None:
+    """The next command of the job goes on."""
+
+    def stop(context: Context) -> None:
+        node.control.before_data = lambda name: setattr(context, "stop_requested", True)
+
+    with pytest.raises(ImportStopped) as caught:
+        await node.run(Kind.IMPORT, stop)
+    inside = caught.value.fields["imported"]
+    assert isinstance(inside, dict)
+    assert 0 < inside["ks"]["t"] < SSTABLES
+    node.control.before_data = lambda name: None
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+
+
+async def test_an_import_without_fetched_files_is_refused(tmp_path: Path) -> None:
+    """Also one whose time has passed."""
+    fixture = Fixture(tmp_path)
+    with pytest.raises(NotFetched):
+        await fixture.run(Kind.IMPORT)
+    await fixture.hold()
+    with pytest.raises(TooLate):
+        await fixture.run(Kind.IMPORT, lambda context: setattr(context, "not_after", 99.0))
+    assert not await fixture.notes.import_begun()
+
+
+async def test_cleaning_leaves_nothing_but_the_notes(node: Fixture) -> None:
+    """Also when there is nothing to clean."""
+    await node.run(Kind.IMPORT)
+    assert (await node.run(Kind.CLEAN)).done == [str(node.root.path)]
+    assert not (node.data.parent / ".helenus").exists()
+    assert (await node.run(Kind.CLEAN)).done == []
+    assert await node.notes.import_begun()
