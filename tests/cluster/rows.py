@@ -82,11 +82,18 @@ class DataSet:
         return spec.make(random.Random(f"{self.seed}/{table}/{number}"), number)
 
     def _create(self, session: Session) -> None:
-        for statement in keyspace_statements(self.prefix, self.replication):
-            session.execute(statement)
-        for spec in self.tables:
-            for statement in spec.create:
-                session.execute(statement)
+        statements = keyspace_statements(self.prefix, self.replication)
+        statements += [statement for spec in self.tables for statement in spec.create]
+        # Nodes take a second to agree after each statement. One node needs to agree with nobody until the last one.
+        one_node = next(host for host in session.cluster.metadata.all_hosts() if host.is_up)
+        patience = session.cluster.max_schema_agreement_wait
+        session.cluster.max_schema_agreement_wait = 0
+        try:
+            for statement in statements[:-1]:
+                session.execute(statement, host=one_node)
+        finally:
+            session.cluster.max_schema_agreement_wait = patience
+        session.execute(statements[-1], host=one_node)
 
     def _write(self, session: Session) -> None:
         for spec in self.tables:
