@@ -25,6 +25,10 @@ from kit.errors import HelenusError
 MOST_ATTEMPTS = 10
 """Of one command on one node, whatever goes wrong."""
 
+MOST_REPAIRS = 3
+GIVEN_UP = frozenset({AgentUnreachable.code, AgentMisbehaved.code, OutcomeUnknown.code})
+"""Codes of commands that were waited for as long as one waits: another attempt would wait as long again."""
+
 Repair = Callable[[Agent, dict[str, Any]], Coroutine[Any, Any, bool]]
 """Given the agent and the error: True when the cause was mended and another attempt is worth it."""
 
@@ -97,7 +101,7 @@ class FanOut:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             command = await self._attempt(command, abandon, undoing)
             answer = _answered(command)
-            if answer.ok or command.state in (State.PARTIAL, State.CANCELLED) or abandon.is_set():
+            if answer.ok or command.state is State.CANCELLED or abandon.is_set():
                 return answer
             following = self._id(command.phase, command.host_id, attempt + 1)
             if await self._around.store.commands.get(following) is None and not await self._again(
@@ -110,31 +114,36 @@ class FanOut:
     async def _again(self, command: PostedCommand, attempt: int, abandon: asyncio.Event) -> bool:
         error = command.error or {}
         code = str(error.get("code", ""))
-        if self._repair is not None and attempt <= 3:
+        if self._repair is not None and attempt <= MOST_REPAIRS:
             agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
-            if await self._repair(agent, error):
+            mended = [await self._repair(agent, each) for each in [error, *_target_errors(command)]]
+            if any(mended):
                 return True
+        if command.state is State.PARTIAL:
+            return False
         if code == "tag_in_use" and error.get("retry") == "later":
             return await _unless(abandon, asyncio.sleep(self._around.timing.retry_pause)) and attempt < MOST_ATTEMPTS
         reaction = reaction_to(command.kind, code)
-        if code == OutcomeUnknown.code or attempt > reaction.retries:
+        if code in GIVEN_UP or attempt > reaction.retries:
             return False
         if reaction.patient and trouble_of(code) is not Trouble.OTHER:
-            return await _unless(abandon, self._returned(command.host_id))
+            returned = asyncio.Event()
+            return await _unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
         return True
 
-    async def _returned(self, host_id: str) -> None:
-        """Wait until the node's agent answers and sees its Cassandra, or the configured time has passed."""
+    async def _returned(self, host_id: str, returned: asyncio.Event) -> None:
+        """Set `returned` once the node's agent answers and sees its Cassandra; give up after the configured time."""
         try:
             async with asyncio.timeout(self._around.timing.agent_return):
                 while True:
                     await self._around.registry.refresh(self._run.cluster, 0.0)
                     agent = await self._around.registry.agent_of(self._run.cluster, host_id)
                     if agent.cassandra_up:
+                        returned.set()
                         return
                     await asyncio.sleep(self._around.timing.retry_pause)
         except (TimeoutError, AgentUnreachable):
-            return  # the next attempt tells the reason
+            return
 
     async def _attempt(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> PostedCommand:
         """One command to its terminal state, recorded durably."""
@@ -307,6 +316,14 @@ def _answered(command: PostedCommand) -> Answered:
     if error is None and command.state is not State.SUCCESS:
         error = {"code": str(command.state), "message": f"{command.phase} ended {command.state}", "retry": "later"}
     return Answered(command.host_id, command.address, command.state, command.result or {}, error)
+
+
+def _target_errors(command: PostedCommand) -> list[dict[str, Any]]:
+    """What single destinations of an upload or sync failed with."""
+    targets = (command.result or {}).get("targets")
+    if not isinstance(targets, dict):
+        return []
+    return [target["error"] for target in targets.values() if isinstance(target, dict) and target.get("error")]
 
 
 def _ended(command: PostedCommand, view: CommandView) -> PostedCommand:

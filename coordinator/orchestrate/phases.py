@@ -154,9 +154,12 @@ _CODES: dict[str, Trouble] = {
     "cassandra_unavailable": Trouble.CASSANDRA_DOWN,
     "nodetool_timeout": Trouble.CASSANDRA_DOWN,
     "not_enough_space": Trouble.DISK_FULL,
+    "disk_full": Trouble.DISK_FULL,
     "destination_full": Trouble.DISK_FULL,
     "object_damaged": Trouble.DIGEST_WRONG,
     "sstable_damaged": Trouble.DIGEST_WRONG,
+    "sstable_corrupt": Trouble.DIGEST_WRONG,
+    "file_differs": Trouble.DIGEST_WRONG,
     "manifest_invalid": Trouble.DIGEST_WRONG,
 }
 

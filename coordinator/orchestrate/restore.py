@@ -151,24 +151,30 @@ class RestoreFlow:
         if verdict.create_views and not await self._noted("views_made"):
             # Views are built from their tables once: made before the last import they would stay incomplete.
             owed_views = verdict.create_views if failed else await self._create_views(scope, verdict)
-        good = [
-            host_id
-            for host_id in scope.hosts
-            if await self._noted(f"imported/{host_id}") and not await self._noted(f"checked/{host_id}")
-        ]
+        good = await self._hosts(scope, having="imported", lacking="checked")
         checks = await self._ask("check", Kind.CHECK, scope, good)
         for answer in checks.values():
             if answer.ok:
+                await self._note(f"checked/{answer.host_id}")
                 for warning in msgspec.convert(answer.result, CheckRestoreResult).warnings:
                     self._run.warn(f"{answer.address}: {warning}")
         failed |= failures(checks.values())
-        checked = [host_id for host_id in good if checks[host_id].ok]
-        for host_id in checked:
-            await self._note(f"checked/{host_id}")
-        cleaned = await self._ask("clean", Kind.CLEAN, scope, checked)
-        for address, error in failures(cleaned.values()).items():
-            self._run.warn(f"owed on {address}: removing what the restore staged ({error.get('message', '')})")
+        checked = await self._hosts(scope, having="checked", lacking="cleaned")
+        for answer in (await self._ask("clean", Kind.CLEAN, scope, checked)).values():
+            if answer.ok:
+                await self._note(f"cleaned/{answer.host_id}")
+            else:
+                reason = (answer.error or {}).get("message", "")
+                self._run.warn(f"owed on {answer.address}: removing what the restore staged ({reason})")
         return await self._summed_up(scope, verdict, failed, owed_views)
+
+    async def _hosts(self, scope: RestoreScope, *, having: str, lacking: str) -> list[str]:
+        """The nodes that have got so far in this job, by the steps noted."""
+        return [
+            host_id
+            for host_id in scope.hosts
+            if await self._noted(f"{having}/{host_id}") and not await self._noted(f"{lacking}/{host_id}")
+        ]
 
     async def _create_views(self, scope: RestoreScope, verdict: Verdict) -> list[ViewCql]:
         """The views that could not be made."""
@@ -262,6 +268,8 @@ class RestoreFlow:
         arguments: RestoreArguments = msgspec.structs.replace(scope.arguments(host_id, self._order), **changes)
         answer = (await self._fan_out.ask(phase, kind, {host_id: arguments}))[host_id]
         if answer.ok:
+            for warning in answer.result.get("warnings", []):
+                self._run.warn(f"{answer.address}: {warning}")
             return True
         error = answer.error or {}
         if error.get("code") == OutcomeUnknown.code:

@@ -12,7 +12,7 @@ import msgspec
 from agent.model.job import Job, JobContext, Outcome
 from agent.repository.errors import BackupNotFound, UnknownDestination
 from agent.wire.backups import Plan, Record
-from agent.wire.commands import Kind, RestoreArguments, Target
+from agent.wire.commands import Kind, RestoreArguments, State, Target
 from agent.wire.destinations import Settings
 from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
 from agent.wire.results import (
@@ -185,6 +185,8 @@ def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspe
         if node.failures.get(kind):
             raise node.failures[kind].pop(0)
         result = work(context, context.arguments)
+        if _failed(result):
+            return Outcome(result, State.PARTIAL, {"code": "copy_partial", "message": "some destinations failed"})
         node.done.append((kind, context.command_id))
         return Outcome(result)
 
@@ -213,7 +215,7 @@ class _Jobs:
 
     def upload(self, context: JobContext, asked: Any) -> UploadResult:
         result = self._copy(context, asked)
-        if asked.tag not in self._node.kept:
+        if asked.tag not in self._node.kept and not _failed(result):
             del self._node.snapshots[asked.tag]
         return result
 
@@ -225,7 +227,11 @@ class _Jobs:
         rows = self._node.snapshots[asked.tag]
         targets = {}
         for target in asked.targets:
-            place = self._node.directory(target)
+            try:
+                place = self._node.directory(target)
+            except UnknownDestination as error:
+                targets[target.destination] = TargetResult("failed", error=error.as_dict())
+                continue
             assert asked.tag in place.plans, "data before the plan"
             for keyspace, tables in rows.items():
                 for table, content in tables.items():
@@ -326,6 +332,10 @@ class _Jobs:
         assert context.job is not None
         self._node.held.pop(context.job, None)
         return FreedResult()
+
+
+def _failed(result: msgspec.Struct) -> bool:
+    return isinstance(result, UploadResult) and any(each.outcome == "failed" for each in result.targets.values())
 
 
 def _sizes(rows: Rows) -> dict[str, int]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.orchestrate.timing import Timing
 from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster, ToyNode
-from tests.cluster.toy_coordinator import DEADLINE, ToyCoordinator
+from tests.cluster.toy_coordinator import DEADLINE, TIMING, ToyCoordinator
 
 TABLES = {"shop": ["orders", "users"], "many": ["t1"], "system_auth": ["roles"], "system_traces": ["events"]}
 
@@ -27,10 +28,10 @@ class Scene:
     def nodes(self) -> list[ToyNode]:
         return self.world.nodes
 
-    async def coordinator(self, state: str = "coordinator") -> ToyCoordinator:
+    async def coordinator(self, state: str = "coordinator", timing: Timing = TIMING) -> ToyCoordinator:
         """A coordinator over a state directory; another name is a fresh one."""
         urls = [agent.url for agent in self.agents]
-        return await self.stack.enter_async_context(ToyCoordinator(self.directory / state, urls))
+        return await self.stack.enter_async_context(ToyCoordinator(self.directory / state, urls, timing=timing))
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Return once it is true; fails when that takes too long."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.wire.backups import PlannedNode
@@ -44,6 +44,7 @@ rings = st.integers(1, 8).flatmap(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(rings, st.randoms(use_true_random=False))
 def test_any_ring_maps_onto_its_own_backup_whatever_the_host_ids_became(
     ring: tuple[RingMember, ...], random: object
@@ -56,6 +57,7 @@ def test_any_ring_maps_onto_its_own_backup_whatever_the_host_ids_became(
     assert mapping.sources == {live.host_id: f"old-{live.host_id}" for live in ring}
 
 
+@settings(max_examples=40, deadline=None)
 @given(rings, st.data())
 def test_one_changed_node_is_always_noticed_and_named(ring: tuple[RingMember, ...], data: st.DataObject) -> None:
     """Another token, dc or rack, a node more or a node less: never mapped, always a reason."""
@@ -95,6 +97,7 @@ def test_replication_is_compared_by_what_it_means() -> None:
     assert replication_differences({"a": SIMPLE}, {"a": other}, ["a"]) == {"a": [SIMPLE, other]}
 
 
+@settings(max_examples=40, deadline=None)
 @given(rings, st.integers(1, 4), st.data())
 def test_ranges_are_covered_exactly_when_a_replica_of_each_is_restored(
     ring: tuple[RingMember, ...], factor: int, data: st.DataObject

@@ -8,10 +8,10 @@ from tests.cluster.toy_coordinator import copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
 
-BACKUP_DEATHS = [(1, True), (4, True), (9, True), (13, False), (17, False)]
+BACKUP_DEATHS = [(1, True), (4, True), (9, True), (17, False)]
 """Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
 before the end. tests/long/coordinator does every one."""
-RESTORE_DEATHS = [(13, True), (20, False), (24, True), (26, False), (33, True)]
+RESTORE_DEATHS = [(20, False), (24, True), (26, False), (36, True)]
 
 
 def once_each(scene: Scene, kinds: dict[Kind, int]) -> None:

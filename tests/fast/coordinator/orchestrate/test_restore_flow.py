@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
@@ -320,3 +321,46 @@ async def test_truncate_is_refused_with_a_node_down_even_by_force(scene: Scene) 
     assert request.error is not None
     assert "nodes_down" in {refusal["code"] for refusal in request.error["fields"]["refusals"]}
     assert scene.world.count(Kind.TRUNCATE) == 0
+
+
+async def test_only_force_goes_on_without_a_lost_truncate_and_not_before_the_margin(scene: Scene) -> None:
+    """With the agent gone for good: force waits for not_after and the margin, then imports on the others, says that
+    the outcome is unknown, and ends partial; nobody else truncates."""
+    timing = msgspec.structs.replace(TIMING, fence=1.0, force_margin=0.5)
+    coordinator = await scene.coordinator(timing=timing)
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    scene.nodes[0].gates[Kind.TRUNCATE] = asyncio.Event()
+    restore = asyncio.create_task(restored(coordinator, tag, force=True))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.TRUNCATE].wait(), 10)
+    scene.agents[0].freeze()
+    request = await restore
+    truncate = [each for each in await coordinator.store.commands.of(request.id) if each.kind is Kind.TRUNCATE]
+    imports = [each for each in await coordinator.store.commands.of(request.id) if each.kind is Kind.IMPORT]
+    assert len(truncate) == 1
+    assert truncate[0].not_after is not None
+    assert all(each.posted >= truncate[0].not_after + timing.force_margin for each in imports)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert any("without knowing" in warning for warning in request.result["warnings"])
+    assert scene.world.count(Kind.IMPORT) == 2
+    assert scene.world.count(Kind.TRUNCATE) == 0
+
+
+async def test_cancel_while_views_are_being_dropped_brings_them_back(scene: Scene) -> None:
+    """The drop can't be broken off; it is waited for, and then undone."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    speaker = scene.nodes[0]
+    gate = speaker.gates[Kind.DROP_VIEWS] = asyncio.Event()
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await asyncio.wait_for(speaker.begun[Kind.DROP_VIEWS].wait(), 10)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    asyncio.get_running_loop().call_later(0.1, gate.set)
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED, request
+    assert scene.world.count(Kind.DROP_VIEWS) == 1
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert scene.world.rows() == before
+    assert not any(node.held for node in scene.nodes)
