@@ -102,7 +102,7 @@ def _files(place: SnapshotDirectory, filesystem: str) -> Iterator[FileStat]:
                 stat = entry.stat(follow_symlinks=False)
                 yield FileStat(
                     name=prefix + entry.name,
-                    path=entry.path,
+                    directory=place.path,
                     volume=place.volume,
                     size=stat.st_size,
                     inode=stat.st_ino,

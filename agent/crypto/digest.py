@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from blake3 import blake3
 
-from agent.storage.protocol import Buffer
+Buffer = bytes | bytearray | memoryview
 
 DIGEST_SIZE = 32
 _POLYNOMIAL = 0xEDB88320

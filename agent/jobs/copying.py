@@ -73,8 +73,8 @@ class Copier:
         inventory: Sequence[SnapshotTable] | None = None,
     ) -> dict[str, TargetResult]:
         """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
-        bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already. Raises what concerns
-        no single destination (SnapshotVanished, SnapshotGivenUp, …)."""
+        bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already; a list is emptied.
+        Raises what concerns no single destination (SnapshotVanished, SnapshotGivenUp, …)."""
         if len({target.destination for target in targets}) != len(targets):
             raise InvalidInput("a destination is named twice", field="targets")
         results = recalled(context)
@@ -139,8 +139,9 @@ class Copier:
         await context.stages.enter("storing")
         targets = [one.target for one in prepared]
         listed = inventory if inventory is not None else await self._snapshots.inventory(info.tag)
-        tables = sorted(listed, key=_most_bytes_first)
+        tables = listed if isinstance(listed, list) else list(listed)  # a list is the caller's gift: it is emptied
         del listed, inventory
+        tables.sort(key=_most_bytes_first)
         if not tables and not info.schema:
             raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
         _expect(context, targets, tables)
@@ -156,7 +157,6 @@ class Copier:
             await store.tables(tables, collector.add)
         finally:
             await store.close()
-        del tables
         await context.stages.enter("publishing")
         published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
         results.update(zip((target.id for target in targets), published, strict=True))

@@ -11,7 +11,7 @@ from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
 from agent.pipeline.table_run import StoredTable
 from agent.pipeline.targets import StoreTarget
-from agent.plan.layout import OWN_FILES, sstables_of
+from agent.plan.layout import OWN_FILES, grouped, laid_out
 from agent.repository.frame import ObjectType, stored_size
 from agent.repository.intents import Writer
 from agent.repository.manifest import ManifestWriter
@@ -86,8 +86,10 @@ async def on_server_manifest(
     for table in tables:
         await asyncio.sleep(0)
         frame = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
-        sstables = sstables_of(table)
-        for sstable in sstables:
+        count = 0
+        for group in grouped(table):
+            sstable = laid_out(group)
+            count += sstable.is_table_data
             frame.add(TablePart(tuple(_plain(file.name, file.size, file.volume) for file in sstable.files), {}))
         own = tuple(_plain(file.name, file.size, file.volume) for file in table.files if file.name in OWN_FILES)
         packed = frame.close()
@@ -98,7 +100,7 @@ async def on_server_manifest(
                 table_id=table.table_id,
                 files=len(table.files),
                 bytes=sum(file.size for file in table.files),
-                sstables=sum(1 for one in sstables if one.is_table_data),
+                sstables=count,
                 length=len(packed),
                 offset=manifest.inline(packed),
                 own=own,

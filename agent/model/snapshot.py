@@ -7,18 +7,23 @@ import msgspec
 from agent.wire.node import NodeIdentity
 
 
-class FileStat(msgspec.Struct, frozen=True):
-    """A file of a snapshot. `name` is relative to the table's snapshot directory: a plain name, or `.<index>/<name>`
-    for a legacy index. `volume`: index into the node's data directories. `filesystem`: filesystem UUID or mount source
+class FileStat(msgspec.Struct, frozen=True, gc=False):
+    """A file of a snapshot. `name` is relative to `directory`, the table's snapshot directory: a plain name, or
+    `.<index>/<name>` for a legacy index. There may be hundreds of thousands of these: what files share is one object. `volume`: index into the node's data directories. `filesystem`: filesystem UUID or mount source
     (stays the same over reboots). Times in nanoseconds, sizes in bytes."""
 
     name: str
-    path: str
+    directory: str
     volume: int
     size: int
     inode: int
     mtime_ns: int
     filesystem: str
+
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return f"{self.directory}/{self.name}"
 
 
 class SnapshotTable(msgspec.Struct, frozen=True):

@@ -29,7 +29,30 @@ CREATE TABLE IF NOT EXISTS digests (
 """
 _encoder = msgspec.msgpack.Encoder()
 _rows = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
-_sstable = msgspec.msgpack.Decoder(dict[str, KnownFile])
+
+
+class _File(msgspec.Struct, frozen=True, array_like=True):
+    """A file as it is stored. `name` without the SSTable's; `objects`: places in the SSTable's list."""
+
+    name: str
+    inode: int
+    mtime_ns: int
+    size: int
+    digest: bytes
+    crc: int | None
+    objects: tuple[int, ...]
+    offset: int
+
+
+class _SSTable(msgspec.Struct, frozen=True, array_like=True):
+    """An SSTable as it is stored: its files mostly share their object."""
+
+    piece_size: int
+    objects: tuple[bytes, ...]
+    files: tuple[_File, ...]
+
+
+_sstable = msgspec.msgpack.Decoder(_SSTable)
 _log = structlog.get_logger(__name__)
 
 
@@ -48,8 +71,21 @@ class KnownTable:
         if row is None:
             return {}
         try:
-            return _sstable.decode(row)
-        except msgspec.DecodeError:
+            found = _sstable.decode(row)
+            return {
+                sstable + one.name: KnownFile(
+                    one.inode,
+                    one.mtime_ns,
+                    one.size,
+                    one.digest,
+                    one.crc,
+                    tuple(found.objects[place] for place in one.objects),
+                    one.offset,
+                    found.piece_size,
+                )
+                for one in found.files
+            }
+        except (msgspec.DecodeError, IndexError):
             return {}
 
     def packed(self, sstable: str) -> msgspec.Raw | None:
@@ -60,9 +96,24 @@ class KnownTable:
 NOTHING = KnownTable({})
 
 
-def packed(files: Mapping[str, KnownFile]) -> msgspec.Raw:
-    """An SSTable's files as they are stored."""
-    return msgspec.Raw(_encoder.encode(files))
+def packed(sstable: str, files: Mapping[str, KnownFile]) -> msgspec.Raw:
+    """An SSTable's files as they are stored. Their names begin with the SSTable's, their piece size is the same."""
+    places: dict[bytes, int] = {}
+    stored = tuple(
+        _File(
+            name.removeprefix(sstable),
+            one.inode,
+            one.mtime_ns,
+            one.size,
+            one.digest,
+            one.crc,
+            tuple(places.setdefault(object_id, len(places)) for object_id in one.objects),
+            one.offset,
+        )
+        for name, one in files.items()
+    )
+    piece_size = max((one.piece_size for one in files.values()), default=0)
+    return msgspec.Raw(_encoder.encode(_SSTable(piece_size, tuple(places), stored)))
 
 
 class DigestCache:

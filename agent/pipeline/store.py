@@ -6,7 +6,7 @@ producer's order, so that little is kept. A table whose bytes can't be trusted e
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -22,7 +22,7 @@ from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
 from agent.plan.backup import PlannedObject, plan_sstable
-from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, own_packs, sstables_of
+from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, grouped, laid_out, own_packs
 from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers
 from kit.errors import HelenusError
@@ -79,17 +79,20 @@ class Store:
         """End the threads."""
         await self._readers.close()
 
-    async def tables(self, tables: Sequence[SnapshotTable], finish: Finish) -> None:
-        """Store the tables' SSTables; `finish` is awaited with each table as it is done. Ends early when no target is
-        alive. Raises what is wrong with the snapshot as a whole (`SnapshotVanished`)."""
+    async def tables(self, tables: list[SnapshotTable], finish: Finish) -> None:
+        """Store the tables' SSTables; `finish` is awaited with each table as it is done. The list is emptied on the
+        way, so that a table that is done takes no memory. Ends early when no target is alive. Raises what is wrong with
+        the snapshot as a whole (`SnapshotVanished`)."""
+        tables.reverse()
         try:
             async with asyncio.TaskGroup() as group:
-                for batch in _batches(tables):
+                while tables:
+                    batch = _next_batch(tables)
                     known = await self._cache.load_all(
                         [(one, table.table_id) for table in batch for one in _filesystems(table)]
                     )
-                    for table in batch:
-                        await self._table(table, known, group, finish)
+                    while batch:
+                        await self._table(batch.pop(), known, group, finish)
         except* HelenusError as errors:
             raise _first(errors) from None
 
@@ -133,16 +136,18 @@ class Store:
         return [target for target in self._targets if target.alive]
 
     async def _table(self, table: SnapshotTable, known: KnownTables, group: asyncio.TaskGroup, finish: Finish) -> None:
-        sstables = sstables_of(table, self._piece_size)
+        groups = grouped(table)
         run = TableRun(table, self._targets, self._tally)
-        left = len(sstables)
+        left = len(groups)
         run.changed = left != sum(len(known[one, table.table_id]) for one in _filesystems(table))
-        sstables.reverse()  # taken from the end, so that what is done is forgotten
+        table_id = table.table_id
+        del table
+        groups.reverse()  # taken from the end, so that what is done is forgotten
         for place in range(left):
-            sstable = sstables.pop()
+            sstable = laid_out(groups.pop(), self._piece_size)
             if run.error is not None or not self._alive():
                 break
-            remembered = known[sstable.files[0].filesystem, table.table_id]
+            remembered = known[sstable.files[0].filesystem, table_id]
             await self._sstable(run, place, sstable, remembered, group, finish)
             if place % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
@@ -231,7 +236,7 @@ class Store:
             except (SstableCorrupt, FileUnreadable) as error:
                 table.fail(error)
             else:
-                table.remember(sstable.files[0].filesystem, sstable.name, packed(remembered))
+                table.remember(sstable.files[0].filesystem, sstable.name, packed(sstable.name, remembered))
                 table.progress(len(sstable.files), 0, self._alive())
                 table.done(place, part, has_data=sstable.is_table_data)
                 await self._save_now_and_then(table)
@@ -254,16 +259,15 @@ class Store:
         await finish(table.stored())
 
 
-def _batches(tables: Sequence[SnapshotTable]) -> Iterator[list[SnapshotTable]]:
-    """The tables, as many at a time as have few files together."""
-    batch: list[SnapshotTable] = []
-    for table in tables:
-        if batch and sum(len(one.files) for one in [*batch, table]) > _AHEAD:
-            yield batch
-            batch = []
-        batch.append(table)
-    if batch:
-        yield batch
+def _next_batch(tables: list[SnapshotTable]) -> list[SnapshotTable]:
+    """Takes as many tables from the end as have few files together; they are to be taken from the end again."""
+    batch = [tables.pop()]
+    count = len(batch[0].files)
+    while tables and count + len(tables[-1].files) <= _AHEAD:
+        count += len(tables[-1].files)
+        batch.append(tables.pop())
+    batch.reverse()
+    return batch
 
 
 def _filesystems(table: SnapshotTable) -> list[str]:

@@ -55,22 +55,33 @@ class SSTable(msgspec.Struct, frozen=True):
         return self.data is not None and "/" not in self.name
 
 
-def sstables_of(table: SnapshotTable, piece_size: int = PIECE_SIZE) -> list[SSTable]:
-    """The table's SSTables, largest first, without the snapshot's own files. Every byte of every file is in one run."""
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """An SSTable whose layout is still to be made: a table may have very many."""
+
+    name: str
+    files: tuple[FileStat, ...]
+    size: int
+
+
+def grouped(table: SnapshotTable) -> list[Group]:
+    """The table's files by SSTable, largest first, without the snapshot's own files."""
     groups: dict[tuple[str, int], list[FileStat]] = {}
     for file in table.files:
         if file.name in OWN_FILES:
             continue
         match = _COMPONENT.fullmatch(file.name)
         groups.setdefault((match["sstable"] if match else file.name, file.volume), []).append(file)
-    found = [_sstable(name, files, piece_size) for (name, _), files in groups.items()]
-    found.sort(key=lambda sstable: (-sstable.size, sstable.name))
+    found = []
+    while groups:
+        (name, _), files = groups.popitem()
+        found.append(Group(name, tuple(files), sum(file.size for file in files)))
+    found.sort(key=lambda group: (-group.size, group.name, group.files[0].volume))
     return found
 
 
-def is_data_component(name: str) -> bool:
-    """Whether a file is an SSTable's Data.db, also of a legacy index."""
-    return component_of(name) == "Data.db"
+def sstables_of(table: SnapshotTable, piece_size: int = PIECE_SIZE) -> list[SSTable]:
+    """The table's SSTables, largest first, without the snapshot's own files. Every byte of every file is in one run."""
+    return [laid_out(group, piece_size) for group in grouped(table)]
 
 
 def component_of(name: str) -> str:
@@ -95,12 +106,12 @@ def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple
     return packs
 
 
-def _sstable(name: str, unsorted: list[FileStat], piece_size: int) -> SSTable:
-    files = tuple(sorted(unsorted, key=lambda file: file.name))
+def laid_out(group: Group, piece_size: int = PIECE_SIZE) -> SSTable:
+    """The SSTable with its objects."""
+    files = tuple(sorted(group.files, key=lambda file: file.name))
     components = [component_of(file.name) for file in files]
-    size = sum(file.size for file in files)
     objects: list[ObjectLayout] = []
-    if size < PACK_LIMIT:
+    if group.size < PACK_LIMIT:
         objects += _packs(files, range(len(files)), piece_size)
     else:
         for place, file in enumerate(files):
@@ -110,7 +121,7 @@ def _sstable(name: str, unsorted: list[FileStat], piece_size: int) -> SSTable:
         objects += _packs(files, [place for place in small if components[place] not in _REWRITTEN], piece_size)
         objects += _packs(files, [place for place in small if components[place] in _REWRITTEN], piece_size)
     places = {component: place for place, component in enumerate(components)}
-    return SSTable(name, files, tuple(objects), size, places.get("Data.db"), places.get("Digest.crc32"))
+    return SSTable(group.name, files, tuple(objects), group.size, places.get("Data.db"), places.get("Digest.crc32"))
 
 
 def _pieces(place: int, size: int, piece_size: int) -> Iterable[ObjectLayout]:

@@ -100,7 +100,7 @@ async def stored(tmp_path: Path) -> Stored:
 
     with DigestCache(tmp_path / "digests.sqlite") as cache:
         one = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
-        await one.tables(tables, finish)
+        await one.tables(list(tables), finish)
         await one.close()
     target = tmp_path / "held"
     target.mkdir()
@@ -189,7 +189,7 @@ async def test_a_changed_snapshot_is_no_quiet_success(stored: Stored, tmp_path: 
         with DigestCache(tmp_path / "other.sqlite") as cache:
             store = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
             try:
-                await store.tables(tables, finish)
+                await store.tables(list(tables), finish)
             finally:
                 await store.close()
         return done

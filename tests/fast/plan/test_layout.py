@@ -20,7 +20,7 @@ def tables(draw: st.DrawFn) -> SnapshotTable:
     names = [f"{sstable}-{component}" for sstable in SSTABLES for component in COMPONENTS]
     chosen = draw(st.lists(st.sampled_from([*names, "manifest.json", "schema.cql", "odd file"]), unique=True))
     files = [
-        FileStat(name, f"/{name}", 0, draw(SIZES), inode, 1_000 + inode, "fs") for inode, name in enumerate(chosen)
+        FileStat(name, "", 0, draw(SIZES), inode, 1_000 + inode, "fs") for inode, name in enumerate(chosen)
     ]
     return SnapshotTable("ks", "t", "0" * 32, tuple(files))
 
