@@ -21,15 +21,16 @@ def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, Keyspace
 
 
 def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables, own: Set[str]) -> Tables:
-    """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup.
+    """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup. A keyspace without
+    tables stays in: it is made again when it is gone.
     Raises `KeyspaceRefused`, `UnknownKeyspace`, `UnknownTable`, `InvalidArguments` when nothing would be left."""
     refused = sorted(keyspace for keyspace in asked if keyspace in (SYSTEM - ONLY_BY_NAME) | own)
     if refused:
         raise KeyspaceRefused(f"{', '.join(refused)} can't be restored on a live cluster", keyspaces=refused)
     chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in SYSTEM | own}
-    scope = {keyspace: tables for keyspace, tables in _exact(chosen, backup, "The backup").items() if tables}
+    scope = _exact(chosen, backup, "The backup")
     if not scope:
-        raise InvalidArguments("There is nothing to restore: no table of the backup was asked for", field="keyspaces")
+        raise InvalidArguments("There is nothing to restore: the backup has system keyspaces only", field="keyspaces")
     return scope
 
 

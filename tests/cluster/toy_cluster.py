@@ -302,8 +302,9 @@ class _Jobs:
 
     def schema(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
         for keyspace, names in asked.tables.items():
+            self._world.tables.setdefault(keyspace, {})
             for table in names:
-                self._world.tables.setdefault(keyspace, {}).setdefault(table, str(uuid.uuid4()))
+                self._world.tables[keyspace].setdefault(table, str(uuid.uuid4()))
                 if table in asked.replace.get(keyspace, []):
                     self._world.columns.pop((keyspace, table), None)
                     for node in self._world.nodes:

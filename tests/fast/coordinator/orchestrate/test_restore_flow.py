@@ -364,3 +364,13 @@ async def test_cancel_while_views_are_being_dropped_brings_them_back(scene: Scen
     assert scene.world.views == {("shop", VIEW.name): VIEW}
     assert scene.world.rows() == before
     assert not any(node.held for node in scene.nodes)
+
+
+async def test_an_empty_keyspace_that_was_dropped_is_made_again(scene: Scene) -> None:
+    """A keyspace without tables is part of a backup like any other."""
+    scene.world.tables["empty"] = {}
+    coordinator, tag = await backed_up(scene)
+    del scene.world.tables["empty"]
+    request = await restored(coordinator, tag)
+    assert request.state is RequestState.SUCCESS, request
+    assert scene.world.tables["empty"] == {}
