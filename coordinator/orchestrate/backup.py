@@ -18,7 +18,7 @@ from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
-from coordinator.orchestrate.scope import backup_scope
+from coordinator.orchestrate.scope import backup_scope, union_of_tables
 from kit.errors import HelenusError
 
 SNAPSHOT_ROUNDS = 3
@@ -69,6 +69,8 @@ class BackupFlow:
         self._order = order
         self._places = Places(run.around, run.cluster)
         self._fan_out = FanOut(run, repair=self._places.repair)
+        self._taken: Tables = {}
+        """what the snapshots hold: tables may come and go between the plan and them"""
 
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with."""
@@ -135,6 +137,7 @@ class BackupFlow:
                 await self._clear(f"{phase}-clear", list(scope.hosts))
                 raise nodes_failed("The snapshot", failed)
             if len({snapshot.schema_version for snapshot in taken.values()}) <= 1:
+                self._taken = union_of_tables(snapshot.tables for snapshot in taken.values())
                 for host_id in set(answers) - set(taken):
                     states.failed_everywhere(host_id, answers[host_id].error or {})
                 await self._clear(f"{phase}-clear", sorted(set(answers) - set(taken)))
@@ -161,7 +164,7 @@ class BackupFlow:
     async def _close(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> Outcome:
         """The records, and how it went. Also reached after a failure, so that listings tell of it."""
         order = self._order
-        record = Record(order.tag, order.backup_id, float(order.time), "", scope.tables, [])
+        record = Record(order.tag, order.backup_id, float(order.time), "", self._taken or scope.tables, [])
         return await close_copies(self._run, self._places, places, scope.hosts, states, record)
 
     async def _undo(self, scope: BackupScope, destinations: list[Destination]) -> None:

@@ -6,7 +6,7 @@ from agent.wire.node import KeyspaceView, RingMember, Tables
 from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownTable
 from coordinator.orchestrate.errors import KeyspaceRefused
 
-VIRTUAL = frozenset({"system_views", "system_virtual_schema"})
+VIRTUAL = frozenset({"system_views", "system_virtual_schema", "system_metrics"})
 NOT_BACKED_UP = VIRTUAL | {"system_traces"}
 SYSTEM = frozenset({"system", "system_schema", "system_auth", "system_distributed", "system_traces"}) | VIRTUAL
 ONLY_BY_NAME = frozenset({"system_auth", "system_distributed"})
@@ -21,9 +21,9 @@ def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, Keyspace
 
 
 def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables, own: Set[str]) -> Tables:
-    """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup. A keyspace without
-    tables stays in: it is made again when it is gone.
-    Raises `KeyspaceRefused`, `UnknownKeyspace`, `UnknownTable`, `InvalidArguments` when nothing would be left."""
+    """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup. A keyspace
+    without tables stays in: it is made again when it is gone. Raises `KeyspaceRefused`, `UnknownKeyspace`,
+    `UnknownTable`, `InvalidArguments` when nothing would be left."""
     refused = sorted(keyspace for keyspace in asked if keyspace in (SYSTEM - ONLY_BY_NAME) | own)
     if refused:
         raise KeyspaceRefused(f"{', '.join(refused)} can't be restored on a live cluster", keyspaces=refused)
@@ -41,6 +41,15 @@ def named_nodes(names: Iterable[str], ring: Sequence[RingMember]) -> list[str]:
     if unknown:
         raise InvalidArguments(f"The ring has no node {', '.join(unknown)}", field="excluded-nodes", nodes=unknown)
     return sorted({known[name] for name in names})
+
+
+def union_of_tables(parts: Iterable[Tables]) -> Tables:
+    """Every table that any part has."""
+    union: dict[str, set[str]] = {}
+    for part in parts:
+        for keyspace, tables in part.items():
+            union.setdefault(keyspace, set()).update(tables)
+    return {keyspace: sorted(tables) for keyspace, tables in union.items()}
 
 
 def union_of_keyspaces(views: Iterable[Mapping[str, KeyspaceView]]) -> dict[str, KeyspaceView]:

@@ -113,10 +113,13 @@ async def test_a_schema_that_changes_meanwhile_makes_all_snapshots_anew(scene: S
         await asyncio.wait_for(node.begun[Kind.SNAPSHOT].wait(), 10)
     await scene.until(lambda: scene.world.count(Kind.SNAPSHOT) == 2)
     scene.world.version = "schema-2"
+    scene.world.tables["shop"]["new"] = "id"
     scene.nodes[2].gates[Kind.SNAPSHOT].set()
     tag, request = await backup
     assert request.state is RequestState.SUCCESS
     assert scene.world.count(Kind.SNAPSHOT) == 6
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, None)
+    assert listed.keyspaces["shop"].tables == ["new", "orders", "users"]
     assert all(tag in node.snapshots for node in scene.nodes)
 
 
