@@ -29,6 +29,8 @@ class Scene(msgspec.Struct, frozen=True):
     bucket: str
     local: Path
     work: Path
+    keyspaces: tuple[str, ...] = ()
+    """What the snapshot takes; () = everything."""
 
 
 class Contender(Protocol):
@@ -47,7 +49,7 @@ class Contender(Protocol):
 def within_snapshot(scene: Scene, tag: str, command: Command) -> list[Command]:
     """The command between the snapshot and its clearing."""
     nodetool = [scene.nodetool, "-h", NODETOOL_HOST, "-p", str(scene.jmx_port)]
-    return [[*nodetool, "snapshot", "-t", tag], command, [*nodetool, "clearsnapshot", "-t", tag]]
+    return [[*nodetool, "snapshot", "-t", tag, *scene.keyspaces], command, [*nodetool, "clearsnapshot", "-t", tag]]
 
 
 class S5cmd:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,17 @@ class MeasuredAgent:
             raise RuntimeError(f"the destination was refused: {check}")
         return {"destination": name, "repository_id": check["repository_id"], "cluster_id": check["cluster_id"]}
 
-    async def backup(self, target: Mapping[str, str]) -> tuple[Figure, dict[str, Any]]:
-        """One backup of the whole node, from accepted to terminal; its figure and result."""
+    async def backup(
+        self, target: Mapping[str, str], keyspaces: Sequence[str] | None = None
+    ) -> tuple[Figure, dict[str, Any]]:
+        """One backup of the node (or of these keyspaces), from accepted to terminal; its figure and result."""
         pid = self.agent.child.pid
         forget_peak(pid)
         before = daemon_use(pid)
         began = time.perf_counter()
-        snapshot = {"tag": f"bench-{secrets.token_hex(4)}"}
+        snapshot: dict[str, Any] = {"tag": f"bench-{secrets.token_hex(4)}"}
+        if keyspaces is not None:
+            snapshot["keyspaces"] = {name: [] for name in keyspaces}
         command = await self.agent.command("backup", {"snapshot": snapshot, "targets": [dict(target)]})
         view = await self._ended(command)
         wall = time.perf_counter() - began
