@@ -3,8 +3,8 @@
 import time
 
 from tests.cluster.comparison import Comparison, compare_every_column
+from tests.cluster.opscenter import OpsCenter
 from tests.cluster.rows import DataSet
-from tests.demo.opscenter import OpsCenter
 from tests.demo.screen import Screen, mib
 from tests.demo.topology import Topology
 

@@ -12,7 +12,17 @@ POLL_SECONDS = 0.5
 
 
 class RequestFailed(Exception):
-    """A request did not end in success; the message is the coordinator's."""
+    """A request did not end in success; the message is the coordinator's, `status` its whole answer."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__(f"request {status['id']} ended {status['state']}: {status.get('details')}")
+        self.status = status
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object of the request."""
+        error: dict[str, Any] = self.status["details"]["error"]
+        return error
 
 
 class OpsCenter:
@@ -29,15 +39,26 @@ class OpsCenter:
         """POST /{cluster}{path}."""
         return await self._coordinator.ask("POST", f"/{self._coordinator.cluster}{path}", body)
 
-    async def follow(self, request: str, report: Report, deadline: float = 600.0) -> dict[str, Any]:
+    async def delete(self, path: str) -> Any:
+        """DELETE /{cluster}{path}."""
+        return await self._coordinator.ask("DELETE", f"/{self._coordinator.cluster}{path}")
+
+    async def refused(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and answer of a request, whatever they are."""
+        return await self._coordinator.call(method, f"/{self._coordinator.cluster}{path}", body)
+
+    async def follow(
+        self, request: str, report: Report | None = None, deadline: float = 600.0, poll: float = POLL_SECONDS
+    ) -> dict[str, Any]:
         """Call `report` with the request's status until it ends. Raises RequestFailed."""
         async with asyncio.timeout(deadline):
             while True:
                 status: dict[str, Any] = await self._coordinator.ask("GET", f"/request/{request}/status")
-                report(status)
+                if report is not None:
+                    report(status)
                 if status["state"] != "running":
                     break
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(poll)
         if status["state"] != "success":
-            raise RequestFailed(f"request {request} ended {status['state']}: {status.get('details')}")
+            raise RequestFailed(status)
         return status
