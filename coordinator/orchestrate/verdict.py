@@ -161,7 +161,7 @@ def _warnings(situation: Situation, found: Mapping[str, PreflightResult], trunca
             warnings.append(f"{address}: its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}")
     if situation.excluded and truncate:
         warnings.append(f"excluded nodes are truncated too: {', '.join(situation.excluded)}")
-    if set(situation.tables) - set(truncate):
+    if any(tables and keyspace not in situation.truncated for keyspace, tables in situation.tables.items()):
         warnings.append("what isn't truncated is merged: newer writes and deletes, and counters as they are now, win")
     return warnings
 

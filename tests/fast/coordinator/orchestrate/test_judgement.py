@@ -226,6 +226,16 @@ def test_skewed_clocks_are_warned_about() -> None:
     ]
 
 
+@pytest.mark.parametrize(("truncated", "merges"), [(["shop"], False), ([], True)])
+def test_a_merge_is_warned_about_only_where_nothing_is_truncated(truncated: list[str], merges: bool) -> None:
+    """Without truncate newer writes and deletes win: said, but not of tables that are empty or made anew."""
+    verdict = judge(
+        situation(truncated=truncated, tables={"shop": ["orders"], "empty": []}),
+        {"n1": found(missing_tables={"shop": ["orders"]})},
+    )
+    assert any("merged" in warning for warning in verdict.warnings) == merges
+
+
 def test_every_phase_has_a_reaction_to_every_trouble() -> None:
     """phase × trouble → answer; schema work of unknown outcome always waits, nothing irrevocable is aborted."""
     assert set(REACTIONS) == {(phase.kind, trouble) for phase in RESTORE for trouble in Trouble}
