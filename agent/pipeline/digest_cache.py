@@ -1,15 +1,15 @@
 """What is remembered of files that were read before. In: a table's files; out: their digests, without reading them.
 
-SQLite, one row for a table on one filesystem, written whole: an unchanged SSTable costs a stat, and 150 tables are read
-in milliseconds. It is a cache: losing it costs reading, never data; so a commit need not be synced to the disk, and a
-file that can't be opened as a database is put aside and begun anew.
+SQLite, one row for an SSTable, by filesystem and table id: an unchanged one costs a stat and a look-up of microseconds.
+It is a cache: losing it costs reading, never data; so a commit need not be synced to the disk, and a file that can't be
+opened as a database is removed and begun anew.
 """
 
 import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 
@@ -18,17 +18,17 @@ import structlog
 
 from agent.plan.backup import KnownFile
 
-SCHEMA = 1
+SCHEMA = 2
 _CREATE = """
 CREATE TABLE IF NOT EXISTS digests (
     filesystem TEXT NOT NULL,
     table_id   TEXT NOT NULL,
+    sstable    TEXT NOT NULL,
     files      BLOB NOT NULL,
-    PRIMARY KEY (filesystem, table_id)
+    PRIMARY KEY (filesystem, table_id, sstable)
 ) WITHOUT ROWID
 """
 _encoder = msgspec.msgpack.Encoder()
-_rows = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
@@ -56,47 +56,15 @@ _sstable = msgspec.msgpack.Decoder(_SSTable)
 _log = structlog.get_logger(__name__)
 
 
-class KnownTable:
-    """What is remembered of one table, SSTable by SSTable, kept packed until asked for."""
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """An SSTable's files as they are stored."""
 
-    def __init__(self, rows: Mapping[str, msgspec.Raw]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def files(self, sstable: str) -> dict[str, KnownFile]:
-        """The known files of an SSTable, by name; empty when it is new or its row can't be read."""
-        row = self._rows.get(sstable)
-        if row is None:
-            return {}
-        try:
-            found = _sstable.decode(row)
-            return {
-                sstable + one.name: KnownFile(
-                    one.inode,
-                    one.mtime_ns,
-                    one.size,
-                    one.digest,
-                    one.crc,
-                    tuple(found.objects[place] for place in one.objects),
-                    one.offset,
-                    found.piece_size,
-                )
-                for one in found.files
-            }
-        except (msgspec.DecodeError, IndexError):
-            return {}
-
-    def packed(self, sstable: str) -> msgspec.Raw | None:
-        """The row as it is stored, to be saved again unchanged."""
-        return self._rows.get(sstable)
+    filesystem: str
+    sstable: str
+    files: bytes
 
 
-NOTHING = KnownTable({})
-
-
-def packed(sstable: str, files: Mapping[str, KnownFile]) -> msgspec.Raw:
+def packed(filesystem: str, sstable: str, files: Mapping[str, KnownFile]) -> Row:
     """An SSTable's files as they are stored. Their names begin with the SSTable's, their piece size is the same."""
     places: dict[bytes, int] = {}
     stored = tuple(
@@ -113,35 +81,43 @@ def packed(sstable: str, files: Mapping[str, KnownFile]) -> msgspec.Raw:
         for name, one in files.items()
     )
     piece_size = max((one.piece_size for one in files.values()), default=0)
-    return msgspec.Raw(_encoder.encode(_SSTable(piece_size, tuple(places), stored)))
+    return Row(filesystem, sstable, _encoder.encode(_SSTable(piece_size, tuple(places), stored)))
 
 
 class DigestCache:
-    """The cache's file. Its calls block for milliseconds and are made in a thread; one writer, in one process."""
+    """The cache's file, in one process. Looking up blocks for microseconds; saving is done in a thread, beside it."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._lock = asyncio.Lock()
-        self._connection = _opened(path)
+        self._writer = _opened(path)
+        self._reader = _opened(path)
 
-    async def load(self, filesystem: str, table_id: str) -> KnownTable:
-        """What is remembered of a table on a filesystem."""
-        async with self._lock:
-            return await asyncio.to_thread(self._load, filesystem, table_id)
+    def files(self, filesystem: str, table_id: str, sstable: str) -> dict[str, KnownFile]:
+        """The known files of an SSTable, by name; empty when it is new or its row can't be read."""
+        try:
+            row = self._reader.execute(
+                "SELECT files FROM digests WHERE filesystem = ? AND table_id = ? AND sstable = ?",
+                (filesystem, table_id, sstable),
+            ).fetchone()
+            return {} if row is None else _unpacked(sstable, row[0])
+        except (sqlite3.DatabaseError, msgspec.DecodeError, IndexError) as error:
+            _log.warning("digest_cache_unreadable", table_id=table_id, reason=str(error))
+            return {}
 
-    async def load_all(self, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KnownTable]:
-        """The same for many tables (filesystem, table id) in one go."""
+    async def save(self, table_id: str, rows: Sequence[Row]) -> None:
+        """Remember SSTables of a table, or what they have become."""
         async with self._lock:
-            return await asyncio.to_thread(lambda: {table: self._load(*table) for table in tables})
+            await asyncio.to_thread(self._save, table_id, rows)
 
-    async def save(self, tables: Iterable[tuple[str, str, Mapping[str, msgspec.Raw]]]) -> None:
-        """Replace what is remembered of tables: filesystem, table id, SSTable → packed files."""
+    async def keep(self, table_id: str, filesystem: str, sstables: Set[str]) -> None:
+        """Forget the table's other SSTables on that filesystem."""
         async with self._lock:
-            await asyncio.to_thread(self._save, list(tables))
+            await asyncio.to_thread(self._keep, table_id, filesystem, sstables)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._reader.close()
+        self._writer.close()
 
     def __enter__(self) -> "DigestCache":
         return self
@@ -149,26 +125,46 @@ class DigestCache:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _load(self, filesystem: str, table_id: str) -> KnownTable:
+    def _save(self, table_id: str, rows: Sequence[Row]) -> None:
         try:
-            row = self._connection.execute(
-                "SELECT files FROM digests WHERE filesystem = ? AND table_id = ?", (filesystem, table_id)
-            ).fetchone()
-            return NOTHING if row is None else KnownTable(_rows.decode(row[0]))
-        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
-            _log.warning("digest_cache_unreadable", table_id=table_id, reason=str(error))
-            return NOTHING
-
-    def _save(self, tables: list[tuple[str, str, Mapping[str, msgspec.Raw]]]) -> None:
-        try:
-            with self._connection:
-                for filesystem, table_id, sstables in tables:
-                    self._connection.execute(
-                        "INSERT OR REPLACE INTO digests (filesystem, table_id, files) VALUES (?, ?, ?)",
-                        (filesystem, table_id, _encoder.encode(sstables)),
-                    )
+            with self._writer:
+                self._writer.executemany(
+                    "INSERT OR REPLACE INTO digests (filesystem, table_id, sstable, files) VALUES (?, ?, ?, ?)",
+                    ((one.filesystem, table_id, one.sstable, one.files) for one in rows),
+                )
         except sqlite3.DatabaseError as error:
             _log.warning("digest_cache_not_written", reason=str(error))
+
+    def _keep(self, table_id: str, filesystem: str, sstables: Set[str]) -> None:
+        place = (filesystem, table_id)
+        try:
+            with self._writer:
+                found = self._writer.execute(
+                    "SELECT sstable FROM digests WHERE filesystem = ? AND table_id = ?", place
+                ).fetchall()
+                self._writer.executemany(
+                    "DELETE FROM digests WHERE filesystem = ? AND table_id = ? AND sstable = ?",
+                    [(*place, name) for (name,) in found if name not in sstables],
+                )
+        except sqlite3.DatabaseError as error:
+            _log.warning("digest_cache_not_written", reason=str(error))
+
+
+def _unpacked(sstable: str, row: bytes) -> dict[str, KnownFile]:
+    found = _sstable.decode(row)
+    return {
+        sstable + one.name: KnownFile(
+            one.inode,
+            one.mtime_ns,
+            one.size,
+            one.digest,
+            one.crc,
+            tuple(found.objects[place] for place in one.objects),
+            one.offset,
+            found.piece_size,
+        )
+        for one in found.files
+    }
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from agent.model.job import Tally
 from agent.model.manifest import FileEntry
 from agent.model.snapshot import FileStat, SnapshotTable
 from agent.pipeline.budget import BYTES, Budget
-from agent.pipeline.digest_cache import DigestCache, KnownTable, packed
+from agent.pipeline.digest_cache import DigestCache, packed
 from agent.pipeline.errors import FileUnreadable, SstableCorrupt
 from agent.pipeline.reading import Buffers, load, read_text
 from agent.pipeline.sstable_run import SSTableRun
@@ -30,13 +30,11 @@ from kit.errors import HelenusError
 READERS = 4
 _TURN = 32
 """SSTables after which the event loop gets its turn."""
-_AHEAD = 5_000
-"""Files whose digests are looked up in one go."""
-_SAVE_EVERY = 1024 * 1024 * 1024
-"""Bytes read of a table after which its digests are saved before it is done."""
+_SAVE_BYTES = 1024 * 1024 * 1024
+_SAVE_SSTABLES = 512
+"""Bytes and SSTables of a table after which its digests are saved before it is done."""
 
 Finish = Callable[[StoredTable], Awaitable[None]]
-KnownTables = dict[tuple[str, str], KnownTable]
 
 
 class OwnFile(msgspec.Struct, frozen=True):
@@ -87,12 +85,7 @@ class Store:
         try:
             async with asyncio.TaskGroup() as group:
                 while tables:
-                    batch = _next_batch(tables)
-                    known = await self._cache.load_all(
-                        [(one, table.table_id) for table in batch for one in _filesystems(table)]
-                    )
-                    while batch:
-                        await self._table(batch.pop(), known, group, finish)
+                    await self._table(tables.pop(), group, finish)
         except* HelenusError as errors:
             raise _first(errors) from None
 
@@ -135,28 +128,25 @@ class Store:
     def _alive(self) -> list[StoreTarget]:
         return [target for target in self._targets if target.alive]
 
-    async def _table(self, table: SnapshotTable, known: KnownTables, group: asyncio.TaskGroup, finish: Finish) -> None:
+    async def _table(self, table: SnapshotTable, group: asyncio.TaskGroup, finish: Finish) -> None:
         groups = grouped(table)
         run = TableRun(table, self._targets, self._tally)
-        left = len(groups)
-        run.changed = left != sum(len(known[one, table.table_id]) for one in _filesystems(table))
-        table_id = table.table_id
         del table
         groups.reverse()  # taken from the end, so that what is done is forgotten
-        for place in range(left):
+        for place in range(len(groups)):
             sstable = laid_out(groups.pop(), self._piece_size)
             if run.error is not None or not self._alive():
                 break
-            remembered = known[sstable.files[0].filesystem, table_id]
-            await self._sstable(run, place, sstable, remembered, group, finish)
+            await self._sstable(run, place, sstable, group, finish)
             if place % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
         self._one_less(run, group, finish)
 
     async def _sstable(
-        self, table: TableRun, place: int, sstable: SSTable, known: KnownTable, group: asyncio.TaskGroup, finish: Finish
+        self, table: TableRun, place: int, sstable: SSTable, group: asyncio.TaskGroup, finish: Finish
     ) -> None:
-        remembered = known.files(sstable.name)
+        filesystem = sstable.files[0].filesystem
+        remembered = self._cache.files(filesystem, table.table_id, sstable.name)
         alive = self._alive()
 
         def present(object_id: bytes, length: int) -> bool:
@@ -167,13 +157,10 @@ class Store:
         run = SSTableRun(sstable, planned, remembered, self._piece_size)
         if not run.pending and all(file.name in remembered for file in sstable.files):
             part, _ = run.finish()
-            row = known.packed(sstable.name)
-            assert row is not None, "its files are remembered"  # noqa: S101 - an invariant of ours
-            table.remember(sstable.files[0].filesystem, sstable.name, row)
+            table.remember(filesystem, sstable.name, None)
             table.progress(len(sstable.files), sstable.size, alive)
             table.done(place, part, has_data=sstable.is_table_data)
             return
-        table.changed = True
         table.outstanding += 1
         reused = sum(one.layout.length for one in planned if not one.read)
         if reused:
@@ -236,7 +223,8 @@ class Store:
             except (SstableCorrupt, FileUnreadable) as error:
                 table.fail(error)
             else:
-                table.remember(sstable.files[0].filesystem, sstable.name, packed(sstable.name, remembered))
+                filesystem = sstable.files[0].filesystem
+                table.remember(filesystem, sstable.name, packed(filesystem, sstable.name, remembered))
                 table.progress(len(sstable.files), 0, self._alive())
                 table.done(place, part, has_data=sstable.is_table_data)
                 await self._save_now_and_then(table)
@@ -244,9 +232,9 @@ class Store:
 
     async def _save_now_and_then(self, table: TableRun) -> None:
         """Keep what was read of a large table: after a crash it need not all be read again."""
-        if table.unsaved_bytes >= _SAVE_EVERY:
-            table.unsaved_bytes = 0
-            await self._cache.save([(name, table.table_id, dict(rows)) for name, rows in table.rows.items()])
+        if table.unsaved_bytes >= _SAVE_BYTES or len(table.unsaved) >= _SAVE_SSTABLES:
+            rows, table.unsaved, table.unsaved_bytes = table.unsaved, [], 0
+            await self._cache.save(table.table_id, rows)
 
     def _one_less(self, table: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
         table.outstanding -= 1
@@ -254,24 +242,11 @@ class Store:
             group.create_task(self._finished(table, finish))
 
     async def _finished(self, table: TableRun, finish: Finish) -> None:
-        if table.changed and table.rows:
-            await self._cache.save([(name, table.table_id, rows) for name, rows in table.rows.items()])
+        if table.changed:
+            await self._cache.save(table.table_id, table.unsaved)
+            for filesystem, names in table.names.items():
+                await self._cache.keep(table.table_id, filesystem, names)
         await finish(table.stored())
-
-
-def _next_batch(tables: list[SnapshotTable]) -> list[SnapshotTable]:
-    """Takes as many tables from the end as have few files together; they are to be taken from the end again."""
-    batch = [tables.pop()]
-    count = len(batch[0].files)
-    while tables and count + len(tables[-1].files) <= _AHEAD:
-        count += len(tables[-1].files)
-        batch.append(tables.pop())
-    batch.reverse()
-    return batch
-
-
-def _filesystems(table: SnapshotTable) -> list[str]:
-    return sorted({file.filesystem for file in table.files})
 
 
 def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:

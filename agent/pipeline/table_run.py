@@ -10,11 +10,10 @@ import msgspec
 from agent.model.job import Tally
 from agent.model.manifest import TablePart
 from agent.model.snapshot import SnapshotTable
+from agent.pipeline.digest_cache import Row
 from agent.pipeline.targets import StoreTarget
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from kit.errors import HelenusError
-
-Rows = dict[str, msgspec.Raw]
 
 
 class StoredTable(msgspec.Struct, frozen=True):
@@ -41,8 +40,9 @@ class TableRun:
         self.error: HelenusError | None = None
         self.outstanding = 1  # the producer itself, until it has seen every SSTable
         self.changed = False
+        self.unsaved: list[Row] = []
         self.unsaved_bytes = 0
-        self.rows: dict[str, Rows] = {}
+        self.names: dict[str, set[str]] = {}
         self._targets = targets
         self._tally = tally
         self._writer = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
@@ -65,9 +65,12 @@ class TableRun:
         for target in targets:
             self._tally.done(target.id, self.keyspace, self.table, files, size)
 
-    def remember(self, filesystem: str, sstable: str, row: msgspec.Raw) -> None:
-        """Note what the digest cache is to know of an SSTable."""
-        self.rows.setdefault(filesystem, {})[sstable] = row
+    def remember(self, filesystem: str, sstable: str, row: Row | None) -> None:
+        """Note that the SSTable is there, and what the digest cache is to know of it if that changed."""
+        self.names.setdefault(filesystem, set()).add(sstable)
+        if row is not None:
+            self.changed = True
+            self.unsaved.append(row)
 
     def done(self, place: int, part: TablePart, *, has_data: bool) -> None:
         """The SSTable at `place` of the plan is done."""

@@ -2,39 +2,31 @@
 
 from pathlib import Path
 
-import msgspec
-
 from agent.pipeline.digest_cache import DigestCache, packed
 from agent.plan.backup import KnownFile
 
 FILE = KnownFile(1, 2, 3, b"d" * 32, 7, (b"o" * 32,), 4, 8)
 OTHER = KnownFile(5, 6, 7, b"e" * 32, None, (b"p" * 32, b"o" * 32), 0, 8)
+ONE = {"nb-1-big-A": FILE}
+TWO = {"nb-2-big-B": FILE, "nb-2-big-C": OTHER}
 
 
 async def test_what_is_saved_is_known_after_a_restart(tmp_path: Path) -> None:
-    """Promise: an unchanged SSTable costs a stat, also in the next process; a saved table replaces the older one."""
+    """Promise: an unchanged SSTable costs a stat, also in the next process; SSTables that went are forgotten."""
     path = tmp_path / "digests.sqlite"
     with DigestCache(path) as cache:
-        await cache.save(
-            [
-                (
-                    "fs",
-                    "t1",
-                    {
-                        "nb-1-big": packed("nb-1-big", {"nb-1-big-A": FILE}),
-                        "nb-2-big": packed("nb-2-big", {"nb-2-big-B": FILE, "nb-2-big-C": OTHER}),
-                    },
-                )
-            ]
-        )
-        await cache.save([("fs", "t2", {"nb-1-big": packed("nb-1-big", {"nb-1-big-C": FILE})})])
+        await cache.save("t1", [packed("fs", "nb-1-big", ONE), packed("fs", "nb-2-big", TWO)])
+        await cache.save("t2", [packed("fs", "nb-1-big", ONE)])
     with DigestCache(path) as cache:
-        found = await cache.load_all([("fs", "t1"), ("fs", "t2"), ("other", "t1")])
-        assert found["fs", "t1"].files("nb-1-big") == {"nb-1-big-A": FILE}
-        assert (len(found["fs", "t1"]), len(found["other", "t1"])) == (2, 0)
-        await cache.save([("fs", "t1", {"nb-2-big": msgspec.Raw(found["fs", "t1"].packed("nb-2-big") or b"")})])
-        again = (await cache.load_all([("fs", "t1")]))["fs", "t1"]
-        assert (again.files("nb-1-big"), again.files("nb-2-big")) == ({}, {"nb-2-big-B": FILE, "nb-2-big-C": OTHER})
+        assert cache.files("fs", "t1", "nb-1-big") == ONE
+        assert cache.files("fs", "t1", "nb-2-big") == TWO
+        assert cache.files("other", "t1", "nb-1-big") == {}
+        await cache.keep("t1", "fs", {"nb-2-big"})
+        assert cache.files("fs", "t1", "nb-1-big") == {}
+        assert cache.files("fs", "t1", "nb-2-big") == TWO
+        assert cache.files("fs", "t2", "nb-1-big") == ONE
+        await cache.save("t2", [packed("fs", "nb-1-big", {"nb-1-big-A": OTHER})])
+        assert cache.files("fs", "t2", "nb-1-big") == {"nb-1-big-A": OTHER}
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -43,15 +35,14 @@ async def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "digests.sqlite"
     path.write_bytes(b"this is no database, nor will it ever be one" * 100)
     with DigestCache(path) as cache:
-        await cache.save([("fs", "t1", {"nb-1-big": packed("nb-1-big", {"nb-1-big-A": FILE})})])
-        assert (await cache.load_all([("fs", "t1")]))["fs", "t1"].files("nb-1-big") == {"nb-1-big-A": FILE}
+        await cache.save("t1", [packed("fs", "nb-1-big", ONE)])
+        assert cache.files("fs", "t1", "nb-1-big") == ONE
 
 
-async def test_an_unreadable_row_is_an_unknown_table(tmp_path: Path) -> None:
+async def test_an_unreadable_row_is_an_unknown_sstable(tmp_path: Path) -> None:
     """Promise: rows of another form are passed over."""
     with DigestCache(tmp_path / "digests.sqlite") as cache:
-        cache._connection.execute("INSERT INTO digests VALUES ('fs', 't1', x'ff')")
-        cache._connection.execute("INSERT INTO digests VALUES ('fs', 't2', x'81a16101')")
-        found = await cache.load_all([("fs", "t1"), ("fs", "t2")])
-        assert len(found["fs", "t1"]) == 0
-        assert found["fs", "t2"].files("a") == {}
+        for name, row in (("nb-1-big", "ff"), ("nb-2-big", "93089091985f01010101c0910700")):
+            cache._writer.execute(f"INSERT INTO digests VALUES ('fs', 't1', '{name}', x'{row}')")
+            cache._writer.commit()
+            assert cache.files("fs", "t1", name) == {}
