@@ -78,7 +78,7 @@ async def import_batch(control: NodeControl, roots: Sequence[StagingRoot], batch
             left=left[:_SHOWN],
             output=said[-1000:],
         )
-    await asyncio.to_thread(_remove, roots, batch)
+    await asyncio.to_thread(remove_batch, roots, batch.number)
     return said
 
 
@@ -101,7 +101,7 @@ def left_in_staging(roots: Sequence[StagingRoot]) -> list[str]:
 
 
 def _linked(roots: Sequence[StagingRoot], batch: Batch) -> list[Path]:
-    _remove(roots, batch)
+    remove_batch(roots, batch.number)
     directories = []
     for number, root in enumerate(roots):
         mine = [one for one in batch.sstables if one.root == number]
@@ -116,6 +116,7 @@ def _linked(roots: Sequence[StagingRoot], batch: Batch) -> list[Path]:
     return directories
 
 
-def _remove(roots: Sequence[StagingRoot], batch: Batch) -> None:
+def remove_batch(roots: Sequence[StagingRoot], number: int) -> None:
+    """Remove what is left of a batch's links; held/ is not touched."""
     for root in roots:
-        remove_below(root, "import", str(batch.number))
+        remove_below(root, "import", str(number))

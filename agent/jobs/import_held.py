@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch
+from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch, remove_batch
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.restore_errors import ImportStopped
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
@@ -44,6 +44,7 @@ class ImportJob:
         }
         batches = await self._batches(context, arguments, notes, roots, asked)
         await self._import_all(_Run(context, notes, roots, counted_as(arguments)), batches)
+        await _remove_cut(notes, roots)
         return Outcome(ImportResult(imported_so_far(await notes.batches(), fetched.tables)))
 
     async def _batches(
@@ -112,6 +113,14 @@ class _Run:
     notes: RestoreNotes
     roots: Sequence[StagingRoot]
     destination: str
+
+
+async def _remove_cut(notes: RestoreNotes, roots: Sequence[StagingRoot]) -> None:
+    """Links of batches that an earlier run began and didn't end go: all of them were made again. Not sooner, for
+    Cassandra itself may still have been importing them, and it does one import of a table after the other."""
+    lines = await notes.batches()
+    for number in {line.number for line in lines} - {line.number for line in lines if line.done}:
+        await asyncio.to_thread(remove_batch, roots, number)
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:
