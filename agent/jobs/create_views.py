@@ -43,8 +43,8 @@ class CreateViewsJob:
         for (keyspace, name), statement in wanted.items():
             if keyspace in present and name in present[keyspace].views:
                 continue
-            self._tools.refuse_when_late(context)
             await context.stages.enter(f"making view {keyspace}.{name}")
+            self._tools.refuse_when_late(context)
             await node.cql.change(statement)
             await node.agreement.settled(node.settings.cql.agreement_seconds)
         await context.stages.enter("waiting for the views to be built")

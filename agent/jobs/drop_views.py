@@ -24,9 +24,10 @@ class DropViewsJob:
         going = [view for view in live if view.name in arguments.views.get(view.keyspace, ())]
         await notes.put_views(going)
         for view in going:
-            self._tools.refuse_when_late(context)
-            await refuse_after_import(notes)
             await context.stages.enter(f"dropping {view.keyspace}.{view.name}")
+            # Last of all: a process that stood still before it must find that its time has passed.
+            await refuse_after_import(notes)
+            self._tools.refuse_when_late(context)
             await node.cql.change(f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}")
             await node.agreement.settled(node.settings.cql.agreement_seconds)
         return Outcome(PhaseResult([f"{view.keyspace}.{view.name}" for view in going]))

@@ -48,9 +48,10 @@ class SchemaJob:
         return Outcome(PhaseResult(done))
 
     async def _change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
-        self._tools.refuse_when_late(context)
-        await refuse_after_import(notes)
         await context.stages.enter(label)
+        # Last of all: a process that stood still before it must find that its time has passed.
+        await refuse_after_import(notes)
+        self._tools.refuse_when_late(context)
         await self._tools.node.cql.change(statement)
         await self._settled()
 

@@ -33,9 +33,10 @@ class TruncateJob:
             for table in tables:
                 if keyspace not in present or table not in present[keyspace].tables:
                     continue
-                self._tools.refuse_when_late(context)
-                await refuse_after_import(notes)
                 await context.stages.enter(f"truncating {keyspace}.{table}")
+                # Last of all: a process that stood still before it must find that its time has passed.
+                await refuse_after_import(notes)
+                self._tools.refuse_when_late(context)
                 await self._tools.node.cql.change(f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}")
                 done.append(f"{keyspace}.{table}")
         return Outcome(PhaseResult(done))
