@@ -122,15 +122,21 @@ def timing_of(settings: OrchestrationSettings) -> Timing:
     )
 
 
-async def serve(ready: Ready, redactor: logs.Redactor, notifier: Notifier, stop: asyncio.Event) -> None:
+async def serve(
+    ready: Ready,
+    redactor: logs.Redactor,
+    notifier: Notifier,
+    stop: asyncio.Event,
+    store_type: type[SqliteStore] = SqliteStore,
+) -> None:
     """Run the coordinator until `stop` is set. It ends in the reverse order of the start: no new requests, then the
-    running ones are left for the next start, then agents and state are let go."""
+    running ones are left for the next start, then agents and state are let go. `store_type`: replaced in tests."""
     log = structlog.get_logger("coordinator")
     settings = ready.settings
     metrics = ProcessMetrics("coordinator", installed_version())
     async with AsyncExitStack() as stack:
         stack.enter_context(StateLock(ready.state_directory))
-        store = await SqliteStore.open(ready.state_directory, now=time.time())
+        store = await store_type.open(ready.state_directory, now=time.time())
         stack.push_async_callback(store.close)
         fleet = await stack.enter_async_context(Fleet(ready.agents))
         around = Surroundings(store, fleet.registry, fleet.reports, timing_of(settings.orchestration))
@@ -180,16 +186,17 @@ def installed_version() -> str:
         return UNKNOWN_VERSION
 
 
-async def _run(ready: Ready, redactor: logs.Redactor) -> None:
+async def _run(ready: Ready, redactor: logs.Redactor, store_type: type[SqliteStore]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(ready, redactor, Notifier(), stop)
+    await serve(ready, redactor, Notifier(), stop, store_type)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `helenus-coordinator`. Returns 0, or 1 after an error that was printed, 2 for the configuration's."""
+def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] = SqliteStore) -> int:
+    """The command `helenus-coordinator`. Returns 0, or 1 after an error that was printed, 2 for the configuration's.
+    `store_type`: replaced in tests."""
     parser = argparse.ArgumentParser(
         prog="helenus-coordinator", description="Backup and restore of Cassandra clusters."
     )
@@ -209,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if secret is not None:
                 redactor.add(secret)
         logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)
-        asyncio.run(_run(ready, redactor))
+        asyncio.run(_run(ready, redactor, store_type))
     except HelenusError as error:
         print(f"helenus-coordinator: {error.message}. {error.todo}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -2,7 +2,8 @@
 
 `HELENUS_DIES_AT=<kind>:<stage>` names the moment: the journal has just written that a command of that kind enters that
 stage, or, with `accepted` or a state's name, that it was accepted or reached that state. `<kind>:<stage>:before` dies
-just before the write. An empty variable lets it live.
+just before the write; `<kind>:<stage>:stop` doesn't die but stands still (SIGSTOP) after it, until SIGCONT. An empty
+variable lets it live.
 """
 
 import os
@@ -44,6 +45,8 @@ class FatalJournal(Journal):
 
 def _perhaps(command: CommandRecord, moment: str, *, before: bool) -> None:
     wanted = f"{command.kind.value}:{moment}{':before' if before else ''}"
+    if not before and os.environ.get(VARIABLE) == f"{wanted}:stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if os.environ.get(VARIABLE) == wanted:
         os.killpg(os.getpgid(0), signal.SIGKILL)  # nodetool's JVM with it, where it is in this group
 

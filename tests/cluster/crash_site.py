@@ -1,0 +1,235 @@
+"""One real node with its agent and coordinator, to be killed: data, requests that live through deaths, and what must be
+so after each.
+
+In: a running one-node cluster and a directory. Out: requests driven through the coordinator's API whose agent (or
+coordinator) dies at chosen moments, and the checks of the promises: terminal, moving again, rows equal, oracle green,
+no staging, no snapshot left.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from cassandra.cluster import Session
+
+from tests.cluster import crashing_coordinator, mortal_agent
+from tests.cluster.cassandra import CassandraNode
+from tests.cluster.comparison import compare_every_column
+from tests.cluster.rows import DataSet
+from tests.cluster.scratch import ScratchCluster
+from tests.cluster.services import AgentProcess, CoordinatorProcess
+from tests.oracle.checker import Oracle
+from tests.oracle.reader import DirectoryReader
+
+ROWS = 300
+TABLES = ("orders", "visits", "stock", "stock_by_state")
+SLOWER = float(os.environ.get("HELENUS_SLOWER", "1"))
+"""How many times the machine is slower than an idle one with two cores: deadlines are stretched by it."""
+MOVING_SECONDS = 10.0 * SLOWER
+"""So soon after a restart the work goes on."""
+TERMINAL_SECONDS = 60.0 * SLOWER
+"""So soon after the last restart the work has ended, of what tests make short."""
+PLACE = "kills"
+
+
+class CrashSite:
+    """`async with CrashSite(directory, cluster) as site`. A test leaves agent and coordinator running."""
+
+    def __init__(self, directory: Path, cluster: ScratchCluster) -> None:
+        self.cluster = cluster
+        self.node: CassandraNode = cluster.nodes[0]
+        changes = {
+            "sweep": {"margin_seconds": 0.0},
+            "cassandra": {"nodetool": dict.fromkeys(("deadline_seconds", "import_deadline_seconds"), 15.0 * SLOWER)},
+        }
+        self.agent = AgentProcess(self.node, directory / "agent", changes=changes)
+        self.coordinator = CoordinatorProcess(
+            [self.agent], directory / "coordinator", cluster="site", cluster_name=cluster.name
+        )
+        prefix = f"k{secrets.token_hex(3)}"
+        self.data = DataSet(seed=7, rows=ROWS, version=cluster.version, replication=1, prefix=prefix)
+        self.data.tables = [spec for spec in self.data.tables if spec.name in TABLES]
+        self.keyspace = f"{prefix}_all"
+        self.oracle = Oracle(DirectoryReader(self.agent.local_root / PLACE))
+        self.session: Session
+
+    async def __aenter__(self) -> Self:
+        self.session = await self.cluster.session()
+        await self.data.create(self.session)
+        await self.data.write(self.session)
+        await self.agent.start()
+        await self.coordinator.start()
+        made = await self.ask("POST", "/backups/destinations", {"provider": "local", "path": PLACE})
+        self.place = str(made["destination_id"]["id"])
+        await self.follow(made["request_id"])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.coordinator.stop()
+        await self.agent.stop()
+        for name in self.data.keyspaces:
+            quoted = f'"{name}"'
+            await asyncio.to_thread(self.session.execute, f"DROP KEYSPACE IF EXISTS {quoted}")
+
+    # Requests
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        """The answer of the coordinator about its cluster."""
+        return await self.coordinator.ask(method, f"/{self.coordinator.cluster}{path}", body)
+
+    async def status(self, request: str) -> dict[str, Any]:
+        """GET /request/{id}/status."""
+        status: dict[str, Any] = await self.coordinator.ask("GET", f"/request/{request}/status")
+        return status
+
+    async def follow(self, request: str, deadline: float = 180.0 * SLOWER) -> dict[str, Any]:
+        """The request's status once it has ended."""
+        async with asyncio.timeout(deadline):
+            while True:
+                status = await self.status(request)
+                if status["state"] != "running":
+                    return status
+                await asyncio.sleep(0.2)
+
+    async def succeeded(self, request: str, deadline: float = 180.0 * SLOWER) -> dict[str, Any]:
+        """The status of a request that must end in success."""
+        status = await self.follow(request, deadline)
+        assert status["state"] == "success", status
+        return status
+
+    async def start_backup(self, **more: Any) -> str:
+        """POST /backups/run of the keyspace to the destination; the request."""
+        body = {"keyspaces": [self.keyspace], "destinations": {self.place: {}}, **more}
+        return str(await self.ask("POST", "/backups/run", body))
+
+    async def start_restore(self, tag: str, **more: Any) -> str:
+        """POST /backups/restore/{tag} of the keyspace with truncate; the request."""
+        body = {"destination": self.place, "keyspaces": {self.keyspace: {"truncate": True}}, **more}
+        return str(await self.ask("POST", f"/backups/restore/{tag}", body))
+
+    async def start_delete(self, tag: str) -> str:
+        """DELETE /backups of the tag in the destination; the request."""
+        self.oracle.deleted(tag)
+        return str(await self.ask("DELETE", f"/backups?tag={tag}&destination={self.place}"))
+
+    async def backup(self) -> str:
+        """A backup that must succeed; its tag."""
+        return str((await self.succeeded(await self.start_backup()))["tag"])
+
+    # Deaths
+
+    async def arm_agent(self, moment: str) -> None:
+        """Start the agent anew, to die (or stand still) at the moment."""
+        await self.agent.stop()
+        await self.agent.start_mortal(moment)
+
+    async def die(self, moments: Sequence[str]) -> None:
+        """The agent, armed with an earlier moment, dies; each next life dies at the next of `moments`; the last one
+        lives."""
+        for moment in [*moments, ""]:
+            code = await self.agent.died()
+            assert code == -9, f"the agent ended with {code}"
+            if moment:
+                self.agent.module, self.agent.environment = self.agent.mortal, {mortal_agent.VARIABLE: moment}
+                self.agent.launch()
+                self.agent.module, self.agent.environment = AgentProcess.module, {}
+            else:
+                await self.agent.start()
+
+    async def arm_coordinator(self, moment: str) -> None:
+        """Start the coordinator anew, to die at the moment."""
+        await self.coordinator.stop()
+        self.launch_coordinator(moment)
+        await self.coordinator.wait_until_ready()
+
+    def launch_coordinator(self, moment: str) -> None:
+        """Start the dead coordinator, to die at the moment, without waiting for it."""
+        self.coordinator.module = crashing_coordinator.__name__
+        self.coordinator.environment = {crashing_coordinator.VARIABLE: moment}
+        try:
+            self.coordinator.launch()
+        finally:
+            self.coordinator.module, self.coordinator.environment = CoordinatorProcess.module, {}
+
+    async def moving(self, request: str, last: int) -> None:
+        """Within MOVING_SECONDS the agent's log shows that this process of it does something, or the request has
+        ended. `last`: the log's sequence when the earlier process had ended."""
+        instance = (await self.agent.ask("GET", "/v1/node"))["instance"]
+        async with asyncio.timeout(MOVING_SECONDS):
+            while (await self.status(request))["state"] == "running":
+                events = await self.agent.ask("GET", f"/v1/events?after={last}&limit=1000")
+                if any(event["instance"] == instance for event in events):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def sequence(self) -> int:
+        """The newest sequence of the agent's log."""
+        return int((await self.agent.ask("GET", "/v1/node"))["events"])
+
+    async def lost_reply(self, posting: Callable[[], Awaitable[str]], kind: str) -> str:
+        """Post a request to a coordinator that dies before its reply; the id that its next life tells."""
+        before = await self._requests_of(kind)
+        try:
+            await posting()
+        except aiohttp.ClientError:
+            pass
+        else:
+            raise AssertionError("the coordinator lived and replied")
+        assert await self.coordinator.died() == -9
+        await self.coordinator.start()
+        (request,) = await self._requests_of(kind) - before
+        return request
+
+    async def _requests_of(self, kind: str) -> set[str]:
+        events = await self.ask("GET", f"/backup-activity?filter_type={kind}")
+        return {str(event["request_id"]) for event in events}
+
+    # What must be so
+
+    async def disaster(self) -> None:
+        """A table is emptied, another one dropped."""
+        await asyncio.to_thread(self.session.execute, f"TRUNCATE {self.keyspace}.orders", timeout=120)
+        await asyncio.to_thread(self.session.execute, f"DROP TABLE IF EXISTS {self.keyspace}.visits", timeout=120)
+
+    async def settled(self) -> None:
+        """A further backup, deleted again: what a killed nodetool left owed is paid by it."""
+        await self.succeeded(await self.start_delete(await self.backup()))
+
+    async def all_is_well(self, *, rows: bool = True) -> None:
+        """The oracle is green, nothing is left on the node, and the rows are those that were written."""
+        self.oracle.check()
+        assert self.snapshots() == set()
+        assert self.staging() == []
+        if rows:
+            await compare_every_column(self.data, [self.node])
+
+    def snapshots(self) -> set[str]:
+        """Tags of the snapshots on the node's disks, Cassandra's own left out."""
+        found = {path.name for data in self.node.data_directories for path in data.glob("*/*/snapshots/*")}
+        return {name for name in found if not name.startswith(("truncated-", "dropped-"))}
+
+    def staging(self) -> list[Path]:
+        """Files that restores left on the node's volumes."""
+        places = {*self.node.data_directories, *(data.parent for data in self.node.data_directories)}
+        return [path for place in places for path in place.glob(".helenus/**/*") if path.is_file()]
+
+    def objects(self) -> dict[Path, tuple[int, int, int]]:
+        """The data objects in the destination: inode, time and size."""
+        found = {}
+        for path in (self.agent.local_root / PLACE).rglob("*.raw"):
+            if ".helenus-tmp" not in path.parts:
+                stat = path.stat()
+                found[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        return found
+
+    async def commands(self, **wanted: str) -> list[dict[str, Any]]:
+        """The agent's commands, the oldest first, whose fields are as given."""
+        found = await self.agent.ask("GET", "/v1/commands")
+        return [one for one in reversed(found) if all(one[name] == value for name, value in wanted.items())]
