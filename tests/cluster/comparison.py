@@ -6,9 +6,13 @@ then answers at ONE from its own disk, so an unrestored replica cannot hide behi
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 _PAGE = 2_000
 _EXAMPLES = 3
+_ALREADY_CANONICAL = frozenset({str, bytes, int, float, bool, type(None), Decimal, UUID, datetime})
 
 
 class RowsDiffer(AssertionError):
@@ -45,10 +50,10 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def canonical(value: Any) -> Any:
     """A value in a form in which equal content is equal, whatever class the driver or the test made."""
+    if type(value) in _ALREADY_CANONICAL:
+        return value
     if isinstance(value, Mapping):
         return tuple(sorted((canonical(key), canonical(item)) for key, item in value.items()))
-    if isinstance(value, str | bytes) or value is None:
-        return value
     if isinstance(value, list | tuple):
         return tuple(canonical(item) for item in value)
     if isinstance(value, Iterable):  # sets, the driver's own among them
@@ -69,56 +74,64 @@ async def compare_every_column(
         for spec in data.tables
         if (tables is None or spec.name in tables or (spec.view_of or "") in tables) and (views or not spec.view_of)
     ]
+    expected = {spec.full_name: data.expected(spec) for spec in specs}
     at_one: dict[str, int] = {}
     for node in nodes:
         session = await sessions.session_one(node)
         try:
-            at_one[node.address] = await asyncio.to_thread(_compare, data, specs, session, node.address)
+            at_one[node.address] = await asyncio.to_thread(_compare, data, specs, expected, session, node.address)
         finally:
             await asyncio.to_thread(sessions.close, session)
     session = await sessions.session_all(nodes)
     try:
-        at_quorum = await asyncio.to_thread(_compare, data, specs, session, None)
+        at_quorum = await asyncio.to_thread(_compare, data, specs, expected, session, None)
     finally:
         await asyncio.to_thread(sessions.close, session)
     return Comparison(at_one=at_one, at_quorum=at_quorum)
 
 
-def _compare(data: "DataSet", specs: Sequence[TableSpec], session: Session, node: str | None) -> int:
+def _compare(
+    data: "DataSet",
+    specs: Sequence[TableSpec],
+    expected: Mapping[str, dict[Row, Row]],
+    session: Session,
+    node: str | None,
+) -> int:
     session.cluster.refresh_schema_metadata()
-    return sum(_compare_table(data, spec, session, node) for spec in specs)
+    return sum(_compare_table(data, spec, expected[spec.full_name], session, node) for spec in specs)
 
 
-def _compare_table(data: "DataSet", spec: TableSpec, session: Session, node: str | None) -> int:
+def _compare_table(data: "DataSet", spec: TableSpec, wanted: dict[Row, Row], session: Session, node: str | None) -> int:
     where = f"{spec.full_name} {f'at ONE on {node}' if node else 'at QUORUM'}"
     names = [column.name for column in spec.columns]
     timed = [column.name for column in spec.columns if column.timed]
     selected = [*names, *(f"WRITETIME({name})" for name in timed)]
     if spec.ttl:
         selected += [f"TTL({name})" for name in timed]
-    wanted = data.expected(spec)
+    select = f"SELECT {', '.join(selected)} FROM {spec.full_name}"
+    found: Iterable[Row]
     ranges = _ranges_of(session, spec, node)
     if ranges:
         token = f"token({', '.join(names[: spec.partition_key])})"
-        select = f"SELECT {', '.join(selected)} FROM {spec.full_name} WHERE {token}"
-        found = [row for low, high in ranges for row in _read(session, f"{select} > {low} AND {token} <= {high}")]
+        found = itertools.chain.from_iterable(
+            _read(session, f"{select} WHERE {token} > {low} AND {token} <= {high}") for low, high in ranges
+        )
         holds = _holder(session, spec, node)
         wanted = {key: row for key, row in wanted.items() if holds(key)}
     else:
-        found = _read(session, f"SELECT {', '.join(selected)} FROM {spec.full_name}")
+        found = _read(session, select)
     width = len(names) + len(timed)
-    answered = {tuple(row[: spec.key]): tuple(canonical(value) for value in row[:width]) for row in found}
-    _raise_if_different(where, wanted, answered, len(found))
-    if spec.ttl:
-        _compare_ttl(data, spec, where, found, width)
+    with_ttl = _raise_if_different(where, spec, wanted, found, width)
+    _compare_ttl(data, spec, where, with_ttl, width)
     if spec.indexed is not None and not ranges:
         _compare_index(spec, where, wanted, session)
     return len(wanted)
 
 
-def _read(session: Session, select: str) -> list[Row]:
+def _read(session: Session, select: str) -> Iterable[Row]:
     as_tuples = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
-    return list(session.execute(SimpleStatement(select, fetch_size=_PAGE), execution_profile=as_tuples))
+    rows: Iterable[Row] = session.execute(SimpleStatement(select, fetch_size=_PAGE), execution_profile=as_tuples)
+    return rows
 
 
 def _ranges_of(session: Session, spec: TableSpec, node: str | None) -> list[tuple[int, int]]:
@@ -162,18 +175,33 @@ def _token(value: int) -> Any:
     return Murmur3Token(value)
 
 
-def _raise_if_different(where: str, wanted: dict[Row, Row], answered: dict[Row, Row], rows: int) -> None:
-    missing = [key for key in wanted if key not in answered]
-    surplus = [key for key in answered if key not in wanted]
-    different = [(wanted[key], row) for key, row in answered.items() if key in wanted and wanted[key] != row]
-    if rows != len(answered):
-        raise RowsDiffer(f"{where}: {rows} rows with {len(answered)} keys")
+def _raise_if_different(
+    where: str, spec: TableSpec, wanted: dict[Row, Row], found: Iterable[Row], width: int
+) -> list[Row]:
+    """Compare the rows as they come (there may be many); those of a table with TTLs are returned."""
+    seen: set[Row] = set()
+    surplus: list[Row] = []
+    different: list[tuple[Row, Row]] = []
+    kept: list[Row] = []
+    for row in found:
+        key = tuple(row[: spec.key])
+        answered = tuple(canonical(value) for value in row[:width])
+        written = wanted.get(key)
+        if written is None or key in seen:
+            surplus.append(key)
+        elif written != answered:
+            different.append((written, answered))
+        seen.add(key)
+        if spec.ttl:
+            kept.append(row)
+    missing = [key for key in wanted if key not in seen]
     if missing or surplus or different:
         raise RowsDiffer(
             f"{where}: of {len(wanted)} rows {len(missing)} missing, {len(surplus)} too many,"
             f" {len(different)} different: missing {missing[:_EXAMPLES]}, too many {surplus[:_EXAMPLES]},"
             f" (written, found) {different[:_EXAMPLES]}"
         )
+    return kept
 
 
 def _compare_ttl(data: "DataSet", spec: TableSpec, where: str, found: list[Row], first: int) -> None:

@@ -48,6 +48,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     uuid_sstables: bool = False
     options: dict[str, object] = {}
     """More lines of cassandra.yaml; they win over all others."""
+    properties: dict[str, str] = {}
+    """Java system properties, such as cassandra.replace_address_first_boot."""
     run_as: tuple[int, int, tuple[int, ...]] | None = None
     """User, group and further groups to run Cassandra as (needs root)."""
 
@@ -84,6 +86,10 @@ def settings(spec: NodeSpec, directory: Path, cluster_name: str, seeds: str) -> 
         "auto_snapshot": True,
         "materialized_views_enabled": True,
         "uuid_sstable_identifiers_enabled": spec.uuid_sstables,
+        # Test data is written in batches, for speed alone.
+        "batch_size_warn_threshold": "256KiB",
+        "batch_size_fail_threshold": "1MiB",
+        "unlogged_batch_across_partitions_warn_threshold": 1000,
         "concurrent_reads": 8,
         "concurrent_writes": 8,
         "concurrent_counter_writes": 8,
@@ -126,6 +132,7 @@ def write(spec: NodeSpec, directory: Path, cluster_name: str, seeds: str) -> lis
         "-Dcassandra.consistent.rangemovement=false",
         "-Dcassandra-foreground=yes",  # else it closes its standard output when it is up
     ]
+    options += [f"-D{name}={value}" for name, value in spec.properties.items()]
     if spec.authentication:
         options += _jmx_authentication(conf)
     if spec.jolokia_port is not None:

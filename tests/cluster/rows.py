@@ -8,19 +8,20 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cassandra.cluster import Session
-from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.concurrent import execute_concurrent, execute_concurrent_with_args
+from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from tests.cluster.comparison import canonical
 from tests.cluster.tables import DELETED_ROW, LONG_TTL, Row, TableSpec, keyspace_statements, table_specs
 
 FIRST_WRITE = 1_700_000_000_000_000  # microseconds since 1970; row n is written at FIRST_WRITE + n
 FEW = 120
-_CONCURRENCY = 64
-_CHUNK = 2_000
+_CHUNK = 4_000
+_BATCH = 50
 
 
 class DataSet:
@@ -71,10 +72,11 @@ class DataSet:
             if row == DELETED_ROW:
                 continue
             times: list[int | None] = []
+            own_time = FIRST_WRITE + number
             for column, value in zip(spec.columns, row, strict=True):
                 if column.timed:
-                    writer = written_last[row[0]] if column.name == "sign" else number
-                    times.append(None if value is None else FIRST_WRITE + writer)
+                    time_of_it = FIRST_WRITE + written_last[row[0]] if column.name == "sign" else own_time
+                    times.append(None if value is None else time_of_it)
             yield row[: spec.key], (*(canonical(value) for value in row), *times)
 
     def _row(self, spec: TableSpec, number: int) -> Row:
@@ -132,8 +134,25 @@ class DataSet:
         _execute(session, f"DELETE FROM {spec.full_name} USING TIMESTAMP ? {where}", rows_gone)
 
 
-def _execute(session: Session, statement: str, arguments: Any) -> None:
+def _execute(session: Session, statement: str, arguments: Iterable[Row]) -> None:
+    """Counters one by one, all else in unlogged batches: a batch costs little more than a statement."""
     prepared = session.prepare(statement)
+    in_batches = not statement.startswith("UPDATE")
     source = iter(arguments)
     while chunk := list(itertools.islice(source, _CHUNK)):
-        execute_concurrent_with_args(session, prepared, chunk, concurrency=_CONCURRENCY)
+        if in_batches:
+            execute_concurrent(session, [(_batch(prepared, part), None) for part in _parts(chunk)], concurrency=8)
+        else:
+            execute_concurrent_with_args(session, prepared, chunk, concurrency=64)
+
+
+def _parts(rows: list[Row]) -> Iterator[list[Row]]:
+    for first in range(0, len(rows), _BATCH):
+        yield rows[first : first + _BATCH]
+
+
+def _batch(prepared: PreparedStatement, rows: list[Row]) -> BatchStatement:
+    batch = BatchStatement(BatchType.UNLOGGED)
+    for row in rows:
+        batch.add(prepared, row)
+    return batch
