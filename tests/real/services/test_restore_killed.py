@@ -2,6 +2,7 @@
 ends by itself, every row is back, nothing is left in staging, and nothing was truncated or imported twice."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -46,13 +47,17 @@ async def whole(site: Site, backups: dict[str, str]) -> str:
     return f"/{CLUSTER}/backups/restore/{backups['tag']}/{site.keyspace}"
 
 
-async def ended(site: Site, request: str, deadline: float = 120.0) -> dict[str, Any]:
-    async with asyncio.timeout(deadline):
-        while True:
-            status: dict[str, Any] = await site.coordinator.ask("GET", f"/request/{request}/status")
-            if status["state"] != "running":
-                return status
-            await asyncio.sleep(0.1)
+async def ended(site: Site, request: str, deadline: float = 240.0) -> dict[str, Any]:
+    """The status of a request that has ended; after the deadline an error that says where it stands."""
+    end = time.monotonic() + deadline
+    while True:
+        status: dict[str, Any] = await site.coordinator.ask("GET", f"/request/{request}/status")
+        if status["state"] != "running":
+            return status
+        if time.monotonic() > end:
+            commands = await site.agent.ask("GET", f"/v1/commands?job={request}")
+            raise AssertionError(f"{request} has not ended: {status}\nthe agent's commands: {commands}")
+        await asyncio.sleep(0.1)
 
 
 def spoil(site: Site, *, drop: bool = False) -> None:
