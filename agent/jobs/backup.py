@@ -33,7 +33,13 @@ class BackupJob:
         if context.stages.current == "clearing":
             taken = msgspec.convert(context.stages.recall(TAKEN), SnapshotResult)
             return outcome_of(recalled(context), taken, cleared=await self._taker.clear(snapshot.tag))
-        info, tables, taken = await self._taker.take(context, snapshot)
+        before = await self._taker.taken(snapshot.tag)
+        try:
+            info, tables, taken = await self._taker.take(context, snapshot)
+        except asyncio.CancelledError:
+            if context.undo and before is not None:  # resumed only to be undone: the earlier run may have gone further
+                await asyncio.shield(self._copier.undo(before, arguments.targets))
+            raise
         await context.stages.enter(TAKEN, msgspec.to_builtins(taken))
         if not arguments.targets:
             return outcome_of({}, taken, cleared=False)

@@ -8,6 +8,7 @@ what the new listing shows is not put again, and destinations that are done are 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -37,6 +38,8 @@ from agent.wire.results import SnapshotResult, TargetResult, UploadResult
 from kit.errors import HelenusError, InvalidInput
 
 PUBLISHED = "published"
+_UNDO_SECONDS = 15.0
+"""How long a cancel waits for a destination; what stays there is cleared by this agent's next job."""
 
 
 class _Prepared:
@@ -92,11 +95,11 @@ class Copier:
         results: dict[str, TargetResult],
         inventory: Sequence[SnapshotTable] | None,
     ) -> None:
-        await context.stages.enter("opening")
         limit: Gate = TokenBucket(throttle) if throttle else OPEN
         async with AsyncExitStack() as stack:
             prepared: list[_Prepared] = []
             try:
+                await context.stages.enter("opening")
                 for target in targets:
                     try:
                         opened = await stack.enter_async_context(self._repositories.opened(target, context.waiting))
@@ -112,11 +115,18 @@ class Copier:
                     await self._store(context, info, prepared, results, inventory)
             except asyncio.CancelledError:
                 if context.undo:
-                    await asyncio.shield(_drop_intents(prepared))
+                    await asyncio.shield(self.undo(info, targets))
                 raise
             except HelenusError:
                 await _drop_intents(prepared)
                 raise
+
+    async def undo(self, info: SnapshotInfo, targets: Sequence[Target]) -> None:
+        """After a person's cancel: drop the intents, those of an earlier run of the command included."""
+        for target in targets:
+            with contextlib.suppress(HelenusError, TimeoutError):
+                async with asyncio.timeout(_UNDO_SECONDS), self._repositories.opened(target) as opened:
+                    await Publisher(opened, info.node.host_id, info.tag, self._writer).end()
 
     async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> "_Prepared | Manifest":
         """The target with its intent put and its objects listed, or the manifest when it has this backup already."""

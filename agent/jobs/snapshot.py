@@ -34,9 +34,9 @@ class SnapshotTaker:
         self, context: JobContext, arguments: SnapshotArguments
     ) -> tuple[SnapshotInfo, tuple[SnapshotTable, ...], SnapshotResult]:
         """The snapshot, its files and the result. What fails or is cancelled by a person leaves no snapshot."""
-        await self.clear_owed(but=arguments.tag)
-        await context.stages.enter("snapshot")
         try:
+            await self.clear_owed(but=arguments.tag)
+            await context.stages.enter("snapshot")
             info = await self._snapshots.take(arguments, context.command_id)
         except asyncio.CancelledError:
             if context.undo:
@@ -58,6 +58,10 @@ class SnapshotTaker:
         except HelenusError:
             await self.clear(arguments.tag)
             raise
+
+    async def taken(self, tag: str) -> SnapshotInfo | None:
+        """The snapshot, if an earlier run of a command completed it."""
+        return await self._snapshots.info(tag)
 
     async def clear(self, tag: str) -> bool:
         """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now is owed (False):

@@ -1,7 +1,9 @@
 """A crash before every operation on the store, of backup and of sweep, and the resume: the oracle stays green."""
 
+import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,8 +119,6 @@ async def test_a_cancel_by_a_person_undoes_and_a_stop_does_not(
     undo: bool, node: Node, agent: Agent, store: MemoryStorage
 ) -> None:
     """Promise: cancel leaves neither intent nor snapshot; a stopping agent leaves both to the resume."""
-    import asyncio
-
     command = Command("b", BackupArguments(SnapshotArguments("t1"), [target()]))
     reached = asyncio.Event()
 
@@ -138,3 +138,37 @@ async def test_a_cancel_by_a_person_undoes_and_a_stop_does_not(
     assert bool([key for key in store._objects if "/intents/" in key]) is not undo
     assert await node.exists("t1") is not undo
     Oracle(MemoryReader(store)).check()
+
+
+@pytest.mark.parametrize("stage", ["snapshot", "listing", "opening", "storing"])
+async def test_a_cancel_that_comes_after_a_crash_undoes_what_the_earlier_run_did(
+    stage: str, node: Node, store: MemoryStorage, faults: Faults, tmp_path: Path
+) -> None:
+    """Promise: a command that is resumed only to be undone leaves neither intent nor snapshot."""
+    command = Cancelled("b", BackupArguments(SnapshotArguments("t1"), [target()]))
+    faults.begin(8)
+    assert await until_crash(Agent(node, {"d1": store}, tmp_path / "state"), command, "backup")
+    assert [key for key in store._objects if "/intents/" in key]
+    faults.begin(None)
+    command.undo = True
+    command.cancel_at = stage
+    resumed = Agent(node, {"d1": store}, tmp_path / "state")
+    command.running = asyncio.ensure_future(resumed.backup.run(command))
+    with pytest.raises(asyncio.CancelledError):
+        await command.running
+    resumed.close()
+    assert not [key for key in store._objects if "/intents/" in key]
+    assert not await node.exists("t1")
+
+
+class Cancelled(Command):
+    """A command whose cancel is delivered at a stage, as the runner does when it resumes one only to undo it."""
+
+    running: "asyncio.Future[Any] | None" = None
+    cancel_at = "snapshot"
+
+    async def enter(self, stage: str, data: Any | None = None) -> None:
+        await super().enter(stage, data)
+        if self.undo and stage == self.cancel_at and self.running is not None:
+            self.running.cancel()
+            await asyncio.sleep(0)
