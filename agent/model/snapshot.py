@@ -9,8 +9,9 @@ from agent.wire.node import NodeIdentity
 
 class FileStat(msgspec.Struct, frozen=True, gc=False):
     """A file of a snapshot. `name` is relative to `directory`, the table's snapshot directory: a plain name, or
-    `.<index>/<name>` for a legacy index. There may be hundreds of thousands of these: what files share is one object. `volume`: index into the node's data directories. `filesystem`: filesystem UUID or mount source
-    (stays the same over reboots). Times in nanoseconds, sizes in bytes."""
+    `.<index>/<name>` for a legacy index. There may be hundreds of thousands of these: what files share is one object.
+    `volume`: index into the node's data directories. `filesystem`: filesystem UUID or mount source (stays the same over
+    reboots). Times in nanoseconds, sizes in bytes."""
 
     name: str
     directory: str

@@ -19,9 +19,7 @@ def tables(draw: st.DrawFn) -> SnapshotTable:
     """A table with some SSTables and the snapshot's own files."""
     names = [f"{sstable}-{component}" for sstable in SSTABLES for component in COMPONENTS]
     chosen = draw(st.lists(st.sampled_from([*names, "manifest.json", "schema.cql", "odd file"]), unique=True))
-    files = [
-        FileStat(name, "", 0, draw(SIZES), inode, 1_000 + inode, "fs") for inode, name in enumerate(chosen)
-    ]
+    files = [FileStat(name, "", 0, draw(SIZES), inode, 1_000 + inode, "fs") for inode, name in enumerate(chosen)]
     return SnapshotTable("ks", "t", "0" * 32, tuple(files))
 
 
