@@ -43,8 +43,9 @@ class Muster(msgspec.Struct, frozen=True):
 
 
 async def muster(around: Surroundings, cluster: str) -> Muster:
-    """Ask all agents. Raises `MissingNodes` when none sees its Cassandra."""
-    agents = await around.registry.refresh(cluster, around.timing.report_age)
+    """Ask all agents, now: what is decided here must not miss a keyspace that was made, dropped or altered a moment
+    ago. Raises `MissingNodes` when none sees its Cassandra."""
+    agents = await around.registry.refresh(cluster)
     up = [agent for agent in agents if agent.cassandra_up]
     if not up:
         reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}

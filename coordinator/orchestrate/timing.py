@@ -9,8 +9,8 @@ class Timing(msgspec.Struct, frozen=True):
     `agent_return`: how long the others wait for a node that doesn't answer before it counts as failed. `brief`: the
     same while clearing up. `fence`: how long a truncate, schema change or import may wait at the agent before it must
     not begin any more. `force_margin`: how long after that deadline `force` goes on without a lost agent. `report_age`:
-    how old a node's report may be. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a
-    cancelled command may take to end.
+    how old a node's report may be where only who answers matters. `retry_pause`: between attempts on a node that isn't
+    ready. `cancel`: how long a cancelled command may take to end.
     """
 
     agent_return: float = 600.0

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
@@ -11,7 +12,7 @@ from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import MissingNodes
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
+from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
 
@@ -63,6 +64,16 @@ async def test_destinations_and_the_nodes_together_get_the_backup(scene: Scene) 
     assert all(tag in node.snapshots for node in scene.nodes)
     events = await coordinator.store.requests.events(CLUSTER)
     assert {event.destination["id"]: event.status for event in events} == {ON_SERVER: "success", "there": "success"}
+
+
+async def test_a_keyspace_made_a_moment_ago_is_in_the_backup(scene: Scene) -> None:
+    """What a backup covers is decided by what the nodes say now, not by what they said some seconds ago."""
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, report_age=3600.0))
+    await coordinator.backup()
+    scene.world.tables["fresh"] = {}
+    _, request = await coordinator.backup()
+    assert request.state is RequestState.SUCCESS, request
+    assert "fresh" in request.keyspaces
 
 
 async def test_unknown_names_are_refused_before_anything_begins(scene: Scene) -> None:
