@@ -46,6 +46,7 @@ class FatalJournal(Journal):
 def _perhaps(command: CommandRecord, moment: str, *, before: bool) -> None:
     wanted = f"{command.kind.value}:{moment}{':before' if before else ''}"
     if not before and os.environ.get(VARIABLE) == f"{wanted}:stop":
+        del os.environ[VARIABLE]  # once
         os.kill(os.getpid(), signal.SIGSTOP)
     if os.environ.get(VARIABLE) == wanted:
         os.killpg(os.getpgid(0), signal.SIGKILL)  # nodetool's JVM with it, where it is in this group

@@ -52,7 +52,7 @@ def state_of(pid: int) -> str:
         return ""
 
 
-async def until_stopped(pid: int, deadline: float = 120.0) -> None:
+async def until_stopped(pid: int, deadline: float = 300.0) -> None:
     """Wait until the process stands still by SIGSTOP."""
     async with asyncio.timeout(deadline):
         while state_of(pid) != STOPPED:  # noqa: ASYNC110  # a process sets no event
