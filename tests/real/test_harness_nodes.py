@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -94,14 +96,19 @@ async def test_bti_and_uuid_sstables_lie_in_several_data_directories(tmp_path: P
         await compare_every_column(data, cluster.nodes)
 
 
-async def test_cassandra_runs_as_another_user(tmp_path: Path) -> None:
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter. Not one of pytest's, which shuts its own at each start of a run."""
+    with tempfile.TemporaryDirectory(prefix="helenus-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+async def test_cassandra_runs_as_another_user(open_directory: Path) -> None:
     """Promise: run_as starts the JVM as that user, and nodetool reaches it. Needs root."""
     assert os.getuid() == 0, "this test needs root"
     nobody = pwd.getpwnam("nobody")
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == 0 and path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(0o755)
-    cluster = ScratchCluster(tmp_path / "cluster", nodes=1)
+    cluster = ScratchCluster(open_directory / "cluster", nodes=1)
     with_other_spec(cluster.nodes[0], cluster, run_as=(nobody.pw_uid, nobody.pw_gid, ()))
     async with cluster:
         node = cluster.nodes[0]
