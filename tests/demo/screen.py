@@ -9,7 +9,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._shown: dict[tuple[str, str], str] = {}
+        self._shown: dict[tuple[str, str, str], str] = {}
 
     def step(self, text: str) -> None:
         """A step begins."""
@@ -21,16 +21,18 @@ class Screen:
         print(f"           {text}", flush=True)
 
     def progress(self, status: dict[str, Any]) -> None:
-        """The counts of a running request, per node and keyspace."""
+        """The counts of a running request, per phase, node and keyspace."""
         for address, part in sorted(status.get("details", {}).get("subrequests", {}).items()):
-            for keyspace, tables in sorted(part["details"].get("sstables", {}).items()):
+            details = part["details"]
+            phase = details.get("phase", "")
+            for keyspace, tables in sorted(details.get("sstables", {}).items()):
                 done = sum(table["done_files"] for table in tables.values())
                 total = sum(table["total_files"] for table in tables.values())
                 size = sum(table["total_size"] for table in tables.values())
                 text = f"{done}/{total} files, {mib(size)}"
-                if total and self._shown.get((address, keyspace)) != text:
-                    self._shown[address, keyspace] = text
-                    self.line(f"{address}  {keyspace:<20} {text}")
+                if total and self._shown.get((address, phase, keyspace)) != text:
+                    self._shown[address, phase, keyspace] = text
+                    self.line(f"{phase:<8} {address}  {keyspace:<20} {text}")
 
 
 def mib(size: float) -> str:
