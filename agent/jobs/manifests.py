@@ -15,6 +15,7 @@ from agent.plan.layout import OWN_FILES, grouped, laid_out
 from agent.repository.frame import ObjectType, stored_size
 from agent.repository.intents import Writer
 from agent.repository.manifest import ManifestWriter
+from agent.repository.manifest_check import check_written
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from agent.storage.protocol import Buffer
 from kit.errors import HelenusError
@@ -90,7 +91,9 @@ async def on_server_manifest(
         for group in grouped(table):
             sstable = laid_out(group)
             count += sstable.is_table_data
-            frame.add(TablePart(tuple(_plain(file.name, file.size, file.volume) for file in sstable.files), {}))
+            part = TablePart(tuple(_plain(file.name, file.size, file.volume) for file in sstable.files), {})
+            check_written(part, on_server=True)
+            frame.add(part)
         own = tuple(_plain(file.name, file.size, file.volume) for file in table.files if file.name in OWN_FILES)
         packed = frame.close()
         references.append(

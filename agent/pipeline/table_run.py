@@ -12,6 +12,8 @@ from agent.model.manifest import TablePart
 from agent.model.snapshot import SnapshotTable
 from agent.pipeline.digest_cache import Row
 from agent.pipeline.targets import StoreTarget
+from agent.repository.errors import ManifestInvalid
+from agent.repository.manifest_check import check_written
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from kit.errors import HelenusError
 
@@ -75,6 +77,11 @@ class TableRun:
     def done(self, place: int, part: TablePart, *, has_data: bool) -> None:
         """The SSTable at `place` of the plan is done."""
         if self.error is not None:
+            return
+        try:
+            check_written(part)
+        except ManifestInvalid as error:  # better no table than a manifest that nobody can read
+            self.fail(error)
             return
         self._files += len(part.files)
         self._bytes += sum(entry.size for entry in part.files)

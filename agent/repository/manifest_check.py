@@ -13,6 +13,7 @@ from agent.wire.names import InvalidName, check_name
 
 MOST_FILES = 100_000_000
 MOST_SIZE = 1 << 56
+MOST_VOLUMES = 1 << 20
 LEAST_PIECE = 1024 * 1024
 """Pieces are 1 MiB at least, the last of a file apart: it bounds what a manifest can make us keep."""
 
@@ -43,6 +44,11 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
             _check_file(entry, len(head.data_directories), names.setdefault(table, set()), on_server=on_server)
             if not on_server:
                 _check_pieces(entry, head.own_objects)
+
+
+def check_written(part: TablePart, *, on_server: bool = False) -> None:
+    """What is about to be written must be what a reader takes. Raises ManifestInvalid, which names the file."""
+    check_part(part, MOST_VOLUMES, set(), on_server=on_server)
 
 
 def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
@@ -87,7 +93,8 @@ def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, 
         and all(len(part) <= 255 for part in entry.name.split("/"))
     )
     if not good_name or (entry.volume, entry.name) in names:
-        raise ManifestInvalid("the manifest names a file that can't be, or twice", name=entry.name[:80])
+        shown = entry.name[:80].encode("unicode_escape").decode("ascii")
+        raise ManifestInvalid(f"the manifest names a file that can't be, or twice: {shown!r}", name=shown)
     names.add((entry.volume, entry.name))
     if not 0 <= entry.size <= MOST_SIZE or not 0 <= entry.volume < volumes:
         raise ManifestInvalid(f"size or volume of {entry.name} are impossible", name=entry.name)

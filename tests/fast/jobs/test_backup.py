@@ -122,6 +122,19 @@ async def test_a_damaged_data_file_is_named_and_left_out(agent: Agent, node: Nod
     assert ("many", "t1") in tables
 
 
+async def test_a_file_that_no_reader_would_take_costs_its_table_only(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
+    """Promise: a manifest that was written can be read."""
+    (node.table("many", "t1") / "odd name").write_bytes(b"x")
+    outcome = await agent.backup.run(backup())
+    assert outcome.state is State.PARTIAL
+    assert "odd name" in outcome.result.targets["d1"].error["message"]  # type: ignore[attr-defined]
+    tables = {name[:2] for name in Oracle(MemoryReader(store)).check()["t1", HOST].files}
+    assert ("shop", "orders") in tables
+    assert ("many", "t1") not in tables
+
+
 async def test_each_destination_has_its_own_outcome(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
     """Promise: a full destination fails by name; the other one gets everything, in the same pass."""
     full = Faults()
