@@ -135,7 +135,8 @@ class Nodetool:
         if _UNREACHABLE.search(ended.output):
             where = f"{self._settings.host}:{self._settings.port}"
             return CassandraUnavailable(f"nodetool can't reach Cassandra's JMX at {where}", **known)
-        return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}", **known)
+        why = next((line for line in output.splitlines() if line.startswith(("error:", "nodetool:"))), "")
+        return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}: {why or output[-200:]}", **known)
 
 
 def _environment() -> dict[str, str]:

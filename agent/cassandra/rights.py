@@ -23,12 +23,31 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def account_of(uid: int) -> Account:
-    """The account of a user id, with its supplementary groups where the system knows the user."""
+    """The account of a user id with its groups: those that its Cassandra process really has, where one runs (it may
+    have been started before the user got a group), else those that the system knows."""
+    running = _groups_of_cassandra(uid)
     try:
         known = pwd.getpwuid(uid)
     except KeyError:
-        return Account(uid, str(uid), frozenset())
-    return Account(uid, known.pw_name, frozenset(os.getgrouplist(known.pw_name, known.pw_gid)))
+        return Account(uid, str(uid), running or frozenset())
+    return Account(uid, known.pw_name, running or frozenset(os.getgrouplist(known.pw_name, known.pw_gid)))
+
+
+def _groups_of_cassandra(uid: int) -> frozenset[int] | None:
+    """The groups of a running Cassandra of that user, None if none is to be seen."""
+    for process in Path("/proc").iterdir():
+        try:
+            if not process.name.isdigit() or process.stat().st_uid != uid:
+                continue
+            if b"CassandraDaemon" not in (process / "cmdline").read_bytes():
+                continue
+            lines = (process / "status").read_text().splitlines()
+        except OSError:
+            continue  # it ended meanwhile, or is not for this user to see
+        words = [line.split() for line in lines]
+        found = {word[0]: [int(gid) for gid in word[1:]] for word in words if word and word[0] in ("Gid:", "Groups:")}
+        return frozenset(found.get("Groups:", [])) | frozenset(found.get("Gid:", [])[1:2])
+    return None
 
 
 def account_named(name: str) -> Account | None:
