@@ -99,9 +99,12 @@ def _sources(
     mapping = map_topology(plan.nodes, plan.missing_nodes, present.ring)
     if mapping.misfits:
         told = "; ".join(f"{misfit.node} {misfit.reason}" for misfit in mapping.misfits)
+        reasons: dict[str, list[str]] = {}
+        for misfit in mapping.misfits:  # a rebuilt node has the address of the one whose tokens are gone
+            reasons.setdefault(misfit.node, []).append(misfit.reason)
         raise TopologyDiffers(
             f"The ring is not the one of the backup: {told}",
-            nodes={misfit.node: misfit.reason for misfit in mapping.misfits},
+            nodes={node: "; ".join(each) for node, each in reasons.items()},
         )
     missing = [member for member in present.missing if member.host_id not in excluded]
     if missing and not order.force:
