@@ -1,0 +1,144 @@
+"""kill -9 of the real coordinator over a real agent and node: its next life ends the same request with the same result,
+and the agent did nothing twice. (Among several agents: tests/fast/coordinator/orchestrate/test_kill.py.)"""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
+from tests.cluster.scratch import ScratchCluster
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BACKUP = [
+    "posted snapshot",
+    "before accepted snapshot",
+    "before ended snapshot",
+    "ended snapshot",
+    "before accepted upload",
+    "ended upload",
+    "before finished",
+]
+RESTORE = [
+    "before step verdict",
+    "ended fetch",
+    "step views_dropped",
+    "step irrevocable",
+    "before accepted truncate",
+    "before step truncated",
+    "step truncated",
+    "before step schema_made",
+    "step import_begun",
+    "before accepted import",
+    "before ended import",
+    "before step views_made",
+    "before finished",
+]
+PHASES = ["preflight", "fetch", "drop_views", "truncate", "schema", "import", "create_views", "check", "clean"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(one_node_50: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CrashSite]:
+    async with CrashSite(tmp_path_factory.mktemp("kill-coordinator"), one_node_50) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tag(site: CrashSite) -> str:
+    """A backup of the rows as they were written."""
+    return await site.backup()
+
+
+async def done_since(site: CrashSite, before: set[str]) -> Counter[str]:
+    """How often the agent was told what, beyond the commands named."""
+    return Counter(one["kind"] for one in await site.commands() if one["id"] not in before)
+
+
+async def lives(site: CrashSite, request: str, moments: list[str]) -> None:
+    """The armed coordinator dies, each next life dies at the next moment, the last one ends the request."""
+    for moment in moments:
+        assert await site.coordinator.died() == -9
+        site.launch_coordinator(moment)
+    assert await site.coordinator.died() == -9
+    await site.coordinator.start()
+    await site.succeeded(request, TERMINAL_SECONDS)
+
+
+async def test_a_backup_outlives_its_coordinators_deaths(site: CrashSite, tag: str) -> None:
+    """Before the fan-out, after the agent accepted, between the barriers, before the end: one snapshot, one upload."""
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator(BACKUP[0])
+    try:
+        request = await site.start_backup()
+    except aiohttp.ClientError:
+        pytest.fail("the reply comes before anything is sent")
+    await lives(site, request, BACKUP[1:])
+    assert await done_since(site, before) == {"snapshot": 1, "upload": 1}
+    await site.all_is_well(rows=False)
+
+
+async def test_a_restore_outlives_its_coordinators_deaths(site: CrashSite, tag: str) -> None:
+    """At every step that is noted: each phase was done once, the table was emptied once, every row is back."""
+    await site.disaster()
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator(RESTORE[0])
+    request = await site.start_restore(tag)
+    await lives(site, request, RESTORE[1:])
+    assert await done_since(site, before) == dict.fromkeys(PHASES, 1)
+    await site.all_is_well()
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore", "delete"])
+async def test_a_request_whose_reply_was_lost_is_carried_out_once(site: CrashSite, tag: str, kind: str) -> None:
+    """Killed when the request is durable and not answered yet: the next life shows it and ends it."""
+    doomed = await site.backup() if kind == "delete" else ""
+    if kind == "restore":
+        await site.disaster()
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator("created")
+
+    async def posting() -> str:
+        match kind:
+            case "backup":
+                return await site.start_backup()
+            case "restore":
+                return await site.start_restore(tag)
+            case _:
+                return await site.start_delete(doomed)
+
+    request = await site.lost_reply(posting, kind)
+    await site.succeeded(request, TERMINAL_SECONDS)
+    expected = {"backup": {"snapshot": 1, "upload": 1}, "delete": {"delete": 1, "sweep": 1}}
+    assert await done_since(site, before) == expected.get(kind, dict.fromkeys(PHASES, 1))
+    await site.all_is_well(rows=kind != "backup")
+
+
+@pytest.mark.parametrize("kind", ["backup", "delete"])
+async def test_a_request_that_was_never_made_durable_leaves_nothing(site: CrashSite, tag: str, kind: str) -> None:
+    """Killed just before: nothing was told to the agent, and the same request is taken afterwards."""
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator("before created")
+    delete = f"/backups?tag={tag}&destination={site.place}"
+    with pytest.raises(aiohttp.ClientError):
+        await (site.start_backup() if kind == "backup" else site.ask("DELETE", delete))
+    assert await site.coordinator.died() == -9
+    await site.coordinator.start()
+    assert await done_since(site, before) == {}
+    assert tag in await site.ask("GET", f"/backups?destination={site.place}")
+    await site.backup()
+
+
+async def test_agent_and_coordinator_dead_at_once_both_go_on(site: CrashSite, tag: str) -> None:
+    """Both killed in the import, and started again: the same request ends in success, every row is back."""
+    await site.disaster()
+    await site.arm_agent("import:importing")
+    request = await site.start_restore(tag)
+    assert await site.agent.died() == -9
+    await site.coordinator.kill()
+    await site.agent.start()
+    await site.coordinator.start()
+    await site.succeeded(request, TERMINAL_SECONDS)
+    await site.all_is_well()
