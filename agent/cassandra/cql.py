@@ -61,14 +61,18 @@ class Cql:
         seconds = deadline or self._settings.request_seconds
         return await self._in_thread(lambda: self._ask(statement, seconds), statement, seconds * 2)
 
-    async def change(self, statement: str, *, deadline: float | None = None) -> None:
+    async def change(
+        self, statement: str, *, deadline: float | None = None, guard: Callable[[], None] | None = None
+    ) -> None:
         """Execute a statement that changes something, exactly once: nothing is sent again when its outcome is unknown.
 
-        Raises as `rows`; `CassandraUnavailable` with `outcome_unknown=True` when it may have been executed.
+        `guard` is called last of all, when the connection was proved and only the sending is left; what it raises ends
+        the change unsent. Raises as `rows`; `CassandraUnavailable` with `outcome_unknown=True` when it may have been
+        executed.
         """
         seconds = deadline or self._settings.change_seconds
         await self.rows("SELECT key FROM system.local")  # a dead connection shows here, where asking again is harmless
-        await self._in_thread(lambda: self._change(statement, seconds), statement, seconds)
+        await self._in_thread(lambda: self._change(statement, seconds, guard), statement, seconds)
 
     async def close(self) -> None:
         """Give back connection and threads."""
@@ -106,8 +110,10 @@ class Cql:
             self._drop(session)
             raise
 
-    def _change(self, statement: str, seconds: float) -> None:
+    def _change(self, statement: str, seconds: float, guard: Callable[[], None] | None) -> None:
         session = self._connected()
+        if guard is not None:
+            guard()
         try:
             self._fetch(session, statement, seconds)
         except (*_BROKEN, OperationTimedOut) as error:

@@ -44,9 +44,8 @@ class CreateViewsJob:
             if keyspace in present and name in present[keyspace].views:
                 continue
             await context.stages.enter(f"making view {keyspace}.{name}")
-            self._tools.refuse_when_late(context)
-            await node.cql.change(statement)
-            await node.agreement.settled(node.settings.cql.agreement_seconds)
+            await node.cql.change(statement, guard=lambda: self._tools.refuse_when_late(context))
+            await self._tools.settled()
         await context.stages.enter("waiting for the views to be built")
         warnings = await self._built(context, list(wanted))
         return Outcome(PhaseResult([f"{keyspace}.{name}" for keyspace, name in wanted], warnings))

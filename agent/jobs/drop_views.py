@@ -17,17 +17,13 @@ class DropViewsJob:
         """Drop the named views that are there, one statement at a time, agreement awaited after each."""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
-        await refuse_after_import(notes)
-        node = self._tools.node
+        refuse_after_import(notes)
         schemas = await self._tools.live(sorted(arguments.views))
         live = views_on({keyspace: list(schema.columns) for keyspace, schema in schemas.items()}, schemas)
         going = [view for view in live if view.name in arguments.views.get(view.keyspace, ())]
         await notes.put_views(going)
         for view in going:
-            await context.stages.enter(f"dropping {view.keyspace}.{view.name}")
-            # Last of all: a process that stood still before it must find that its time has passed.
-            await refuse_after_import(notes)
-            self._tools.refuse_when_late(context)
-            await node.cql.change(f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}")
-            await node.agreement.settled(node.settings.cql.agreement_seconds)
+            statement = f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}"
+            await self._tools.change(context, notes, f"dropping {view.keyspace}.{view.name}", statement)
+            await self._tools.settled()
         return Outcome(PhaseResult([f"{view.keyspace}.{view.name}" for view in going]))

@@ -33,7 +33,7 @@ class FetchJob:
         try:
             return Outcome(await self._fetch(context, arguments, notes))
         except asyncio.CancelledError:
-            if context.undo and not await notes.import_begun():
+            if context.undo and not notes.import_begun():
                 await remove_staging(notes)
             raise
 

@@ -83,9 +83,9 @@ class RestoreNotes:
         """The views that were live before the drop."""
         return msgspec.json.decode(await self._read("views.json") or b"[]", type=list[ViewCql])
 
-    async def import_begun(self) -> bool:
-        """Whether this agent has begun the job's import."""
-        return await asyncio.to_thread((self._directory / "imports.jsonl").exists)
+    def import_begun(self) -> bool:
+        """Whether this agent has begun the job's import. Costs a stat."""
+        return (self._directory / "imports.jsonl").exists()
 
     async def begin_import(self) -> None:
         """Note that the import begins: from here on no TRUNCATE and no DDL of the job."""
@@ -108,7 +108,7 @@ class RestoreNotes:
 
     async def refuse_when_finished(self) -> None:
         """Raises `JobFinished` when the job had begun its import and was cleaned: its id is used up."""
-        if await self.import_begun() and await self._read("cleaned") is not None:
+        if self.import_begun() and await self._read("cleaned") is not None:
             raise JobFinished(f"the job {self.job} was imported and cleaned here", job=self.job)
 
     async def _write(self, name: str, content: bytes) -> None:

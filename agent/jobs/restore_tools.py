@@ -54,6 +54,23 @@ class RestoreTools:
         if context.not_after is not None and self.clock() > context.not_after:
             raise TooLate("the command's time to begin has passed", not_after=context.not_after, now=self.clock())
 
+    async def change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
+        """Journal `label`, then send the statement, unless the command's time has passed or the import has begun.
+
+        Both are looked at last of all, when only the sending is left: a process that stood still before must find out.
+        """
+        await context.stages.enter(label)
+
+        def guard() -> None:
+            refuse_after_import(notes)
+            self.refuse_when_late(context)
+
+        await self.node.cql.change(statement, guard=guard)
+
+    async def settled(self) -> None:
+        """Wait until every node has the changed schema. Raises `SchemaDisagreement`."""
+        await self.node.agreement.settled(self.node.settings.cql.agreement_seconds)
+
 
 def checked(arguments: RestoreArguments) -> RestoreArguments:
     """The arguments, after every name in them was checked. Raises `InvalidName`."""
@@ -70,9 +87,9 @@ def counted_as(arguments: RestoreArguments) -> str:
     return ON_SERVER if arguments.source is None else arguments.source.destination
 
 
-async def refuse_after_import(notes: RestoreNotes) -> None:
-    """Raises `ImportHasBegun` once the job's import has begun on this node."""
-    if await notes.import_begun():
+def refuse_after_import(notes: RestoreNotes) -> None:
+    """Raises `ImportHasBegun` once the job's import has begun on this node. Looks at the disk: one stat."""
+    if notes.import_begun():
         raise ImportHasBegun(f"the import of the job {notes.job} has begun on this node", job=notes.job)
 
 

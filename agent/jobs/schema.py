@@ -29,12 +29,12 @@ class SchemaJob:
         """Replace what is to be replaced, make what is missing."""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
-        await refuse_after_import(notes)
+        refuse_after_import(notes)
         await context.stages.enter("reading the backup")
         async with self._tools.sources.opened(arguments, context.waiting) as source:
             backup = by_name(source.head.schema)
         _refuse_unknown(arguments, backup)
-        await self._settled()
+        await self._tools.settled()
         live = await self._tools.live(sorted(arguments.tables))
         done: list[str] = []
         for label, statement in _drops(arguments, backup, live):
@@ -48,15 +48,8 @@ class SchemaJob:
         return Outcome(PhaseResult(done))
 
     async def _change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
-        await context.stages.enter(label)
-        # Last of all: a process that stood still before it must find that its time has passed.
-        await refuse_after_import(notes)
-        self._tools.refuse_when_late(context)
-        await self._tools.node.cql.change(statement)
-        await self._settled()
-
-    async def _settled(self) -> None:
-        await self._tools.node.agreement.settled(self._tools.node.settings.cql.agreement_seconds)
+        await self._tools.change(context, notes, label, statement)
+        await self._tools.settled()
 
 
 def missing_objects(backup: KeyspaceSchema, live: KeyspaceSchema | None, tables: Sequence[str]) -> list[SchemaObject]:

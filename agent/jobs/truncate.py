@@ -22,7 +22,7 @@ class TruncateJob:
         """Truncate table by table; what isn't there (it will be made) is passed over."""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
-        await refuse_after_import(notes)
+        refuse_after_import(notes)
         for keyspace in arguments.tables:
             if keyspace in OWN | CLUSTER:
                 raise KeyspaceRefused(f"{keyspace} is not truncated", keyspace=keyspace)
@@ -33,10 +33,7 @@ class TruncateJob:
             for table in tables:
                 if keyspace not in present or table not in present[keyspace].tables:
                     continue
-                await context.stages.enter(f"truncating {keyspace}.{table}")
-                # Last of all: a process that stood still before it must find that its time has passed.
-                await refuse_after_import(notes)
-                self._tools.refuse_when_late(context)
-                await self._tools.node.cql.change(f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}")
+                statement = f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}"
+                await self._tools.change(context, notes, f"truncating {keyspace}.{table}", statement)
                 done.append(f"{keyspace}.{table}")
         return Outcome(PhaseResult(done))

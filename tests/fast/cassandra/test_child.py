@@ -1,7 +1,6 @@
 """Children end: by themselves, by their deadline, by a cancel, and with them everything they started."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -14,10 +13,10 @@ from agent.cassandra.child import run_child
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state != "Z"
 
 
 async def _until_gone(pid: int) -> None:

@@ -163,7 +163,7 @@ async def test_an_import_without_fetched_files_is_refused(tmp_path: Path) -> Non
     await fixture.hold()
     with pytest.raises(TooLate):
         await fixture.run(Kind.IMPORT, lambda context: setattr(context, "not_after", 99.0))
-    assert not await fixture.notes.import_begun()
+    assert not fixture.notes.import_begun()
 
 
 async def test_cleaning_leaves_nothing_but_the_notes(node: Fixture) -> None:
@@ -172,4 +172,4 @@ async def test_cleaning_leaves_nothing_but_the_notes(node: Fixture) -> None:
     assert (await node.run(Kind.CLEAN)).done == [str(node.root.path)]
     assert not (node.data.parent / ".helenus").exists()
     assert (await node.run(Kind.CLEAN)).done == []
-    assert await node.notes.import_begun()
+    assert node.notes.import_begun()

@@ -30,9 +30,9 @@ async def test_a_line_that_a_crash_cut_is_left_out_and_written_over(tmp_path: Pa
 async def test_an_import_has_begun_as_soon_as_it_is_noted(tmp_path: Path) -> None:
     """Before the first batch, and for an agent that starts anew."""
     notes = RestoreNotes(tmp_path, "job")
-    assert not await notes.import_begun()
+    assert not notes.import_begun()
     await notes.begin_import()
-    assert await RestoreNotes(tmp_path, "job").import_begun()
+    assert RestoreNotes(tmp_path, "job").import_begun()
     assert await notes.batches() == []
 
 
