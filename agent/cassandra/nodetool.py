@@ -32,7 +32,8 @@ _STATES = {"N": "NORMAL", "L": "LEAVING", "J": "JOINING", "M": "MOVING"}
 _STATUS_LINE = re.compile(r"^([UD])([NLJM])\s+(\S+)\s", re.MULTILINE)
 _EXISTS = re.compile(r"Snapshot \S+ already exists|already exists")
 _UNREACHABLE = re.compile(
-    r"Failed to connect to|ConnectException|ConnectIOException|NoSuchObjectException|Has this node"
+    r"Failed to connect to|ConnectException|ConnectIOException|NoSuchObjectException|UnmarshalException|EOFException|"
+    r"Connection reset|Broken pipe|connection has been closed|Has this node"
 )
 _DENIED = re.compile(
     r"SecurityException|Authentication failed|Access Denied|Invalid username|credentials", re.IGNORECASE
@@ -126,17 +127,18 @@ class Nodetool:
     def _failure(self, order: str, ended: Ended, **fields: object) -> CassandraError:
         output = _shown(ended.output)
         known: dict[str, object] = {**fields, "command": order, "exit": ended.exit_code, "output": output}
-        if order == "snapshot" and _EXISTS.search(ended.output):
+        said = (line for line in output.splitlines() if line.startswith(("error:", "nodetool:")))
+        why = next(said, output[-200:])
+        if order == "snapshot" and _EXISTS.search(output):
             return SnapshotExists(f"the node has a snapshot of that tag already: {fields.get('tag')}", **known)
-        if "Unknown keyspace/cf pair" in ended.output or "does not exist" in ended.output:
-            return TableNotFound(f"nodetool {order}: {output.splitlines()[-1] if output else ''}", **known)
-        if _DENIED.search(ended.output):
+        if "Unknown keyspace/cf pair" in output or "does not exist" in output:
+            return TableNotFound(f"nodetool {order}: {why}", **known)
+        if _DENIED.search(output):
             return CassandraDenied(f"Cassandra's JMX refused the agent's user in nodetool {order}", **known)
-        if _UNREACHABLE.search(ended.output):
+        if _UNREACHABLE.search(output):
             where = f"{self._settings.host}:{self._settings.port}"
             return CassandraUnavailable(f"nodetool can't reach Cassandra's JMX at {where}", **known)
-        why = next((line for line in output.splitlines() if line.startswith(("error:", "nodetool:"))), "")
-        return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}: {why or output[-200:]}", **known)
+        return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}: {why}", **known)
 
 
 def _environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cassandra.errors import StagingRefused
+from agent.cassandra.errors import NotEnoughSpace, SnapshotMissing, StagingRefused
 from agent.cassandra.rights import cassandra_account, own_account, refusal, shared_group
 from agent.wire.names import check_name
 
@@ -28,6 +28,7 @@ FILE_MODE = 0o660
 _HIDDEN = ".helenus"
 _MARK = "owner"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _COPY_INSTEAD = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EACCES, errno.EOPNOTSUPP})
 
 
@@ -111,6 +112,8 @@ def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
         finally:
             os.close(descriptor)
     except OSError as error:
+        if error.errno in _FULL:
+            raise NotEnoughSpace(f"no room to make {where}", volumes=[{"path": str(where)}]) from None
         raise StagingRefused(f"{where} can't be made: {error.strerror}", path=str(where), reason=str(error)) from None
     return where
 
@@ -144,20 +147,33 @@ def _settle(descriptor: int, root: StagingRoot, mode: int) -> None:
 
 
 def link_or_copy(root: StagingRoot, source: Path, target: Path) -> bool:
-    """A hard link of `source` at `target`; a copy where the kernel refuses links (then False)."""
+    """A hard link of `source` at `target`; a copy where the kernel refuses links (then False). Raises `NotEnoughSpace`,
+    `SnapshotMissing` when the source is gone."""
     try:
-        os.link(source, target, follow_symlinks=False)
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _COPY_INSTEAD:
+                raise
+            _copy(root, source, target)
+            return False
+    except FileNotFoundError:
+        raise SnapshotMissing(f"{source} is gone", path=str(source)) from None
     except OSError as error:
-        if error.errno not in _COPY_INSTEAD:
+        if error.errno not in _FULL:
             raise
-        unfinished = target.with_name(f".{target.name}.part")  # no name of a component: nobody takes it for one
-        unfinished.unlink(missing_ok=True)
-        with source.open("rb") as reading, unfinished.open("xb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
-        settle_file(root, unfinished)
-        unfinished.rename(target)
-        return False
+        where = str(root.path)
+        raise NotEnoughSpace(f"no room for {target.name} in {where}", volumes=[{"path": where}]) from None
     return True
+
+
+def _copy(root: StagingRoot, source: Path, target: Path) -> None:
+    unfinished = target.with_name(f".{target.name}.part")  # no name of a component: nobody takes it for one
+    unfinished.unlink(missing_ok=True)
+    with source.open("rb") as reading, unfinished.open("xb") as writing:
+        shutil.copyfileobj(reading, writing, 1 << 20)
+    settle_file(root, unfinished)
+    unfinished.rename(target)
 
 
 def probe(root: StagingRoot, run_as: str = "") -> Probe:

@@ -100,7 +100,11 @@ async def test_a_nodetool_that_is_not_there_is_named(tmp_path: Path) -> None:
             "nodetool: Failed to connect to '127.0.0.1:7199' - SecurityException: 'Authentication failed!'",
             CassandraDenied,
         ),
-        ("something else", NodetoolFailed),
+        (
+            "error: null\n-- StackTrace --\njava.rmi.UnmarshalException: Error unmarshaling; java.io.EOFException",
+            CassandraUnavailable,
+        ),
+        ("something else\n\tat java.rmi.ConnectException(Whatever.java)", NodetoolFailed),
     ],
 )
 async def test_what_went_wrong_is_told_by_its_own_code(tmp_path: Path, said: str, kind: type[Exception]) -> None:

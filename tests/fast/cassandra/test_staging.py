@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra import staging
-from agent.cassandra.errors import StagingRefused
+from agent.cassandra.errors import NotEnoughSpace, SnapshotMissing, StagingRefused
 from agent.cassandra.rights import Account, allowed, refusal, shared_group
 from agent.cassandra.staging import (
     StagingRoot,
@@ -66,6 +66,25 @@ def test_where_the_kernel_refuses_links_files_are_copied(data: Path, monkeypatch
     assert target.read_bytes() == b"content"
     assert stat.S_IMODE(target.stat().st_mode) == 0o660
     assert [path.name for path in root.path.glob(".*")] == []
+
+
+def test_a_full_volume_is_told_by_its_own_code(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a fault of the agent: the restore waits or is aborted, and what was half copied is no file of a component."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    root = staging_root(str(data), "job-1")
+    make_root(root)
+    source, target = root.path / "source", root.path / "nb-1-big-Data.db"
+    source.write_bytes(b"content")
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(NotEnoughSpace):
+        link_or_copy(root, source, target)
+    assert not target.exists()
+    monkeypatch.undo()
+    with pytest.raises(SnapshotMissing):
+        link_or_copy(root, root.path / "gone", target)
 
 
 def test_a_symbolic_link_in_the_way_is_refused(data: Path, tmp_path: Path) -> None:
