@@ -20,7 +20,7 @@ def _alive(pid: int) -> bool:
 
 
 async def _until_gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _alive(pid):  # noqa: ASYNC110 another process's end has no event
             await asyncio.sleep(0.01)
 
@@ -35,7 +35,7 @@ def _hanging(tmp_path: Path) -> tuple[list[str], Path]:
 
 
 async def _grandchild(note: Path) -> int:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not note.exists():  # noqa: ASYNC110 another process writes it
             await asyncio.sleep(0.01)
     return int(note.read_text())
