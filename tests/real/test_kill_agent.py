@@ -215,6 +215,19 @@ async def test_nodetool_killed_in_an_import_is_started_again(site: CrashSite, ta
     await site.all_is_well()
 
 
+@pytest.mark.parametrize("verb", ["snapshot", "clearsnapshot"])
+async def test_an_agent_killed_while_nodetool_works_on_its_snapshot_goes_on(site: CrashSite, verb: str) -> None:
+    """The dead agent's nodetool ends what it was told; the next life finds that, and no snapshot is left."""
+    request = await site.start_backup()
+    await signal_nodetool(site.node, verb, signal.SIGCONT)
+    await site.agent.child.kill(group=False)
+    await site.agent.start()
+    last = await site.sequence()
+    await site.moving(request, last)
+    await site.succeeded(request, TERMINAL_SECONDS)
+    await site.all_is_well(rows=False)
+
+
 async def test_an_agent_killed_while_nodetool_imports_goes_on(site: CrashSite, tag: str) -> None:
     """The nodetool of the dead agent may still import what it was given: every row and counter is right all the same,
     and nothing is left in staging."""
