@@ -1,0 +1,233 @@
+"""A whole service: a scratch cluster, an agent beside each node, a coordinator, and what a person does with them.
+
+In: a cluster that is up, and a directory. Out: backups and restores through OpsCenter's API, an oracle watches each
+destination. Bound to no event loop.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.cluster.cassandra import CassandraNode
+from tests.cluster.opscenter import OpsCenter, RequestFailed
+from tests.cluster.scratch import ScratchCluster
+from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
+from tests.cluster.stores import REGION, S3Server
+from tests.oracle.checker import Backup, Oracle
+from tests.oracle.reader import BucketReader, DirectoryReader, Reader
+
+QUICK = {"sweep": {"margin_seconds": 0.5}}
+"""What tests make short: between the sweep's mark and its deletions lies half a minute otherwise."""
+_OWN = ("truncated-", "dropped-")  # Cassandra's own snapshots
+
+
+class BackupService:
+    """Agents and coordinator of one cluster."""
+
+    def __init__(self, cluster: ScratchCluster, directory: Path) -> None:
+        self.cluster = cluster
+        self.directory = directory
+        self.agents = [
+            AgentProcess(node, directory / f"agent{number}", changes=QUICK)
+            for number, node in enumerate(cluster.nodes, 1)
+        ]
+        share_token(self.agents)
+        self.coordinator = CoordinatorProcess(
+            self.agents, directory / "coordinator", cluster="flows", cluster_name=cluster.name
+        )
+        self.api = OpsCenter(self.coordinator)
+        self._readers: dict[str, list[Reader]] = {}
+        self._oracles: dict[str, list[Oracle]] = {}
+
+    @property
+    def node(self) -> CassandraNode:
+        """The first node as it is configured now."""
+        return self.cluster.nodes[0]
+
+    async def start(self) -> None:
+        """Agents first, then the coordinator."""
+        async with asyncio.TaskGroup() as group:
+            for agent in self.agents:
+                group.create_task(agent.start(90))
+        await self.coordinator.start(90)
+
+    async def stop(self) -> None:
+        """The coordinator first, then the agents."""
+        await self.coordinator.stop()
+        async with asyncio.TaskGroup() as group:
+            for agent in self.agents:
+                group.create_task(agent.stop())
+
+    async def lose_state(self) -> None:
+        """Stop everything, forget all that it remembered, and start it again."""
+        await self.stop()
+        for service in (*self.agents, self.coordinator):
+            shutil.rmtree(service.state_directory)
+        await self.start()
+
+    # Destinations
+
+    async def local(self, path: str) -> str:
+        """Add a local destination (again); its id."""
+        made = await self.api.post("/backups/destinations", {"provider": "local", "path": path})
+        name = str(made["destination_id"]["id"])
+        return self._watched(name, [DirectoryReader(agent.local_root / path) for agent in self.agents])
+
+    async def s3(self, store: S3Server, bucket: str) -> str:
+        """Add a bucket (which is made when it isn't there) as a destination; its id."""
+        await store.make_bucket(bucket)
+        body = {
+            "provider": "s3",
+            "path": bucket,
+            "endpoint": store.endpoint,
+            "access_key": store.access_key,
+            "access_secret": store.access_secret,
+        }
+        made = await self.api.post("/backups/destinations", body)
+        name = str(made["destination_id"]["id"])
+        return self._watched(name, [BucketReader(_client(store), bucket)])
+
+    async def sizes(self, destination: str) -> dict[str, int]:
+        """Key → bytes of all that lies in a destination (of a per-node one: of the last node that has the key)."""
+
+        def look() -> dict[str, int]:
+            return {key: size for reader in self._readers[destination] for key, size in reader.list()}
+
+        return await asyncio.to_thread(look)
+
+    async def inspected(self, destination: str) -> dict[tuple[str, str], Backup]:
+        """What the oracle read there: every byte of every backup, by tag and host id. Raises OracleFailed."""
+        found: dict[tuple[str, str], Backup] = {}
+        for oracle in self._oracles[destination]:
+            found |= await asyncio.to_thread(oracle.check)
+        return found
+
+    # Backups and restores
+
+    async def backup(
+        self,
+        keyspaces: list[str] | dict[str, list[str]] | None,
+        *destinations: str,
+        keep: bool = False,
+        deadline: float = 600.0,
+    ) -> str:
+        """Run a backup that must succeed (no destination: on the nodes); its tag."""
+        body: dict[str, Any] = {}
+        if keyspaces is not None:
+            body["keyspaces"] = unquoted(keyspaces)
+        if destinations:
+            body["destinations"] = {name: {} for name in (*destinations, *(["OPSC_ON_SERVER"] if keep else []))}
+        status = await self._follow(await self.api.post("/backups/run", body), deadline)
+        return str(status["tag"])
+
+    async def restore(
+        self,
+        tag: str,
+        destination: str | None,
+        *below: str,
+        deadline: float = 600.0,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Restore the backup, a keyspace or a table of it (`below`); its last status. Raises RequestFailed, and
+        AssertionError when the API refuses at once."""
+        path, body = _restore(tag, destination, below, options)
+        return await self._follow(await self.api.post(path, body), deadline)
+
+    async def sync(self, tag: str, *destinations: str) -> dict[str, Any]:
+        """Copy an on-server backup to destinations."""
+        body = {"tag": tag, "destinations": {name: {} for name in destinations}}
+        return await self._follow(await self.api.post("/backups/sync", body), 600)
+
+    async def delete(self, tag: str, destination: str | None, *, remove_destination: bool = False) -> dict[str, Any]:
+        """Delete a backup and free its space; the request's last status. The oracle is told."""
+        query = f"?tag={tag}" + (f"&destination={destination}" if destination else "")
+        query += "&remove_destination=true" if remove_destination else ""
+        status = await self._follow(await self.api.delete(f"/backups{query}"), 600)
+        for oracle in self._oracles.get(destination or "", []):
+            oracle.deleted(tag)
+        return status
+
+    async def listed(self, destination: str | None = None) -> dict[str, Any]:
+        """Tag → record of the backups there."""
+        answer: dict[str, Any] = await self.api.get(f"/backups?destination={destination or ''}")
+        return answer
+
+    async def refusal(self, tag: str, destination: str | None, *below: str, **options: Any) -> dict[str, Any]:
+        """The error object of a restore that must not be done, at once or by its request."""
+        path, body = _restore(tag, destination, below, options)
+        code, answer = await self.api.refused("POST", path, body)
+        if code >= 300:
+            refused: dict[str, Any] = answer
+            return refused
+        try:
+            status = await self._follow(str(answer), 600)
+        except RequestFailed as failed:
+            return failed.error
+        raise AssertionError(f"the restore was done: {status}")
+
+    # What is on the nodes
+
+    def snapshots(self) -> set[str]:
+        """Tags of snapshots on the nodes' volumes, Cassandra's own left out."""
+        found = {
+            path.name
+            for node in self.cluster.nodes
+            for data in node.data_directories
+            for path in data.glob("*/*/snapshots/*")
+        }
+        return {name for name in found if not name.startswith(_OWN)}
+
+    def staged(self) -> list[Path]:
+        """Files that restores left on the nodes' volumes."""
+        found: list[Path] = []
+        for node in self.cluster.nodes:
+            for place in {*node.data_directories, *(data.parent for data in node.data_directories)}:
+                found += [path for path in place.glob(".helenus/**/*") if path.is_file()]
+        return found
+
+    def _watched(self, name: str, readers: Sequence[Reader]) -> str:
+        self._readers[name] = list(readers)
+        self._oracles[name] = [Oracle(reader) for reader in readers]
+        return name
+
+    async def _follow(self, request: str, deadline: float) -> dict[str, Any]:
+        return await self.api.follow(request, deadline=deadline, poll=0.1)
+
+
+def _restore(
+    tag: str, destination: str | None, below: Sequence[str], options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Path and body of a restore."""
+    body = {key.replace("column_families", "column-families"): value for key, value in options.items()}
+    if destination is not None:
+        body["destination"] = destination
+    return "/".join(("/backups/restore", tag, *(unquote(name) for name in below))), body
+
+
+def unquote(name: str) -> str:
+    """A name as the API takes it: CQL's quotes are no part of it."""
+    return name.strip('"')
+
+
+def unquoted(names: list[str] | dict[str, list[str]]) -> list[str] | dict[str, list[str]]:
+    """The same for keyspaces, with or without their tables."""
+    if isinstance(names, dict):
+        return {unquote(keyspace): [unquote(table) for table in tables] for keyspace, tables in names.items()}
+    return [unquote(name) for name in names]
+
+
+def _client(store: S3Server) -> Any:
+    config = Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60)
+    return boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name=REGION,
+        aws_access_key_id=store.access_key,
+        aws_secret_access_key=store.access_secret,
+        config=config,
+    )
