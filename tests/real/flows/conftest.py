@@ -2,7 +2,6 @@
 of this directory. A test restores what it damaged, and so leaves the data as it found it."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,10 +17,12 @@ VERSIONS = [places.CASSANDRA_50, places.CASSANDRA_41]
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session", params=VERSIONS)
-async def service(request: pytest.FixtureRequest, servers: Path) -> AsyncIterator[BackupService]:
+async def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BackupService]:
     """A node with two data directories, its agent and a coordinator; once for each version."""
     version: str = request.param
-    directory = servers / f"flows-{version}"
+    directory = tmp_path_factory.mktemp(f"flows-{version}-")
     name = f"flows_{version.replace('.', '_')}"
     async with ScratchCluster(
         directory / "cassandra", nodes=1, name=name, version=version, data_directories=2
