@@ -19,6 +19,8 @@ async def demonstrate(destination: str, rows: int) -> tuple[int, int]:
     shutil.rmtree(directory, ignore_errors=True)
     screen = Screen()
     topology = Topology(directory, s3=destination == "s3")
+    if taken := topology.taken():
+        sys.exit(f"demo: something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
     try:
         screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
         await topology.start()

@@ -6,12 +6,14 @@ In: up or down. Out: running processes whose groups are in build/cluster/process
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
 from tests.cluster.places import BUILD
+from tests.cluster.processes import ProcessError
 from tests.demo.topology import CLUSTER, Topology
 
 DIRECTORY = BUILD / "cluster"
@@ -28,17 +30,25 @@ def started_at(pid: int) -> str | None:
 
 
 async def up() -> None:
-    """Start everything and print what can be tried."""
-    if PROCESSES.exists():
-        down()
+    """Start everything from nothing and print what can be tried; what was started is stopped again if that fails."""
+    if living():
+        sys.exit("the cluster is up already; make cluster-down ends it")
+    if taken := Topology(DIRECTORY, s3=False).taken():  # before anything is removed: it may be a cluster of ours
+        sys.exit(f"something else listens on {', '.join(taken)}: end it first")
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
     topology = Topology(DIRECTORY, s3=False, outlives_us=True)
-    await topology.start()
-    children = [topology.coordinator.child, *(agent.child for agent in topology.agents)]
-    children += [node.child for node in topology.cassandra.nodes]
-    PROCESSES.write_text(json.dumps({str(child.pid): started_at(child.pid) for child in children}))
+    print("starting three Cassandra nodes, three agents and a coordinator: half a minute", flush=True)
+    try:
+        await topology.start()
+        children = [topology.coordinator.child, *(agent.child for agent in topology.agents)]
+        children += [node.child for node in topology.cassandra.nodes]
+        PROCESSES.write_text(json.dumps({str(child.pid): started_at(child.pid) for child in children}))
+    except BaseException:
+        await topology.stop()
+        raise
     topology.cassandra.close_sessions()
     base = f"{topology.coordinator.url}/{CLUSTER}"
-    token = f'-H "Authorization: Bearer $(cat {topology.coordinator.token_file.relative_to(BUILD.parent)})"'
+    token = f'-H "Authorization: Bearer $(cat {topology.coordinator.token_file})"'
     print(f"Cassandra    {' '.join(topology.cassandra.contact_points)} (port 9042)")
     print(f"agents       {' '.join(agent.url for agent in topology.agents)}")
     print(f"coordinator  {topology.coordinator.url}")
@@ -46,31 +56,44 @@ async def up() -> None:
     print(f"  curl {token} {base}/nodes")
     print(f'  curl {token} -X POST {base}/backups/run -d \'{{"keyspaces": ["system_auth"]}}\'')
     print(f"  curl {token} {base}/backups")
-    print("\nmake cluster-down ends it.")
+    print("\nmake cluster-down ends it; the next make cluster begins from nothing.")
+
+
+def living() -> list[int]:
+    """The processes that `up` left and that still run: a pid that was used again does not count."""
+    if not PROCESSES.exists():
+        return []
+    processes = json.loads(PROCESSES.read_text())
+    return [int(pid) for pid, began in processes.items() if began is not None and started_at(int(pid)) == began]
 
 
 def down() -> None:
-    """End the processes that `up` started, by their ids, the coordinator first."""
-    if not PROCESSES.exists():
-        print("no cluster is up")
-        return
-    processes = {int(pid): began for pid, began in json.loads(PROCESSES.read_text()).items()}
-    living = [pid for pid, began in processes.items() if began is not None and started_at(pid) == began]
-    for pid in living:
+    """End the processes that `up` started, by their ids."""
+    asked = living()
+    for pid in asked:
         os.killpg(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    while (left := [pid for pid in living if started_at(pid) == processes[pid]]) and time.monotonic() < deadline:
+    while (left := living()) and time.monotonic() < deadline:
         time.sleep(0.2)
     for pid in left:
         os.killpg(pid, signal.SIGKILL)
-    PROCESSES.unlink()
-    print(f"stopped {len(living)} processes; their data stays in {DIRECTORY.relative_to(BUILD.parent)}")
+    PROCESSES.unlink(missing_ok=True)
+    print(f"stopped {len(asked)} processes" if asked else "no cluster is up")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What `make cluster` and `make cluster-down` call."""
     if sys.argv[1:] == ["up"]:
-        asyncio.run(up())
+        try:
+            asyncio.run(up())
+        except* ProcessError as failed:
+            reasons = "\n".join(str(error) for error in failed.exceptions)
+            sys.exit(f"the cluster could not be started, and what was started is stopped again:\n{reasons}")
     elif sys.argv[1:] == ["down"]:
         down()
     else:
         sys.exit("usage: python -m tests.demo.playground up|down")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ In: a directory and fixed loopback addresses. Out: all of them started, and stop
 import asyncio
 from pathlib import Path
 
+from tests.cluster.processes import answers
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
 from tests.cluster.stores import Seaweed
@@ -44,6 +45,12 @@ class Topology:
             outlives_us=outlives_us,
         )
         self.store = Seaweed(directory / "seaweedfs") if s3 else None
+
+    def taken(self) -> list[str]:
+        """Addresses that the machines need and somebody else listens on."""
+        wanted = [(node.address, node.spec.native_port) for node in self.cassandra.nodes]
+        wanted += [(service.address, service.port) for service in (*self.agents, self.coordinator)]
+        return [f"{address}:{port}" for address, port in wanted if answers(address, port)]
 
     async def start(self) -> None:
         """Start everything and wait until it answers."""
