@@ -73,8 +73,9 @@ class Request(msgspec.Struct, frozen=True):
 class NodePart(msgspec.Struct, frozen=True):
     """One node's share of a request: live from the orchestrator, kept by the store when the request ends.
 
-    `address` is the node's, `id` the command that is under way or was the last. `state`: running, success, error,
-    cancelled. `phase`: for a restore the phase it stands in. `created`: its manifests are written. `progress`:
+    `address` is the node's; `id` stays the same for the node and the request. `state`: running until the node has done
+    all that the request asks of it, then success, error, cancelled. `phase`: the step that it stands in. `created`: its
+    manifests are written. `progress`:
     destination → keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
     """
 

@@ -113,7 +113,7 @@ class RunningRequests:
             result=result,
         )
         events = await activity_of(self._around, request, outcome)
-        parts = await run.parts()
+        parts = await run.parts(request)
         await self._around.store.requests.finish(request, parts, events)
         self._runs.pop(request.id, None)
         self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])

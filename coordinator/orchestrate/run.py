@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.wire.commands import Kind, Progress, State
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
 from coordinator.model.activity import ActivityEvent
-from coordinator.model.commands import PostedCommand
-from coordinator.model.requests import NodePart, Request, RequestState
+from coordinator.model.requests import NodePart, Request
 from coordinator.orchestrate.errors import RequestCancelled
+from coordinator.orchestrate.parts import parts_of
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 
@@ -79,9 +78,10 @@ class Run:
         if self.cancelled.is_set():
             raise RequestCancelled("the request was cancelled", request=self.request.id)
 
-    async def parts(self) -> list[NodePart]:
-        """Every node's share as it is now, by address."""
-        return parts_of(await self.around.store.commands.of(self.request.id), self.around.reports)
+    async def parts(self, ended: Request | None = None) -> list[NodePart]:
+        """Every node's share as it is now, by address; or as it was when the request had `ended`."""
+        commands = await self.around.store.commands.of(self.request.id)
+        return parts_of(ended or self.request, commands, self.around.reports)
 
 
 async def once(store: Store, owner: str, step: str, decide: Callable[[], Awaitable[Data]], kind: type[Data]) -> Data:
@@ -92,56 +92,3 @@ async def once(store: Store, owner: str, step: str, decide: Callable[[], Awaitab
         await store.requests.record_step(owner, step, msgspec.to_builtins(decided))
         return decided
     return msgspec.convert(recorded, kind)
-
-
-MANIFESTS = frozenset({Kind.SNAPSHOT, Kind.UPLOAD, Kind.BACKUP, Kind.SYNC})
-"""Kinds whose success means that the node's manifest is written."""
-
-_STATES = {
-    State.SUCCESS: RequestState.SUCCESS,
-    State.PARTIAL: RequestState.ERROR,
-    State.FAILED: RequestState.ERROR,
-    State.INTERRUPTED: RequestState.ERROR,
-    State.CANCELLED: RequestState.CANCELLED,
-}
-
-
-def parts_of(commands: Iterable[PostedCommand], reports: Reports) -> list[NodePart]:
-    """Each node's part of a request: its commands in the order in which they were posted, joined."""
-    by_host: dict[str, list[PostedCommand]] = {}
-    for command in commands:
-        by_host.setdefault(command.host_id, []).append(command)
-    return sorted(
-        (_part(posted, reports) for posted in by_host.values()), key=lambda part: (part.address, part.host_id)
-    )
-
-
-def _part(commands: list[PostedCommand], reports: Reports) -> NodePart:
-    progress: Progress = {}
-    for command in commands:
-        live = reports.live(command.id)
-        for destination, keyspaces in (live.progress if live is not None else {}).items():
-            mine = progress.setdefault(destination, {})
-            for keyspace, tables in keyspaces.items():
-                mine[keyspace] = {**mine.get(keyspace, {}), **tables}
-    last = commands[-1]
-    live = reports.live(last.id)
-    errors = [error for error in (last.error, live.lost if live is not None else None) if error]
-    # Attempts that failed and were followed by one that went well are history, not errors of the node.
-    failed = {(c.phase, c.kind): c.error for c in commands if c.error}
-    for command in commands:
-        if command.state in (State.SUCCESS, State.RUNNING):
-            failed.pop((command.phase, command.kind), None)
-    errors += [error for error in failed.values() if error and error not in errors]
-    return NodePart(
-        address=last.address,
-        host_id=last.host_id,
-        id=last.id,
-        state=_STATES.get(last.state, RequestState.RUNNING),
-        started=commands[0].posted,
-        finished=last.finished,
-        phase=last.phase,
-        created=any(command.kind in MANIFESTS and command.state is State.SUCCESS for command in commands),
-        progress=progress,
-        errors=errors,
-    )

@@ -1,0 +1,122 @@
+"""What each node did of a request, for people. In: the request and its commands. Out: one part per node. Pure.
+
+A request asks a node for several commands, and some of them only tidy up. What counts is whether the work was done.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from agent.wire.commands import Kind, Progress, State
+from coordinator.fleet.reports import Reports
+from coordinator.model.commands import PostedCommand
+from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, SyncOrder
+from coordinator.model.requests import NodePart, Request, RequestState, order_of
+
+_FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
+_NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
+
+
+def parts_of(request: Request, commands: Iterable[PostedCommand], reports: Reports) -> list[NodePart]:
+    """Each node's part of a request: its commands in the order in which they were posted, joined."""
+    order = order_of(request)
+    by_host: dict[str, list[PostedCommand]] = {}
+    for command in commands:
+        by_host.setdefault(command.host_id, []).append(command)
+    return sorted(
+        (_part(request, order, posted, reports) for posted in by_host.values()),
+        key=lambda part: (part.address, part.host_id),
+    )
+
+
+def _part(request: Request, order: Order, commands: list[PostedCommand], reports: Reports) -> NodePart:
+    work = [command for command in commands if not _tidies_up(order, command)]
+    # Attempts that failed and were followed by another one are history.
+    newest = list({(command.phase, command.kind): command for command in work}.values())
+    state = _state(request, order, newest)
+    last = work[-1] if work else commands[-1]
+    return NodePart(
+        address=last.address,
+        host_id=last.host_id,
+        id=str(uuid.uuid5(uuid.UUID(request.id), last.host_id)),
+        state=state,
+        started=commands[0].posted,
+        finished=None if state is RequestState.RUNNING else last.finished,
+        phase=last.phase,
+        created=_created(request, order, commands),
+        progress=_progress(commands, reports),
+        errors=_errors(order, commands, reports),
+    )
+
+
+def _state(request: Request, order: Order, newest: list[PostedCommand]) -> RequestState:
+    states = {command.state for command in newest}
+    if states & _FAILED:
+        return RequestState.ERROR
+    if State.CANCELLED in states:
+        return RequestState.CANCELLED
+    finished = any(command.kind is _last_of(order) for command in newest) and all(s.terminal for s in states)
+    # A node that wasn't asked for all of its part ends as the request does.
+    return RequestState.SUCCESS if finished else request.state
+
+
+def _last_of(order: Order) -> Kind | None:
+    """The command with whose success a node has done its part."""
+    match order:
+        case BackupOrder():
+            return Kind.UPLOAD if order.copies else Kind.SNAPSHOT
+        case SyncOrder():
+            return Kind.SYNC
+        case DeleteOrder():
+            return Kind.DELETE if order.destination is None else Kind.SWEEP
+        case RestoreOrder():
+            return Kind.CLEAN
+    return None
+
+
+def _tidies_up(order: Order, command: PostedCommand) -> bool:
+    """Whether a command removes what a failed or ended request left: its success says nothing of the request."""
+    if isinstance(order, BackupOrder | SyncOrder):
+        return command.kind is Kind.DELETE
+    return command.phase.startswith("undo-")
+
+
+def _created(request: Request, order: Order, commands: list[PostedCommand]) -> bool:
+    """Whether the node's manifests are written, and were not taken back."""
+    if not isinstance(order, BackupOrder | SyncOrder) or request.state is RequestState.CANCELLED:
+        return False
+    created = False
+    for command in commands:
+        if command.kind is _last_of(order):
+            created = command.state is State.SUCCESS
+        elif _tidies_up(order, command) and command.kind is Kind.DELETE and _last_of(order) is Kind.SNAPSHOT:
+            created = False
+    return created
+
+
+def _progress(commands: list[PostedCommand], reports: Reports) -> Progress:
+    progress: Progress = {}
+    for command in commands:
+        live = reports.live(command.id)
+        for destination, keyspaces in (live.progress if live is not None else {}).items():
+            mine = progress.setdefault(destination, {})
+            for keyspace, tables in keyspaces.items():
+                mine[keyspace] = {**mine.get(keyspace, {}), **tables}
+    return progress
+
+
+def _errors(order: Order, commands: list[PostedCommand], reports: Reports) -> list[dict[str, Any]]:
+    last = commands[-1]
+    live = reports.live(last.id)
+    failed = {(c.phase, c.kind): c.error for c in commands if c.error}
+    for command in commands:
+        # Attempts that failed and were followed by one that went well are history, not errors of the node.
+        if command.state in (State.SUCCESS, State.RUNNING) or (
+            _tidies_up(order, command) and (command.error or {}).get("code") in _NOTHING_TO_CLEAR
+        ):
+            failed.pop((command.phase, command.kind), None)
+    found: list[dict[str, Any]] = []
+    for error in [live.lost if live is not None else None, *failed.values()]:
+        if error and error not in found:
+            found.append(dict(error))
+    return found

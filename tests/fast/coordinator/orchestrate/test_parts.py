@@ -1,0 +1,72 @@
+"""What people are told of each node's part in a request."""
+
+import asyncio
+
+from agent.wire.commands import Kind
+from coordinator.model.requests import RequestState
+from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_coordinator import copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+
+
+async def test_a_node_whose_upload_failed_has_failed_though_its_snapshot_was_cleared(scene: Scene) -> None:
+    """The clearing that follows a failed upload succeeds, and says nothing of the backup."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("destination_full", "the destination is full")] * 20
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert tag not in scene.nodes[1].snapshots
+    parts = await coordinator.orchestrator.progress(request.id)
+    told = [(part.state, part.created) for part in parts]
+    success, error = (RequestState.SUCCESS, True), (RequestState.ERROR, False)
+    assert told == [success, error, success]
+    assert parts[1].phase == "upload"
+    assert [each["code"] for each in parts[1].errors] == ["destination_full"]
+
+
+async def test_a_node_runs_until_its_part_is_done_and_keeps_one_id(scene: Scene) -> None:
+    """After the snapshot and before the end of the upload a node is running, without manifests."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    seen: list[dict[str, str]] = []
+    for kind in (Kind.SNAPSHOT, Kind.UPLOAD):
+        scene.nodes[0].gates[kind] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    for kind in (Kind.SNAPSHOT, Kind.UPLOAD):
+        await asyncio.wait_for(scene.nodes[0].begun[kind].wait(), 10)
+        if kind is Kind.SNAPSHOT:
+            await scene.until(lambda: scene.world.count(Kind.SNAPSHOT) == 2)
+        [request] = await coordinator.store.requests.find(state=RequestState.RUNNING, tag=None)
+        parts = await coordinator.orchestrator.progress(request.id)
+        first = next(part for part in parts if part.host_id == scene.nodes[0].host_id)
+        assert (first.state, first.created, first.finished) == (RequestState.RUNNING, False, None)
+        if kind is Kind.SNAPSHOT:
+            assert {part.state for part in parts} == {RequestState.RUNNING}
+        seen.append({part.host_id: part.id for part in parts})
+        scene.nodes[0].gates[kind].set()
+    _, request = await backup
+    parts = await coordinator.orchestrator.progress(request.id)
+    assert {(part.state, part.created) for part in parts} == {(RequestState.SUCCESS, True)}
+    seen.append({part.host_id: part.id for part in parts})
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0].values())) == 3
+
+
+async def test_a_snapshot_that_was_cleared_because_another_node_failed_is_no_success(scene: Scene) -> None:
+    """Nothing of the backup is left on the node."""
+    coordinator = await scene.coordinator()
+    scene.nodes[1].failures[Kind.SNAPSHOT] = [ToyFailure("not_enough_space", "5 % free")]
+    _, request = await coordinator.backup()
+    parts = await coordinator.orchestrator.progress(request.id)
+    assert not any(part.created for part in parts)
+    assert parts[1].state is RequestState.ERROR
+    assert parts[0].errors == []
+
+
+async def test_an_on_server_backup_is_made_with_its_snapshots(scene: Scene) -> None:
+    """Its manifests are written with them."""
+    coordinator = await scene.coordinator()
+    _, request = await coordinator.backup()
+    parts = await coordinator.orchestrator.progress(request.id)
+    assert {(part.state, part.created) for part in parts} == {(RequestState.SUCCESS, True)}
