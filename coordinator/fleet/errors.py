@@ -27,10 +27,10 @@ class AgentRefused(HelenusError):
 
     code = "agent_refused"
     status = 502
-    todo = "See the agent's own error."
+    todo = "See the agent's own error in the fields."
 
     def __init__(self, url: str, status: int, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("message", "The agent refused.")), agent=url)
+        super().__init__(str(error.get("message", "The agent refused.")), agent=url, error=error)
         self.error = error
         self.agent_status = status
 
@@ -42,12 +42,13 @@ class AgentRefused(HelenusError):
     def as_dict(self) -> dict[str, object]:
         """The agent's error object, with the agent's address among its fields."""
         fields = self.error.get("fields")
+        own = {name: value for name, value in self.fields.items() if name != "error"}
         return {
             "code": self.agent_code,
             "message": self.message,
             "todo": str(self.error.get("todo", self.todo)),
             "retry": str(self.error.get("retry", self.retry)),
-            "fields": {**(fields if isinstance(fields, dict) else {}), **self.fields},
+            "fields": {**(fields if isinstance(fields, dict) else {}), **own},
         }
 
 

@@ -30,6 +30,8 @@ from kit.errors import HelenusError
 
 NOT_MADE = frozenset({"bucket_missing", "not_a_repository"})
 """What an agent says of a directory in which no repository was made yet."""
+CALLERS_FAULT = frozenset({400, 403, 404, 409})
+"""Statuses with which an agent refuses settings that whoever sent them must correct."""
 NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 """What an agent says of a repository that doesn't know a cluster of the name."""
 
@@ -37,7 +39,8 @@ NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 async def establish(around: Surroundings, cluster: str, order: DestinationOrder) -> Destination:
     """Add or update: give the settings to all agents that answer, let them try the store, make or attach the
     repository, and keep the destination. When they can't, nothing is kept anywhere and the former settings are put
-    back. Raises `DestinationRefused` and its like, `MissingNodes`, or an agent's own error (`cluster_ambiguous`, …).
+    back. Raises `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps an agent
+    from answering.
     """
     settings = order.settings
     if settings is None:
@@ -124,12 +127,9 @@ async def _initialise(agents: list[Agent], destination: str, settings: Settings,
         return await _initialise_directories(agents, destination, name)
     nonce = uuid.uuid4().hex if isinstance(settings, LocalSettings) else None
     first, others = agents[0], agents[1:]
-    made = _passed(
-        first,
-        await first.client.check_destination(
-            destination, CheckDestination(initialise=True, cluster_name=name, nonce_put=nonce)
-        ),
-    )
+    make = CheckDestination(initialise=True, cluster_name=name, nonce_put=nonce)
+    [(_, report)] = await _each([first], lambda agent: agent.client.check_destination(destination, make))
+    made = _passed(first, report)
     repository_id, cluster_id = _ids(first, made)
     attach = CheckDestination(
         initialise=True,
@@ -198,7 +198,9 @@ async def _revisions(agents: list[Agent], destination_id: str) -> list[int]:
 async def _each(agents: Iterable[Agent], what: Any) -> list[tuple[Agent, Any]]:
     agents = list(agents)
     answers = await asyncio.gather(*(what(agent) for agent in agents), return_exceptions=True)
-    for answer in answers:
+    for agent, answer in zip(agents, answers, strict=True):
+        if isinstance(answer, AgentRefused) and answer.agent_status in CALLERS_FAULT:
+            raise _refused(agent, answer.error, []) from answer
         if isinstance(answer, BaseException):
             raise answer
     return list(zip(agents, answers, strict=True))
@@ -214,10 +216,20 @@ def _passed(agent: Agent, report: CheckReport) -> CheckReport:
         return report
     wrong = [msgspec.to_builtins(result) for result in report.results if result.outcome == "failed"]
     error = dict(report.error or {})
+    raise _refused(agent, error, wrong)
+
+
+def _refused(agent: Agent, error: dict[str, Any], wrong: list[dict[str, Any]]) -> DestinationRefused:
+    """The agent's error object goes into the answer as it came."""
     told = str(error.get("message") or "; ".join(f"{each['name']}: {each['detail']}" for each in wrong))
     kind = ClusterAmbiguous if error.get("code") == ClusterAmbiguous.code else DestinationRefused
-    raise kind(
-        f"{agent.address}: {told}", field="destination", nodes={agent.address: {"error": error, "checks": wrong}}
+    fields = error.get("fields")
+    setting = fields.get("setting") if isinstance(fields, dict) else None
+    return kind(
+        f"{agent.address}: {told}",
+        field=setting or "destination",
+        error=error,
+        nodes={agent.address: {"error": error, "checks": wrong}},
     )
 
 

@@ -15,6 +15,7 @@ from agent.commands.runner import JobSpec, Patience, Runner
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.repository.errors import BackupNotFound, UnknownDestination
+from agent.storage.protocol import BadSettings
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.destinations import (
     CheckDestination,
@@ -135,6 +136,8 @@ class ToyAgent:
         return DestinationView(destination_id, revision, settings, repository_id, cluster_id)
 
     async def put(self, destination_id: str, request: PutDestination) -> DestinationView:
+        if request.settings.path == "/etc":
+            raise BadSettings("the directory /etc is not under an allowed root", setting="path", roots=["/backup"])
         known = self.node.destinations.get(destination_id)
         if known is not None and (request.revision, request.settings) != known[:2] and request.revision <= known[0]:
             raise RevisionTooOld("an older revision", revision=known[0])

@@ -112,6 +112,20 @@ async def test_a_destination_that_fails_its_checks_is_kept_nowhere(scene: Scene)
     assert await coordinator.store.destinations.all(CLUSTER) == []
 
 
+async def test_settings_that_an_agent_refuses_are_the_callers_fault_and_show_its_error(scene: Scene) -> None:
+    """400 with the agent's own error as it came, the field named, and nothing kept."""
+    coordinator = await scene.coordinator()
+    order = DestinationOrder("add", "there", LocalSettings(path="/etc"))
+    with pytest.raises(DestinationRefused, match="allowed root") as caught:
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    refused = caught.value
+    assert (refused.status, refused.type, refused.fields["field"]) == (400, "InvalidArguments", "path")
+    told = refused.fields["error"]
+    assert isinstance(told, dict)
+    assert (told["code"], told["fields"]["roots"]) == ("destination_settings", ["/backup"])
+    assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
 async def test_an_update_that_fails_its_checks_leaves_the_former_settings_at_work(scene: Scene) -> None:
     """A bad update changes nothing: the next backup goes where it went before."""
     coordinator = await scene.coordinator()
