@@ -66,16 +66,15 @@ class FleetOrchestrator:
         """Raises what `coordinator.orchestrate.sync.sync_scope` raises."""
         async with self._turn:
             scope = await sync_scope(self._around, cluster, order)
-            await self._refuse_while(cluster, order.tag, None, {RequestKind.DELETE})
+            await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
             places = [copy.destination for copy in order.copies]
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """Raises what `coordinator.orchestrate.delete.delete_scope` raises, and `TagInUse`."""
         async with self._turn:
-            await self._refuse_while(
-                cluster, order.tag, order.destination, {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP}
-            )
+            users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP}
+            await self._refuse_while(cluster, order, order.tag, users)
             await delete_scope(self._around, cluster, order)
             return await self._make(RequestKind.DELETE, cluster, order, order.tag, [order.destination or ON_SERVER])
 
@@ -86,7 +85,7 @@ class FleetOrchestrator:
             former = await self._same_restore(cluster, order)
             if former is not None and former.state is RequestState.RUNNING:
                 return former.id
-            await self._refuse_while(cluster, order.tag, order.destination, {RequestKind.DELETE})
+            await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
             places = [order.destination or ON_SERVER]
             job = former.result.get(RESUMABLE) if former is not None else None
             if former is not None and isinstance(job, str) and await self._around.store.requests.step(job, "scope"):
@@ -199,11 +198,20 @@ class FleetOrchestrator:
         self._requests.begin(request)
         return request.id
 
-    async def _refuse_while(self, cluster: str, tag: str, destination: str | None, kinds: set[RequestKind]) -> None:
-        """Raise `TagInUse` while a request of these kinds works on the backup at that place."""
+    async def _refuse_while(self, cluster: str, order: Order, tag: str, kinds: set[RequestKind]) -> None:
+        """Raise `TagInUse` while a request of these kinds works on the backup at a place of the order."""
+        wanted = await self._repositories_of(cluster, order)
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
-            if request.kind in kinds and (destination or ON_SERVER) in _places_of(order_of(request)):
+            if request.kind in kinds and wanted & await self._repositories_of(cluster, order_of(request)):
                 raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
+
+    async def _repositories_of(self, cluster: str, order: Order) -> set[str]:
+        """What an order reads or writes: two destinations with one repository are the same place."""
+        found = set()
+        for place in _places_of(order):
+            known = None if place == ON_SERVER else await self._around.store.destinations.get(cluster, place)
+            found.add(known.repository_id if known is not None else place)
+        return found
 
     async def _same_restore(self, cluster: str, order: RestoreOrder) -> Request | None:
         """The newest request of the same restore, whatever it was forced or throttled to."""

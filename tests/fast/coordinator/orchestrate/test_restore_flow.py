@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from agent.wire.commands import Kind
+from agent.wire.destinations import LocalSettings
 from agent.wire.results import ViewCql
 from coordinator.model.errors import NoSuchBackup, TagInUse, UnknownKeyspace
 from coordinator.model.orders import DeleteOrder, RestoreOrder, RestoreTables
@@ -279,13 +280,15 @@ async def test_a_schema_that_differs_is_shown_and_force_schema_replaces_it(scene
 
 
 async def test_a_running_restore_pins_its_backup(scene: Scene) -> None:
-    """DELETE of what a restore reads: 409 backup_in_use."""
+    """DELETE of what a restore reads: 409 backup_in_use, also by another destination with the same repository."""
     coordinator, tag = await backed_up(scene)
+    await coordinator.destination("same-place", LocalSettings(path="there"))
     scene.nodes[0].gates[Kind.FETCH] = asyncio.Event()
     restore = asyncio.create_task(restored(coordinator, tag))
     await asyncio.wait_for(scene.nodes[0].begun[Kind.FETCH].wait(), 10)
-    with pytest.raises(TagInUse):
-        await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    for place in ("there", "same-place"):
+        with pytest.raises(TagInUse):
+            await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, place))
     scene.nodes[0].gates[Kind.FETCH].set()
     assert (await restore).state is RequestState.SUCCESS
 
