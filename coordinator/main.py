@@ -140,15 +140,20 @@ async def serve(
         stack.push_async_callback(store.close)
         fleet = await stack.enter_async_context(Fleet(ready.agents))
         around = Surroundings(store, fleet.registry, fleet.reports, timing_of(settings.orchestration))
-        orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
+        orchestrator = FleetOrchestrator(around)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
         api = Api(entries, store, orchestrator, time.time, lambda: uuid.uuid4().hex, redactor)
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
                 api.keep_secret(destination.settings)
         server = HttpServer(application(ready, api, metrics), settings.http, ready.access)
-        await server.start()
+        # Nothing is done on any node before this is the one coordinator here: unfinished requests go on only after the
+        # address is held. Who asks meanwhile waits, and at the end the server stops first.
         stack.push_async_callback(server.stop)
+        await server.bind()
+        await stack.enter_async_context(orchestrator)
+        stack.push_async_callback(server.stop)
+        await server.start()
         pulse = asyncio.create_task(beat(notifier, metrics.observe_lag), name="heartbeat")
         stack.callback(pulse.cancel)
         log.info(

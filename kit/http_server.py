@@ -9,6 +9,8 @@ from aiohttp import web
 from kit.config import ConfigError
 from kit.http_settings import Access, HttpSettings
 
+BACKLOG = 128
+"""Connections that wait to be accepted."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused body is read and dropped, so that the client reads the answer before the reset."""
 STOP_SECONDS = 5.0
@@ -39,22 +41,30 @@ class HttpServer:
         self._listening: asyncio.Server | None = None
         self._log = structlog.get_logger("kit.http_server")
 
-    async def start(self) -> None:
-        """Bind and listen; requests are answered when it returns. Raises `ConfigError` if the address is taken."""
+    async def bind(self) -> None:
+        """Own the address; whoever connects waits until `start`. Raises `ConfigError` if the address is taken."""
         await self._runner.setup()
+        host, port = self._settings.host, self._settings.port
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            # Only a socket that listens keeps others from the address.
+            listening.listen(BACKLOG)
             self._listening = await asyncio.get_running_loop().create_server(
-                self._connection,
-                self._settings.host,
-                self._settings.port,
-                ssl=self._access.tls,
-                backlog=128,
-                reuse_address=True,
+                self._connection, sock=listening, ssl=self._access.tls, backlog=BACKLOG, start_serving=False
             )
         except OSError as error:
+            listening.close()
             await self._runner.cleanup()
-            place = f"{self._settings.host}:{self._settings.port}"
-            raise ConfigError(f"{place} can't be listened on: {error.strerror}", setting="http.port") from None
+            raise ConfigError(f"{host}:{port} can't be listened on: {error.strerror}", setting="http.port") from None
+
+    async def start(self) -> None:
+        """Answer requests, bound before or now. Raises what `bind` raises."""
+        if self._listening is None:
+            await self.bind()
+        if self._listening is not None:
+            await self._listening.start_serving()
 
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server

@@ -17,6 +17,8 @@ import pytest
 from agent.wire.destinations import S3Settings
 from coordinator.main import main, prepare, timing_of
 from coordinator.model.destinations import Destination
+from coordinator.model.orders import DestinationOrder
+from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.model.settings import OrchestrationSettings
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError
@@ -164,6 +166,31 @@ def test_two_coordinators_never_share_a_state(tmp_path: Path, capsys: pytest.Cap
     with StateLock(tmp_path / "state"):
         assert main(["--config", str(file)]) == 1
     assert "state directory" in capsys.readouterr().err
+
+
+async def test_a_coordinator_whose_address_is_taken_resumes_nothing(tmp_path: Path) -> None:
+    """A second coordinator by mistake must not work on the nodes: it ends before an unfinished request goes on."""
+    store = await SqliteStore.open(tmp_path / "state", now=0)
+    request = Request("5f0c6f0e-0000-4000-8000-000000000001", RequestKind.DESTINATION, "Test_Cluster",
+        RequestState.RUNNING, 1.0, spec_of(DestinationOrder("delete", "gone")), destinations=["gone"])  # fmt: skip
+    await store.requests.create(request)
+    await store.close()
+    with socket.socket() as taken:
+        taken.bind((ADDRESS, 0))
+        taken.listen()
+        file = configuration(tmp_path, taken.getsockname()[1])
+        command = (sys.executable, "-m", "coordinator.main", "--config", str(file))
+        with (tmp_path / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=log, stderr=log)
+        async with asyncio.timeout(DEADLINE):
+            assert await process.wait() == 2
+    told = (tmp_path / "log").read_text()
+    assert "can't be listened on" in told
+    assert "request goes on" not in told
+    store = await SqliteStore.open(tmp_path / "state", now=0)
+    kept = await store.requests.get(request.id)
+    await store.close()
+    assert kept == request
 
 
 def test_check_config_says_yes_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
