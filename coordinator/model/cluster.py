@@ -7,9 +7,10 @@ import msgspec
 
 class ClusterNode(msgspec.Struct, frozen=True):
     """A ring member or a configured agent. `agent`: its agent's URL ("" = the ring member has none that answers).
-    `host_id` is "" while an agent can't say (Cassandra down since the agent's start). `state` and `up` as the ring
-    tells; `agent_up`: it answers now; `trouble`: the error object of whatever is wrong. `data_bytes`: used on its data
-    volumes; None = not known."""
+    `host_id` is "" while an agent can't say (Cassandra down since the agent's start). `state` as the ring tells; `up`:
+    False when any node holds it for down, True when it is held for up or its own agent sees it answer, else None and
+    `up_unknown` says why; `agent_up`: the agent answers now; `trouble`: the error object of whatever is wrong.
+    `free_bytes`: on its data volumes; None = not known."""
 
     address: str
     host_id: str
@@ -22,9 +23,9 @@ class ClusterNode(msgspec.Struct, frozen=True):
     state: str = ""
     up: bool | None = None
     tokens: list[str] = []
-    data_bytes: int | None = None
     free_bytes: int | None = None
     trouble: dict[str, Any] | None = None
+    up_unknown: str = ""
 
 
 class BackupKeyspace(msgspec.Struct, frozen=True):

@@ -31,7 +31,8 @@ class Clusters:
 
 
 def _node(node: ClusterNode) -> dict[str, Any]:
-    return {
+    """OpsCenter's `data_held` is left out: it is Cassandra's own load, which the agents don't report."""
+    told: dict[str, Any] = {
         "node_ip": node.address,
         "node_name": node.address,
         "host_id": node.host_id,
@@ -43,7 +44,9 @@ def _node(node: ClusterNode) -> dict[str, Any]:
         "tokens": len(node.tokens),
         "node_version": {"cassandra": node.version or None, "agent": node.agent_version or None},
         "agent": {"url": node.agent or None, "up": node.agent_up},
-        "data_held": node.data_bytes,
         "free_space": node.free_bytes,
         "trouble": node.trouble,
     }
+    if node.up is None:
+        told["up_unknown"] = node.up_unknown
+    return told

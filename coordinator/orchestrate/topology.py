@@ -25,7 +25,9 @@ def cluster_nodes(agents: Iterable[Agent]) -> list[ClusterNode]:
 
 
 def _node(member: RingMember, agent: Agent | None, down: bool) -> ClusterNode:
-    data, free = _volumes(agent)
+    up = False if down else member.up
+    if up is None and agent is not None and agent.cassandra_up:
+        up = True
     return ClusterNode(
         address=member.address,
         host_id=member.host_id,
@@ -36,26 +38,32 @@ def _node(member: RingMember, agent: Agent | None, down: bool) -> ClusterNode:
         version=member.version,
         agent_version=agent.report.agent_version if agent is not None and agent.report is not None else "",
         state=member.state,
-        up=False if down else member.up,
+        up=up,
         tokens=member.tokens,
-        data_bytes=data,
-        free_bytes=free,
+        free_bytes=_free(agent),
         trouble=_trouble(agent),
+        up_unknown="" if up is not None else _unknown(agent),
     )
 
 
 def _alone(agent: Agent) -> ClusterNode:
-    data, free = _volumes(agent)
     return ClusterNode(
         address=agent.address,
         host_id=agent.host_id or "",
         agent=agent.url,
         agent_up=agent.alive,
         agent_version=agent.report.agent_version if agent.report is not None else "",
-        data_bytes=data,
-        free_bytes=free,
+        free_bytes=_free(agent),
         trouble=_trouble(agent),
+        up_unknown=_unknown(agent),
     )
+
+
+def _unknown(agent: Agent | None) -> str:
+    """Why nobody can say whether the node is up: rings are read without the failure detector's view."""
+    if agent is None:
+        return "no configured agent is of this node"
+    return "its agent sees no Cassandra" if agent.alive else "its agent doesn't answer"
 
 
 def _trouble(agent: Agent | None) -> dict[str, object] | None:
@@ -66,9 +74,9 @@ def _trouble(agent: Agent | None) -> dict[str, object] | None:
     return agent.report.trouble if agent.report is not None else None
 
 
-def _volumes(agent: Agent | None) -> tuple[int | None, int | None]:
-    """Bytes used and free over the node's data volumes, each counted once."""
+def _free(agent: Agent | None) -> int | None:
+    """Bytes free over the node's data volumes, each counted once."""
     if agent is None or agent.report is None or not agent.report.data_directories:
-        return None, None
-    volumes = {directory.volume: directory for directory in agent.report.data_directories}.values()
-    return sum(each.total_bytes - each.free_bytes for each in volumes), sum(each.free_bytes for each in volumes)
+        return None
+    volumes = {directory.volume: directory.free_bytes for directory in agent.report.data_directories}
+    return sum(volumes.values())

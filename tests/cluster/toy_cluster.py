@@ -66,6 +66,8 @@ class ToyNode:
         self.address = f"127.0.80.{number}"
         self.tokens = [str(number * 1000), str(number * 1000 + 500)]
         self.up = True
+        self.seen_up: bool | None = True
+        """what the ring says of it: None as without nodetool"""
         self.rows: dict[tuple[str, str], set[str]] = {}
         self.snapshots: dict[str, Rows] = {}
         self.kept: set[str] = set()
@@ -84,7 +86,15 @@ class ToyNode:
 
     def member(self) -> RingMember:
         return RingMember(
-            self.host_id, self.address, "dc1", "r1", "NORMAL", self.up, self.tokens, "5.0.9", self.world.version
+            self.host_id,
+            self.address,
+            "dc1",
+            "r1",
+            "NORMAL",
+            self.up and self.seen_up,
+            self.tokens,
+            "5.0.9",
+            self.world.version,
         )
 
     def data(self) -> list[DataDirectory]:

@@ -378,6 +378,8 @@ async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Cli
     assert (first["node_ip"], first["mode"], first["agent"]["up"]) == ("127.0.70.1", "normal", True)
     assert first["node_version"] == {"cassandra": "5.0.9", "agent": "0.1"}
     assert (second["node_ip"], second["agent"]["url"]) == ("127.0.70.2", None)
+    assert (first["up"], second["up"]) == (True, False)
+    assert "data_held" not in first
 
 
 async def test_a_cancel_is_noted_and_answered_with_the_id(client: Client, cluster: ClusterInMemory) -> None:

@@ -208,4 +208,17 @@ async def test_nodes_join_the_ring_with_its_agents(scene: Scene) -> None:
     assert [node.agent_up for node in nodes] == [True, False, True]
     assert nodes[1].trouble is not None
     assert nodes[1].trouble["code"] == "agent_unreachable"
-    assert (nodes[0].data_bytes, nodes[0].free_bytes) == (100, 900)
+    assert nodes[0].free_bytes == 900
+    assert [node.up for node in nodes] == [True, True, True]
+
+
+async def test_a_node_is_up_when_its_own_agent_sees_it_and_else_it_is_said_why_nobody_knows(scene: Scene) -> None:
+    """Rings read over CQL don't tell who is up: null alone would be no answer."""
+    coordinator = await scene.coordinator()
+    for node in scene.nodes:
+        node.seen_up = None
+    await coordinator.orchestrator.nodes(CLUSTER)
+    await scene.agents[1].stop()
+    nodes = await coordinator.orchestrator.nodes(CLUSTER)
+    assert [node.up for node in nodes] == [True, None, True]
+    assert [node.up_unknown for node in nodes] == ["", "its agent doesn't answer", ""]
