@@ -91,7 +91,8 @@ def _answered(verb: str, key: str, error: ClientError) -> Exception:
     code = str(response.get("Error", {}).get("Code", ""))
     about = response.get("ResponseMetadata", {})
     status = int(about.get("HTTPStatusCode", 0))
-    text = f"{verb} of {key!r}: the store answered {status} {code}: {response.get('Error', {}).get('Message', '')}"
+    answer = _told(status, code, str(response.get("Error", {}).get("Message", "")))
+    text = f"{verb} of {key!r}: the store answered {answer}"
     fields: dict[str, object] = {"key": key, "http_status": status, "answer": code}
     if code in FULL or status == 507:
         return DestinationFull(text, **fields)
@@ -105,10 +106,17 @@ def _answered(verb: str, key: str, error: ClientError) -> Exception:
         wait = _seconds(about.get("HTTPHeaders", {}).get("retry-after"))
         return Transient(text, **fields) if wait is None else Transient(text, retry_after=wait, **fields)
     if code in REFUSED or status in (401, 403):
-        return Denied(text, **fields)
+        why = f"the access key or secret is wrong, or lacks the right ({verb} of {key!r} answered {answer})"
+        return Denied(why, **fields)
     if status == 404:
         return NotFound(text, **fields)
     return StorageError(text, **fields)
+
+
+def _told(status: int, code: str, message: str) -> str:
+    """The answer in words, each said once: the answer to a HEAD has no body, and its code is the status again."""
+    said = [part for part in (code, message) if part and part != str(status)]
+    return f"{status} {': '.join(dict.fromkeys(said))}".strip()
 
 
 def _seconds(header: str | None) -> float | None:
