@@ -36,13 +36,21 @@ class BackupKeyspace(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class MissingNode(msgspec.Struct, frozen=True):
+    """A node that was expected to have a part of a backup and has none. `address` is "" when only the host id is
+    known."""
+
+    address: str
+    host_id: str
+
+
 class Backup(msgspec.Struct, frozen=True):
     """A backup at one place, over all nodes. `state`: success, partial, failed, running. `backup_id`: "adhoc" or a
-    schedule's id. `missing`: host ids that were expected and have no manifest. `time` unix seconds."""
+    schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds."""
 
     tag: str
     backup_id: str
     time: float
     state: str
     keyspaces: dict[str, BackupKeyspace]
-    missing: list[str] = []
+    missing: list[MissingNode] = []

@@ -84,5 +84,5 @@ def _record(backup: Backup, keyspace: str | None) -> dict[str, Any]:
         "status": backup.state,
     }
     if backup.missing:
-        record["missing_nodes"] = backup.missing
+        record["missing_nodes"] = [{"address": node.address, "host_id": node.host_id} for node in backup.missing]
     return record

@@ -12,7 +12,7 @@ from agent.wire.results import UploadResult
 from coordinator.model.destinations import Destination
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.fan_out import Answered
-from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.outcome import Outcome, cause_of, nodes_failed
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run
 
@@ -124,7 +124,7 @@ async def close_copies(
         if place is not None and place.one_shot:
             await run.around.store.destinations.remove(run.cluster, place.id)
     errors = states.errors()
-    missing = sorted({line.address for line in states.records(ON_SERVER) if line.state == "missing"})
+    missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")
     good = all(status == "success" for status, _ in statuses.values())
     error: dict[str, Any] | None = None
     if errors:
@@ -133,11 +133,16 @@ async def close_copies(
     told = (
         "done"
         if good
-        else "; ".join([*(f"{address} failed" for address in errors), *(f"{a} is missing" for a in missing)])
+        else "; ".join(
+            [
+                *(f"{address}: {cause_of(error)}" for address, error in errors.items()),
+                *(f"{address} is missing" for address, _ in missing),
+            ]
+        )
     )
     result: dict[str, Any] = {"destinations": summary}
     if missing:
-        result["missing_nodes"] = missing
+        result["missing_nodes"] = [{"address": address, "host_id": host_id} for address, host_id in missing]
     return Outcome(
         state=RequestState.SUCCESS if good else RequestState.ERROR,
         message=told or "not done",

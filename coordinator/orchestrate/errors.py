@@ -17,7 +17,7 @@ class MissingNodes(CoordinatorError):
     type = "MissingNodes"
     status = 409
     retry = "later"
-    todo = "Start the agents (and Cassandra) of the named nodes; or allow a partial backup, or restore with force."
+    todo = 'Start the agents (and Cassandra) of the named nodes; or send it with "force": true to go on without them.'
 
 
 class NodesFailed(CoordinatorError):

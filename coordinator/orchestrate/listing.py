@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Set
 import msgspec
 
 from agent.wire.backups import BackupView, Plan, Record
-from coordinator.model.cluster import Backup, BackupKeyspace
+from coordinator.model.cluster import Backup, BackupKeyspace, MissingNode
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -46,13 +46,12 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
     sizes: dict[str, int] = dict.fromkeys(tables, 0)
     holders: dict[str, list[str]] = {keyspace: [] for keyspace in tables}
     if record is not None:
-        for node in record.nodes:
-            if node.state != "success":
-                continue
-            for keyspace in tables:
-                if keyspace in node.sizes or not node.sizes:
-                    holders[keyspace].append(node.address)
-                sizes[keyspace] += node.sizes.get(keyspace, 0)
+        good = [node for node in record.nodes if node.state == "success"]
+        for keyspace in tables:
+            sizes[keyspace] = sum(node.sizes.get(keyspace, 0) for node in good)
+            # Of an empty keyspace no node tells a size: it is in every manifest.
+            with_data = [node.address for node in good if keyspace in node.sizes]
+            holders[keyspace] = with_data or [node.address for node in good]
     elif plan is not None:
         for planned in plan.nodes:
             if planned.host_id in joined.manifests:
@@ -67,8 +66,15 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
             keyspace: BackupKeyspace(sorted(tables[keyspace]), sorted(holders[keyspace]), sizes[keyspace])
             for keyspace in tables
         },
-        missing=joined.missing,
+        missing=_missing(joined),
     )
+
+
+def _missing(joined: Joined) -> list[MissingNode]:
+    addresses = {node.host_id: node.address for node in joined.plan.nodes} if joined.plan is not None else {}
+    if joined.record is not None:
+        addresses |= {node.host_id: node.address for node in joined.record.nodes}
+    return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in joined.missing]
 
 
 def _state(joined: Joined, running: bool) -> str:

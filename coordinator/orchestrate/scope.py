@@ -14,7 +14,11 @@ ONLY_BY_NAME = frozenset({"system_auth", "system_distributed"})
 
 def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView], own: Set[str]) -> Tables:
     """The tables that a backup covers (design §3.11). `asked`: keyspace → tables, an empty list = all of it, empty =
-    everything. `own`: the coordinator's own keyspaces. Raises `UnknownKeyspace`, `UnknownTable`."""
+    everything. `own`: the coordinator's own keyspaces. Raises `KeyspaceRefused`, `UnknownKeyspace`,
+    `UnknownTable`."""
+    virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL)
+    if virtual:
+        raise KeyspaceRefused(f"{', '.join(virtual)}: virtual, there is no data to back up", keyspaces=virtual)
     chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP | own}
     there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL}
     return _exact(chosen, there, "The cluster")

@@ -7,10 +7,11 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings, S3Settings
+from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.errors import KeyspaceRefused, MissingNodes
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -82,6 +83,8 @@ async def test_unknown_names_are_refused_before_anything_begins(scene: Scene) ->
     start = coordinator.orchestrator.start_backup
     with pytest.raises(UnknownKeyspace, match="nope"):
         await start(CLUSTER, BackupOrder("tag", 1, keyspaces={"nope": []}))
+    with pytest.raises(KeyspaceRefused, match="system_views"):
+        await start(CLUSTER, BackupOrder("tag", 1, keyspaces={"system_views": []}))
     with pytest.raises(UnknownTable, match=r"shop\.nope"):
         await start(CLUSTER, BackupOrder("tag", 1, keyspaces={"shop": ["nope"]}))
     with pytest.raises(NoSuchDestination):
@@ -95,12 +98,14 @@ async def test_a_ring_member_without_an_agent_is_named_and_partial_only_when_ask
     await scene.agents[2].stop()
     with pytest.raises(MissingNodes) as refused:
         await coordinator.backup()
+    assert '"force": true' in refused.value.todo
     assert refused.value.fields["missing_nodes"] == [scene.nodes[2].address]
     tag, request = await coordinator.backup(partial=True)
     assert (request.state, request.partial) == (RequestState.ERROR, True)
-    assert request.result["missing_nodes"] == [scene.nodes[2].address]
+    away = MissingNode(scene.nodes[2].address, scene.nodes[2].host_id)
+    assert request.result["missing_nodes"] == [{"address": away.address, "host_id": away.host_id}]
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, None)
-    assert (listed.state, listed.missing) == ("partial", [scene.nodes[2].host_id])
+    assert (listed.state, listed.missing) == ("partial", [away])
     assert all(tag in node.snapshots for node in scene.nodes[:2])
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.wire.backups import BackupView, NodeRecord, Plan, PlannedNode, Record
+from coordinator.model.cluster import MissingNode
 from coordinator.orchestrate.listing import backup_of, join
 
 HOSTS = ["a", "b", "c"]
@@ -73,7 +74,7 @@ def test_one_delete_mark_deletes_and_the_newest_record_counts() -> None:
     assert joined.deleted
     assert joined.record == new
     backup = backup_of(joined, running=False)
-    assert (backup.state, backup.missing) == ("partial", ["c"])
+    assert (backup.state, backup.missing) == ("partial", [MissingNode("addr-c", "c")])
     assert (backup.keyspaces["shop"].bytes, backup.keyspaces["shop"].nodes) == (20, ["addr-a", "addr-b"])
 
 
@@ -81,3 +82,13 @@ def test_a_running_request_makes_it_running() -> None:
     """What is being written isn't judged yet."""
     view = BackupView("tag", False, None, plan(), [])
     assert backup_of(join({"a": [view]}, shared=True)["tag"], running=True).state == "running"
+
+
+def test_an_empty_keyspace_is_held_by_every_node_with_a_manifest() -> None:
+    """Beside a keyspace with data and alone: a node that failed holds neither."""
+    for sizes in ({"shop": 10}, {}):
+        tables = {"shop": ["orders"], "empty": []}
+        nodes = [NodeRecord(h, f"addr-{h}", "failed" if h == "c" else "success", sizes) for h in HOSTS]
+        view = BackupView("tag", False, Record("tag", "adhoc", 5.0, "partial", tables, nodes, 9.0))
+        backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
+        assert backup.keyspaces["empty"].nodes == backup.keyspaces["shop"].nodes == ["addr-a", "addr-b"]

@@ -16,6 +16,7 @@ async def test_a_node_whose_upload_failed_has_failed_though_its_snapshot_was_cle
     scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("destination_full", "the destination is full")] * 20
     tag, request = await coordinator.backup(keep=False, copies=copies("there"))
     assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.message == f"{scene.nodes[1].address}: the destination is full"
     assert tag not in scene.nodes[1].snapshots
     parts = await coordinator.orchestrator.progress(request.id)
     told = [(part.state, part.created) for part in parts]

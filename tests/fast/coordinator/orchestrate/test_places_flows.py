@@ -4,6 +4,7 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
+from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import RequestState
@@ -195,7 +196,7 @@ async def test_a_backup_without_its_record_is_listed_from_plan_and_manifests(sce
     assert (listed.tag, listed.state) == (tag, "success")
     scene.world.places["2:there"].manifests.clear()
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
-    assert (listed.state, listed.missing) == ("partial", [scene.nodes[1].host_id])
+    assert (listed.state, listed.missing) == ("partial", [MissingNode(scene.nodes[1].address, scene.nodes[1].host_id)])
 
 
 async def test_nodes_join_the_ring_with_its_agents(scene: Scene) -> None:
