@@ -1,5 +1,7 @@
 """One agent over HTTP: typed calls in, typed answers or `AgentUnreachable`, `AgentRefused`, `AgentMisbehaved` out."""
 
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
@@ -183,9 +185,8 @@ class AgentClient:
         return content
 
     def _lost(self, method: str, path: str, broken: Exception) -> AgentUnreachable:
-        reason = "no answer in time" if isinstance(broken, TimeoutError) else str(broken) or type(broken).__name__
         return AgentUnreachable(
-            f"The agent at {self.url} can't be reached: {reason}", agent=self.url, call=f"{method} {path}"
+            f"The agent at {self.url} can't be reached: {_reason(broken)}", agent=self.url, call=f"{method} {path}"
         )
 
     def _refusal(self, status: int, content: bytes) -> AgentRefused | AgentMisbehaved:
@@ -204,6 +205,20 @@ class AgentClient:
             raise AgentMisbehaved(
                 f"The agent at {self.url} answered what can't be read: {wrong}", agent=self.url
             ) from wrong
+
+
+def _reason(broken: Exception) -> str:
+    """Why a call broke, in words; aiohttp's own text repeats host and port, and how TLS is set up where none is."""
+    if isinstance(broken, TimeoutError):
+        return "no answer in time"
+    if isinstance(broken, aiohttp.ClientConnectorCertificateError):
+        return str(broken.certificate_error)
+    if isinstance(broken, aiohttp.ClientConnectorError):
+        cause = broken.os_error
+        if cause.errno and not isinstance(cause, (ssl.SSLError, socket.gaierror)):
+            return os.strerror(cause.errno)
+        return str(cause.strerror or cause)
+    return str(broken) or type(broken).__name__
 
 
 def _segment(text: str) -> str:

@@ -5,6 +5,7 @@ Bodies are JSON whatever the Content-Type says, also of a DELETE; `column-famili
 numbers and booleans may come as text; a throttle is in MB/s (1,000,000 bytes per second); absent, null and "" are one.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from coordinator.model.tags import is_tag
 NAME = re.compile(r"[A-Za-z0-9_]{1,222}", re.ASCII)
 """Cassandra's names of keyspaces (48 at most there) and tables, quoted ones too: quotes keep the case, no more."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
@@ -54,10 +56,22 @@ async def read_body(request: web.Request) -> dict[str, Any]:
     except RecursionError:
         raise InvalidArguments("the body is nested too deeply", field="body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if _SURROGATE.search(raw) and _is_json(raw):
+            raise InvalidArguments(
+                "the body holds half of a surrogate pair (\\ud800 to \\udfff), which is no character", field="body"
+            ) from None
         raise InvalidArguments(f"the body is not JSON: {error}", field="body") from None
     if not isinstance(body, dict):
         raise InvalidArguments(f"the body must be a JSON object, not {_kind(body)}", field="body")
     return canonical(body)
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except ValueError:
+        return False
+    return True
 
 
 def canonical(body: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

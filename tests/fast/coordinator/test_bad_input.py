@@ -367,3 +367,11 @@ def test_no_value_breaks_a_reader(value: Any) -> None:
     except InvalidArguments:
         return
     assert number is None or 0 <= number < 1 << 63
+
+
+async def test_half_a_surrogate_pair_is_named(client: Client) -> None:
+    """Such a body is well-formed JSON of an impossible text: «truncated» would send people looking elsewhere."""
+    status, told = await client.ask("POST", RUN, data=b'{"keyspaces": ["\\ud800"]}')
+    assert (status, told["fields"]["field"]) == (400, "body")
+    assert "surrogate" in told["message"]
+    assert in_form(told)

@@ -65,8 +65,9 @@ async def test_an_agent_that_is_down_or_silent_is_unreachable(agents: list[ToyAg
             await client.node()
         agents[0].thaw()
         await agents[0].stop()
-        with pytest.raises(AgentUnreachable):
+        with pytest.raises(AgentUnreachable) as lost:
             await client.node()
+        assert lost.value.message == f"The agent at {agents[0].url} can't be reached: Connection refused"
 
 
 async def test_another_program_on_the_port_is_not_taken_for_an_agent() -> None:
