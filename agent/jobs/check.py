@@ -6,15 +6,17 @@ A few reads on this node at ONE only warn: rows may have expired, or belong to o
 import asyncio
 
 from agent.cassandra.cql_text import quote
+from agent.cassandra.directories import volumes
 from agent.cassandra.imports import left_in_staging
+from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
 from agent.jobs.import_held import imported_so_far
-from agent.jobs.preflight_rules import pinned_by_truncate
 from agent.jobs.restore_errors import CountsDiffer
 from agent.jobs.restore_tools import RestoreTools, checked
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import CheckRestoreResult
 from kit.errors import HelenusError
 
+_TRUNCATED = "truncated-"
 _SAMPLED = 50
 """Tables that are read from at most."""
 
@@ -45,8 +47,18 @@ class CheckJob:
                 tables=wrong[:100],
                 left=left[:100],
             )
-        warnings = await self._sampled(fetched.tables) + await pinned_by_truncate(self._tools)
-        return Outcome(CheckRestoreResult(imported, warnings))
+        warnings = await self._sampled(fetched.tables)
+        return Outcome(CheckRestoreResult(imported, warnings, *await self._kept()))
+
+    async def _kept(self) -> tuple[int, int]:
+        """Count and bytes of the `truncated-*` snapshots on this node, which Cassandra made and nobody clears."""
+        directories = await self._tools.node.directories.data()
+
+        def look() -> tuple[int, int]:
+            tags = sorted(snapshot_tags(directories, _TRUNCATED))
+            return len(tags), sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)
+
+        return await asyncio.to_thread(look)
 
     async def _sampled(self, tables: dict[str, dict[str, list[int]]]) -> list[str]:
         """Read a row of each table (of the first ones) that got SSTables."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from agent.cassandra.directories import volumes
 from agent.cassandra.errors import KeyspaceRefused
-from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
 from agent.cassandra.selection import VIRTUAL
 from agent.jobs.restore_errors import NodesDown, PartitionerDiffers, TableNotInBackup, VersionOlder
 from agent.jobs.restore_tools import RestoreTools
@@ -23,8 +22,6 @@ OWN = VIRTUAL | {"system", "system_schema", "system_traces"}
 
 CLUSTER = frozenset({"system_auth", "system_distributed"})
 """Restored only when asked by name, and merged: emptying them would lock everybody out, the agent included."""
-
-_TRUNCATED = "truncated-"
 
 
 def refuse_what_cannot_be(
@@ -112,7 +109,7 @@ async def warnings_of(
         left = 100.0 * (volume.free_bytes - need) / max(volume.total_bytes, 1)
         if need and left < floor:
             warnings.append(f"{volume.path} will have {max(left, 0):.1f} % free while the restore is under way")
-    return warnings + await pinned_by_truncate(tools)
+    return warnings
 
 
 def _old_tombstones(arguments: RestoreArguments, live: Mapping[str, KeyspaceSchema], age: float) -> list[str]:
@@ -143,20 +140,3 @@ def _lost_indexes(backup: KeyspaceSchema | None, live: KeyspaceSchema | None, ta
         for one in backup.objects
         if one.kind == "index" and one.base in tables and one.base in live.columns and one.name not in now
     ]
-
-
-async def pinned_by_truncate(tools: RestoreTools) -> list[str]:
-    """A sentence that names the `truncated-*` snapshots on this node, which Cassandra made and nobody clears."""
-    directories = await tools.node.directories.data()
-
-    def look() -> list[str]:
-        tags = sorted(snapshot_tags(directories, _TRUNCATED))
-        if not tags:
-            return []
-        held = sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)
-        return [
-            f"{len(tags)} snapshots of earlier TRUNCATEs hold {held} bytes here; clear them when nobody needs them: "
-            f"nodetool clearsnapshot -t <tag> ({', '.join(tags[:10])}{' …' if len(tags) > 10 else ''})"
-        ]
-
-    return await asyncio.to_thread(look)

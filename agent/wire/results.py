@@ -111,10 +111,13 @@ class ImportResult(msgspec.Struct, frozen=True):
 
 
 class CheckRestoreResult(msgspec.Struct, frozen=True):
-    """Of check: nothing left in staging, the imported Data files equal the manifest's; warnings from sampled reads."""
+    """Of check: nothing left in staging, the imported Data files equal the manifest's; warnings from sampled reads.
+    `kept_snapshots`, `kept_bytes`: the node's `truncated-*` snapshots and what only they hold."""
 
     imported: dict[str, dict[str, int]]
     warnings: list[str]
+    kept_snapshots: int = 0
+    kept_bytes: int = 0
 
 
 class PhaseResult(msgspec.Struct, frozen=True):

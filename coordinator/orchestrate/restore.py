@@ -155,8 +155,9 @@ class RestoreFlow:
         checks = await self._ask("check", Kind.CHECK, scope, good)
         for answer in checks.values():
             if answer.ok:
-                await self._note(f"checked/{answer.host_id}")
-                for warning in msgspec.convert(answer.result, CheckRestoreResult).warnings:
+                found = msgspec.convert(answer.result, CheckRestoreResult)
+                await self._note(f"checked/{answer.host_id}", kept=[found.kept_snapshots, found.kept_bytes])
+                for warning in found.warnings:
                     self._run.warn(f"{answer.address}: {warning}")
         failed |= failures(checks.values())
         checked = await self._hosts(scope, having="checked", lacking="cleaned")
@@ -197,7 +198,7 @@ class RestoreFlow:
     async def _summed_up(
         self, scope: RestoreScope, verdict: Verdict, failed: dict[str, dict[str, Any]], owed_views: list[ViewCql]
     ) -> Outcome:
-        self._advise(scope, verdict)
+        await self._advise(scope, verdict)
         result: dict[str, Any] = {"imported": await self._imported(scope)}
         if scope.left_out:
             result["nodes_not_restored"] = scope.left_out
@@ -220,13 +221,20 @@ class RestoreFlow:
                 imported[self._run.around.registry.address_of(self._run.cluster, host_id)] = step.get("tables", {})
         return imported
 
-    def _advise(self, scope: RestoreScope, verdict: Verdict) -> None:
+    async def _advise(self, scope: RestoreScope, verdict: Verdict) -> None:
         self._run.warn("recommended: nodetool cleanup on every node (imports do not check token ranges)")
-        if verdict.truncate or verdict.replace:
-            self._run.warn(
-                f"owed on every node: Cassandra kept what was in {', '.join(scope.tables)} as snapshots named "
-                "truncated-* or dropped-*; clear them with nodetool clearsnapshot when they are no longer wanted"
-            )
+        if not verdict.truncate and not verdict.replace:
+            return
+        snapshots, held = 0, 0
+        for host_id in scope.hosts:
+            step = await self._store.requests.step(self._job, f"checked/{host_id}")
+            kept = (step or {}).get("kept") or [0, 0]
+            snapshots, held = snapshots + kept[0], held + kept[1]
+        counted = f" (truncated-*: {snapshots}, {held} bytes)" if snapshots else ""
+        self._run.warn(
+            f"owed on every node: Cassandra kept what was there before as snapshots truncated-* or dropped-*{counted}; "
+            "clear them with nodetool clearsnapshot when nobody needs them"
+        )
 
     async def _leave(self, scope: RestoreScope, verdict: Verdict | None) -> None:
         """After a failure or a cancel: before the point of no return everything is undone; later what is needed to go

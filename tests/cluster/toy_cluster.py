@@ -337,7 +337,7 @@ class _Jobs:
         return FreedResult()
 
     def check(self, context: JobContext, asked: RestoreArguments) -> CheckRestoreResult:
-        return CheckRestoreResult({}, [])
+        return CheckRestoreResult({}, [], 1, 50)
 
     def clean(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
         assert context.job is not None
