@@ -26,13 +26,15 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 class Live(msgspec.Struct, frozen=True):
-    """A running command as the event stream shows it. `lost`: why its agent can't be asked just now."""
+    """A running command as the event stream shows it. `lost`: why its agent can't be asked just now.
+    `moved`: when anything of it changed last, by the clock of `Reports`."""
 
     state: State = State.QUEUED
     stage: str = ""
     progress: Progress = {}
     error: dict[str, object] | None = None
     lost: dict[str, object] | None = None
+    moved: float = 0.0
 
 
 class Reports:
@@ -51,6 +53,11 @@ class Reports:
         """The newest known view of a watched command."""
         return self._live.get(command)
 
+    def still(self, command: str) -> float | None:
+        """Seconds since a watched command that hasn't ended last moved; None of others."""
+        live = self._live.get(command)
+        return None if live is None or live.state.terminal else self._clock() - live.moved
+
     def forget(self, commands: list[str]) -> None:
         """Drop what is known of commands whose request has ended."""
         for command in commands:
@@ -62,7 +69,7 @@ class Reports:
     def learn(self, url: str, view: CommandView) -> None:
         """Take in a view that somebody read."""
         self._watch(url, view.id)
-        self._live[view.id] = Live(view.state, view.stage, view.progress, view.error)
+        self._see(view.id, Live(view.state, view.stage, view.progress, view.error))
 
     async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
         """Return the command's view once it is terminal.
@@ -88,7 +95,7 @@ class Reports:
                 pause = min(pause * 2, self._patience.backoff_last)
                 continue
             lost_since, pause = None, self._patience.backoff_first
-            self._live[command] = Live(view.state, view.stage, view.progress, view.error)
+            self._see(command, Live(view.state, view.stage, view.progress, view.error))
             if view.state.terminal:
                 return view
             await _news_or(news, self._patience.poll)
@@ -119,8 +126,13 @@ class Reports:
 
     def _watch(self, url: str, command: str) -> asyncio.Event:
         self._commands_of.setdefault(url, set()).add(command)
-        self._live.setdefault(command, Live())
+        self._live.setdefault(command, Live(moved=self._clock()))
         return self._news.setdefault(command, asyncio.Event())
+
+    def _see(self, command: str, live: Live) -> None:
+        known = self._live[command]
+        same = (known.state, known.stage, known.progress) == (live.state, live.stage, live.progress)
+        self._live[command] = msgspec.structs.replace(live, moved=known.moved if same else self._clock())
 
     def _take(self, url: str, event: Event) -> None:
         self._last[url] = event.sequence
@@ -136,7 +148,7 @@ class Reports:
             for keyspace, tables in keyspaces.items():
                 merged = progress.setdefault(destination, {})
                 merged[keyspace] = {**merged.get(keyspace, {}), **tables}
-        self._live[event.command] = Live(event.state, event.stage, progress, event.error)
+        self._see(event.command, Live(event.state, event.stage, progress, event.error))
         if event.state.terminal:
             self._news[event.command].set()
 

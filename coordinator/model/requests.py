@@ -77,6 +77,7 @@ class NodePart(msgspec.Struct, frozen=True):
     all that the request asks of it, then success, error, cancelled. `phase`: the step that it stands in. `created`: its
     manifests are written. `progress`:
     destination → keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
+    `still_seconds`: how long its command, under way, has told of no progress; None while that is a moment only.
     """
 
     address: str
@@ -89,6 +90,7 @@ class NodePart(msgspec.Struct, frozen=True):
     created: bool = False
     progress: Progress = {}
     errors: list[dict[str, Any]] = []
+    still_seconds: int | None = None
 
 
 def order_of(request: Request) -> Order:

@@ -16,9 +16,10 @@ from coordinator.model.requests import NodePart, Request, RequestState
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
     """The answer of GET /request/{id}/status, and `full_status` of an event: then with the counts of its `destination`
     only."""
+    parts = list(parts)
     details: dict[str, Any] = {
         **request.result,
-        "message": request.message,
+        "message": request.message or _standing_still(parts),
         "subrequests": {part.address: subrequest(part, destination) for part in parts},
     }
     if request.error is not None:
@@ -43,6 +44,15 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     return status
 
 
+def _standing_still(parts: Iterable[NodePart]) -> str:
+    """Which nodes a running request may be waiting for."""
+    return "; ".join(
+        f"{part.address}: {part.phase} has told of no progress for {part.still_seconds} s"
+        for part in parts
+        if part.still_seconds is not None
+    )
+
+
 def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]:
     """One node's entry: the counts of `destination`, or of all destinations together."""
     details: dict[str, Any] = {
@@ -53,6 +63,8 @@ def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]
         details["phase"] = part.phase
     if part.errors:
         details["errors"] = part.errors
+    if part.still_seconds is not None:
+        details["still_seconds"] = part.still_seconds
     return {
         "id": part.id,
         "state": part.state.value,

@@ -14,6 +14,8 @@ from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrd
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
+STILL_SECONDS = 10
+"""A command that has told of no progress for so long is shown to stand still."""
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -46,6 +48,7 @@ def _part(request: Request, order: Order, commands: list[PostedCommand], reports
         created=_created(request, order, commands),
         progress=_progress(commands, reports),
         errors=_errors(order, commands, reports),
+        still_seconds=_still(commands[-1], reports),
     )
 
 
@@ -92,6 +95,11 @@ def _created(request: Request, order: Order, commands: list[PostedCommand]) -> b
         elif _tidies_up(order, command) and command.kind is Kind.DELETE and _last_of(order) is Kind.SNAPSHOT:
             created = False
     return created
+
+
+def _still(command: PostedCommand, reports: Reports) -> int | None:
+    seconds = None if command.state.terminal else reports.still(command.id)
+    return int(seconds) if seconds is not None and seconds >= STILL_SECONDS else None
 
 
 def _progress(commands: list[PostedCommand], reports: Reports) -> Progress:

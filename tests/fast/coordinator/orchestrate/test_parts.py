@@ -1,9 +1,17 @@
 """What people are told of each node's part in a request."""
 
 import asyncio
+import uuid
 
-from agent.wire.commands import Kind
-from coordinator.model.requests import RequestState
+import msgspec
+
+from agent.wire.commands import CommandView, Counts, Kind, State
+from coordinator.fleet.reports import Reports
+from coordinator.model.commands import PostedCommand
+from coordinator.model.orders import SyncOrder
+from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.opscenter.shapes import request_status
+from coordinator.orchestrate.parts import parts_of
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -71,3 +79,26 @@ async def test_an_on_server_backup_is_made_with_its_snapshots(scene: Scene) -> N
     _, request = await coordinator.backup()
     parts = await coordinator.orchestrator.progress(request.id)
     assert {(part.state, part.created) for part in parts} == {(RequestState.SUCCESS, True)}
+
+
+async def test_a_command_that_stands_still_is_named_with_its_node() -> None:
+    """What is under way and tells of no progress is shown after seconds; any progress takes that back."""
+    now = 100.0
+    reports = Reports(clock=lambda: now)
+    request = Request(
+        str(uuid.UUID(int=1)), RequestKind.SYNC, "c", RequestState.RUNNING, 1.0, spec_of(SyncOrder("t", []))
+    )
+    posted = PostedCommand("id", request.id, "url", "host", "127.0.80.1", "sync", Kind.SYNC, {}, 0, 1.0)
+    view = CommandView("id", Kind.SYNC, State.RUNNING, "sending", None, "sync", 0, 1.0, 1.0, None, {})
+
+    def told() -> str:
+        return str(request_status(request, parts_of(request, [posted], reports))["details"]["message"])
+
+    reports.learn("url", view)
+    now += 9
+    reports.learn("url", view)
+    assert told() == ""
+    now += 3
+    assert told() == "127.0.80.1: sync has told of no progress for 12 s"
+    reports.learn("url", msgspec.structs.replace(view, progress={"there": {"shop": {"orders": Counts(1, 2)}}}))
+    assert told() == ""
