@@ -9,7 +9,7 @@ import asyncio
 
 import msgspec
 
-from agent.jobs.copying import Copier, outcome_of, recalled
+from agent.jobs.copying import CLEARING, Copied, Copier, outcome_of, recalled
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import BackupArguments
@@ -30,9 +30,10 @@ class BackupJob:
         """See the module. Raises what a snapshot and an upload raise."""
         arguments: BackupArguments = context.arguments
         snapshot = arguments.snapshot
-        if context.stages.current == "clearing":
+        if context.stages.current == CLEARING:
             taken = msgspec.convert(context.stages.recall(TAKEN), SnapshotResult)
-            return outcome_of(recalled(context), taken, cleared=await self._taker.clear(snapshot.tag))
+            cleared = await self._taker.clear(snapshot.tag)
+            return outcome_of(recalled(context), arguments.targets, taken, cleared=cleared)
         before = await self._taker.taken(snapshot.tag)
         try:
             info, tables, taken = await self._taker.take(context, snapshot)
@@ -42,11 +43,11 @@ class BackupJob:
             raise
         await context.stages.enter(TAKEN, msgspec.to_builtins(taken))
         if not arguments.targets:
-            return outcome_of({}, taken, cleared=False)
+            return outcome_of(Copied({}), (), taken, cleared=False)
         inventory = list(tables)
         del tables
         try:
-            results = await self._copier.copy(
+            copied = await self._copier.copy(
                 context, info, arguments.targets, arguments.throttle_bytes_per_second, inventory
             )
         except asyncio.CancelledError:
@@ -59,6 +60,6 @@ class BackupJob:
             raise
         cleared = False
         if not snapshot.keep:
-            await context.stages.enter("clearing")
+            await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
             cleared = await self._taker.clear(snapshot.tag)
-        return outcome_of(results, taken, cleared=cleared)
+        return outcome_of(copied, arguments.targets, taken, cleared=cleared)

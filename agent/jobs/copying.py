@@ -38,8 +38,18 @@ from agent.wire.results import SnapshotResult, TargetResult, UploadResult
 from kit.errors import HelenusError, InvalidInput
 
 PUBLISHED = "published"
+CLEARING = "clearing"
+_UNKNOWN = TargetResult(
+    "failed", error=CopyFailed("it is not known what became of the copy: its result was never noted").as_dict()
+)
 _UNDO_SECONDS = 15.0
 """How long a cancel waits for a destination; what stays there is cleared by this agent's next job."""
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """What a copy came to: a result for each destination. A job that goes on after it saves this with its stage."""
+
+    targets: dict[str, TargetResult]
 
 
 class _Prepared:
@@ -74,17 +84,17 @@ class Copier:
         targets: Sequence[Target],
         throttle: int,
         inventory: Sequence[SnapshotTable] | None = None,
-    ) -> dict[str, TargetResult]:
+    ) -> Copied:
         """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
         bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already; a list is emptied.
         Raises what concerns no single destination (SnapshotVanished, SnapshotGivenUp, …)."""
         if len({target.destination for target in targets}) != len(targets):
             raise InvalidInput("a destination is named twice", field="targets")
-        results = recalled(context)
+        results = msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
         missing = [target for target in targets if not _is_done(results.get(target.destination))]
         if missing:
             await self._watermark.guarded(info.tag, self._copy(context, info, missing, throttle, results, inventory))
-        return {target.destination: results[target.destination] for target in targets}
+        return Copied({target.destination: results[target.destination] for target in targets})
 
     async def _copy(
         self,
@@ -195,11 +205,13 @@ class Copier:
         )
 
 
-def outcome_of(results: dict[str, TargetResult], snapshot: SnapshotResult | None, *, cleared: bool) -> Outcome:
-    """The command's outcome. Raises the error when no destination got anything."""
+def outcome_of(copied: Copied, targets: Sequence[Target], snapshot: SnapshotResult | None, *, cleared: bool) -> Outcome:
+    """The command's outcome. A target nothing is known of counts as failed: success is never what is left when the
+    notes are. Raises the error when no destination got anything."""
+    results = {target.destination: copied.targets.get(target.destination, _UNKNOWN) for target in targets}
     result = UploadResult(results, snapshot, cleared)
     errors: dict[str, Any] = {name: one.error for name, one in results.items() if one.error is not None}
-    if not errors:
+    if not errors and all(one.outcome == "success" for one in results.values()):
         return Outcome(result)
     names = ", ".join(sorted(errors))
     if all(one.outcome == "failed" for one in results.values()):
@@ -213,9 +225,12 @@ def _texts(errors: dict[str, Any]) -> str:
     return "; ".join(f"{name}: {error['code']}: {error['message']}" for name, error in sorted(errors.items()))
 
 
-def recalled(context: JobContext) -> dict[str, TargetResult]:
-    """What an earlier run of the command finished."""
-    return msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
+def recalled(context: JobContext) -> Copied:
+    """What an earlier run of the command, which came as far as `clearing`, had copied."""
+    saved = context.stages.recall(CLEARING)
+    if saved is None:  # the journal of a release that only noted what was published
+        saved = {"targets": context.stages.recall(PUBLISHED) or {}}
+    return msgspec.convert(saved, Copied)
 
 
 def _is_done(result: TargetResult | None) -> bool:

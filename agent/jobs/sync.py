@@ -26,5 +26,5 @@ class SyncJob:
             raise SnapshotMissing(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
         if not info.kept:
             raise SnapshotNotKept(f"the snapshot {arguments.tag} is no on-server backup", tag=arguments.tag)
-        results = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
-        return outcome_of(results, None, cleared=False)
+        copied = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
+        return outcome_of(copied, arguments.targets, None, cleared=False)

@@ -8,10 +8,12 @@ that the upload can be asked for again; a person's cancel clears it.
 
 import asyncio
 
+import msgspec
+
 from agent.cassandra.errors import SnapshotMissing
 from agent.cassandra.protocol import Snapshots
 from agent.jobs.copy_errors import SnapshotGivenUp
-from agent.jobs.copying import Copier, outcome_of, recalled
+from agent.jobs.copying import CLEARING, Copier, outcome_of, recalled
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.repository.on_server import OnServer
@@ -31,14 +33,14 @@ class UploadJob:
     async def run(self, context: JobContext) -> Outcome:
         """See the module. Raises SnapshotMissing, CopyFailed, what concerns no single destination."""
         arguments: UploadArguments = context.arguments
-        if context.stages.current == "clearing":
+        if context.stages.current == CLEARING:
             cleared = await self._taker.clear(arguments.tag)
-            return outcome_of(recalled(context), None, cleared=cleared)
+            return outcome_of(recalled(context), arguments.targets, None, cleared=cleared)
         info = await self._snapshots.info(arguments.tag)
         if info is None:
             raise SnapshotMissing(f"the agent has no snapshot {arguments.tag}", tag=arguments.tag)
         try:
-            results = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
+            copied = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
         except asyncio.CancelledError:
             if context.undo and not info.kept:
                 await asyncio.shield(self._taker.clear(arguments.tag))
@@ -50,9 +52,9 @@ class UploadJob:
                 await self._on_server.owe(arguments.tag)
             raise
         cleared = False
-        if not info.kept and any(one.outcome == "failed" for one in results.values()):
+        if not info.kept and any(one.outcome == "failed" for one in copied.targets.values()):
             await self._on_server.owe(arguments.tag)
         elif not info.kept:
-            await context.stages.enter("clearing")
+            await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
             cleared = await self._taker.clear(arguments.tag)
-        return outcome_of(results, None, cleared=cleared)
+        return outcome_of(copied, arguments.targets, None, cleared=cleared)

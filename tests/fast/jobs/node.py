@@ -26,7 +26,7 @@ class Node:
         self.data = root / "data"
         self.host_id = host_id
         self.full: list[str] = []
-        self.refuse_clear: Exception | None = None
+        self.refuse_clear: BaseException | None = None
         self._random = random.Random(seed)
         self._ids: dict[tuple[str, str], str] = {}
         self._ours: dict[str, OwnSnapshot] = {}

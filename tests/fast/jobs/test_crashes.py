@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.jobs.copy_errors import CopyFailed
 from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import DestinationFull
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments, State, SweepArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command, Crash, Faults, MemoryReader, target
 from tests.fast.jobs.conftest import Clock
@@ -112,6 +114,27 @@ async def test_a_sweep_killed_before_any_operation_is_finished_by_the_next(tmp_p
         oracle.check()
         assert not [key for key in store._objects if "/t0/" in key or "/intents/" in key]
     assert at > 12
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_backup_that_failed_everywhere_does_not_become_a_success_when_killed_while_clearing(
+    noted: bool, node: Node, store: MemoryStorage, faults: Faults, tmp_path: Path
+) -> None:
+    """Promise: what the copy came to survives a kill; where no note of it is left, that is a failure."""
+    agent = Agent(node, {"d1": store}, tmp_path / "state")
+    faults.fail["put"] = DestinationFull("no room")
+    node.refuse_clear = Crash()
+    command = backup("t1")
+    assert await until_crash(agent, command, "backup")
+    assert command.current == "clearing"
+    if not noted:
+        del command.saved["clearing"]
+    node.refuse_clear = None
+    resumed = Agent(node, {"d1": store}, tmp_path / "state")
+    with pytest.raises(CopyFailed, match="destination_full" if noted else "never noted"):
+        await resumed.backup.run(command)
+    resumed.close()
+    assert not await node.exists("t1")
 
 
 @pytest.mark.parametrize("undo", [True, False])
