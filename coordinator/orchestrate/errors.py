@@ -68,6 +68,12 @@ class RestoreRefused(Conflict):
     todo = "Remove the named reasons; `lifted_by` says which of them force or force_schema lift."
 
 
+class RestoreRunning(Conflict):
+    """Another restore is changing some of the same tables; `request` is its id, `tables` what both have."""
+
+    code = "restore_running"
+
+
 class PastThePointOfReturn(Conflict):
     """Tables were truncated or changed already: cancelling can't give back what was there."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from agent.wire.destinations import ON_SERVER
+from agent.wire.node import Tables
 from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.errors import DestinationInUse, NoSuchRequest, RequestFinished, TagInUse
 from coordinator.model.orders import (
@@ -23,7 +25,7 @@ from coordinator.model.requests import NodePart, Request, RequestKind, RequestSt
 from coordinator.orchestrate.backup import scope_of
 from coordinator.orchestrate.delete import delete_scope
 from coordinator.orchestrate.destinations import establish
-from coordinator.orchestrate.errors import PastThePointOfReturn
+from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places
@@ -31,7 +33,8 @@ from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
 from coordinator.orchestrate.restore import IRREVOCABLE, JOB, RESUMABLE, job_of
 from coordinator.orchestrate.restore_scope import restore_scope_of
-from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.run import WARNINGS, Surroundings
+from coordinator.orchestrate.scope import common_tables
 from coordinator.orchestrate.sync import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
 
@@ -60,7 +63,14 @@ class FleetOrchestrator:
         async with self._turn:
             scope = await scope_of(self._around, cluster, order)
             places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
-            return await self._make(RequestKind.BACKUP, cluster, order, order.tag, places, scope.tables)
+            warnings = [
+                f"the restore {request.id} was changing {', '.join(shared)} meanwhile: this backup may hold tables "
+                "that were emptied or restored in part"
+                for request, shared in await self._overlapping(cluster, scope.tables)
+            ]
+            return await self._make(
+                RequestKind.BACKUP, cluster, order, order.tag, places, scope.tables, warnings=warnings
+            )
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
         """Raises what `coordinator.orchestrate.sync.sync_scope` raises."""
@@ -80,7 +90,8 @@ class FleetOrchestrator:
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
-        that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises."""
+        that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises, and
+        `RestoreRunning` while another one changes any of the same tables."""
         async with self._turn:
             former = await self._same_restore(cluster, order)
             if former is not None and former.state is RequestState.RUNNING:
@@ -89,10 +100,12 @@ class FleetOrchestrator:
             places = [order.destination or ON_SERVER]
             job = former.result.get(RESUMABLE) if former is not None else None
             if former is not None and isinstance(job, str) and await self._around.store.requests.step(job, "scope"):
+                await self._refuse_overlapping(cluster, former.keyspaces)
                 return await self._make(
                     RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
                 )
             scope = await restore_scope_of(self._around, cluster, order)
+            await self._refuse_overlapping(cluster, scope.tables)
             return await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, scope.tables)
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
@@ -180,6 +193,7 @@ class FleetOrchestrator:
         destinations: list[str],
         keyspaces: dict[str, list[str]] | None = None,
         job: str | None = None,
+        warnings: Sequence[str] = (),
     ) -> str:
         """Durable first, then begun: a coordinator killed in between goes on with it."""
         request = Request(
@@ -192,7 +206,7 @@ class FleetOrchestrator:
             tag=tag,
             destinations=destinations,
             keyspaces=keyspaces or {},
-            result={JOB: job} if job is not None else {},
+            result={**({JOB: job} if job is not None else {}), **({WARNINGS: list(warnings)} if warnings else {})},
         )
         await self._around.store.requests.create(request, await activity_of(self._around, request))
         self._requests.begin(request)
@@ -204,6 +218,24 @@ class FleetOrchestrator:
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
             if request.kind in kinds and wanted & await self._repositories_of(cluster, order_of(request)):
                 raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
+
+    async def _refuse_overlapping(self, cluster: str, tables: Tables) -> None:
+        """Raise `RestoreRunning` while a restore changes any of the tables."""
+        for request, shared in await self._overlapping(cluster, tables):
+            raise RestoreRunning(
+                f"the running restore {request.id} changes {', '.join(shared)}",
+                request=request.id,
+                tag=request.tag,
+                tables=shared,
+            )
+
+    async def _overlapping(self, cluster: str, tables: Tables) -> list[tuple[Request, list[str]]]:
+        """The running restores that change any of the tables, each with what both have."""
+        running = await self._around.store.requests.find(
+            cluster=cluster, kind=RequestKind.RESTORE, state=RequestState.RUNNING
+        )
+        found = [(request, common_tables(request.keyspaces, tables)) for request in running]
+        return [(request, shared) for request, shared in found if shared]
 
     async def _repositories_of(self, cluster: str, order: Order) -> set[str]:
         """What an order reads or writes: two destinations with one repository are the same place."""

@@ -18,6 +18,9 @@ from coordinator.store.protocol import Store
 
 Data = TypeVar("Data", bound=msgspec.Struct)
 
+WARNINGS = "warnings"
+"""In a request's result: sentences for people; a running request holds those that were known when it was made."""
+
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What every request works with."""
@@ -42,7 +45,7 @@ class Run:
         self.cancelled = asyncio.Event()
         if request.cancel:
             self.cancelled.set()
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(request.result.get(WARNINGS, []))
         self.result: dict[str, Any] = {}
         """what the request's result tells beside the outcome, also when it fails"""
 

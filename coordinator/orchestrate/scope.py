@@ -56,6 +56,16 @@ def union_of_tables(parts: Iterable[Tables]) -> Tables:
     return {keyspace: sorted(tables) for keyspace, tables in union.items()}
 
 
+def common_tables(one: Tables, other: Tables) -> list[str]:
+    """What both mean, as `keyspace.table`; just `keyspace` where either has it without tables."""
+    found = []
+    for keyspace in sorted(one.keys() & other.keys()):
+        if not one[keyspace] or not other[keyspace]:
+            found.append(keyspace)
+        found += [f"{keyspace}.{table}" for table in sorted({*one[keyspace]} & {*other[keyspace]})]
+    return found
+
+
 def union_of_keyspaces(views: Iterable[Mapping[str, KeyspaceView]]) -> dict[str, KeyspaceView]:
     """What any of the nodes' reports knows: a node whose report is old lacks what was made since."""
     union: dict[str, KeyspaceView] = {}
