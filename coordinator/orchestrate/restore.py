@@ -207,8 +207,8 @@ class RestoreFlow:
             self._run.warn(f"owed: the views {', '.join(f'{view.keyspace}.{view.name}' for view in owed_views)}")
         if not failed and not owed_views:
             return Outcome(RequestState.SUCCESS, "restored", result=result)
-        if failed:
-            result[RESUMABLE] = self._job
+        # What is owed is owed by this job alone: a new one would find no view that it should make again.
+        result[RESUMABLE] = self._job
         error = nodes_failed("The restore", failed or {"views": {"message": "some could not be made"}})
         return Outcome(RequestState.ERROR, error.message, partial=True, error=error.as_dict(), result=result)
 

@@ -9,9 +9,10 @@ from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.scope import common_tables
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER
 from tests.fast.coordinator.orchestrate.conftest import Scene
-from tests.fast.coordinator.orchestrate.test_restore_flow import backed_up, restored
+from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
 
 
 def only(keyspace: str, *tables: str) -> dict[str, RestoreTables]:
@@ -61,3 +62,24 @@ def test_tables_that_two_requests_share_are_named() -> None:
     assert common_tables({"a": ["x", "y"], "b": ["z"]}, {"a": ["y", "x"], "c": []}) == ["a.x", "a.y"]
     assert common_tables({"a": []}, {"a": ["x"]}) == ["a"]
     assert common_tables({"a": ["x"]}, {"a": ["y"]}) == []
+
+
+async def test_views_that_could_not_be_made_are_made_by_the_same_restore_again(scene: Scene) -> None:
+    """Only the views failed: the same restore goes on with its job, imports nothing twice, and makes them."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    speaker = scene.nodes[0]
+    speaker.failures[Kind.CREATE_VIEWS] = [ToyFailure("cql_failed", "no") for _ in range(5)]
+    request = await restored(coordinator, tag)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.result["owed_views"] == [VIEW.statement]
+    assert request.result["resumable_job"] == request.id
+    assert scene.world.views == {}
+    speaker.failures.clear()
+    again = await restored(coordinator, tag)
+    assert again.state is RequestState.SUCCESS, again
+    assert "owed_views" not in again.result
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert scene.world.rows() == before
+    assert (scene.world.count(Kind.TRUNCATE), scene.world.count(Kind.IMPORT)) == (1, 3)
