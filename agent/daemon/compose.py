@@ -20,6 +20,7 @@ from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.tags_in_use import TagsInUse
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
@@ -84,6 +85,7 @@ def _composed(
     digests = DigestCache(state / "digests.sqlite")
     journal = making.journal(state / "journal.sqlite", making.clock)
     events = EventLog(journal, making.clock)
+    in_use = TagsInUse()
     jobs = jobs_of(
         Collaborators(
             node=node,
@@ -91,6 +93,7 @@ def _composed(
             on_server=on_server,
             records=records,
             digests=digests,
+            in_use=in_use,
             state=state,
             agent_id=agent_id,
             instance=instance,
@@ -108,6 +111,7 @@ def _composed(
         measures=CommandMeasures(metrics.registry),
         clock=making.clock,
     )
+    in_use.using = runner.using_tag
     destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
 
     services = AgentServices(

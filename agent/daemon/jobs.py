@@ -16,6 +16,7 @@ from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
+from agent.jobs.tags_in_use import TagsInUse
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
@@ -38,6 +39,7 @@ class Collaborators:
     on_server: OnServer
     records: RecordCache
     digests: DigestCache
+    in_use: TagsInUse
     state: Path
     agent_id: str
     instance: str
@@ -56,7 +58,7 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     snapshots = parts.node.snapshots
     writer = Writer(parts.agent_id, parts.instance, parts.version)
     taker = SnapshotTaker(snapshots, parts.on_server, writer)
-    watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free)
+    watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free, parts.in_use)
     copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer)
 
     async def host_id() -> str:

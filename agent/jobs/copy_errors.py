@@ -4,7 +4,8 @@ from kit.errors import HelenusError
 
 
 class CopyFailed(HelenusError):
-    """No destination got the backup; `fields`: targets (destination → error)."""
+    """No destination got the backup; `fields`: targets (destination → error), given_up (tags of snapshots that
+    were cleared meanwhile for want of free space)."""
 
     code = "copy_failed"
     status = 502

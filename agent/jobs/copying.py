@@ -47,9 +47,11 @@ _UNDO_SECONDS = 15.0
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """What a copy came to: a result for each destination. A job that goes on after it saves this with its stage."""
+    """What a copy came to: a result for each destination, and the tags of older snapshots that had to go for free
+    space. A job that goes on after it saves this with its stage."""
 
     targets: dict[str, TargetResult]
+    given_up: list[str] = []
 
 
 class _Prepared:
@@ -92,9 +94,11 @@ class Copier:
             raise InvalidInput("a destination is named twice", field="targets")
         results = msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
         missing = [target for target in targets if not _is_done(results.get(target.destination))]
+        given_up: list[str] = []
         if missing:
-            await self._watermark.guarded(info.tag, self._copy(context, info, missing, throttle, results, inventory))
-        return Copied({target.destination: results[target.destination] for target in targets})
+            work = self._copy(context, info, missing, throttle, results, inventory)
+            await self._watermark.guarded(info.tag, work, given_up)
+        return Copied({target.destination: results[target.destination] for target in targets}, given_up)
 
     async def _copy(
         self,
@@ -209,13 +213,13 @@ def outcome_of(copied: Copied, targets: Sequence[Target], snapshot: SnapshotResu
     """The command's outcome. A target nothing is known of counts as failed: success is never what is left when the
     notes are. Raises the error when no destination got anything."""
     results = {target.destination: copied.targets.get(target.destination, _UNKNOWN) for target in targets}
-    result = UploadResult(results, snapshot, cleared)
+    result = UploadResult(results, snapshot, cleared, copied.given_up)
     errors: dict[str, Any] = {name: one.error for name, one in results.items() if one.error is not None}
     if not errors and all(one.outcome == "success" for one in results.values()):
         return Outcome(result)
     names = ", ".join(sorted(errors))
     if all(one.outcome == "failed" for one in results.values()):
-        raise CopyFailed(f"no destination got the backup: {_texts(errors)}", targets=errors)
+        raise CopyFailed(f"no destination got the backup: {_texts(errors)}", targets=errors, given_up=copied.given_up)
     return Outcome(
         result, State.PARTIAL, CopyPartial(f"not all is in {names}: {_texts(errors)}", targets=errors).as_dict()
     )

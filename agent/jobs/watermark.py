@@ -1,18 +1,24 @@
 """Keeps Cassandra from starving while bytes are copied: in, the node's snapshots; out, the oldest of the agent's own
 given up, by name, whenever a data volume has too little free.
 
-Snapshots that were only taken to be copied go before on-server backups, older ones before younger ones.
+Only snapshots that were taken to be copied go, and only those that hold bytes of their own: first such as no command
+works on any more, then the one that is being copied. On-server backups are a person's to delete.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
 import structlog
 
 from agent.cassandra.errors import CassandraError
+from agent.cassandra.inventory import bytes_held_alone
 from agent.cassandra.protocol import OwnSnapshot, Snapshots
 from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs.tags_in_use import TagsInUse
+from agent.model.snapshot import SnapshotTable
+from agent.plan.layout import OWN_FILES
 from agent.repository.on_server import OnServer
 
 Result = TypeVar("Result")
@@ -28,18 +34,21 @@ class Watermark:
         snapshots: Snapshots,
         on_server: OnServer,
         keep_free: float,
+        in_use: TagsInUse,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._snapshots = snapshots
         self._on_server = on_server
         self._keep_free = keep_free
+        self._in_use = in_use
         self._sleep = sleep
 
-    async def guarded(self, tag: str, work: Awaitable[Result]) -> Result:
-        """The result of `work`, which copies the snapshot `tag`. Raises SnapshotGivenUp when that one had to go."""
+    async def guarded(self, tag: str, work: Awaitable[Result], given_up: list[str]) -> Result:
+        """The result of `work`, which copies the snapshot `tag`. Raises SnapshotGivenUp when that one had to go.
+        `given_up` is told the tags of those that went before."""
         working = asyncio.ensure_future(work)
-        guarding = asyncio.ensure_future(self._guard(tag))
+        guarding = asyncio.ensure_future(self._guard(tag, given_up))
         try:
             await asyncio.wait([working, guarding], return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
@@ -53,11 +62,11 @@ class Watermark:
                     task.cancel()
             await asyncio.gather(guarding, working, return_exceptions=True)
 
-    async def _guard(self, tag: str) -> None:
+    async def _guard(self, tag: str, given_up: list[str]) -> None:
         while True:
             await self._sleep(EVERY_SECONDS)
             try:
-                gone, paths = await self._look()
+                gone, paths = await self._look(tag)
             except CassandraError as error:  # the copy itself needs no Cassandra
                 _log.warning("watermark_not_looked_at", code=error.code, reason=error.message)
                 continue
@@ -66,22 +75,36 @@ class Watermark:
                     f"the snapshot {tag} was cleared: less than {self._keep_free:g} % is free on {', '.join(paths)}",
                     tag=tag,
                     volumes=paths,
+                    given_up=[*given_up, tag],
                 )
+            if gone is not None:
+                given_up.append(gone)
 
-    async def _look(self) -> tuple[str | None, list[str]]:
+    async def _look(self, tag: str) -> tuple[str | None, list[str]]:
         """Give up a snapshot where a volume is too full; its tag and the volumes."""
         paths = [one.path for one in await self._snapshots.volumes_below(self._keep_free)]
-        oldest = _first_to_go(await self._snapshots.ours()) if paths else None
-        if oldest is None:
-            return None, paths
-        _log.warning("snapshot_given_up", tag=oldest.tag, volumes=paths)
-        await self._on_server.forget(oldest.tag)
-        await self._snapshots.clear(oldest.tag)
-        return oldest.tag, paths
+        for one in await self._candidates(tag) if paths else ():
+            if not await self._frees(one.tag):
+                continue
+            _log.warning("snapshot_given_up", tag=one.tag, volumes=paths)
+            await self._snapshots.clear(one.tag)
+            await self._on_server.forget(one.tag)
+            return one.tag, paths
+        return None, paths
+
+    async def _candidates(self, tag: str) -> list[OwnSnapshot]:
+        """What may go, in this order: those that no command works on, the oldest first; then `tag` itself."""
+        own = [one for one in await self._snapshots.ours() if one.info is None or not one.info.kept]
+        idle = [one for one in own if one.tag != tag and not self._in_use.has(one.tag)]
+        return [*sorted(idle, key=lambda one: one.began_at), *(one for one in own if one.tag == tag)]
+
+    async def _frees(self, tag: str) -> bool:
+        """Whether the snapshot holds bytes that nothing else holds: clearing another one would lose it for nothing."""
+        found = await self._snapshots.inventory(tag)
+        return await asyncio.to_thread(bytes_held_alone, [_linked(table) for table in found]) > 0
 
 
-def _first_to_go(own: tuple[OwnSnapshot, ...]) -> OwnSnapshot | None:
-    def order(one: OwnSnapshot) -> tuple[bool, float]:
-        return (one.info is not None and one.info.kept, one.began_at)
-
-    return min(own, key=order, default=None)
+def _linked(table: SnapshotTable) -> SnapshotTable:
+    """Without the few bytes that each snapshot writes for itself."""
+    files = tuple(file for file in table.files if file.name not in OWN_FILES)
+    return msgspec.structs.replace(table, files=files)

@@ -32,11 +32,13 @@ class TargetResult(msgspec.Struct, frozen=True):
 
 
 class UploadResult(msgspec.Struct, frozen=True):
-    """Of upload, backup and sync: per destination id. `snapshot`: only of backup."""
+    """Of upload, backup and sync: per destination id. `snapshot`: only of backup. `given_up`: tags of other snapshots
+    of the agent that were cleared meanwhile, because a data volume was nearly full."""
 
     targets: dict[str, TargetResult]
     snapshot: SnapshotResult | None = None
     snapshot_cleared: bool = False
+    given_up: list[str] = []
 
 
 class FreedResult(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from agent.jobs.delete import DeleteJob
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
+from agent.jobs.tags_in_use import TagsInUse
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
@@ -144,8 +145,9 @@ class Agent:
         repositories = Repositories(storages)
         self.on_server = OnServer(state / "on-server")
         taker = SnapshotTaker(node, self.on_server, writer)
-        self.watermark_turns = 0
-        watermark = Watermark(node, self.on_server, 5.0)
+        self.in_use = TagsInUse()
+        watermark = Watermark(node, self.on_server, 5.0, self.in_use)
+        self.watermark = watermark
         copier = Copier(node, repositories, self.cache, watermark, writer)
         self.taker = taker
         self.snapshot = SnapshotJob(taker)

@@ -246,24 +246,60 @@ async def test_a_tag_is_never_published_twice(agent: Agent) -> None:
         await agent.backup.run(again)
 
 
-async def test_a_full_volume_gives_up_the_oldest_own_snapshot(agent: Agent, node: Node, store: MemoryStorage) -> None:
-    """Promise: Cassandra is not starved; what goes is named."""
-    await agent.snapshot.run(Command("s", SnapshotArguments("old")))
-    info = await node.take(SnapshotArguments("now"), "n")
+async def test_a_full_volume_costs_only_snapshots_that_free_something_and_are_nobodys(agent: Agent, node: Node) -> None:
+    """Promise: Cassandra is not starved, and what goes is named; on-server backups, snapshots that another command
+    works on, and such as hold nothing of their own, stay."""
+    for tag, keep in (("kept", True), ("used", False), ("old", False), ("now", False)):
+        await agent.snapshot.run(Command(tag, SnapshotArguments(tag, keep=keep)))
+    agent.in_use.using = lambda tag: ["x"] if tag in ("used", "now") else []
     node.full = [str(node.data)]
-    watermark = agent.backup._copier._watermark
-    gone, _ = await watermark._look()
-    assert gone == "old"
+    given_up: list[str] = []
+
+    async def looks(count: int) -> list[str]:
+        turns = iter(range(count))
+
+        async def sleep(seconds: float) -> None:
+            if next(turns, None) is None:
+                done.set()
+                await asyncio.Event().wait()
+
+        done = asyncio.Event()
+        agent.watermark._sleep = sleep
+        await agent.watermark.guarded("now", done.wait(), given_up)
+        return given_up
+
+    assert await looks(2) == []
+    assert await node.exists("old")
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    for tag in ("kept", "used", "now"):
+        (node.table("shop", "orders") / "snapshots" / tag / "nb-1-big-Data.db").unlink()
+    assert await looks(2) == ["old"]
     assert not await node.exists("old")
-    turns = iter([None, None])
+    last = node.table("shop", "orders") / "nb-2-big-Data.db"
+    last.unlink()
+    for tag in ("kept", "used"):
+        (node.table("shop", "orders") / "snapshots" / tag / last.name).unlink()
+    with pytest.raises(SnapshotGivenUp, match="now") as refusal:
+        await looks(2)
+    assert refusal.value.fields["given_up"] == ["old", "now"]
+    assert [one.tag for one in await node.ours()] == ["kept", "used"]
+
+
+async def test_a_snapshot_that_was_given_up_is_named_in_the_result(agent: Agent, node: Node) -> None:
+    """Promise: nothing of a person's goes without a word."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("old")))
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    node.full = [str(node.data)]
+    agent.in_use.using = lambda tag: ["command-t1"] if tag == "t1" else []
+    turns = iter(range(1))
 
     async def sleep(seconds: float) -> None:
-        next(turns)
+        if next(turns, None) is None:
+            await asyncio.Event().wait()
 
-    watermark._sleep = sleep
-
-    with pytest.raises(SnapshotGivenUp, match=info.tag):
-        await watermark.guarded("now", asyncio.Event().wait())
+    agent.watermark._sleep = sleep
+    outcome = await agent.backup.run(backup("t1"))
+    assert outcome.result.given_up == ["old"]  # type: ignore[attr-defined]
 
 
 class _Forgetting(MemoryStorage):
