@@ -23,6 +23,7 @@ from agent.cassandra.errors import (
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.settings import NodetoolSettings
 from agent.wire.node import Tables
+from kit.config import secret_path
 
 _ARGUMENT_BYTES = 100_000
 """Linux takes 128 KiB in one argument; a longer list of tables is snapshotted in several calls with one tag."""
@@ -119,7 +120,8 @@ class Nodetool:
         if wanted.username:
             options += ["--username", wanted.username]
         if wanted.password_file:
-            options += ["--password-file", wanted.password_file]
+            place = secret_path(wanted.password_file, setting="cassandra.nodetool.password_file")
+            options += ["--password-file", str(place)]
         if wanted.ssl:
             options.append("--ssl")
         return [*options, *wanted.arguments]

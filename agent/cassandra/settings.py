@@ -5,8 +5,9 @@ import msgspec
 
 class NodetoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How nodetool is started. `command`: its argument list (never a shell line). `password_file`: JMX password file in
-    nodetool's own form, handed over by name. `ssl`: adds --ssl. `arguments`: further global options. Deadlines in
-    seconds: of a snapshot, clear or question, and of one import call."""
+    nodetool's own form (lines of user and password), handed over by name: a path or `credential:<name>`. `ssl`: adds
+    --ssl. `arguments`: further global options. Deadlines in seconds: of a snapshot, clear or question, and of one
+    import call."""
 
     command: tuple[str, ...] = ("/usr/bin/nodetool",)
     host: str = "127.0.0.1"

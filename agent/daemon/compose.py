@@ -40,6 +40,7 @@ from kit.http_settings import access_of
 from kit.logs import Redactor
 from kit.metrics import ProcessMetrics
 from kit.notify import Notifier
+from kit.secret import Secret
 from kit.state_lock import StateLock
 from kit.tls import client_context
 
@@ -51,7 +52,7 @@ def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, mak
     access = access_of(settings.http)
     if access.token is not None:
         redactor.add(access.token)
-    _redact_passwords(settings, redactor)
+    redact_passwords(settings, redactor)
     state = Path(settings.state_directory)
     lock = StateLock(state)
     try:
@@ -191,10 +192,16 @@ def _reporter(
     return Reporter(CoordinatorAddress(name, settings.url, token), events, journal, tls=tls)
 
 
-def _redact_passwords(settings: AgentSettings, redactor: Redactor) -> None:
+def redact_passwords(settings: AgentSettings, redactor: Redactor) -> None:
     """Passwords are read where they are used; here they are only kept out of the logs. A wrong file is told at once."""
     cassandra = settings.cassandra
     if cassandra.cql.password_file:
         redactor.add(read_secret(cassandra.cql.password_file, setting="cassandra.cql.password_file"))
+    if cassandra.nodetool.password_file:
+        lines = read_secret(cassandra.nodetool.password_file, setting="cassandra.nodetool.password_file").reveal()
+        for line in lines.splitlines():
+            _, _, password = line.strip().partition(" ")  # nodetool's own form: user, blank, password
+            if password.strip() and not line.startswith("#"):
+                redactor.add(Secret(password.strip()))
     if cassandra.jolokia is not None and cassandra.jolokia.password_file:
         redactor.add(read_secret(cassandra.jolokia.password_file, setting="cassandra.jolokia.password_file"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from agent.daemon.agent import Agent, Making
-from agent.daemon.compose import compose
+from agent.daemon.compose import compose, redact_passwords
 from agent.daemon.settings import AgentSettings, check
 from kit.config import ConfigError, load
 from kit.errors import HelenusError
@@ -43,6 +43,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
         redactor = Redactor()
         if asked.check_config:
             access_of(settings.http)
+            redact_passwords(settings, redactor)
             print(f"{asked.config}: fine")
             return 0
         configure(settings.log.level, settings.log.format, redactor)

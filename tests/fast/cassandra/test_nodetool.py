@@ -18,6 +18,7 @@ from agent.cassandra.errors import (
 )
 from agent.cassandra.nodetool import Nodetool
 from agent.cassandra.settings import NodetoolSettings
+from kit.config import ConfigError
 
 
 def _script(tmp_path: Path, body: str) -> Path:
@@ -69,6 +70,18 @@ async def test_credentials_go_by_file_and_imports_use_long_options(tmp_path: Pat
         [*connection, "-Dx=y", "import", "--no-tokens", "--", "Ks", "Tab", "/a", "/b"],
         [*connection, "-Dx=y", "clearsnapshot", "-t", "t"],
     ]
+
+
+async def test_a_password_file_may_be_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nodetool gets the credential's path, as the unit's suggestion promises; without credentials it is told."""
+    nodetool, note = _recording(tmp_path, username="joe", password_file="credential:jmx-password")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(ConfigError, match="jmx-password"):
+        await nodetool.clear_snapshot("t")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/agent")
+    await nodetool.clear_snapshot("t")
+    (call,) = _calls(note)
+    assert call[call.index("--password-file") + 1] == "/run/credentials/agent/jmx-password"
 
 
 async def test_a_nodetool_that_hangs_is_ended_by_its_deadline(tmp_path: Path) -> None:

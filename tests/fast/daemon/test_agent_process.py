@@ -181,6 +181,14 @@ def test_a_wrong_configuration_ends_with_78_and_names_the_setting(agent: Process
     assert "http.prot" in log
 
 
+def test_a_jmx_password_file_that_is_not_there_is_told_by_the_check(agent: Process) -> None:
+    agent.tree["cassandra"]["nodetool"] = {"username": "joe", "password_file": str(agent.directory / "nowhere")}
+    process = agent.start("--check-config")
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "cassandra.nodetool.password_file" in log
+
+
 def test_a_right_configuration_is_fine_and_nothing_is_started(agent: Process) -> None:
     process = agent.start("--check-config")
     out, _ = process.communicate(timeout=30)
