@@ -69,9 +69,9 @@ async def run_child(
             while data := await process.stdout.read(_READ):
                 said.add(data)
             return Ended(await process.wait(), said.text())
-    finally:
-        if process.returncode is None:
-            await asyncio.shield(_kill(process))
+    except BaseException:  # the leader may be gone while what it started lives on and holds the pipe
+        await asyncio.shield(_kill(process))
+        raise
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

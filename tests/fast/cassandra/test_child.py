@@ -56,6 +56,15 @@ async def test_a_child_that_hangs_is_killed_with_its_whole_group(tmp_path: Path)
     await _until_gone(await _grandchild(note))
 
 
+async def test_a_grandchild_whose_parent_has_ended_is_killed_too(tmp_path: Path) -> None:
+    """The leader is gone and reaped; what it started still holds the pipe until the deadline, and no longer."""
+    note = tmp_path / "pid"
+    script = f"sleep 1000 & echo $! > {note}.new; mv {note}.new {note}"
+    with pytest.raises(TimeoutError):
+        await run_child(["/bin/sh", "-c", script], deadline=1.0)
+    await _until_gone(await _grandchild(note))
+
+
 async def test_a_cancelled_task_kills_its_child_too(tmp_path: Path) -> None:
     """A person's cancel, or the agent's stop, leaves no nodetool running."""
     command, note = _hanging(tmp_path)
