@@ -1,5 +1,6 @@
 """The Cassandra node put together. In: settings and the agent's state directory. Out: all that the jobs need of it."""
 
+import asyncio
 from pathlib import Path
 
 from agent.cassandra.cql import Cql
@@ -33,7 +34,8 @@ class CassandraNode:
 
     async def data_directories(self) -> list[DataDirectory]:
         """The data directories as GET /v1/node shows them."""
-        return list(as_wire(volumes(await self.directories.data())))
+        directories = await self.directories.data()
+        return list(as_wire(await asyncio.to_thread(volumes, directories)))  # a hung disk must not hold up the loop
 
     async def ring(self) -> list[RingMember]:
         """The ring as GET /v1/node shows it: with up and down where Jolokia tells it cheaply, else without."""
