@@ -35,6 +35,11 @@ class RequestState(StrEnum):
     CANCELLED = "cancelled"
 
 
+JOB = "job"
+"""In the result of a request that goes on with an earlier one's job: that job."""
+RESUMABLE = "resumable_job"
+"""In a request's result: the job that the same restore, posted again, goes on with."""
+
 ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.BACKUP: BackupOrder,
     RequestKind.SYNC: SyncOrder,

@@ -21,7 +21,7 @@ from coordinator.model.orders import (
     RestoreOrder,
     SyncOrder,
 )
-from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, order_of, spec_of
+from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
 from coordinator.orchestrate.delete import delete_scope
 from coordinator.orchestrate.destinations import establish
@@ -31,7 +31,7 @@ from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
-from coordinator.orchestrate.restore import IRREVOCABLE, JOB, RESUMABLE, job_of
+from coordinator.orchestrate.restore import IRREVOCABLE, job_of
 from coordinator.orchestrate.restore_scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
@@ -99,14 +99,23 @@ class FleetOrchestrator:
             await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
             places = [order.destination or ON_SERVER]
             job = former.result.get(RESUMABLE) if former is not None else None
+            warnings = []
             if former is not None and isinstance(job, str) and await self._around.store.requests.step(job, "scope"):
                 await self._refuse_overlapping(cluster, former.keyspaces)
-                return await self._make(
-                    RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
+                later = await self._changed_since(former, job)
+                if later is None:
+                    return await self._make(
+                        RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
+                    )
+                warnings.append(
+                    f"a new restore: {former.id} can't be gone on with, for {later.id} changed the same tables since; "
+                    "what the result of the former calls owed stays owed"
                 )
             scope = await restore_scope_of(self._around, cluster, order)
             await self._refuse_overlapping(cluster, scope.tables)
-            return await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, scope.tables)
+            return await self._make(
+                RequestKind.RESTORE, cluster, order, order.tag, places, scope.tables, warnings=warnings
+            )
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Raises what `coordinator.orchestrate.destinations.establish` raises, `DestinationInUse` for a delete."""
@@ -253,6 +262,19 @@ class FleetOrchestrator:
             if isinstance(former, RestoreOrder) and _essence(former) == _essence(order):
                 same = request
         return same
+
+    async def _changed_since(self, former: Request, job: str) -> Request | None:
+        """A restore begun after `former`, of another job, that changed any of its tables."""
+        requests = await self._around.store.requests.find(cluster=former.cluster, kind=RequestKind.RESTORE)
+        begun = [request.id for request in requests].index(former.id)
+        for request in requests[begun + 1 :]:
+            if job_of(request) == job or not common_tables(request.keyspaces, former.keyspaces):
+                continue
+            # The step may be gone from the store when the request ended long ago; how it ended tells as well.
+            ended = request.state is RequestState.SUCCESS or RESUMABLE in request.result
+            if ended or await self._irrevocable(request):
+                return request
+        return None
 
     async def _irrevocable(self, request: Request) -> bool:
         return await self._around.store.requests.step(job_of(request), IRREVOCABLE) is not None

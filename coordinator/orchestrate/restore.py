@@ -11,7 +11,7 @@ import msgspec
 from agent.wire.commands import Kind, RestoreArguments
 from agent.wire.results import CheckRestoreResult, ImportResult, PreflightResult, ViewCql
 from coordinator.model.orders import RestoreOrder
-from coordinator.model.requests import Request, RequestState
+from coordinator.model.requests import JOB, RESUMABLE, Request, RequestState
 from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, RestoreRefused
 from coordinator.orchestrate.fan_out import Answered, FanOut
 from coordinator.orchestrate.muster import muster
@@ -24,10 +24,6 @@ from kit.errors import HelenusError
 
 IRREVOCABLE = "irrevocable"
 """The step after which cancelling can't give back what was in the tables."""
-JOB = "job"
-"""In the result of a request that goes on with an earlier one's job: that job."""
-RESUMABLE = "resumable_job"
-"""In a request's result: the job that the same restore, posted again, goes on with."""
 
 
 def job_of(request: Request) -> str:

@@ -3,6 +3,9 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
+
+from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite_commands import SqliteCommands
@@ -44,8 +47,19 @@ class SqliteStore:
 
 
 def _prune(connection: sqlite3.Connection, before: float) -> None:
+    kept = _jobs_in_use(connection, before)
+    old = [row[0] for row in connection.execute("SELECT id FROM requests WHERE finished < ?", (before,))]
+    dropped = [(request,) for request in old if request not in kept]
     for table in ("parts", "steps", "commands"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE request IN (SELECT id FROM requests WHERE finished < ?)",  # noqa: S608
-            (before,),
-        )
+        connection.executemany(f"DELETE FROM {table} WHERE request = ?", dropped)  # noqa: S608
+
+
+def _jobs_in_use(connection: sqlite3.Connection, before: float) -> set[str]:
+    """Ids of requests whose steps a restore goes on with, or could, that runs or ended after `before`: the steps of a
+    job stand under the id of its first request, however long ago that ended."""
+    rows = connection.execute(
+        "SELECT data FROM requests WHERE kind = ? AND (finished IS NULL OR finished >= ?)",
+        (RequestKind.RESTORE.value, before),
+    )
+    results = [msgspec.json.decode(row[0], type=Request).result for row in rows]
+    return {str(result[name]) for result in results for name in (JOB, RESUMABLE) if name in result}

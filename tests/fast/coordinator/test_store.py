@@ -219,6 +219,27 @@ async def test_details_of_old_requests_are_dropped_and_the_request_stays(store: 
     await again.close()
 
 
+@pytest.mark.parametrize("name", ["job", "resumable_job"])
+async def test_steps_of_a_job_stay_as_long_as_a_later_request_uses_them(
+    store: SqliteStore, tmp_path: Path, name: str
+) -> None:
+    """The steps of a restore stand under its first request, however long ago that one ended."""
+    restore = request(kind=RequestKind.RESTORE, spec={"tag": TAG})
+    await store.requests.create(restore)
+    await store.requests.record_step("r1", "truncated", {})
+    await store.requests.finish(msgspec.structs.replace(restore, state=RequestState.ERROR, finished=NOW))
+    later = msgspec.structs.replace(restore, id="r2", result={name: "r1"})
+    await store.requests.create(later)
+    again = await reopened(store, tmp_path, NOW + KEEP_DETAILS_SECONDS + 1)
+    assert await again.requests.step("r1", "truncated") == {}
+    await again.requests.finish(msgspec.structs.replace(later, state=RequestState.ERROR, finished=NOW + 100))
+    again = await reopened(again, tmp_path, NOW + KEEP_DETAILS_SECONDS + 50)
+    assert await again.requests.step("r1", "truncated") == {}
+    again = await reopened(again, tmp_path, NOW + KEEP_DETAILS_SECONDS + 101)
+    assert await again.requests.step("r1", "truncated") is None
+    await again.close()
+
+
 async def test_a_later_releases_state_is_refused(store: SqliteStore, tmp_path: Path) -> None:
     """An old program never writes into a state it doesn't understand."""
     with sqlite3.connect(tmp_path / "state" / FILE) as connection:

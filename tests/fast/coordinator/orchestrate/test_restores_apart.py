@@ -83,3 +83,35 @@ async def test_views_that_could_not_be_made_are_made_by_the_same_restore_again(s
     assert scene.world.views == {("shop", VIEW.name): VIEW}
     assert scene.world.rows() == before
     assert (scene.world.count(Kind.TRUNCATE), scene.world.count(Kind.IMPORT)) == (1, 3)
+
+
+async def test_a_stopped_restore_is_not_gone_on_with_after_another_changed_its_tables(scene: Scene) -> None:
+    """What it had truncated and imported is no longer what is there: a new job begins from the start, and says why."""
+    coordinator, tag = await backed_up(scene)
+    before = scene.world.rows()
+    scene.nodes[1].failures[Kind.IMPORT] = [ToyFailure("not_enough_space", "full") for _ in range(4)]
+    stopped = await restored(coordinator, tag)
+    assert stopped.result["resumable_job"] == stopped.id
+    scene.nodes[1].failures.clear()
+    between = await restored(coordinator, tag, keyspaces=only("shop", "orders"))
+    assert between.state is RequestState.SUCCESS, between
+    for node in scene.nodes:
+        node.rows["shop", "orders"].add("later")
+    again = await restored(coordinator, tag)
+    assert again.state is RequestState.SUCCESS, again
+    assert "job" not in again.result
+    assert any(between.id in warning for warning in again.result["warnings"])
+    assert scene.world.rows() == before
+    assert scene.world.count(Kind.TRUNCATE) == 3
+
+
+async def test_a_stopped_restore_is_gone_on_with_after_another_changed_other_tables(scene: Scene) -> None:
+    """Nothing of it was touched: no second truncate."""
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[1].failures[Kind.IMPORT] = [ToyFailure("not_enough_space", "full") for _ in range(4)]
+    stopped = await restored(coordinator, tag, keyspaces=only("shop", "orders"))
+    scene.nodes[1].failures.clear()
+    assert (await restored(coordinator, tag, keyspaces=only("shop", "users"))).state is RequestState.SUCCESS
+    again = await restored(coordinator, tag, keyspaces=only("shop", "orders"))
+    assert (again.state, again.result["job"]) == (RequestState.SUCCESS, stopped.id)
+    assert scene.world.count(Kind.TRUNCATE) == 2
