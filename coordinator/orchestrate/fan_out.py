@@ -6,15 +6,15 @@ posts the same again and no agent does anything twice.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from agent.wire.commands import FENCED, CommandView, Kind, PostCommand, State
-from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable, DuplicateHostId, MixedClusters
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
@@ -28,6 +28,9 @@ MOST_ATTEMPTS = 10
 MOST_REPAIRS = 3
 GIVEN_UP = frozenset({AgentUnreachable.code, AgentMisbehaved.code, OutcomeUnknown.code})
 """Codes of commands that were waited for as long as one waits: another attempt would wait as long again."""
+
+NO_AGENT = (AgentUnreachable, DuplicateHostId, MixedClusters)
+"""What the registry raises when it can't say which agent speaks for a node: trouble of that node, not of the phase."""
 
 Repair = Callable[[Agent, dict[str, Any]], Coroutine[Any, Any, bool]]
 """Given the agent and the error: True when the cause was mended and another attempt is worth it."""
@@ -67,8 +70,9 @@ class FanOut:
         """Do a phase on every host id of `arguments` and wait for all (the barrier).
 
         Raises `RequestCancelled` after the nodes' commands were cancelled and have ended. While `undoing` a cancel is
-        not looked at, and nodes that don't answer are given up sooner. A node that fails for good ends the phase early
-        for the others where the table of phases says «abort».
+        not looked at, and nodes that don't answer are given up sooner. What keeps the coordinator itself from going on
+        (its store fails) comes out as one `HelenusError`, never as a group. A node that fails for good ends the phase
+        early for the others where the table of phases says «abort».
         """
         if not undoing:
             self._run.stop_if_cancelled()
@@ -86,12 +90,13 @@ class FanOut:
             if not answer.ok and self._job is not None and reaction_to(kind, code).then is Answer.ABORT:
                 abandon.set()
 
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(one(command)) for command, _ in first]
-            if not undoing:
-                watch = group.create_task(_set_when(self._run.cancelled, abandon))
-                await asyncio.wait(workers)
-                watch.cancel()
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(one(command)) for command, _ in first]
+                if not undoing:
+                    watch = group.create_task(_set_when(self._run.cancelled, abandon))
+                    await asyncio.wait(workers)
+                    watch.cancel()
         if not undoing and not all(answer.ok for answer in answers.values()):
             self._run.stop_if_cancelled()
         return answers
@@ -115,10 +120,11 @@ class FanOut:
         error = command.error or {}
         code = str(error.get("code", ""))
         if self._repair is not None and attempt <= MOST_REPAIRS:
-            agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
-            mended = [await self._repair(agent, each) for each in [error, *_target_errors(command)]]
-            if any(mended):
-                return True
+            with suppress(*NO_AGENT):
+                agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
+                mended = [await self._repair(agent, each) for each in [error, *_target_errors(command)]]
+                if any(mended):
+                    return True
         if command.state is State.PARTIAL:
             return False
         if code == "tag_in_use" and error.get("retry") == "later":
@@ -142,7 +148,7 @@ class FanOut:
                         returned.set()
                         return
                     await asyncio.sleep(self._around.timing.retry_pause)
-        except (TimeoutError, AgentUnreachable):
+        except (TimeoutError, *NO_AGENT):
             return
 
     async def _attempt(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> PostedCommand:
@@ -196,8 +202,8 @@ class FanOut:
                 if not passing:
                     return _failed(command, refused.as_dict(), clock())
                 trouble: HelenusError = refused
-            except (AgentUnreachable, AgentMisbehaved) as lost:
-                if command.accepted:
+            except (*NO_AGENT, AgentMisbehaved) as lost:
+                if command.accepted and not isinstance(lost, DuplicateHostId | MixedClusters):
                     return _failed(command, self._given_up(command, lost), clock())
                 trouble = lost
             lost_since = lost_since or clock()
@@ -304,6 +310,22 @@ class FanOut:
 
     def _id(self, phase: str, host_id: str, attempt: int) -> str:
         return str(uuid.uuid5(uuid.UUID(self._run.request.id), f"{phase}/{host_id}/{attempt}"))
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Let the first `HelenusError` of a task group out as itself: what undoes a request looks for that. A group with
+    an error of another sort in it stays as it is."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        expected, unforeseen = group.split(HelenusError)
+        if expected is None or unforeseen is not None:
+            raise
+        first: BaseException = expected
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 def reaction_of(kind: Kind, answer: Answered) -> Reaction:

@@ -1,18 +1,38 @@
 """Restores that meet: over the same tables, one after the other, and with backups in between."""
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 from agent.wire.commands import Kind
+from coordinator.fleet.errors import DuplicateHostId
 from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import RestoreRunning
+from coordinator.orchestrate.fan_out import one_error
 from coordinator.orchestrate.scope import common_tables
+from coordinator.store.database import Database, StoreFailed
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
+
+T = TypeVar("T")
+
+
+class FullDisk(Database):
+    """A database that can't write the next time when it is told so."""
+
+    fail_next = False
+
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self.fail_next:
+            self.fail_next = False
+            raise StoreFailed("the disk is full")
+        return await super().write(function)
 
 
 def only(keyspace: str, *tables: str) -> dict[str, RestoreTables]:
@@ -115,3 +135,40 @@ async def test_a_stopped_restore_is_gone_on_with_after_another_changed_other_tab
     again = await restored(coordinator, tag, keyspaces=only("shop", "orders"))
     assert (again.state, again.result["job"]) == (RequestState.SUCCESS, stopped.id)
     assert scene.world.count(Kind.TRUNCATE) == 2
+
+
+async def test_a_restore_is_undone_when_the_coordinators_own_disk_fails_for_a_moment(scene: Scene) -> None:
+    """The error of the store comes out as itself, so that what was fetched is removed again."""
+    urls = [agent.url for agent in scene.agents]
+    coordinator = await scene.stack.enter_async_context(
+        ToyCoordinator(scene.directory / "coordinator", urls, database=FullDisk)
+    )
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    gate = scene.nodes[0].gates[Kind.FETCH] = asyncio.Event()
+    restore = asyncio.create_task(restored(coordinator, tag))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.FETCH].wait(), 10)
+    database = coordinator.store._database
+    assert isinstance(database, FullDisk)
+    database.fail_next = True
+    gate.set()
+    request = await restore
+    assert request.state is RequestState.ERROR
+    assert request.error is not None
+    assert request.error["code"] == "store_failed"
+    assert not any(node.held for node in scene.nodes)
+    assert scene.world.count(Kind.TRUNCATE) == 0
+
+
+async def test_of_a_fan_out_one_error_comes_out_as_itself() -> None:
+    """What is expected loses its group; what nobody foresaw stays as it came."""
+    with pytest.raises(DuplicateHostId), one_error():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(DuplicateHostId("two agents")))
+    with pytest.raises(ExceptionGroup), one_error():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(ValueError("unforeseen")))
+
+
+async def _raise(error: Exception) -> None:
+    raise error
