@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, remove_root, settle_file, staging_root
-from agent.jobs.restore_notes import Fetched, RestoreNotes
+from agent.jobs.restore_errors import JobDiffers
+from agent.jobs.restore_notes import Asked, Fetched, RestoreNotes
 from agent.jobs.restore_source import BackupSource, WantedSstable
 from agent.jobs.restore_tools import RestoreTools, checked, counted_as, references
-from agent.jobs.restore_volumes import StagingPlan, staged_sstables
+from agent.jobs.restore_volumes import StagingPlan, begun_sstables, remove_strays, staged_sstables
 from agent.model.job import JobContext, Outcome
 from agent.model.manifest import FileEntry
 from agent.wire.commands import RestoreArguments
@@ -27,6 +30,7 @@ class FetchJob:
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         await notes.refuse_when_finished()
+        await _settle_what_is_asked(notes, arguments)
         done = await notes.fetched()
         if done is not None:  # an earlier command of the job did it all: held/ stays until CLEAN
             return Outcome(FetchResult(done.tables))
@@ -73,6 +77,7 @@ class FetchJob:
         destination = counted_as(arguments)
         plan = StagingPlan(source.head.data_directories, found)
         counts: dict[str, dict[str, list[int]]] = {}
+        placed_on: dict[tuple[str, str], dict[str, int]] = {}
         for reference in references(source.head, arguments.tables):
             counts.setdefault(reference.keyspace, {})[reference.table] = [0, 0, 0]
             context.tally.expect(destination, reference.keyspace, reference.table, reference.files, reference.bytes)
@@ -80,9 +85,11 @@ class FetchJob:
         async def wanted() -> AsyncIterator[WantedSstable]:
             for reference in references(source.head, arguments.tables):
                 made: dict[int, Path] = {}
+                begun = await asyncio.to_thread(begun_sstables, roots, reference.keyspace, reference.table)
+                on = placed_on.setdefault((reference.keyspace, reference.table), {})
                 count = counts[reference.keyspace][reference.table]
                 async for sstable, entries in staged_sstables(source, reference):
-                    number = plan.place(entries)
+                    number = on[sstable] = plan.place(entries, begun.get(sstable))
                     if number not in made:
                         below = ("held", reference.keyspace, reference.table)
                         made[number] = await asyncio.to_thread(make_directory, roots[number], below)
@@ -100,7 +107,35 @@ class FetchJob:
             context.tally.done(destination, one.keyspace, one.table, len(one.files), size)
 
         await source.fetch(wanted(), placed)
+        for (keyspace, table), on in placed_on.items():
+            await asyncio.to_thread(remove_strays, roots, keyspace, table, on)
         return counts
+
+
+async def _settle_what_is_asked(notes: RestoreNotes, arguments: RestoreArguments) -> None:
+    """Go on with what the job staged only if the same is asked for; else, while nothing is imported, begin afresh.
+    Raises `JobDiffers` once the import has begun."""
+    now = Asked(
+        arguments.tag,
+        arguments.source_host_id,
+        arguments.source.repository_id if arguments.source is not None else None,
+        {keyspace: sorted(tables) for keyspace, tables in sorted(arguments.tables.items())},
+    )
+    before = await notes.asked()
+    if notes.import_begun():
+        if before is not None and before != now:
+            raise JobDiffers(
+                f"the job {notes.job} imports {before.tag} of {before.source_host_id} with other tables or from "
+                "elsewhere",
+                before=msgspec.to_builtins(before),
+                now=msgspec.to_builtins(now),
+            )
+        return
+    await notes.begin_again()
+    if before != now:
+        await notes.forget_fetched()
+        await remove_staging(notes)
+        await notes.put_asked(now)
 
 
 def _settle(root: StagingRoot, directory: Path, files: Sequence[FileEntry]) -> None:

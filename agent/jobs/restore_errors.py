@@ -25,6 +25,13 @@ class JobFinished(RestoreError):
     todo = "Begin a new restore, with a new `job`."
 
 
+class JobDiffers(RestoreError):
+    """FETCH of a job that has begun to import another backup, node's part or set of tables; `fields` name both."""
+
+    code = "job_differs"
+    todo = "Begin a new restore, with a new `job`."
+
+
 class ImportHasBegun(RestoreError):
     """TRUNCATE or DDL of a job whose import this agent has begun: it would remove what was imported."""
 

@@ -1,6 +1,7 @@
 """What one restore leaves on this node's disk beside the staged files: small durable notes in `<state>/jobs/<job>/`.
 
 staging.json    the staging roots, so that they are found and removed whatever happens to Cassandra's settings
+asked.json      what FETCH was asked for, before anything is staged: another question under the same job is another job
 fetched.json    that FETCH finished, and the count of SSTables per table
 views.json      the live views' CQL, before they are dropped
 imports.jsonl   a line before and a line after each batch; its existence means that the import has begun
@@ -39,6 +40,16 @@ class Fetched(msgspec.Struct, frozen=True):
     tables: dict[str, dict[str, list[int]]]
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What stands (or begins to stand) in held/: whose part of which backup, out of which repository (None: on-server),
+    and which tables."""
+
+    tag: str
+    source_host_id: str
+    repository_id: str | None
+    tables: dict[str, list[str]]
+
+
 class RestoreNotes:
     """One job's notes. Every write is durable when it returns."""
 
@@ -56,6 +67,15 @@ class RestoreNotes:
     async def staging(self) -> list[StagingRoot]:
         """Where the job stages, [] if it never did."""
         return msgspec.json.decode(await self._read("staging.json") or b"[]", type=list[StagingRoot])
+
+    async def put_asked(self, asked: Asked) -> None:
+        """Note what is about to be fetched."""
+        await self._write("asked.json", msgspec.json.encode(asked))
+
+    async def asked(self) -> Asked | None:
+        """What FETCH began to fetch, None before."""
+        text = await self._read("asked.json")
+        return None if text is None else msgspec.json.decode(text, type=Asked)
 
     async def put_fetched(self, fetched: Fetched) -> None:
         """Note that everything stands verified in held/."""
@@ -104,7 +124,16 @@ class RestoreNotes:
     async def put_cleaned(self) -> None:
         """Note that the job's staging is gone, and with it what was fetched."""
         await self._write("cleaned", b"")
+        await self.forget_fetched()
+
+    async def forget_fetched(self) -> None:
+        """Note that held/ is no longer what was fetched."""
         await asyncio.to_thread(remove_durably, self._directory / "fetched.json")
+
+    async def begin_again(self) -> None:
+        """Take back that the job was cleaned: an attempt that was undone before its import is followed by another.
+        Only when no import has begun; see `refuse_when_finished`."""
+        await asyncio.to_thread(remove_durably, self._directory / "cleaned")
 
     async def refuse_when_finished(self) -> None:
         """Raises `JobFinished` when the job had begun its import and was cleaned: its id is used up."""

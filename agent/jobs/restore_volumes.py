@@ -1,13 +1,16 @@
 """Which volume each SSTable is staged on. In: where it was backed up from and what this node has. Out: a root's number.
 
-An SSTable goes to the data directory of the same path as in the backup, else to the one with most room.
+An SSTable stays where an earlier run of the job began it, for the room on the volumes is another one by now. Else it
+goes to the data directory of the same path as in the backup, else to the one with most room.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SstableDamaged
 from agent.cassandra.sstables import DATA, group, is_staged
+from agent.cassandra.staging import StagingRoot, remove_below
 from agent.jobs.restore_source import BackupSource
 from agent.model.manifest import FileEntry, TableReference
 
@@ -21,9 +24,10 @@ class StagingPlan:
         self._volumes = volumes
         self.bytes_on = [0] * len(volumes)
 
-    def place(self, files: Sequence[FileEntry]) -> int:
-        """The number of the data directory for an SSTable's files, whose bytes are counted there."""
-        number = self._numbers[files[0].volume]
+    def place(self, files: Sequence[FileEntry], begun_on: int | None = None) -> int:
+        """The number of the data directory for an SSTable's files, whose bytes are counted there. `begun_on`: where an
+        earlier run of the job put some of them already."""
+        number = begun_on if begun_on is not None else self._numbers[files[0].volume]
         if number is None:
             number = max(range(len(self._volumes)), key=self._room)
         self.bytes_on[number] += sum(entry.size for entry in files)
@@ -65,3 +69,42 @@ async def staged_sstables(
                     sstable=sstable,
                 )
             yield sstable, tuple(entry for _, entry in files)
+
+
+def begun_sstables(roots: Sequence[StagingRoot], keyspace: str, table: str) -> dict[str, int]:
+    """SSTable → the number of the first root in whose held/ any of its files is."""
+    found: dict[str, int] = {}
+    for number, root in enumerate(roots):
+        for sstable in group((name, None) for name in _names(root, keyspace, table)):
+            found.setdefault(sstable, number)
+    return found
+
+
+def remove_strays(roots: Sequence[StagingRoot], keyspace: str, table: str, placed: Mapping[str, int]) -> list[str]:
+    """Remove from held/ what belongs to no SSTable that was placed on that root (`placed`: SSTable → root number): an
+    import takes all that it finds there. The removed names."""
+    removed = []
+    for number, root in enumerate(roots):
+        names = _names(root, keyspace, table)
+        right = {
+            name
+            for sstable, files in group((name, None) for name in names).items()
+            if placed.get(sstable) == number
+            for name, _ in files
+        }
+        for name in names:
+            if name not in right:
+                path = root.held(keyspace, table) / name
+                if path.is_dir() and not path.is_symlink():
+                    remove_below(root, "held", keyspace, table, name)
+                else:
+                    path.unlink(missing_ok=True)
+                removed.append(name)
+    return removed
+
+
+def _names(root: StagingRoot, keyspace: str, table: str) -> list[str]:
+    try:
+        return sorted(os.listdir(root.held(keyspace, table)))
+    except FileNotFoundError:
+        return []

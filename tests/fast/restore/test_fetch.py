@@ -1,0 +1,123 @@
+"""FETCH that is done again: every SSTable stands once in held/, and it is what this command asks for."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.cassandra.directories import Volume
+from agent.cassandra.imports import held_sstables
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.staging import make_directory, make_root, staging_root
+from agent.jobs.fetch import FetchJob
+from agent.jobs.restore_errors import JobDiffers, JobFinished
+from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore_volumes import StagingPlan
+from agent.wire.commands import RestoreArguments
+from agent.wire.results import FetchResult
+from tests.fast.restore.backup_in_memory import HOST, BackupInMemory
+from tests.fast.restore.context import Context
+
+SSTABLES = ["nb-1-big", "nb-2-big", "nb-3-big"]
+
+
+class Fixture:
+    """A node with two data directories, neither of them where the backup was taken."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.data = [tmp_path / "one" / "data", tmp_path / "two" / "data"]
+        for directory in self.data:
+            (directory / "system").mkdir(parents=True)
+        self.state = tmp_path / "state"
+        settings = CassandraSettings(data_directories=tuple(str(directory) for directory in self.data))
+        self.cassandra = CassandraNode(settings, self.state)
+        self.backup = BackupInMemory(SSTABLES)
+        self.notes = RestoreNotes(self.state, "job-1")
+        self.roots = [staging_root(str(directory), "job-1") for directory in self.data]
+        self.arguments = RestoreArguments("tag", HOST, {"ks": ["t"]})
+
+    async def fetch(self, arguments: RestoreArguments | None = None) -> FetchResult:
+        job = FetchJob(RestoreTools(self.cassandra, self.backup, self.state))
+        result = (await job.run(Context(arguments or self.arguments))).result
+        assert isinstance(result, FetchResult)
+        return result
+
+    def held(self) -> dict[str, int]:
+        found = held_sstables(self.roots, "ks", "t")
+        assert len({one.sstable for one in found}) == len(found)
+        return {one.sstable: one.root for one in found}
+
+    def put(self, root: int, name: str, content: bytes) -> None:
+        make_root(self.roots[root])
+        (make_directory(self.roots[root], ("held", "ks", "t")) / name).write_bytes(content)
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Fixture]:
+    fixture = Fixture(tmp_path)
+    yield fixture
+    await fixture.cassandra.close()
+
+
+async def test_a_fetch_that_was_killed_goes_on_on_the_volume_where_it_began(node: Fixture) -> None:
+    """Each SSTable is staged on one volume, though the one with most room is another by now; a copy too many and
+    unfinished files go, for the import takes whatever stands there."""
+    await node.fetch()
+    assert node.held() == dict.fromkeys(SSTABLES, 0)
+    await node.notes.forget_fetched()  # killed before its end was noted …
+    for part in ("Data.db", "Statistics.db"):  # … with one SSTable on the other volume, and one on both
+        name = f"nb-2-big-{part}"
+        node.put(1, name, (node.roots[0].held("ks", "t") / name).read_bytes())
+        (node.roots[0].held("ks", "t") / name).unlink()
+        node.put(1, f"nb-3-big-{part}", node.backup.content("nb-3-big", part))
+    node.put(1, ".nb-1-big-Data.db.part", b"half")
+    node.put(1, "nb-9-big-Data.db", b"of no backup")
+    node.backup.fetched.clear()
+    result = await node.fetch()
+    assert node.backup.fetched == []
+    assert result.tables["ks"]["t"][2] == len(SSTABLES)
+    assert node.held() == {"nb-1-big": 0, "nb-2-big": 1, "nb-3-big": 0}
+    assert sorted(path.name for path in node.roots[1].held("ks", "t").iterdir()) == [
+        "nb-2-big-Data.db",
+        "nb-2-big-Statistics.db",
+    ]
+
+
+def test_what_was_begun_counts_more_than_the_room() -> None:
+    """And its bytes count where it is."""
+    volumes = [Volume("/a", 1, "a", 100, 90), Volume("/b", 2, "b", 100, 10)]
+    entries = BackupInMemory(["nb-1-big"]).entries["nb-1-big"]
+    plan = StagingPlan(["/gone"], volumes)
+    assert plan.place(entries, 1) == 1
+    assert plan.bytes_on == [0, sum(entry.size for entry in entries)]
+    assert plan.place(entries) == 0
+
+
+async def test_an_undone_attempt_does_not_use_the_job_up(node: Fixture) -> None:
+    """Cleaned before its import and fetched anew, the job can still be taken up after its import has begun."""
+    await node.fetch()
+    await node.notes.put_cleaned()
+    await node.fetch()
+    await node.notes.begin_import()
+    assert (await node.fetch()).tables["ks"]["t"][2] == len(SSTABLES)
+    await node.notes.put_cleaned()
+    with pytest.raises(JobFinished):
+        await node.fetch()
+
+
+async def test_a_job_that_is_asked_for_something_else_begins_afresh(node: Fixture) -> None:
+    """What another backup left in held/ is never imported as this one's; after the import has begun it is refused."""
+    await node.fetch()
+    node.backup = BackupInMemory(SSTABLES[:2])
+    other = msgspec.structs.replace(node.arguments, tag="other")
+    assert (await node.fetch(other)).tables["ks"]["t"][2] == 2
+    assert len(node.backup.fetched) == 4
+    assert sorted(node.held()) == SSTABLES[:2]
+    await node.notes.begin_import()
+    assert (await node.fetch(other)).tables["ks"]["t"][2] == 2
+    for differing in (node.arguments, msgspec.structs.replace(other, tables={"ks": ["t", "u"]})):
+        with pytest.raises(JobDiffers):
+            await node.fetch(differing)
