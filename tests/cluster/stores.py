@@ -136,7 +136,7 @@ class Seaweed(S3Server):
             [
                 *(weed, "server", "-s3", f"-dir={directory}", f"-ip={address}", f"-ip.bind={address}"),
                 *(f"-s3.config={directory / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-                *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=40"),
+                *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=2000"),
                 *(f"-{part}.port={port}" for part, port in ports.items()),
                 *(f"-{part}.port.grpc={free_port(address)}" for part in parts),
             ],
