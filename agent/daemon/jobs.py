@@ -57,7 +57,7 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Snapshots, and what goes into and out of destinations."""
     snapshots = parts.node.snapshots
     writer = Writer(parts.agent_id, parts.instance, parts.version)
-    taker = SnapshotTaker(snapshots, parts.on_server, writer)
+    taker = SnapshotTaker(snapshots, parts.on_server, writer, parts.in_use)
     watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free, parts.in_use)
     copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer)
 
@@ -68,12 +68,13 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     sweep = SweepJob(
         parts.repositories, host_id, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
     )
+    delete = DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records, parts.in_use)
     return {
         Kind.SNAPSHOT: JobSpec(SNAPSHOT, SnapshotJob(taker).run),
         Kind.UPLOAD: JobSpec(DATA, UploadJob(snapshots, taker, copier, parts.on_server).run),
         Kind.BACKUP: JobSpec(DATA, BackupJob(taker, copier).run),
         Kind.SYNC: JobSpec(DATA, SyncJob(snapshots, copier).run),
-        Kind.DELETE: JobSpec(DATA, DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records).run),
+        Kind.DELETE: JobSpec(DATA, delete.run),
         Kind.SWEEP: JobSpec(DATA, sweep.run),
     }
 

@@ -5,6 +5,7 @@ On the server the snapshot itself goes, at once.
 """
 
 from agent.cassandra.protocol import Snapshots
+from agent.jobs.tags_in_use import TagsInUse
 from agent.model.job import JobContext, Outcome
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound
@@ -18,12 +19,18 @@ class DeleteJob:
     """The command `delete`."""
 
     def __init__(
-        self, snapshots: Snapshots, repositories: Repositories, on_server: OnServer, records: RecordCache
+        self,
+        snapshots: Snapshots,
+        repositories: Repositories,
+        on_server: OnServer,
+        records: RecordCache,
+        in_use: TagsInUse,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories
         self._on_server = on_server
         self._records = records
+        self._in_use = in_use
 
     async def run(self, context: JobContext) -> Outcome:
         """See the module. Raises BackupNotFound, what opening a destination raises, what clearing a snapshot does."""
@@ -33,7 +40,7 @@ class DeleteJob:
                 await context.stages.enter("marking")
                 await Catalogue(opened, self._records).mark_deleted(arguments.tag)
             return Outcome(FreedResult())
-        there = await self._on_server.has(arguments.tag) or await self._snapshots.info(arguments.tag) is not None
+        there = await self._on_server.has(arguments.tag) or await self._is_own(context, arguments.tag)
         if not there and context.stages.current != "clearing":
             raise BackupNotFound(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
         await context.stages.enter("clearing")
@@ -41,3 +48,9 @@ class DeleteJob:
         await self._on_server.forget(arguments.tag)
         cleared = await self._snapshots.clear(arguments.tag)
         return Outcome(FreedResult(cleared.bytes_freed, cleared.files, [arguments.tag]))
+
+    async def _is_own(self, context: JobContext, tag: str) -> bool:
+        """Whether the agent owns up to the snapshot: a complete one, or what a failed try has left. One that another
+        command is just taking is not there yet."""
+        own = next((one for one in await self._snapshots.ours() if one.tag == tag), None)
+        return own is not None and (own.info is not None or not self._in_use.has(tag, but=context.command_id))

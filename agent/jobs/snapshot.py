@@ -10,6 +10,7 @@ import structlog
 
 from agent.cassandra.protocol import Snapshots
 from agent.jobs.manifests import on_server_manifest
+from agent.jobs.tags_in_use import TagsInUse
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.repository.errors import ZeroBackup
@@ -25,10 +26,11 @@ _log = structlog.get_logger(__name__)
 class SnapshotTaker:
     """Takes, describes and clears snapshots, for every job that does."""
 
-    def __init__(self, snapshots: Snapshots, on_server: OnServer, writer: Writer) -> None:
+    def __init__(self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: TagsInUse) -> None:
         self._snapshots = snapshots
         self._on_server = on_server
         self._writer = writer
+        self._in_use = in_use
 
     async def take(
         self, context: JobContext, arguments: SnapshotArguments
@@ -41,6 +43,10 @@ class SnapshotTaker:
         except asyncio.CancelledError:
             if context.undo:
                 await asyncio.shield(self.clear(arguments.tag))
+            raise
+        except HelenusError:
+            if await self._is_half_done(arguments.tag, context.command_id):
+                await self._on_server.owe(arguments.tag)
             raise
         try:
             await context.stages.enter("listing")
@@ -76,9 +82,15 @@ class SnapshotTaker:
         return True
 
     async def clear_owed(self, but: str = "") -> list[str]:
-        """Clear the snapshots that are owed; those that still are."""
-        owed = [tag for tag in await self._on_server.owed() if tag != but]
+        """Clear the snapshots that are owed and that no command works on; those that still are owed."""
+        owed = [tag for tag in await self._on_server.owed() if tag != but and not self._in_use.has(tag)]
         return [tag for tag in owed if not await self.clear(tag)]
+
+    async def _is_half_done(self, tag: str, command_id: str) -> bool:
+        """Whether a try of the command has left something that could not be cleared."""
+        return any(
+            one.tag == tag and one.command_id == command_id and one.info is None for one in await self._snapshots.ours()
+        )
 
 
 class SnapshotJob:

@@ -10,6 +10,6 @@ class TagsInUse:
     def __init__(self) -> None:
         self.using: Callable[[str], Collection[str]] = lambda tag: ()
 
-    def has(self, tag: str) -> bool:
-        """Whether any unfinished command works on the snapshot `tag`."""
-        return bool(self.using(tag))
+    def has(self, tag: str, but: str = "") -> bool:
+        """Whether any unfinished command, other than `but`, works on the snapshot `tag`."""
+        return any(command != but for command in self.using(tag))

@@ -39,6 +39,9 @@ class UploadJob:
         info = await self._snapshots.info(arguments.tag)
         if info is None:
             raise SnapshotMissing(f"the agent has no snapshot {arguments.tag}", tag=arguments.tag)
+        # Owed since an earlier upload failed: asked for again, it is wanted until this one has ended.
+        if not info.kept:
+            await self._on_server.disown_debt(arguments.tag)
         try:
             copied = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
         except asyncio.CancelledError:

@@ -69,6 +69,10 @@ class OnServer:
         """Note that the snapshot `tag` is to be cleared when that is possible."""
         await asyncio.to_thread(self._write, tag, OWED, b"")
 
+    async def disown_debt(self, tag: str) -> None:
+        """Take the note that the snapshot is to be cleared back."""
+        await asyncio.to_thread(remove_durably, self._path(tag) / OWED)
+
     async def owed(self) -> list[str]:
         """The snapshots that are to be cleared."""
         return await asyncio.to_thread(lambda: [tag for tag in self._tags() if (self._path(tag) / OWED).is_file()])

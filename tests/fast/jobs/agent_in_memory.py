@@ -144,8 +144,8 @@ class Agent:
         writer = Writer(agent_id, "i1", "0.1.0")
         repositories = Repositories(storages)
         self.on_server = OnServer(state / "on-server")
-        taker = SnapshotTaker(node, self.on_server, writer)
         self.in_use = TagsInUse()
+        taker = SnapshotTaker(node, self.on_server, writer, self.in_use)
         watermark = Watermark(node, self.on_server, 5.0, self.in_use)
         self.watermark = watermark
         copier = Copier(node, repositories, self.cache, watermark, writer)
@@ -154,7 +154,7 @@ class Agent:
         self.upload = UploadJob(node, taker, copier, self.on_server)
         self.backup = BackupJob(taker, copier)
         self.sync = SyncJob(node, copier)
-        self.delete = DeleteJob(node, repositories, self.on_server, RecordCache())
+        self.delete = DeleteJob(node, repositories, self.on_server, RecordCache(), self.in_use)
 
         async def host_id() -> str:
             return node.host_id

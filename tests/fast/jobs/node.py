@@ -26,6 +26,7 @@ class Node:
         self.data = root / "data"
         self.host_id = host_id
         self.full: list[str] = []
+        self.fail_half_way: Exception | None = None
         self.refuse_clear: BaseException | None = None
         self._random = random.Random(seed)
         self._ids: dict[tuple[str, str], str] = {}
@@ -85,6 +86,9 @@ class Node:
             if arguments.keyspaces is None or keyspace in arguments.keyspaces:
                 tables.setdefault(keyspace, []).append(table)
                 self._link(self.table(keyspace, table), arguments.tag)
+        if self.fail_half_way is not None:
+            self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, 1_700_000_000.0, None)
+            raise self.fail_half_way
         self._takes += 1
         info = SnapshotInfo(
             tag=arguments.tag,

@@ -220,6 +220,49 @@ async def test_a_snapshot_that_cannot_be_cleared_is_owed_and_cleared_by_the_next
     assert not await node.exists("t1")
 
 
+async def test_an_owed_snapshot_that_is_uploaded_again_is_not_cleared_under_the_upload(
+    agent: Agent, node: Node, store: MemoryStorage, faults: Faults
+) -> None:
+    """Promise: what another lane's snapshot clears is nobody's; the repeated upload ends, then its snapshot goes."""
+    await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+    faults.fail["put"] = DestinationFull("no room")
+    with pytest.raises(CopyFailed):
+        await agent.upload.run(Command("u", UploadArguments("t1", [target()])))
+    assert await agent.on_server.owed() == ["t1"]
+    faults.fail.clear()
+    agent.in_use.using = lambda tag: ["u2"] if tag == "t1" else []
+    await agent.snapshot.run(Command("s2", SnapshotArguments("t2")))
+    assert await node.exists("t1")
+    agent.in_use.using = lambda tag: []
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hook(verb: str, key: str) -> None:
+        reached.set()
+        await go_on.wait()
+
+    store._hook = hook
+    uploading = asyncio.ensure_future(agent.upload.run(Command("u2", UploadArguments("t1", [target()]))))
+    await reached.wait()
+    assert await agent.on_server.owed() == []
+    await agent.snapshot.run(Command("s3", SnapshotArguments("t3")))
+    go_on.set()
+    assert (await uploading).state is State.SUCCESS
+    assert not await node.exists("t1")
+
+
+async def test_a_snapshot_that_failed_half_way_is_owed(agent: Agent, node: Node) -> None:
+    """Promise: what a failed try left on the node is listed as owed and cleared by the next snapshot (I8)."""
+    node.fail_half_way = CassandraUnavailable("it went down")
+    with pytest.raises(CassandraUnavailable):
+        await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+    assert await node.exists("t1")
+    assert await agent.on_server.owed() == ["t1"]
+    node.fail_half_way = None
+    await agent.snapshot.run(Command("s2", SnapshotArguments("t2")))
+    assert not await node.exists("t1")
+    assert await agent.on_server.owed() == []
+
+
 async def test_another_agents_intent_is_named_and_nothing_is_written(agent: Agent, store: MemoryStorage) -> None:
     """Promise: one writer per node prefix."""
     key = intent_key(CLUSTER, HOST, "theirs")

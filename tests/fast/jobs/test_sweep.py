@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.cassandra.errors import CassandraUnavailable
 from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
 from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key
 from agent.storage.memory import MemoryStorage
@@ -150,6 +151,20 @@ async def test_an_on_server_backup_is_deleted_with_its_snapshot(agent: Agent, no
     assert outcome.result.bytes_freed > 3_000_000  # type: ignore[attr-defined]
     assert await agent.on_server.listing() == []
     assert not await node.exists("t1")
+
+
+async def test_what_a_failed_snapshot_left_can_be_deleted_but_not_what_is_being_taken(agent: Agent, node: Node) -> None:
+    """Promise: whatever the agent owns up to on the node, a person can delete by its tag."""
+    node.fail_half_way = CassandraUnavailable("it went down")
+    with pytest.raises(CassandraUnavailable):
+        await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+    agent.in_use.using = lambda tag: ["s", "d"]
+    with pytest.raises(BackupNotFound):
+        await agent.delete.run(Command("d", DeleteArguments("t1")))
+    agent.in_use.using = lambda tag: ["d"]
+    await agent.delete.run(Command("d", DeleteArguments("t1")))
+    assert not await node.exists("t1")
+    assert await agent.on_server.owed() == []
 
 
 def _later(store: MemoryStorage):  # type: ignore[no-untyped-def]
