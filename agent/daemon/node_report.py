@@ -57,14 +57,16 @@ class NodeReports:
         keyspaces: dict[str, KeyspaceView] = {}
         ring: list[RingMember] = []
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                keyspaces, ring, directories = await asyncio.gather(
-                    self._node.view.keyspaces(), self._node.ring(), self._node.data_directories()
-                )
-                identity = await self._node.view.identity()
-        except HelenusError as error:
-            trouble = error
-        except TimeoutError:
+            async with asyncio.timeout(ANSWER_SECONDS), asyncio.TaskGroup() as questions:
+                asked_keyspaces = questions.create_task(self._node.view.keyspaces())
+                asked_ring = questions.create_task(self._node.ring())
+                asked_directories = questions.create_task(self._node.data_directories())
+                asked_identity = questions.create_task(self._node.view.identity())
+            keyspaces, ring = asked_keyspaces.result(), asked_ring.result()
+            directories, identity = asked_directories.result(), asked_identity.result()
+        except* HelenusError as failed:
+            trouble = first_of(failed)
+        except* TimeoutError:
             trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
         return NodeReport(
             agent_id=self._agent_id,
@@ -82,3 +84,9 @@ class NodeReports:
             throttle_bytes_per_second=self._throttle(),
             events=self._newest(),
         )
+
+
+def first_of(group: BaseExceptionGroup[HelenusError]) -> HelenusError:
+    """One error of a group: the questions fail for one reason."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
