@@ -18,12 +18,14 @@ from coordinator.orchestrate.run import Run, Surroundings
 
 
 class SyncScope(msgspec.Struct, frozen=True):
-    """The on-server backup's plan and tables, the nodes that copy, and those that can't."""
+    """The on-server backup's plan and tables, the nodes that copy, and those that can't. `held`: destinations that had
+    a plan, a manifest or a record of the backup before this sync wrote anything."""
 
     tables: Tables
     hosts: list[str]
     missing: list[PlannedNode]
     plan: Plan
+    held: list[str] = []
 
 
 async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> SyncScope:
@@ -37,6 +39,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
         raise BackupDeleted(f"The backup {order.tag} was deleted from the nodes", tag=order.tag)
     if source.plan is None:
         raise NoSuchBackup(f"The backup {order.tag} on the nodes has no plan", tag=order.tag)
+    held = []
     for destination in destinations:
         there = await places.backup(destination, order.tag)
         if there is not None and there.deleted:
@@ -45,6 +48,8 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
                 tag=order.tag,
                 destination=destination.id,
             )
+        if there is not None:
+            held.append(destination.id)
     present = await muster(around, cluster)
     absent = {member.host_id: member for member in present.missing}
     gone = [node for node in source.plan.nodes if node.host_id in absent]
@@ -55,7 +60,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
     if not hosts:
         raise NoSuchBackup(f"No node of the ring holds a part of {order.tag}", tag=order.tag)
     tables = source.record.keyspaces if source.record is not None else source.plan.keyspaces
-    return SyncScope(tables, sorted(hosts), missing, source.plan)
+    return SyncScope(tables, sorted(hosts), missing, source.plan, held)
 
 
 class SyncFlow:
@@ -104,10 +109,9 @@ class SyncFlow:
         return await sync_scope(self._run.around, self._run.cluster, self._order)
 
     async def _undo(self, scope: SyncScope, destinations: list[Destination]) -> None:
-        """A cancelled sync leaves a delete mark, unless the destination held the backup before."""
+        """A cancelled sync leaves a delete mark, unless the destination held any of the backup before."""
         for place in destinations:
-            there = await self._places.backup(place, self._order.tag)
-            if there is not None and there.record is not None:
+            if place.id in scope.held:
                 continue
             arguments = DeleteArguments(self._order.tag, target_of(place))
             hosts = scope.hosts[:1] if place.shared else scope.hosts

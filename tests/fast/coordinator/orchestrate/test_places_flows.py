@@ -1,5 +1,7 @@
 """Sync, delete and destinations over three toy nodes."""
 
+import asyncio
+
 import pytest
 
 from agent.wire.commands import Kind
@@ -33,6 +35,24 @@ async def test_a_sync_copies_kept_snapshots_and_leaves_them(scene: Scene) -> Non
     [on_nodes] = await coordinator.orchestrator.list_backups(CLUSTER, None)
     assert (listed.tag, listed.state, listed.keyspaces) == (tag, "success", on_nodes.keyspaces)
     assert listed.time == on_nodes.time
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_cancelled_sync_deletes_only_what_it_began(scene: Scene, held: bool) -> None:
+    """A backup that was in the destination before stays, although its record is missing there."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there") if held else [])
+    for place in scene.world.places.values():
+        place.records.clear()
+    scene.nodes[1].gates[Kind.SYNC] = asyncio.Event()
+    request_id = await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there")))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.SYNC].wait(), 10)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED, request
+    listed = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert [(backup.tag, backup.state) for backup in listed] == ([(tag, "success")] if held else [])
 
 
 async def test_a_sync_of_an_unknown_tag_is_refused(scene: Scene) -> None:
