@@ -81,6 +81,16 @@ class PastThePointOfReturn(Conflict):
     todo = "Let the restore finish; or cancel with force, then post the same restore again to finish it."
 
 
+class NodeLeftOut(CoordinatorError):
+    """A node that force left out of a restore: down, without an agent that answers, or without a part in the backup."""
+
+    code = "node_left_out"
+    type = "NodeLeftOut"
+    status = 502
+    retry = "later"
+    todo = "Once the node can take part, run the restore again; or repair the node from the others."
+
+
 class OutcomeUnknown(CoordinatorError):
     """An agent was lost while it may have been changing the schema or truncating, and force went on without it."""
 

@@ -12,7 +12,7 @@ from agent.wire.commands import Kind, RestoreArguments
 from agent.wire.results import CheckRestoreResult, ImportResult, PreflightResult, ViewCql
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestState
-from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, RestoreRefused
+from coordinator.orchestrate.errors import NodeLeftOut, OutcomeUnknown, RequestCancelled, RestoreRefused
 from coordinator.orchestrate.fan_out import Answered, FanOut
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
@@ -201,10 +201,14 @@ class RestoreFlow:
         if owed_views:
             result["owed_views"] = [view.statement for view in owed_views]
             self._run.warn(f"owed: the views {', '.join(f'{view.keyspace}.{view.name}' for view in owed_views)}")
+        if failed or owed_views:
+            # What is owed is owed by this job alone: a new one would find no view that it should make again.
+            result[RESUMABLE] = self._job
+        for address in scope.forced_out:
+            # Of this nothing is left to go on with: the same restore, once the node can take part, is a new one.
+            failed.setdefault(address, NodeLeftOut("left out by force, not restored", node=address).as_dict())
         if not failed and not owed_views:
             return Outcome(RequestState.SUCCESS, "restored", result=result)
-        # What is owed is owed by this job alone: a new one would find no view that it should make again.
-        result[RESUMABLE] = self._job
         error = nodes_failed("The restore", failed or {"views": {"message": "some could not be made"}})
         return Outcome(RequestState.ERROR, error.message, partial=True, error=error.as_dict(), result=result)
 

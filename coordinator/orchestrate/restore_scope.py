@@ -25,7 +25,7 @@ from coordinator.orchestrate.scope import named_nodes, restore_scope
 class RestoreScope(msgspec.Struct, frozen=True):
     """`sources`: host id of each node that is restored → host id of the backup's node whose part it takes.
     `truncated`: keyspaces to be emptied first. `left_out`: addresses of nodes that aren't restored (excluded, down, or
-    without a part in the backup)."""
+    without a part in the backup); `forced_out`: those of them that nobody excluded, whom only force left out."""
 
     plan: Plan
     tables: Tables
@@ -33,6 +33,7 @@ class RestoreScope(msgspec.Struct, frozen=True):
     sources: dict[str, str]
     left_out: list[str]
     source: Target | None
+    forced_out: list[str] = []
 
     @property
     def hosts(self) -> list[str]:
@@ -90,6 +91,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         sources=sources,
         left_out=left_out,
         source=target_of(destination) if destination is not None else None,
+        forced_out=[address for address in left_out if address not in present.addresses(excluded)],
     )
 
 

@@ -160,6 +160,28 @@ async def test_a_restore_is_undone_when_the_coordinators_own_disk_fails_for_a_mo
     assert scene.world.count(Kind.TRUNCATE) == 0
 
 
+async def test_a_node_that_only_force_left_out_makes_the_restore_partial(scene: Scene) -> None:
+    """Never success: it is named as an error, and the same restore later is a new one that takes it along."""
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    away = scene.nodes[2]
+    for node in scene.nodes:
+        node.rows["shop", "orders"].clear()
+    await scene.agents[2].stop()
+    order = RestoreOrder(tag, destination="there", force=True)
+    request = await coordinator.ended(await coordinator.orchestrator.start_restore(CLUSTER, order))
+    assert (request.state, request.partial) == (RequestState.ERROR, True), request
+    assert request.error is not None
+    assert {node: error["code"] for node, error in request.error["fields"]["nodes"].items()} == {
+        away.address: "node_left_out"
+    }
+    assert request.result["nodes_not_restored"] == [away.address]
+    await scene.agents[2].start()
+    again = await coordinator.ended(await coordinator.orchestrator.start_restore(CLUSTER, order))
+    assert again.state is RequestState.SUCCESS, again
+    assert scene.world.rows() == before
+
+
 async def test_of_a_fan_out_one_error_comes_out_as_itself() -> None:
     """What is expected loses its group; what nobody foresaw stays as it came."""
     with pytest.raises(DuplicateHostId), one_error():
