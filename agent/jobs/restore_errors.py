@@ -62,6 +62,28 @@ class NodesDown(RestoreError):
     todo = "Bring the named nodes back, then send the restore again."
 
 
+class NodesMoving(RestoreError):
+    """A ring member is joining, leaving or moving: whose ranges are whose changes while the restore goes on."""
+
+    code = "nodes_moving"
+    retry = "later"
+    todo = "Wait until `nodetool status` shows every node as normal (N), then send the restore again."
+
+
+class ViewsChanged(RestoreError):
+    """An asked table has a materialized view that the preflight did not see: it would be emptied and not filled."""
+
+    code = "views_changed"
+    todo = "Send the restore again; if it is refused again, drop the named views and make them anew after the restore."
+
+
+class TypeInUse(RestoreError):
+    """A user type differs from the backup, and something that isn't replaced uses it, so it can't be dropped."""
+
+    code = "type_in_use"
+    todo = "Restore the named tables as well, or change the type (or what uses it) by hand to what the backup has."
+
+
 class VersionOlder(RestoreError):
     """The live Cassandra is older than the one that wrote the SSTables."""
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.schema_capture import types_of
-from agent.cassandra.schema_compare import all_statements, by_name, table_differs
+from agent.cassandra.schema_compare import all_statements, by_name
+from agent.jobs.replaced_types import tables_going, types_going, types_in_use
 from agent.jobs.restore_errors import TableNotInBackup
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
@@ -26,7 +27,7 @@ class SchemaJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Replace what is to be replaced, make what is missing."""
+        """Replace what is to be replaced, make what is missing. Raises `TypeInUse` before anything is dropped."""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         refuse_after_import(notes)
@@ -36,6 +37,8 @@ class SchemaJob:
         _refuse_unknown(arguments, backup)
         await self._tools.settled()
         live = await self._tools.live(sorted(arguments.tables))
+        for refused in types_in_use(arguments.replace, backup, live):
+            raise refused
         done: list[str] = []
         for label, statement in _drops(arguments, backup, live):
             await self._change(context, notes, label, statement)
@@ -90,14 +93,10 @@ def _drops(
         if keyspace not in live:
             continue
         then, now = backup[keyspace], live[keyspace]
-        going = [table for table in tables if table in now.columns and table_differs(then, now, table)]
-        for table in going:
+        for table in tables_going(tables, then, now):
             yield f"dropping table {keyspace}.{table}", f"DROP TABLE IF EXISTS {quote(keyspace)}.{quote(table)}"
-        used = {name for table in tables for name in types_of(then, table)}
-        old = [one.name for one in now.objects if one.kind == "type" and one.name in used]
-        for name in reversed(old):
-            if now.types[name] != then.types[name]:
-                yield f"dropping type {keyspace}.{name}", f"DROP TYPE IF EXISTS {quote(keyspace)}.{quote(name)}"
+        for name in types_going(tables, then, now):
+            yield f"dropping type {keyspace}.{name}", f"DROP TYPE IF EXISTS {quote(keyspace)}.{quote(name)}"
 
 
 def _refuse_unknown(arguments: RestoreArguments, backup: Mapping[str, KeyspaceSchema]) -> None:
