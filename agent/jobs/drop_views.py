@@ -14,10 +14,14 @@ class DropViewsJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Drop the named views that are there, one statement at a time, agreement awaited after each."""
+        """Drop the named views that are there, one statement at a time, agreement awaited after each.
+
+        Raises `ViewsChanged` before the first when the tables have others.
+        """
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         refuse_after_import(notes)
+        await self._tools.refuse_new_views(arguments, notes)
         schemas = await self._tools.live(sorted(arguments.views))
         live = views_on({keyspace: list(schema.columns) for keyspace, schema in schemas.items()}, schemas)
         going = [view for view in live if view.name in arguments.views.get(view.keyspace, ())]

@@ -15,9 +15,11 @@ from agent.cassandra.schema_compare import (
 )
 from agent.cassandra.staging import Probe, probe, staging_root
 from agent.jobs.preflight_rules import refuse_what_cannot_be, warnings_of
+from agent.jobs.replaced_types import types_in_use
+from agent.jobs.restore_errors import NodesMoving
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_source import BackupSource
-from agent.jobs.restore_tools import RestoreTools, checked, references
+from agent.jobs.restore_tools import RestoreTools, checked, down_among, references, refuse_moving
 from agent.jobs.restore_volumes import StagingPlan, staged_sstables
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
@@ -46,10 +48,18 @@ class PreflightJob:
         present = await node.view.keyspaces()
         live = await self._tools.live(sorted(asked))
         backup = by_name(head.schema)
-        down = await self._tools.down()
+        members = await self._tools.members()
         found = await asyncio.to_thread(volumes, await node.directories.data())
         excluded = node.settings.exclude_keyspaces
-        refusals = refuse_what_cannot_be(arguments, head, identity, excluded, down)
+        refusals = refuse_what_cannot_be(arguments, head, identity, excluded, down_among(members))
+        try:
+            refuse_moving(members)
+        except NodesMoving as error:
+            refusals.append(error.as_dict())
+        differing: dict[str, list[str]] = {}
+        for difference in (found_different := differences(asked, backup, live)):
+            differing.setdefault(difference.keyspace, []).append(difference.name)
+        refusals += [error.as_dict() for error in types_in_use(differing, backup, live)]
         probes, refused = await self._probes(notes, found)
         refusals += refused
         plan = StagingPlan(head.data_directories, found)
@@ -67,7 +77,7 @@ class PreflightJob:
             tables_in_backup={name: sorted(schema.columns) for name, schema in backup.items()},
             missing_keyspaces=sorted(name for name in asked if name not in present),
             missing_tables=missing_tables(asked, live),
-            differences=differences(asked, backup, live),
+            differences=found_different,
             replication_differs=replication_differs(asked, backup, live),
             live_views=views_on(asked, live),
             backup_views=views_on(asked, backup),

@@ -1,7 +1,7 @@
 """What every phase of a restore works with: the node, the sources of backups, the agent's state, a clock."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import by_name
-from agent.jobs.restore_errors import ImportHasBegun, NodesDown, TooLate
+from agent.jobs.restore_errors import ImportHasBegun, NodesDown, NodesMoving, TooLate, ViewsChanged
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_source import Sources
 from agent.model.job import JobContext
@@ -40,14 +40,34 @@ class RestoreTools:
 
     async def down(self) -> list[str]:
         """The addresses of members that are down."""
-        members: dict[str, MemberState] = await self.node.control.members()
-        return sorted(address for address, member in members.items() if not member.up)
+        return down_among(await self.members())
 
-    async def refuse_when_down(self, what: str) -> None:
-        """Raises `NodesDown` unless every member is up."""
-        down = await self.down()
+    async def members(self) -> dict[str, MemberState]:
+        """The ring's members by address, as this node sees them."""
+        return await self.node.control.members()
+
+    async def refuse_when_down_or_moving(self, what: str) -> None:
+        """Raises `NodesDown` unless every member is up, `NodesMoving` unless every one stays where it is."""
+        members = await self.members()
+        down = down_among(members)
         if down:
             raise NodesDown(f"{what} needs every node, and {', '.join(down)} is down", nodes=down)
+        refuse_moving(members)
+
+    async def refuse_new_views(self, arguments: RestoreArguments, notes: RestoreNotes) -> None:
+        """Raises `ViewsChanged` when an asked table has a live view that is neither named nor noted for this job."""
+        known = {(view.keyspace, view.name) for view in await notes.views()}
+        known |= {(keyspace, name) for keyspace, names in arguments.views.items() for name in names}
+        present = await self.node.view.keyspaces()
+        new = [
+            f"{keyspace}.{name}"
+            for keyspace, tables in sorted(arguments.tables.items())
+            if keyspace in present
+            for name, base in sorted(present[keyspace].views.items())
+            if base in tables and (keyspace, name) not in known
+        ]
+        if new:
+            raise ViewsChanged(f"views came to the tables since the preflight: {', '.join(new)}", views=new)
 
     def refuse_when_late(self, context: JobContext) -> None:
         """Raises `TooLate` after the command's `not_after`."""
@@ -70,6 +90,19 @@ class RestoreTools:
     async def settled(self) -> None:
         """Wait until every node has the changed schema. Raises `SchemaDisagreement`."""
         await self.node.agreement.settled(self.node.settings.cql.agreement_seconds)
+
+
+def down_among(members: Mapping[str, MemberState]) -> list[str]:
+    """The addresses of those that are down."""
+    return sorted(address for address, member in members.items() if not member.up)
+
+
+def refuse_moving(members: Mapping[str, MemberState]) -> None:
+    """Raises `NodesMoving` when any is joining, leaving or moving."""
+    moving = {address: member.state for address, member in sorted(members.items()) if member.state != "NORMAL"}
+    if moving:
+        told = ", ".join(f"{address} is {state}" for address, state in moving.items())
+        raise NodesMoving(f"the ring is changing: {told}", nodes=moving)
 
 
 def checked(arguments: RestoreArguments) -> RestoreArguments:

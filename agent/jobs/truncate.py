@@ -19,14 +19,18 @@ class TruncateJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Truncate table by table; what isn't there (it will be made) is passed over."""
+        """Truncate table by table; what isn't there (it will be made) is passed over.
+
+        Raises `NodesDown`, `NodesMoving`, `ViewsChanged` before the first.
+        """
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         refuse_after_import(notes)
         for keyspace in arguments.tables:
             if keyspace in OWN | CLUSTER:
                 raise KeyspaceRefused(f"{keyspace} is not truncated", keyspace=keyspace)
-        await self._tools.refuse_when_down("TRUNCATE")
+        await self._tools.refuse_when_down_or_moving("TRUNCATE")
+        await self._tools.refuse_new_views(arguments, notes)
         present = await self._tools.node.view.keyspaces()
         done = []
         for keyspace, tables in sorted(arguments.tables.items()):

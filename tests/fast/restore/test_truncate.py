@@ -1,0 +1,98 @@
+"""What is looked at before the first TRUNCATE or DROP: the ring stands still, no view is there that nobody noted."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.node_view import NodeView
+from agent.cassandra.protocol import MemberState
+from agent.cassandra.settings import CassandraSettings
+from agent.jobs.drop_views import DropViewsJob
+from agent.jobs.restore_errors import NodesDown, NodesMoving, ViewsChanged
+from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.truncate import TruncateJob
+from agent.model.job import JobContext
+from agent.wire.commands import RestoreArguments
+from agent.wire.node import KeyspaceView
+from agent.wire.results import ViewCql
+from tests.fast.restore.backup_in_memory import HOST, BackupInMemory
+from tests.fast.restore.context import Context
+
+NORMAL = MemberState(True, "NORMAL")
+
+
+class ViewInMemory(NodeView):
+    """One keyspace with two tables; `views`: view → its table."""
+
+    views: dict[str, str]
+
+    async def keyspaces(self) -> dict[str, KeyspaceView]:
+        return {"ks": KeyspaceView({}, True, {"t": "1", "u": "2"}, self.views)}
+
+
+@dataclass(frozen=True)
+class ToolsInMemory(RestoreTools):
+    """A ring of `ring`; statements are only written down."""
+
+    ring: dict[str, MemberState] = field(default_factory=dict)
+    statements: list[str] = field(default_factory=list)
+
+    async def members(self) -> dict[str, MemberState]:
+        return self.ring
+
+    async def change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
+        self.statements.append(statement)
+
+
+@pytest.fixture
+async def tools(tmp_path: Path) -> AsyncIterator[ToolsInMemory]:
+    node = CassandraNode(CassandraSettings(), tmp_path)
+    node.view = view = ViewInMemory(node.cql)
+    view.views = {}
+    yield ToolsInMemory(node, BackupInMemory([]), tmp_path, ring={"127.0.0.1": NORMAL})
+    await node.close()
+
+
+def _has(tools: ToolsInMemory, views: dict[str, str]) -> None:
+    assert isinstance(tools.node.view, ViewInMemory)
+    tools.node.view.views = views
+
+
+def _context(views: dict[str, list[str]] | None = None) -> Context:
+    return Context(RestoreArguments("tag", HOST, {"ks": ["t"]}, truncate=True, views=views or {}))
+
+
+@pytest.mark.parametrize("state", ["LEAVING", "JOINING", "MOVING"])
+async def test_a_ring_that_changes_is_not_truncated(tools: ToolsInMemory, state: str) -> None:
+    """Every member is up, and still its ranges would be another's by the time of the import."""
+    tools.ring["127.0.0.2"] = MemberState(True, state)
+    with pytest.raises(NodesMoving) as caught:
+        await TruncateJob(tools).run(_context())
+    assert caught.value.fields["nodes"] == {"127.0.0.2": state}
+    tools.ring["127.0.0.2"] = MemberState(False, "NORMAL")
+    with pytest.raises(NodesDown):
+        await TruncateJob(tools).run(_context())
+    assert tools.statements == []
+
+
+async def test_a_table_with_a_view_that_nobody_noted_is_not_truncated(tools: ToolsInMemory) -> None:
+    """It would be emptied and never filled; one on another table stands in nobody's way, nor does one that is noted."""
+    _has(tools, {"new": "t", "elsewhere": "u"})
+    with pytest.raises(ViewsChanged, match=r"ks\.new$"):
+        await TruncateJob(tools).run(_context())
+    assert tools.statements == []
+    await RestoreNotes(tools.state, "job-1").put_views([ViewCql("ks", "new", "t", "CREATE …")])
+    await TruncateJob(tools).run(_context())
+    assert tools.statements == ['TRUNCATE TABLE "ks"."t"']
+
+
+async def test_no_view_is_dropped_beside_one_that_was_not_named(tools: ToolsInMemory) -> None:
+    """The first DROP waits until all of the views are known."""
+    _has(tools, {"old": "t", "new": "t"})
+    with pytest.raises(ViewsChanged, match=r"ks\.new$"):
+        await DropViewsJob(tools).run(_context({"ks": ["old"]}))
+    assert tools.statements == []
