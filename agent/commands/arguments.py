@@ -5,6 +5,7 @@ import math
 
 import msgspec
 
+from agent.repository.keys import SWEEP
 from agent.wire.commands import (
     ARGUMENTS,
     FENCED,
@@ -96,7 +97,8 @@ def _check(arguments: msgspec.Struct) -> None:
         case SweepArguments():
             _check_target(arguments.target, "arguments.target")
             for tag in arguments.abandon_intents:
-                check_name("tag", tag, "arguments.abandon_intents")
+                if tag != SWEEP:
+                    check_name("tag", tag, "arguments.abandon_intents")
             margin = arguments.margin_seconds
             if margin is not None and not 0 <= margin < math.inf:
                 raise InvalidInput("margin_seconds must not be negative", field="arguments.margin_seconds")

@@ -18,6 +18,7 @@ from agent.plan.sweep import SweepView, unneeded
 from agent.repository.errors import IntentForeign
 from agent.repository.intents import Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
+    SWEEP,
     backups_prefix,
     catalogue_prefix,
     data_prefix,
@@ -41,8 +42,8 @@ _BATCH = 1000
 
 
 class SweepJob:
-    """The command `sweep`. `host_id`: asks the node who it is. `margin` and `silence`: seconds, where the command names
-    no margin of its own, which stands for both."""
+    """The command `sweep`. `host_id`: asks the node who it is. `margin`: seconds, where the command names none of
+    its own. `silence`: seconds that no command can shorten."""
 
     def __init__(
         self,
@@ -66,13 +67,12 @@ class SweepJob:
         arguments: SweepArguments = context.arguments
         asked = arguments.margin_seconds
         margin = self._margin if asked is None else max(0.0, asked)
-        silence = self._silence if asked is None else max(0.0, asked)
         host_id = await self._host_id()
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments.abandon_intents)
             await context.stages.enter("looking")
             try:
-                began = await sweep.begin(silence)
+                began = await sweep.begin(self._silence)
                 await context.stages.enter("marking")
                 view = await sweep.view()
                 needed = await sweep.needed(view)
@@ -114,6 +114,8 @@ class _Sweep:
 
     async def begin(self, silence: float) -> float:
         """Put the sweep's mark, clear own past intents and those given up; the store's time."""
+        if SWEEP in self._abandoned:
+            await self._give_up_sweep(silence)
         now = await self.mark()
         own, foreign = await self._intents.others()
         given_up = [one for one in foreign if one.name in self._abandoned]
@@ -218,6 +220,13 @@ class _Sweep:
         if keys:
             await self._storage.delete(keys)
         await self._storage.delete([mark])
+
+    async def _give_up_sweep(self, silence: float) -> None:
+        """Remove another agent's mark of a sweep, which would not let this one's be put."""
+        foreign = [one for one in (await self._intents.others())[1] if one.name == SWEEP]
+        if foreign:
+            await self._refuse_active(foreign, await self._intents.store_time(self._command_id), silence)
+            await self._intents.clear(foreign)
 
     async def _refuse_active(self, given_up: list[Standing], now: float, silence: float) -> None:
         """Intents are only given up when their agent was silent for so long: nothing of the prefix is younger."""

@@ -40,6 +40,9 @@ class Standing(msgspec.Struct, frozen=True):
     intent: Intent | None
 
 
+_CLOCK = "sweep-clock"
+"""The intent that is put to ask a store for its time; named as tags are, so that it can be given up like one."""
+
 _intent = msgspec.json.Decoder(Intent)
 
 
@@ -85,6 +88,20 @@ class Intents:
         if entry is None:
             raise IntentForeign("the sweep's own mark vanished: somebody else works in this node's prefix")
         return entry.modified
+
+    async def store_time(self, command_id: str) -> float:
+        """The store's own time, in unix seconds, by an intent that comes and goes."""
+        key = intent_key(self._cluster_id, self._host_id, _CLOCK)
+        await self._storage.put(key, [self._body(_CLOCK, command_id)], replace=True)
+        entry = await self._storage.head(key)
+        await self._storage.delete([key])
+        if entry is None:
+            raise IntentForeign("an intent vanished: somebody else works in this node's prefix")
+        return entry.modified
+
+    async def stands(self, tag: str) -> bool:
+        """Whether the intent of `tag` is there."""
+        return await self._storage.head(intent_key(self._cluster_id, self._host_id, tag)) is not None
 
     async def sweep_end(self) -> None:
         """Remove the sweep's own mark."""

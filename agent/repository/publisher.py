@@ -10,9 +10,10 @@ from agent.plan.objects import ObjectIndex
 from agent.repository.errors import BackupDeleted, BackupExists, ManifestIncomplete
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import data_prefix, deleted_key, manifest_key, parse_data
-from agent.repository.manifest import Manifest, read_manifest
+from agent.repository.manifest import Manifest, names_of, read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Buffer, Gate
+from kit.errors import HelenusError
 
 _SHOWN = 10
 
@@ -69,7 +70,27 @@ class Publisher:
                 raise BackupExists(f"the destination has another manifest {key}", tag=self._tag, key=key)
         elif put.size != size:
             raise ManifestIncomplete(f"the manifest {key} was stored with {put.size} bytes instead of {size}", key=key)
+        if not await self._intents.stands(self._tag):
+            await self._check_unguarded(key)
         await self.end()
+
+    async def _check_unguarded(self, key: str) -> None:
+        """The intent was given up while this backup was on its way: a sweep may have taken what the first check still
+        saw. A manifest that names missing objects must not stay."""
+        manifest = await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id)
+        try:
+            named = ObjectIndex()
+            for name, size in names_of(manifest.head):
+                named.add(bytes.fromhex(name), size)
+            await self._check(named)  # the tables' lists, which are read next, among them
+            seen: set[bytes] = set()
+            for reference in manifest.head.tables:
+                async for name, size in manifest.objects(reference, seen):
+                    named.add(bytes.fromhex(name), size)
+            await self._check(named)
+        except HelenusError:
+            await self._storage.delete([key])
+            raise
 
     async def end(self) -> None:
         """Drop the intent."""

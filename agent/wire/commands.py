@@ -181,7 +181,7 @@ class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Free what no undeleted backup of this node needs in the target. `abandon_intents`: tags of foreign intents that a
-    person gives up. `margin_seconds`: None = the agent's setting."""
+    person gives up, `~sweep` for a sweep's own. `margin_seconds`: None = the agent's setting."""
 
     target: Target
     abandon_intents: list[str] = []

@@ -1,12 +1,15 @@
 """Delete and sweep over a store in memory."""
 
+import msgspec
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
+from agent.commands.arguments import decode_arguments
+from agent.jobs.copy_errors import CopyFailed
 from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
-from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key
+from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key, sweep_key
 from agent.storage.memory import MemoryStorage
-from agent.wire.commands import DeleteArguments, SnapshotArguments, SweepArguments
+from agent.wire.commands import DeleteArguments, Kind, SnapshotArguments, SweepArguments
 from agent.wire.results import FreedResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
@@ -118,6 +121,53 @@ async def test_a_foreign_intent_is_given_up_only_after_silence(agent: Agent, sto
     agent.on_sleep.append(_later(store))
     assert (await sweep(agent, "theirs")).tags == ["t1"]
     assert size_of(store) == 0
+
+
+async def test_another_agents_sweep_that_never_ended_is_given_up_after_silence(
+    agent: Agent, store: MemoryStorage
+) -> None:
+    """Promise: what a killed sweep of a lost state left blocks a node's prefix only until a person gives it up; no
+    request shortens the silence."""
+    await agent.backup.run(backup("t1"))
+    await delete(agent, "t1")
+    await store.put(sweep_key(CLUSTER, HOST), [FOREIGN])
+    named = {"target": {"destination": "d1", "repository_id": "r1", "cluster_id": "c1"}, "abandon_intents": ["~sweep"]}
+    assert decode_arguments(Kind.SWEEP, msgspec.json.encode(named)) is not None
+    with pytest.raises(IntentForeign, match="~sweep"):
+        await sweep(agent)
+    with pytest.raises(IntentForeign, match="silent"):
+        await sweep(agent, "~sweep", margin=0.0)
+    await _later(store)(700.0)
+    assert (await sweep(agent, "~sweep", margin=0.0)).tags == ["t1"]
+    assert not [key for key in store._objects if "/intents/" in key]
+
+
+async def test_a_sweep_through_an_upload_whose_intent_was_given_up_leaves_no_broken_backup(
+    agent: Agent, store: MemoryStorage
+) -> None:
+    """Promise: an intent that is gone after the manifest was put has its objects looked at again; a manifest that
+    names missing ones does not stay."""
+    calm = store._hook
+    mine = manifest_key(CLUSTER, "t1", HOST)
+
+    async def hook(verb: str, key: str) -> None:
+        if verb == "put" and key == mine:
+            taken = next(one for one in store._objects if "/data/" in one)
+            del store._objects[taken], store._objects[intent_key(CLUSTER, HOST, "t1")]
+
+    store._hook = hook
+    with pytest.raises(CopyFailed, match="manifest_incomplete"):
+        await agent.backup.run(backup("t1"))
+    assert mine not in store._objects
+    store._hook = calm
+
+    async def only_the_intent(verb: str, key: str) -> None:
+        if verb == "put" and "/backups/" in key:
+            del store._objects[intent_key(CLUSTER, HOST, "t2")]
+
+    store._hook = only_the_intent
+    await agent.backup.run(backup("t2"))
+    assert ("t2", HOST) in Oracle(MemoryReader(store)).check()
 
 
 async def test_an_unreadable_manifest_stops_the_sweep(agent: Agent, node: Node, store: MemoryStorage) -> None:
