@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 AGENT = "helenus/1"
 MOST_BUFFERED = 4 * 1024 * 1024
 """Bytes that Linux lets a connection buffer (the third number of net.ipv4.tcp_wmem)."""
+_EC2_METADATA = ipaddress.IPv6Address("fd00:ec2::254")
+"""EC2's instance metadata service over IPv6 (AWS, EC2 user guide): a unique local address, not a link-local one."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -72,8 +74,21 @@ def refuse_link_local(endpoint: str, allowed_hosts: Collection[str]) -> None:
     except OSError:
         return  # the connection will fail with a message of its own
     for address in found:
-        if ipaddress.ip_address(address.partition("%")[0]).is_link_local:
-            raise BadSettings(f"the endpoint {host!r} is a link-local address", setting="endpoint", address=address)
+        if _is_of_metadata(address.partition("%")[0]):
+            raise BadSettings(
+                f"the endpoint {host!r} is a link-local address, or a cloud's metadata service",
+                setting="endpoint",
+                address=address,
+            )
+
+
+def _is_of_metadata(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found == _EC2_METADATA:
+            return True
+        found = found.ipv4_mapped or found  # up to Python 3.12 a mapped address is not link-local
+    return found.is_link_local
 
 
 def make_client(

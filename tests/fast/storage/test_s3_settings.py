@@ -105,7 +105,7 @@ def test_settings_that_cannot_work_are_refused_by_name(fields: dict[str, object]
     assert refusal.value.fields["setting"] == setting
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]"])
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"])
 async def test_link_local_endpoints_are_refused_unless_listed(host: str) -> None:
     """The clouds' metadata services, which hand out credentials, live there."""
     store = S3Storage(changed(endpoint=f"http://{host}"), conditional_create=True)
