@@ -28,6 +28,8 @@ async def in_order(pages: AsyncIterator[Sequence[Entry]]) -> AsyncIterator[Entry
                 sorted_so_far = False
             last = entry.key
             held.append(entry)
+        if not sorted_so_far and len(held) > HOLD:
+            raise StorageError("the store lists its keys in no order, and too many of them to be sorted", key=last)
         if streaming or (sorted_so_far and len(held) >= HOLD):
             streaming = True
             for entry in held:

@@ -26,9 +26,14 @@ async def test_a_large_listing_in_order_is_passed_on() -> None:
     assert await listed(keys) == keys
 
 
-async def test_a_large_listing_whose_beginning_is_out_of_order_is_sorted() -> None:
-    keys = ["b", "a", *[f"c{number:06d}" for number in range(HOLD * 2)]]
+async def test_a_listing_out_of_order_is_sorted_up_to_what_may_be_held() -> None:
+    keys = ["b", "a", *[f"c{number:06d}" for number in range(HOLD - 2)]]
     assert await listed(keys) == sorted(keys)
+
+
+async def test_a_large_listing_whose_beginning_is_out_of_order_fails_before_it_fills_the_memory() -> None:
+    with pytest.raises(StorageError, match="too many"):
+        await listed(["b", "a", *[f"c{number:06d}" for number in range(HOLD * 2)]])
 
 
 async def test_a_key_listed_twice_is_given_once() -> None:
