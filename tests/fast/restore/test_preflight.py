@@ -1,0 +1,71 @@
+"""PREFLIGHT gathers what speaks against the restore before anything is touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.node_view import NodeView
+from agent.cassandra.protocol import MemberState
+from agent.cassandra.settings import CassandraSettings
+from agent.jobs.preflight import PreflightJob
+from agent.jobs.restore_tools import RestoreTools
+from agent.model.snapshot import KeyspaceSchema
+from agent.wire.commands import RestoreArguments
+from agent.wire.node import KeyspaceView, NodeIdentity
+from agent.wire.results import PreflightResult
+from tests.fast.restore.backup_in_memory import HOST, BackupInMemory, identity
+from tests.fast.restore.context import Context
+from tests.fast.restore.test_replaced_types import schema
+
+
+class ViewInMemory(NodeView):
+    """One keyspace with two tables."""
+
+    async def identity(self) -> NodeIdentity:
+        return identity()
+
+    async def keyspaces(self) -> dict[str, KeyspaceView]:
+        return {"ks": KeyspaceView({}, True, {"t": "1", "u": "2"}, {})}
+
+    async def views_enabled(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class ToolsInMemory(RestoreTools):
+    """A ring of `ring`, and a live schema."""
+
+    ring: dict[str, MemberState] = field(default_factory=dict)
+    schemas: dict[str, KeyspaceSchema] = field(default_factory=dict)
+
+    async def members(self) -> dict[str, MemberState]:
+        return self.ring
+
+    async def live(self, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
+        return self.schemas
+
+
+async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: Path) -> None:
+    """With and without truncate; where nothing stands against it nothing is refused."""
+    data = tmp_path / "cassandra" / "data"
+    data.mkdir(parents=True)
+    node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
+    node.view = ViewInMemory(node.cql)
+    tables = {"t": "frozen<outer>", "u": "frozen<inner>"}
+    backup = BackupInMemory(["nb-1-big"], (schema("int", tables),))
+    tools = ToolsInMemory(node, backup, tmp_path / "state")
+    asked = RestoreArguments("tag", HOST, {"ks": ["t"]})
+
+    async def codes() -> list[str]:
+        result = (await PreflightJob(tools).run(Context(asked))).result
+        assert isinstance(result, PreflightResult)
+        return [str(refusal["code"]) for refusal in result.refusals]
+
+    tools.schemas["ks"] = schema("int", tables)
+    tools.ring["127.0.0.1"] = MemberState(True, "NORMAL")
+    assert await codes() == []
+    tools.ring["127.0.0.2"] = MemberState(True, "JOINING")
+    tools.schemas["ks"] = schema("text", tables)
+    assert sorted(set(await codes())) == ["nodes_moving", "type_in_use"]
+    await node.close()
