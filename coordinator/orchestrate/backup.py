@@ -11,7 +11,7 @@ from agent.wire.node import Tables
 from agent.wire.results import SnapshotResult
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import BackupOrder
-from coordinator.orchestrate.copies import CopyStates, close_copies, upload_states
+from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
 from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
 from coordinator.orchestrate.fan_out import Answered, FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
@@ -177,6 +177,7 @@ class BackupFlow:
                 f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
             )
             self._owe(answers, f"the delete mark in {place.id}")
+        await forget_one_shots(self._run, self._places, destinations)
 
     async def _clear(self, phase: str, hosts: list[str]) -> None:
         """Clear the tag's snapshots; where that fails they are named as owed."""

@@ -105,7 +105,8 @@ async def close_copies(
     states: CopyStates,
     record: Record,
 ) -> Outcome:
-    """Put each place's record (`record` gives tag, times and keyspaces), forget one-shot destinations, and sum up."""
+    """Put each place's record (`record` gives tag, times and keyspaces), let one-shot destinations be forgotten, and
+    sum up."""
     statuses: dict[str, tuple[str, bool]] = {}
     summary: dict[str, Any] = {}
     for place in where:
@@ -120,9 +121,7 @@ async def close_copies(
                 run.warn(f"the listing record could not be put to {place_id} by {host_id}")
         statuses[place_id] = ("success", False) if state == "success" else ("error", state == "partial")
         summary[place_id] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
-    for place in where:
-        if place is not None and place.one_shot:
-            await run.around.store.destinations.remove(run.cluster, place.id)
+    await forget_one_shots(run, places, where)
     errors = states.errors()
     missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")
     good = all(status == "success" for status, _ in statuses.values())
@@ -151,3 +150,16 @@ async def close_copies(
         result=result,
         statuses=statuses,
     )
+
+
+async def forget_one_shots(run: Run, places: Places, where: Sequence[Destination | None]) -> None:
+    """Let the one-shot destinations be forgotten, by the agents now and by the coordinator with the request's end;
+    one that another running request uses is left to that."""
+    running = await run.around.store.requests.find(cluster=run.cluster, state=RequestState.RUNNING)
+    used = {place for request in running if request.id != run.request.id for place in request.destinations}
+    for place in where:
+        if place is None or not place.one_shot or place.id in used:
+            continue
+        run.forget.add(place.id)
+        for address, error in (await places.forget(place.id)).items():
+            run.warn(f"owed on {address}: forgetting the settings of {place.id} ({error.get('message', '')})")

@@ -15,7 +15,6 @@ from coordinator.orchestrate.fan_out import Answered, FanOut
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
-from kit.errors import HelenusError
 
 NOT_THERE = frozenset({"backup_not_found", "snapshot_missing"})
 
@@ -89,7 +88,8 @@ class DeleteFlow:
             freed += [msgspec.convert(answer.result, FreedResult) for answer in sweeps.values() if answer.ok]
             failed |= failures(sweeps.values())
         if order.remove_destination and place is not None and not failed:
-            failed |= await forget_destination(around, cluster, place.id)
+            failed |= await self._places.forget(place.id)
+            self._run.forget.add(place.id)
         result: dict[str, Any] = {
             "bytes_freed": sum(each.bytes_freed for each in freed),
             "objects_removed": sum(each.objects for each in freed),
@@ -103,15 +103,3 @@ class DeleteFlow:
 
     async def _scope(self) -> DeleteScope:
         return await delete_scope(self._run.around, self._run.cluster, self._order)
-
-
-async def forget_destination(around: Surroundings, cluster: str, destination_id: str) -> dict[str, dict[str, Any]]:
-    """Remove a destination from all agents and from the store; agents that can't be told are named: host → error."""
-    failed: dict[str, dict[str, Any]] = {}
-    for agent in await around.registry.refresh(cluster, around.timing.report_age):
-        try:
-            await agent.client.delete_destination(destination_id)
-        except HelenusError as error:
-            failed[agent.address] = error.as_dict()
-    await around.store.destinations.remove(cluster, destination_id)
-    return failed

@@ -15,7 +15,6 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import InvalidArguments
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.delete import forget_destination
 from coordinator.orchestrate.errors import (
     ClusterAmbiguous,
     DestinationNotShared,
@@ -89,7 +88,8 @@ class DestinationFlow:
     async def __call__(self) -> Outcome:
         """To the end. Agents that don't answer are named: they are told when a command of theirs needs it."""
         if self._order.action == "delete":
-            failed = await forget_destination(self._run.around, self._run.cluster, self._order.id)
+            failed = await Places(self._run.around, self._run.cluster).forget(self._order.id)
+            self._run.forget.add(self._order.id)
             done = "removed from all agents"
         else:
             failed = await self._tell_all()

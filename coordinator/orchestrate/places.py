@@ -72,6 +72,17 @@ class Places:
             return False
         return bool(wanted)
 
+    async def forget(self, destination_id: str) -> dict[str, dict[str, Any]]:
+        """Remove a destination's settings (its secrets are among them) from all agents; those that can't be told are
+        named: address → error. The coordinator's own copy goes when the request has ended (`Run.forget`)."""
+        failed: dict[str, dict[str, Any]] = {}
+        for agent in await self._agents():
+            try:
+                await agent.client.delete_destination(destination_id)
+            except HelenusError as error:
+                failed[agent.address] = error.as_dict()
+        return failed
+
     async def call(
         self, agent: Agent, destination: Destination | None, what: Callable[[AgentClient], Awaitable[Answer]]
     ) -> Answer:

@@ -114,7 +114,7 @@ class RunningRequests:
         )
         events = await activity_of(self._around, request, outcome)
         parts = await run.parts(request)
-        await self._around.store.requests.finish(request, parts, events)
+        await self._around.store.requests.finish(request, parts, events, forget=sorted(run.forget))
         self._runs.pop(request.id, None)
         self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
         log.info("request ended", request=request.id, kind=request.kind, state=request.state, message=request.message)

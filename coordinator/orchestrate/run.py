@@ -48,6 +48,9 @@ class Run:
         self.warnings: list[str] = list(request.result.get(WARNINGS, []))
         self.result: dict[str, Any] = {}
         """what the request's result tells beside the outcome, also when it fails"""
+        self.forget: set[str] = set()
+        """destinations whose settings go when the request has ended: until its outcome is durable a restarted
+        coordinator needs them to go on"""
 
     @property
     def cluster(self) -> str:

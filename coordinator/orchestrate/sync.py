@@ -8,13 +8,14 @@ from agent.wire.node import Tables
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import SyncOrder
-from coordinator.orchestrate.copies import CopyStates, close_copies, upload_states
+from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
 from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
+from kit.errors import HelenusError
 
 
 class SyncScope(msgspec.Struct, frozen=True):
@@ -101,6 +102,9 @@ class SyncFlow:
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
+        except HelenusError:
+            await forget_one_shots(run, self._places, destinations)
+            raise
         plan = scope.plan
         record = Record(order.tag, plan.backup_id, plan.time, "", scope.tables, [])
         return await close_copies(run, self._places, destinations, scope.hosts, states, record)
@@ -120,3 +124,4 @@ class SyncFlow:
             )
             for address, error in failures(answers.values()).items():
                 self._run.warn(f"owed on {address}: the delete mark in {place.id} ({error.get('message', '')})")
+        await forget_one_shots(self._run, self._places, destinations)

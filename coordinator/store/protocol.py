@@ -44,10 +44,15 @@ class Requests(Protocol):
         ...
 
     async def finish(
-        self, request: Request, parts: Sequence[NodePart] = (), events: Sequence[ActivityEvent] = ()
+        self,
+        request: Request,
+        parts: Sequence[NodePart] = (),
+        events: Sequence[ActivityEvent] = (),
+        forget: Sequence[str] = (),
     ) -> None:
-        """Replace the request by its terminal form, with its nodes' parts and events, all or nothing. Of a request that
-        has ended already nothing is changed. Progress held in memory for its commands is dropped."""
+        """Replace the request by its terminal form, with its nodes' parts and events, and without the destinations
+        `forget` (ids) of its cluster, all or nothing. Of a request that has ended already nothing is changed. Progress
+        held in memory for its commands is dropped."""
         ...
 
     async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:

@@ -78,12 +78,18 @@ class SqliteRequests:
         await self._database.write(lambda connection: _replace(connection, request, events))
 
     async def finish(
-        self, request: Request, parts: Sequence[NodePart] = (), events: Sequence[ActivityEvent] = ()
+        self,
+        request: Request,
+        parts: Sequence[NodePart] = (),
+        events: Sequence[ActivityEvent] = (),
+        forget: Sequence[str] = (),
     ) -> None:
         def end(connection: sqlite3.Connection) -> list[str]:
             if _replace(connection, request, events):
                 packed = zlib.compress(msgspec.json.encode(list(parts)), 1)
                 connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
+                gone = [(request.cluster, destination) for destination in forget]
+                connection.executemany("DELETE FROM destinations WHERE cluster = ? AND id = ?", gone)
             ids = connection.execute("SELECT id FROM commands WHERE request = ?", (request.id,))
             return [row[0] for row in ids]
 

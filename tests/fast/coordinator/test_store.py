@@ -219,6 +219,19 @@ async def test_details_of_old_requests_are_dropped_and_the_request_stays(store: 
     await again.close()
 
 
+async def test_destinations_go_with_the_end_of_a_request_and_only_once(store: SqliteStore) -> None:
+    """In the transaction that ends it: a request that runs finds its destination, whatever dies in between."""
+    place = Destination("d1", "Test_Cluster", LocalSettings("/b"), 1, "repo", "cluster")
+    await store.requests.create(request())
+    for each in (place, msgspec.structs.replace(place, id="d2"), msgspec.structs.replace(place, cluster="other")):
+        await store.destinations.put(each)
+    ended = request(state=RequestState.SUCCESS, finished=NOW)
+    await store.requests.finish(ended, forget=["d1"])
+    await store.requests.finish(ended, forget=["d2"])
+    assert [each.id for each in await store.destinations.all("Test_Cluster")] == ["d2"]
+    assert await store.destinations.get("other", "d1") is not None
+
+
 @pytest.mark.parametrize("name", ["job", "resumable_job"])
 async def test_steps_of_a_job_stay_as_long_as_a_later_request_uses_them(
     store: SqliteStore, tmp_path: Path, name: str

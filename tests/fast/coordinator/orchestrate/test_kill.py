@@ -4,13 +4,16 @@ import shutil
 from collections import Counter
 
 from agent.wire.commands import Kind
-from tests.cluster.toy_coordinator import copies
+from agent.wire.destinations import LocalSettings
+from coordinator.model.orders import DestinationOrder
+from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
 
 BACKUP_DEATHS = [(1, True), (4, True), (9, True), (17, False)]
 """Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
 before the end. tests/long/coordinator does every one."""
+BACKUP_ENDS = [(16, True), (17, False), (17, True)]
 RESTORE_DEATHS = [(20, False), (24, True), (26, False), (36, True)]
 
 
@@ -39,6 +42,27 @@ async def test_a_backup_whose_coordinator_is_killed_anywhere_ends_the_same(scene
             assert answer["lives"] == 2, (death, answer)
             once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3, Kind.DELETE: 0})
             assert not any(node.snapshots for node in scene.nodes)
+
+
+async def test_a_one_shot_destination_is_there_until_the_end_is_durable(scene: Scene) -> None:
+    """Killed around the end: the request goes on with its destination, which only then is forgotten everywhere."""
+    coordinator = await scene.coordinator()
+    order = DestinationOrder("add", "once", LocalSettings(path="once"), one_shot=True)
+    change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    await coordinator.ended(change.request_id)
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    async with Mortal() as mortal:
+        for number, death in enumerate(BACKUP_ENDS):
+            state = scene.directory / f"backup{number}"
+            shutil.copytree(scene.directory / "coordinator", state)
+            backup = {"tag": f"tag{number}", "time": number, "keep": False, "copies": [{"destination": "once"}]}
+            answer = await mortal.carry_out(state, urls, "backup", backup, [death])
+            assert (answer["state"], answer["events"]) == ("success", ["success"]), (death, answer)
+            assert answer["lives"] == 2, (death, answer)
+            assert not any(node.destinations for node in scene.nodes)
+            left = await scene.coordinator(state.name)
+            assert await left.store.destinations.all(CLUSTER) == []
 
 
 async def test_a_restore_whose_coordinator_is_killed_anywhere_ends_the_same(scene: Scene) -> None:
