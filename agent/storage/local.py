@@ -26,7 +26,7 @@ from agent.storage.protocol import (
     Truncated,
 )
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import STEP, is_free
+from agent.storage.throttle import STEP, is_free, pass_checked
 
 TRIES = 20
 """How often a put looks for its directory again when a delete prunes it at the same moment."""
@@ -129,7 +129,7 @@ class LocalStorage:
         try:
             for piece in _pieces(body, 16 * STEP if is_free(gate) else STEP):
                 stop.check()
-                gate.pass_bytes(len(piece))
+                pass_checked(gate, len(piece), stop.check)
                 written = 0
                 while written < len(piece):
                     written += os.write(descriptor, piece[written:])
@@ -260,7 +260,7 @@ def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: st
         part = os.pread(descriptor, min(step, end - at), at)
         if not part:
             raise Truncated(f"the object {key} became shorter while it was read", key=key)
-        gate.pass_bytes(len(part))
+        pass_checked(gate, len(part), stop.check)
         at += len(part)
         if len(part) == end - start:
             return part

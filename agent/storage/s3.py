@@ -33,7 +33,7 @@ from agent.storage.s3_credentials import allowed_file, keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_listing import in_order
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import STEP, is_free
+from agent.storage.throttle import STEP, is_free, pass_checked
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
         part = body.read(min(step, left))
         if not part:
             raise Truncated(f"the answer with {name!r} ended {left} bytes early", key=name)
-        gate.pass_bytes(len(part))
+        pass_checked(gate, len(part), stop.check)
         left -= len(part)
         if len(part) == size:
             return bytes(part)

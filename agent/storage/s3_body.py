@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.storage.protocol import Buffer, Gate
 from agent.storage.threads import Stop
-from agent.storage.throttle import STEP
+from agent.storage.throttle import STEP, pass_checked
 
 
 class PutBody:
@@ -57,7 +57,7 @@ class PutBody:
             for at in range(0, len(part), STEP):
                 self._stop.check()
                 piece = part[at : at + STEP]
-                self._gate.pass_bytes(len(piece))
+                pass_checked(self._gate, len(piece), self._stop.check)
                 yield piece
 
     def crc32(self) -> str:

@@ -18,6 +18,10 @@ LEAST_PER_STREAM = 256 * 1024
 BURST_SECONDS = 0.1
 """What an idle bucket may save up, as a part of a second's worth: no second carries more than 1.1 times the limit."""
 
+CHECK_SECONDS = 0.25
+"""How long a wait may last before it is asked whether anybody still wants it."""
+
+Check = Callable[[], None]
 Wait = Callable[[threading.Condition, float | None], object]
 
 
@@ -65,8 +69,9 @@ class TokenBucket:
             self._rate = float(rate)
             self._changed.notify_all()
 
-    def pass_bytes(self, count: int) -> None:
-        """Return when `count` more bytes may flow; any count, also more than the bucket holds."""
+    def pass_bytes(self, count: int, check: Check | None = None) -> None:
+        """Return when `count` more bytes may flow; any count, also more than the bucket holds. `check` is called every
+        quarter of a second of the wait; what it raises ends it, and gives the place back."""
         with self._changed:
             if self._rate == 0:
                 return
@@ -81,7 +86,15 @@ class TokenBucket:
                 missing = place - self._line(self._clock())
                 if missing <= 1e-6:
                     return
-                self._wait(self._changed, missing / self._rate)
+                if check is None:
+                    self._wait(self._changed, missing / self._rate)
+                    continue
+                try:
+                    check()
+                except BaseException:
+                    self._promised -= count
+                    raise
+                self._wait(self._changed, min(missing / self._rate, CHECK_SECONDS))
 
     def _line(self, now: float) -> float:
         return self._allowed + self._rate * (now - self._since)
@@ -98,10 +111,18 @@ class Gates:
         """Whether none of them has a limit now."""
         return all(is_free(gate) for gate in self._gates)
 
-    def pass_bytes(self, count: int) -> None:
-        """Return when every gate has let `count` more bytes through."""
+    def pass_bytes(self, count: int, check: Check | None = None) -> None:
+        """Return when every gate has let `count` more bytes through. `check`: as the bucket's."""
         for gate in self._gates:
-            gate.pass_bytes(count)
+            pass_checked(gate, count, check)
+
+
+def pass_checked(gate: Gate, count: int, check: Check | None) -> None:
+    """Pass the bytes through the gate; a wait in a bucket ends with what `check` raises."""
+    if isinstance(gate, TokenBucket | Gates):
+        gate.pass_bytes(count, check)
+    else:
+        gate.pass_bytes(count)
 
 
 def is_free(gate: Gate) -> bool:

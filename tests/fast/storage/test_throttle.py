@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from agent.storage.protocol import OPEN
-from agent.storage.throttle import STEP, Gates, TokenBucket, is_free, streams_for
+from agent.storage.threads import Stop, Stopped
+from agent.storage.throttle import CHECK_SECONDS, STEP, Gates, TokenBucket, is_free, streams_for
 from tests.fast.storage.virtual_time import VirtualTime
 
 MEGA = 1_000_000
@@ -183,3 +184,23 @@ def test_each_stream_keeps_a_quarter_of_a_mebibyte_per_second() -> None:
     assert streams_for(1 * MEGA, 16) == 3
     assert streams_for(4 * MEGA, 16) == 15
     assert streams_for(100 * MEGA, 16) == 16
+
+
+def test_a_wait_ends_when_nobody_wants_it_and_gives_its_place_back() -> None:
+    """A cancelled transfer does not sit out its share of a low limit, nor cost the others theirs."""
+    now = [0.0]
+    waits: list[float] = []
+
+    def wait(condition: threading.Condition, seconds: float | None) -> None:
+        waits.append(seconds or 0)
+        now[0] += seconds or 0
+        if len(waits) == 3:
+            stop.set()
+
+    stop = Stop()
+    bucket = TokenBucket(1000, clock=lambda: now[0], wait=wait)
+    with pytest.raises(Stopped):
+        Gates(OPEN, bucket).pass_bytes(1_000_000, stop.check)
+    assert waits == [CHECK_SECONDS] * 3
+    bucket.pass_bytes(1000)
+    assert now[0] <= 3 * CHECK_SECONDS + 1
