@@ -22,13 +22,13 @@ class MeasuredAgent:
         self.name = "helenus, jolokia" if jolokia else "helenus, nodetool"
 
     async def destination(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Put a fresh destination and make its repository; the target that commands name."""
+        """Put a fresh destination, have it checked as a person's would be, make its repository; the commands' target."""
         name = secrets.token_hex(4)
         await self.agent.ask("PUT", f"/v1/destinations/{name}", {"revision": 1, "settings": settings})
         check = await self.agent.ask(
             "POST",
             f"/v1/destinations/{name}/check",
-            {"initialise": True, "cluster_name": self.agent.node.address, "conformance": False},
+            {"initialise": True, "cluster_name": self.agent.node.address},
         )
         if not check["ok"]:
             raise RuntimeError(f"the destination was refused: {check}")
