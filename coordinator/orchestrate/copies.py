@@ -1,5 +1,6 @@
 """What became of each node's part at each destination, and the records and outcome that follow from it."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from coordinator.orchestrate.fan_out import Answered
 from coordinator.orchestrate.outcome import Outcome, cause_of, nodes_failed
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run
+
+RECORD_ATTEMPTS = 4
 
 
 class CopyStates:
@@ -109,16 +112,19 @@ async def close_copies(
     sum up."""
     statuses: dict[str, tuple[str, bool]] = {}
     summary: dict[str, Any] = {}
+    owed_records: dict[str, list[str]] = {}
+    address_of = {line.host_id: line.address for line in states.records(ON_SERVER)}
     for place in where:
         place_id = place.id if place is not None else ON_SERVER
         lines = states.records(place_id)
         state = state_of(lines)
         whole = msgspec.structs.replace(record, state=state, nodes=lines, finished=run.around.clock())
-        unwritten = await places.put_record(place, whole, hosts)
-        if unwritten and (place is None or not place.shared or len(unwritten) == len(hosts)):
-            # Without its record a backup is still listed, from its plan and manifests.
-            for host_id in unwritten:
-                run.warn(f"the listing record could not be put to {place_id} by {host_id}")
+        owed = await _put_record(run, places, place, whole, hosts)
+        if owed:
+            # It can still be restored by its tag: plan and manifests tell.
+            owed_records[place_id] = [address_of.get(host_id, host_id) for host_id in owed]
+            for address in owed_records[place_id]:
+                run.warn(f"owed: the listing record could not be put to {place_id} by {address}")
         statuses[place_id] = ("success", False) if state == "success" else ("error", state == "partial")
         summary[place_id] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
     await forget_one_shots(run, places, where)
@@ -140,6 +146,8 @@ async def close_copies(
         )
     )
     result: dict[str, Any] = {"destinations": summary}
+    if owed_records:
+        result["owed_record"] = owed_records
     if missing:
         result["missing_nodes"] = [{"address": address, "host_id": host_id} for address, host_id in missing]
     return Outcome(
@@ -150,6 +158,21 @@ async def close_copies(
         result=result,
         statuses=statuses,
     )
+
+
+async def _put_record(
+    run: Run, places: Places, place: Destination | None, record: Record, hosts: Sequence[str]
+) -> list[str]:
+    """Put the record, trying again where that fails: without it a destination's listing doesn't show the backup. Host
+    ids of the nodes that could not; of a shared store none as soon as one could."""
+    left = list(hosts)
+    for attempt in range(RECORD_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(run.around.timing.retry_pause)
+        left = list(await places.put_record(place, record, left))
+        if not left:
+            break
+    return left
 
 
 async def forget_one_shots(run: Run, places: Places, where: Sequence[Destination | None]) -> None:

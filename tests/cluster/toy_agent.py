@@ -228,4 +228,6 @@ class ToyBackups:
         assert place.plans.setdefault(tag, plan) == plan, "two plans of one tag"
 
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
+        if self._node.record_failures:
+            raise self._node.record_failures.pop(0)
         self._place(destination).records.setdefault(tag, []).append(record)

@@ -76,6 +76,8 @@ class ToyNode:
         self.held: dict[str, Rows] = {}
         self.done: list[tuple[Kind, str]] = []
         self.failures: dict[Kind, list[Exception]] = {}
+        self.record_failures: list[Exception] = []
+        """what the next puts of a listing record fail with"""
         self.gates: dict[Kind, asyncio.Event] = {}
         self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
 

@@ -208,3 +208,20 @@ async def test_a_fresh_coordinator_lists_what_another_one_made(scene: Scene) -> 
     await fresh.destination("mine", LocalSettings(path="there"))
     [listed] = await fresh.orchestrator.list_backups(CLUSTER, "mine")
     assert (listed.tag, listed.state) == (tag, "success")
+
+
+async def test_a_record_that_can_t_be_put_at_once_is_put_again_and_else_it_is_owed(scene: Scene) -> None:
+    """A listing that lacks a whole backup is mended while the request runs, or the result says so for good."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    node = scene.nodes[1]
+    node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(2)]
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS, request
+    assert "owed_record" not in request.result
+    assert all(len(place.records[tag]) == 1 for place in scene.world.places.values())
+    node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(20)]
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.result["owed_record"] == {"there": [node.address]}
+    assert any(node.address in warning for warning in request.result["warnings"])
+    assert [len(place.records.get(tag, [])) for place in scene.world.places.values()].count(1) == 2
