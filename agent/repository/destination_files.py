@@ -71,16 +71,28 @@ def masked(settings: Settings) -> Settings:
 
 
 def unmasked(settings: Settings, stored: Settings | None) -> Settings:
-    """The settings with each mask replaced by the stored secret. Raises `InvalidInput` where there is none."""
-    known = secrets_of(stored) if stored is not None and type(stored) is type(settings) else {}
+    """The settings with each mask replaced by the stored secret, which only goes to the store it was given for. Raises
+    `InvalidInput` where there is none, or the provider, endpoint or bucket is another one."""
+    known = secrets_of(stored) if stored is not None and _recipient(stored) == _recipient(settings) else {}
     kept = {}
     for name, value in secrets_of(settings).items():
         if value != MASK:
             continue
         if not known.get(name):
-            raise InvalidInput(f"«{name}» is masked, and this agent holds no earlier value of it", setting=name)
+            raise InvalidInput(
+                f"«{name}» is masked, and this agent holds no earlier value of it for this endpoint and bucket: "
+                "send the secret itself",
+                setting=name,
+            )
         kept[name] = known[name]
     return msgspec.structs.replace(settings, **kept)
+
+
+def _recipient(settings: Settings) -> tuple[str, ...]:
+    """Who is shown the secrets."""
+    if isinstance(settings, LocalSettings):
+        return ("local",)
+    return ("s3", settings.endpoint, settings.path.partition("/")[0])
 
 
 def secrets_of(settings: Settings) -> dict[str, str]:

@@ -18,8 +18,9 @@ MOST_CONNECTIONS = 64
 
 
 def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
-    """The whole settings: those `known` with what the body changes. A masked secret means «unchanged». `body` has no
-    `id` and no `delete_this` any more."""
+    """The whole settings: those `known` with what the body changes. A masked secret means «unchanged», and is refused
+    with another endpoint or bucket: it only goes to the store it was given for. `body` has no `id` and no `delete_this`
+    any more."""
     before: dict[str, Any] = {} if known is None else msgspec.to_builtins(known)
     provider = body.get("provider", before.get("provider"))
     if provider is None or provider == "":
@@ -45,7 +46,15 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
             del given[name]
     settings = _convert({**before, **given, "provider": provider}, kind)
     _check(settings)
+    if isinstance(settings, S3Settings) and isinstance(known, S3Settings) and _store(settings) != _store(known):
+        for name in sorted(SECRET_FIELDS - given.keys()):
+            if before.get(name):
+                raise quirks.refuse(name, "must be sent again with another endpoint or bucket")
     return settings
+
+
+def _store(settings: S3Settings) -> tuple[str, str]:
+    return settings.endpoint, settings.path.partition("/")[0]
 
 
 def secrets_in(value: object, *, inside: bool = False) -> Iterator[str]:

@@ -337,6 +337,10 @@ async def test_a_destination_is_added_shown_masked_updated_and_deleted(
     assert (order.action, order.settings.connections) == ("update", 8)
     assert order.settings.access_secret == S3["access_secret"]
 
+    for changed in ({**shown, "endpoint": "https://elsewhere.example"}, {"endpoint": "https://elsewhere.example"}):
+        status, refused = await client.ask("POST", f"{C}/backups/destinations", json={"id": place, **changed})
+        assert (status, refused["fields"]["field"]) == (400, "access_secret")
+
     status, request = await client.ask("DELETE", f"{C}/backups/destinations/{place}")
     assert (status, type(request)) == (200, str)
     assert await client.get(f"{C}/backups/destinations") == {}

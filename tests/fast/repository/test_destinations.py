@@ -95,8 +95,17 @@ async def test_a_mask_in_an_update_means_unchanged_and_nothing_else(registry: Re
     with pytest.raises(InvalidInput, match="masked"):
         await registry.destinations.put("store", PutDestination(1, s3(secret=MASK)))
     await registry.destinations.put("store", PutDestination(1, s3()))
-    await registry.destinations.put("store", PutDestination(2, s3("elsewhere", MASK)))
-    assert registry.destinations.record("store").settings == s3("elsewhere")
+    await registry.destinations.put("store", PutDestination(2, s3("bucket/elsewhere", MASK)))
+    assert registry.destinations.record("store").settings == s3("bucket/elsewhere")
+
+
+@pytest.mark.parametrize("moved", [s3("other", MASK), s3(secret=MASK, endpoint="https://elsewhere.example")])
+async def test_a_masked_secret_does_not_follow_to_another_store(registry: Registry, moved: Settings) -> None:
+    """Who may change settings, but does not know the secret, can't have it sent to a store of their own."""
+    await registry.destinations.put("store", PutDestination(1, s3()))
+    with pytest.raises(InvalidInput, match="send the secret itself"):
+        await registry.destinations.put("store", PutDestination(2, moved))
+    assert registry.destinations.record("store").settings == s3()
 
 
 async def test_settings_that_can_not_work_are_refused_before_they_are_kept(registry: Registry, tmp_path: Path) -> None:
