@@ -6,6 +6,7 @@ the highest number counts. They are remembered compressed.
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 
 import msgspec
 import zstandard
@@ -97,7 +98,8 @@ class Catalogue:
         await self._storage.put(key, [msgspec.json.encode({"tag": tag})])
 
     async def listing(self) -> list[BackupView]:
-        """Every undeleted backup that has a record, by tag."""
+        """Every undeleted backup that has a record, by tag. One whose record can't be read is listed without it, for
+        its plan and manifests tell, and the others are not to be hidden by it."""
         newest: dict[str, int] = {}
         deleted = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
@@ -110,8 +112,11 @@ class Catalogue:
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def view(tag: str) -> BackupView | None:
-            async with at_once:
-                record = await self._record(tag, newest[tag])
+            try:
+                async with at_once:
+                    record = await self._record(tag, newest[tag])
+            except ManifestInvalid:
+                return BackupView(tag, False, None)
             return None if record is None else BackupView(tag, False, record)
 
         return [one for one in await asyncio.gather(*(view(tag) for tag in tags)) if one is not None]
@@ -124,7 +129,9 @@ class Catalogue:
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
         plan = await self._plan(tag) if planned else None
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
-        record = await self._record(tag, max(numbers)) if numbers else None
+        record = None
+        with suppress(ManifestInvalid):
+            record = await self._record(tag, max(numbers)) if numbers else None
         return BackupView(tag, deleted, record, plan, sorted(manifests), complete)
 
     async def _refuse_deleted(self, tag: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound
-from agent.repository.keys import manifest_key
+from agent.repository.keys import manifest_key, record_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN
@@ -47,6 +47,19 @@ async def test_the_highest_record_counts() -> None:
     assert await catalogue.put_record(record()) == 1
     assert await catalogue.put_record(record()) == 1
     assert [view.record for view in await catalogue.listing()] == [record()]
+
+
+async def test_a_record_that_cant_be_read_hides_no_other_backup() -> None:
+    """Promise: one damaged record costs its own words only; plan and manifests of that backup still tell."""
+    counted = Counted()
+    catalogue = counted.open()
+    await catalogue.put_record(record("good"))
+    await catalogue.put_plan(plan("t1"))
+    await counted.store.put(record_key("c1", "t1", 0), [b"{not json"])
+    listed = {view.tag: view.record for view in await catalogue.listing()}
+    assert listed == {"good": record("good"), "t1": None}
+    view = await catalogue.view("t1")
+    assert (view.record, view.plan) == (None, plan("t1"))
 
 
 async def test_a_year_of_backups_is_listed_in_few_requests() -> None:
