@@ -66,7 +66,7 @@ class Watermark:
         while True:
             await self._sleep(EVERY_SECONDS)
             try:
-                gone, paths = await self._look(tag)
+                gone, paths = await self._look(tag, given_up)
             except CassandraError as error:  # the copy itself needs no Cassandra
                 _log.warning("watermark_not_looked_at", code=error.code, reason=error.message)
                 continue
@@ -75,19 +75,22 @@ class Watermark:
                     f"the snapshot {tag} was cleared: less than {self._keep_free:g} % is free on {', '.join(paths)}",
                     tag=tag,
                     volumes=paths,
-                    given_up=[*given_up, tag],
+                    given_up=list(given_up),
                 )
-            if gone is not None:
-                given_up.append(gone)
 
-    async def _look(self, tag: str) -> tuple[str | None, list[str]]:
+    async def _look(self, tag: str, given_up: list[str]) -> tuple[str | None, list[str]]:
         """Give up a snapshot where a volume is too full; its tag and the volumes."""
         paths = [one.path for one in await self._snapshots.volumes_below(self._keep_free)]
         for one in await self._candidates(tag) if paths else ():
             if not await self._frees(one.tag):
                 continue
             _log.warning("snapshot_given_up", tag=one.tag, volumes=paths)
-            await self._snapshots.clear(one.tag)
+            given_up.append(one.tag)  # before: the copy may end, and with it this, while Cassandra clears it
+            try:
+                await self._snapshots.clear(one.tag)
+            except CassandraError:
+                given_up.remove(one.tag)
+                raise
             await self._on_server.forget(one.tag)
             return one.tag, paths
         return None, paths

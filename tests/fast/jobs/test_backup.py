@@ -328,19 +328,27 @@ async def test_a_full_volume_costs_only_snapshots_that_free_something_and_are_no
     assert [one.tag for one in await node.ours()] == ["kept", "used"]
 
 
-async def test_a_snapshot_that_was_given_up_is_named_in_the_result(agent: Agent, node: Node) -> None:
+async def test_a_snapshot_that_was_given_up_is_named_in_the_result(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
     """Promise: nothing of a person's goes without a word."""
     await agent.snapshot.run(Command("s", SnapshotArguments("old")))
     (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
     node.full = [str(node.data)]
     agent.in_use.using = lambda tag: ["command-t1"] if tag == "t1" else []
     turns = iter(range(1))
+    looked = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         if next(turns, None) is None:
+            looked.set()
             await asyncio.Event().wait()
 
+    async def hook(verb: str, key: str) -> None:
+        await looked.wait()
+
     agent.watermark._sleep = sleep
+    store._hook = hook
     outcome = await agent.backup.run(backup("t1"))
     assert outcome.result.given_up == ["old"]  # type: ignore[attr-defined]
 
