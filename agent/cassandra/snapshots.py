@@ -13,6 +13,8 @@ from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
 from agent.cassandra.errors import (
     CassandraError,
+    CassandraUnavailable,
+    NodetoolTimeout,
     NotEnoughSpace,
     SchemaChanged,
     SchemaDisagreement,
@@ -37,6 +39,8 @@ from kit.errors import HelenusError
 
 _TRIES = 3
 _SETTLE_SECONDS = 15.0
+_LATE_SECONDS = 600.0
+"""How long after an unanswered call the snapshot may still appear: an order outlives the nodetool that gave it."""
 
 
 class NodeSnapshots:
@@ -62,6 +66,7 @@ class NodeSnapshots:
         self._notes = SnapshotNotes(state / "on-server")
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._unknown: dict[str, float] = {}  # tag → when a call was made that Cassandra has not answered
 
     async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
         """See `Snapshots.take`."""
@@ -118,6 +123,12 @@ class NodeSnapshots:
                 raise SnapshotExists(f"the snapshot {tag} is not this agent's: it is left alone", tag=tag)
             return Clearing(0, 0)
         cleared = await self._clear_on_node(tag)
+        since = self._unknown.get(tag)
+        if since is not None and self._clock() - since < _LATE_SECONDS:
+            raise CassandraUnavailable(
+                f"Cassandra may still make the snapshot {tag}: it did not answer the call for it", tag=tag
+            )
+        self._unknown.pop(tag, None)
         await asyncio.to_thread(self._notes.forget, tag)
         return cleared
 
@@ -176,7 +187,15 @@ class NodeSnapshots:
         taken_at = self._clock()
         if any(tables.values()):
             ttl = None if arguments.keep else self._settings.snapshot_ttl_seconds or None
-            await self._control.snapshot(arguments.tag, tables, ttl)
+            self._unknown[arguments.tag] = self._clock()
+            try:
+                await self._control.snapshot(arguments.tag, tables, ttl)
+            except (NodetoolTimeout, CassandraUnavailable):
+                raise
+            except HelenusError:
+                del self._unknown[arguments.tag]  # an answer: Cassandra makes nothing any more
+                raise
+            del self._unknown[arguments.tag]
             _refuse_missing(arguments.tag, tables, await self._places(arguments.tag))
         return SnapshotInfo(
             tag=arguments.tag,
@@ -191,11 +210,13 @@ class NodeSnapshots:
         )
 
     async def _undo(self, tag: str) -> None:
-        """After a failed try: what Cassandra may have made goes; if that fails as well the note stays, and with it the
-        debt (`ours` lists it)."""
+        """After a failed try: what Cassandra may have made goes; if that fails as well, or Cassandra may make it yet,
+        the note stays, and with it the debt (`ours` lists it)."""
         try:
             await self._clear_on_node(tag)
         except CassandraError:
+            return
+        if tag in self._unknown:
             return
         await asyncio.to_thread(self._notes.forget, tag)
 

@@ -1,0 +1,86 @@
+"""Promise (I8): a snapshot that Cassandra makes after nobody waits for it any more is still the agent's, and goes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.cassandra.errors import CassandraUnavailable, NodetoolFailed, NodetoolTimeout
+from agent.cassandra.settings import CassandraSettings, SpaceSettings
+from agent.cassandra.snapshots import NodeSnapshots
+from agent.wire.commands import SnapshotArguments
+from agent.wire.node import Tables
+from kit.errors import HelenusError
+from tests.fast.cassandra.directory_control import DirectoryControl
+
+
+class LateControl(DirectoryControl):
+    """Its snapshot calls fail with `failure`, and are carried out when `late` is called."""
+
+    failure: HelenusError = NodetoolTimeout("it did not end")
+
+    async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
+        self.asked = (tag, tables, ttl_seconds)
+        raise self.failure
+
+    async def late(self) -> None:
+        await super().snapshot(*self.asked)
+
+
+class Snapshots(NodeSnapshots):
+    """Without a schema to ask for: one table is there."""
+
+    async def _take_settled(self, arguments: SnapshotArguments) -> Any:
+        return await self._take_once(arguments, {"shop": ["orders"]}, ())
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1_000.0]
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> LateControl:
+    control = LateControl(tmp_path / "data")
+    (control.directory("shop", "orders") / "nb-1-big-Data.db").write_bytes(b"x" * 100)
+    return control
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots:
+    async def data() -> tuple[str, ...]:
+        return (str(tmp_path / "data"),)
+
+    async def commitlog() -> str:
+        return str(tmp_path)
+
+    places: Any = SimpleNamespace(data=data, commitlog=commitlog)
+    nothing: Any = None
+    settings = CassandraSettings(space=SpaceSettings(backup_free=0.0))
+    return Snapshots(settings, control, nothing, nothing, nothing, places, tmp_path / "state", lambda: now[0])
+
+
+@pytest.mark.parametrize("failure", [NodetoolTimeout("it did not end"), CassandraUnavailable("no answer")])
+async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
+    snapshots: Snapshots, control: LateControl, now: list[float], failure: HelenusError
+) -> None:
+    control.failure = failure
+    with pytest.raises(type(failure)):
+        await snapshots.take(SnapshotArguments("t1"), "c1")
+    with pytest.raises(CassandraUnavailable, match="may still"):
+        await snapshots.clear("t1")
+    assert [one.tag for one in await snapshots.ours()] == ["t1"]
+    await control.late()
+    assert await snapshots.exists("t1")
+    now[0] += 601.0
+    await snapshots.clear("t1")
+    assert not await snapshots.exists("t1")
+    assert await snapshots.ours() == ()
+
+
+async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: LateControl) -> None:
+    control.failure = NodetoolFailed("no such table")
+    with pytest.raises(NodetoolFailed):
+        await snapshots.take(SnapshotArguments("t1"), "c1")
+    assert await snapshots.ours() == ()
