@@ -22,7 +22,7 @@ class MeasuredAgent:
         self.name = "helenus, jolokia" if jolokia else "helenus, nodetool"
 
     async def destination(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Put a fresh destination, have it checked as a person's would be, make its repository; the commands' target."""
+        """Put a fresh destination, have it checked and its repository made; the target that commands name."""
         name = secrets.token_hex(4)
         await self.agent.ask("PUT", f"/v1/destinations/{name}", {"revision": 1, "settings": settings})
         check = await self.agent.ask(
