@@ -55,7 +55,7 @@ class CqlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SpaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Watermarks in percent of a data volume: `backup_free` must be free to begin a backup; while uploading, under
-    `keep_free` the agent's oldest snapshot is given up."""
+    `keep_free` the agent's oldest snapshot that is no on-server backup is given up."""
 
     backup_free: float = 10.0
     keep_free: float = 5.0
