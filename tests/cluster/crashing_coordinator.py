@@ -51,11 +51,15 @@ class FatalRequests(SqliteRequests):
         _perhaps({f"step {name}"}, before=False)
 
     async def finish(
-        self, request: Request, parts: Sequence[NodePart] = (), events: Sequence[ActivityEvent] = ()
+        self,
+        request: Request,
+        parts: Sequence[NodePart] = (),
+        events: Sequence[ActivityEvent] = (),
+        forget: Sequence[str] = (),
     ) -> None:
         """See `protocol.Requests.finish`."""
         _perhaps({"finished"}, before=True)
-        await super().finish(request, parts, events)
+        await super().finish(request, parts, events, forget)
         _perhaps({"finished"}, before=False)
 
 
