@@ -39,3 +39,9 @@ class InvalidInput(HelenusError):
     code = "invalid_input"
     status = 400
     todo = "Correct the named field and send the request again."
+
+
+def first_of(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:
+    """One error of a group, for who can tell only one: tasks that fail together mostly fail for one reason."""
+    first = errors.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

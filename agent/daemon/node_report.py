@@ -8,7 +8,7 @@ from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.wire.commands import Kind
 from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
-from kit.errors import HelenusError
+from kit.errors import HelenusError, first_of
 
 ANSWER_SECONDS = 12.0
 """How long the node may take before it counts as not answering."""
@@ -84,9 +84,3 @@ class NodeReports:
             throttle_bytes_per_second=self._throttle(),
             events=self._newest(),
         )
-
-
-def first_of(group: BaseExceptionGroup[HelenusError]) -> HelenusError:
-    """One error of a group: the questions fail for one reason."""
-    first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -18,7 +18,7 @@ from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Gate
 from agent.storage.threads import Workers
-from kit.errors import HelenusError
+from kit.errors import HelenusError, first_of
 
 WRITERS = 4
 _TRIES = 2
@@ -68,7 +68,7 @@ async def fetch_files(
             async for one in wanted:
                 await fetch.begin(one, placed, group)
     except* HelenusError as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
     finally:
         await fetch.close()
 
@@ -168,9 +168,3 @@ def _write(parts: list[_Part], plain: memoryview, base: int) -> list[NewFile]:
         if part.file.write(part.place, part.start, plain[start : start + part.piece.length]):
             complete.append(part.file)
     return complete
-
-
-def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:
-    for error in errors.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an exception group is never empty")

@@ -25,7 +25,7 @@ from agent.plan.backup import PlannedObject, plan_sstable
 from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, grouped, laid_out, own_packs
 from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers
-from kit.errors import HelenusError
+from kit.errors import HelenusError, first_of
 
 READERS = 4
 _TURN = 32
@@ -87,7 +87,7 @@ class Store:
                 while tables:
                     await self._table(tables.pop(), group, finish)
         except* HelenusError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
 
     async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
         """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""
@@ -247,9 +247,3 @@ class Store:
             for filesystem, names in table.names.items():
                 await self._cache.keep(table.table_id, filesystem, names)
         await finish(table.stored())
-
-
-def _first(errors: BaseExceptionGroup[HelenusError]) -> HelenusError:
-    for error in errors.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an exception group is never empty")
