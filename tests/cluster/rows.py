@@ -87,7 +87,7 @@ class DataSet:
         statements = keyspace_statements(self.prefix, self.replication)
         statements += [statement for spec in self.tables for statement in spec.create]
         # Nodes take a second to agree after each statement. One node needs to agree with nobody until the last one.
-        one_node = next(host for host in session.cluster.metadata.all_hosts() if host.is_up)
+        one_node = _some_node(session)
         patience = session.cluster.max_schema_agreement_wait
         session.cluster.max_schema_agreement_wait = 0
         try:
@@ -132,6 +132,12 @@ class DataSet:
         _execute(session, f"DELETE second FROM {spec.full_name} USING TIMESTAMP ? {where}", columns)
         rows_gone = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 10 == 3]
         _execute(session, f"DELETE FROM {spec.full_name} USING TIMESTAMP ? {where}", rows_gone)
+
+
+def _some_node(session: Session) -> Any:
+    """A host that the session already holds connections to: `connect` waits for the first host alone, and a statement
+    that is sent to another one before its turn fails as if that host were down."""
+    return next(host for host in session.get_pool_state() if host.is_up)
 
 
 def _execute(session: Session, statement: str, arguments: Iterable[Row]) -> None:
