@@ -3,6 +3,7 @@
 Synchronous and quick (scandir, one stat a file); the caller runs it in a worker thread.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -53,6 +54,20 @@ def snapshot_tags(data_directories: Sequence[str], prefix: str = "") -> dict[str
 def table_directories(data_directories: Sequence[str], keyspace: str, table: str) -> list[Path]:
     """The live directories of a table, of every id it ever had."""
     return [Path(path) for _, _, name, _, path in _tables(data_directories, {keyspace}) if name == table]
+
+
+def live_bytes(data_directories: Sequence[str]) -> int:
+    """The bytes of every table's own files, legacy indexes included, snapshots and backups not. A file that a
+    compaction removes meanwhile counts nothing."""
+    held = 0
+    for _, _, _, _, table in _tables(data_directories, None):
+        indexes = [path for name, path in _subdirectories(table) if name.startswith(".")]
+        for directory in (table, *indexes):
+            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        held += entry.stat().st_size if entry.is_file(follow_symlinks=False) else 0
+    return held
 
 
 def read_inventory(

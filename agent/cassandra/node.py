@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
+from agent.cassandra.held_bytes import HeldBytes
 from agent.cassandra.jolokia import Jolokia
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.node_view import NodeView
@@ -28,6 +29,7 @@ class CassandraNode:
         self.view = NodeView(self.cql)
         self.agreement = SchemaAgreement(self.view, self.control)
         self.directories = NodeDirectories(settings, self.view)
+        self.held_bytes = HeldBytes(self.directories.data)
         self.snapshots = NodeSnapshots(
             settings, self.control, self.cql, self.view, self.agreement, self.directories, state
         )
@@ -43,6 +45,7 @@ class CassandraNode:
 
     async def close(self) -> None:
         """Close its connections."""
+        await self.held_bytes.close()
         await self.cql.close()
         if self._jolokia is not None:
             await self._jolokia.close()

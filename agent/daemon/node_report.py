@@ -68,6 +68,7 @@ class NodeReports:
             trouble = first_of(failed)
         except* TimeoutError:
             trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
+        load_bytes = None if identity is None else await self._node.held_bytes.read()
         return NodeReport(
             agent_id=self._agent_id,
             instance=self._instance,
@@ -83,4 +84,5 @@ class NodeReports:
             ring=ring,
             throttle_bytes_per_second=self._throttle(),
             events=self._newest(),
+            load_bytes=load_bytes,
         )

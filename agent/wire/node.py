@@ -79,6 +79,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     throttle_bytes_per_second: int
     events: int
     """the newest sequence of the agent's event log"""
+    load_bytes: int | None = None
+    """bytes of the node's live SSTables on disk, snapshots apart; up to a minute old. None: not known (yet)"""
 
 
 class HealthView(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 from agent.cassandra.directories import parse_setting, volumes
 from agent.cassandra.inventory import (
     bytes_held_alone,
+    live_bytes,
     read_inventory,
     snapshot_directories,
     snapshot_tags,
@@ -43,6 +44,19 @@ def test_a_snapshot_is_the_union_of_all_data_directories(tmp_path: Path) -> None
     ]
     only = read_inventory(volumes([str(one), str(two)]), "t", {"Ks": frozenset({"Other"})})
     assert [table.table for table in only] == ["Other"]
+
+
+def test_the_load_is_that_of_the_live_files_on_all_disks(tmp_path: Path) -> None:
+    """What OpsCenter shows as a node's data: snapshots, staged files and what a link leads to are not counted."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    _file(one / f"Ks/Tab-{ID}/nb-1-big-Data.db", 1000)
+    _file(one / f"Ks/Tab-{ID}/.idx/nb-1-big-Data.db", 200)
+    _file(one / f"Ks/Tab-{ID}/snapshots/t/nb-1-big-Data.db", 7)
+    _file(one / f"Ks/Tab-{ID}/backups/nb-1-big-Data.db", 7)
+    _file(two / f"other/Tab-{ID}/nb-1-big-Data.db", 30)
+    _file(two / f".helenus/Tab-{ID}/nb-1-big-Data.db", 7)
+    (two / f"other/Tab-{ID}/nb-2-big-Data.db").symlink_to(_file(tmp_path / "elsewhere", 7))
+    assert live_bytes([str(one), str(two), str(tmp_path / "none")]) == 1230
 
 
 def test_symbolic_links_in_a_snapshot_are_not_followed(tmp_path: Path) -> None:

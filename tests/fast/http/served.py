@@ -70,6 +70,7 @@ class Node:
             [RingMember(HOST_ID, "127.0.50.1", "dc1", "r1", "NORMAL", None, ["0"], "5.0.9", None)],
             0,
             self._events.newest,
+            1_234_567,
         )
 
 
