@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.opscenter import OpsCenter, RequestFailed
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
-from tests.cluster.stores import REGION, S3Server
+from tests.cluster.stores import S3Server
 from tests.oracle.checker import Backup, Oracle
 from tests.oracle.reader import BucketReader, DirectoryReader, Reader
 
@@ -81,16 +78,9 @@ class BackupService:
     async def s3(self, store: S3Server, bucket: str) -> str:
         """Add a bucket (which is made when it isn't there) as a destination; its id."""
         await store.make_bucket(bucket)
-        body = {
-            "provider": "s3",
-            "path": bucket,
-            "endpoint": store.endpoint,
-            "access_key": store.access_key,
-            "access_secret": store.access_secret,
-        }
-        made = await self.api.post("/backups/destinations", body)
+        made = await self.api.post("/backups/destinations", store.settings(bucket))
         name = str(made["destination_id"]["id"])
-        return self._watched(name, [BucketReader(_client(store), bucket)])
+        return self._watched(name, [BucketReader(store.client(), bucket)])
 
     async def sizes(self, destination: str) -> dict[str, int]:
         """Key → bytes of all that lies in a destination (of a per-node one: of the last node that has the key)."""
@@ -219,15 +209,3 @@ def unquoted(names: list[str] | dict[str, list[str]]) -> list[str] | dict[str, l
     if isinstance(names, dict):
         return {unquote(keyspace): [unquote(table) for table in tables] for keyspace, tables in names.items()}
     return [unquote(name) for name in names]
-
-
-def _client(store: S3Server) -> Any:
-    config = Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60)
-    return boto3.client(
-        "s3",
-        endpoint_url=store.endpoint,
-        region_name=REGION,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.access_secret,
-        config=config,
-    )

@@ -11,18 +11,22 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from agent.wire.destinations import S3Settings
 from tests.cluster import places
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child, ProcessError
 
 REGION = "us-east-1"
+BUCKET = "bucket"
+"""What the tests of storage alone use."""
 
 
 class _Server:
@@ -66,24 +70,36 @@ class S3Server(_Server):
         """Make an empty bucket; one that is there stays as it is."""
         await asyncio.to_thread(self._make_bucket, name)
 
-    def _make_bucket(self, name: str) -> None:
-        config = Config(
-            retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20
-        )
-        client = boto3.client(
+    def client(self, endpoint: str | None = None) -> Any:
+        """A boto3 client of its own, to be closed by the caller; `endpoint` when something stands in between."""
+        return boto3.client(
             "s3",
-            endpoint_url=self.endpoint,
+            endpoint_url=endpoint or self.endpoint,
             region_name=REGION,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.access_secret,
-            config=config,
+            config=Config(
+                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60
+            ),
         )
-        with closing(client):
+
+    def settings(self, bucket: str, **fields: object) -> dict[str, Any]:
+        """A destination in the bucket as the API takes it, changed by `fields`."""
+        known = {"endpoint": self.endpoint, "access_key": self.access_key, "access_secret": self.access_secret}
+        return {"provider": "s3", "path": bucket, **known, **fields}
+
+    def _make_bucket(self, name: str) -> None:
+        with closing(self.client()) as client:
             try:
                 client.create_bucket(Bucket=name)
             except ClientError as error:
                 if error.response["Error"]["Code"] not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
+
+
+def settings_for(server: S3Server, **fields: object) -> S3Settings:
+    """The settings of a destination in the server's `BUCKET`, changed by `fields`."""
+    return msgspec.convert(server.settings(BUCKET, **fields), S3Settings)
 
 
 class Versity(S3Server):
@@ -114,6 +130,21 @@ class Versity(S3Server):
         if self.access_log is None:
             raise ProcessError("this versitygw was started without an access log")
         return self.access_log.read_text().splitlines() if self.access_log.exists() else []
+
+
+class SecureVersity(Versity):
+    """versitygw behind its own TLS, with an empty `BUCKET`."""
+
+    def __init__(self, directory: Path, certificate: Path, key: Path, *, address: str) -> None:
+        super().__init__(directory, address=address)
+        backend = self.child.argv.index("posix")
+        self.child.argv[backend:backend] = ["--cert", str(certificate), "--key", str(key)]
+        (self.data / BUCKET).mkdir()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to talk to."""
+        return f"https://{self.address}:{self.port}"
 
 
 class Seaweed(S3Server):

@@ -18,7 +18,7 @@ from kit.http_limits import body_limits
 from kit.http_server import HttpServer
 from kit.http_settings import HttpSettings, access_of
 from kit.tls import client_context
-from tests.fast.kit.certificates import Authority
+from tests.cluster.certificates import Authority
 
 TOKEN = "a-token-for-tests"
 

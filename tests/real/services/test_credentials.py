@@ -14,16 +14,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WRONG = "wrong-secret-of-tests"
 
 
-def settings(store: Versity, bucket: str, secret: str) -> dict[str, Any]:
-    return {
-        "provider": "s3",
-        "path": bucket,
-        "endpoint": store.endpoint,
-        "access_key": store.access_key,
-        "access_secret": secret,
-    }
-
-
 async def until_waiting(site: Site, command: str) -> dict[str, Any]:
     async with asyncio.timeout(120):
         while True:
@@ -38,13 +28,13 @@ async def test_a_command_waits_for_keys_that_work_and_then_goes_on(site: Site, v
     """Design §4: the newest settings of the same repository are used."""
     await versity.make_bucket("rotated")
     path = "/v1/destinations/rotated"
-    good = settings(versity, "rotated", versity.access_secret)
+    good = versity.settings("rotated")
     await site.agent.ask("PUT", path, {"revision": 1, "settings": good})
     report = await site.agent.ask("POST", f"{path}/check", {"initialise": True, "cluster_name": "one_50"})
     assert report["ok"], report
     target = {"destination": "rotated", "repository_id": report["repository_id"], "cluster_id": report["cluster_id"]}
 
-    await site.agent.ask("PUT", path, {"revision": 2, "settings": settings(versity, "rotated", WRONG)})
+    await site.agent.ask("PUT", path, {"revision": 2, "settings": versity.settings("rotated", access_secret=WRONG)})
     command = await site.agent.command("backup", site.backup_arguments(target, "rotated"))
     view = await until_waiting(site, command)
     assert view["error"]["code"] == "waiting_for_credentials"
@@ -69,14 +59,14 @@ async def test_a_command_waits_for_keys_that_work_and_then_goes_on(site: Site, v
 async def test_a_check_with_wrong_keys_says_so_at_once(site: Site, versity: Versity) -> None:
     await versity.make_bucket("denied")
     await site.agent.ask(
-        "PUT", "/v1/destinations/denied", {"revision": 1, "settings": settings(versity, "denied", WRONG)}
+        "PUT", "/v1/destinations/denied", {"revision": 1, "settings": versity.settings("denied", access_secret=WRONG)}
     )
     report = await site.agent.ask("POST", "/v1/destinations/denied/check", {"initialise": True})
     assert (report["ok"], report["error"]["code"]) == (False, "storage_denied")
 
 
 async def test_a_missing_bucket_is_an_error_of_its_own(site: Site, versity: Versity) -> None:
-    wanted = settings(versity, "no-such-bucket", versity.access_secret)
+    wanted = versity.settings("no-such-bucket")
     await site.agent.ask("PUT", "/v1/destinations/missing", {"revision": 1, "settings": wanted})
     report = await site.agent.ask("POST", "/v1/destinations/missing/check", {"initialise": True})
     assert (report["ok"], report["error"]["code"]) == (False, "bucket_missing")
@@ -87,7 +77,7 @@ async def test_settings_that_lead_to_another_repository_end_the_command(site: Si
     targets = {}
     for bucket in ("mine", "other"):
         await versity.make_bucket(bucket)
-        wanted = settings(versity, bucket, versity.access_secret)
+        wanted = versity.settings(bucket)
         await site.agent.ask("PUT", f"/v1/destinations/{bucket}", {"revision": 1, "settings": wanted})
         order = {"initialise": True, "cluster_name": "one_50", "conformance": False}
         targets[bucket] = await site.agent.ask("POST", f"/v1/destinations/{bucket}/check", order)

@@ -1,32 +1,21 @@
-"""Real S3 servers for the storage tests, one of each kind for the whole run."""
-
-import asyncio
-from collections.abc import Iterator
+"""The storage tests' bucket on the servers that the whole run shares."""
 
 import pytest
+import pytest_asyncio
 
-from tests.cluster.stores import S3Server, Seaweed, Versity
-from tests.real.storage.servers import BUCKET
-
-
-def _served(server: S3Server) -> Iterator[S3Server]:
-    async def start() -> None:
-        await server.start()
-        await server.make_bucket(BUCKET)
-
-    asyncio.run(start())
-    yield server
-    asyncio.run(server.child.kill())
+from tests.cluster.stores import BUCKET, S3Server, Seaweed, Versity
 
 
-@pytest.fixture(scope="session")
-def versity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from _served(Versity(tmp_path_factory.mktemp("versity"), address="127.0.20.1"))
+@pytest_asyncio.fixture(scope="session", loop_scope="session", name="versity")
+async def versity_with_a_bucket(versity: Versity) -> Versity:
+    await versity.make_bucket(BUCKET)
+    return versity
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from _served(Seaweed(tmp_path_factory.mktemp("seaweed"), address="127.0.20.2"))
+@pytest_asyncio.fixture(scope="session", loop_scope="session", name="seaweed")
+async def seaweed_with_a_bucket(seaweed: Seaweed) -> Seaweed:
+    await seaweed.make_bucket(BUCKET)
+    return seaweed
 
 
 @pytest.fixture(params=["versity", "seaweed"])

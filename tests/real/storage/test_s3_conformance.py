@@ -14,8 +14,7 @@ from agent.storage.opened import check_store, open_storage
 from agent.storage.protocol import BucketMissing, Denied, Storage
 from agent.storage.s3 import S3Storage
 from agent.wire.destinations import S3Settings
-from tests.cluster.stores import S3Server
-from tests.real.storage.servers import BUCKET, settings_for
+from tests.cluster.stores import BUCKET, S3Server, settings_for
 
 
 def opened(settings: S3Settings, *, conditional_create: bool = True) -> Storage:

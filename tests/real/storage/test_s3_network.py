@@ -12,8 +12,7 @@ from agent.storage.protocol import Transient
 from agent.storage.retrying import Policy, Retrying
 from agent.storage.s3 import S3Storage
 from agent.storage.s3_client import Patience
-from tests.cluster.stores import S3Server, Toxiproxy
-from tests.real.storage.servers import settings_for
+from tests.cluster.stores import S3Server, Toxiproxy, settings_for
 
 LARGE = os.urandom(16 * 1024 * 1024)
 """More than the buffers of a connection hold."""

@@ -1,4 +1,4 @@
-"""Certificates for tests. In: a directory. Out: a CA, and certificates signed by it for 127.0.0.1."""
+"""Certificates for tests. In: a directory. Out: a CA, certificates signed by it, and a keystore as Java reads it."""
 
 import datetime
 import ipaddress
@@ -7,6 +7,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 
@@ -22,21 +23,34 @@ class Authority:
         )
         self.ca = self._write(f"{name}.pem", certificate.sign(self._key, hashes.SHA256()))
 
-    def certificate(self, name: str) -> tuple[Path, Path]:
-        """Paths of a new certificate for 127.0.0.1 and of its key (0600)."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        built = self._builder(subject, key.public_key()).add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
+    def certificate(self, name: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
+        """Paths of a new certificate for the address and of its key (0600)."""
+        key, signed = self._signed(name, address)
         key_path = self._directory / f"{name}.key"
+        key_path.touch(mode=0o600)
         key_path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        key_path.chmod(0o600)
-        return self._write(f"{name}.crt", built.sign(self._key, hashes.SHA256())), key_path
+        return self._write(f"{name}.crt", signed), key_path
+
+    def keystore(self, name: str, address: str, password: str) -> Path:
+        """A new certificate for the address with its key, as PKCS#12."""
+        key, signed = self._signed(name, address)
+        path = self._directory / f"{name}.p12"
+        path.touch(mode=0o600)
+        encryption = serialization.BestAvailableEncryption(password.encode())
+        path.write_bytes(pkcs12.serialize_key_and_certificates(name.encode(), key, signed, None, encryption))
+        return path
+
+    def _signed(self, name: str, address: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        built = self._builder(subject, key.public_key()).add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
+        )
+        return key, built.sign(self._key, hashes.SHA256())
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
