@@ -29,10 +29,11 @@ def refuse_what_cannot_be(
 ) -> list[dict[str, Any]]:
     """What no `force` makes possible, as error objects."""
     found: list[HelenusError] = []
+    emptied = _emptied(arguments)
     for keyspace in sorted(arguments.tables):
         if keyspace in OWN or keyspace in excluded:
             found.append(KeyspaceRefused(f"{keyspace} is not restored on a live cluster", keyspace=keyspace))
-        elif keyspace in CLUSTER and arguments.truncate:
+        elif keyspace in CLUSTER and keyspace in emptied:
             found.append(KeyspaceRefused(f"{keyspace} is not truncated: restore it without", keyspace=keyspace))
     found += _not_in_backup(arguments, head)
     if _release(identity.version) < _release(head.node.version):
@@ -51,9 +52,17 @@ def refuse_what_cannot_be(
                 backup=head.node.partitioner,
             )
         )
-    if down and arguments.truncate:
+    if down and emptied:
         found.append(NodesDown(f"TRUNCATE needs every node, and {', '.join(down)} is down", nodes=list(down)))
     return [error.as_dict() for error in found]
+
+
+def _emptied(arguments: RestoreArguments) -> set[str]:
+    """The asked keyspaces whose tables are truncated before the import."""
+    if not arguments.truncate:
+        return set()
+    named = arguments.truncate_keyspaces
+    return {*arguments.tables} if named is None else {*arguments.tables} & {*named}
 
 
 def _not_in_backup(arguments: RestoreArguments, head: Head) -> list[HelenusError]:
@@ -90,15 +99,15 @@ async def warnings_of(
 ) -> list[str]:
     """What a person should know before going on."""
     warnings = _old_tombstones(arguments, live, tools.clock() - head.taken_at)
-    if not arguments.truncate:
-        counters = sorted(
-            f"{keyspace}.{table}"
-            for keyspace, tables in arguments.tables.items()
-            for table in tables
-            if any(column.type == "counter" for column in _columns(live, keyspace, table))
-        )
-        if counters:
-            warnings.append(f"without truncate the counters keep their newer values: {', '.join(counters)}")
+    emptied = _emptied(arguments)
+    counters = sorted(
+        f"{keyspace}.{table}"
+        for keyspace, tables in arguments.tables.items()
+        for table in tables
+        if keyspace not in emptied and any(column.type == "counter" for column in _columns(live, keyspace, table))
+    )
+    if counters:
+        warnings.append(f"without truncate the counters keep their newer values: {', '.join(counters)}")
     for keyspace, tables in sorted(arguments.tables.items()):
         lost = _lost_indexes(backup.get(keyspace), live.get(keyspace), tables)
         if lost:

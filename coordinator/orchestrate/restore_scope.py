@@ -9,6 +9,7 @@ from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import RestoreOrder
 from coordinator.orchestrate.errors import (
     BackupDeleted,
+    KeyspaceRefused,
     MissingNodes,
     ReplicationDiffers,
     RestoreRefused,
@@ -19,7 +20,7 @@ from coordinator.orchestrate.mapping import map_topology, replication_difference
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Surroundings
-from coordinator.orchestrate.scope import named_nodes, restore_scope
+from coordinator.orchestrate.scope import ONLY_BY_NAME, named_nodes, restore_scope
 
 
 class RestoreScope(msgspec.Struct, frozen=True):
@@ -49,6 +50,7 @@ class RestoreScope(msgspec.Struct, frozen=True):
             source=self.source,
             throttle_bytes_per_second=order.throttle_bytes_per_second,
             truncate=bool(self.truncated),
+            truncate_keyspaces=self.truncated,
         )
 
 
@@ -75,6 +77,11 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
             else order.truncate
         )
     ]
+    if kept := sorted(ONLY_BY_NAME & {*truncated}):
+        raise KeyspaceRefused(
+            f"{', '.join(kept)} can't be emptied: restore it without truncate, beside the others or alone",
+            keyspaces=kept,
+        )
     present = await muster(around, cluster)
     excluded = named_nodes(order.excluded_nodes, present.ring)
     sources, left_out = _sources(order, backup, backup.plan, present, excluded)

@@ -274,6 +274,13 @@ class _Jobs:
     def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
         world = self._world
         missing = {ks: [t for t in names if t not in world.tables.get(ks, {})] for ks, names in asked.tables.items()}
+        refused: list[dict[str, object]] = [
+            {"code": "keyspace_refused", "message": f"{ks} is not truncated"}
+            for ks in asked.tables
+            if ks == "system_auth"
+            and asked.truncate
+            and (asked.truncate_keyspaces is None or ks in asked.truncate_keyspaces)
+        ]
         live = [view for view in world.views.values() if view.base in asked.tables.get(view.keyspace, [])]
         return PreflightResult(
             files=1, bytes=1, sstables=1,
@@ -286,7 +293,7 @@ class _Jobs:
                 if table in asked.tables.get(ks, [])
             ],
             replication_differs={}, live_views=live, backup_views=[], views_enabled=True,
-            volumes=[], refusals=[], warnings=[], now=time.time(),
+            volumes=[], refusals=refused, warnings=[], now=time.time(),
         )  # fmt: skip
 
     def fetch(self, context: JobContext, asked: RestoreArguments) -> FetchResult:

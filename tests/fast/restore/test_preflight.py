@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
@@ -17,6 +19,9 @@ from agent.wire.results import PreflightResult
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory, identity
 from tests.fast.restore.context import Context
 from tests.fast.restore.test_replaced_types import schema
+
+LACKING = "not_in_backup"
+"""The backup in memory holds one keyspace only."""
 
 
 class ViewInMemory(NodeView):
@@ -47,7 +52,8 @@ class ToolsInMemory(RestoreTools):
 
 
 async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: Path) -> None:
-    """With and without truncate; where nothing stands against it nothing is refused."""
+    """With and without truncate; where nothing stands against it nothing is refused. Of a request that empties one
+    keyspace beside `system_auth` only emptying that is refused, by name."""
     data = tmp_path / "cassandra" / "data"
     data.mkdir(parents=True)
     node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
@@ -57,7 +63,7 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     tools = ToolsInMemory(node, backup, tmp_path / "state")
     asked = RestoreArguments("tag", HOST, {"ks": ["t"]})
 
-    async def codes() -> list[str]:
+    async def codes(asked: RestoreArguments = asked) -> list[str]:
         result = (await PreflightJob(tools).run(Context(asked))).result
         assert isinstance(result, PreflightResult)
         return [str(refusal["code"]) for refusal in result.refusals]
@@ -65,6 +71,9 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     tools.schemas["ks"] = schema("int", tables)
     tools.ring["127.0.0.1"] = MemberState(True, "NORMAL")
     assert await codes() == []
+    roles = msgspec.structs.replace(asked, tables={"ks": ["t"], "system_auth": ["roles"]}, truncate=True)
+    mixed = msgspec.structs.replace(roles, truncate_keyspaces=["ks"])
+    assert [await codes(roles), await codes(mixed)] == [["keyspace_refused", LACKING], [LACKING]]
     tools.ring["127.0.0.2"] = MemberState(True, "JOINING")
     tools.schemas["ks"] = schema("text", tables)
     assert sorted(set(await codes())) == ["nodes_moving", "type_in_use"]

@@ -89,6 +89,21 @@ async def test_one_table_only_is_touched_when_only_one_is_asked_for(scene: Scene
     assert all(len(node.rows["shop", "orders"]) == 3 for node in scene.nodes)
 
 
+async def test_a_keyspace_that_is_never_emptied_is_restored_beside_one_that_is(scene: Scene) -> None:
+    """Roles come back merged while a keyspace named beside them is emptied; asked to be emptied, they are named."""
+    coordinator, tag = await backed_up(scene)
+    add_rows(scene)
+    scene.nodes[0].rows["system_auth", "roles"].add("a later role")
+    both = {"shop": RestoreTables(truncate=True), "system_auth": RestoreTables()}
+    request = await restored(coordinator, tag, keyspaces=both)
+    assert request.state is RequestState.SUCCESS, request
+    assert all(len(node.rows["shop", "orders"]) == 3 for node in scene.nodes)
+    assert "a later role" in scene.nodes[0].rows["system_auth", "roles"]
+    with pytest.raises(KeyspaceRefused, match="system_auth") as refused:
+        await restored(coordinator, tag, keyspaces={**both, "system_auth": RestoreTables(truncate=True)})
+    assert refused.value.fields["keyspaces"] == ["system_auth"]
+
+
 async def test_views_are_dropped_before_and_made_again_after(scene: Scene) -> None:
     """Live views of the asked tables go first and come back last."""
     scene.world.views["shop", VIEW.name] = VIEW
