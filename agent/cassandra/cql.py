@@ -38,8 +38,15 @@ Answer = TypeVar("Answer")
 
 _SHOWN = 300
 _BROKEN = (NoHostAvailable, ConnectionException, OSError)
+_SLACK_SECONDS = 5.0
+"""What the driver's own deadlines get on top before nobody waits for it any more."""
+
 _PROTOCOL = 4
 """What every supported Cassandra speaks: no negotiation, no warning about it."""
+
+
+class Unanswered(CassandraUnavailable):
+    """Nobody waits for the answer any more: whether the driver got the question out is not known."""
 
 
 class Cql:
@@ -68,11 +75,21 @@ class Cql:
 
         `guard` is called last of all, when the connection was proved and only the sending is left; what it raises ends
         the change unsent. Raises as `rows`; `CassandraUnavailable` with `outcome_unknown=True` when it may have been
-        executed.
+        executed, also when the driver itself did not come back. What was not sent by then is not sent later.
         """
         seconds = deadline or self._settings.change_seconds
         await self.rows("SELECT key FROM system.local")  # a dead connection shows here, where asking again is harmless
-        await self._in_thread(lambda: self._change(statement, seconds, guard), statement, seconds)
+        given_up = threading.Event()
+
+        def work() -> None:
+            self._change(statement, seconds, guard, given_up)
+
+        try:
+            await self._in_thread(work, statement, seconds)
+        except Unanswered as error:
+            raise self._unknown(statement, error.message) from None
+        finally:
+            given_up.set()  # a thread that nobody waits for any more sends nothing
 
     async def close(self) -> None:
         """Give back connection and threads."""
@@ -80,13 +97,13 @@ class Cql:
         self._threads.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], Answer], statement: str, seconds: float) -> Answer:
-        allowed = seconds + self._settings.connect_seconds * 2 + 5
+        allowed = seconds + self._settings.connect_seconds * 2 + _SLACK_SECONDS
         try:
             return await asyncio.wait_for(
                 asyncio.get_running_loop().run_in_executor(self._threads, work), timeout=allowed
             )
         except TimeoutError:
-            raise CassandraUnavailable(
+            raise Unanswered(
                 f"Cassandra at {self._where()} did not answer within {allowed:.0f} s", address=self._where()
             ) from None
         except HelenusError:
@@ -110,20 +127,27 @@ class Cql:
             self._drop(session)
             raise
 
-    def _change(self, statement: str, seconds: float, guard: Callable[[], None] | None) -> None:
+    def _change(
+        self, statement: str, seconds: float, guard: Callable[[], None] | None, given_up: threading.Event
+    ) -> None:
         session = self._connected()
+        if given_up.is_set():
+            return
         if guard is not None:
             guard()
         try:
             self._fetch(session, statement, seconds)
         except (*_BROKEN, OperationTimedOut) as error:
             self._drop(session)
-            raise CassandraUnavailable(
-                f"Cassandra at {self._where()} did not say whether it executed: {statement[:_SHOWN]}",
-                statement=statement[:_SHOWN],
-                outcome_unknown=True,
-                reason=_reason(error),
-            ) from None
+            raise self._unknown(statement, _reason(error)) from None
+
+    def _unknown(self, statement: str, reason: str) -> CassandraUnavailable:
+        return CassandraUnavailable(
+            f"Cassandra at {self._where()} did not say whether it executed: {statement[:_SHOWN]}",
+            statement=statement[:_SHOWN],
+            outcome_unknown=True,
+            reason=reason,
+        )
 
     def _fetch(self, session: Session, statement: str, seconds: float) -> list[Row]:
         return list(session.execute(SimpleStatement(statement, fetch_size=2000), timeout=seconds))

@@ -1,10 +1,10 @@
 """What the node says of itself and its ring, over CQL. In: questions. Out: the wire's types."""
 
-import asyncio
 from collections.abc import Mapping
 
 from agent.cassandra.cql import Cql, Row
 from agent.cassandra.protocol import MemberState
+from agent.cassandra.together import together
 from agent.wire.node import KeyspaceView, NodeIdentity, RingMember
 
 _LOCAL = (
@@ -39,7 +39,7 @@ class NodeView:
     async def ring(self, states: Mapping[str, MemberState] | None = None) -> list[RingMember]:
         """Every member that this node knows, itself first. With `states` (of `NodeControl.members`) also up and state,
         else `up` None and NORMAL for every member that has tokens."""
-        (local,), peers = await asyncio.gather(self._cql.rows(_LOCAL), self._cql.rows(_PEERS))
+        (local,), peers = await together(self._cql.rows(_LOCAL), self._cql.rows(_PEERS))
         return [
             _member(local, str(local["broadcast_address"]), states),
             *(
@@ -51,7 +51,7 @@ class NodeView:
 
     async def keyspaces(self) -> dict[str, KeyspaceView]:
         """Every keyspace but the virtual ones, with its tables and views."""
-        keyspaces, tables, views = await asyncio.gather(
+        keyspaces, tables, views = await together(
             self._cql.rows("SELECT keyspace_name, replication, durable_writes FROM system_schema.keyspaces"),
             self._cql.rows("SELECT keyspace_name, table_name, id FROM system_schema.tables"),
             self._cql.rows("SELECT keyspace_name, view_name, base_table_name FROM system_schema.views"),

@@ -1,7 +1,6 @@
 """The schema of keyspaces as Cassandra itself prints it. In: keyspace names. Out: `KeyspaceSchema`s whose statements
 stand in the order in which they can be executed."""
 
-import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -9,6 +8,7 @@ from typing import Literal
 from agent.cassandra.cql import Cql, Row
 from agent.cassandra.cql_text import quote, unquote
 from agent.cassandra.errors import KeyspaceNotFound
+from agent.cassandra.together import together
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 
 _Kind = Literal["keyspace", "type", "function", "aggregate", "table", "index", "view"]
@@ -28,7 +28,7 @@ _WORD = re.compile(r'"(?:[^"]|"")+"|[A-Za-z0-9_]+')
 async def capture_schema(cql: Cql, keyspaces: Iterable[str]) -> tuple[KeyspaceSchema, ...]:
     """The named keyspaces' schema. Raises `KeyspaceNotFound` and what the connection raises."""
     names = sorted(set(keyspaces))
-    tables, columns, types, views, indexes, spaces = await asyncio.gather(
+    tables, columns, types, views, indexes, spaces = await together(
         cql.rows("SELECT keyspace_name, table_name, id, gc_grace_seconds FROM system_schema.tables"),
         cql.rows(
             "SELECT keyspace_name, table_name, column_name, type, kind, position, clustering_order "
