@@ -2,11 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from kit.config import ConfigError
+from kit.errors import HelenusError
+from kit.http_errors import ERROR_FORM, MAX_FIELD_BYTES, MAX_LINE_BYTES, as_json, unread
 from kit.http_settings import Access, HttpSettings
 
 BACKLOG = 128
@@ -24,20 +28,52 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
+class _Connection(web.RequestHandler):
+    """A connection whose requests that can't be read are answered in the application's own form too."""
+
+    __slots__ = ("_form",)
+
+    def __init__(self, server: Any, form: Callable[[HelenusError], web.Response], keepalive_seconds: float) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=keepalive_seconds,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+        )
+        self._form = form
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that no middleware saw, or that broke one. The connection is closed after it."""
+        error = unread(status, exc)
+        log = structlog.get_logger("kit.http_server")
+        if error.status >= 500:
+            log.error("a request ended unexpectedly", method=request.method, path=request.path, exc_info=exc)
+        else:
+            log.info("a request can't be read", code=error.code, remote=request.remote)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another answer has been sent already")
+        answer = self._form(error)
+        answer.force_close()
+        return answer
+
+
 class HttpServer:
     """Serves `app` on one address, with at most `max_connections` connections at a time."""
 
     def __init__(self, app: web.Application, settings: HttpSettings, access: Access) -> None:
         self._settings = settings
         self._access = access
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=settings.keepalive_seconds,
-            shutdown_timeout=STOP_SECONDS,
-            lingering_time=LINGER_SECONDS,
-        )
+        self._form = app.get(ERROR_FORM, as_json)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
         self._listening: asyncio.Server | None = None
         self._log = structlog.get_logger("kit.http_server")
 
@@ -73,7 +109,7 @@ class HttpServer:
         if len(server.connections) >= self._settings.max_connections:
             self._log.warning("too many connections: one was refused", most=self._settings.max_connections)
             return _Refused()
-        return server()
+        return _Connection(server, self._form, self._settings.keepalive_seconds)
 
     @property
     def port(self) -> int:

@@ -7,9 +7,10 @@ from aiohttp.typedefs import Middleware
 
 from agent.http import backups, commands, destinations, events, health, metrics, node, openapi, throttle
 from agent.http.bodies import plain_json_only
-from agent.http.errors import errors_as_json
+from agent.http.errors import error_response, errors_as_json
 from agent.http.readers import READERS, Readers, send_readers_away
 from agent.http.services import SERVICES, AgentServices
+from kit.http_errors import ERROR_FORM
 from kit.http_limits import body_limits
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -30,6 +31,7 @@ def make_app(
         client_max_size=max_body_bytes,
     )
     app[SERVICES] = services
+    app[ERROR_FORM] = error_response
     app[READERS] = Readers()
     app.on_shutdown.append(send_readers_away)
     app.add_routes(

@@ -12,6 +12,7 @@ from multidict import MultiDict
 
 from agent.wire.names import check_name
 from kit.errors import HelenusError, InvalidInput
+from kit.json_bodies import refuse_repeated_keys
 
 Body = TypeVar("Body")
 
@@ -53,14 +54,16 @@ async def plain_json_only(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def read_json(request: web.Request, wanted: type[Body]) -> Body:
-    """The body as `wanted`. Raises InvalidInput with the path of the field that is wrong."""
+    """The body as `wanted`. Raises InvalidInput with the path of the field that is wrong, RepeatedKey."""
     raw = await request.read()
     _check_depth(raw)
     try:
-        return msgspec.json.decode(raw, type=wanted)
+        body = msgspec.json.decode(raw, type=wanted)
+        refuse_repeated_keys(raw)
+        return body
     except msgspec.ValidationError as wrong:
         raise InvalidInput(f"the body can't be taken: {wrong}", field=_path_of(str(wrong))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+    except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
         raise InvalidInput(f"the body is not JSON: {wrong}") from None
 
 

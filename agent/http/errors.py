@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler
 
 from agent.http.bodies import json_response
 from kit.errors import HelenusError
+from kit.http_errors import BadRequest
 
 log = structlog.get_logger(__name__)
 
@@ -26,12 +27,9 @@ class MethodNotAllowed(HelenusError):
     todo = "Use one of the methods in the Allow header."
 
 
-class BadRequest(HelenusError):
-    """A request that breaks the rules of HTTP."""
-
-    code = "bad_request"
-    status = 400
-    todo = "Send a well-formed HTTP request."
+def error_response(error: HelenusError) -> web.Response:
+    """The protocol's form of an error."""
+    return json_response(error.as_dict(), error.status)
 
 
 @web.middleware
@@ -42,7 +40,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except HelenusError as error:
         if error.status >= 500:
             log.warning("request failed", method=request.method, path=request.path, code=error.code)
-        return json_response(error.as_dict(), error.status)
+        return error_response(error)
     except web.HTTPException as http:
         response = json_response(_of_http(http, request).as_dict(), http.status)
         if "Allow" in http.headers:
@@ -53,7 +51,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         if request.transport is None:
             raise
         name = type(unexpected).__name__
-        return json_response(HelenusError(f"unexpected {name}", exception=name).as_dict(), 500)
+        return error_response(HelenusError(f"unexpected {name}", exception=name))
 
 
 def _of_http(http: web.HTTPException, request: web.Request) -> HelenusError:

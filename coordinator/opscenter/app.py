@@ -11,10 +11,11 @@ from coordinator.opscenter.clusters import Clusters
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.delete import Delete
 from coordinator.opscenter.destinations import Destinations
-from coordinator.opscenter.errors import errors_in_form
+from coordinator.opscenter.errors import error_answer, errors_in_form
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.run import Run
+from kit.http_errors import ERROR_FORM
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,6 +26,7 @@ def build_app(
     """`doors`: middlewares inside the one that puts errors into form, outermost first (origin, authentication,
     limits). `own`: further routes (method, path, endpoint), which are not OpsCenter's."""
     app = web.Application(middlewares=[errors_in_form(), *doors], client_max_size=max_body_bytes)
+    app[ERROR_FORM] = error_answer
     for method, path, endpoint in (*own, *routes(api)):
         # A slash at the end is no other path.
         for spelling in (path, f"{path}/"):

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from coordinator.model.errors import CoordinatorError
 from kit.errors import HelenusError
+from kit.http_errors import BadRequest
 
 _TYPES = {400: "InvalidArguments", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
 
@@ -85,8 +86,10 @@ def errors_in_form() -> Middleware:
                 return error_answer(first)
             log.exception("a request met a fault", method=request.method, path=request.path)
             return error_answer(Internal("the coordinator met a fault of its own"))
-        except web.HTTPException:
-            raise
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return error_answer(BadRequest(error.reason or "the request can't be read"))
         except Exception:
             log.exception("a request met a fault", method=request.method, path=request.path)
             return error_answer(Internal("the coordinator met a fault of its own"))

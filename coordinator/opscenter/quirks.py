@@ -16,6 +16,7 @@ from aiohttp import web
 
 from coordinator.model.errors import InvalidArguments, NoSuchCluster
 from coordinator.model.tags import is_tag
+from kit.json_bodies import refuse_repeated_keys
 
 NAME = re.compile(r"[A-Za-z0-9_]{1,222}", re.ASCII)
 """Cassandra's names of keyspaces (48 at most there) and tables, quoted ones too: quotes keep the case, no more."""
@@ -53,9 +54,10 @@ async def read_body(request: web.Request) -> dict[str, Any]:
         return {}
     try:
         body = msgspec.json.decode(raw)
+        refuse_repeated_keys(raw)
     except RecursionError:
         raise InvalidArguments("the body is nested too deeply", field="body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         if _SURROGATE.search(raw) and _is_json(raw):
             raise InvalidArguments(
                 "the body holds half of a surrogate pair (\\ud800 to \\udfff), which is no character", field="body"

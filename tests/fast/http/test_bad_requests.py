@@ -3,12 +3,18 @@
 import asyncio
 import gzip
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from agent.http.app import make_app
+from agent.http.services import AgentServices
 from agent.wire.commands import Kind
+from kit.http_server import HttpServer
+from kit.http_settings import Access, HttpSettings
 from tests.fast.commands.tiny_agent import delete, everything, quick
 from tests.fast.http.served import TOKEN, served
+from tests.fast.kit.unread import UNREAD, send
 
 POST = {"id": "a", "kind": "delete", "arguments": {"tag": "t"}}
 
@@ -35,6 +41,8 @@ async def test_strangers_get_nothing_but_health(tmp_path: Path) -> None:
         (b"null", None),
         (b'{"id": "a", "kind": "delete", "arguments": {"tag": "t"}, "colour": 1}', "colour"),
         (b'{"id": "a", "kind": "delete"}', "arguments"),
+        (b'{"id": "a", "kind": "delete", "arguments": {"tag": "t"}, "id": "b"}', "id"),
+        (b'{"id": "a", "kind": "delete", "arguments": {"tag": "t", "t\\u0061g": "u"}}', "tag"),
         (b'{"id": 7, "kind": "delete", "arguments": {}}', "id"),
         (b'{"id": "a", "kind": "explode", "arguments": {}}', "kind"),
         (b'{"id": "a", "kind": "delete", "arguments": {"tag": "t", "size": 1}}', "arguments"),
@@ -159,3 +167,17 @@ async def test_a_fault_of_the_agent_shows_no_inner_text(tmp_path: Path, caplog: 
         assert b"nobody may see" not in answer.body
         await agent.post("a", Kind.DELETE, delete())
         await agent.until("a")
+
+
+async def test_what_is_no_http_is_answered_in_the_protocols_form() -> None:
+    """Also a path of 70,000 characters and a broken request line are an error object with a stable code, and repeat
+    nothing of what was sent."""
+    app = make_app(cast(AgentServices, None))
+    server = HttpServer(app, HttpSettings(host="127.0.50.2"), Access(None, None, False))
+    await server.start()
+    for what, request, status, code in UNREAD:
+        got, kind, told = await send("127.0.50.2", server.port, request)
+        assert (got, kind) == (status, "application/json"), what
+        assert set(told) == {"code", "message", "todo", "retry", "fields"}, what
+        assert (told["code"], "canary" in str(told)) == (code, False), what
+    await server.stop()
