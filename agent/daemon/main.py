@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from agent.daemon.agent import Agent, Making
+from agent.daemon.allocator import share_one_arena
 from agent.daemon.compose import compose, redact_passwords
 from agent.daemon.settings import AgentSettings, check
 from kit.config import ConfigError, load
@@ -47,6 +48,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
             print(f"{asked.config}: fine")
             return 0
         configure(settings.log.level, settings.log.format, redactor)
+        share_one_arena()
         # What was made while starting stays for good: it need not be walked through by each collection.
         gc.freeze()
         asyncio.run(_serve(settings, redactor, making or Making()))
