@@ -10,7 +10,7 @@ class ClusterNode(msgspec.Struct, frozen=True):
     `host_id` is "" while an agent can't say (Cassandra down since the agent's start). `state` as the ring tells; `up`:
     False when any node holds it for down, True when it is held for up or its own agent sees it answer, else None and
     `up_unknown` says why; `agent_up`: the agent answers now; `trouble`: the error object of whatever is wrong.
-    `free_bytes`: on its data volumes; None = not known."""
+    `free_bytes`: on its data volumes; `held_bytes`: of its live SSTables; None = not known."""
 
     address: str
     host_id: str
@@ -26,6 +26,7 @@ class ClusterNode(msgspec.Struct, frozen=True):
     free_bytes: int | None = None
     trouble: dict[str, Any] | None = None
     up_unknown: str = ""
+    held_bytes: int | None = None
 
 
 class BackupKeyspace(msgspec.Struct, frozen=True):
@@ -45,7 +46,8 @@ class MissingNode(msgspec.Struct, frozen=True):
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """A backup at one place, over all nodes. `state`: success, partial, failed, running. `backup_id`: "adhoc" or a
+    """A backup at one place, over all nodes. `state`: success, partial, failed, running, or unfinished (its record
+    says that it runs, but no request of this coordinator writes it, and a manifest is missing). `backup_id`: "adhoc" or a
     schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds."""
 
     tag: str

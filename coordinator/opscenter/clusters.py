@@ -31,7 +31,7 @@ class Clusters:
 
 
 def _node(node: ClusterNode) -> dict[str, Any]:
-    """OpsCenter's `data_held` is left out: it is Cassandra's own load, which the agents don't report."""
+    """`data_held`: bytes of the node's live SSTables, null while its agent doesn't know them."""
     told: dict[str, Any] = {
         "node_ip": node.address,
         "node_name": node.address,
@@ -42,6 +42,7 @@ def _node(node: ClusterNode) -> dict[str, Any]:
         "up": node.up,
         "token": node.tokens[0] if node.tokens else None,
         "tokens": len(node.tokens),
+        "data_held": node.held_bytes,
         "node_version": {"cassandra": node.version or None, "agent": node.agent_version or None},
         "agent": {"url": node.agent or None, "up": node.agent_up},
         "free_space": node.free_bytes,

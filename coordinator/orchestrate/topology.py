@@ -43,6 +43,7 @@ def _node(member: RingMember, agent: Agent | None, down: bool) -> ClusterNode:
         free_bytes=_free(agent),
         trouble=_trouble(agent),
         up_unknown="" if up is not None else _unknown(agent),
+        held_bytes=_held(agent),
     )
 
 
@@ -56,6 +57,7 @@ def _alone(agent: Agent) -> ClusterNode:
         free_bytes=_free(agent),
         trouble=_trouble(agent),
         up_unknown=_unknown(agent),
+        held_bytes=_held(agent),
     )
 
 
@@ -80,3 +82,8 @@ def _free(agent: Agent | None) -> int | None:
         return None
     volumes = {directory.volume: directory.free_bytes for directory in agent.report.data_directories}
     return sum(volumes.values())
+
+
+def _held(agent: Agent | None) -> int | None:
+    """What the agent told last of its node's SSTables."""
+    return agent.report.load_bytes if agent is not None and agent.report is not None else None

@@ -16,7 +16,7 @@ from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.repository.errors import BackupNotFound, UnknownDestination
 from agent.storage.protocol import BadSettings
-from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from agent.wire.destinations import (
     CheckDestination,
     CheckReport,
@@ -124,6 +124,7 @@ class ToyAgent:
             ring=[each.member() for each in world.nodes] if node.up else [],
             throttle_bytes_per_second=0,
             events=self.events.newest,
+            load_bytes=node.number * 1_000 if node.up else None,
         )
 
     def views(self) -> list[DestinationView]:
@@ -207,7 +208,8 @@ class ToyBackups:
 
     async def list(self, destination: str | None) -> list[BackupView]:
         place = self._place(destination)
-        tags = {*place.plans, *place.records, *(tag for tag, _ in place.manifests)}
+        # As real agents: a store lists what has a record, a node what has its manifest.
+        tags = {tag for tag, _ in place.manifests} if destination is None else {*place.records}
         return [
             BackupView(tag, tag in place.marks, place.records[tag][-1] if tag in place.records else None)
             for tag in sorted(tags)
@@ -224,10 +226,14 @@ class ToyBackups:
         return BackupView(tag, tag in place.marks, record, plan, manifests, complete)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
+        if self._node.plan_failures:
+            raise self._node.plan_failures.pop(0)
         place = self._place(destination)
         assert place.plans.setdefault(tag, plan) == plan, "two plans of one tag"
 
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
         if self._node.record_failures:
             raise self._node.record_failures.pop(0)
-        self._place(destination).records.setdefault(tag, []).append(record)
+        records = self._place(destination).records.setdefault(tag, [])
+        if record.state != RUNNING or not records:
+            records.append(record)

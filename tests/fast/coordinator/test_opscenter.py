@@ -375,7 +375,16 @@ async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Cli
     cluster.members = [
         ClusterNode("127.0.70.2", "h2", "", False, state="NORMAL", up=False),
         ClusterNode(
-            "127.0.70.1", "h1", "http://127.0.70.1:61621", True, "dc1", "r1", "5.0.9", "0.1", "NORMAL", True, ["-5"]
+            "127.0.70.1",
+            "h1",
+            "http://a",
+            True,
+            version="5.0.9",
+            agent_version="0.1",
+            state="NORMAL",
+            up=True,
+            tokens=["-5"],
+            held_bytes=4_096,
         ),
     ]
     first, second = await client.get("/Test%20Cluster/nodes/")
@@ -383,7 +392,7 @@ async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Cli
     assert first["node_version"] == {"cassandra": "5.0.9", "agent": "0.1"}
     assert (second["node_ip"], second["agent"]["url"]) == ("127.0.70.2", None)
     assert (first["up"], second["up"]) == (True, False)
-    assert "data_held" not in first
+    assert (first["data_held"], second["data_held"]) == (4_096, None)
 
 
 async def test_a_cancel_is_noted_and_answered_with_the_id(client: Client, cluster: ClusterInMemory) -> None:

@@ -225,6 +225,7 @@ async def test_nodes_join_the_ring_with_its_agents(scene: Scene) -> None:
     await coordinator.orchestrator.nodes(CLUSTER)
     await scene.agents[1].stop()
     nodes = await coordinator.orchestrator.nodes(CLUSTER)
+    assert [node.held_bytes for node in nodes] == [node.number * 1_000 for node in scene.nodes]
     assert [node.address for node in nodes] == [node.address for node in scene.nodes]
     assert [node.agent_up for node in nodes] == [True, False, True]
     assert nodes[1].trouble is not None
