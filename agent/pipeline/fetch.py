@@ -7,8 +7,9 @@ digest is compared before a file gets its name, so that a resume trusts nothing 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
+from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece
 from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.writing import NewFile, sync_directory
@@ -16,8 +17,9 @@ from agent.repository.errors import ObjectDamaged
 from agent.repository.frame import HEADER_SIZE, OVERHEAD, decode
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
+from agent.storage.direct import DirectWriter
 from agent.storage.protocol import Gate
-from agent.storage.threads import Workers
+from agent.storage.threads import Stop, Workers
 from kit.errors import HelenusError, first_of
 
 WRITERS = 4
@@ -46,6 +48,14 @@ class _Part:
         self.place = place
         self.start = start
         self.piece = piece
+
+
+class _Fetched(NamedTuple):
+    """Bytes of an object and where in it they begin. `id`: their digest, when it is known."""
+
+    plain: memoryview
+    base: int
+    id: bytes = b""
 
 
 async def fetch_files(
@@ -80,6 +90,7 @@ class _Fetch:
         self._gate = gate
         self._budget = Budget(most_bytes, max(1, opened.streams))
         self._workers = Workers(WRITERS, "write")
+        self._direct = DirectWriter()
         self._open: set[NewFile] = set()
 
     async def close(self) -> None:
@@ -90,7 +101,7 @@ class _Fetch:
 
     async def begin(self, one: W, placed: Callable[[W], Awaitable[None]], group: asyncio.TaskGroup) -> None:
         """Start fetching what is missing of `one`."""
-        files = [NewFile(one.directory, entry) for entry in one.files]
+        files = [NewFile(one.directory, entry, self._direct) for entry in one.files]
         missing = await self._workers.run(lambda _: [file for file in files if not _ready(file)])
         objects: dict[str, list[_Part]] = {}
         for file in missing:
@@ -126,28 +137,28 @@ class _Fetch:
     async def _object(self, name: str, parts: list[_Part]) -> None:
         for left in reversed(range(_TRIES)):
             try:
-                plain, base = await self._plain(name, parts)
+                found = await self._plain(name, parts)
                 break
             except ObjectDamaged:
                 if not left:
                     raise
-        complete = await self._workers.run(lambda _: _write(parts, plain, base))
+        complete = await self._workers.run(lambda stop: _write(parts, found, stop))
         self._open.difference_update(complete)
 
-    async def _plain(self, name: str, parts: list[_Part]) -> tuple[memoryview, int]:
-        """An object's bytes and where in it they begin: all of it, or only a range if little of a pack is wanted."""
+    async def _plain(self, name: str, parts: list[_Part]) -> _Fetched:
+        """An object's bytes: all of it, or only a range if little of a pack is wanted."""
         key = data_key(self._opened.cluster_id, self._host_id, name)
         first = min(part.piece.offset for part in parts)
         end = max(part.piece.offset + part.piece.length for part in parts)
         wanted = sum(part.piece.length for part in parts)
         if first > 0 and wanted < end // 2:
             found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=self._gate)
-            return memoryview(found), first  # the files' own digests tell whether they are right
+            return _Fetched(memoryview(found), first)  # the files' own digests tell whether they are right
         stored = await self._opened.storage.get(key, gate=self._gate)
         if len(stored) < end + OVERHEAD:
             raise ObjectDamaged(f"the object {key} is cut: {len(stored)} bytes", key=key)
         decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
-        return decoded.plain, 0
+        return _Fetched(decoded.plain, 0, decoded.id)
 
 
 def _ready(file: NewFile) -> bool:
@@ -160,11 +171,13 @@ def _ready(file: NewFile) -> bool:
     return True
 
 
-def _write(parts: list[_Part], plain: memoryview, base: int) -> list[NewFile]:
+def _write(parts: list[_Part], found: _Fetched, stop: Stop) -> list[NewFile]:
     """Write an object's runs; the files that are complete now."""
     complete = []
     for part in parts:
-        start = part.piece.offset - base
-        if part.file.write(part.place, part.start, plain[start : start + part.piece.length]):
+        start = part.piece.offset - found.base
+        run = found.plain[start : start + part.piece.length]
+        run_digest = found.id if found.id and run.nbytes == found.plain.nbytes else digest(run)
+        if part.file.write(part.place, part.start, run, run_digest, stop):
             complete.append(part.file)
     return complete

@@ -75,7 +75,7 @@ def load(
             text = bytes(part[:_CRC_TEXT])
         offset += run.length
     object_id = digests[0] if len(digests) == 1 else digest(plain)
-    return Loaded(object_id, encode(plain), tuple(digests), crcs, text)
+    return Loaded(object_id, encode(plain, object_id), tuple(digests), crcs, text)
 
 
 def read_text(file: FileStat) -> bytes:

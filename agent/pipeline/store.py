@@ -114,7 +114,8 @@ class Store:
 
     async def object(self, plain: bytes, kind: ObjectType) -> bytes:
         """Put an object that was made here into every target, and name it there; its id."""
-        object_id, frame = await asyncio.to_thread(lambda: (digest(plain), encode(plain, kind)))
+        object_id = await asyncio.to_thread(digest, plain)
+        frame = encode(plain, object_id, kind)
         stored = stored_size(len(plain))
         for target, there in zip(
             self._targets,

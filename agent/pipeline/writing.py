@@ -15,6 +15,8 @@ from pathlib import Path
 from agent.crypto.digest import digest, file_digest
 from agent.model.manifest import FileEntry
 from agent.pipeline.errors import FileDiffers, TargetFull, TargetUnwritable
+from agent.storage.direct import DIRECT_FROM, DirectWriter, open_direct
+from agent.storage.threads import Stop
 
 MODE = 0o660
 _DIRECTORY_MODE = 0o770
@@ -28,13 +30,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class NewFile:
     """One file of the manifest, on its way into a directory."""
 
-    def __init__(self, directory: Path, entry: FileEntry) -> None:
+    def __init__(self, directory: Path, entry: FileEntry, writer: DirectWriter) -> None:
         self.entry = entry
+        self._writer = writer
         self._directory = directory
         self._lock = threading.Lock()
         self._runs: list[bytes | None] = [None] * len(entry.pieces)
         self._left = len(entry.pieces)
         self._descriptor = -1
+        self._direct: int | None = None
         above, _, self._name = entry.name.rpartition("/")
         self._above = above
         self._unfinished = f"{_TEMPORARY}{digest(entry.name.encode()).hex()[:32]}"
@@ -54,17 +58,15 @@ class NewFile:
                 os.unlink(self._name, dir_fd=directory)
             return good
 
-    def write(self, place: int, start: int, run: memoryview) -> bool:
-        """Write the run number `place`, which begins at byte `start`; True when the file is complete and has its name.
+    def write(self, place: int, start: int, run: memoryview, run_digest: bytes, stop: Stop) -> bool:
+        """Write the run number `place`, which begins at byte `start` and has this digest; True when the file is
+        complete and has its name.
 
         Raises FileDiffers, TargetFull, TargetUnwritable.
         """
-        run_digest = digest(run)
         with _told(self._directory, self.entry.name):
-            descriptor = self._open()
-            written = 0
-            while written < run.nbytes:
-                written += os.pwrite(descriptor, run[written:], start + written)
+            descriptor, direct = self._open()
+            self._writer.write(descriptor, direct if run.nbytes >= DIRECT_FROM else None, start, [run], stop)
             with self._lock:
                 self._runs[place] = run_digest
                 self._left -= 1
@@ -85,16 +87,21 @@ class NewFile:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
+            if self._direct is not None:
+                os.close(self._direct)
+                self._direct = None
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, int | None]:
         with self._lock:
             if self._descriptor < 0:
                 with self._opened() as directory:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(self._unfinished, dir_fd=directory)
                     self._descriptor = os.open(self._unfinished, _NEW, MODE, dir_fd=directory)
+                    if self.entry.size >= DIRECT_FROM:
+                        self._direct = open_direct(self._unfinished, directory)
                 os.fchmod(self._descriptor, MODE)  # whatever the umask
-            return self._descriptor
+            return self._descriptor, self._direct
 
     def _finish(self) -> None:
         found = file_digest([run for run in self._runs if run is not None], self.entry.size).hex()

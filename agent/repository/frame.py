@@ -2,9 +2,10 @@
 
     header   magic "HLNS" · format u8 · codec u8 · type u8 · 0 u8 · key epoch u32 · plain length u64, big-endian
     payload  the plain bytes as the codec makes them
-    footer   BLAKE3 of header and payload, 32 bytes
+    footer   BLAKE3 of the header and of the payload's BLAKE3, 32 bytes
 
-So a scrub needs neither manifest nor key. Only the codec `raw` exists.
+So a scrub needs neither manifest nor key, and bytes that are stored as they are (codec `raw`, the only one so far) are
+digested once: the payload's digest is the object's name.
 """
 
 import struct
@@ -42,13 +43,15 @@ class Decoded(NamedTuple):
 
     plain: memoryview
     type: ObjectType
+    id: bytes
+    """the digest of the plain bytes"""
 
 
-def encode(payload: Buffer, kind: ObjectType = ObjectType.DATA) -> list[Buffer]:
-    """The buffers to store, without a copy of the payload. CPU-bound for large ones: call it in a worker thread."""
+def encode(payload: Buffer, object_id: bytes, kind: ObjectType = ObjectType.DATA) -> list[Buffer]:
+    """The buffers to store, without a copy of the payload. `object_id`: the payload's digest."""
     size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
     header = _HEADER.pack(MAGIC, FORMAT, Codec.RAW, kind, 0, 0, size)
-    return [header, payload, digest_of([header, payload])]
+    return [header, payload, digest_of([header, object_id])]
 
 
 def stored_size(plain: int) -> int:
@@ -74,10 +77,11 @@ def decode(stored: Buffer, key: str, expected: bytes | None = None) -> Decoded:
             format=version,
         )
     payload = view[HEADER_SIZE:-DIGEST_SIZE]
-    if digest(view[:-DIGEST_SIZE]) != bytes(view[-DIGEST_SIZE:]):
+    found = digest(payload)
+    if digest_of([view[:HEADER_SIZE], found]) != bytes(view[-DIGEST_SIZE:]):
         raise ObjectDamaged(f"the object {key} is damaged: its footer does not match its bytes", key=key)
     if payload.nbytes != plain_length or kind not in ObjectType.__members__.values():
         raise ObjectDamaged(f"the object {key} is damaged: its header does not match its bytes", key=key)
-    if expected is not None and digest(payload) != expected:
+    if expected is not None and found != expected:
         raise ObjectDamaged(f"the object {key} holds other bytes than its name promises", key=key)
-    return Decoded(payload, ObjectType(kind))
+    return Decoded(payload, ObjectType(kind), found)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from agent.storage.direct import DIRECT_FROM, DirectWriter, open_direct
 from agent.storage.keys import RESERVED, check_key, check_prefix
 from agent.storage.local_files import DirectorySyncs, Tree, open_root, translated
 from agent.storage.local_temporary import Temporary
@@ -42,6 +43,7 @@ class LocalStorage:
         self._syncs = DirectorySyncs()
         self._tree = Tree(root, self._syncs)
         self._temporary = Temporary(root)
+        self._direct = DirectWriter()
         self._workers = Workers(workers, "local-storage")
         self._cleaned = False
 
@@ -102,7 +104,7 @@ class LocalStorage:
             with self._temporary.directory() as unfinished:
                 temporary = self._temporary.name()
                 try:
-                    self._write(unfinished, temporary, body, gate, stop)
+                    self._write(unfinished, temporary, body, size, gate, stop)
                     return self._publish(unfinished, temporary, above, name, replace, size)
                 finally:
                     with suppress(FileNotFoundError):
@@ -123,16 +125,20 @@ class LocalStorage:
         except FileNotFoundError:
             return None
 
-    @staticmethod
-    def _write(unfinished: int, temporary: str, body: Sequence[Buffer], gate: Gate, stop: Stop) -> None:
+    def _write(
+        self, unfinished: int, temporary: str, body: Sequence[Buffer], size: int, gate: Gate, stop: Stop
+    ) -> None:
         descriptor = os.open(temporary, WRITE, 0o640, dir_fd=unfinished)
         try:
-            for piece in _pieces(body, 16 * STEP if is_free(gate) else STEP):
-                stop.check()
-                pass_checked(gate, len(piece), stop.check)
-                written = 0
-                while written < len(piece):
-                    written += os.write(descriptor, piece[written:])
+            if size >= DIRECT_FROM and is_free(gate):
+                direct = open_direct(temporary, unfinished)
+                try:
+                    self._direct.write(descriptor, direct, 0, body, stop)
+                finally:
+                    if direct is not None:
+                        os.close(direct)
+            else:
+                _write_gated(descriptor, body, gate, stop)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -235,6 +241,15 @@ class _Found:
         self.path = path
         self.is_directory = is_directory
         self.entry = entry
+
+
+def _write_gated(descriptor: int, body: Sequence[Buffer], gate: Gate, stop: Stop) -> None:
+    for piece in _pieces(body, STEP):
+        stop.check()
+        pass_checked(gate, len(piece), stop.check)
+        written = 0
+        while written < len(piece):
+            written += os.write(descriptor, piece[written:])
 
 
 def _pieces(body: Sequence[Buffer], step: int) -> Iterator[memoryview]:

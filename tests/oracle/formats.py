@@ -28,9 +28,9 @@ def plain_of(stored: bytes) -> bytes:
     magic, version, codec, _, zero, epoch, length = HEADER.unpack(stored[: HEADER.size])
     if (magic, version, codec, zero, epoch) != (b"HLNS", 1, 0, 0, 0):
         raise Broken("the object's header is not one that is known")
-    if b3(stored[:-32]) != stored[-32:]:
-        raise Broken("the object's footer does not match its bytes")
     plain = stored[HEADER.size : -32]
+    if b3(stored[: HEADER.size] + b3(plain)) != stored[-32:]:
+        raise Broken("the object's footer does not match its bytes")
     if len(plain) != length:
         raise Broken("the object's header has another length")
     return plain

@@ -60,7 +60,7 @@ async def test_a_large_frame_is_an_object_of_its_own() -> None:
     name = digest(packed).hex()
     about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
     store = MemoryStorage()
-    await store.put(data_key(CLUSTER, HOST, name), encode(packed, ObjectType.TABLE))
+    await store.put(data_key(CLUSTER, HOST, name), encode(packed, bytes.fromhex(name), ObjectType.TABLE))
     await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
     found = await read_manifest(store, CLUSTER, TAG, HOST)
     assert [one async for one in found.parts(about)] == parts
