@@ -34,16 +34,29 @@ def missing_tables(asked: Tables, live: Schemas) -> Tables:
 
 
 def differences(asked: Tables, backup: Schemas, live: Schemas) -> list[TableDifference]:
-    """The asked tables that are there with other columns, or with user types of other fields."""
-    return [
-        TableDifference(keyspace, table, described(backup[keyspace], table), described(live[keyspace], table))
-        for keyspace, tables in asked.items()
-        if keyspace in backup and keyspace in live
-        for table in tables
-        if table in backup[keyspace].columns
-        and table in live[keyspace].columns
-        and table_differs(backup[keyspace], live[keyspace], table)
-    ]
+    """The asked tables that are there with other columns, or with user types of other fields; also those that are not
+    there, but user types of theirs with other fields are: made now, such a table would be of the live type."""
+    found = []
+    for keyspace, tables in asked.items():
+        if keyspace not in backup or keyspace not in live:
+            continue
+        then, now = backup[keyspace], live[keyspace]
+        for table in tables:
+            if table not in then.columns:
+                continue
+            if table in now.columns:
+                if table_differs(then, now, table):
+                    found.append(TableDifference(keyspace, table, described(then, table), described(now, table)))
+            elif other_types(then, now, table):
+                held = _texts(now, [("type", name) for name in types_of(then, table)])
+                absent = f"-- the table {table} is not there"
+                found.append(TableDifference(keyspace, table, described(then, table), f"{held}\n{absent}"))
+    return found
+
+
+def other_types(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> list[str]:
+    """The user types that the backup's table needs and that live with other fields."""
+    return [name for name in types_of(then, table) if name in now.types and now.types[name] != then.types[name]]
 
 
 def table_differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool:
@@ -66,7 +79,15 @@ def _dropped(schema: KeyspaceSchema, table: str) -> frozenset[str]:
 
 def described(schema: KeyspaceSchema, table: str) -> str:
     """The table as CQL, with the types it names, for people."""
-    wanted = [("type", name) for name in types_of(schema, table)] + [("table", table)]
+    return _texts(schema, [("type", name) for name in types_of(schema, table)] + [("table", table)])
+
+
+def type_described(schema: KeyspaceSchema, name: str) -> str:
+    """The type as CQL, for people."""
+    return _texts(schema, [("type", name)])
+
+
+def _texts(schema: KeyspaceSchema, wanted: Sequence[tuple[str, str]]) -> str:
     texts = [one.statement for kind, name in wanted for one in schema.objects if (one.kind, one.name) == (kind, name)]
     return "\n".join(without_id(text) for text in texts)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from agent.cassandra.schema_capture import named_types, types_of
-from agent.cassandra.schema_compare import table_differs
+from agent.cassandra.schema_compare import table_differs, type_described
 from agent.jobs.restore_errors import TypeInUse
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 
@@ -37,7 +37,8 @@ def types_going(tables: Sequence[str], backup: KeyspaceSchema, live: KeyspaceSch
 def types_in_use(
     replaced: Mapping[str, Sequence[str]], backup: Mapping[str, KeyspaceSchema], live: Mapping[str, KeyspaceSchema]
 ) -> list[TypeInUse]:
-    """For each type that must go, and that something which stays uses, an error that names both."""
+    """For each type that must go, and that something which stays uses, an error that names both and shows the type's
+    two definitions."""
     found = []
     for keyspace, tables in sorted(replaced.items()):
         if keyspace not in backup or keyspace not in live:
@@ -53,6 +54,8 @@ def types_in_use(
                         keyspace=keyspace,
                         type=name,
                         used_by=users[:_SHOWN],
+                        backup=type_described(backup[keyspace], name),
+                        live=type_described(now, name),
                     )
                 )
     return found

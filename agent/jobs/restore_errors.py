@@ -84,6 +84,13 @@ class TypeInUse(RestoreError):
     todo = "Restore the named tables as well, or change the type (or what uses it) by hand to what the backup has."
 
 
+class TypeDiffers(RestoreError):
+    """A user type that a table to be made needs is there with other fields; both are shown."""
+
+    code = "type_differs"
+    todo = "Restore with force_schema, which makes the type as in the backup, or change the type by hand."
+
+
 class VersionOlder(RestoreError):
     """The live Cassandra is older than the one that wrote the SSTables."""
 

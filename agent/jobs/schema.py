@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.schema_capture import types_of
-from agent.cassandra.schema_compare import all_statements, by_name
+from agent.cassandra.schema_compare import all_statements, by_name, other_types, type_described
 from agent.jobs.replaced_types import tables_going, types_going, types_in_use
-from agent.jobs.restore_errors import TableNotInBackup
+from agent.jobs.restore_errors import TableNotInBackup, TypeDiffers
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.wire.commands import RestoreArguments
+from agent.wire.node import Tables
 from agent.wire.results import PhaseResult
 
 
@@ -27,7 +28,8 @@ class SchemaJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Replace what is to be replaced, make what is missing. Raises `TypeInUse` before anything is dropped."""
+        """Replace what is to be replaced, make what is missing. Raises `TypeInUse` and `TypeDiffers` before anything is
+        dropped or made."""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         refuse_after_import(notes)
@@ -39,10 +41,12 @@ class SchemaJob:
         live = await self._tools.live(sorted(arguments.tables))
         for refused in types_in_use(arguments.replace, backup, live):
             raise refused
+        _refuse_other_types(arguments, backup, live, arguments.replace)
         done: list[str] = []
         for label, statement in _drops(arguments, backup, live):
             await self._change(context, notes, label, statement)
         live = await self._tools.live(sorted(arguments.tables))
+        _refuse_other_types(arguments, backup, live, {})  # should somebody have made one while tables were dropped
         for keyspace in sorted(arguments.tables):
             for one in missing_objects(backup[keyspace], live.get(keyspace), arguments.tables[keyspace]):
                 for statement in all_statements(one):
@@ -97,6 +101,32 @@ def _drops(
             yield f"dropping table {keyspace}.{table}", f"DROP TABLE IF EXISTS {quote(keyspace)}.{quote(table)}"
         for name in types_going(tables, then, now):
             yield f"dropping type {keyspace}.{name}", f"DROP TYPE IF EXISTS {quote(keyspace)}.{quote(name)}"
+
+
+def _refuse_other_types(
+    arguments: RestoreArguments,
+    backup: Mapping[str, KeyspaceSchema],
+    live: Mapping[str, KeyspaceSchema],
+    replaced: Tables,
+) -> None:
+    """Raises `TypeDiffers` when a table that is to be made would get a live type of other fields, unless it is one of
+    `replaced`, whose types go first."""
+    for keyspace, tables in sorted(arguments.tables.items()):
+        if keyspace not in live:
+            continue
+        then, now = backup[keyspace], live[keyspace]
+        for table in tables:
+            if table in now.columns or table in replaced.get(keyspace, ()):
+                continue
+            for name in other_types(then, now, table):
+                raise TypeDiffers(
+                    f"the type {keyspace}.{name}, which {keyspace}.{table} needs, differs from the backup",
+                    keyspace=keyspace,
+                    table=table,
+                    type=name,
+                    backup=type_described(then, name),
+                    live=type_described(now, name),
+                )
 
 
 def _refuse_unknown(arguments: RestoreArguments, backup: Mapping[str, KeyspaceSchema]) -> None:

@@ -82,10 +82,8 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
             told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
             refusals.append(_refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address))
     for (keyspace, name), difference in sorted(different.items()):
-        # A type can't be dropped while tables use it, so only a person can change it.
-        code = "schema_differs" if name in situation.tables.get(keyspace, []) else "type_differs"
         message = f"{keyspace}.{name} differs from the backup"
-        refusals.append(_refusal(code, message, backup=difference.backup, live=difference.live))
+        refusals.append(_refusal("schema_differs", message, backup=difference.backup, live=difference.live))
     replications = {
         keyspace: both for result in found.values() for keyspace, both in result.replication_differs.items()
     }

@@ -105,6 +105,20 @@ def test_a_user_type_with_other_fields_makes_its_tables_differ() -> None:
     assert [one.name for one in differences({"ks": ["t", "u"]}, {"ks": _schema()}, {"ks": live})] == ["t"]
 
 
+def test_a_table_that_is_gone_differs_when_its_type_lives_with_other_fields() -> None:
+    """Made from the backup's statements it would get the live type, and SSTables that don't fit it."""
+    live = _schema(
+        columns={"u": (_column("v"),)}, types={"inner": (("a", "text"),), "outer": (("b", "frozen<inner>"),)}
+    )
+    (found,) = differences({"ks": ["t", "u"]}, {"ks": _schema()}, {"ks": live})
+    assert found.name == "t"
+    assert "CREATE TABLE ks.t" in found.backup
+    assert "CREATE TYPE ks.inner" in found.live
+    assert "the table t is not there" in found.live
+    assert differences({"ks": ["t"]}, {"ks": _schema()}, {"ks": _schema(columns={"u": (_column("v"),)})}) == []
+    assert differences({"ks": ["t"]}, {"ks": _schema()}, {"ks": _schema(columns={}, types={})}) == []
+
+
 def test_a_dropped_column_that_the_live_table_never_had_is_a_difference() -> None:
     """Cassandra refuses an SSTable with a column that the table never heard of."""
     text = 'CREATE TABLE ks.u (v text, "G" int);\nALTER TABLE ks.u DROP "G" USING TIMESTAMP 5;'

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.jobs.replaced_types import types_going, types_in_use
-from agent.jobs.restore_errors import TypeInUse
+from agent.jobs.restore_errors import TypeDiffers, TypeInUse
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.schema import SchemaJob
@@ -88,6 +89,50 @@ class ToolsInMemory(RestoreTools):
 
     async def change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
         self.statements.append(statement)
+        if self.keyspace is not None and statement.startswith("DROP TYPE"):
+            name = statement.split('"')[3]
+            left = {type_: fields for type_, fields in self.keyspace.types.items() if type_ != name}
+            objects = tuple(one for one in self.keyspace.objects if (one.kind, one.name) != ("type", name))
+            changed = msgspec.structs.replace(self.keyspace, types=left, objects=objects)
+            object.__setattr__(self, "keyspace", changed)
+
+
+GONE = [
+    'DROP TYPE IF EXISTS "ks"."outer"',
+    'DROP TYPE IF EXISTS "ks"."inner"',
+    "CREATE TYPE ks.inner (a int)",
+    "CREATE TYPE ks.outer (b frozen<inner>)",
+    "CREATE TABLE ks.t (v frozen<outer>)",
+]
+
+
+@pytest.mark.parametrize("other", [{}, {"u": "frozen<inner>"}])
+async def test_a_table_that_is_gone_is_not_made_with_a_type_of_other_fields(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    """Promise: its rows would not fit. The error shows both definitions; a table that is to be replaced gets the
+    backup's type, unless something else uses the live one."""
+    backup = BackupInMemory([], (schema("int", {"t": "frozen<outer>"}),))
+    node = CassandraNode(CassandraSettings(), tmp_path)
+    tools = ToolsInMemory(node, backup, tmp_path, keyspace=schema("text", other))
+    asked = RestoreArguments("tag", HOST, {"ks": ["t"]})
+    with pytest.raises(TypeDiffers) as caught:
+        await SchemaJob(tools).run(Context(asked))
+    assert caught.value.fields["backup"] == "CREATE TYPE ks.inner (a int);"
+    assert caught.value.fields["live"] == "CREATE TYPE ks.inner (a text);"
+    assert tools.statements == []
+    run = SchemaJob(tools).run(Context(RestoreArguments("tag", HOST, {"ks": ["t"]}, replace={"ks": ["t"]})))
+    if other:
+        with pytest.raises(TypeInUse) as used:
+            await run
+        assert (used.value.fields["backup"], used.value.fields["live"]) == (
+            "CREATE TYPE ks.inner (a int);",
+            "CREATE TYPE ks.inner (a text);",
+        )
+        assert tools.statements == []
+    else:
+        await run
+        assert tools.statements == GONE
 
 
 @pytest.mark.parametrize("other", [{}, {"u": "frozen<inner>"}])

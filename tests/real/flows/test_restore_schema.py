@@ -67,6 +67,38 @@ async def test_a_table_with_other_columns_is_refused_with_both_texts_and_replace
     shop.execute("DROP KEYSPACE forced")
 
 
+async def test_a_table_that_is_gone_is_not_made_with_a_live_type_of_other_fields(shop: Shop) -> None:
+    """Promise: a table that was dropped while its type got another field is refused with both definitions and nothing
+    is made; with force_schema it comes back with the backup's type and its rows, unless another table uses the type."""
+    service = shop.service
+    shop.execute(
+        f"CREATE KEYSPACE retyped {REPLICATION}",
+        "CREATE TYPE retyped.pair (one int)",
+        "CREATE TABLE retyped.paired (id int PRIMARY KEY, both frozen<pair>)",
+        "INSERT INTO retyped.paired (id, both) VALUES (1, {one: 1})",
+    )
+    rows = _rows(shop, "retyped.paired")
+    tag = await service.backup(["retyped"], shop.local)
+    shop.execute(
+        "DROP TABLE retyped.paired",
+        "ALTER TYPE retyped.pair ADD two int",
+        "CREATE TABLE retyped.user (id int PRIMARY KEY, both frozen<pair>)",
+    )
+    error = await service.refusal(tag, shop.local, "retyped", "paired", truncate=True)
+    (differs,) = [one for one in error["fields"]["refusals"] if one["code"] == "schema_differs"]
+    assert differs["lifted_by"] == "force_schema"
+    assert ["two int" in differs["fields"][side] for side in ("backup", "live")] == [False, True]
+    assert "CREATE TABLE retyped.paired" in differs["fields"]["backup"]
+    error = await service.refusal(tag, shop.local, "retyped", "paired", truncate=True, force_schema=True)
+    (used,) = error["fields"]["refusals"]
+    assert (used["code"], used["fields"]["used_by"]) == ("type_in_use", ["table user"])
+    assert ["two int" in used["fields"][side] for side in ("backup", "live")] == [False, True]
+    shop.execute("DROP TABLE retyped.user")
+    await service.restore(tag, shop.local, "retyped", "paired", truncate=True, force_schema=True)
+    assert _rows(shop, "retyped.paired") == rows
+    shop.execute("DROP KEYSPACE retyped")
+
+
 async def test_a_keyspace_made_again_by_a_person_is_no_difference(shop: Shop) -> None:
     """Promise: tables with the same columns and other ids are restored into, with and without rows of their own; a
     keyspace with another replication is refused, and both are shown."""

@@ -197,7 +197,6 @@ def test_every_nodes_findings_are_joined() -> None:
     ("facts", "finding", "code", "lifted_by"),
     [
         ({}, {"differences": [TableDifference("shop", "orders", "a", "b")]}, "schema_differs", "force_schema"),
-        ({}, {"differences": [TableDifference("shop", "a_type", "a", "b")]}, "type_differs", None),
         ({}, {"replication_differs": {"shop": [SIMPLE, {}]}}, "replication_differs", None),
         ({}, {"live_views": [VIEW], "views_enabled": False}, "views_disabled", None),
         ({}, {"volumes": [VolumeNeed("/data", 2, 1)]}, "not_enough_space", None),
