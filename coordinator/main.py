@@ -29,6 +29,7 @@ from coordinator.opscenter.origin import same_origin
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
+from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
 from kit.config import ConfigError, absolute_path, load, read_secret, secret_path
@@ -44,6 +45,8 @@ from kit.state_lock import StateLock
 from kit.tls import client_context
 
 UNKNOWN_VERSION = "0+unknown"
+PRUNE_SECONDS = 86_400.0
+"""Between two prunings of the state."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -154,8 +157,8 @@ async def serve(
         await stack.enter_async_context(orchestrator)
         stack.push_async_callback(server.stop)
         await server.start()
-        pulse = asyncio.create_task(beat(notifier, metrics.observe_lag), name="heartbeat")
-        stack.callback(pulse.cancel)
+        for name, work in (("heartbeat", beat(notifier, metrics.observe_lag)), ("pruning", keep_pruned(store))):
+            stack.callback(asyncio.create_task(work, name=name).cancel)
         log.info(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )
@@ -163,6 +166,16 @@ async def serve(
         await stop.wait()
         notifier.stopping()
         log.info("the coordinator stops")
+
+
+async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> None:
+    """Run until cancelled: what is too old goes also from the state of a coordinator that is never stopped."""
+    while True:
+        await asyncio.sleep(pause_seconds)
+        try:
+            await store.prune(time.time())
+        except HelenusError as error:
+            structlog.get_logger("coordinator").warning("the state could not be pruned", **error.as_dict())
 
 
 def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Application:

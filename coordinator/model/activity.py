@@ -23,3 +23,18 @@ class ActivityEvent(msgspec.Struct, frozen=True):
     keyspaces: dict[str, list[str]] = {}
     partial: bool = False
     deleted_at: int | None = None
+
+
+class ActivityQuery(msgspec.Struct, frozen=True):
+    """Which entries of a cluster's activity log, and in which order. `timestamp` (unix seconds, inclusive): nothing
+    after it when the newest come first, else nothing before it. `type`: "" = all. `live`: only backups that were not
+    deleted. `successful`: only what succeeded. `first`: begin with the first entry of that tag among those, "" = with
+    the first of all. `count`: at most so many, None = all."""
+
+    newest_first: bool = False
+    timestamp: int | None = None
+    type: str = ""
+    live: bool = False
+    successful: bool = False
+    first: str = ""
+    count: int | None = None

@@ -140,11 +140,7 @@ async def activity_of(around: Surroundings, request: Request, outcome: Outcome |
     """The request's entries in the activity log, one per destination; none for destination requests."""
     if request.kind not in EVENT_TYPES or request.tag is None:
         return []
-    known = {
-        event.destination["id"]: event
-        for event in await around.store.requests.events(request.cluster)
-        if event.request == request.id
-    }
+    known = {event.destination["id"]: event for event in await around.store.requests.events_of(request.id)}
     events = []
     for destination_id in request.destinations:
         status, partial = str(request.state), request.partial

@@ -28,4 +28,12 @@ MIGRATIONS: list[list[str]] = [
             revision INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (cluster, id))""",
         "CREATE TABLE named_values (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
     ],
+    [
+        "ALTER TABLE events ADD COLUMN event_time INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE events ADD COLUMN status TEXT NOT NULL DEFAULT ''",
+        # The cast: SQLite takes a BLOB for its own binary form of JSON, or refuses it.
+        """UPDATE events SET event_time = json_extract(CAST(data AS TEXT), '$.event_time'),
+            status = json_extract(CAST(data AS TEXT), '$.status')""",
+        "CREATE INDEX events_by_time ON events (cluster, event_time, sequence)",
+    ],
 ]

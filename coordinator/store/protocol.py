@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from agent.wire.commands import Progress
-from coordinator.model.activity import ActivityEvent
+from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+
+EVERYTHING = ActivityQuery()
+"""The whole log, oldest first."""
 
 
 class Requests(Protocol):
@@ -75,8 +78,13 @@ class Requests(Protocol):
         """Record a step, or replace its record."""
         ...
 
-    async def events(self, cluster: str) -> list[ActivityEvent]:
-        """The cluster's activity, oldest first."""
+    async def events(self, cluster: str, query: ActivityQuery = EVERYTHING) -> list[ActivityEvent]:
+        """A page of the cluster's activity, without a query all of it, oldest first. Empty when the query's `first` is
+        none of it."""
+        ...
+
+    async def events_of(self, request_id: str) -> list[ActivityEvent]:
+        """The request's own entries in the activity log."""
         ...
 
     async def mark_deleted(self, cluster: str, tag: str, destination: str, at: int) -> None:
@@ -158,6 +166,10 @@ class Store(Protocol):
 
     @property
     def values(self) -> Values: ...
+
+    async def prune(self, now: float) -> None:
+        """Forget what is too old at `now` (unix seconds) to be kept; nothing of what runs."""
+        ...
 
     async def close(self) -> None:
         """Finish what is being written and let go of the files."""

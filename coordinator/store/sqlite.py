@@ -1,6 +1,7 @@
 """The store in one SQLite file. In: the state directory. Out: `protocol.Store`."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
 from coordinator.store.sqlite_requests import SqliteRequests
@@ -15,7 +17,9 @@ from kit.atomic_files import make_directory
 
 FILE = "coordinator.sqlite"
 KEEP_DETAILS_SECONDS = 30 * 86_400
-"""How long commands, steps and nodes' parts of an ended request are kept; requests and activity stay."""
+"""How long commands, steps and nodes' parts of an ended request are kept."""
+KEEP_ACTIVITY_SECONDS = 365 * 86_400
+"""How long ended requests and the activity log are kept. What backups there are the destinations tell, not the log."""
 
 
 class SqliteStore:
@@ -30,28 +34,46 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, state_directory: Path, *, now: float) -> "SqliteStore":
-        """The state kept in the directory (made with mode 0700 if missing), without the details of requests that ended
-        long before `now` (unix seconds). Raises `StoreFailed`, `StoreTooNew`."""
+        """The state kept in the directory (made with mode 0700 if missing), pruned as at `now` (unix seconds). Raises
+        `StoreFailed`, `StoreTooNew`."""
         make_directory(state_directory, mode=0o700)
         database = await Database.open(state_directory / FILE, MIGRATIONS)
         try:
-            await database.write(lambda connection: _prune(connection, now - KEEP_DETAILS_SECONDS))
+            await database.write(lambda connection: _prune(connection, now))
         except BaseException:
             await database.close()
             raise
         return cls(database)
+
+    async def prune(self, now: float) -> None:
+        """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and
+        their entries in the activity log."""
+        await self._database.write(lambda connection: _prune(connection, now))
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
         await self._database.close()
 
 
-def _prune(connection: sqlite3.Connection, before: float) -> None:
+def _prune(connection: sqlite3.Connection, now: float) -> None:
+    before = now - KEEP_DETAILS_SECONDS
     kept = _jobs_in_use(connection, before)
-    old = [row[0] for row in connection.execute("SELECT id FROM requests WHERE finished < ?", (before,))]
-    dropped = [(request,) for request in old if request not in kept]
-    for table in ("parts", "steps", "commands"):
-        connection.executemany(f"DELETE FROM {table} WHERE request = ?", dropped)  # noqa: S608
+    _drop(connection, ("parts", "steps", "commands"), "request", _ended(connection, before) - kept)
+    long_before = now - KEEP_ACTIVITY_SECONDS
+    gone = _ended(connection, long_before) - kept
+    _drop(connection, ("requests",), "id", gone)
+    _drop(connection, ("fences",), "job", gone)
+    drop_events(connection, long_before)
+
+
+def _ended(connection: sqlite3.Connection, before: float) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT id FROM requests WHERE finished < ?", (before,))}
+
+
+def _drop(connection: sqlite3.Connection, tables: Sequence[str], column: str, requests: set[str]) -> None:
+    for table in tables:
+        # Names of tables and columns are those above; ids are bound.
+        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in requests])  # noqa: S608
 
 
 def _jobs_in_use(connection: sqlite3.Connection, before: float) -> set[str]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from coordinator.model.activity import ActivityEvent
+from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
 from coordinator.model.tags import tag_of
 from coordinator.store.database import Database
+from coordinator.store.protocol import EVERYTHING
+from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
 
 _COLUMNS = "data, cancel"
 
@@ -51,7 +53,7 @@ class SqliteRequests:
                 ),
             )
             if made.rowcount:
-                _put_events(connection, events)
+                put_events(connection, events)
 
         await self._database.write(insert)
 
@@ -134,13 +136,11 @@ class SqliteRequests:
 
         await self._database.write(record)
 
-    async def events(self, cluster: str) -> list[ActivityEvent]:
-        query = "SELECT data, deleted_at FROM events WHERE cluster = ? ORDER BY sequence"
-        rows = await self._database.read(lambda connection: connection.execute(query, (cluster,)).fetchall())
-        return [
-            msgspec.structs.replace(msgspec.json.decode(data, type=ActivityEvent), deleted_at=deleted_at)
-            for data, deleted_at in rows
-        ]
+    async def events(self, cluster: str, query: ActivityQuery = EVERYTHING) -> list[ActivityEvent]:
+        return await self._database.read(lambda connection: select_events(connection, cluster, query))
+
+    async def events_of(self, request_id: str) -> list[ActivityEvent]:
+        return await self._database.read(lambda connection: select_events_of(connection, request_id))
 
     async def mark_deleted(self, cluster: str, tag: str, destination: str, at: int) -> None:
         def mark(connection: sqlite3.Connection) -> None:
@@ -185,25 +185,5 @@ def _replace(connection: sqlite3.Connection, request: Request, events: Sequence[
     )
     if done.rowcount != 1:
         return False
-    _put_events(connection, events)
+    put_events(connection, events)
     return True
-
-
-def _put_events(connection: sqlite3.Connection, events: Sequence[ActivityEvent]) -> None:
-    connection.executemany(
-        "INSERT INTO events (request, destination, cluster, type, tag, deleted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (request, destination) DO UPDATE SET data = excluded.data,"
-        " deleted_at = COALESCE(deleted_at, excluded.deleted_at)",
-        [
-            (
-                event.request,
-                str(event.destination["id"]),
-                event.cluster,
-                event.type,
-                event.tag,
-                event.deleted_at,
-                msgspec.json.encode(event),
-            )
-            for event in events
-        ],
-    )

@@ -137,8 +137,7 @@ class ClusterInMemory:
         )
         events = [
             msgspec.structs.replace(event, status=state.value, partial=partial)
-            for event in await self.store.requests.events(request.cluster)
-            if event.request == request_id
+            for event in await self.store.requests.events_of(request_id)
         ]
         await self.store.requests.finish(ended, self.parts.pop(request_id, []), events)
         if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and request.tag is not None:

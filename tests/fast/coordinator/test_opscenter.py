@@ -220,38 +220,6 @@ async def test_a_keyspaces_listing_shows_that_keyspace_only(client: Client, clus
     assert await client.get(f"{C}/backups/run") == {}
 
 
-async def test_activity_takes_all_its_parameters(client: Client, cluster: ClusterInMemory) -> None:
-    """Newest first; reverse turns the order and timestamp's direction; filters by type, life and success."""
-    first = await client.post(f"{C}/backups/run", {"keyspaces": ["shop"]})
-    await cluster.end(first)
-    cluster.clock = NOW + 10
-    second = await client.post(f"{C}/backups/run", {"keyspaces": ["Mixed"]})
-    await cluster.end(second, RequestState.ERROR)
-    cluster.clock = NOW + 20
-    restored = await client.post(f"{C}/backups/restore/{TAG}")
-    await cluster.end(restored)
-    cluster.clock = NOW + 30
-    _, deleted = await client.ask("DELETE", f"{C}/backups?tag={TAG}")
-    await cluster.end(deleted, result={"bytes_freed": 2000})
-
-    async def told(query: str) -> list[tuple[str, int]]:
-        return [(one["type"], one["event_time"] - NOW) for one in await client.get(f"{C}/backup-activity{query}")]
-
-    everything = [("delete", 30), ("restore", 20), ("backup", 10), ("backup", 0)]
-    assert await told("") == everything
-    assert await told("?reverse=1") == everything[::-1]
-    assert await told("?count=2") == everything[:2]
-    assert await told(f"?timestamp={NOW + 10}") == everything[2:]
-    assert await told(f"?timestamp={NOW + 10}&reverse=1") == everything[2::-1]
-    assert await told("?filter_type=restore") == [("restore", 20)]
-    assert await told("?filter_live=1") == [("backup", 10)]
-    assert await told("?filter_success=1") == [("delete", 30), ("restore", 20), ("backup", 0)]
-    second_tag = "opscenter_adhoc_2017-03-17-15-06-10-UTC"
-    assert await told(f"?first_backup_id={second_tag}") == everything[2:]
-    events = await client.get(f"{C}/backup-activity?filter_type=backup")
-    assert [event["deleted_at"] for event in events] == [None, NOW + 35]
-
-
 async def test_a_delete_answers_a_request_that_tells_the_bytes_freed(client: Client, cluster: ClusterInMemory) -> None:
     """Options as query parameters, as curl shows them; the page's own sentence for remove_destination is no yes."""
     place = await add(client)
