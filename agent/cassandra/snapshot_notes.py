@@ -1,7 +1,8 @@
 """Which snapshots are the agent's own, durably. In: tags. Out: files under `<state>/on-server/<tag>/`.
 
 `owner.json` is written before Cassandra is asked, `snapshot.json` when the snapshot is complete: no crash leaves
-a snapshot that nobody owns up to (invariant I8).
+a snapshot that nobody owns up to (invariant I8). `unanswered` stands while a call for the snapshot is under way or was
+never answered: Cassandra may make it yet, also for an agent that was started anew.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from kit.atomic_files import make_directory, remove_durably, write_atomically
 
 _OWNER = "owner.json"
 _INFO = "snapshot.json"
+_UNANSWERED = "unanswered"
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -44,9 +46,25 @@ class SnapshotNotes:
         if not directory.is_dir():
             return
         remove_durably(directory / _INFO)
+        remove_durably(directory / _UNANSWERED)
         remove_durably(directory / _OWNER)
         if not any(directory.iterdir()):
             directory.rmdir()
+
+    def ask(self, tag: str, now: float) -> None:
+        """Note that Cassandra is about to be called for `tag`."""
+        write_atomically(self._of(tag) / _UNANSWERED, msgspec.json.encode(now))
+
+    def answered(self, tag: str) -> None:
+        """Take back what `ask` noted: Cassandra makes nothing any more that it has not made."""
+        remove_durably(self._of(tag) / _UNANSWERED)
+
+    def unanswered_since(self, tag: str) -> float | None:
+        """When a call for `tag` was made that Cassandra has not answered, None if there is none."""
+        try:
+            return msgspec.json.decode((self._of(tag) / _UNANSWERED).read_bytes(), type=float)
+        except FileNotFoundError:
+            return None
 
     def find(self, tag: str) -> OwnSnapshot | None:
         """What is noted of `tag`."""

@@ -66,7 +66,7 @@ class NodeSnapshots:
         self._notes = SnapshotNotes(state / "on-server")
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._unknown: dict[str, float] = {}  # tag → when a call was made that Cassandra has not answered
+        self._noting = asyncio.Lock()  # a note that goes is not one that comes
 
     async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
         """See `Snapshots.take`."""
@@ -82,7 +82,8 @@ class NodeSnapshots:
                 await self._clear_on_node(arguments.tag)
             elif await self.exists(arguments.tag):
                 raise SnapshotExists(f"the node has a snapshot {arguments.tag} already", tag=arguments.tag)
-            await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock())
+            async with self._noting:
+                await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock())
             try:
                 info = await self._take_settled(arguments)
             except HelenusError:
@@ -123,13 +124,15 @@ class NodeSnapshots:
                 raise SnapshotExists(f"the snapshot {tag} is not this agent's: it is left alone", tag=tag)
             return Clearing(0, 0)
         cleared = await self._clear_on_node(tag)
-        since = self._unknown.get(tag)
+        since = await asyncio.to_thread(self._notes.unanswered_since, tag)
         if since is not None and self._clock() - since < _LATE_SECONDS:
             raise CassandraUnavailable(
                 f"Cassandra may still make the snapshot {tag}: it did not answer the call for it", tag=tag
             )
-        self._unknown.pop(tag, None)
-        await asyncio.to_thread(self._notes.forget, tag)
+        async with self._noting:
+            now = await asyncio.to_thread(self._notes.find, tag)
+            if now is not None and now.command_id == own.command_id:
+                await asyncio.to_thread(self._notes.forget, tag)
         return cleared
 
     async def ours(self) -> tuple[OwnSnapshot, ...]:
@@ -187,15 +190,15 @@ class NodeSnapshots:
         taken_at = self._clock()
         if any(tables.values()):
             ttl = None if arguments.keep else self._settings.snapshot_ttl_seconds or None
-            self._unknown[arguments.tag] = self._clock()
+            await asyncio.to_thread(self._notes.ask, arguments.tag, self._clock())
             try:
                 await self._control.snapshot(arguments.tag, tables, ttl)
             except (NodetoolTimeout, CassandraUnavailable):
                 raise
-            except HelenusError:
-                del self._unknown[arguments.tag]  # an answer: Cassandra makes nothing any more
+            except HelenusError:  # an answer: Cassandra makes nothing any more
+                await asyncio.to_thread(self._notes.answered, arguments.tag)
                 raise
-            del self._unknown[arguments.tag]
+            await asyncio.to_thread(self._notes.answered, arguments.tag)
             _refuse_missing(arguments.tag, tables, await self._places(arguments.tag))
         return SnapshotInfo(
             tag=arguments.tag,
@@ -216,9 +219,8 @@ class NodeSnapshots:
             await self._clear_on_node(tag)
         except CassandraError:
             return
-        if tag in self._unknown:
-            return
-        await asyncio.to_thread(self._notes.forget, tag)
+        if await asyncio.to_thread(self._notes.unanswered_since, tag) is None:
+            await asyncio.to_thread(self._notes.forget, tag)
 
     async def _clear_on_node(self, tag: str) -> Clearing:
         found = await self._read(tag, None)

@@ -16,6 +16,7 @@ from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.reporting import Reporter
 from agent.commands.runner import Runner
+from agent.jobs.owed import OwedSnapshots
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.destinations import Destinations
 from agent.wire.node import HealthView
@@ -57,6 +58,7 @@ class Parts:
     destinations: Destinations
     digests: DigestCache
     node: CassandraNode
+    owed: OwedSnapshots
     server: HttpServer
     reporters: Sequence[Reporter]
     metrics: ProcessMetrics
@@ -98,7 +100,7 @@ class Agent:
         """Serve until `stop` is set. Raises what ended a part that should not end."""
         parts = self._parts
         background: list[Background] = [beat(parts.notifier, self._pulse, healthy=self._healthy)]
-        background += [reporter.run() for reporter in parts.reporters]
+        background += [parts.owed.run(), *(reporter.run() for reporter in parts.reporters)]
         tasks = [asyncio.create_task(part) for part in background]
         stopping = asyncio.create_task(stop.wait())
         try:

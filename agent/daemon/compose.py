@@ -12,7 +12,7 @@ from agent.commands.runner import Runner
 from agent.daemon.agent import Agent, Health, Making, Parts
 from agent.daemon.backups import Backups
 from agent.daemon.identity import agent_id_in
-from agent.daemon.jobs import Collaborators, jobs_of
+from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.node_report import NodeReports
 from agent.daemon.provider import Provider
@@ -87,22 +87,21 @@ def _composed(
     journal = making.journal(state / "journal.sqlite", making.clock)
     events = EventLog(journal, making.clock)
     in_use = TagsInUse()
-    jobs = jobs_of(
-        Collaborators(
-            node=node,
-            repositories=repositories,
-            on_server=on_server,
-            records=records,
-            digests=digests,
-            in_use=in_use,
-            state=state,
-            agent_id=agent_id,
-            instance=instance,
-            version=version,
-            settings=settings,
-            clock=making.clock,
-        )
+    parts = Collaborators(
+        node=node,
+        repositories=repositories,
+        on_server=on_server,
+        records=records,
+        digests=digests,
+        in_use=in_use,
+        state=state,
+        agent_id=agent_id,
+        instance=instance,
+        version=version,
+        settings=settings,
+        clock=making.clock,
     )
+    jobs = jobs_of(parts)
     runner = Runner(
         journal,
         events,
@@ -150,6 +149,7 @@ def _composed(
             destinations=destinations,
             digests=digests,
             node=node,
+            owed=owed_snapshots(parts),
             server=HttpServer(app, http, access),
             reporters=[
                 _reporter(name, coordinator, events, journal, redactor)

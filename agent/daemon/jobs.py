@@ -10,6 +10,7 @@ from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
+from agent.jobs.owed import OwedSnapshots
 from agent.jobs.repository_source import RestoreSources
 from agent.jobs.restore import restore_jobs
 from agent.jobs.restore_tools import RestoreTools
@@ -53,11 +54,23 @@ def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     return {**_copies(parts), **_restores(parts)}
 
 
+def owed_snapshots(parts: Collaborators) -> OwedSnapshots:
+    """What clears snapshots that no command clears any more."""
+    return OwedSnapshots(_taker(parts))
+
+
+def _taker(parts: Collaborators) -> SnapshotTaker:
+    return SnapshotTaker(parts.node.snapshots, parts.on_server, _writer(parts), parts.in_use)
+
+
+def _writer(parts: Collaborators) -> Writer:
+    return Writer(parts.agent_id, parts.instance, parts.version)
+
+
 def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Snapshots, and what goes into and out of destinations."""
     snapshots = parts.node.snapshots
-    writer = Writer(parts.agent_id, parts.instance, parts.version)
-    taker = SnapshotTaker(snapshots, parts.on_server, writer, parts.in_use)
+    writer, taker = _writer(parts), _taker(parts)
     watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free, parts.in_use)
     copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer)
 

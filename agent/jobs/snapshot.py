@@ -82,9 +82,16 @@ class SnapshotTaker:
         return True
 
     async def clear_owed(self, but: str = "") -> list[str]:
-        """Clear the snapshots that are owed and that no command works on; those that still are owed."""
-        owed = [tag for tag in await self._on_server.owed() if tag != but and not self._in_use.has(tag)]
-        return [tag for tag in owed if not await self.clear(tag)]
+        """Clear the snapshots that are owed, or half done, and that no command works on; those that still are owed."""
+        tags = sorted({*await self._on_server.owed(), *await self._half_done()})
+        return [tag for tag in tags if tag != but and not self._in_use.has(tag) and not await self.clear(tag)]
+
+    async def clear_half_done(self) -> list[str]:
+        """As `clear_owed`, of those that were never complete: the others that are owed may yet be uploaded again."""
+        return [tag for tag in await self._half_done() if not self._in_use.has(tag) and not await self.clear(tag)]
+
+    async def _half_done(self) -> list[str]:
+        return [one.tag for one in await self._snapshots.ours() if one.info is None]
 
     async def _is_half_done(self, tag: str, command_id: str) -> bool:
         """Whether a try of the command has left something that could not be cleared."""

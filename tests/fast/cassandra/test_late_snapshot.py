@@ -49,6 +49,12 @@ def control(tmp_path: Path) -> LateControl:
 
 @pytest.fixture
 def snapshots(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots:
+    return started(tmp_path, control, now)
+
+
+def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots:
+    """As an agent that starts has them: it knows what is on disk."""
+
     async def data() -> tuple[str, ...]:
         return (str(tmp_path / "data"),)
 
@@ -77,6 +83,23 @@ async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
     await snapshots.clear("t1")
     assert not await snapshots.exists("t1")
     assert await snapshots.ours() == ()
+
+
+async def test_an_agent_that_was_started_anew_knows_which_call_was_never_answered(
+    snapshots: Snapshots, control: LateControl, now: list[float], tmp_path: Path
+) -> None:
+    """Forgotten at once, the snapshot would come when nobody owns up to it any more."""
+    with pytest.raises(NodetoolTimeout):
+        await snapshots.take(SnapshotArguments("t1"), "c1")
+    again = started(tmp_path, control, now)
+    with pytest.raises(CassandraUnavailable, match="may still"):
+        await again.clear("t1")
+    await control.late()
+    now[0] += 601.0
+    again = started(tmp_path, control, now)
+    await again.clear("t1")
+    assert not await again.exists("t1")
+    assert not list((tmp_path / "state" / "on-server").iterdir())
 
 
 async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: LateControl) -> None:
