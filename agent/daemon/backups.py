@@ -14,6 +14,7 @@ from agent.repository.destinations import Destinations
 from agent.repository.errors import NotARepository
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
+from agent.storage.protocol import Denied
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
 from agent.wire.node import NodeIdentity
@@ -32,7 +33,8 @@ class Taken(Protocol):
 
 
 class Backups:
-    """`repositories` must not be patient. `destination` None: the on-server backups of this node."""
+    """`repositories` must not be patient; an error about refused keys names `patience`, the seconds for which commands
+    wait for newer ones, so that a coordinator can. `destination` None: the on-server backups of this node."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Backups:
         records: RecordCache,
         node: Identified,
         snapshots: Taken,
+        patience: float = 0.0,
     ) -> None:
         self._destinations = destinations
         self._repositories = repositories
@@ -49,6 +52,7 @@ class Backups:
         self._records = records
         self._node = node
         self._snapshots = snapshots
+        self._patience = patience
 
     async def list(self, destination: str | None) -> list[BackupView]:
         """Every backup that is listed there."""
@@ -83,8 +87,14 @@ class Backups:
 
     @asynccontextmanager
     async def _catalogue(self, destination: str) -> AsyncIterator[Catalogue]:
-        async with self._repositories.opened(await self._target(destination)) as opened:
-            yield Catalogue(opened, self._records)
+        try:
+            async with self._repositories.opened(await self._target(destination)) as opened:
+                yield Catalogue(opened, self._records)
+        except Denied as error:
+            # The next request opens it anew: files of credentials may have been mended.
+            await self._destinations.renew(destination, self._destinations.generation(destination) or 0)
+            error.fields |= {"destination": destination, "patience_seconds": self._patience}
+            raise
 
     async def _target(self, destination: str) -> Target:
         """The repository and cluster that a check found; looked for by the cluster's name after a lost state."""

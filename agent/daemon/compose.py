@@ -129,7 +129,7 @@ def _composed(
         ),
         destinations=destinations,
         checks=DestinationChecks(destinations, provider),
-        backups=Backups(destinations, impatient, on_server, records, node.view, node.snapshots),
+        backups=Backups(destinations, impatient, on_server, records, node.view, node.snapshots, patience.seconds),
         metrics=metrics.registry,
         health=health,
     )

@@ -23,7 +23,7 @@ from agent.repository.keys import (
 )
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound
-from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.backups import RUNNING, BackupView, Plan, Record
 
 _CACHE_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
@@ -75,17 +75,22 @@ class Catalogue:
             raise BackupExists(f"the destination has another backup {plan.tag}", tag=plan.tag)
 
     async def put_record(self, record: Record) -> int:
-        """Put the record as the tag's next; its number. The same as the newest again is fine, and costs no new one."""
+        """Put the record as the tag's next; its number. The same as the newest again is fine, and costs no new one. One
+        that says `running` is put only where there is none: it never hides how a backup ended."""
         body = msgspec.json.encode(record)
         while True:
             numbers, deleted = await self._tag(record.tag)
             if deleted:
                 raise BackupDeleted(f"the backup {record.tag} was deleted in this destination", tag=record.tag)
             newest = max(numbers, default=-1)
-            if newest >= 0 and await self._body(record_key(self._cluster_id, record.tag, newest)) == body:
+            if newest >= 0 and (
+                record.state == RUNNING or await self._body(record_key(self._cluster_id, record.tag, newest)) == body
+            ):
                 return newest
-            put = await self._storage.put(record_key(self._cluster_id, record.tag, newest + 1), [body])
+            key = record_key(self._cluster_id, record.tag, newest + 1)
+            put = await self._storage.put(key, [body])
             if put.created:
+                self._cache.put(self._repository_id, key, body)
                 return newest + 1
 
     async def mark_deleted(self, tag: str) -> None:

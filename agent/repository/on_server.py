@@ -17,7 +17,7 @@ import msgspec
 from agent.repository.errors import BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
 from agent.storage.protocol import Buffer
-from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from agent.wire.names import InvalidName, check_name
 from kit.atomic_files import make_directory, remove_durably, write_atomically
 
@@ -42,8 +42,8 @@ class OnServer:
         await asyncio.to_thread(self._write, plan.tag, PLAN, msgspec.json.encode(plan))
 
     async def put_record(self, record: Record) -> None:
-        """Store the listing record, replacing an earlier one of the tag."""
-        await asyncio.to_thread(self._write, record.tag, RECORD, msgspec.json.encode(record))
+        """Store the listing record, replacing an earlier one of the tag; one that says `running` replaces none."""
+        await asyncio.to_thread(self._put_record, record)
 
     async def manifest(self, tag: str, host_id: str) -> Manifest:
         """The node's manifest. Raises BackupNotFound, ManifestInvalid."""
@@ -90,6 +90,10 @@ class OnServer:
 
     def _write(self, tag: str, name: str, content: bytes) -> None:
         write_atomically(make_directory(self._path(tag)) / name, content)
+
+    def _put_record(self, record: Record) -> None:
+        if record.state != RUNNING or not (self._path(record.tag) / RECORD).is_file():
+            self._write(record.tag, RECORD, msgspec.json.encode(record))
 
     def _listing(self) -> list[BackupView]:
         return [

@@ -4,6 +4,9 @@ import msgspec
 
 from agent.wire.node import Tables
 
+RUNNING = "running"
+"""The state of a record that is put with the plan; the final one replaces it."""
+
 
 class PlannedNode(msgspec.Struct, frozen=True):
     """A node that the backup expects a manifest of."""
@@ -32,7 +35,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
-    """One node's part in a listing record: its state (success, failed, missing) and bytes per keyspace."""
+    """One node's part in a listing record: its state (success, failed, missing; running in a record that is
+    put with the plan) and bytes per keyspace."""
 
     host_id: str
     address: str

@@ -1,5 +1,6 @@
 """A backup: plan first, snapshots on all nodes, copies to all destinations, the listing record last."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -11,9 +12,10 @@ from agent.wire.node import Tables
 from agent.wire.results import SnapshotResult
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import BackupOrder
+from coordinator.orchestrate.announcing import Announcer
 from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
 from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
-from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.fan_out import Answered, FanOut, one_error
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
@@ -68,6 +70,7 @@ class BackupFlow:
         self._run = run
         self._order = order
         self._places = Places(run.around, run.cluster)
+        self._announcer = Announcer(run, self._places)
         self._fan_out = FanOut(run, repair=self._places.repair)
         self._taken: Tables = {}
         """what the snapshots hold: tables may come and go between the plan and them"""
@@ -103,11 +106,16 @@ class BackupFlow:
 
     async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
         """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup."""
-        for place in places:
-            plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id if place else ON_NODES)
-            errors = await self._places.put_plan(place, plan, scope.hosts)
+
+        async def one(place: Destination | None) -> None:
+            errors = await self._announcer.announce(place, scope.plan, scope.plan.nodes, scope.missing)
             for host_id, error in errors.items():
                 states.failed(place.id if place else ON_SERVER, host_id, error)
+
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for place in places:
+                    group.create_task(one(place))
         if not any(states.open(place.id if place else ON_SERVER) for place in places):
             raise nodes_failed("Putting the plan", states.errors())
 
@@ -171,6 +179,8 @@ class BackupFlow:
         """A cancelled backup leaves no snapshot, and a delete mark where something was written."""
         await self._clear("undo-clear", list(scope.hosts))
         for place in destinations:
+            if place.id not in self._announcer.begun:
+                continue
             arguments = DeleteArguments(self._order.tag, target_of(place))
             hosts = scope.hosts[:1] if place.shared else scope.hosts
             answers = await self._fan_out.ask(

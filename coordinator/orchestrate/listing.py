@@ -8,8 +8,12 @@ from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
-from agent.wire.backups import BackupView, Plan, Record
+from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from coordinator.model.cluster import Backup, BackupKeyspace, MissingNode
+
+UNFINISHED = "unfinished"
+"""The state of a backup whose record says that it runs, while no request of this coordinator writes it: the one that
+did was lost, or another coordinator is at it. Some manifest is missing; which, `missing` says."""
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -42,21 +46,22 @@ def join(views: Mapping[str, Iterable[BackupView]], *, shared: bool) -> dict[str
 def backup_of(joined: Joined, *, running: bool) -> Backup:
     """The backup as listings show it. `running`: a request of this coordinator is still writing it."""
     record, plan = joined.record, joined.plan
+    ended = record is not None and record.state != RUNNING
     tables = record.keyspaces if record is not None else plan.keyspaces if plan is not None else {}
     sizes: dict[str, int] = dict.fromkeys(tables, 0)
     holders: dict[str, list[str]] = {keyspace: [] for keyspace in tables}
-    if record is not None:
+    if record is not None and ended:
         good = [node for node in record.nodes if node.state == "success"]
         for keyspace in tables:
             sizes[keyspace] = sum(node.sizes.get(keyspace, 0) for node in good)
             # Of an empty keyspace no node tells a size: it is in every manifest.
             with_data = [node.address for node in good if keyspace in node.sizes]
             holders[keyspace] = with_data or [node.address for node in good]
-    elif plan is not None:
-        for planned in plan.nodes:
-            if planned.host_id in joined.manifests:
-                for keyspace in tables:
-                    holders[keyspace].append(planned.address)
+    else:
+        # What is under way, or was left so: only the manifests tell which nodes have their part.
+        addresses = _addresses(joined)
+        for keyspace in tables:
+            holders[keyspace] = [addresses[host_id] for host_id in joined.manifests if host_id in addresses]
     return Backup(
         tag=joined.tag,
         backup_id=record.backup_id if record is not None else plan.backup_id if plan is not None else "adhoc",
@@ -70,10 +75,16 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
     )
 
 
-def _missing(joined: Joined) -> list[MissingNode]:
+def _addresses(joined: Joined) -> dict[str, str]:
+    """Host id → address, of all that plan and record name."""
     addresses = {node.host_id: node.address for node in joined.plan.nodes} if joined.plan is not None else {}
     if joined.record is not None:
         addresses |= {node.host_id: node.address for node in joined.record.nodes}
+    return addresses
+
+
+def _missing(joined: Joined) -> list[MissingNode]:
+    addresses = _addresses(joined)
     return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in joined.missing]
 
 
@@ -81,19 +92,25 @@ def _state(joined: Joined, running: bool) -> str:
     if running:
         return "running"
     record = joined.record
-    if record is not None and record.state != "running":
+    if record is not None and record.state != RUNNING:
         really_missing = set(joined.missing) - set(joined.unseen)
         return "partial" if record.state == "success" and really_missing else record.state
-    # The coordinator died before the record: plan and manifests tell.
-    if joined.complete:
-        return "partial" if joined.plan is not None and joined.plan.missing_nodes else "success"
+    # The coordinator died before the final record: plan and manifests tell.
+    left_out = set(joined.plan.missing_nodes) if joined.plan is not None else set()
+    if record is not None:
+        left_out |= {node.host_id for node in record.nodes if node.state == "missing"}
+    left_out -= set(joined.manifests)
+    if joined.manifests and not set(joined.missing) - left_out:
+        return "partial" if left_out else "success"
+    if record is not None:
+        return UNFINISHED
     return "partial" if joined.manifests else "failed"
 
 
 def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: bool) -> Joined:
     records = [view.record for view in seen.values() if view.record is not None]
     # Later records replace earlier ones; an agent that was away may still hold an earlier one.
-    record = max(records, key=lambda each: (each.finished or 0.0, each.state != "running"), default=None)
+    record = max(records, key=lambda each: (each.finished or 0.0, each.state != RUNNING), default=None)
     plan = next((view.plan for view in seen.values() if view.plan is not None), None)
     manifests = {host for view in seen.values() for host in view.manifests}
     expected = {node.host_id for node in plan.nodes} if plan is not None else set()

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
+from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
 from agent.wire.node import Tables
 from coordinator.model.cluster import Backup, ClusterNode
@@ -171,8 +172,8 @@ class FleetOrchestrator:
         for tag, joined in (await places.backups(place)).items():
             if joined.deleted:
                 continue
-            if joined.record is None and joined.plan is None:
-                # The record was never put: plan and manifests tell.
+            if joined.record is None or joined.record.state == RUNNING:
+                # How it ended was never put, or it hasn't ended: plan and manifests tell.
                 joined = await places.backup(place, tag) or joined
             backups.append(backup_of(joined, running=tag in running))
         return backups

@@ -1,5 +1,7 @@
 """A sync: the kept snapshots of an on-server backup are copied to destinations; the snapshots stay."""
 
+import asyncio
+
 import msgspec
 
 from agent.wire.backups import Plan, PlannedNode, Record
@@ -8,9 +10,10 @@ from agent.wire.node import Tables
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import SyncOrder
+from coordinator.orchestrate.announcing import Announcer
 from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
 from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled
-from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.fan_out import FanOut, one_error
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
@@ -71,6 +74,7 @@ class SyncFlow:
         self._run = run
         self._order = order
         self._places = Places(run.around, run.cluster)
+        self._announcer = Announcer(run, self._places)
         self._fan_out = FanOut(run, repair=self._places.repair)
 
     async def __call__(self) -> Outcome:
@@ -82,11 +86,9 @@ class SyncFlow:
         destinations = [await self._places.destination(copy.destination) for copy in order.copies]
         nodes = [node for node in scope.plan.nodes if node.host_id in scope.hosts]
         states = CopyStates(nodes, scope.missing)
+        record = Record(order.tag, scope.plan.backup_id, scope.plan.time, "", scope.tables, [])
         try:
-            for place in destinations:
-                plan = msgspec.structs.replace(scope.plan, cluster_id=place.cluster_id)
-                for host_id, error in (await self._places.put_plan(place, plan, scope.hosts)).items():
-                    states.failed(place.id, host_id, error)
+            await self._put_plans(scope, nodes, destinations, states)
             if not any(states.open(place.id) for place in destinations):
                 raise nodes_failed("Putting the plan", states.errors())
             throttles = {copy.destination: copy.throttle_bytes_per_second for copy in order.copies}
@@ -102,12 +104,27 @@ class SyncFlow:
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
-        except HelenusError:
-            await forget_one_shots(run, self._places, destinations)
+        except HelenusError as error:
+            states.fail_rest([place.id for place in destinations], error.as_dict())
+            # What a sync only added to keeps the record that says how it ended before.
+            fresh = [place for place in destinations if place.id not in scope.held]
+            await close_copies(run, self._places, fresh, scope.hosts, states, record)
+            await forget_one_shots(run, self._places, [place for place in destinations if place.id in scope.held])
             raise
-        plan = scope.plan
-        record = Record(order.tag, plan.backup_id, plan.time, "", scope.tables, [])
         return await close_copies(run, self._places, destinations, scope.hosts, states, record)
+
+    async def _put_plans(
+        self, scope: SyncScope, nodes: list[PlannedNode], places: list[Destination], states: CopyStates
+    ) -> None:
+        async def one(place: Destination) -> None:
+            errors = await self._announcer.announce(place, scope.plan, nodes, scope.missing)
+            for host_id, error in errors.items():
+                states.failed(place.id, host_id, error)
+
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for place in places:
+                    group.create_task(one(place))
 
     async def _scope(self) -> SyncScope:
         return await sync_scope(self._run.around, self._run.cluster, self._order)
@@ -115,7 +132,7 @@ class SyncFlow:
     async def _undo(self, scope: SyncScope, destinations: list[Destination]) -> None:
         """A cancelled sync leaves a delete mark, unless the destination held any of the backup before."""
         for place in destinations:
-            if place.id in scope.held:
+            if place.id in scope.held or place.id not in self._announcer.begun:
                 continue
             arguments = DeleteArguments(self._order.tag, target_of(place))
             hosts = scope.hosts[:1] if place.shared else scope.hosts

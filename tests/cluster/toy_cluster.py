@@ -37,8 +37,8 @@ ROW_BYTES = 10
 class ToyFailure(HelenusError):
     """A failure that a test ordered; its code is the field `code`."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, message: str, **fields: object) -> None:
+        super().__init__(message, **fields)
         self.ordered = code
 
     def as_dict(self) -> dict[str, object]:
@@ -76,6 +76,8 @@ class ToyNode:
         self.held: dict[str, Rows] = {}
         self.done: list[tuple[Kind, str]] = []
         self.failures: dict[Kind, list[Exception]] = {}
+        self.plan_failures: list[Exception] = []
+        """what the next puts of a plan fail with"""
         self.record_failures: list[Exception] = []
         """what the next puts of a listing record fail with"""
         self.gates: dict[Kind, asyncio.Event] = {}

@@ -1,12 +1,14 @@
 """Plans, records, marks and listings."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound
 from agent.repository.keys import manifest_key, record_key
+from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN
@@ -47,6 +49,22 @@ async def test_the_highest_record_counts() -> None:
     assert await catalogue.put_record(record()) == 1
     assert await catalogue.put_record(record()) == 1
     assert [view.record for view in await catalogue.listing()] == [record()]
+
+
+async def test_a_running_record_never_hides_how_a_backup_ended() -> None:
+    """Promise: it is put where there is no record; over one it is taken for done, in a destination and on the node."""
+    catalogue = Counted().open()
+    assert await catalogue.put_record(record()) == 0
+    assert await catalogue.put_record(record(state="running")) == 0
+    assert [view.record for view in await catalogue.listing()] == [record()]
+
+
+async def test_a_running_record_on_the_node_never_hides_how_a_backup_ended(tmp_path: Path) -> None:
+    """Promise: as in a destination."""
+    on_server = OnServer(tmp_path)
+    for put in (record(state="running"), record(), record(state="running")):
+        await on_server.put_record(put)
+    assert (await on_server.view("t1", "h1")).record == record()
 
 
 async def test_a_record_that_cant_be_read_hides_no_other_backup() -> None:

@@ -11,6 +11,7 @@ from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import RequestState
+from coordinator.opscenter.backups import RESTORABLE
 from coordinator.orchestrate.errors import KeyspaceRefused, MissingNodes
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
@@ -219,9 +220,99 @@ async def test_a_record_that_can_t_be_put_at_once_is_put_again_and_else_it_is_ow
     tag, request = await coordinator.backup(keep=False, copies=copies("there"))
     assert request.state is RequestState.SUCCESS, request
     assert "owed_record" not in request.result
-    assert all(len(place.records[tag]) == 1 for place in scene.world.places.values())
+    assert all(place.records[tag][-1].state == "success" for place in scene.world.places.values())
     node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(20)]
     tag, request = await coordinator.backup(keep=False, copies=copies("there"))
     assert request.result["owed_record"] == {"there": [node.address]}
     assert any(node.address in warning for warning in request.result["warnings"])
-    assert [len(place.records.get(tag, [])) for place in scene.world.places.values()].count(1) == 2
+    ended = [place.records[tag][-1].state for place in scene.world.places.values() if tag in place.records]
+    assert ended == ["success", "success"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_backup_whose_coordinator_lost_everything_is_listed_as_unfinished(scene: Scene, shared: bool) -> None:
+    """The record that was put with the plan shows it to a coordinator that never heard of it, with what is really
+    there, and not as a good backup until every manifest is."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=shared))
+    late = scene.nodes[0]
+    late.gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    await scene.stack.aclose()
+    fresh: ToyCoordinator = await scene.coordinator("another")
+    await fresh.destination("mine", LocalSettings(path="there", shared=shared))
+    [listed] = await fresh.orchestrator.list_backups(CLUSTER, "mine")
+    assert (listed.tag, listed.time, listed.state) == ("tag", 5.0, "unfinished")
+    assert listed.state not in RESTORABLE, "only list_all=1 shows it"
+    assert listed.missing == [MissingNode(late.address, late.host_id)]
+    assert listed.keyspaces["shop"].nodes == [node.address for node in scene.nodes[1:]]
+    late.gates[Kind.UPLOAD].set()
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 3)
+    [listed] = await fresh.orchestrator.list_backups(CLUSTER, "mine")
+    assert (listed.state, listed.missing) == ("success", [])
+
+
+async def test_a_coordinator_that_goes_on_ends_the_running_record(scene: Scene) -> None:
+    """While its own request runs the backup is running; the final record follows the first one."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    await scene.stack.aclose()
+    again = await scene.coordinator()
+    [listed] = await again.orchestrator.list_backups(CLUSTER, "there")
+    assert listed.state == "running"
+    scene.nodes[0].gates[Kind.UPLOAD].set()
+    assert (await again.ended(request_id)).state is RequestState.SUCCESS
+    assert [record.state for record in scene.world.places["there"].records["tag"]] == ["running", "success"]
+
+
+async def test_a_backup_that_fails_doesn_t_stay_running(scene: Scene) -> None:
+    """What the final record says of it is that it failed."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    scene.nodes[1].failures[Kind.SNAPSHOT] = [ToyFailure("not_enough_space", "5 % free")]
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.ERROR
+    assert [record.state for record in scene.world.places["there"].records[tag]] == ["running", "failed"]
+
+
+async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_the_agent_says(scene: Scene) -> None:
+    """`credentials_patience_seconds` holds for the plan as for commands; the request says what it waits for."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    node = scene.nodes[1]
+    node.plan_failures = [ToyFailure("storage_denied", "wrong keys", patience_seconds=60.0) for _ in range(1000)]
+    await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5, keep=False, copies=copies("there")))
+    [request] = await coordinator.store.requests.find(tag="tag")
+    while "keys" not in request.message:
+        await asyncio.sleep(0.01)
+        [request] = await coordinator.store.requests.find(tag="tag")
+        assert request.state is RequestState.RUNNING, request
+    node.plan_failures.clear()
+    request = await coordinator.ended(request.id)
+    assert (request.state, request.message) == (RequestState.SUCCESS, "done")
+    node.plan_failures = [ToyFailure("storage_denied", "wrong keys", patience_seconds=0.1) for _ in range(1000)]
+    _, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.ERROR
+    assert request.error is not None
+    assert request.error["fields"]["nodes"][node.address]["code"] == "storage_denied"
+
+
+async def test_a_backup_that_waits_for_keys_can_be_cancelled(scene: Scene) -> None:
+    """At once, and without a mark where nothing was written: that would wait for the same keys."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    for node in scene.nodes:
+        node.plan_failures = [ToyFailure("storage_denied", "wrong keys", patience_seconds=60.0) for _ in range(1000)]
+    request_id = await coordinator.orchestrator.start_backup(
+        CLUSTER, BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    )
+    await scene.until(lambda: len(scene.nodes[2].plan_failures) < 999)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    assert (await coordinator.ended(request_id)).state is RequestState.CANCELLED
+    assert "tag" not in scene.world.places["there"].marks

@@ -78,6 +78,23 @@ def test_one_delete_mark_deletes_and_the_newest_record_counts() -> None:
     assert (backup.keyspaces["shop"].bytes, backup.keyspaces["shop"].nodes) == (20, ["addr-a", "addr-b"])
 
 
+def test_a_backup_that_left_out_a_node_is_partial_once_the_others_manifests_are_there() -> None:
+    """Its record still says running: what is missing was never expected."""
+    nodes = [NodeRecord(h, f"addr-{h}", "missing" if h == "c" else "running", {}) for h in HOSTS]
+    begun = Record("tag", "adhoc", 5.0, "running", TABLES, nodes)
+    states = {}
+    for manifests in ([], ["a"], ["a", "b"], ["a", "b", "c"]):
+        view = BackupView("tag", False, begun, plan(["c"]), manifests)
+        backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
+        states[len(manifests)] = (backup.state, [node.host_id for node in backup.missing])
+    assert states == {
+        0: ("unfinished", ["a", "b", "c"]),
+        1: ("unfinished", ["b", "c"]),
+        2: ("partial", ["c"]),
+        3: ("success", []),
+    }
+
+
 def test_a_running_request_makes_it_running() -> None:
     """What is being written isn't judged yet."""
     view = BackupView("tag", False, None, plan(), [])

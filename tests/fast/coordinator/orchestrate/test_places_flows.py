@@ -206,17 +206,39 @@ async def test_directories_of_different_repositories_are_refused(scene: Scene) -
 
 
 async def test_a_backup_without_its_record_is_listed_from_plan_and_manifests(scene: Scene) -> None:
-    """The record is the last put: without it plan and manifests tell."""
+    """How it ended is the last put: without it plan and manifests tell."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
     for place in scene.world.places.values():
-        place.records.clear()
+        del place.records[tag][1:]
+        assert place.records[tag][0].state == "running"
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
     assert (listed.tag, listed.state) == (tag, "success")
     scene.world.places["2:there"].manifests.clear()
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
-    assert (listed.state, listed.missing) == ("partial", [MissingNode(scene.nodes[1].address, scene.nodes[1].host_id)])
+    assert (listed.state, listed.missing) == (
+        "unfinished",
+        [MissingNode(scene.nodes[1].address, scene.nodes[1].host_id)],
+    )
+
+
+async def test_a_sync_never_hides_how_an_earlier_copy_ended(scene: Scene) -> None:
+    """To a destination that holds the backup already it puts no running record; to another one it does."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    await coordinator.destination("other")
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    scene.nodes[1].gates[Kind.SYNC] = asyncio.Event()
+    request_id = await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there", "other")))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.SYNC].wait(), 10)
+    records = {key: [record.state for record in place.records[tag]] for key, place in scene.world.places.items()}
+    assert records == {f"{n}:there": ["running", "success"] for n in (1, 2, 3)} | {
+        f"{n}:other": ["running"] for n in (1, 2, 3)
+    }
+    scene.nodes[1].gates[Kind.SYNC].set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    assert all(place.records[tag][-1].state == "success" for place in scene.world.places.values())
 
 
 async def test_nodes_join_the_ring_with_its_agents(scene: Scene) -> None:

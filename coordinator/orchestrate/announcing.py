@@ -1,0 +1,99 @@
+"""What is put at a place before anything else of a backup: its plan, and a record that says that it runs. In: the plan
+and who takes part. Out: the nodes that could not take it, with their errors.
+
+The record makes listings show the backup although the coordinator is lost before its end. Keys that are refused are
+waited for, as a command waits for them: for as long as the agent that was refused says.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
+import structlog
+
+from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
+from coordinator.model.destinations import Destination
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.run import Run
+
+DENIED = "storage_denied"
+"""The agents' code for keys that a store refuses."""
+
+log = structlog.get_logger(__name__)
+
+Errors = dict[str, dict[str, object]]
+"""host id → error object"""
+
+
+class Announcer:
+    """Announces one request's backup at its places. `begun`: ids of destinations that may hold something of it."""
+
+    def __init__(self, run: Run, places: Places) -> None:
+        self._run = run
+        self._places = places
+        self.begun: set[str] = set()
+
+    async def announce(
+        self,
+        place: Destination | None,
+        plan: Plan,
+        nodes: Iterable[PlannedNode],
+        missing: Iterable[PlannedNode],
+    ) -> Errors:
+        """Put the plan (its cluster id is the place's), then the record, by each of `nodes` at its own part, of a
+        shared store by one of them; the record also names the `missing`. Raises `RequestCancelled` while it waits."""
+        nodes = list(nodes)
+        errors = await self._put_plan(place, plan, [node.host_id for node in nodes])
+        record = Record(
+            plan.tag,
+            plan.backup_id,
+            plan.time,
+            RUNNING,
+            plan.keyspaces,
+            [
+                *(NodeRecord(node.host_id, node.address, RUNNING, {}) for node in nodes),
+                *(NodeRecord(node.host_id, node.address, "missing", {}) for node in missing),
+            ],
+        )
+        hosts = [node.host_id for node in nodes if node.host_id not in errors]
+        # Without it a lost coordinator's backup isn't listed; the final record, put again until it is there, is.
+        for host_id, error in (await self._places.put_record(place, record, hosts)).items():
+            log.warning("running record not put", tag=plan.tag, host_id=host_id, reason=error.get("message"))
+        return errors
+
+    async def _put_plan(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
+        if place is None:
+            return await self._places.put_plan(None, plan, hosts)
+        plan = msgspec.structs.replace(plan, cluster_id=place.cluster_id)
+        loop = asyncio.get_running_loop()
+        began, told = loop.time(), False
+        errors: Errors = {}
+        again = list(hosts)
+        while again:
+            self.begun.add(place.id)
+            found = await self._places.put_plan(place, plan, again)
+            errors = {host: error for host, error in errors.items() if host not in again} | found
+            if len(errors) == len(hosts) and all(error.get("code") == DENIED for error in errors.values()):
+                self.begun.discard(place.id)
+            waiting = [host for host, error in errors.items() if loop.time() - began < _patience(error)]
+            again = list(hosts) if waiting and place.shared else waiting
+            if again:
+                self._run.stop_if_cancelled()
+                if not told:
+                    told = True
+                    await self._run.update(message=f"{place.id} refuses its keys: waiting for newer ones")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._run.around.timing.retry_pause):
+                        await self._run.cancelled.wait()
+                self._run.stop_if_cancelled()
+        if told:
+            await self._run.update(message="")
+        return errors
+
+
+def _patience(error: Mapping[str, object]) -> float:
+    """Seconds for which newer keys are waited for after this error, by the refused agent's own setting."""
+    fields = error.get("fields")
+    seconds = fields.get("patience_seconds") if isinstance(fields, Mapping) else None
+    return float(seconds) if error.get("code") == DENIED and isinstance(seconds, int | float) else 0.0

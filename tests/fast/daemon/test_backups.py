@@ -1,0 +1,58 @@
+"""Requests about backups to a destination whose keys are refused."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agent.daemon.backups import Backups
+from agent.repository.attach import attach
+from agent.repository.catalogue import RecordCache
+from agent.repository.destination_files import DestinationFiles, StoredDestination
+from agent.repository.destinations import Destinations
+from agent.repository.limits import Limits
+from agent.repository.live_storage import Patience
+from agent.repository.on_server import OnServer
+from agent.repository.opening import OpenDestinations
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import Denied, Storage
+from agent.wire.backups import Plan
+from agent.wire.commands import Target
+from agent.wire.destinations import PutDestination, S3Settings
+
+
+async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again(tmp_path: Path) -> None:
+    """The plan is put by a request, which waits for nothing; a coordinator waits, by the agent's own setting. The next
+    request reads files of credentials anew."""
+    store = MemoryStorage()
+    keys = {"file": "wrong"}
+
+    async def opened(record: StoredDestination) -> Storage:
+        used = keys["file"]
+
+        async def ask(verb: str, key: str) -> None:
+            if used != "good":
+                raise Denied("wrong key", key=key)
+
+        storage = MemoryStorage(hook=ask)
+        storage._objects = store._objects
+        return storage
+
+    async def verify(storage: Storage, target: Target) -> None:
+        await storage.head("helenus/v1/repository.json")
+
+    limits = Limits()
+    destinations = Destinations(DestinationFiles(tmp_path / "destinations"), opened, limits)
+    await destinations.put("there", PutDestination(1, S3Settings("bucket", credentials_file="/keys")))
+    found = await attach(store, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
+    await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
+    impatient = OpenDestinations(destinations, limits, verify, Patience(0.0, 0.0), once=True)
+    on_server, nobody = OnServer(tmp_path / "on-server"), cast("Any", None)
+    backups = Backups(destinations, impatient, on_server, RecordCache(), nobody, nobody, patience=42.0)
+    plan = Plan("tag", "adhoc", 1.0, "test", found.cluster_id or "", [], {}, {}, "v")
+    with pytest.raises(Denied) as refused:
+        await backups.put_plan("tag", "there", plan)
+    assert (refused.value.fields["patience_seconds"], refused.value.fields["destination"]) == (42.0, "there")
+    keys["file"] = "good"
+    await backups.put_plan("tag", "there", plan)
+    assert (await backups.get("tag", "there")).plan == plan
