@@ -1,5 +1,6 @@
 """A delete: the mark, then every node's sweep, which frees what no other backup needs; bytes freed are summed."""
 
+from collections.abc import Set
 from typing import Any
 
 import msgspec
@@ -7,11 +8,13 @@ import msgspec
 from agent.wire.commands import DeleteArguments, Kind, SweepArguments
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
+from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import MissingNodes
 from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.listing import Joined, addresses_in
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
@@ -20,25 +23,41 @@ NOT_THERE = frozenset({"backup_not_found", "snapshot_missing"})
 
 
 class DeleteScope(msgspec.Struct, frozen=True):
-    """The nodes that take part, and the addresses of those whose agent doesn't answer."""
+    """The nodes that take part, and the addresses of those whose agent doesn't answer. `gone`: nodes of the backup that
+    have left the ring, whose part in a destination no sweep frees."""
 
     hosts: list[str]
     absent: list[str]
+    gone: list[MissingNode] = []
 
 
 async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -> DeleteScope:
     """Raises `NoSuchDestination`, `NoSuchBackup`, `MissingNodes`. A backup that bears its mark already may be deleted
     again: that sweeps once more."""
     places = Places(around, cluster)
-    if await places.backup(await places.optional(order.destination), order.tag) is None:
+    backup = await places.backup(await places.optional(order.destination), order.tag)
+    if backup is None:
         where = f"in {order.destination}" if order.destination else "on the nodes"
         raise NoSuchBackup(f"There is no backup {order.tag} {where}", tag=order.tag, destination=order.destination)
     agents = await around.registry.by_host(cluster, around.timing.report_age)
     hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
     if not hosts:
         raise MissingNodes("No agent of the cluster answers", missing_nodes=[a.address for a in agents.values()])
-    absent = sorted(agent.address for agent in around.registry.agents(cluster) if not agent.alive)
-    return DeleteScope(hosts, absent)
+    reports = [agents[host_id].report for host_id in hosts]
+    ring = {member.host_id for report in reports if report is not None for member in report.ring}
+    # What stays on a node goes with it. Without a ring to look at nobody can be said to have left it.
+    gone = left_behind(backup, ring | {*hosts}) if ring and order.destination is not None else []
+    left = {node.host_id for node in gone}
+    silent = [agent for agent in around.registry.agents(cluster) if not agent.alive and agent.host_id not in left]
+    return DeleteScope(hosts, sorted(agent.address for agent in silent), gone)
+
+
+def left_behind(backup: Joined, ring: Set[str]) -> list[MissingNode]:
+    """The nodes that may have a part of the backup, by its plan or their manifest, and that aren't in the ring."""
+    addresses = addresses_in(backup)
+    planned = {node.host_id for node in backup.plan.nodes} if backup.plan is not None else set()
+    left = (planned | set(backup.manifests)) - ring
+    return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in sorted(left)]
 
 
 class DeleteFlow:
@@ -67,6 +86,7 @@ class DeleteFlow:
         good = [answer for answer in marked.values() if answer.ok]
         if not good:
             raise nodes_failed("The delete", failures(marked.values()))
+        result: dict[str, Any] = {}
         failed = {
             address: error
             for address, error in failures(marked.values()).items()
@@ -87,13 +107,18 @@ class DeleteFlow:
             )
             freed += [msgspec.convert(answer.result, FreedResult) for answer in sweeps.values() if answer.ok]
             failed |= failures(sweeps.values())
+        if scope.gone:
+            result["owed"] = [{"address": node.address, "host_id": node.host_id} for node in scope.gone]
+            names = ", ".join(node.host_id for node in scope.gone)
+            self._run.warn(
+                f"owed: the data of {names} in {order.destination} isn't freed: "
+                "these nodes have left the ring, and no agent sweeps their part (docs/opscenter.md says how to free it)"
+            )
         if order.remove_destination and place is not None and not failed:
             failed |= await self._places.forget(place.id)
             self._run.forget.add(place.id)
-        result: dict[str, Any] = {
-            "bytes_freed": sum(each.bytes_freed for each in freed),
-            "objects_removed": sum(each.objects for each in freed),
-        }
+        result["bytes_freed"] = sum(each.bytes_freed for each in freed)
+        result["objects_removed"] = sum(each.objects for each in freed)
         if not failed:
             return Outcome(RequestState.SUCCESS, f"deleted, {result['bytes_freed']} bytes freed", result=result)
         error = nodes_failed("The delete", failed)

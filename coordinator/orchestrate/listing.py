@@ -59,7 +59,7 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
             holders[keyspace] = with_data or [node.address for node in good]
     else:
         # What is under way, or was left so: only the manifests tell which nodes have their part.
-        addresses = _addresses(joined)
+        addresses = addresses_in(joined)
         for keyspace in tables:
             holders[keyspace] = [addresses[host_id] for host_id in joined.manifests if host_id in addresses]
     return Backup(
@@ -75,7 +75,7 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
     )
 
 
-def _addresses(joined: Joined) -> dict[str, str]:
+def addresses_in(joined: Joined) -> dict[str, str]:
     """Host id → address, of all that plan and record name."""
     addresses = {node.host_id: node.address for node in joined.plan.nodes} if joined.plan is not None else {}
     if joined.record is not None:
@@ -84,7 +84,7 @@ def _addresses(joined: Joined) -> dict[str, str]:
 
 
 def _missing(joined: Joined) -> list[MissingNode]:
-    addresses = _addresses(joined)
+    addresses = addresses_in(joined)
     return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in joined.missing]
 
 

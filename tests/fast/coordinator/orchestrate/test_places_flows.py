@@ -111,6 +111,25 @@ async def test_remove_destination_forgets_its_settings_everywhere(scene: Scene) 
     assert await coordinator.store.destinations.all(CLUSTER) == []
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_delete_names_the_nodes_that_left_the_ring_as_owed(scene: Scene, shared: bool) -> None:
+    """Nobody sweeps their part: the answer says so, also when the delete is sent again; the others' space is freed. On
+    the nodes nothing is owed: what stayed there went with the node."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=shared))
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    await scene.agents[2].stop()
+    gone = scene.world.nodes.pop()
+    for order in (DeleteOrder(tag, "there"), DeleteOrder(tag, "there"), DeleteOrder(tag)):
+        request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+        owed = [{"address": gone.address, "host_id": gone.host_id}]
+        assert request.result.get("owed") == (owed if order.destination else None)
+        if order.destination is not None:
+            assert request.state is RequestState.SUCCESS, request
+            [warning] = request.result["warnings"]
+            assert gone.host_id in warning
+
+
 async def test_a_node_that_fails_to_sweep_is_named_and_the_backup_is_gone_all_the_same(scene: Scene) -> None:
     """Other nodes go on; the error names the node."""
     coordinator = await scene.coordinator()
