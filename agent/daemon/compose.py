@@ -140,6 +140,7 @@ def _composed(
         max_body_bytes=http.max_body_bytes,
         body_seconds=http.body_seconds,
     )
+    app.middlewares[:0] = making.middlewares
     return Agent(
         Parts(
             lock=lock,

@@ -1,5 +1,7 @@
 """One agent over HTTP: typed calls in, typed answers or `AgentUnreachable`, `AgentRefused`, `AgentMisbehaved` out."""
 
+import asyncio
+import io
 import os
 import socket
 import ssl
@@ -15,6 +17,7 @@ from agent.wire.commands import CommandView, Event, PostCommand, State
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
+from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from kit.secret import Secret
 
@@ -45,16 +48,23 @@ def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None)
 
 
 class AgentClient:
-    """Calls of one agent at `url` (scheme, host and port)."""
+    """Calls of one agent at `url` (scheme, host and port). `bulk` is shared by the clients of many agents."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        deadlines: Deadlines | None = None,
+        bulk: Bulk | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self._session = session
         self._deadlines = deadlines or Deadlines()
+        self._bulk = bulk or Bulk()
 
     async def node(self) -> NodeReport:
         """Identity, ring, schema and state of the agent's node."""
-        return await self._call("GET", "/v1/node", NodeReport)
+        return self._decoded(await self._read_large("/v1/node", self._deadlines.call), NodeReport)
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""
@@ -108,18 +118,20 @@ class AgentClient:
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""
         query = [("destination", destination)] if destination else []
-        deadline = self._deadlines.listing
-        return await self._call("GET", f"/v1/backups/{_segment(tag)}", BackupView, query=query, deadline=deadline)
+        content = await self._read_large(f"/v1/backups/{_segment(tag)}", self._deadlines.listing, query)
+        return self._bulk.with_known_plan(self._decoded(content, BackupView))
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
         """Put plan.json of a backup (in the destination, or in the agent's on-server state)."""
         query = [("destination", destination)] if destination else []
-        await self._send("PUT", f"/v1/backups/{_segment(tag)}/plan", query=query, body=plan)
+        async with self._bulk.turn:
+            await self._send("PUT", f"/v1/backups/{_segment(tag)}/plan", query=query, body=plan)
 
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
         """Put the next listing record of a backup."""
         query = [("destination", destination)] if destination else []
-        await self._send("PUT", f"/v1/backups/{_segment(tag)}/record", query=query, body=record)
+        async with self._bulk.turn:
+            await self._send("PUT", f"/v1/backups/{_segment(tag)}/record", query=query, body=record)
 
     async def set_throttle(self, limits: PatchThrottle) -> ThrottleView:
         """Change live limits, in bytes per second, 0 = none."""
@@ -171,7 +183,8 @@ class AgentClient:
         deadline: float | None = None,
     ) -> bytes:
         limits = aiohttp.ClientTimeout(total=deadline or self._deadlines.call, sock_connect=self._deadlines.connect)
-        data = None if body is None else msgspec.json.encode(body)
+        # As a file: aiohttp writes that in parts, and holds large bytes for a mistake.
+        data = None if body is None else io.BytesIO(msgspec.json.encode(body))
         headers = {"Content-Type": "application/json"} if data is not None else {}
         try:
             async with self._session.request(
@@ -180,6 +193,23 @@ class AgentClient:
                 content = await response.read()
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost(method, path, broken) from broken
+        if response.status >= 400:
+            raise self._refusal(response.status, content)
+        return content
+
+    async def _read_large(self, path: str, deadline: float, query: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The answer to a GET that may be large: begun by all at once, read by few at a time. The deadline holds for
+        its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect, sock_read=deadline)
+        try:
+            async with (
+                self._session.get(self.url + path, params=list(query), timeout=limits) as response,
+                self._bulk.turn,
+                asyncio.timeout(deadline),
+            ):
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
+            raise self._lost("GET", path, broken) from broken
         if response.status >= 400:
             raise self._refusal(response.status, content)
         return content

@@ -10,6 +10,7 @@ from typing import Self
 import aiohttp
 import msgspec
 
+from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.client import AgentClient, Deadlines, open_session
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Patience, Reports
@@ -44,11 +45,12 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         clients: dict[str, list[AgentClient]] = {}
+        bulk = Bulk()
         for cluster, agents in self._clusters.items():
             session: aiohttp.ClientSession = await self._stack.enter_async_context(
                 open_session(agents.token, agents.tls)
             )
-            clients[cluster] = [AgentClient(session, url, agents.deadlines) for url in agents.urls]
+            clients[cluster] = [AgentClient(session, url, agents.deadlines, bulk) for url in agents.urls]
         self._registry = Registry(clients)
         self._followers = [
             asyncio.create_task(self.reports.follow(agent), name=f"events of {agent.url}")

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
+from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
 from kit.errors import HelenusError
 
 
 class Agent:
-    """An agent as the coordinator knows it. `report` is the newest one, taken at `seen` (unix seconds); `error` is why
+    """An agent as the coordinator knows it. `report` is the newest one, taken at `seen` (unix seconds), its ring and
+    keyspaces shared with the other agents' (`coordinator.fleet.sharing`); `error` is why
     the newest call failed, None when it didn't; `identity` stays known while the node or the agent is down."""
 
     def __init__(self, client: AgentClient) -> None:
@@ -59,6 +61,7 @@ class Registry:
         self._clock = clock
         self._agents = {cluster: [Agent(client) for client in clients] for cluster, clients in clusters.items()}
         self._hints: dict[str, dict[str, str]] = {cluster: {} for cluster in clusters}
+        self._shared = {cluster: SharedReports() for cluster in clusters}
 
     def clusters(self) -> list[str]:
         """The configured clusters' ids."""
@@ -77,7 +80,8 @@ class Registry:
         async with asyncio.TaskGroup() as group:
             for agent in agents:
                 if not agent.alive or self._clock() - agent.seen > max_age:
-                    group.create_task(self._ask(agent))
+                    group.create_task(self._ask(agent, self._shared[cluster]))
+        self._shared[cluster].keep_only(agent.report for agent in agents if agent.report is not None)
         self._refuse_contradictions(cluster)
         return agents
 
@@ -114,9 +118,9 @@ class Registry:
         """The name that Cassandra gives the cluster, None while no node has answered."""
         return next((agent.identity.cluster_name for agent in self.agents(cluster) if agent.identity is not None), None)
 
-    async def _ask(self, agent: Agent) -> None:
+    async def _ask(self, agent: Agent, shared: SharedReports) -> None:
         try:
-            report = await agent.client.node()
+            report = shared.share(await agent.client.node())
             if not report.protocol_min <= PROTOCOL <= report.protocol_max:
                 raise AgentMisbehaved(
                     f"The agent at {agent.url} speaks protocol {report.protocol_min} to {report.protocol_max}, "

@@ -1,0 +1,34 @@
+"""Large bodies between the coordinator and many agents. In: calls that carry a ring, a plan or a record. Out: few of
+them in memory at a time, and a plan that many agents answer kept once.
+
+With 1,000 nodes of 256 tokens a node's report and a plan are 6 MB each, and every agent sends or takes one.
+"""
+
+import asyncio
+
+import msgspec
+
+from agent.wire.backups import BackupView, Plan
+
+AT_ONCE = 8
+"""Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes."""
+PLANS_KEPT = 4
+"""Plans of the last answers that others are compared with."""
+
+
+class Bulk:
+    """Shared by the clients of all agents. `turn`: entered while a large body is in memory."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(AT_ONCE)
+        self._plans: list[Plan] = []
+
+    def with_known_plan(self, view: BackupView) -> BackupView:
+        """The same view, its plan the very object of an earlier answer with an equal one."""
+        if view.plan is None:
+            return view
+        for known in self._plans:
+            if known == view.plan:
+                return msgspec.structs.replace(view, plan=known)
+        self._plans = [view.plan, *self._plans][:PLANS_KEPT]
+        return view
