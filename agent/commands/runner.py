@@ -216,6 +216,10 @@ class Runner:
         """Ids of unfinished commands that work on the backup."""
         return [live.record.id for live in self._live.values() if live.record.tag == tag]
 
+    def using_job(self, job: str) -> list[str]:
+        """Ids of unfinished commands of the job."""
+        return [live.record.id for live in self._live.values() if live.record.job == job]
+
     @property
     def unfinished(self) -> int:
         """How many commands are queued, running or waiting."""

@@ -20,6 +20,7 @@ from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.jobs_in_use import JobsInUse
 from agent.jobs.tags_in_use import TagsInUse
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
@@ -86,7 +87,7 @@ def _composed(
     digests = DigestCache(state / "digests.sqlite")
     journal = making.journal(state / "journal.sqlite", making.clock)
     events = EventLog(journal, making.clock)
-    in_use = TagsInUse()
+    in_use, jobs_in_use = TagsInUse(), JobsInUse()
     parts = Collaborators(
         node=node,
         repositories=repositories,
@@ -94,6 +95,7 @@ def _composed(
         records=records,
         digests=digests,
         in_use=in_use,
+        jobs_in_use=jobs_in_use,
         state=state,
         agent_id=agent_id,
         instance=instance,
@@ -112,6 +114,7 @@ def _composed(
         clock=making.clock,
     )
     in_use.using = runner.using_tag
+    jobs_in_use.using = runner.using_job
     destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
 
     services = AgentServices(

@@ -8,8 +8,10 @@ from agent.cassandra.node import CassandraNode
 from agent.commands.runner import JobSpec
 from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
+from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
+from agent.jobs.jobs_in_use import JobsInUse
 from agent.jobs.owed import OwedSnapshots
 from agent.jobs.repository_source import RestoreSources
 from agent.jobs.restore import restore_jobs
@@ -41,6 +43,8 @@ class Collaborators:
     records: RecordCache
     digests: DigestCache
     in_use: TagsInUse
+    rate: CopyRate
+    jobs_in_use: JobsInUse
     state: Path
     agent_id: str
     instance: str
@@ -60,7 +64,7 @@ def owed_snapshots(parts: Collaborators) -> OwedSnapshots:
 
 
 def _taker(parts: Collaborators) -> SnapshotTaker:
-    return SnapshotTaker(parts.node.snapshots, parts.on_server, _writer(parts), parts.in_use)
+    return SnapshotTaker(parts.node.snapshots, parts.on_server, _writer(parts), parts.in_use, parts.rate)
 
 
 def _writer(parts: Collaborators) -> Writer:
@@ -72,7 +76,7 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     snapshots = parts.node.snapshots
     writer, taker = _writer(parts), _taker(parts)
     watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free, parts.in_use)
-    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer)
+    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate)
 
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id
@@ -96,5 +100,5 @@ def _restores(parts: Collaborators) -> dict[Kind, JobSpec]:
     """The phases of a restore."""
     node = parts.node
     sources = RestoreSources(parts.repositories, node.snapshots, parts.state)
-    tools = RestoreTools(node, sources, parts.state, parts.clock)
+    tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
     return {kind: JobSpec(RESTORE, job) for kind, job in restore_jobs(tools).items()}

@@ -1,11 +1,16 @@
-"""CLEAN: the job's staged files go. Its notes stay, so that a late TRUNCATE of the same job is still refused."""
+"""CLEAN: the job's staged files go, and those of older restores that it replaced. The notes stay, so that a late
+TRUNCATE of the same job is still refused. Repeatable: killed anywhere, it is simply done again."""
 
 import asyncio
+from pathlib import Path
 
-from agent.cassandra.staging import remove_root
+from agent.cassandra.staging import StagingRoot, remove_root
+from agent.jobs.replaced_jobs import remove_replaced
+from agent.jobs.restore_errors import StagingLeft
 from agent.jobs.restore_tools import RestoreTools
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
+from kit.errors import HelenusError
 
 
 class CleanJob:
@@ -15,9 +20,29 @@ class CleanJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Remove every staging root that was noted; nothing there is fine. Needs no Cassandra."""
+        """Remove every staging root that was ever noted; nothing there is fine. Needs no Cassandra. Raises
+        `StagingLeft`, when all the others are gone, for those that can't be removed."""
         notes = self._tools.notes(context)
         await context.stages.enter("cleaning")
-        removed = [str(root.path) for root in await notes.staging() if await asyncio.to_thread(remove_root, root)]
+        removed: list[str] = []
+        left: dict[str, str] = {}
+        for root in await notes.all_staging():
+            try:
+                if await asyncio.to_thread(_removed, root):
+                    removed.append(str(root.path))
+            except HelenusError as error:
+                left[str(root.path)] = error.message
+            except OSError as error:
+                left[str(root.path)] = error.strerror or str(error)
+        others, stay = await remove_replaced(self._tools.state, notes, self._tools.in_use)
         await notes.put_cleaned()
-        return Outcome(PhaseResult(removed))
+        if left:
+            told = "; ".join(f"{path} ({reason})" for path, reason in left.items())
+            raise StagingLeft(f"what the restore staged is left in {told}", left=left)
+        return Outcome(PhaseResult(removed + others, stay))
+
+
+def _removed(root: StagingRoot) -> bool:
+    """Whether there was something to remove. Raises `OSError` when the volume itself is not there."""
+    Path(root.base).stat()
+    return remove_root(root)

@@ -54,7 +54,7 @@ class FetchJob:
     async def _roots(self, notes: RestoreNotes, found: Sequence[Volume]) -> list[StagingRoot]:
         """The staging roots of the data directories; those that an earlier run noted stay."""
         run_as = self._tools.node.settings.run_as
-        noted = {root.data_directory: root for root in await notes.staging()}
+        noted = {root.data_directory: root for root in await notes.all_staging()}
         roots: list[StagingRoot] = []
         for volume in found:
             root = noted.get(volume.path)
@@ -122,6 +122,8 @@ async def _settle_what_is_asked(notes: RestoreNotes, arguments: RestoreArguments
         {keyspace: sorted(tables) for keyspace, tables in sorted(arguments.tables.items())},
     )
     before = await notes.asked()
+    if before == now:
+        await notes.ask_again()
     if notes.import_begun():
         if before is not None and before != now:
             raise JobDiffers(
@@ -148,5 +150,5 @@ def _settle(root: StagingRoot, directory: Path, files: Sequence[FileEntry]) -> N
 
 async def remove_staging(notes: RestoreNotes) -> bool:
     """Remove all that the job staged on this node; whether there was anything."""
-    removed = [await asyncio.to_thread(remove_root, root) for root in await notes.staging()]
+    removed = [await asyncio.to_thread(remove_root, root) for root in await notes.all_staging()]
     return any(removed)

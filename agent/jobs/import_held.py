@@ -129,21 +129,22 @@ def _line(batch: Batch, *, done: bool) -> BatchLine:
 
 
 def _not_done(held: Sequence[HeldSstable], lines: Sequence[BatchLine], keyspace: str, table: str) -> list[HeldSstable]:
+    """By name alone: fetched anew, an SSTable may stand on another volume than the one it was imported from."""
     done = {
         name
         for line in lines
         if line.done and (line.keyspace, line.table) == (keyspace, table)
-        for name in line.sstables
+        for _, name in line.sstables
     }
-    return [one for one in held if (one.root, one.sstable) not in done]
+    return [one for one in held if one.sstable not in done]
 
 
 def imported_so_far(lines: Sequence[BatchLine], tables: Mapping[str, Mapping[str, object]]) -> Imported:
     """SSTables in batches that are done, each counted once; of `tables` also those without any."""
-    names: dict[tuple[str, str], set[tuple[int, str]]] = {}
+    names: dict[tuple[str, str], set[str]] = {}
     for line in lines:
         if line.done:
-            names.setdefault((line.keyspace, line.table), set()).update(line.sstables)
+            names.setdefault((line.keyspace, line.table), set()).update(name for _, name in line.sstables)
     counts: Imported = {keyspace: dict.fromkeys(found, 0) for keyspace, found in tables.items()}
     for (keyspace, table), found in names.items():
         counts.setdefault(keyspace, {})[table] = len(found)

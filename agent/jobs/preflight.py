@@ -93,18 +93,21 @@ class PreflightJob:
         run_as = self._tools.node.settings.run_as
         refusals: list[Refusal] = []
         roots = []
+        noted = {root.data_directory: root for root in await notes.all_staging()}
         for volume in found:
             try:
-                roots.append(await asyncio.to_thread(staging_root, volume.path, notes.job, run_as))
+                made = await asyncio.to_thread(staging_root, volume.path, notes.job, run_as)
             except StagingRefused as error:
                 refusals.append(error.as_dict())
-        if not await notes.staging():
-            await notes.put_staging(roots)
+            else:
+                roots.append(noted.get(volume.path, made))
+        known = await notes.staging()
+        await notes.put_staging([*known, *(root for root in roots if root not in known)])
         probes = []
         for root in roots:
             try:
                 probes.append(await asyncio.to_thread(probe, root, run_as))
-            except StagingRefused as error:
+            except (NotEnoughSpace, StagingRefused) as error:
                 refusals.append(error.as_dict())
         return probes, refusals
 

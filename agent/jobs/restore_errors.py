@@ -134,6 +134,14 @@ class StatementRefused(RestoreError):
     todo = "Send only single CREATE MATERIALIZED VIEW statements."
 
 
+class StagingLeft(RestoreError):
+    """Files that a restore staged could not be removed; everything else of it is gone."""
+
+    code = "staging_left"
+    retry = "later"
+    todo = "Bring the named volumes back and send CLEAN with the job again, or remove the named directories by hand."
+
+
 class DamagedOnServer(RestoreError):
     """A file of an on-server backup is missing, or is not what it was when the backup was taken."""
 

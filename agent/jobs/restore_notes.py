@@ -1,6 +1,7 @@
 """What one restore leaves on this node's disk beside the staged files: small durable notes in `<state>/jobs/<job>/`.
 
 staging.json    the staging roots, so that they are found and removed whatever happens to Cassandra's settings
+left.json       staging roots of data directories that the settings lost while the job was under way
 asked.json      what FETCH was asked for, before anything is staged: another question under the same job is another job
 fetched.json    that FETCH finished, and the count of SSTables per table
 views.json      the live views' CQL, before they are dropped
@@ -61,12 +62,21 @@ class RestoreNotes:
         self._appending = asyncio.Lock()
 
     async def put_staging(self, roots: Sequence[StagingRoot]) -> None:
-        """Note where the job stages, before anything is put there."""
+        """Note where the job stages, before anything is put there. Roots that were noted before stay known."""
+        noted = await self.all_staging()
+        left = [root for root in noted if root not in roots]
+        if left:
+            await self._write("left.json", msgspec.json.encode(left))
         await self._write("staging.json", msgspec.json.encode(roots))
 
     async def staging(self) -> list[StagingRoot]:
         """Where the job stages, [] if it never did."""
-        return msgspec.json.decode(await self._read("staging.json") or b"[]", type=list[StagingRoot])
+        return await self._roots("staging.json")
+
+    async def all_staging(self) -> list[StagingRoot]:
+        """Where the job stages or ever staged: all that has to go."""
+        roots = await self.staging()
+        return roots + [root for root in await self._roots("left.json") if root not in roots]
 
     async def put_asked(self, asked: Asked) -> None:
         """Note what is about to be fetched."""
@@ -76,6 +86,19 @@ class RestoreNotes:
         """What FETCH began to fetch, None before."""
         text = await self._read("asked.json")
         return None if text is None else msgspec.json.decode(text, type=Asked)
+
+    async def ask_again(self) -> None:
+        """Note that the job is gone on with as it was asked for."""
+        await asyncio.to_thread(os.utime, self._directory / "asked.json")
+
+    async def asked_at(self) -> int | None:
+        """When the job was last asked for what it fetches, in nanoseconds by the file system's clock; None before."""
+        times = await asyncio.to_thread(self._times)
+        return times.get("asked.json")
+
+    async def last_noted(self) -> int:
+        """When anything was last noted of the job, in nanoseconds by the file system's clock."""
+        return max((await asyncio.to_thread(self._times)).values(), default=0)
 
     async def put_fetched(self, fetched: Fetched) -> None:
         """Note that everything stands verified in held/."""
@@ -139,6 +162,15 @@ class RestoreNotes:
         """Raises `JobFinished` when the job had begun its import and was cleaned: its id is used up."""
         if self.import_begun() and await self._read("cleaned") is not None:
             raise JobFinished(f"the job {self.job} was imported and cleaned here", job=self.job)
+
+    async def _roots(self, name: str) -> list[StagingRoot]:
+        return msgspec.json.decode(await self._read(name) or b"[]", type=list[StagingRoot])
+
+    def _times(self) -> dict[str, int]:
+        try:
+            return {path.name: path.stat().st_mtime_ns for path in self._directory.iterdir()}
+        except FileNotFoundError:
+            return {}
 
     async def _write(self, name: str, content: bytes) -> None:
         def write() -> None:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import by_name
+from agent.jobs.jobs_in_use import JobsInUse
 from agent.jobs.restore_errors import ImportHasBegun, NodesDown, NodesMoving, TooLate, ViewsChanged
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_source import Sources
@@ -28,6 +29,7 @@ class RestoreTools:
     sources: Sources
     state: Path
     clock: Callable[[], float] = time.time
+    in_use: JobsInUse = field(default_factory=JobsInUse)
 
     def notes(self, context: JobContext) -> RestoreNotes:
         """The notes of the command's job. Raises `JobMissing`."""

@@ -1,0 +1,87 @@
+"""Removes what an older restore fetched and left, once a newer one of the same tables is in. In: the newer job's notes.
+Out: what was removed, and what had to stay.
+
+A restore that stopped half-way keeps its files, so that it can be gone on with; nobody cleans them when another restore
+is run instead. They are nothing but bytes that can be fetched again: the older job forgets durably that it fetched
+before the first file goes, and its next FETCH brings back what is missing. So it is safe, at any moment and killed
+anywhere, to remove the files of a job
+
+- of which no command is queued, running or waiting on this agent, and
+- which noted nothing since the newer job was asked for: it isn't between two phases, and was not taken up again, and
+- all of whose tables the newer job imported here, and
+- every batch of which ended: of one that began and has no end, Cassandra may still be moving the files.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from agent.cassandra.staging import remove_root
+from agent.jobs.jobs_in_use import JobsInUse
+from agent.jobs.restore_notes import BatchLine, RestoreNotes
+from agent.wire.names import InvalidName
+from agent.wire.node import Tables
+from kit.errors import HelenusError
+
+_log = structlog.get_logger(__name__)
+
+
+async def remove_replaced(state: Path, newer: RestoreNotes, in_use: JobsInUse) -> tuple[list[str], list[str]]:
+    """The paths that were removed, and a sentence for each older job whose files had to stay."""
+    removed: list[str] = []
+    stay: list[str] = []
+    asked, since = await newer.asked(), await newer.asked_at()
+    if asked is None or since is None or not newer.import_begun():
+        return removed, stay
+    for older in await asyncio.to_thread(_others, state, newer.job):
+        left = [root for root in await older.all_staging() if await asyncio.to_thread(root.path.is_dir)]
+        if not left or in_use.has(older.job) or await older.last_noted() >= since:
+            continue
+        before = await older.asked()
+        if before is not None and not _within(before.tables, asked.tables):
+            continue
+        unknown = undecided(await older.batches())
+        if unknown:
+            stay.append(
+                f"the files of the older restore {older.job} stay: how its import of {', '.join(unknown)} ended is not "
+                "known; post that restore again, or send CLEAN with its job"
+            )
+            continue
+        await older.forget_fetched()
+        for root in left:
+            try:
+                if await asyncio.to_thread(remove_root, root):
+                    removed.append(str(root.path))
+            except (HelenusError, OSError) as error:
+                stay.append(f"the files of the older restore {older.job} stay in {root.path}: {error}")
+        _log.info("replaced_restore_removed", job=older.job, by=newer.job)
+    for sentence in stay:
+        _log.warning("replaced_restore_stays", reason=sentence)
+    return removed, stay
+
+
+def undecided(lines: Sequence[BatchLine]) -> list[str]:
+    """The tables with SSTables in a batch that began and did not end, nor were in a later one that did."""
+    done = {(line.keyspace, line.table, name) for line in lines if line.done for _, name in line.sstables}
+    begun = {(line.keyspace, line.table, name) for line in lines for _, name in line.sstables}
+    return sorted({f"{keyspace}.{table}" for keyspace, table, _ in begun - done})
+
+
+def _within(tables: Mapping[str, Sequence[str]], others: Tables) -> bool:
+    return all(set(names) <= set(others.get(keyspace, ())) for keyspace, names in tables.items())
+
+
+def _others(state: Path, job: str) -> list[RestoreNotes]:
+    """The notes of every other job, in the order of their names."""
+    found = []
+    directory = state / "jobs"
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        try:
+            notes = RestoreNotes(state, path.name)
+        except InvalidName:
+            continue
+        if notes.job != job:
+            found.append(notes)
+    return found
