@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import MASK, ON_SERVER, SECRET_FIELDS, LocalSettings, Settings
+from agent.wire.destinations import MASK, ON_SERVER, SECRET_FIELDS, LocalSettings, S3Settings, Settings
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -28,8 +28,12 @@ class Destination(msgspec.Struct, frozen=True):
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON data, secrets replaced by the mask (empty ones stay empty)."""
+    """The settings as JSON data, secrets replaced by the mask (empty ones stay empty). Encryption at rest is
+    OpsCenter's false or true (AES256); another sort is named."""
     data: dict[str, Any] = msgspec.to_builtins(settings)
+    if isinstance(settings, S3Settings):
+        sort = settings.server_side_encryption
+        data["server_side_encryption"] = {"": False, "AES256": True}.get(sort, sort)
     return {name: MASK if name in SECRET_FIELDS and value else value for name, value in data.items()}
 
 

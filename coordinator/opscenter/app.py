@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from coordinator.opscenter import quirks
 from coordinator.opscenter.activity import Activity
 from coordinator.opscenter.backups import Backups
 from coordinator.opscenter.clusters import Clusters
@@ -25,7 +26,7 @@ def build_app(
 ) -> web.Application:
     """`doors`: middlewares inside the one that puts errors into form, outermost first (origin, authentication,
     limits). `own`: further routes (method, path, endpoint), which are not OpsCenter's."""
-    app = web.Application(middlewares=[errors_in_form(), *doors], client_max_size=max_body_bytes)
+    app = web.Application(middlewares=[errors_in_form(), *doors, quirks.one_value_each], client_max_size=max_body_bytes)
     app[ERROR_FORM] = error_answer
     for method, path, endpoint in (*own, *routes(api)):
         # A slash at the end is no other path.

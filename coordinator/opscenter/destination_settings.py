@@ -14,6 +14,10 @@ from kit.errors import HelenusError
 from kit.logs import Redactor
 
 PROVIDERS: dict[str, type[Settings]] = {"local": LocalSettings, "s3": S3Settings}
+OPTIONS = frozenset({"provider", "throttle", "compressed"}).union(
+    *({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values())
+)
+"""What may stand beside `id` and `delete_this`, whatever the provider."""
 MOST_CONNECTIONS = 64
 
 

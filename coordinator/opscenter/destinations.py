@@ -8,7 +8,7 @@ from coordinator.model.destinations import Destination, masked
 from coordinator.model.orders import DestinationOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.destination_settings import conceal, read_settings, secrets_in
+from coordinator.opscenter.destination_settings import OPTIONS, conceal, read_settings, secrets_in
 from coordinator.opscenter.errors import answer
 from kit.errors import HelenusError
 
@@ -32,6 +32,7 @@ class Destinations:
         """POST …/destinations: add (no id), update (id), delete (id and delete_this). Without an id, delete_this means
         that the settings are forgotten after the first backup to it."""
         cluster = self._api.cluster(request)
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         secrets = list(secrets_in(body))
         try:
@@ -48,6 +49,7 @@ class Destinations:
         else:
             known = await self._api.destination(cluster, quirks.as_destination_id(named, "id"))
             if delete:
+                quirks.allow_only(body, OPTIONS)
                 order = DestinationOrder("delete", known.id)
             else:
                 order = DestinationOrder("update", known.id, read_settings(body, known.settings), known.one_shot)

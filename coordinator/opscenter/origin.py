@@ -29,13 +29,21 @@ def same_origin(*, everybody: bool) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        if origin is not None and _host_of(origin) != request.host.lower():
             raise ForeignOrigin("the request comes from a page of another site")
         if everybody and not _is_address(request.host):
             raise ForeignOrigin("a coordinator that asks for no credentials is reached by address only")
         return await handler(request)
 
     return check
+
+
+def _host_of(origin: str) -> str:
+    """Host and port of an origin; "" for what is none (a page without one says null)."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _is_address(host: str) -> bool:

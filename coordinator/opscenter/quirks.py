@@ -2,7 +2,8 @@
 names the field.
 
 Bodies are JSON whatever the Content-Type says, also of a DELETE; `column-families` and `column_families` are one;
-numbers and booleans may come as text; a throttle is in MB/s (1,000,000 bytes per second); absent, null and "" are one.
+numbers and booleans may come as text; a throttle is in MB/s (1,000,000 bytes per second); where one value is asked for,
+absent, null and "" are one; where a list is asked for, one text is a list of it.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from coordinator.model.errors import InvalidArguments, NoSuchCluster
 from coordinator.model.tags import is_tag
@@ -23,6 +25,7 @@ NAME = re.compile(r"[A-Za-z0-9_]{1,222}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*\+?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
 MEGABYTE = 1_000_000
@@ -45,6 +48,21 @@ def shown(value: object) -> str:
     """A refused value as an error may repeat it: short, without control characters."""
     text = _CONTROL.sub("?", str(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+@web.middleware
+async def one_value_each(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a query parameter that is given twice: which of the two counts nobody could tell."""
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
+            raise refuse(shown(name), "is given twice in the query")
+    return await handler(request)
+
+
+def no_query(request: web.Request) -> None:
+    """Refuse options of a POST in its query: unread there, a `keyspaces` or `truncate` would do another thing."""
+    for name in request.query:
+        raise refuse(shown(name), "stands in the query; the options of a POST stand in its body")
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:
@@ -134,10 +152,9 @@ def as_bytes_per_second(value: object, field: str) -> int:
     """A throttle in MB/s, also a fraction or a text, as bytes per second; 0 = none."""
     if value is None or value == "":
         return 0
-    try:
-        megabytes = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        megabytes = math.nan
+    written = str(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
+    # Python's own reading of a text takes more than a number: 1_000, other scripts' digits.
+    megabytes = float(written) if _NUMBER.fullmatch(written) else math.nan
     if not 0 <= megabytes <= MOST_MEGABYTES:
         raise refuse(field, f"must be a number of MB/s from 0 (none) to {MOST_MEGABYTES}, not {shown(value)}")
     if 0 < megabytes < 1 / MEGABYTE:
@@ -181,8 +198,11 @@ def as_list(value: object, field: str) -> list[Any]:
 
 
 def as_texts(value: object, field: str) -> list[str]:
-    """A list of texts, each once, in the order given."""
-    return list(dict.fromkeys(as_text(entry, field) for entry in as_list(value, field)))
+    """A list of texts, each once, in the order given; none of them empty."""
+    texts = list(dict.fromkeys(as_text(entry, field) for entry in as_list(value, field)))
+    if "" in texts:
+        raise refuse(field, "holds an empty text")
+    return texts
 
 
 def as_name(value: object, field: str) -> str:
@@ -198,6 +218,14 @@ def as_name(value: object, field: str) -> str:
 def as_names(value: object, field: str) -> list[str]:
     """A list of names, each once, in the order given."""
     return list(dict.fromkeys(as_name(entry, field) for entry in as_list(value, field)))
+
+
+def as_chosen(value: object, field: str) -> list[str]:
+    """The names that a restore is confined to; absent or null = no such limit, an empty list. One that is there and
+    names nothing is refused: taken for «all» it would overwrite what nobody named."""
+    if value is not None and not value:
+        raise refuse(field, "names nothing; leave it out to restore all")
+    return as_names(value, field)
 
 
 def as_tag(value: object, field: str = "tag") -> str:

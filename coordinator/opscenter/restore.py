@@ -21,6 +21,7 @@ class Restore:
 
     async def backup(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/restore/{tag}"""
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, (*_EVERYWHERE, "keyspaces"))
         truncate = quirks.as_bool(body.get("truncate"), "truncate")
@@ -28,15 +29,17 @@ class Restore:
 
     async def keyspace(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/restore/{tag}/{keyspace}"""
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, (*_EVERYWHERE, "column_families"))
         keyspace = quirks.as_name(request.match_info["keyspace"], "ksname")
         truncate = quirks.as_bool(body.get("truncate"), "truncate")
-        tables = quirks.as_names(body.get("column_families"), "column-families")
+        tables = quirks.as_chosen(body.get("column_families"), "column-families")
         return await self._start(request, body, {keyspace: RestoreTables(tables, truncate)}, truncate)
 
     async def table(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/restore/{tag}/{keyspace}/{table}"""
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, _EVERYWHERE)
         keyspace = quirks.as_name(request.match_info["keyspace"], "ksname")
@@ -66,9 +69,9 @@ class Restore:
 
 
 def _keyspaces(value: Any, truncate: bool) -> dict[str, RestoreTables] | None:
-    """Absent = all; an empty list or object too, as in a run. An object's options win over the body's truncate."""
-    if not isinstance(value, dict):
-        return {name: RestoreTables([], truncate) for name in quirks.as_names(value, "keyspaces")} or None
+    """Absent = all. An object's options win over the body's truncate."""
+    if not value or not isinstance(value, dict):
+        return {name: RestoreTables([], truncate) for name in quirks.as_chosen(value, "keyspaces")} or None
     chosen: dict[str, RestoreTables] = {}
     for name, given in quirks.as_object(value, "keyspaces").items():
         keyspace = quirks.as_name(name, "keyspaces")
@@ -76,7 +79,7 @@ def _keyspaces(value: Any, truncate: bool) -> dict[str, RestoreTables] | None:
         options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
         quirks.allow_only(options, ("column_families", "truncate"), inside)
         chosen[keyspace] = RestoreTables(
-            quirks.as_names(options.get("column_families"), f"{inside}column-families"),
+            quirks.as_chosen(options.get("column_families"), f"{inside}column-families"),
             quirks.as_bool(options.get("truncate"), f"{inside}truncate", default=truncate),
         )
-    return chosen or None
+    return chosen

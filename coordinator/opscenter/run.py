@@ -23,6 +23,7 @@ class Run:
     async def run(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/run"""
         cluster = self._api.cluster(request)
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, ("keyspaces", "destinations", "throttle", "force", "type", *UNBUILT))
         if body.get("type") not in (None, "backup"):
@@ -48,6 +49,7 @@ class Run:
     async def sync(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/sync"""
         cluster = self._api.cluster(request)
+        quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, ("tag", "destinations", "throttle", "force"))
         tag = quirks.as_tag(body.get("tag"))

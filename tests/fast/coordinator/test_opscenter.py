@@ -330,9 +330,15 @@ async def test_opscenters_boolean_for_encryption_at_rest_is_understood(
 ) -> None:
     """server_side_encryption was true or false there."""
     told = await client.post(f"{C}/backups/destinations", {**S3, "server_side_encryption": True, "compressed": False})
-    assert told["destination_id"]["server_side_encryption"] == "AES256"
+    assert told["destination_id"]["server_side_encryption"] is True
+    stored = await cluster.store.destinations.get("Test_Cluster", told["destination_id"]["id"])
+    assert stored is not None
+    assert isinstance(stored.settings, S3Settings)
+    assert stored.settings.server_side_encryption == "AES256"
     told = await client.post(f"{C}/backups/destinations", {**S3, "server_side_encryption": "False"})
-    assert told["destination_id"]["server_side_encryption"] == ""
+    assert told["destination_id"]["server_side_encryption"] is False
+    told = await client.post(f"{C}/backups/destinations", {**S3, "server_side_encryption": "aws:kms"})
+    assert told["destination_id"]["server_side_encryption"] == "aws:kms"
 
 
 async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Client, cluster: ClusterInMemory) -> None:
