@@ -4,7 +4,6 @@ Every request runs in one of the destination's own threads; whatever the SDK rai
 `s3_errors.translated`. The only retries are those of the wrapper around this.
 """
 
-import io
 import os
 import re
 import threading
@@ -27,13 +26,12 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
-from agent.storage.s3_body import PutBody
+from agent.storage.s3_body import PutBody, received
 from agent.storage.s3_client import Patience, checked_endpoint, make_client, refuse_link_local
 from agent.storage.s3_credentials import allowed_file, keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_listing import in_order
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import STEP, is_free, pass_checked
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
@@ -189,7 +187,7 @@ class S3Storage:
             answer = self._made().get_object(**arguments)
             with answer["Body"] as body:
                 _check_range(name, answer, start, length)
-                return _received(name, body, answer["ContentLength"], gate, stop)
+                return received(name, body, answer["ContentLength"], gate, stop)
 
     def _head(self, name: str) -> Entry | None:
         try:
@@ -277,21 +275,3 @@ def _check_range(name: str, answer: Any, start: int, length: int | None) -> None
             told = {"size": int(total)} if total.isdigit() else {}
             raise Truncated(f"the object {name!r} is shorter than asked for", key=name, came=came, **told)
         raise StorageError(f"the store ignores ranges: it sent {came} bytes of {name!r}", key=name)
-
-
-def _received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
-    # Without a limit one read fills one buffer; otherwise the pieces grow into one, never twice the size.
-    step = size if is_free(gate) else STEP
-    received = io.BytesIO()
-    left = size
-    while left:
-        stop.check()
-        part = body.read(min(step, left))
-        if not part:
-            raise Truncated(f"the answer with {name!r} ended {left} bytes early", key=name)
-        pass_checked(gate, len(part), stop.check)
-        left -= len(part)
-        if len(part) == size:
-            return bytes(part)
-        received.write(part)
-    return received.getvalue()

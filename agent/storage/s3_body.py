@@ -1,17 +1,26 @@
-"""A request's body between pipeline and socket. In: buffers, a gate, a stop flag. Out: bytes, when they may flow.
+"""Bodies between pipeline and socket. In: buffers or an answer, a gate, a stop flag. Out: bytes, when they may flow.
 
 The SDK reads the body to sign it and the transport reads it to send it. Only the second is traffic: so the SDK gets
 `PutBody`, which knows no gate, and the transport gets `PutBody.sending()`, put in its place after signing.
 """
 
 import base64
+import contextlib
 import hashlib
+import io
+import socket
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from agent.storage.protocol import Buffer, Gate
+from agent.storage.protocol import Buffer, Gate, Truncated
 from agent.storage.threads import Stop
-from agent.storage.throttle import STEP, pass_checked
+from agent.storage.throttle import STEP, is_free, pass_checked, rate_of
+
+_WINDOW_SECONDS = 0.1
+"""What a store may send ahead under a limit, as a part of a second's worth: enough for that time of a round trip."""
+_WIDE = 2**30 - 1
+"""Bytes of a receive window that is no limit."""
 
 
 class PutBody:
@@ -73,3 +82,42 @@ class PutBody:
         for part in self._parts:
             digest.update(part)
         return base64.b64encode(digest.digest()).decode("ascii")
+
+
+def received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
+    """The `size` bytes of the SDK's streaming `body`, which is the answer with the object `name`.
+
+    Under a limit the gate is passed before bytes are taken from the socket, and the window is kept narrow: what the
+    kernel lets the store send ahead is traffic as well. Raises `Stopped`, `Truncated`.
+    """
+    free = is_free(gate)
+    _set_window(body, _WIDE if free else max(STEP, int(rate_of(gate) * _WINDOW_SECONDS)))
+    # Without a limit one read fills one buffer; otherwise the pieces grow into one, never twice the size.
+    step = size if free else STEP
+    whole = io.BytesIO()
+    left = size
+    allowed = 0
+    while left:
+        stop.check()
+        wanted = min(step, left)
+        pass_checked(gate, wanted - allowed, stop.check)
+        part = body.read(wanted)
+        allowed = wanted - len(part)
+        if not part:
+            raise Truncated(f"the answer with {name!r} ended {left} bytes early", key=name)
+        left -= len(part)
+        if len(part) == size:
+            return bytes(part)
+        whole.write(part)
+    return whole.getvalue()
+
+
+def _set_window(body: Any, size: int) -> None:
+    """Tell the kernel how far the store may send ahead on this answer's connection, where it can be told (Linux). A
+    connection is kept for later answers, so each one sets it."""
+    clamp = getattr(socket, "TCP_WINDOW_CLAMP", None)
+    connection = getattr(getattr(body, "_raw_stream", None), "_connection", None)
+    sock = getattr(connection, "sock", None)
+    if clamp is not None and isinstance(sock, socket.socket):
+        with contextlib.suppress(OSError):  # it only makes a limit smoother
+            sock.setsockopt(socket.IPPROTO_TCP, clamp, min(size, _WIDE))

@@ -111,6 +111,11 @@ class Gates:
         """Whether none of them has a limit now."""
         return all(is_free(gate) for gate in self._gates)
 
+    @property
+    def rate(self) -> float:
+        """Bytes per second of the narrowest of them now; 0 = no limit."""
+        return min((rate for rate in map(rate_of, self._gates) if rate), default=0.0)
+
     def pass_bytes(self, count: int, check: Check | None = None) -> None:
         """Return when every gate has let `count` more bytes through. `check`: as the bucket's."""
         for gate in self._gates:
@@ -128,6 +133,11 @@ def pass_checked(gate: Gate, count: int, check: Check | None) -> None:
 def is_free(gate: Gate) -> bool:
     """Whether the gate lets everything through just now, so that bytes may come in one large piece."""
     return gate is OPEN or bool(getattr(gate, "free", False))
+
+
+def rate_of(gate: Gate) -> float:
+    """The gate's limit now, bytes per second; 0 = none, or none that it tells."""
+    return gate.rate if isinstance(gate, TokenBucket | Gates) else 0.0
 
 
 def streams_for(rate: float, most: int) -> int:

@@ -1,13 +1,15 @@
-"""Promise: only what is sent passes the gate, once, in small pieces; reading it to sign it is free."""
+"""Promise: only what is sent or received passes the gate, once, in small pieces, before it flows; reading a body to
+sign it is free."""
 
 import base64
 import hashlib
+import io
 import zlib
 
 import pytest
 
-from agent.storage.protocol import Buffer
-from agent.storage.s3_body import PutBody
+from agent.storage.protocol import OPEN, Buffer, Truncated
+from agent.storage.s3_body import PutBody, received
 from agent.storage.threads import Stop, Stopped
 from agent.storage.throttle import STEP
 
@@ -54,3 +56,31 @@ def test_sending_stops_when_nobody_waits_any_more() -> None:
     stop.set()
     with pytest.raises(Stopped):
         next(sending)
+
+
+class Answer(io.BytesIO):
+    """A streaming body that gives at most 50,000 bytes at a time, and notes what the gate had let through by then."""
+
+    def __init__(self, gate: Counter) -> None:
+        super().__init__(WHOLE)
+        self.allowed: list[int] = []
+        self._gate = gate
+
+    def read(self, count: int | None = -1, /) -> bytes:
+        self.allowed.append(sum(self._gate.passed) - self.tell())
+        return super().read(min(count or 0, 50_000))
+
+
+def test_nothing_is_taken_from_the_socket_before_the_gate_let_it_through() -> None:
+    gate = Counter()
+    answer = Answer(gate)
+    assert received("key", answer, len(WHOLE), gate, Stop()) == WHOLE
+    assert all(allowed > 0 for allowed in answer.allowed)
+    assert sum(gate.passed) == len(WHOLE)
+    assert max(gate.passed) <= STEP
+
+
+def test_an_answer_without_a_limit_comes_whole() -> None:
+    assert received("key", io.BytesIO(WHOLE), len(WHOLE), OPEN, Stop()) == WHOLE
+    with pytest.raises(Truncated):
+        received("key", io.BytesIO(WHOLE), len(WHOLE) + 1, OPEN, Stop())

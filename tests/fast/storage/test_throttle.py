@@ -7,7 +7,7 @@ import pytest
 
 from agent.storage.protocol import OPEN
 from agent.storage.threads import Stop, Stopped
-from agent.storage.throttle import CHECK_SECONDS, STEP, Gates, TokenBucket, is_free, streams_for
+from agent.storage.throttle import CHECK_SECONDS, STEP, Gates, TokenBucket, is_free, rate_of, streams_for
 from tests.fast.storage.virtual_time import VirtualTime
 
 MEGA = 1_000_000
@@ -204,3 +204,9 @@ def test_a_wait_ends_when_nobody_wants_it_and_gives_its_place_back() -> None:
     assert waits == [CHECK_SECONDS] * 3
     bucket.pass_bytes(1000)
     assert now[0] <= 3 * CHECK_SECONDS + 1
+
+
+def test_the_rate_of_gates_is_that_of_the_narrowest() -> None:
+    slow, fast, none = TokenBucket(1_000), TokenBucket(5_000), TokenBucket(0)
+    assert rate_of(Gates(fast, Gates(slow, none))) == 1_000
+    assert rate_of(Gates(none, OPEN)) == 0
