@@ -4,12 +4,13 @@ import argparse
 import asyncio
 import json
 
-from bench import backups, report, restores
+from bench import backups, memory, report, restores
 from bench.backups import Figures
+from bench.bars import bars, verdicts
 from bench.stage import Stage
 from tests.cluster.places import BUILD
 
-PARTS = {"mixed": backups.mixed, "restore": restores.shop, "large": backups.large}
+PARTS = {"mixed": backups.mixed, "restore": restores.shop, "large": backups.large, "memory": memory.memory}
 
 
 async def measure(parts: list[str], rounds: int) -> Figures:
@@ -28,15 +29,17 @@ async def measure(parts: list[str], rounds: int) -> Figures:
 def main() -> None:
     """Parse the arguments, measure, tell."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    figures = asyncio.run(measure(options.parts, options.rounds))
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    figures = asyncio.run(measure(options.parts or list(PARTS), options.rounds))
     print(report.table(figures))
-    print("\nA peer's median wall time over ours (more is better):")
-    for name, ratio in report.ratios(figures).items():
-        print(f"  {ratio:6.2f}  {name}")
-    (BUILD / "bench.json").write_text(json.dumps(report.as_data(figures), indent=1))
+    judged = bars(figures)
+    print(f"\nThe bars, medians of {options.rounds} rounds:\n{verdicts(judged)}")
+    (BUILD / "bench.json").write_text(json.dumps(report.as_data(figures, [bar.as_data() for bar in judged]), indent=1))
     print(f"\nwritten: {BUILD / 'bench.json'}")
 
 

@@ -28,7 +28,7 @@ async def ours(
     again: bool = True,
 ) -> None:
     """A first backup into a fresh destination, then one of the unchanged node."""
-    await agent.agent.start()
+    await agent.start()
     try:
         target = await agent.destination(settings)
         for what in ("first", "unchanged") if again else ("first",):
@@ -38,7 +38,7 @@ async def ours(
             figure, _ = await agent.backup(target, keyspaces)
             add(what, msgspec.structs.replace(figure, requests=len(stage.store.requests()) - requests))
     finally:
-        await agent.agent.stop()
+        await agent.stop()
 
 
 def peers(
@@ -67,7 +67,11 @@ async def mixed(stage: Stage, rounds: int) -> Figures:
     figures: Figures = {}
 
     def adder(place: str, name: str) -> Callable[[str, Figure], None]:
-        return lambda what, figure: figures.setdefault((f"mixed, {place}, {what}", name), []).append(figure)
+        def add(what: str, figure: Figure) -> None:
+            figure = msgspec.structs.replace(figure, megabytes=0.0)  # of mostly small files a rate says little
+            figures.setdefault((f"mixed, {place}, {what}", name), []).append(figure)
+
+        return add
 
     agents = [MeasuredAgent(stage.node, stage.work / f"agent-{way}", jolokia=way == "jolokia") for way in WAYS]
     for turn in range(rounds):
@@ -86,12 +90,20 @@ async def mixed(stage: Stage, rounds: int) -> Figures:
 
 
 async def large(stage: Stage, rounds: int) -> Figures:
-    """4 GiB in four SSTables with a cold page cache, to S3."""
+    """4 GiB in four SSTables with a cold page cache, to S3. Each contender's copy goes before the next one begins."""
     figures: Figures = {}
     await stage.write_large()
+    megabytes = 0.0
 
     def adder(name: str) -> Callable[[str, Figure], None]:
-        return lambda what, figure: figures.setdefault((f"4 GiB, cold, S3, {what}", name), []).append(figure)
+        def add(what: str, figure: Figure) -> None:
+            nonlocal megabytes
+            megabytes = figure.megabytes or megabytes
+            figure = msgspec.structs.replace(figure, megabytes=megabytes)
+            figures.setdefault((f"{LARGE}, {what}", name), []).append(figure)
+            stage.forget_backups()
+
+        return add
 
     agent = MeasuredAgent(stage.node, stage.work / "agent-large", jolokia=True)
     for turn in range(rounds):
@@ -99,8 +111,9 @@ async def large(stage: Stage, rounds: int) -> Figures:
         await ours(stage, agent, await stage.fresh_s3(), adder(agent.name), ["large"], again=False)
         for contender in (S5cmd(), Rclone()):
             peers(stage, contender, adder(contender.name), ["large"], cold=True)
-        stage.forget_backups()
+    await stage.drop_large()
     return figures
 
 
+LARGE = "4 GiB, cold, S3"
 WAYS = ("jolokia", "nodetool")

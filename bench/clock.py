@@ -1,9 +1,9 @@
 """Timing of processes and of a daemon at work: in, commands or a pid; out, wall and CPU seconds, peak memory."""
 
+import json
 import os
-import resource
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,13 +13,19 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured run. Seconds; `peak_mib` of the largest single process; `child_cpu` apart (nodetool's JVM)."""
+    """One measured run. Seconds; `peak_mib` of the largest single process, JVMs apart; `child_cpu` apart (nodetool's
+    JVM; a Medusa's is in `cpu`). Ours only: `inside`, seconds while an order to nodetool or Jolokia was under way;
+    `jvm_starts`, how often nodetool was started; `files` of the snapshot. 0 = not measured."""
 
     wall: float
     cpu: float
     child_cpu: float
     peak_mib: float
     requests: int = 0
+    inside: float = 0.0
+    jvm_starts: int = 0
+    files: int = 0
+    megabytes: float = 0.0
 
 
 class DaemonUse(msgspec.Struct, frozen=True):
@@ -47,19 +53,23 @@ def forget_peak(pid: int) -> None:
 
 
 def timed_commands(commands: Sequence[Sequence[str]], env: Mapping[str, str], log: Path) -> Figure:
-    """Run the commands one after the other as one measured unit; raise when one fails, with its log's place."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    peak = 0
-    began = time.perf_counter()
-    for command in commands:
-        with log.open("ab") as sink:
-            child = subprocess.Popen(command, env=dict(env), stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)
-            _, status, use = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-        peak = max(peak, use.ru_maxrss)
-        if child.returncode:
-            raise RuntimeError(f"{command[0]} ended with {child.returncode}: see {log}")
-    wall = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figure(wall, cpu, 0.0, peak / 1024)
+    """Run the commands one after the other as one measured unit; raise when one fails, with its log's place. The CPU of
+    commands that are nodetool themselves counts as a child's."""
+    launcher = [sys.executable, "-S", "-I", str(Path(__file__).with_name("launcher.py"))]
+    with log.open("ab") as sink:
+        ran = subprocess.run(
+            [*launcher, json.dumps([list(command) for command in commands])],
+            env=dict(env),
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    told = json.loads(ran.stdout)
+    cpu = {True: 0.0, False: 0.0}
+    for command, one in zip(commands, told["commands"], strict=False):
+        if one["exit"]:
+            raise RuntimeError(f"{command[0]} ended with {one['exit']}: see {log}")
+        cpu[Path(command[0]).name == "nodetool"] += one["cpu"]
+    peak = max(one["peak_kib"] for one in told["commands"])
+    return Figure(told["wall"], cpu[False], cpu[True], peak / 1024)

@@ -52,6 +52,12 @@ def within_snapshot(scene: Scene, tag: str, command: Command) -> list[Command]:
     return [[*nodetool, "snapshot", "-t", tag, *scene.keyspaces], command, [*nodetool, "clearsnapshot", "-t", tag]]
 
 
+def s5cmd_program(scene: Scene) -> str:
+    """The program itself: what the package puts into `bin` starts a Python first."""
+    (program,) = scene.tools.parent.glob("lib/python3*/site-packages/s5cmd/bin/s5cmd")
+    return str(program)
+
+
 class S5cmd:
     """s5cmd, one request a file."""
 
@@ -61,7 +67,7 @@ class S5cmd:
         tag = f"s5cmd-{place}"
         include = f"*/snapshots/{tag}/*"
         copy = [
-            *(str(scene.tools / "s5cmd"), "--log", "error", "--endpoint-url", scene.endpoint),
+            *(s5cmd_program(scene), "--log", "error", "--endpoint-url", scene.endpoint),
             *("cp", "--include", include, f"{scene.data}/", f"s3://{scene.bucket}/s5cmd-{place}/"),
         ]
         return within_snapshot(scene, tag, copy)

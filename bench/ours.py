@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.clock import Figure, daemon_use, forget_peak, peak_mib
+from bench.orders import OrderClock
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.services import TERMINAL, AgentProcess
-
-POLL_SECONDS = 0.02
 
 
 class MeasuredAgent:
@@ -20,6 +19,21 @@ class MeasuredAgent:
     def __init__(self, node: CassandraNode, directory: Path, *, jolokia: bool) -> None:
         self.agent = AgentProcess(node, directory, jolokia=jolokia)
         self.name = "helenus, jolokia" if jolokia else "helenus, nodetool"
+        self._orders = OrderClock(node, directory / "orders")
+        self._jolokia = jolokia
+
+    async def start(self) -> None:
+        """Start the clock of its orders, and the agent."""
+        changes = await self._orders.start()
+        if not self._jolokia:
+            changes.pop("jolokia", None)
+        self.agent.changes["cassandra"] = changes
+        await self.agent.start()
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await self.agent.stop()
+        await self._orders.stop()
 
     async def destination(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """Put a fresh destination, have it checked and its repository made; the target that commands name."""
@@ -38,26 +52,43 @@ class MeasuredAgent:
         self, target: Mapping[str, str], keyspaces: Sequence[str] | None = None
     ) -> tuple[Figure, dict[str, Any]]:
         """One backup of the node (or of these keyspaces), from accepted to terminal; its figure and result."""
-        pid = self.agent.child.pid
-        forget_peak(pid)
-        before = daemon_use(pid)
-        began = time.perf_counter()
         snapshot: dict[str, Any] = {"tag": f"bench-{secrets.token_hex(4)}"}
         if keyspaces is not None:
             snapshot["keyspaces"] = {name: [] for name in keyspaces}
-        command = await self.agent.command("backup", {"snapshot": snapshot, "targets": [dict(target)]})
-        view = await self._ended(command)
+        return await self.measured("backup", {"snapshot": snapshot, "targets": [dict(target)]})
+
+    async def measured(
+        self, kind: str, arguments: Mapping[str, Any], deadline: float = 600
+    ) -> tuple[Figure, dict[str, Any]]:
+        """One command that copies, from accepted to terminal; its figure and result. It must succeed."""
+        pid = self.agent.child.pid
+        forget_peak(pid)
+        before = daemon_use(pid)
+        clock, began = time.time(), time.perf_counter()
+        command = await self.agent.command(kind, arguments)
+        view = await self._ended(command, deadline)
         wall = time.perf_counter() - began
         after = daemon_use(pid)
         if view["state"] != "success":
-            raise RuntimeError(f"the backup ended {view['state']}: {view['error']}")
-        figure = Figure(wall, after.own - before.own, after.children - before.children, peak_mib(pid))
+            raise RuntimeError(f"the {kind} ended {view['state']}: {view['error']}")
+        (target,) = view["result"]["targets"].values()
+        orders = self._orders.between(clock, time.time())
+        figure = Figure(
+            wall,
+            after.own - before.own,
+            after.children - before.children,
+            peak_mib(pid),
+            inside=orders.inside,
+            jvm_starts=orders.jvm_starts,
+            files=target["files"],
+            megabytes=target["bytes"] / 1e6,
+        )
         return figure, view["result"]
 
-    async def _ended(self, command: str) -> dict[str, Any]:
+    async def _ended(self, command: str, deadline: float) -> dict[str, Any]:
         """Long polls of the event log, so that waiting costs neither side CPU."""
         after = 0
-        async with asyncio.timeout(600):
+        async with asyncio.timeout(deadline):
             while True:
                 events = await self.agent.ask("GET", f"/v1/events?after={after}&wait=10")
                 for event in events:

@@ -13,7 +13,7 @@ import msgspec
 
 from bench.backups import Figures
 from bench.clock import Figure, daemon_use, forget_peak, peak_mib, timed_commands
-from bench.contenders import S5cmd
+from bench.contenders import S5cmd, s5cmd_program
 from bench.dataset import SHOP_TABLES
 from bench.stage import Stage
 from tests.cluster.opscenter import OpsCenter
@@ -68,7 +68,7 @@ async def _floor(stage: Stage, place: str) -> Figure:
     shutil.rmtree(into, ignore_errors=True)
     env = {**os.environ, **S5cmd().env(scene)}
     download = [
-        *(str(scene.tools / "s5cmd"), "--log", "error", "--endpoint-url", scene.endpoint),
+        *(s5cmd_program(scene), "--log", "error", "--endpoint-url", scene.endpoint),
         *("cp", f"s3://{scene.bucket}/{place}/*", f"{into}/"),
     ]
     log = scene.work / "floor.log"
@@ -85,5 +85,5 @@ async def _floor(stage: Stage, place: str) -> Figure:
         imports.append([*nodetool, "import", "shop", table, str(directory)])
     imported = timed_commands(imports, env, log)
     return Figure(
-        figure.wall + truncated + imported.wall, figure.cpu, imported.cpu, max(figure.peak_mib, imported.peak_mib)
+        figure.wall + truncated + imported.wall, figure.cpu, imported.child_cpu, max(figure.peak_mib, imported.peak_mib)
     )

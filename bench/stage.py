@@ -47,16 +47,21 @@ class Stage:
         await self.store.start()
         await self.store.make_bucket(BUCKET)
         session = await self.cluster.session()
-        session.execute("DROP KEYSPACE IF EXISTS large", timeout=60)
-        await self.node.nodetool("clearsnapshot", "--all")
+        await self.drop_large()
         written = DIRECTORY / "mixed-written"
         if not written.exists():
             await self._write("mixed", write_mixed, session)
             written.touch()
 
     async def write_large(self) -> None:
-        """Write the large data set, which goes with the next start."""
+        """Write the large data set."""
         await self._write("large", write_large, await self.cluster.session())
+
+    async def drop_large(self) -> None:
+        """Remove it, and all snapshots (Cassandra takes one of what it drops)."""
+        session = await self.cluster.session()
+        await asyncio.to_thread(session.execute, "DROP KEYSPACE IF EXISTS large", timeout=60)
+        await self.node.nodetool("clearsnapshot", "--all")
 
     async def stop(self) -> None:
         """Stop both servers; the node's data stays, what was backed up goes."""

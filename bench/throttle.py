@@ -1,97 +1,46 @@
-"""Measures the throttle where bytes arrive. In: limits and numbers of streams. Out: a table of what a sink got.
+"""Measures the throttle where bytes arrive. In: limits and numbers of streams. Out: a table of what came.
 
     python -m bench.throttle [--limits 1 4 16] [--streams 1 16] [--seconds 10]
 
-A sink in a process of its own speaks just enough of S3 to take puts, and notes when how many bytes reached it. The
-agent's S3 provider fills it through a token bucket. Ends with 1 when an average is off by more than 5 % or a second
-carried more than 1.5 times the limit.
+The agent's S3 provider puts to, and gets from, a sink in a process of its own, through a token bucket. What is put is
+counted where the sink reads it, what is got where the provider reads it from its sockets. Beside that, what the kernel
+had received by then on these sockets (TCP_INFO): it takes in one window of each connection ahead of its reader. Ends
+with 1 when an average is off by more than 5 % or a second carried more than 1.5 times the limit.
 """
 
 import argparse
 import asyncio
-import json
-import os
-import subprocess
+import socket
 import sys
+import threading
 import time
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from agent.storage.limited import Limited
 from agent.storage.s3 import S3Storage
 from agent.storage.throttle import TokenBucket
 from agent.wire.destinations import S3Settings
+from bench.sink import CONTENT, Arrival, arrivals, running
 
-ADDRESS = "127.0.20.6"
 MEGA = 1_000_000
-PIECE = 4 * 1024 * 1024
-Arrival = tuple[float, int]
+SAMPLE_SECONDS = 0.02
+_BYTES_RECEIVED = slice(128, 136)
+"""Where tcpi_bytes_received lies in Linux's struct tcp_info."""
+Turn = Callable[[Limited, str], Awaitable[object]]
 
 
-class Sink(asyncio.Protocol):
-    """One connection: requests are read and thrown away, the bytes of their bodies counted as they come."""
-
-    def __init__(self, arrivals: list[Arrival]) -> None:
-        self._arrivals = arrivals
-        self._head = b""
-        self._left = 0
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        while data:
-            if self._left:
-                body, data = data[: self._left], data[self._left :]
-                self._left -= len(body)
-                self._arrivals.append((time.monotonic(), len(body)))
-                if not self._left:
-                    self._answer(b"")
-                continue
-            self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                return
-            self._head = b""
-            self._begin(head)
-
-    def _begin(self, head: bytes) -> None:
-        lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        self._left = int(headers.get("content-length", "0"))
-        if lines[0].startswith("GET /arrivals"):
-            self._answer(json.dumps(self._arrivals).encode())
-            self._arrivals.clear()
-        elif not self._left:
-            self._answer(b"")
-
-    def _answer(self, body: bytes) -> None:
-        assert self._transport is not None
-        head = f'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: {len(body)}\r\n\r\n'
-        self._transport.write(head.encode() + body)
-
-
-async def serve() -> None:
-    """The sink's process: prints its port, then serves until it is killed."""
-    arrivals: list[Arrival] = []
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(arrivals), ADDRESS, 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-async def fill(endpoint: str, rate: float, streams: int, seconds: float) -> None:
-    """Put pieces in so many streams for a little longer than the time measured."""
+async def run(endpoint: str, rate: float, streams: int, seconds: float, turn: Turn) -> None:
+    """`turn` again and again in so many streams, for a little longer than the time measured."""
     settings = S3Settings(path="sink", endpoint=endpoint, access_key="a", access_secret="b", connections=streams)
     store = Limited(S3Storage(settings, conditional_create=True), TokenBucket(rate))
-    content = os.urandom(PIECE)
 
     async def stream(number: int) -> None:
-        turn = 0
+        count = 0
         while True:
-            turn += 1
-            await store.put(f"{number}/{turn}", [content], replace=True)
+            count += 1
+            await turn(store, f"{number}/{count}")
 
     tasks = [asyncio.ensure_future(stream(number)) for number in range(streams)]
     await asyncio.wait(tasks, timeout=seconds + 1, return_when=asyncio.FIRST_EXCEPTION)
@@ -103,54 +52,110 @@ async def fill(endpoint: str, rate: float, streams: int, seconds: float) -> None
     await store.close()
 
 
-def judged(arrivals: Sequence[Arrival], seconds: float) -> tuple[float, float]:
+Came = tuple[Sequence[Arrival], Sequence[Arrival] | None]
+"""What was read and what the kernel received, where that can be told."""
+
+
+async def up(endpoint: str, rate: float, streams: int, seconds: float) -> Came:
+    """What the sink got."""
+    await run(endpoint, rate, streams, seconds, lambda store, key: store.put(key, [CONTENT], replace=True))
+    return await asyncio.to_thread(arrivals, endpoint), None
+
+
+async def down(endpoint: str, rate: float, streams: int, seconds: float) -> Came:
+    """What the provider's sockets gave."""
+    with _watched_sockets() as (read, received):
+        await run(endpoint, rate, streams, seconds, lambda store, key: store.get(key))
+    return sorted(read), received
+
+
+@contextmanager
+def _watched_sockets() -> Iterator[tuple[list[Arrival], list[Arrival]]]:
+    """What is read from, and what the kernel received on, the sockets that are connected while the block runs."""
+    read: list[Arrival] = []
+    received: list[Arrival] = []
+    counts: dict[socket.socket, int] = {}
+    over = threading.Event()
+    connect, recv_into = socket.socket.connect, socket.socket.recv_into
+
+    def connect_noted(self: socket.socket, address: Any) -> None:
+        connect(self, address)
+        counts[self] = 0
+
+    def read_noted(self: socket.socket, *arguments: Any) -> int:
+        count = recv_into(self, *arguments)
+        read.append((time.monotonic(), count))
+        return count
+
+    def sample() -> None:
+        while not over.wait(SAMPLE_SECONDS):
+            fresh = 0
+            for one, before in list(counts.items()):
+                with suppress(OSError):  # closed
+                    info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                    counts[one] = int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
+                    fresh += counts[one] - before
+            if fresh:
+                received.append((time.monotonic(), fresh))
+
+    sampler = threading.Thread(target=sample)
+    replaced: Any = socket.socket
+    replaced.connect, replaced.recv_into = connect_noted, read_noted
+    sampler.start()
+    try:
+        yield read, received
+    finally:
+        replaced.connect, replaced.recv_into = connect, recv_into
+        over.set()
+        sampler.join()
+
+
+def judged(came: Sequence[Arrival], seconds: float) -> tuple[float, float]:
     """Bytes per second over the time, and in its fullest second (any second, not only whole ones)."""
-    start = arrivals[0][0]
-    within = [(at, count) for at, count in arrivals if at < start + seconds]
-    fullest, oldest, running = 0, 0, 0
+    start = came[0][0]
+    within = [(at, count) for at, count in came if at < start + seconds]
+    fullest, oldest, running_count = 0, 0, 0
     for at, count in within:
-        running += count
+        running_count += count
         while within[oldest][0] <= at - 1:
-            running -= within[oldest][1]
+            running_count -= within[oldest][1]
             oldest += 1
-        fullest = max(fullest, running)
+        fullest = max(fullest, running_count)
     return sum(count for _, count in within) / seconds, fullest
 
 
 async def measure(limits: Sequence[float], streams: Sequence[int], seconds: float) -> bool:
     """Run and print every combination; whether all kept within the bounds."""
     fine = True
-    sink = subprocess.Popen([sys.executable, "-m", "bench.throttle", "--sink"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert sink.stdout is not None
-        endpoint = f"http://{ADDRESS}:{sink.stdout.readline().strip()}"
-        print("limit MB/s  streams  measured MB/s    off   fullest second")
-        for limit in limits:
-            for count in streams:
-                await fill(endpoint, limit * MEGA, count, seconds)
-                with await asyncio.to_thread(urllib.request.urlopen, f"{endpoint}/arrivals") as answer:
-                    average, fullest = judged(json.load(answer), seconds)
-                off = average / (limit * MEGA) - 1
-                fine = fine and abs(off) <= 0.05 and fullest <= 1.5 * limit * MEGA
-                print(
-                    f"{limit:10g}  {count:7}  {average / MEGA:13.3f}  {off:+5.1%}  {fullest / limit / MEGA:8.2f} x",
-                    flush=True,
-                )
-    finally:
-        sink.kill()
-        sink.wait()
+    print(f"over {seconds:g} s; wanted: off by 5 % at most, no second above 1.5 times the limit")
+    print("way   limit MB/s  streams  measured MB/s    off   fullest second")
+    with running() as endpoint:
+        for name, way in (("up", up), ("down", down)):
+            for limit in limits:
+                for count in streams:
+                    read, received = await way(endpoint, limit * MEGA, count, seconds)
+                    average, fullest = judged(read, seconds)
+                    off = average / (limit * MEGA) - 1
+                    ok = abs(off) <= 0.05 and fullest <= 1.5 * limit * MEGA
+                    fine = fine and ok
+                    line = (
+                        f"{name:<4}  {limit:10g}  {count:7}  {average / MEGA:13.3f}  {off:+5.1%}"
+                        f"  {fullest / limit / MEGA:12.2f} x   {'ok' if ok else 'SHORT'}"
+                    )
+                    if received is not None:
+                        average, fullest = judged(received, seconds)
+                        line += f"   (kernel: {average / limit / MEGA - 1:+.1%}, {fullest / limit / MEGA:.2f} x)"
+                    print(line, flush=True)
     return fine
 
 
 def main() -> int:
+    """Parse the arguments, measure."""
     parser = argparse.ArgumentParser(description="Measure the throttle at the receiving end.")
     parser.add_argument("--limits", type=float, nargs="+", default=[1, 4, 16], help="MB/s")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--sink", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.sink:
-        asyncio.run(serve())
     return 0 if asyncio.run(measure(given.limits, given.streams, given.seconds)) else 1
 
 
