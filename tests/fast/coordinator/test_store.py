@@ -21,6 +21,7 @@ from coordinator.model.tags import is_tag, tag_of, time_of
 from coordinator.store.database import StoreFailed, StoreTooNew
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import FILE, KEEP_DETAILS_SECONDS, SqliteStore
+from tests.cluster.large_cluster import LargeCluster
 
 NOW = 1_489_763_169.0
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
@@ -163,6 +164,20 @@ async def test_steps_and_commands_can_be_replaced_and_keep_their_order(store: Sq
     await store.requests.record_step("r1", "first", {"n": 2})
     assert list((await store.requests.steps("r1")).items()) == [("first", {"n": 2}), ("second", {})]
     assert await store.requests.steps("r2") == {}
+
+
+async def test_a_large_step_takes_little_room_and_reads_the_same(store: SqliteStore, tmp_path: Path) -> None:
+    """A backup's scope holds its plan, which grows with the cluster; it is kept for thirty days."""
+    large = {"plan": msgspec.to_builtins(LargeCluster(20, 256, 5).plan())}
+    await store.requests.record_step("r1", "scope", large)
+    await store.requests.record_step("r1", "small", {"a": 1})
+    assert await store.requests.step("r1", "scope") == large
+    assert await store.requests.steps("r1") == {"scope": large, "small": {"a": 1}}
+    with sqlite3.connect(tmp_path / "state" / FILE) as connection:
+        [(kept,), (plain,)] = connection.execute("SELECT data FROM steps ORDER BY sequence")
+    connection.close()
+    assert len(kept) < len(msgspec.json.encode(large)) * 0.6
+    assert plain == b'{"a":1}'
 
 
 async def test_an_older_revision_of_a_destination_changes_nothing(store: SqliteStore) -> None:
