@@ -43,6 +43,8 @@ class Stage:
 
     async def start(self) -> None:
         """Start both servers; write the mixed data set unless it is there."""
+        if self.store.access_log is not None:
+            self.store.access_log.unlink(missing_ok=True)
         await self.cluster.start()
         await self.store.start()
         await self.store.make_bucket(BUCKET)
