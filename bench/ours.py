@@ -17,7 +17,7 @@ class MeasuredAgent:
     """An agent beside the node, through Jolokia or nodetool, with one destination after the other."""
 
     def __init__(self, node: CassandraNode, directory: Path, *, jolokia: bool) -> None:
-        self.agent = AgentProcess(node, directory, jolokia=jolokia)
+        self.agent = AgentProcess(node, directory, jolokia=jolokia, recorded=False)
         self.name = "helenus, jolokia" if jolokia else "helenus, nodetool"
         self._orders = OrderClock(node, directory / "orders")
         self._jolokia = jolokia

@@ -25,7 +25,7 @@ WHAT = "restore of shop, S3"
 async def shop(stage: Stage, rounds: int) -> Figures:
     """Both in turn, each round."""
     figures: Figures = {}
-    agent = AgentProcess(stage.node, stage.work / "agent-restore", jolokia=True)
+    agent = AgentProcess(stage.node, stage.work / "agent-restore", jolokia=True, recorded=False)
     coordinator = CoordinatorProcess([agent], stage.work / "coordinator", cluster=stage.cluster.name)
     await agent.start()
     await coordinator.start()

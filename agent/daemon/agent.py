@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aiohttp import web
 
 from agent.cassandra.node import CassandraNode
 from agent.commands.events import EventLog
@@ -31,10 +32,12 @@ Background = Coroutine[Any, Any, None]
 
 @dataclass(frozen=True)
 class Making:
-    """How the parts are made that tests replace. `clock` gives unix seconds."""
+    """How the parts are made that tests replace. `clock` gives unix seconds. `application` is called with the HTTP
+    application before it is served."""
 
     journal: Callable[[Path, Callable[[], float]], Journal] = Journal
     clock: Callable[[], float] = time.time
+    application: Callable[[web.Application], None] | None = None
 
 
 @dataclass

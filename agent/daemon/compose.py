@@ -143,7 +143,8 @@ def _composed(
         max_body_bytes=http.max_body_bytes,
         body_seconds=http.body_seconds,
     )
-    app.middlewares[:0] = making.middlewares
+    if making.application is not None:
+        making.application(app)
     return Agent(
         Parts(
             lock=lock,

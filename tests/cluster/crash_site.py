@@ -17,14 +17,15 @@ from typing import Any, Self
 import aiohttp
 from cassandra.cluster import Session
 
-from tests.cluster import crashing_coordinator, mortal_agent
+from tests.cluster import crashing_coordinator
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.comparison import compare_every_column
 from tests.cluster.rows import DataSet
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess
+from tests.cluster.stores import S3Server
 from tests.oracle.checker import Oracle
-from tests.oracle.reader import DirectoryReader
+from tests.oracle.reader import BucketReader, DirectoryReader
 
 ROWS = 300
 TABLES = ("orders", "visits", "stock", "stock_by_state")
@@ -40,14 +41,17 @@ PLACE = "kills"
 class CrashSite:
     """`async with CrashSite(directory, cluster) as site`. A test leaves agent and coordinator running."""
 
-    def __init__(self, directory: Path, cluster: ScratchCluster) -> None:
+    def __init__(
+        self, directory: Path, cluster: ScratchCluster, *, store: S3Server | None = None, **agent: Any
+    ) -> None:
+        """`store`: where the destination is, a local directory by default; `agent`: further options of AgentProcess."""
         self.cluster = cluster
         self.node: CassandraNode = cluster.nodes[0]
         changes = {
             "sweep": {"margin_seconds": 0.0},
             "cassandra": {"nodetool": dict.fromkeys(("deadline_seconds", "import_deadline_seconds"), 15.0 * SLOWER)},
         }
-        self.agent = AgentProcess(self.node, directory / "agent", changes=changes)
+        self.agent = AgentProcess(self.node, directory / "agent", changes=changes, **agent)
         self.coordinator = CoordinatorProcess(
             [self.agent], directory / "coordinator", cluster="site", cluster_name=cluster.name
         )
@@ -55,7 +59,11 @@ class CrashSite:
         self.data = DataSet(seed=7, rows=ROWS, version=cluster.version, replication=1, prefix=prefix)
         self.data.tables = [spec for spec in self.data.tables if spec.name in TABLES]
         self.keyspace = f"{prefix}_all"
-        self.oracle = Oracle(DirectoryReader(self.agent.local_root / PLACE))
+        self._store = store
+        self._bucket = f"site-{prefix}"
+        self.oracle = Oracle(
+            BucketReader(store.client(), self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE)
+        )
         self.session: Session
 
     async def __aenter__(self) -> Self:
@@ -64,9 +72,13 @@ class CrashSite:
         await self.data.write(self.session)
         await self.agent.start()
         await self.coordinator.start()
-        made = await self.ask("POST", "/backups/destinations", {"provider": "local", "path": PLACE})
+        wanted: dict[str, Any] = {"provider": "local", "path": PLACE}
+        if self._store is not None:
+            await self._store.make_bucket(self._bucket)
+            wanted = self._store.settings(self._bucket)
+        made = await self.ask("POST", "/backups/destinations", wanted)
         self.place = str(made["destination_id"]["id"])
-        await self.follow(made["request_id"])
+        await self.succeeded(made["request_id"])
         return self
 
     async def __aexit__(
@@ -114,10 +126,19 @@ class CrashSite:
         body = {"destination": self.place, "keyspaces": {self.keyspace: {"truncate": True}}, **more}
         return str(await self.ask("POST", f"/backups/restore/{tag}", body))
 
+    async def start_sync(self, tag: str) -> str:
+        """POST /backups/sync of an on-server backup to the destination; the request."""
+        return str(await self.ask("POST", "/backups/sync", {"tag": tag, "destinations": {self.place: {}}}))
+
     async def start_delete(self, tag: str) -> str:
         """DELETE /backups of the tag in the destination; the request."""
         self.oracle.deleted(tag)
         return str(await self.ask("DELETE", f"/backups?tag={tag}&destination={self.place}"))
+
+    async def keep(self) -> str:
+        """An on-server backup that must succeed; its tag."""
+        request = str(await self.ask("POST", "/backups/run", {"keyspaces": [self.keyspace]}))
+        return str((await self.succeeded(request))["tag"])
 
     async def backup(self) -> str:
         """A backup that must succeed; its tag."""
@@ -137,9 +158,7 @@ class CrashSite:
             code = await self.agent.died()
             assert code == -9, f"the agent ended with {code}"
             if moment:
-                self.agent.module, self.agent.environment = self.agent.mortal, {mortal_agent.VARIABLE: moment}
-                self.agent.launch()
-                self.agent.module, self.agent.environment = AgentProcess.module, {}
+                self.agent.launch_mortal(moment)
             else:
                 await self.agent.start()
 
@@ -221,7 +240,7 @@ class CrashSite:
         return [path for place in places for path in place.glob(".helenus/**/*") if path.is_file()]
 
     def objects(self) -> dict[Path, tuple[int, int, int]]:
-        """The data objects in the destination: inode, time and size."""
+        """The data objects in the local destination: inode, time and size."""
         found = {}
         for path in (self.agent.local_root / PLACE).rglob("*.raw"):
             if ".helenus-tmp" not in path.parts:

@@ -16,6 +16,7 @@ from agent.commands.records import CommandRecord, Decide, Guard
 from agent.daemon.agent import Making
 from agent.daemon.main import run
 from agent.wire.commands import Event
+from tests.cluster.recorded_agent import recorder
 
 VARIABLE = "HELENUS_DIES_AT"
 
@@ -53,4 +54,4 @@ def _perhaps(command: CommandRecord, moment: str, *, before: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], Making(journal=FatalJournal)))
+    sys.exit(run(sys.argv[1:], Making(journal=FatalJournal, application=recorder(sys.argv[1:]).record)))

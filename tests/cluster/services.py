@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.cluster import toml
+from tests.cluster import exchanges, toml
 from tests.cluster.cassandra import JMX_USER, CassandraNode
 from tests.cluster.mortal_agent import VARIABLE
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
@@ -170,7 +170,9 @@ class Service:
 class AgentProcess(Service):
     """The agent beside a node."""
 
-    module = "agent.daemon.main"
+    module = "tests.cluster.recorded_agent"
+    """The module whose agent writes down its exchanges; they are compared with openapi.yaml when it is stopped."""
+    plain = "agent.daemon.main"
     name = "agent"
     mortal = "tests.cluster.mortal_agent"
     """The module whose agent kills itself at a chosen moment."""
@@ -187,10 +189,14 @@ class AgentProcess(Service):
         changes: Mapping[str, Any] | None = None,
         prefix: Sequence[str] = (),
         outlives_us: bool = False,
+        recorded: bool = True,
     ) -> None:
         """`cql`: user and password; `jolokia`: use the node's; `coordinators`: name → table of agent.toml; `changes`:
-        further settings, which win; `prefix`: argument list in front of the agent's, such as setpriv's."""
+        further settings, which win; `prefix`: argument list in front of the agent's, such as setpriv's; `recorded`:
+        False for the agent as it is shipped, in measurements and the demo."""
         super().__init__(directory, node.address, port, prefix=prefix, outlives_us=outlives_us)
+        if not recorded:
+            self.module = self.plain
         self.node = node
         self.local_root = directory / "backups"
         self.local_root.mkdir(exist_ok=True)
@@ -230,6 +236,11 @@ class AgentProcess(Service):
             tree["coordinators"] = self.coordinators
         return toml.merged(tree, self.changes)
 
+    async def stop(self, grace: float = 30.0) -> None:
+        """As `Service.stop`. Raises NotAsDescribed when what it and its callers said is not in openapi.yaml."""
+        await super().stop(grace)
+        await asyncio.to_thread(exchanges.check, self.directory / exchanges.NAME)
+
     async def command(self, kind: str, arguments: Mapping[str, Any], **more: Any) -> str:
         """Post a command; its id."""
         post = {"id": f"{kind}-{secrets.token_hex(6)}", "kind": kind, "arguments": arguments, **more}
@@ -254,11 +265,16 @@ class AgentProcess(Service):
 
     async def start_mortal(self, moment: str) -> None:
         """Start an agent that dies at the moment (see `mortal_agent`); `start` afterwards gives one that lives."""
-        self.module, self.environment = self.mortal, {VARIABLE: moment}
+        self.launch_mortal(moment)
+        await self.wait_until_ready()
+
+    def launch_mortal(self, moment: str) -> None:
+        """The same without waiting for it: it may die before it answers."""
+        lively, self.module, self.environment = self.module, self.mortal, {VARIABLE: moment}
         try:
-            await self.start()
+            self.launch()
         finally:
-            self.module, self.environment = AgentProcess.module, {}
+            self.module, self.environment = lively, {}
 
     async def check_settings(self) -> str:
         """What `--check-config` prints; raises ProcessError when it fails."""

@@ -120,35 +120,49 @@ class ValidatedClient:
                 msgspec.json.decode(body) if body and content_type == "application/json" else None,
             )
         if not undescribed:
-            self._check(method, path, sent, data, answer, content_type, wrong=wrong)
+            if self._token:
+                sent = {"Authorization": f"Bearer {self._token}", **sent}
+            check_exchange(
+                self._description,
+                method,
+                path,
+                sent,
+                data,
+                answer.status,
+                {**answer.headers, "Content-Type": content_type},
+                body,
+                request_too=not wrong,
+                url=self.url,
+            )
         return answer
 
-    def _check(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        data: bytes | None,
-        answer: Answer,
-        content_type: str,
-        *,
-        wrong: bool,
-    ) -> None:
-        parts = urlsplit(path)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        if self._token:
-            headers = {"Authorization": f"Bearer {self._token}", **headers}
-        request = MockRequest(
-            self.url, method, parts.path, headers=headers, data=data, content_type=headers.get("Content-Type", "")
-        )
-        request.parameters.query = ImmutableMultiDict(query)
-        response = MockResponse(answer.body, answer.status, answer.headers, content_type)
-        try:
-            if not wrong:
-                self._description.validate_request(request)
-            self._description.validate_response(request, response)
-        except OpenAPIError as error:
-            why = error.__cause__ or error
-            details = [str(schema.message) for schema in getattr(why, "schema_errors", [])]
-            exchange = f"{method} {path} → {answer.status} {answer.body[:500]!r}"
-            raise NotAsDescribed(f"{exchange}: {str(why)[:1000]} {str(details)[:1000]}") from error
+
+def check_exchange(
+    description: OpenAPI,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    data: bytes | None,
+    status: int,
+    answer_headers: dict[str, str],
+    answer: bytes,
+    *,
+    request_too: bool,
+    url: str = "http://127.0.0.1",
+) -> None:
+    """Compare one exchange with the description; `path` with its query. Raises NotAsDescribed."""
+    parts = urlsplit(path)
+    request = MockRequest(
+        url, method, parts.path, headers=headers, data=data, content_type=headers.get("Content-Type", "")
+    )
+    request.parameters.query = ImmutableMultiDict(parse_qsl(parts.query, keep_blank_values=True))
+    response = MockResponse(answer, status, answer_headers, answer_headers.get("Content-Type", ""))
+    try:
+        if request_too:
+            description.validate_request(request)
+        description.validate_response(request, response)
+    except OpenAPIError as error:
+        why = error.__cause__ or error
+        details = [str(schema.message) for schema in getattr(why, "schema_errors", [])]
+        exchange = f"{method} {path} → {status} {answer[:500]!r}"
+        raise NotAsDescribed(f"{exchange}: {str(why)[:1000]} {str(details)[:1000]}") from error

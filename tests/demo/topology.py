@@ -32,7 +32,7 @@ class Topology:
             options={"materialized_views_enabled": True},
         )
         self.agents = [
-            AgentProcess(node, directory / f"agent{number}", port=61621, outlives_us=outlives_us)
+            AgentProcess(node, directory / f"agent{number}", port=61621, outlives_us=outlives_us, recorded=False)
             for number, node in enumerate(self.cassandra.nodes, 1)
         ]
         share_token(self.agents)
