@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cassandra.errors import NotEnoughSpace, SnapshotMissing, StagingRefused
+from agent.cassandra.errors import CassandraError, NotEnoughSpace, SnapshotMissing, StagingRefused
 from agent.cassandra.rights import cassandra_account, own_account, refusal, shared_group
 from agent.wire.names import check_name
 
@@ -86,17 +86,20 @@ def staging_root(data_directory: str, job: str, run_as: str = "") -> StagingRoot
 
 
 def make_root(root: StagingRoot) -> None:
-    """Make the job's directory with its mark. Raises `StagingRefused`."""
+    """Make the job's directory with its mark. Raises `StagingRefused`, `NotEnoughSpace`."""
     make_directory(root, ())
     mark = root.path / _MARK
-    if not mark.exists():
-        mark.write_text(root.parts[-1])
-        settle_file(root, mark)
+    try:
+        if not mark.exists():
+            mark.write_text(root.parts[-1])
+            settle_file(root, mark)
+    except OSError as error:
+        raise _of(error, f"{mark} can't be made", mark) from None
 
 
 def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
     """Make a directory below the root (names that were checked), never through a symbolic link; every one of them has
-    the mode and group that Cassandra needs. Raises `StagingRefused`."""
+    the mode and group that Cassandra needs. Raises `StagingRefused`, `NotEnoughSpace`."""
     parts = [*root.parts, *below]
     where = Path(root.base)
     mode = DIRECTORY_MODE | (stat.S_ISGID if root.group is not None else 0)
@@ -112,9 +115,7 @@ def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno in _FULL:
-            raise NotEnoughSpace(f"no room to make {where}", volumes=[{"path": str(where)}]) from None
-        raise StagingRefused(f"{where} can't be made: {error.strerror}", path=str(where), reason=str(error)) from None
+        raise _of(error, f"{where} can't be made", where) from None
     return where
 
 
@@ -180,7 +181,7 @@ def probe(root: StagingRoot, run_as: str = "") -> Probe:
     """Create, rename and hard-link a file in the root, and look whether Cassandra's user could do the same with it.
 
     What the probe made is removed again; the root's directories stay until the job is cleaned. Raises
-    `StagingRefused`.
+    `StagingRefused`, `NotEnoughSpace`.
     """
     make_root(root)
     place = make_directory(root, (f"probe-{secrets.token_hex(4)}",))
@@ -196,14 +197,19 @@ def probe(root: StagingRoot, run_as: str = "") -> Probe:
         if reason is None and target.stat().st_dev != place.stat().st_dev:
             reason = f"{place} and {target} are on two devices"
     except OSError as error:
-        raise StagingRefused(
-            f"staging on {root.path} fails: {error.strerror}", path=str(root.path), reason=str(error)
-        ) from None
+        raise _of(error, f"staging on {root.path} fails", root.path) from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if reason is not None:
         raise StagingRefused(f"staging on {root.path} is of no use: {reason}", path=str(root.path), reason=reason)
     return Probe(root, links)
+
+
+def _of(error: OSError, message: str, path: Path) -> CassandraError:
+    """A full volume is told apart from one that refuses."""
+    if error.errno in _FULL:
+        return NotEnoughSpace(f"{message}: no room", volumes=[{"path": str(path)}])
+    return StagingRefused(f"{message}: {error.strerror}", path=str(path), reason=str(error))
 
 
 def remove_below(root: StagingRoot, *below: str) -> None:
