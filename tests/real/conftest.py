@@ -29,9 +29,10 @@ async def one_node_50(servers: Path) -> AsyncIterator[ScratchCluster]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def one_node_41(servers: Path) -> AsyncIterator[ScratchCluster]:
-    """One node of Cassandra 4.1; tests use keyspaces of their own and leave it running."""
+    """One node of Cassandra 4.1 with a Jolokia agent; tests use keyspaces of their own and leave it running."""
     directory = servers / "one-4.1"
-    async with ScratchCluster(directory, nodes=1, name="one_41", version=places.CASSANDRA_41) as cluster:
+    version = places.CASSANDRA_41
+    async with ScratchCluster(directory, nodes=1, name="one_41", version=version, jolokia=True) as cluster:
         yield cluster
 
 
