@@ -196,7 +196,7 @@ class Copier:
                 if not head.tables and collector.corrupt is not None:
                     raise collector.corrupt
                 await one.publisher.publish(collector.writer.close(head), target.named, target.opened.gate)
-                return _result(target, head.tables, collector.corrupt)
+                return _result(target, head.tables, collector)
             except HelenusError as error:
                 target.fail(error)
         await _drop_intents([one])
@@ -267,8 +267,9 @@ def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:
     return (-sum(file.size for file in table.files), table.keyspace, table.table)
 
 
-def _result(target: StoreTarget, tables: Sequence[Any], corrupt: SstableCorrupt | None) -> TargetResult:
+def _result(target: StoreTarget, tables: Sequence[Any], collector: TableCollector) -> TargetResult:
     sizes: dict[str, int] = {}
+    corrupt = collector.corrupt
     for table in tables:
         sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
     return TargetResult(
@@ -279,6 +280,7 @@ def _result(target: StoreTarget, tables: Sequence[Any], corrupt: SstableCorrupt 
         put_bytes=target.put_bytes,
         sizes=sizes,
         error=None if corrupt is None else corrupt.as_dict(),
+        warnings=collector.warnings,
     )
 
 

@@ -20,9 +20,13 @@ from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from agent.storage.protocol import Buffer
 from kit.errors import HelenusError
 
+MOST_WARNINGS = 100
+"""Tables whose warnings a result holds; each table's own counts have its in any case."""
+
 
 class TableCollector:
-    """Takes stored tables and keeps what their manifest needs. `corrupt`: the error of tables that were left out."""
+    """Takes stored tables and keeps what their manifest needs. `corrupt`: the error of tables that were left out;
+    `warnings`: what a person should know of those that were not."""
 
     def __init__(
         self, store: Store, targets: Sequence[StoreTarget], own: Sequence[OwnFile], stored: StoredOwnFiles
@@ -30,6 +34,7 @@ class TableCollector:
         self.writer = ManifestWriter()
         self.references: list[TableReference] = []
         self.own_objects = stored.objects
+        self.warnings: list[str] = []
         self._store = store
         self._own: dict[tuple[str, str], list[FileEntry]] = {}
         self._errors: dict[str, HelenusError] = {}
@@ -54,6 +59,8 @@ class TableCollector:
         if table.error is not None:
             self._errors[f"{table.keyspace}.{table.table}"] = table.error
             return
+        if table.warning and len(self.warnings) < MOST_WARNINGS:
+            self.warnings.append(f"{table.keyspace}.{table.table}: {table.warning}")
         own = tuple(self._own.get((table.keyspace, table.table), ()))
         reference = TableReference(
             keyspace=table.keyspace,

@@ -146,6 +146,8 @@ class Store:
     async def _sstable(
         self, table: TableRun, place: int, sstable: SSTable, group: asyncio.TaskGroup, finish: Finish
     ) -> None:
+        if sstable.data is not None and sstable.crc is None:
+            table.undigested.append(sstable.name)
         filesystem = sstable.files[0].filesystem
         remembered = self._cache.files(filesystem, table.table_id, sstable.name)
         alive = self._alive()

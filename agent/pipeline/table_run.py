@@ -17,10 +17,13 @@ from agent.repository.manifest_check import check_written
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from kit.errors import HelenusError
 
+_SHOWN = 5
+"""SSTables that a warning names."""
+
 
 class StoredTable(msgspec.Struct, frozen=True):
     """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and its frame or what
-    is wrong."""
+    is wrong. `warning`: what a person should know of it all the same, "" for nothing."""
 
     keyspace: str
     table: str
@@ -30,6 +33,7 @@ class StoredTable(msgspec.Struct, frozen=True):
     sstables: int
     frame: bytes = b""
     error: HelenusError | None = None
+    warning: str = ""
 
 
 class TableRun:
@@ -45,6 +49,7 @@ class TableRun:
         self.unsaved: list[Row] = []
         self.unsaved_bytes = 0
         self.names: dict[str, set[str]] = {}
+        self.undigested: list[str] = []
         self._targets = targets
         self._tally = tally
         self._writer = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
@@ -98,5 +103,27 @@ class TableRun:
         """The table, once nothing is outstanding."""
         frame = b"" if self.error is not None else self._writer.close()
         return StoredTable(
-            self.keyspace, self.table, self.table_id, self._files, self._bytes, self._sstables, frame, self.error
+            self.keyspace,
+            self.table,
+            self.table_id,
+            self._files,
+            self._bytes,
+            self._sstables,
+            frame,
+            self.error,
+            self._warning(),
         )
+
+    def _warning(self) -> str:
+        """What is to be said of SSTables whose bytes could not be compared; every target hears of it too."""
+        if self.error is not None or not self.undigested:
+            return ""
+        names = ", ".join(sorted(self.undigested)[:_SHOWN])
+        more = ", …" if len(self.undigested) > _SHOWN else ""
+        warning = (
+            f"{len(self.undigested)} SSTables have no Digest.crc32 ({names}{more}): stored as they were read, under "
+            "digests of their own, but whether these are the bytes that Cassandra wrote can't be told"
+        )
+        for target in self._targets:
+            self._tally.error(target.id, self.keyspace, self.table, f"warning: {warning}")
+        return warning

@@ -20,7 +20,7 @@ class SnapshotResult(msgspec.Struct, frozen=True):
 
 class TargetResult(msgspec.Struct, frozen=True):
     """What one destination got. `outcome`: success, failed, or partial (published without the tables that the error
-    names). Put: written by this command; the rest was there."""
+    names). Put: written by this command; the rest was there. `warnings`: of tables that are in, plain sentences."""
 
     outcome: str
     files: int = 0
@@ -29,6 +29,7 @@ class TargetResult(msgspec.Struct, frozen=True):
     put_bytes: int = 0
     sizes: dict[str, int] = {}
     error: dict[str, object] | None = None
+    warnings: list[str] = []
 
 
 class UploadResult(msgspec.Struct, frozen=True):

@@ -122,6 +122,21 @@ async def test_a_damaged_data_file_is_named_and_left_out(agent: Agent, node: Nod
     assert ("many", "t1") in tables
 
 
+async def test_an_sstable_without_cassandras_digest_is_stored_and_named(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
+    """Promise: bytes that Cassandra vouches for nowhere are never a quiet success, also when they are reused."""
+    (node.table("shop", "orders") / "nb-1-big-Digest.crc32").unlink()
+    for tag in ("t1", "t2"):
+        command = backup(tag)
+        outcome = await agent.backup.run(command)
+        assert outcome.state is State.SUCCESS
+        (warning,) = outcome.result.targets["d1"].warnings  # type: ignore[attr-defined]
+        assert warning.startswith("shop.orders: 1 SSTables have no Digest.crc32 (nb-1-big)")
+        assert [text.partition(":")[0] for text in command.errors] == ["warning"]
+        assert same(Oracle(MemoryReader(store)).check()[tag, HOST], node)
+
+
 async def test_a_file_that_no_reader_would_take_costs_its_table_only(
     agent: Agent, node: Node, store: MemoryStorage
 ) -> None:
