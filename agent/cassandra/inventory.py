@@ -6,7 +6,7 @@ Synchronous and quick (scandir, one stat a file); the caller runs it in a worker
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -56,12 +56,14 @@ def table_directories(data_directories: Sequence[str], keyspace: str, table: str
     return [Path(path) for _, _, name, _, path in _tables(data_directories, {keyspace}) if name == table]
 
 
-def live_bytes(data_directories: Sequence[str]) -> int:
-    """The bytes of every table's own files, legacy indexes included, snapshots and backups not. A file that a
-    compaction removes meanwhile counts nothing."""
+def live_bytes(data_directories: Sequence[str], tables: Mapping[str, Collection[str]] | None = None) -> int:
+    """The bytes of every table's own files (of `tables`, keyspace → names, or of all), legacy indexes included,
+    snapshots and backups not. A file that a compaction removes meanwhile counts nothing."""
     held = 0
-    for _, _, _, _, table in _tables(data_directories, None):
-        indexes = [path for name, path in _subdirectories(table) if name.startswith(".")]
+    for _, keyspace, name, _, table in _tables(data_directories, tables):
+        if tables is not None and name not in tables[keyspace]:
+            continue
+        indexes = [path for inside, path in _subdirectories(table) if inside.startswith(".")]
         for directory in (table, *indexes):
             with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:

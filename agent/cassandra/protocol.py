@@ -3,13 +3,14 @@
 In: names that were checked. Out: facts of the node, or an error of `agent.cassandra.errors`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.plan.snapshot_ttl import UNMEASURED
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, Tables
 
@@ -58,13 +59,25 @@ class OwnSnapshot(msgspec.Struct, frozen=True):
     info: SnapshotInfo | None
 
 
+def unheard(tables: Tables) -> None:
+    """For callers of `Snapshots.take` that need not hear which tables are taken."""
+
+
 class Snapshots(Protocol):
     """The snapshots that this agent takes, and what is in them. Its own tags are noted durably under
     `<state>/on-server/<tag>/` (owner.json before Cassandra is asked, snapshot.json when the snapshot is complete)."""
 
-    async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
+    async def take(
+        self,
+        arguments: SnapshotArguments,
+        command_id: str,
+        *,
+        copy_rate: float = UNMEASURED,
+        chosen: Callable[[Tables], None] = unheard,
+    ) -> SnapshotInfo:
         """Take the snapshot, or return it if this command completed it before; one that this command left half done is
-        cleared and taken again.
+        cleared and taken again. `copy_rate`: bytes per second at which it is going to be copied, for its time-to-live.
+        `chosen` is told the tables before Cassandra is; again, if a change of the schema makes it begin anew.
 
         Raises `SnapshotExists`, `KeyspaceNotFound`, `TableNotFound`, `KeyspaceRefused`, `NotEnoughSpace`,
         `SchemaChanged`, `SnapshotMissing` (no snapshot directory came of it), `CassandraUnavailable`, …

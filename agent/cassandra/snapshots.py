@@ -22,16 +22,23 @@ from agent.cassandra.errors import (
     SnapshotMissing,
     TableNotFound,
 )
-from agent.cassandra.inventory import SnapshotDirectory, bytes_held_alone, read_inventory, snapshot_directories
+from agent.cassandra.inventory import (
+    SnapshotDirectory,
+    bytes_held_alone,
+    live_bytes,
+    read_inventory,
+    snapshot_directories,
+)
 from agent.cassandra.node_directories import NodeDirectories, newest_closed_segment
 from agent.cassandra.node_view import NodeView
-from agent.cassandra.protocol import Clearing, NodeControl, OwnSnapshot
+from agent.cassandra.protocol import Clearing, NodeControl, OwnSnapshot, unheard
 from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.selection import select_tables
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
+from agent.plan.snapshot_ttl import UNMEASURED, time_to_live
 from agent.wire.commands import SnapshotArguments
 from agent.wire.names import check_name
 from agent.wire.node import DataDirectory, Tables
@@ -68,7 +75,14 @@ class NodeSnapshots:
         self._one_at_a_time = asyncio.Lock()
         self._noting = asyncio.Lock()  # a note that goes is not one that comes
 
-    async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
+    async def take(
+        self,
+        arguments: SnapshotArguments,
+        command_id: str,
+        *,
+        copy_rate: float = UNMEASURED,
+        chosen: Callable[[Tables], None] = unheard,
+    ) -> SnapshotInfo:
         """See `Snapshots.take`."""
         check_name("tag", arguments.tag)
         async with self._one_at_a_time:
@@ -85,7 +99,7 @@ class NodeSnapshots:
             async with self._noting:
                 await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock())
             try:
-                info = await self._take_settled(arguments)
+                info = await self._take_settled(arguments, copy_rate, chosen)
             except HelenusError:
                 await self._undo(arguments.tag)
                 raise
@@ -155,7 +169,9 @@ class NodeSnapshots:
                 ],
             )
 
-    async def _take_settled(self, arguments: SnapshotArguments) -> SnapshotInfo:
+    async def _take_settled(
+        self, arguments: SnapshotArguments, copy_rate: float, chosen: Callable[[Tables], None]
+    ) -> SnapshotInfo:
         """Take it between two looks at the schema; a change in between clears it and tries again."""
         trouble: SchemaDisagreement | TableNotFound | None = None
         for _ in range(_TRIES):
@@ -167,9 +183,10 @@ class NodeSnapshots:
             present = await self._view.keyspaces()
             excluded = {*self._settings.exclude_keyspaces, *arguments.exclude_keyspaces}
             tables = select_tables(arguments.keyspaces, present, excluded)
+            chosen(tables)
             schema = await capture_schema(self._cql, tables)
             try:
-                info = await self._take_once(arguments, tables, schema)
+                info = await self._take_once(arguments, tables, schema, copy_rate)
             except TableNotFound as error:  # dropped since it was selected
                 trouble = error
                 await self._clear_on_node(arguments.tag)
@@ -184,12 +201,12 @@ class NodeSnapshots:
         )
 
     async def _take_once(
-        self, arguments: SnapshotArguments, tables: Tables, schema: tuple[KeyspaceSchema, ...]
+        self, arguments: SnapshotArguments, tables: Tables, schema: tuple[KeyspaceSchema, ...], copy_rate: float
     ) -> SnapshotInfo:
         floor = await asyncio.to_thread(newest_closed_segment, await self._directories.commitlog())
         taken_at = self._clock()
         if any(tables.values()):
-            ttl = None if arguments.keep else self._settings.snapshot_ttl_seconds or None
+            ttl = None if arguments.keep else await self._time_to_live(tables, copy_rate)
             await asyncio.to_thread(self._notes.ask, arguments.tag, self._clock())
             try:
                 await self._control.snapshot(arguments.tag, tables, ttl)
@@ -211,6 +228,17 @@ class NodeSnapshots:
             data_directories=await self._directories.data(),
             commitlog_floor=floor,
         )
+
+    async def _time_to_live(self, tables: Tables, copy_rate: float) -> int | None:
+        """Seconds that the snapshot of these tables lives. Files are only counted where that can matter: what the
+        volumes hold in all mostly shows that it can't."""
+        least = self._settings.snapshot_ttl_seconds
+        directories = await self._directories.data()
+        devices = {one.device: one for one in await asyncio.to_thread(volumes, directories)}
+        most = time_to_live(least, sum(one.total_bytes - one.free_bytes for one in devices.values()), copy_rate)
+        if most is None or most == least:
+            return most
+        return time_to_live(least, await asyncio.to_thread(live_bytes, directories, tables), copy_rate)
 
     async def _undo(self, tag: str) -> None:
         """After a failed try: what Cassandra may have made goes; if that fails as well, or Cassandra may make it yet,

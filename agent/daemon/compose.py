@@ -20,6 +20,7 @@ from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.copy_rate import CopyRate
 from agent.jobs.jobs_in_use import JobsInUse
 from agent.jobs.tags_in_use import TagsInUse
 from agent.pipeline.digest_cache import DigestCache
@@ -95,6 +96,7 @@ def _composed(
         records=records,
         digests=digests,
         in_use=in_use,
+        rate=CopyRate(lambda: limits.node.rate),
         jobs_in_use=jobs_in_use,
         state=state,
         agent_id=agent_id,

@@ -36,7 +36,7 @@ class BackupJob:
             return outcome_of(recalled(context), arguments.targets, taken, cleared=cleared)
         before = await self._taker.taken(snapshot.tag)
         try:
-            info, tables, taken = await self._taker.take(context, snapshot)
+            info, tables, taken = await self._taker.take(context, snapshot, _limits(arguments))
         except asyncio.CancelledError:
             if context.undo and before is not None:  # resumed only to be undone: the earlier run may have gone further
                 await asyncio.shield(self._copier.undo(before, arguments.targets))
@@ -63,3 +63,9 @@ class BackupJob:
             await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
             cleared = await self._taker.clear(snapshot.tag)
         return outcome_of(copied, arguments.targets, taken, cleared=cleared)
+
+
+def _limits(arguments: BackupArguments) -> list[float]:
+    """Bytes per second of each copy at most: destinations share the command's own limit."""
+    shared = arguments.throttle_bytes_per_second / max(len(arguments.targets), 1)
+    return [shared, *(target.throttle_bytes_per_second for target in arguments.targets)]

@@ -9,6 +9,7 @@ what the new listing shows is not put again, and destinations that are done are 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,6 +18,7 @@ import msgspec
 
 from agent.cassandra.protocol import Snapshots
 from agent.jobs.copy_errors import CopyFailed, CopyPartial
+from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import TableCollector, head_of
 from agent.jobs.watermark import Watermark
 from agent.model.job import JobContext, Outcome
@@ -72,12 +74,14 @@ class Copier:
         cache: DigestCache,
         watermark: Watermark,
         writer: Writer,
+        rate: CopyRate,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories
         self._cache = cache
         self._watermark = watermark
         self._writer = writer
+        self._rate = rate
 
     async def copy(
         self,
@@ -125,6 +129,7 @@ class Copier:
                         prepared.append(ready)
                     else:
                         results[target.destination] = _there_already(ready, info)
+                        _count(context, target.destination, ready)
                 if prepared:
                     await self._store(context, info, prepared, results, inventory)
             except asyncio.CancelledError:
@@ -169,7 +174,7 @@ class Copier:
         if not tables and not info.schema:
             raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
         _expect(context, targets, tables)
-        store = Store(targets, self._cache, context.tally)
+        store, began = Store(targets, self._cache, context.tally), time.monotonic()
         try:
             own = [
                 OwnFile(table.keyspace, table.table, file)
@@ -181,6 +186,7 @@ class Copier:
             await store.tables(tables, collector.add)
         finally:
             await store.close()
+        self._rate.note(max((target.put_bytes for target in targets), default=0), time.monotonic() - began)
         await context.stages.enter("publishing")
         published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
         results.update(zip((target.id for target in targets), published, strict=True))
@@ -261,6 +267,13 @@ def _expect(context: JobContext, targets: Sequence[StoreTarget], tables: Sequenc
         size = sum(file.size for file in table.files)
         for target in targets:
             context.tally.expect(target.id, table.keyspace, table.table, len(table.files), size)
+
+
+def _count(context: JobContext, destination: str, there: Manifest) -> None:
+    """Count what an earlier copy put as done: all of it is there."""
+    for table in there.head.tables:
+        context.tally.expect(destination, table.keyspace, table.table, table.files, table.bytes)
+        context.tally.done(destination, table.keyspace, table.table, table.files, table.bytes)
 
 
 def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:

@@ -4,11 +4,12 @@ snapshot → listing → done
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from agent.cassandra.protocol import Snapshots
+from agent.cassandra.protocol import Snapshots, unheard
+from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import on_server_manifest
 from agent.jobs.tags_in_use import TagsInUse
 from agent.model.job import JobContext, Outcome
@@ -17,6 +18,8 @@ from agent.repository.errors import ZeroBackup
 from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.wire.commands import SnapshotArguments
+from agent.wire.destinations import ON_SERVER
+from agent.wire.node import Tables
 from agent.wire.results import SnapshotResult
 from kit.errors import HelenusError
 
@@ -26,20 +29,29 @@ _log = structlog.get_logger(__name__)
 class SnapshotTaker:
     """Takes, describes and clears snapshots, for every job that does."""
 
-    def __init__(self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: TagsInUse) -> None:
+    def __init__(
+        self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: TagsInUse, rate: CopyRate
+    ) -> None:
         self._snapshots = snapshots
         self._on_server = on_server
         self._writer = writer
         self._in_use = in_use
+        self._rate = rate
 
     async def take(
-        self, context: JobContext, arguments: SnapshotArguments
+        self,
+        context: JobContext,
+        arguments: SnapshotArguments,
+        limits: Sequence[float] = (),
+        chosen: Callable[[Tables], None] = unheard,
     ) -> tuple[SnapshotInfo, tuple[SnapshotTable, ...], SnapshotResult]:
-        """The snapshot, its files and the result. What fails or is cancelled by a person leaves no snapshot."""
+        """The snapshot, its files and the result. What fails or is cancelled by a person leaves no snapshot. `limits`:
+        of the copy that follows, bytes per second, 0 = none. `chosen`: see `Snapshots.take`."""
         try:
             await self.clear_owed(but=arguments.tag)
             await context.stages.enter("snapshot")
-            info = await self._snapshots.take(arguments, context.command_id)
+            rate = self._rate.expected(arguments.throttle_bytes_per_second, *limits)
+            info = await self._snapshots.take(arguments, context.command_id, copy_rate=rate, chosen=chosen)
         except asyncio.CancelledError:
             if context.undo:
                 await asyncio.shield(self.clear(arguments.tag))
@@ -107,8 +119,25 @@ class SnapshotJob:
         self._taker = taker
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises what `Snapshots.take` and `inventory` raise."""
-        _, _, result = await self._taker.take(context, context.arguments)
+        """See the module. Raises what `Snapshots.take` and `inventory` raise. Counts the snapshot's files, and so the
+        tables that are done, under OPSC_ON_SERVER."""
+        tally = context.tally
+        wanted: set[tuple[str, str]] = set()
+
+        def chosen(tables: Tables) -> None:
+            # How many files a table has shows when the snapshot is listed: until then it is one that isn't done.
+            for keyspace, names in tables.items():
+                for table in names:
+                    wanted.add((keyspace, table))
+                    tally.expect(ON_SERVER, keyspace, table, 1, 0)
+
+        _, tables, result = await self._taker.take(context, context.arguments, chosen=chosen)
+        for keyspace, name in wanted - {(table.keyspace, table.table) for table in tables}:
+            tally.expect(ON_SERVER, keyspace, name, 0, 0)  # dropped since
+        for table in tables:
+            size = sum(file.size for file in table.files)
+            tally.expect(ON_SERVER, table.keyspace, table.table, len(table.files), size)
+            tally.done(ON_SERVER, table.keyspace, table.table, len(table.files), size)
         return Outcome(result)
 
 

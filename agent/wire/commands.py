@@ -138,13 +138,15 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Take a snapshot named `tag` of `keyspaces` (None: all that design §3.11 names; an empty list of tables: all of
     the keyspace). `keep`: it is an on-server backup (no TTL, manifest and schema under the agent's state); else it
-    expires by TTL where Cassandra can (4.1+). `backup_id`: "adhoc" or a schedule's id."""
+    expires by TTL where Cassandra can (4.1+). `throttle_bytes_per_second`: the slowest limit of the copy that
+    follows, 0 = none is known; for that TTL only. `backup_id`: "adhoc" or a schedule's id."""
 
     tag: str
     keyspaces: dict[str, list[str]] | None = None
     keep: bool = False
     backup_id: str = "adhoc"
     exclude_keyspaces: list[str] = []
+    throttle_bytes_per_second: int = 0
 
 
 class UploadArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -86,7 +86,7 @@ class BackupFlow:
         states = CopyStates([*scope.plan.nodes], scope.missing)
         try:
             await self._put_plans(scope, places, states)
-            snapshots = await self._snapshot(scope, states)
+            snapshots = await self._snapshot(scope, destinations, states)
             if order.keep:
                 for host_id, snapshot in snapshots.items():
                     states.succeeded(ON_SERVER, host_id, snapshot.sizes)
@@ -119,7 +119,9 @@ class BackupFlow:
         if not any(states.open(place.id if place else ON_SERVER) for place in places):
             raise nodes_failed("Putting the plan", states.errors())
 
-    async def _snapshot(self, scope: BackupScope, states: CopyStates) -> dict[str, SnapshotResult]:
+    async def _snapshot(
+        self, scope: BackupScope, destinations: list[Destination], states: CopyStates
+    ) -> dict[str, SnapshotResult]:
         """Snapshots on all nodes under one schema version; host id → result of those that have theirs."""
         order = self._order
         arguments = SnapshotArguments(
@@ -128,6 +130,7 @@ class BackupFlow:
             keep=order.keep,
             backup_id=order.backup_id,
             exclude_keyspaces=sorted(self._run.around.own_keyspaces),
+            throttle_bytes_per_second=_slowest(order, destinations),
         )
         for attempt in range(1, SNAPSHOT_ROUNDS + 1):
             phase = "snapshot" if attempt == 1 else f"snapshot-{attempt}"
@@ -199,6 +202,14 @@ class BackupFlow:
         for address, error in failures(answers.values()).items():
             if error.get("code") not in ("backup_not_found", "snapshot_missing"):
                 self._run.warn(f"owed on {address}: {what} ({error.get('message', '')})")
+
+
+def _slowest(order: BackupOrder, destinations: list[Destination]) -> int:
+    """The lowest of the copies' limits, bytes per second, 0 = none; all of them share the order's own."""
+    limits = [order.throttle_bytes_per_second // max(len(order.copies), 1)]
+    limits += [copy.throttle_bytes_per_second for copy in order.copies]
+    limits += [place.settings.throttle_bytes_per_second for place in destinations]
+    return min((limit for limit in limits if limit > 0), default=0)
 
 
 def _asked(order: BackupOrder, scope: BackupScope) -> dict[str, Any] | None:

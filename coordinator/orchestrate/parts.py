@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from agent.wire.commands import Kind, Progress, State
+import msgspec
+
+from agent.wire.commands import Counts, Kind, Progress, State
+from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, SyncOrder
@@ -46,7 +49,7 @@ def _part(request: Request, order: Order, commands: list[PostedCommand], reports
         finished=None if state is RequestState.RUNNING else last.finished,
         phase=last.phase,
         created=_created(request, order, commands),
-        progress=_progress(commands, reports),
+        progress=_progress(order, commands, reports),
         errors=_errors(order, commands, reports),
         still_seconds=_still(commands[-1], reports),
     )
@@ -102,15 +105,30 @@ def _still(command: PostedCommand, reports: Reports) -> int | None:
     return int(seconds) if seconds is not None and seconds >= STILL_SECONDS else None
 
 
-def _progress(commands: list[PostedCommand], reports: Reports) -> Progress:
+def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> Progress:
+    """The counts of all commands joined, the later one's where two count the same table. A snapshot that doesn't stay
+    is shown until its copies are counted."""
     progress: Progress = {}
     for command in commands:
         live = reports.live(command.id)
-        for destination, keyspaces in (live.progress if live is not None else {}).items():
+        counted = live.progress if live is not None else {}
+        if command.kind is Kind.UPLOAD and counted and isinstance(order, BackupOrder) and not order.keep:
+            progress.pop(ON_SERVER, None)
+        for destination, keyspaces in counted.items():
             mine = progress.setdefault(destination, {})
             for keyspace, tables in keyspaces.items():
-                mine[keyspace] = {**mine.get(keyspace, {}), **tables}
+                before = mine.get(keyspace, {})
+                if command.kind is Kind.IMPORT:
+                    tables = {table: _imported(before.get(table), counts) for table, counts in tables.items()}
+                mine[keyspace] = {**before, **tables}
     return progress
+
+
+def _imported(fetched: Counts | None, imported: Counts) -> Counts:
+    """An import counts SSTables and no bytes: the files and bytes that were fetched for it stay what is shown."""
+    if fetched is None:
+        return imported
+    return msgspec.structs.replace(fetched, errors=[*fetched.errors, *imported.errors])
 
 
 def _errors(order: Order, commands: list[PostedCommand], reports: Reports) -> list[dict[str, Any]]:

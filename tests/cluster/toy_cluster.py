@@ -13,7 +13,7 @@ from agent.model.job import Job, JobContext, Outcome
 from agent.repository.errors import BackupNotFound, UnknownDestination
 from agent.wire.backups import Plan, Record
 from agent.wire.commands import Kind, RestoreArguments, State, Target
-from agent.wire.destinations import Settings
+from agent.wire.destinations import ON_SERVER, Settings
 from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
 from agent.wire.results import (
     CheckRestoreResult,
@@ -224,6 +224,7 @@ class _Jobs:
             assert asked.tag in node.own.plans, "an on-server backup without its plan"
             node.kept.add(asked.tag)
             node.own.manifests[asked.tag, node.host_id] = node.snapshots[asked.tag]
+        _count(context, ON_SERVER, node.snapshots[asked.tag])
         sizes = _sizes(node.snapshots[asked.tag])
         return SnapshotResult(asked.tag, time.time(), self._world.version, tables, 3, sum(sizes.values()), sizes)
 
@@ -247,10 +248,7 @@ class _Jobs:
                 targets[target.destination] = TargetResult("failed", error=error.as_dict())
                 continue
             assert asked.tag in place.plans, "data before the plan"
-            for keyspace, tables in rows.items():
-                for table, content in tables.items():
-                    context.tally.expect(target.destination, keyspace, table, 1, len(content) * ROW_BYTES)
-                    context.tally.done(target.destination, keyspace, table, 1, len(content) * ROW_BYTES)
+            _count(context, target.destination, rows)
             place.manifests[asked.tag, self._node.host_id] = rows
             targets[target.destination] = TargetResult("success", 1, sum(_sizes(rows).values()), sizes=_sizes(rows))
         return UploadResult(targets)
@@ -304,7 +302,9 @@ class _Jobs:
         rows = place.manifests.get((asked.tag, asked.source_host_id))
         if rows is None:
             raise BackupNotFound(f"no manifest of {asked.source_host_id}")
-        self._node.held[context.job] = {ks: {t: rows[ks][t] for t in names} for ks, names in asked.tables.items()}
+        held = {ks: {t: rows[ks][t] for t in names} for ks, names in asked.tables.items()}
+        self._node.held[context.job] = held
+        _count(context, asked.source.destination if asked.source is not None else ON_SERVER, held)
         return FetchResult({})
 
     def drop_views(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
@@ -338,6 +338,9 @@ class _Jobs:
         for keyspace, tables in self._node.held[context.job].items():
             for table, rows in tables.items():
                 assert table in self._world.tables[keyspace], "an import into a table that isn't there"
+                place = asked.source.destination if asked.source is not None else ON_SERVER
+                context.tally.expect(place, keyspace, table, 1, 0)
+                context.tally.done(place, keyspace, table, 1, 0)
                 self._node.rows.setdefault((keyspace, table), set()).update(rows)
         return ImportResult({ks: dict.fromkeys(names, 1) for ks, names in asked.tables.items()})
 
@@ -354,6 +357,13 @@ class _Jobs:
         assert context.job is not None
         self._node.held.pop(context.job, None)
         return FreedResult()
+
+
+def _count(context: JobContext, destination: str, rows: Rows) -> None:
+    for keyspace, tables in rows.items():
+        for table, content in tables.items():
+            context.tally.expect(destination, keyspace, table, 1, len(content) * ROW_BYTES)
+            context.tally.done(destination, keyspace, table, 1, len(content) * ROW_BYTES)
 
 
 def _failed(result: msgspec.Struct) -> bool:

@@ -31,8 +31,8 @@ class LateControl(DirectoryControl):
 class Snapshots(NodeSnapshots):
     """Without a schema to ask for: one table is there."""
 
-    async def _take_settled(self, arguments: SnapshotArguments) -> Any:
-        return await self._take_once(arguments, {"shop": ["orders"]}, ())
+    async def _take_settled(self, arguments: SnapshotArguments, copy_rate: float, chosen: Any) -> Any:
+        return await self._take_once(arguments, {"shop": ["orders"]}, (), copy_rate)
 
 
 @pytest.fixture

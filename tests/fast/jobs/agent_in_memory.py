@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.jobs.backup import BackupJob
+from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
@@ -145,10 +146,11 @@ class Agent:
         repositories = Repositories(storages)
         self.on_server = OnServer(state / "on-server")
         self.in_use = TagsInUse()
-        taker = SnapshotTaker(node, self.on_server, writer, self.in_use)
+        self.rate = CopyRate()
+        taker = SnapshotTaker(node, self.on_server, writer, self.in_use, self.rate)
         watermark = Watermark(node, self.on_server, 5.0, self.in_use)
         self.watermark = watermark
-        copier = Copier(node, repositories, self.cache, watermark, writer)
+        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate)
         self.taker = taker
         self.snapshot = SnapshotJob(taker)
         self.upload = UploadJob(node, taker, copier, self.on_server)

@@ -5,14 +5,15 @@ import os
 import random
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SnapshotExists, SnapshotMissing
 from agent.cassandra.inventory import bytes_held_alone, read_inventory
-from agent.cassandra.protocol import Clearing, OwnSnapshot
+from agent.cassandra.protocol import Clearing, OwnSnapshot, unheard
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
+from agent.plan.snapshot_ttl import UNMEASURED
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, NodeIdentity, Tables
 
@@ -61,6 +62,11 @@ class Node:
             Path(f"{base}-{component}").write_bytes(content)
         return Path(f"{base}-Data.db")
 
+    @property
+    def tables(self) -> list[tuple[str, str]]:
+        """Keyspace and name of every table."""
+        return list(self._ids)
+
     def files(self) -> dict[tuple[str, str, str], bytes]:
         """(keyspace, table, name) → bytes, of every live file."""
         found = {}
@@ -75,7 +81,15 @@ class Node:
     def identity(self) -> NodeIdentity:
         return NodeIdentity(self.host_id, "127.0.40.1", "test", "dc1", "r1", ["1"], "5.0.9", "Murmur3", "v1")
 
-    async def take(self, arguments: SnapshotArguments, command_id: str) -> SnapshotInfo:
+    async def take(
+        self,
+        arguments: SnapshotArguments,
+        command_id: str,
+        *,
+        copy_rate: float = UNMEASURED,
+        chosen: Callable[[Tables], None] = unheard,
+    ) -> SnapshotInfo:
+        self.copy_rate = copy_rate
         own = self._ours.get(arguments.tag)
         if own is not None and own.command_id != command_id:
             raise SnapshotExists("another command has it")
@@ -85,6 +99,9 @@ class Node:
         for keyspace, table in self._ids:
             if arguments.keyspaces is None or keyspace in arguments.keyspaces:
                 tables.setdefault(keyspace, []).append(table)
+        chosen(tables)
+        for keyspace, names in tables.items():
+            for table in names:
                 self._link(self.table(keyspace, table), arguments.tag)
         if self.fail_half_way is not None:
             self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, 1_700_000_000.0, None)

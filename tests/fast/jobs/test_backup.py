@@ -14,6 +14,7 @@ from agent.repository.keys import deleted_key, intent_key, intents_prefix
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN, Buffer, DestinationFull, Gate, Put
 from agent.wire.commands import BackupArguments, SnapshotArguments, State, SyncArguments, UploadArguments
+from agent.wire.destinations import ON_SERVER
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
 from tests.oracle.checker import Backup, Oracle
@@ -200,8 +201,10 @@ async def test_an_upload_of_a_snapshot_taken_before(agent: Agent, node: Node, st
 async def test_a_kept_snapshot_is_a_backup_on_the_server_and_can_be_synced(
     agent: Agent, node: Node, store: MemoryStorage
 ) -> None:
-    """Promise: on-server backups are listed, copied later by sync, and stay."""
-    await agent.snapshot.run(Command("s", SnapshotArguments("t1", keep=True)))
+    """Promise: on-server backups are listed, copied later by sync, and stay; each command counts every file, a sync
+    that finds the copy there already as well."""
+    taking = Command("s", SnapshotArguments("t1", keep=True))
+    await agent.snapshot.run(taking)
     assert [one.tag for one in await agent.on_server.listing()] == ["t1"]
     manifest = await agent.on_server.manifest("t1", HOST)
     entry = manifest.reference("shop", "orders")
@@ -209,7 +212,12 @@ async def test_a_kept_snapshot_is_a_backup_on_the_server_and_can_be_synced(
     assert entry.sstables == 2
     names = {file.name for file in (await manifest.table(entry)).files}
     assert {"nb-1-big-Data.db", "manifest.json"} <= names
-    again = [await agent.sync.run(Command(name, SyncArguments("t1", [target()]))) for name in ("y1", "y2")]
+    syncs = [Command(name, SyncArguments("t1", [target()])) for name in ("y1", "y2")]
+    again = [await agent.sync.run(sync) for sync in syncs]
+    for command, place in ((taking, ON_SERVER), *((sync, "d1") for sync in syncs)):
+        assert set(command.expected) == {(place, *table) for table in node.tables}, command.command_id
+        assert {table: tuple(done) for table, done in command.counted.items()} == command.expected
+        assert all(files > 0 for files, _ in command.expected.values())
     assert [one.state for one in again] == [State.SUCCESS, State.SUCCESS]
     assert await node.exists("t1")
     assert same(Oracle(MemoryReader(store)).check()["t1", HOST], node)

@@ -6,14 +6,15 @@ import uuid
 import msgspec
 
 from agent.wire.commands import CommandView, Counts, Kind, State
+from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
-from coordinator.model.orders import SyncOrder
-from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.model.orders import BackupOrder, RestoreOrder, SyncOrder
+from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, spec_of
 from coordinator.opscenter.shapes import request_status
 from coordinator.orchestrate.parts import parts_of
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import copies
+from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
 
@@ -79,6 +80,48 @@ async def test_an_on_server_backup_is_made_with_its_snapshots(scene: Scene) -> N
     _, request = await coordinator.backup()
     parts = await coordinator.orchestrator.progress(request.id)
     assert {(part.state, part.created) for part in parts} == {(RequestState.SUCCESS, True)}
+
+
+def counted(parts: list[NodePart]) -> list[dict[str, tuple[int, int, int, int]]]:
+    """Per node: place → done and total files, done and total bytes of shop.orders."""
+    return [
+        {
+            place: (counts.done_files, counts.total_files, counts.done_bytes, counts.total_bytes)
+            for place, counts in ((place, tables["shop"]["orders"]) for place, tables in part.progress.items())
+        }
+        for part in parts
+    ]
+
+
+async def test_the_snapshot_is_counted_until_its_copies_are(scene: Scene) -> None:
+    """A backup on the nodes has counts; one that is copied has its snapshot's until the copy has its own."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    _, request = await coordinator.backup()
+    done = (1, 1, 30, 30)
+    assert counted(await coordinator.orchestrator.progress(request.id)) == [{ON_SERVER: done}] * 3
+    _, request = await coordinator.backup(keep=True, copies=copies("there"))
+    assert counted(await coordinator.orchestrator.progress(request.id)) == [{ON_SERVER: done, "there": done}] * 3
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 5)
+    [first, *_] = counted(await coordinator.orchestrator.progress(request_id))
+    assert first == {ON_SERVER: done}
+    scene.nodes[0].gates[Kind.UPLOAD].set()
+    await coordinator.ended(request_id)
+    assert counted(await coordinator.orchestrator.progress(request_id)) == [{"there": done}] * 3
+
+
+async def test_a_restore_keeps_the_sizes_that_were_fetched(scene: Scene) -> None:
+    """The import counts SSTables without sizes: after it done_size and total_size are those of the fetch still."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    assert counted(await coordinator.orchestrator.progress(request_id)) == [{"there": (1, 1, 30, 30)}] * 3
 
 
 async def test_a_command_that_stands_still_is_named_with_its_node() -> None:
