@@ -25,7 +25,6 @@ from coordinator.model.settings import ClusterSettings, CoordinatorSettings, Orc
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.measures import Measures
-from coordinator.opscenter.origin import same_origin
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
@@ -37,6 +36,7 @@ from kit.errors import HelenusError
 from kit.heartbeat import beat
 from kit.http_auth import authentication
 from kit.http_limits import body_limits
+from kit.http_origin import same_origin
 from kit.http_server import HttpServer
 from kit.http_settings import Access, access_of, is_loopback
 from kit.metrics import ProcessMetrics
@@ -186,7 +186,7 @@ def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Applicat
         api,
         max_body_bytes=settings.max_body_bytes,
         doors=[
-            same_origin(everybody=access.token is None and not access.client_certificate),
+            same_origin(access),
             authentication(access),
             body_limits(settings.body_seconds),
         ],

@@ -37,6 +37,7 @@ from agent.storage.protocol import Storage
 from agent.wire.commands import Target
 from kit.config import absolute_path, read_secret, secret_path
 from kit.http_auth import authentication
+from kit.http_origin import same_origin
 from kit.http_server import HttpServer
 from kit.http_settings import access_of
 from kit.logs import Redactor
@@ -141,7 +142,7 @@ def _composed(
     http, access = settings.http, access_of(settings.http)
     app = make_app(
         services,
-        authentication=[authentication(access)],
+        authentication=[same_origin(access), authentication(access)],
         max_body_bytes=http.max_body_bytes,
         body_seconds=http.body_seconds,
     )

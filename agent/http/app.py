@@ -24,9 +24,9 @@ def make_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
-    """The application. `authentication`: middlewares that raise for those who may not ask (kit.http_auth); a body is
-    read only after them, at most `max_body_bytes` (a plan or a record `backups.MAX_PLAN_BYTES`) and within
-    `body_seconds`."""
+    """The application. `authentication`: middlewares that raise for those who may not ask (kit.http_origin,
+    kit.http_auth); a body is read only after them, at most `max_body_bytes` (a plan or a record
+    `backups.MAX_PLAN_BYTES`) and within `body_seconds`."""
     larger = dict.fromkeys(("/v1/backups/{tag}/plan", "/v1/backups/{tag}/record"), backups.MAX_PLAN_BYTES)
     app = web.Application(
         middlewares=[errors_as_json, *authentication, plain_json_only, body_limits(body_seconds, larger)],

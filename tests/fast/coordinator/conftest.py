@@ -13,9 +13,10 @@ from yarl import URL
 
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
-from coordinator.opscenter.origin import same_origin
 from coordinator.store.sqlite import SqliteStore
 from kit.http_limits import body_limits
+from kit.http_origin import same_origin
+from kit.http_settings import Access
 from kit.logs import Redactor
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, implements
 
@@ -72,7 +73,7 @@ def application(store: SqliteStore, cluster: ClusterInMemory) -> web.Application
         lambda: next(ids),
         Redactor(),
     )
-    return build_app(api, max_body_bytes=MOST, doors=[same_origin(everybody=True), body_limits(5.0)])
+    return build_app(api, max_body_bytes=MOST, doors=[same_origin(Access(None, None, False)), body_limits(5.0)])
 
 
 @pytest.fixture

@@ -58,8 +58,15 @@ class Process:
                 process.kill()
             process.communicate()
 
-    async def ask(self, method: str, path: str, body: object = None, token: str = TOKEN) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {token}"}
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        token: str = TOKEN,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}", **(headers or {})}
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, self.url + path, json=body, headers=headers) as answer,
@@ -113,6 +120,25 @@ async def test_it_serves_when_it_says_ready_and_stops_in_order(agent: Process, n
     assert process.returncode == 0, log
     assert TOKEN not in log
     assert json.loads(log.splitlines()[-1])["event"] == "the agent has stopped"
+
+
+async def test_web_pages_of_other_sites_are_kept_out(agent: Process, notified: Notified) -> None:
+    """Promise: a page in a browser on the node can't drive its agent, also when the page's own name was made to point
+    there (DNS rebinding) and the agent asks for no token."""
+    foreign = [{"Origin": "http://evil.example"}, {"Origin": "null"}]
+    rebound = [{"Host": "evil.example"}, {"Host": f"evil.example:{agent.port}", "Origin": "http://evil.example"}]
+    for token, refused in ((TOKEN, foreign), ("", [*foreign, *rebound])):
+        if not token:
+            agent.tree["http"].pop("token_file")
+        process = agent.start(environment=notified.environment)
+        await notified.until(b"READY=1")
+        for headers in refused:
+            status, told = await agent.ask("GET", "/v1/destinations", token=token, headers=headers)
+            assert (status, told["code"]) == (403, "foreign_origin"), headers
+        for headers in ({}, {"Origin": agent.url}, {"Host": f"localhost:{agent.port}"}):
+            assert (await agent.ask("GET", "/v1/destinations", token=token, headers=headers))[0] == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
 
 
 async def test_signs_of_life_come_while_it_runs(agent: Process, notified: Notified) -> None:

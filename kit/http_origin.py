@@ -1,8 +1,8 @@
 """Keeps web pages of other sites out. In: a request. Out: the request passed on, or `ForeignOrigin`.
 
-Bodies are taken whatever their Content-Type, so a browser would let any page post a restore to a coordinator on
-loopback. Browsers name the page's origin; and a page that made its own name point here (DNS rebinding) shows that name
-as Host, where a service that asks for no credentials expects an address.
+A browser lets any page send requests to a service on loopback. It names the page's origin; and a page that made its
+own name point here (DNS rebinding) shows that name as Host, where a service that asks for no credentials expects an
+address.
 """
 
 import ipaddress
@@ -11,20 +11,22 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from coordinator.model.errors import CoordinatorError
+from kit.errors import HelenusError
+from kit.http_settings import Access
 
 
-class ForeignOrigin(CoordinatorError):
+class ForeignOrigin(HelenusError):
     """A browser sent the request for another site's page, or under a foreign host name."""
 
     code = "foreign_origin"
-    type = "Forbidden"
     status = 403
     todo = "Call the API from a program or from its own address; to serve it under a name, configure a token and TLS."
 
 
-def same_origin(*, everybody: bool) -> Middleware:
-    """`everybody`: no credentials are asked for, so that the host must be an address or localhost."""
+def same_origin(access: Access) -> Middleware:
+    """A middleware for a service with this access: where no credentials are asked for, the host must be an address or
+    localhost. It raises; an outer middleware gives the error the service's own form."""
+    everybody = access.token is None and not access.client_certificate
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -32,7 +34,7 @@ def same_origin(*, everybody: bool) -> Middleware:
         if origin is not None and _host_of(origin) != request.host.lower():
             raise ForeignOrigin("the request comes from a page of another site")
         if everybody and not _is_address(request.host):
-            raise ForeignOrigin("a coordinator that asks for no credentials is reached by address only")
+            raise ForeignOrigin("a service that asks for no credentials is reached by address only")
         return await handler(request)
 
     return check
