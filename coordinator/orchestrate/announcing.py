@@ -14,11 +14,14 @@ import structlog
 
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
 from coordinator.model.destinations import Destination
+from coordinator.orchestrate.copies import NOT_OURS
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run
 
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""
+NOTHING_PUT = NOT_OURS | {DENIED}
+"""With these errors of all nodes nothing of this backup is at a place, and nothing of it is to be undone there."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +77,7 @@ class Announcer:
             self.begun.add(place.id)
             found = await self._places.put_plan(place, plan, again)
             errors = {host: error for host, error in errors.items() if host not in again} | found
-            if len(errors) == len(hosts) and all(error.get("code") == DENIED for error in errors.values()):
+            if len(errors) == len(hosts) and all(error.get("code") in NOTHING_PUT for error in errors.values()):
                 self.begun.discard(place.id)
             waiting = [host for host, error in errors.items() if loop.time() - began < _patience(error)]
             again = list(hosts) if waiting and place.shared else waiting

@@ -18,6 +18,8 @@ from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run
 
 RECORD_ATTEMPTS = 4
+NOT_OURS = frozenset({"backup_exists", "backup_deleted"})
+"""Codes of a plan that was refused because the tag is taken, or was and is still to be swept."""
 
 
 class CopyStates:
@@ -54,6 +56,11 @@ class CopyStates:
         """Whether the node (any node) can still have its part there."""
         hosts = [node.host_id for node in self._nodes] if host_id is None else [host_id]
         return any((place, host) not in self._failed and host not in self._gone for host in hosts)
+
+    def not_ours(self, place: str, host_id: str) -> bool:
+        """Whether the place refused the plan there for another backup's sake, whose records are no business of this
+        one's."""
+        return (self._failed.get((place, host_id)) or {}).get("code") in NOT_OURS
 
     def errors(self) -> dict[str, dict[str, Any]]:
         """Address → first error."""
@@ -119,7 +126,8 @@ async def close_copies(
         lines = states.records(place_id)
         state = state_of(lines)
         whole = msgspec.structs.replace(record, state=state, nodes=lines, finished=run.around.clock())
-        owed = await _put_record(run, places, place, whole, hosts)
+        own = [host_id for host_id in hosts if not states.not_ours(place_id, host_id)]
+        owed = await _put_record(run, places, place, whole, own)
         if owed:
             # It can still be restored by its tag: plan and manifests tell.
             owed_records[place_id] = [address_of.get(host_id, host_id) for host_id in owed]

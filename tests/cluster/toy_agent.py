@@ -26,7 +26,7 @@ from agent.wire.destinations import (
 from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
-from tests.cluster.toy_cluster import Held, ToyNode, toy_jobs
+from tests.cluster.toy_cluster import Held, ToyFailure, ToyNode, toy_jobs
 
 
 class RevisionTooOld(HelenusError):
@@ -229,7 +229,8 @@ class ToyBackups:
         if self._node.plan_failures:
             raise self._node.plan_failures.pop(0)
         place = self._place(destination)
-        assert place.plans.setdefault(tag, plan) == plan, "two plans of one tag"
+        if place.plans.setdefault(tag, plan) != plan:
+            raise ToyFailure("backup_exists", f"another backup {tag}")
 
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
         if self._node.record_failures:

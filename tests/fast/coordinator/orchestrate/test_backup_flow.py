@@ -281,6 +281,24 @@ async def test_a_backup_that_fails_doesn_t_stay_running(scene: Scene) -> None:
     assert [record.state for record in scene.world.places["there"].records[tag]] == ["running", "failed"]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_tag_that_another_backup_has_leaves_that_one_alone(scene: Scene, shared: bool) -> None:
+    """Two coordinators, one tag: the second one's failure is not written over the first one's record."""
+    settings = LocalSettings(path="there", shared=shared)
+    first = await scene.coordinator()
+    await first.destination("there", settings)
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    await first.ended(await first.orchestrator.start_backup(CLUSTER, order))
+    second = await scene.coordinator("another")
+    await second.destination("there", settings)
+    other = msgspec.structs.replace(order, time=6)
+    request = await second.ended(await second.orchestrator.start_backup(CLUSTER, other))
+    assert request.state is RequestState.ERROR, request
+    assert "another backup" in request.message
+    [listed] = await second.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.time, listed.state) == (5.0, "success")
+
+
 async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_the_agent_says(scene: Scene) -> None:
     """`credentials_patience_seconds` holds for the plan as for commands; the request says what it waits for."""
     coordinator = await scene.coordinator()
