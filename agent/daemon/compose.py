@@ -120,6 +120,8 @@ def _composed(
     jobs_in_use.using = runner.using_job
     destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
 
+    checks = DestinationChecks(destinations, provider)
+    destinations.taken_back = checks.take_back
     services = AgentServices(
         commands=runner,
         events=events,
@@ -134,7 +136,7 @@ def _composed(
             clock=making.clock,
         ),
         destinations=destinations,
-        checks=DestinationChecks(destinations, provider),
+        checks=checks,
         backups=Backups(destinations, impatient, on_server, records, node.view, node.snapshots, patience.seconds),
         metrics=metrics.registry,
         health=health,

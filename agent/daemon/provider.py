@@ -5,12 +5,14 @@ An SDK is loaded, in a thread, when the first destination needs it.
 
 import asyncio
 import importlib
+from contextlib import suppress
 from pathlib import Path
 
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.settings import DestinationSettings, roots
 from agent.repository.destination_files import StoredDestination
 from agent.repository.limits import Limits
+from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
 from agent.storage.opened import open_storage
 from agent.storage.protocol import Gate, Storage
@@ -34,12 +36,23 @@ class Provider:
         await self.prepare(record, make=False)
         return self.open(record, record.conditional_create)
 
-    async def prepare(self, record: StoredDestination, *, make: bool) -> None:
-        """Load the SDK that the record needs; with `make` make the local directory. Raises `BadSettings`, `Denied`."""
+    async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
+        """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
+        `BadSettings`, `Denied`."""
         if not isinstance(record.settings, LocalSettings):
             await asyncio.to_thread(importlib.import_module, "agent.storage.s3")
         elif make:
-            await asyncio.to_thread(self._make_directory, record.settings.path)
+            return await asyncio.to_thread(self._make_directory, record.settings.path)
+        return False
+
+    async def discard(self, record: StoredDestination, *, made: bool) -> None:
+        """Remove what a local directory without objects holds beside them; with `made` the directory too. What is in
+        use stays."""
+        if isinstance(record.settings, LocalSettings):
+            directory = allowed_path(record.settings.path, self._local_roots)
+            for place in (directory / RESERVED, *([directory] if made else [])):
+                with suppress(OSError):
+                    await asyncio.to_thread(place.rmdir)
 
     def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
         """A new storage. Raises `BadSettings`."""
@@ -55,7 +68,9 @@ class Provider:
             link_local=self._settings.link_local_hosts,
         )
 
-    def _make_directory(self, path: str) -> None:
+    def _make_directory(self, path: str) -> bool:
         directory: Path = allowed_path(path, self._local_roots)
         with translated("mkdir", path):
+            there = directory.is_dir()
             make_directory(directory, mode=0o750)
+        return not there

@@ -2,7 +2,8 @@
 repository that is there.
 
 All that a check writes lies under `helenus-check/`, which counts as empty, and goes when the check ends; but a nonce,
-which the other nodes have to find first, is removed by the next check that puts one.
+which the other nodes have to find first, is removed by the next check that puts one, or when the settings are taken
+back. Who looks for a nonce makes nothing before it is found.
 """
 
 import secrets
@@ -17,8 +18,9 @@ from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import NotARepository
 from agent.repository.keys import CHECKS, REPOSITORY
+from agent.repository.trials import Trials
 from agent.storage.opened import check_store
-from agent.storage.protocol import Storage
+from agent.storage.protocol import BucketMissing, Storage
 from agent.wire.destinations import CheckDestination, CheckReport, CheckResult
 from kit.errors import HelenusError
 
@@ -38,11 +40,14 @@ class DestinationUnfit(HelenusError):
 class Opening(Protocol):
     """Opens storages for checks (agent.daemon.provider)."""
 
-    async def prepare(self, record: StoredDestination, *, make: bool) -> None:
-        """Whatever must be there before `open`; with `make` also the local directory itself."""
+    async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
+        """Whatever must be there before `open`; with `make` also the local directory itself. Whether that was made."""
 
     def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
         """A new storage, closed by the caller."""
+
+    async def discard(self, record: StoredDestination, *, made: bool) -> None:
+        """See `agent.repository.trials`."""
 
 
 class DestinationChecks:
@@ -58,6 +63,9 @@ class DestinationChecks:
         self._destinations = destinations
         self._opening = opening
         self._new_name = new_name
+        self._trials = Trials(opening)
+        self.take_back = self._trials.take_back
+        """For when settings are taken back: what their check made goes, if it is all there is."""
 
     async def check(self, destination_id: str, request: CheckDestination) -> CheckReport:
         """Conformance, then the repository, then the nonce. What is wrong with the store is in the report. Raises
@@ -67,15 +75,16 @@ class DestinationChecks:
         capable = record.conditional_create
         try:
             with self._destinations.used(destination_id):
-                await self._opening.prepare(record, make=request.initialise)
+                made = await self._opening.prepare(record, make=request.initialise and request.nonce_find is None)
                 await self._reach(record)
                 if request.conformance:
                     results, capable = await self._conform(record)
                 return await self._repository(
-                    msgspec.structs.replace(record, conditional_create=capable), request, results
+                    msgspec.structs.replace(record, conditional_create=capable), request, results, made
                 )
         except HelenusError as error:
-            return CheckReport(False, results, capable, error=error.as_dict())
+            unseen = False if request.nonce_find is not None and isinstance(error, BucketMissing) else None
+            return CheckReport(False, results, capable, nonce_found=unseen, error=error.as_dict())
 
     async def _reach(self, record: StoredDestination) -> None:
         """One small question first: wrong keys, a missing bucket and a dead endpoint are errors of their own."""
@@ -89,13 +98,16 @@ class DestinationChecks:
         return results, capable
 
     async def _repository(
-        self, record: StoredDestination, request: CheckDestination, results: Sequence[CheckResult]
+        self, record: StoredDestination, request: CheckDestination, results: Sequence[CheckResult], made: bool
     ) -> CheckReport:
         failed = [result.name for result in results if result.outcome == "failed"]
         if failed:
             unfit = DestinationUnfit(f"the store failed: {', '.join(failed)}", failed=failed, destination=record.id)
             return CheckReport(False, list(results), record.conditional_create, error=unfit.as_dict())
         async with self._opened(record) as storage:
+            found = await _found(storage, request)
+            if found is False:
+                return CheckReport(True, list(results), record.conditional_create, nonce_found=False)
             attached = await self._attached(storage, request)
             if attached is not None:
                 await self._destinations.remember(
@@ -104,7 +116,9 @@ class DestinationChecks:
                     repository_id=attached.repository_id,
                     cluster_id=attached.cluster_id,
                 )
-            found = await _nonces(storage, request)
+            if request.nonce_put is not None:
+                self._trials.note(record, request, NONCES + request.nonce_put, attached, made)
+                await _put_nonce(storage, NONCES + request.nonce_put)
         return CheckReport(
             True,
             list(results),
@@ -140,16 +154,17 @@ class DestinationChecks:
             await storage.close()
 
 
-async def _nonces(storage: Storage, request: CheckDestination) -> bool | None:
-    """Put and look for what was asked; None when nothing was to be found."""
-    if request.nonce_put is not None:
-        key = NONCES + request.nonce_put
-        await storage.put(key, [b"nonce"])
-        mine = await storage.head(key)
-        if mine is not None:
-            entries = [entry async for entry in storage.list(NONCES)]
-            old = [entry.key for entry in entries if mine.modified - entry.modified > NONCE_SECONDS]
-            await storage.delete(old)
+async def _put_nonce(storage: Storage, key: str) -> None:
+    """Put it, and remove those that earlier checks left."""
+    await storage.put(key, [b"nonce"])
+    mine = await storage.head(key)
+    if mine is not None:
+        entries = [entry async for entry in storage.list(NONCES)]
+        await storage.delete([entry.key for entry in entries if mine.modified - entry.modified > NONCE_SECONDS])
+
+
+async def _found(storage: Storage, request: CheckDestination) -> bool | None:
+    """Whether the nonce is there; None when none was to be found."""
     if request.nonce_find is None:
         return None
     return await storage.head(NONCES + request.nonce_find) is not None

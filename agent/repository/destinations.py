@@ -88,6 +88,8 @@ class Destinations:
         self._opening = asyncio.Lock()
         self._changed: dict[str, asyncio.Event] = {}
         self._generation = 0
+        self.taken_back: Callable[[StoredDestination], Awaitable[None]] = _nothing
+        """Awaited with settings that this agent holds no more; set by who made something for them."""
         self._log = structlog.get_logger("agent.destinations")
 
     async def load(self) -> None:
@@ -126,6 +128,8 @@ class Destinations:
             await asyncio.to_thread(self._files.write, record)
             self._take(record)
             await self._retire(destination_id)
+            if before is not None and place_of(before.settings) != place_of(settings):
+                await self.taken_back(before)
             self._tell(destination_id)
             self._log.info("destination put", destination=destination_id, revision=record.revision)
             return self.view(destination_id)
@@ -147,15 +151,16 @@ class Destinations:
         return [self.view(destination_id) for destination_id in sorted(self._records)]
 
     async def delete(self, destination_id: str) -> None:
-        """Forget the settings (never the data). Raises `UnknownDestination`, `DestinationInUse`."""
+        """Forget the settings (never the data: see `taken_back`). Raises `UnknownDestination`, `DestinationInUse`."""
         async with self._changes:
             self.record(destination_id)
             if self.in_use(destination_id):
                 raise DestinationInUse(f"{destination_id} is in use", destination=destination_id)
             await asyncio.to_thread(self._files.remove, destination_id)
-            del self._records[destination_id]
+            record = self._records.pop(destination_id)
             self._limits.forget(destination_id)
             await self._retire(destination_id)
+            await self.taken_back(record)
             self._log.info("destination deleted", destination=destination_id)
 
     def record(self, destination_id: str) -> StoredDestination:
@@ -300,3 +305,7 @@ class Destinations:
 
     def _tell(self, destination_id: str) -> None:
         self._changed.pop(destination_id, asyncio.Event()).set()
+
+
+async def _nothing(record: StoredDestination) -> None:
+    return None

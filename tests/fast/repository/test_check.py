@@ -27,6 +27,7 @@ class Agent:
         provider = Provider(DestinationSettings(local_roots=[str(root)]), limits, StorageMeasures(self.registry))
         self.destinations = Destinations(DestinationFiles(state), provider, limits)
         self.checks = DestinationChecks(self.destinations, provider)
+        self.destinations.taken_back = self.checks.take_back
 
     async def put(self, path: str) -> None:
         await self.destinations.put("store", PutDestination(1, LocalSettings(path)))
@@ -126,8 +127,12 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
             return None
 
     class Opening:
-        async def prepare(self, record: StoredDestination, *, make: bool) -> None:
+        async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
             (root / "store").mkdir(exist_ok=True)
+            return True
+
+        async def discard(self, record: StoredDestination, *, made: bool) -> None:
+            return None
 
         def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
             return Forgetful(root / "store")
@@ -144,3 +149,57 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
 async def test_an_unknown_destination_is_an_error(agent: Agent) -> None:
     with pytest.raises(UnknownDestination):
         await agent.checks.check("nothing", CheckDestination())
+
+
+async def test_a_directory_that_is_not_shared_is_left_as_it_was(tmp_path: Path, root: Path) -> None:
+    """Promise: refused settings leave nothing, neither where the first agent made the repository nor where the others
+    looked for it; a directory that was there stays, empty."""
+    (root / "there").mkdir()
+    agents = [Agent(tmp_path / f"state{number}", root) for number in range(3)]
+    for agent, path in zip(agents, ("mine", "there", "none"), strict=True):
+        await agent.put(path)
+    put = CheckDestination(initialise=True, cluster_name="Test Cluster", nonce_put="n1")
+    made = await agents[0].checks.check("store", put)
+    assert (made.ok, made.made) == (True, True)
+    find = CheckDestination(
+        initialise=True,
+        repository_id=made.repository_id,
+        cluster_id=made.cluster_id,
+        cluster_name="Test Cluster",
+        nonce_find="n1",
+        conformance=False,
+    )
+    assert [(await agent.checks.check("store", find)).nonce_found for agent in agents[1:]] == [False, False]
+    for agent in agents:
+        await agent.destinations.delete("store")
+    assert [path.relative_to(root).as_posix() for path in root.rglob("*")] == ["there"]
+
+
+@pytest.mark.parametrize("what", ["another cluster", "a plan", "older"])
+async def test_a_repository_that_others_may_use_by_now_stays(tmp_path: Path, root: Path, what: str) -> None:
+    """Promise: forgetting settings never takes data, or what somebody else put; the nonce goes all the same."""
+    first, other = Agent(tmp_path / "state1", root), Agent(tmp_path / "state2", root)
+    for agent in (first, other):
+        await agent.put("same")
+    put = CheckDestination(initialise=True, cluster_name="x", nonce_put="n1", conformance=False)
+    made = await first.checks.check("store", put)
+    match what:
+        case "another cluster":
+            await other.checks.check("store", CheckDestination(initialise=True, cluster_name="y", conformance=False))
+        case "a plan":
+            (root / "same" / "helenus/v1/plan.json").touch()
+        case _:
+            first.checks._trials._clock = lambda: float("inf")
+    before = files(root)
+    await first.destinations.delete("store")
+    assert files(root) == (before if what == "older" else before - {f"same/{NONCES}n1"})
+    report = await other.checks.check("store", CheckDestination(conformance=False))
+    assert report.repository_id == made.repository_id
+
+
+async def test_settings_of_another_place_take_back_what_was_made_for_the_former(agent: Agent, root: Path) -> None:
+    """Promise: a change that is refused is undone by putting the former settings again."""
+    put = CheckDestination(initialise=True, cluster_name="x", nonce_put="n1", conformance=False)
+    await agent.checks.check("store", put)
+    await agent.destinations.put("store", PutDestination(2, LocalSettings("former")))
+    assert list(root.rglob("*")) == []
