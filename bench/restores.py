@@ -15,6 +15,7 @@ from bench.backups import Figures
 from bench.clock import Figure, daemon_use, forget_peak, peak_mib, timed_commands
 from bench.contenders import S5cmd, s5cmd_program
 from bench.dataset import SHOP_TABLES
+from bench.orders import OrderClock
 from bench.stage import Stage
 from tests.cluster.opscenter import OpsCenter
 from tests.cluster.services import AgentProcess, CoordinatorProcess
@@ -25,7 +26,9 @@ WHAT = "restore of shop, S3"
 async def shop(stage: Stage, rounds: int) -> Figures:
     """Both in turn, each round."""
     figures: Figures = {}
-    agent = AgentProcess(stage.node, stage.work / "agent-restore", jolokia=True, recorded=False)
+    orders = OrderClock(stage.node, stage.work / "orders-restore")
+    changes = {"cassandra": await orders.start()}
+    agent = AgentProcess(stage.node, stage.work / "agent-restore", jolokia=True, recorded=False, changes=changes)
     coordinator = CoordinatorProcess([agent], stage.work / "coordinator", cluster=stage.cluster.name)
     await agent.start()
     await coordinator.start()
@@ -41,16 +44,33 @@ async def shop(stage: Stage, rounds: int) -> Figures:
             body = {"destination": destination, "truncate": True}
             pid = agent.child.pid
             forget_peak(pid)
-            before, began = daemon_use(pid), time.perf_counter()
+            before, clock, began = daemon_use(pid), time.time(), time.perf_counter()
             await api.follow(await api.post(f"/backups/restore/{tag}/shop", body), poll=0.02)
             wall, after = time.perf_counter() - began, daemon_use(pid)
-            figure = Figure(wall, after.own - before.own, after.children - before.children, peak_mib(pid))
+            inside = orders.between(clock, time.time())
+            print(f"bench: {await _phases(agent, clock)}; {wall:.2f} s in all", flush=True)
+            figure = Figure(
+                wall,
+                after.own - before.own,
+                after.children - before.children,
+                peak_mib(pid),
+                inside=inside.inside,
+                jvm_starts=inside.jvm_starts,
+            )
             figures.setdefault((WHAT, "helenus, jolokia"), []).append(figure)
             figures.setdefault((WHAT, "s5cmd, TRUNCATE, import"), []).append(await _floor(stage, place))
     finally:
         await coordinator.stop()
         await agent.stop()
+        await orders.stop()
     return figures
+
+
+async def _phases(agent: AgentProcess, began: float) -> str:
+    """What the agent's phases took since then, in order."""
+    commands = [one for one in await agent.ask("GET", "/v1/commands") if one["accepted"] >= began]
+    commands.sort(key=lambda one: float(one["accepted"]))
+    return ", ".join(f"{one['phase'] or one['kind']} {one['finished'] - one['accepted']:.2f}" for one in commands)
 
 
 def _upload(stage: Stage) -> str:
