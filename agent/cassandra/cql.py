@@ -28,7 +28,13 @@ from cassandra.policies import ConstantReconnectionPolicy, FallthroughRetryPolic
 from cassandra.protocol import ErrorMessage
 from cassandra.query import SimpleStatement, dict_factory
 
-from agent.cassandra.errors import CassandraDenied, CassandraError, CassandraUnavailable, QueryFailed
+from agent.cassandra.errors import (
+    CassandraDenied,
+    CassandraError,
+    CassandraUnavailable,
+    CassandraUntrusted,
+    QueryFailed,
+)
 from agent.cassandra.settings import CqlSettings
 from kit.config import read_secret
 from kit.errors import HelenusError
@@ -63,7 +69,7 @@ class Cql:
         """Every row of a question (SELECT or DESCRIBE), read page by page, at LOCAL_ONE with this node as coordinator.
 
         A broken connection is made anew once. `deadline` in seconds (default: the setting).
-        Raises `CassandraUnavailable`, `CassandraDenied`, `QueryFailed`.
+        Raises `CassandraUnavailable`, `CassandraDenied`, `CassandraUntrusted`, `QueryFailed`.
         """
         seconds = deadline or self._settings.request_seconds
         return await self._in_thread(lambda: self._ask(statement, seconds), statement, seconds * 2)
@@ -232,6 +238,11 @@ class Cql:
                 username=self._settings.username,
                 statement=shown,
             )
+        untrusted = next((cause for cause in causes if _is_of_tls(cause)), None)
+        if untrusted is not None:
+            return CassandraUntrusted(
+                f"no TLS with Cassandra at {where}: {_reason(untrusted)}", address=where, reason=_reason(untrusted)
+            )
         if isinstance(error, RequestValidationException | RequestExecutionException | ErrorMessage):
             return QueryFailed(f"Cassandra refused: {shown}: {_reason(error)}", statement=shown, reason=_reason(error))
         if isinstance(error, (*_BROKEN, OperationTimedOut)):
@@ -248,6 +259,12 @@ def _causes(error: Exception) -> Iterable[Exception]:
     yield error
     if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict):
         yield from (cause for cause in error.errors.values() if isinstance(cause, Exception))
+
+
+def _is_of_tls(error: Exception) -> bool:
+    """Whether TLS itself failed, not a connection that went away in the midst of it. The driver raises an OSError of
+    its own with the number and the text of OpenSSL's."""
+    return isinstance(error, OSError) and error.errno == ssl.SSL_ERROR_SSL and "[SSL" in str(error)
 
 
 def _reason(error: BaseException) -> str:

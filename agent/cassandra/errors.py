@@ -29,6 +29,15 @@ class CassandraDenied(CassandraError):
     todo = "Correct the agent's user and password file, or grant the role what the README names."
 
 
+class CassandraUntrusted(CassandraError):
+    """No TLS came about with Cassandra's CQL port: its certificate is of another CA or for another name, or it refused
+    the agent's."""
+
+    code = "cassandra_untrusted"
+    retry = "later"
+    todo = "Correct `cassandra.cql.tls` in agent.toml (its CA file must be that of the node's certificate)."
+
+
 class QueryFailed(CassandraError):
     """A CQL statement was refused; `fields`: statement (cut short), reason."""
 
