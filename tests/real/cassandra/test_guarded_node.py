@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from cassandra.cluster import Session
 
-from agent.cassandra.errors import CassandraDenied, CassandraUnavailable, SnapshotExists, TableNotFound
+from agent.cassandra.errors import CassandraDenied, CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings, JolokiaSettings, NodetoolSettings
-from agent.wire.commands import Kind, SnapshotArguments
+from agent.wire.commands import SnapshotArguments
 from tests.cluster.cassandra import JMX_USER
 from tests.cluster.places import REPOSITORY
 from tests.cluster.scratch import ScratchCluster
 from tests.real.cassandra.rig import Rig, jolokia_for, settings_for
+from tests.real.cassandra.test_jolokia import does_what_nodetool_does
 from tests.real.cassandra.test_restore_phases import TABLES, Story
 
 ROLE = "helenus"
@@ -162,25 +163,7 @@ async def test_jolokia_does_what_nodetool_does(
     for grant in (*BACKUP_GRANTS, *RESTORE_GRANTS):
         superuser.execute(grant)
     quick = Rig(_settings(guarded, tmp_path / "quick", jolokia_for(guarded.nodes[0], tmp_path)), tmp_path / "state-2")
-    control = quick.node.control
-    (member,) = (await control.members()).values()
-    assert (member.up, member.state) == (True, "NORMAL")
-    assert [one.up for one in await quick.node.ring()] == [True]
-    await quick.keep("quick", {"Back": [], "back_empty": []})
-    with pytest.raises(SnapshotExists):
-        await control.snapshot("quick", {"Back": ["Tab"]}, None)
-    with pytest.raises(TableNotFound):
-        await control.snapshot("other", {"Back": ["nowhere"]}, None)
-    before = story.rows()
-    arguments = await quick.arguments("quick", {"Back": ["counted"]}, truncate=True)
-    for kind in (Kind.PREFLIGHT, Kind.FETCH, Kind.TRUNCATE, Kind.IMPORT, Kind.CHECK, Kind.CLEAN):
-        await quick.run(kind, arguments, "job-quick")
-    assert story.rows() == before
-    await quick.node.snapshots.take(SnapshotArguments("short", {"Back": ["Tab"]}), "c1")
-    assert "short" in await guarded.nodes[0].nodetool("listsnapshots")
-    for tag in ("quick", "short"):
-        assert (await quick.node.snapshots.clear(tag)).files > 0
-        assert not await quick.node.snapshots.exists(tag)
+    await does_what_nodetool_does(quick, story, guarded.nodes[0])
     await quick.close()
 
 
