@@ -1,6 +1,7 @@
 """A node that was wiped and rebuilt: older backups stay what they were, and fit only a ring with the same tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,9 +102,10 @@ async def _host_id(service: BackupService, position: int) -> str:
     return str((await service.agents[position].ask("GET", "/v1/node"))["node"]["host_id"])
 
 
-async def test_a_node_rebuilt_with_other_tokens_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Promise: a backup is not restored onto a ring with other tokens; the answer names the node and why."""
-    async with ScratchCluster(tmp_path / "cassandra", nodes=1, name="moved") as cluster:
+async def test_a_rebuilt_node_takes_its_backup_with_its_own_tokens_alone(tmp_path: Path) -> None:
+    """Promise: a backup is not restored onto a ring with other tokens; the answer names the node and why. Rebuilt with
+    its own tokens and without uuids in its SSTables' names, it takes the backup of SSTables that have them."""
+    async with ScratchCluster(tmp_path / "cassandra", nodes=1, name="moved", uuid_sstables=True) as cluster:
         service = BackupService(cluster, tmp_path)
         await service.start()
         try:
@@ -113,20 +115,38 @@ async def test_a_node_rebuilt_with_other_tokens_is_refused_with_the_reason(tmp_p
             await data.write(session)
             local = await service.local("moved")
             tag = await service.backup(None, local)
-            cluster.close_sessions()
-            node = cluster.nodes[0]
-            await node.kill()
-            node.wipe()
-            await with_other_spec(node, cluster, tokens=tuple(token + 1 for token in node.spec.tokens)).start()
+            assert not any(_numbered(name) for name in _sstables(cluster.nodes[0]))
+            tokens = cluster.nodes[0].spec.tokens
+            await _wiped(cluster, tokens=tuple(token + 1 for token in tokens))
 
             error = await service.refusal(tag, local)
             assert error["code"] == "topology_differs"
-            reason = error["fields"]["nodes"][node.address]
+            reason = error["fields"]["nodes"][cluster.nodes[0].address]
             assert "no node of the backup had its tokens" in reason
             assert "no live node has its tokens" in reason
             session = await cluster.session()
             assert "shop_all" not in session.cluster.metadata.keyspaces
             assert service.staged() == []
             assert set(await service.listed(local)) == {tag}
+
+            await _wiped(cluster, tokens=tokens, uuid_sstables=False)
+            await service.restore(tag, local)
+            await compare_every_column(data, cluster.nodes)
+            names = _sstables(cluster.nodes[0])
+            assert names
+            assert all(_numbered(name) for name in names)
         finally:
             await service.stop()
+
+
+async def _wiped(cluster: ScratchCluster, **changes: Any) -> None:
+    """Kill the only node, wipe it, and start it with other settings."""
+    cluster.close_sessions()
+    node = cluster.nodes[0]
+    await node.kill()
+    node.wipe()
+    await with_other_spec(node, cluster, **changes).start()
+
+
+def _numbered(name: str) -> bool:
+    return name.split("-")[1].isdecimal()

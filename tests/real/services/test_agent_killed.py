@@ -1,5 +1,5 @@
-"""kill -9 of the agent inside commands of its own protocol that no coordinator's request uses (backup in one command,
-sync without a coordinator): the next start ends the same command in success, the repository is whole after each."""
+"""kill -9 of the agent inside the command that no coordinator's request uses: backup, snapshot and copy in one. The
+next start ends the same command in success, the repository is whole."""
 
 import contextlib
 
@@ -10,41 +10,33 @@ from tests.real.services.conftest import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MOMENTS = ["backup:snapshot", "backup:taken", "backup:storing", "backup:published", "backup:clearing", "sync:storing"]
+MOMENTS = ("backup:snapshot", "backup:taken", "backup:storing", "backup:published", "backup:clearing")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_command_ends_in_success_after_the_agent_died_at(site: Site, moment: str) -> None:
-    """I1–I5, I7, I8 hold after a real SIGKILL at that moment and the restart."""
-    kind = moment.partition(":")[0]
-    name = moment.replace(":", "-")
-    target = await site.destination(name)
-    first = await site.backup(target, f"{name}-first")
-    arguments: dict[str, object] = site.backup_arguments(target, f"{name}-second")
-    if kind == "sync":
-        await site.agent.do("snapshot", {"tag": f"{name}-second", "keyspaces": {site.keyspace: []}, "keep": True})
-        arguments = {"tag": f"{name}-second", "targets": [target]}
-
+async def test_a_command_outlives_its_agents_deaths(site: Site) -> None:
+    """I1–I5, I7, I8 hold after a real SIGKILL at each of its stages and the restarts."""
+    target = await site.destination("killed")
+    first = await site.backup(target, "killed-first")
     await site.agent.stop()
-    await site.agent.start_mortal(moment)
+    await site.agent.start_mortal(MOMENTS[0])
     with contextlib.suppress(aiohttp.ClientError):  # an early death takes the answer with it
-        await site.agent.command(kind, arguments, id=f"{name}-command")
-    assert await site.agent.died() == -9
+        await site.agent.command("backup", site.backup_arguments(target, "killed-second"), id="killed-command")
+    for moment in (*MOMENTS[1:], ""):
+        assert await site.agent.died() == -9
+        if moment:
+            site.agent.launch_mortal(moment)
     await site.agent.start()
-    view = await site.agent.ended(f"{name}-command")
+    view = await site.agent.ended("killed-command")
     assert view["state"] == "success", view["error"]
 
-    backups = site.oracles[name].check()
-    assert {tag for tag, _ in backups} == {f"{name}-first", f"{name}-second"}
-    result = view["result"]["targets"][name]
+    backups = site.oracles["killed"].check()
+    assert {tag for tag, _ in backups} == {"killed-first", "killed-second"}
+    result = view["result"]["targets"]["killed"]
     assert result["files"] == first["files"]  # bytes differ: only an expiring snapshot's manifest.json says when
-    if kind == "sync":
-        assert site.snapshots() == {f"{name}-second"}
-        await site.agent.do("delete", {"tag": f"{name}-second"})
     assert site.snapshots() == set()
-    again = await site.backup(target, f"{name}-third")
+    again = await site.backup(target, "killed-third")
     assert again["put_bytes"] < first["put_bytes"] / 10  # all but the snapshot's own manifest.json is there
-    site.oracles[name].check()
+    site.oracles["killed"].check()
 
 
 async def test_a_command_that_was_never_accepted_is_unknown_after_the_restart(site: Site) -> None:
