@@ -68,8 +68,3 @@ def without_id(statement: str) -> str:
             removed = count == 1
         result += [text, part]
     return "".join(result).strip()
-
-
-def normalised(statement: str) -> str:
-    """One spacing and no ids, for comparing two statements that Cassandra printed."""
-    return " ".join(without_id(statement).split()).rstrip("; ")

@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -49,11 +48,6 @@ def snapshot_tags(data_directories: Sequence[str], prefix: str = "") -> dict[str
         except FileNotFoundError:
             continue
     return found
-
-
-def table_directories(data_directories: Sequence[str], keyspace: str, table: str) -> list[Path]:
-    """The live directories of a table, of every id it ever had."""
-    return [Path(path) for _, _, name, _, path in _tables(data_directories, {keyspace}) if name == table]
 
 
 def live_bytes(data_directories: Sequence[str], tables: Mapping[str, Collection[str]] | None = None) -> int:

@@ -3,7 +3,6 @@
 Judged by owner, group and mode as the kernel does (ACLs and capabilities apart): the agent can't try it as Cassandra.
 """
 
-import grp
 import os
 import pwd
 import stat
@@ -104,11 +103,3 @@ def shared_group(mine: Account, theirs: Account, preferred: int) -> int | None:
     if preferred in common:
         return preferred
     return min(common, default=None)
-
-
-def group_name(gid: int) -> str:
-    """A group's name for people."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

@@ -6,12 +6,8 @@ A view is no table here: its SSTables are not backed up, since a restore makes v
 from collections.abc import Collection, Mapping, Sequence
 
 from agent.cassandra.errors import KeyspaceNotFound, KeyspaceRefused, TableNotFound
-from agent.wire.names import check_name
+from agent.wire.names import NOT_BACKED_UP, VIRTUAL_KEYSPACES, check_name
 from agent.wire.node import KeyspaceView, Tables
-
-VIRTUAL = frozenset({"system_views", "system_virtual_schema", "system_metrics"})
-NEVER = VIRTUAL | {"system_traces"}
-"""Virtual keyspaces have no files; traces are of no use after the day."""
 
 
 def select_tables(
@@ -19,19 +15,19 @@ def select_tables(
 ) -> Tables:
     """The tables of every keyspace (an empty keyspace keeps its entry).
 
-    `asked` None = every keyspace but NEVER and `excluded`; an empty list of tables = all of the keyspace.
+    `asked` None = every keyspace but NOT_BACKED_UP and `excluded`; an empty list of tables = all of the keyspace.
     Raises `KeyspaceNotFound`, `TableNotFound`, `KeyspaceRefused`, `InvalidName`.
     """
     if asked is None:
         wanted: Mapping[str, Sequence[str]] = {
-            name: () for name in present if name not in NEVER and name not in excluded
+            name: () for name in present if name not in NOT_BACKED_UP and name not in excluded
         }
     else:
         wanted = asked
     chosen: Tables = {}
     for keyspace in sorted(wanted):
         check_name("keyspace", keyspace, "keyspaces")
-        if keyspace in VIRTUAL:
+        if keyspace in VIRTUAL_KEYSPACES:
             raise KeyspaceRefused(f"{keyspace} is virtual: it has no files", keyspace=keyspace)
         view = present.get(keyspace)
         if view is None:

@@ -90,8 +90,3 @@ def group(items: Iterable[tuple[str, Item]]) -> dict[str, list[tuple[str, Item]]
             prefix = f".{component.index}/" if component.index else ""
             found.setdefault(prefix + component.sstable, []).append((name, item))
     return {sstable: sorted(found[sstable], key=lambda pair: pair[0]) for sstable in sorted(found)}
-
-
-def count_sstables(names: Iterable[str]) -> int:
-    """How many SSTables of the table itself are among the names: one Data.db each."""
-    return sum(1 for name in names if (found := parse(name)) is not None and found.is_data)

@@ -7,8 +7,6 @@ import msgspec
 
 from agent.wire.commands import CommandView, Event, Kind, Progress, State
 
-JOURNALLED_ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
-
 
 class CommandRecord(msgspec.Struct, frozen=True):
     """A command. `arguments`: canonical JSON (equal arguments are equal bytes). `tag`: the backup it works on.

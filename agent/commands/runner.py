@@ -55,7 +55,7 @@ class Posted(msgspec.Struct, frozen=True):
     new: bool
 
 
-class Patience(msgspec.Struct, frozen=True):
+class RunnerTiming(msgspec.Struct, frozen=True):
     """Seconds. `cancel`: how long DELETE waits for the undoing before it answers with what is; `journal_retry`: between
     tries to write an end; `prune`: between two clearings of what is older than 30 days."""
 
@@ -77,7 +77,7 @@ class Runner:
         coordinators: Sequence[str] = (),
         measures: CommandMeasures | None = None,
         clock: Callable[[], float] = time.time,
-        patience: Patience | None = None,
+        patience: RunnerTiming | None = None,
     ) -> None:
         self._journal = journal
         self._events = events
@@ -86,7 +86,7 @@ class Runner:
         self._coordinators = frozenset(coordinators)
         self._measures = measures
         self._clock = clock
-        self._patience = patience or Patience()
+        self._patience = patience or RunnerTiming()
         self._live: dict[str, LiveCommand] = {}
         self._lanes: dict[str, Lane[LiveCommand]] = {spec.lane: Lane() for spec in self._jobs.values()}
         self._tasks: list[asyncio.Task[None]] = []

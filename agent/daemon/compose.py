@@ -30,7 +30,7 @@ from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles
 from agent.repository.destinations import Destinations
 from agent.repository.limits import Limits
-from agent.repository.live_storage import Patience
+from agent.repository.live_storage import CredentialsPatience
 from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Storage
@@ -47,7 +47,7 @@ from kit.secret import Secret
 from kit.state_lock import StateLock
 from kit.tls import client_context
 
-NOW = Patience(seconds=0.0, poll_seconds=0.0)
+NOW = CredentialsPatience(seconds=0.0, poll_seconds=0.0)
 
 
 def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, making: Making) -> Agent:
@@ -77,7 +77,7 @@ def _composed(
     destinations = Destinations(
         DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
     )
-    patience = Patience(
+    patience = CredentialsPatience(
         settings.destinations.credentials_patience_seconds, settings.destinations.credentials_poll_seconds
     )
     repositories = OpenDestinations(destinations, limits, _verify, patience)

@@ -34,7 +34,7 @@ from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.repository.publisher import Publisher
 from agent.storage.protocol import OPEN, Gate
-from agent.storage.throttle import Gates, TokenBucket, streams_for
+from agent.storage.throttle import TokenBucket
 from agent.wire.commands import State, Target
 from agent.wire.results import SnapshotResult, TargetResult, UploadResult
 from kit.errors import HelenusError, InvalidInput
@@ -121,7 +121,7 @@ class Copier:
                 for target in targets:
                     try:
                         opened = await stack.enter_async_context(self._repositories.opened(target, context.waiting))
-                        ready = await self._prepare(_limited(opened, limit, throttle), info, context.command_id)
+                        ready = await self._prepare(opened.limited(limit, throttle), info, context.command_id)
                     except HelenusError as error:
                         results[target.destination] = TargetResult("failed", error=error.as_dict())
                         continue
@@ -245,21 +245,6 @@ def recalled(context: JobContext) -> Copied:
 
 def _is_done(result: TargetResult | None) -> bool:
     return result is not None and result.outcome != "failed"
-
-
-def _limited(opened: OpenedRepository, limit: Gate, throttle: int) -> OpenedRepository:
-    """The repository under the command's own limit."""
-    if limit is OPEN:
-        return opened
-    gate = limit if opened.gate is OPEN else Gates(limit, opened.gate)
-    return OpenedRepository(
-        opened.destination_id,
-        opened.storage,
-        opened.repository_id,
-        opened.cluster_id,
-        gate,
-        streams_for(throttle, opened.streams),
-    )
 
 
 def _expect(context: JobContext, targets: Sequence[StoreTarget], tables: Sequence[SnapshotTable]) -> None:

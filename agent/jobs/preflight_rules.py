@@ -7,21 +7,15 @@ from typing import Any
 
 from agent.cassandra.directories import volumes
 from agent.cassandra.errors import KeyspaceRefused
-from agent.cassandra.selection import VIRTUAL
 from agent.jobs.restore_errors import NodesDown, PartitionerDiffers, TableNotInBackup, VersionOlder
 from agent.jobs.restore_tools import RestoreTools
 from agent.model.manifest import Head
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.commands import RestoreArguments
+from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from agent.wire.node import NodeIdentity
 from agent.wire.results import VolumeNeed
 from kit.errors import HelenusError
-
-OWN = VIRTUAL | {"system", "system_schema", "system_traces"}
-"""Keyspaces of the node itself: never restored on a live cluster."""
-
-CLUSTER = frozenset({"system_auth", "system_distributed"})
-"""Restored only when asked by name, and merged: emptying them would lock everybody out, the agent included."""
 
 
 def refuse_what_cannot_be(
@@ -31,9 +25,9 @@ def refuse_what_cannot_be(
     found: list[HelenusError] = []
     emptied = _emptied(arguments)
     for keyspace in sorted(arguments.tables):
-        if keyspace in OWN or keyspace in excluded:
+        if keyspace in NODE_KEYSPACES or keyspace in excluded:
             found.append(KeyspaceRefused(f"{keyspace} is not restored on a live cluster", keyspace=keyspace))
-        elif keyspace in CLUSTER and keyspace in emptied:
+        elif keyspace in CLUSTER_KEYSPACES and keyspace in emptied:
             found.append(KeyspaceRefused(f"{keyspace} is not truncated: restore it without", keyspace=keyspace))
     found += _not_in_backup(arguments, head)
     if _release(identity.version) < _release(head.node.version):

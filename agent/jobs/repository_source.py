@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from agent.cassandra.protocol import Snapshots
@@ -14,7 +13,7 @@ from agent.repository.keys import deleted_key
 from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
 from agent.storage.protocol import OPEN
-from agent.storage.throttle import Gates, TokenBucket, streams_for
+from agent.storage.throttle import TokenBucket
 from agent.wire.commands import RestoreArguments
 
 
@@ -55,19 +54,11 @@ class RestoreSources:
             yield await OnServerSource.open(self._state, self._snapshots, arguments)
             return
         async with self._repositories.opened(arguments.source, waiting) as opened:
-            limited = _limited(opened, arguments.throttle_bytes_per_second)
+            throttle = arguments.throttle_bytes_per_second
+            limited = opened.limited(TokenBucket(throttle) if throttle else OPEN, throttle)
             if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
                 raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
             manifest = await read_manifest(
                 limited.storage, limited.cluster_id, arguments.tag, arguments.source_host_id, gate=limited.gate
             )
             yield RepositorySource(limited, manifest)
-
-
-def _limited(opened: OpenedRepository, bytes_per_second: int) -> OpenedRepository:
-    """The repository under the command's own limit as well."""
-    if not bytes_per_second:
-        return opened
-    limit = TokenBucket(bytes_per_second)
-    gate = limit if opened.gate is OPEN else Gates(limit, opened.gate)
-    return replace(opened, gate=gate, streams=streams_for(bytes_per_second, opened.streams))

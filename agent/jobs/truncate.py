@@ -6,9 +6,9 @@ TRUNCATE whose connection broke: doing it again before the import is harmless, a
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.errors import KeyspaceRefused
-from agent.jobs.preflight_rules import CLUSTER, OWN
 from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
 from agent.model.job import JobContext, Outcome
+from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from agent.wire.results import PhaseResult
 
 
@@ -27,7 +27,7 @@ class TruncateJob:
         notes = self._tools.notes(context)
         refuse_after_import(notes)
         for keyspace in arguments.tables:
-            if keyspace in OWN | CLUSTER:
+            if keyspace in NODE_KEYSPACES | CLUSTER_KEYSPACES:
                 raise KeyspaceRefused(f"{keyspace} is not truncated", keyspace=keyspace)
         await self._tools.refuse_when_down_or_moving("TRUNCATE")
         await self._tools.refuse_new_views(arguments, notes)

@@ -79,11 +79,6 @@ def grouped(table: SnapshotTable) -> list[Group]:
     return found
 
 
-def sstables_of(table: SnapshotTable, piece_size: int = PIECE_SIZE) -> list[SSTable]:
-    """The table's SSTables, largest first, without the snapshot's own files. Every byte of every file is in one run."""
-    return [laid_out(group, piece_size) for group in grouped(table)]
-
-
 def component_of(name: str) -> str:
     """The component's part of a file's name, the whole name when it is no SSTable's."""
     match = _COMPONENT.fullmatch(name)

@@ -18,7 +18,7 @@ from agent.storage.protocol import OPEN, Buffer, Denied, Entry, Gate, Put, Stora
 Result = TypeVar("Result")
 
 
-class Patience(msgspec.Struct, frozen=True):
+class CredentialsPatience(msgspec.Struct, frozen=True):
     """Seconds: how long all in all to wait for keys that work, and how often to try the same settings again."""
 
     seconds: float = 600.0
@@ -45,14 +45,14 @@ class LiveStorage:
         verify: Callable[[Storage], Awaitable[None]],
         *,
         waiting: Waiting = silent,
-        patience: Patience | None = None,
+        patience: CredentialsPatience | None = None,
         verified: int = 0,
     ) -> None:
         self._destinations = destinations
         self._id = destination_id
         self._verify = verify
         self._waiting = waiting
-        self._patience = patience or Patience()
+        self._patience = patience or CredentialsPatience()
         self.verified = verified
         self._verifying = asyncio.Lock()
         self._refused_until: float | None = None

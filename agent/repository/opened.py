@@ -6,10 +6,11 @@ its wrappers, checks which repository is there, and closes it all again.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agent.storage.protocol import Gate, Storage
+from agent.storage.protocol import OPEN, Gate, Storage
+from agent.storage.throttle import Gates, streams_for
 from agent.wire.commands import Target
 
 Waiting = Callable[[dict[str, Any] | None], None]
@@ -35,6 +36,13 @@ class OpenedRepository:
     cluster_id: str
     gate: Gate
     streams: int
+
+    def limited(self, limit: Gate, bytes_per_second: int) -> "OpenedRepository":
+        """The repository under the command's own limit as well; `OPEN` is none."""
+        if limit is OPEN:
+            return self
+        gate = limit if self.gate is OPEN else Gates(limit, self.gate)
+        return replace(self, gate=gate, streams=streams_for(bytes_per_second, self.streams))
 
 
 class Repositories(Protocol):

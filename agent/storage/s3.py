@@ -27,7 +27,7 @@ from agent.storage.protocol import (
     Truncated,
 )
 from agent.storage.s3_body import PutBody, received
-from agent.storage.s3_client import Patience, checked_endpoint, make_client, refuse_link_local
+from agent.storage.s3_client import S3Timeouts, checked_endpoint, make_client, refuse_link_local
 from agent.storage.s3_credentials import allowed_file, keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_listing import in_order
@@ -62,7 +62,7 @@ class S3Storage:
         file_roots: Sequence[Path] = (),
         link_local: Collection[str] = (),
         environment: Mapping[str, str] = os.environ,
-        patience: Patience | None = None,
+        patience: S3Timeouts | None = None,
         on_request: Callable[[str], None] = _ignore,
     ) -> None:
         self._settings = settings
@@ -79,7 +79,7 @@ class S3Storage:
             raise BadSettings("there is no such ca_file", setting="ca_file")
         self._conditional = conditional_create
         self._link_local = link_local
-        self._patience = patience or Patience()
+        self._patience = patience or S3Timeouts()
         self._on_request = on_request
         self._workers = Workers(settings.connections, "s3-storage")
         self._making = threading.Lock()

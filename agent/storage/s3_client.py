@@ -37,7 +37,7 @@ _EC2_METADATA = ipaddress.IPv6Address("fd00:ec2::254")
 """EC2's instance metadata service over IPv6 (AWS, EC2 user guide): a unique local address, not a link-local one."""
 
 
-class Patience(msgspec.Struct, frozen=True):
+class S3Timeouts(msgspec.Struct, frozen=True):
     """When a silent store is given up. Seconds: `connect` for a connection and for 64 KiB to leave, `read` while an
     answer is awaited. The answer to a put gets more time: when the last byte was written, as much as fits in a
     socket's buffer may still be on its way, at `least_rate` bytes per second."""
@@ -92,7 +92,11 @@ def _is_of_metadata(address: str) -> bool:
 
 
 def make_client(
-    settings: S3Settings, keys: Keys | None, ca_file: Path | None, patience: Patience, on_request: Callable[[str], None]
+    settings: S3Settings,
+    keys: Keys | None,
+    ca_file: Path | None,
+    patience: S3Timeouts,
+    on_request: Callable[[str], None],
 ) -> "S3Client":
     """The client; `on_request` is called with the operation's name (`PutObject`) for each request that is sent.
 
@@ -150,7 +154,7 @@ class _Sender:
     """Called with the signed request: from here on the body's bytes are traffic. The body itself carries the gate of
     its call, so calls in other threads never meet it."""
 
-    def __init__(self, on_request: Callable[[str], None], patience: Patience) -> None:
+    def __init__(self, on_request: Callable[[str], None], patience: S3Timeouts) -> None:
         self._on_request = on_request
         self._patience = patience
 

@@ -26,6 +26,15 @@ _GRAMMARS = {
     "host_id": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
 }
 
+VIRTUAL_KEYSPACES = frozenset({"system_views", "system_virtual_schema", "system_metrics"})
+"""Keyspaces without files."""
+NOT_BACKED_UP = VIRTUAL_KEYSPACES | {"system_traces"}
+"""Traces are of no use after the day."""
+NODE_KEYSPACES = NOT_BACKED_UP | {"system", "system_schema"}
+"""Keyspaces of the node itself: never restored on a live cluster."""
+CLUSTER_KEYSPACES = frozenset({"system_auth", "system_distributed"})
+"""Restored only when asked by name, and merged: emptying them would lock everybody out, the agent included."""
+
 _SHOWN = 80
 
 

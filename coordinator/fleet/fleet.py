@@ -13,7 +13,7 @@ import msgspec
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.client import AgentClient, Deadlines, open_session
 from coordinator.fleet.registry import Registry
-from coordinator.fleet.reports import Patience, Reports
+from coordinator.fleet.reports import Reports, ReportTiming
 from kit.secret import Secret
 
 
@@ -29,7 +29,7 @@ class ClusterAgents(msgspec.Struct, frozen=True):
 class Fleet:
     """Use as `async with Fleet(clusters) as fleet`: inside, every agent's event stream is followed."""
 
-    def __init__(self, clusters: Mapping[str, ClusterAgents], patience: Patience | None = None) -> None:
+    def __init__(self, clusters: Mapping[str, ClusterAgents], patience: ReportTiming | None = None) -> None:
         self._clusters = clusters
         self.reports = Reports(patience)
         self._stack = AsyncExitStack()

@@ -16,7 +16,7 @@ from kit.errors import HelenusError
 log = structlog.get_logger(__name__)
 
 
-class Patience(msgspec.Struct, frozen=True):
+class ReportTiming(msgspec.Struct, frozen=True):
     """Times in seconds. `poll`: a command's state is read again at least this often, should an event be missed.
     `backoff_first`, `backoff_last`: between two tries of an agent that doesn't answer."""
 
@@ -40,8 +40,8 @@ class Live(msgspec.Struct, frozen=True):
 class Reports:
     """The table of watched commands and who waits for them."""
 
-    def __init__(self, patience: Patience | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, patience: ReportTiming | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience or ReportTiming()
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._news: dict[str, asyncio.Event] = {}

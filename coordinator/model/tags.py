@@ -18,14 +18,3 @@ def tag_of(backup_id: str, at: int) -> str:
 def is_tag(text: str) -> bool:
     """Whether the text may name a backup."""
     return TAG.fullmatch(text) is not None
-
-
-def time_of(tag: str) -> int | None:
-    """The unix seconds that an OpsCenter tag tells; None for a tag of another form."""
-    spoken = _SPOKEN.fullmatch(tag)
-    if spoken is None:
-        return None
-    try:
-        return int(datetime.strptime(spoken["time"], _FORM).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None

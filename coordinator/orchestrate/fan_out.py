@@ -18,7 +18,7 @@ from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreach
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
-from coordinator.orchestrate.phases import Answer, Reaction, Trouble, reaction_to, trouble_of
+from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
 from kit.errors import HelenusError
 
@@ -326,11 +326,6 @@ def one_error() -> Iterator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
-
-
-def reaction_of(kind: Kind, answer: Answered) -> Reaction:
-    """What the table of phases says about a node's failure."""
-    return reaction_to(kind, str((answer.error or {}).get("code", "")))
 
 
 def _answered(command: PostedCommand) -> Answered:

@@ -4,6 +4,7 @@ import msgspec
 
 from agent.wire.backups import Plan
 from agent.wire.commands import RestoreArguments, Target
+from agent.wire.names import CLUSTER_KEYSPACES
 from agent.wire.node import Tables
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import RestoreOrder
@@ -20,7 +21,7 @@ from coordinator.orchestrate.mapping import map_topology, replication_difference
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Surroundings
-from coordinator.orchestrate.scope import ONLY_BY_NAME, named_nodes, restore_scope
+from coordinator.orchestrate.scope import named_nodes, restore_scope
 
 
 class RestoreScope(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
             else order.truncate
         )
     ]
-    if kept := sorted(ONLY_BY_NAME & {*truncated}):
+    if kept := sorted(CLUSTER_KEYSPACES & {*truncated}):
         raise KeyspaceRefused(
             f"{', '.join(kept)} can't be emptied: restore it without truncate, beside the others or alone",
             keyspaces=kept,

@@ -2,25 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
+from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES, NOT_BACKED_UP, VIRTUAL_KEYSPACES
 from agent.wire.node import KeyspaceView, RingMember, Tables
 from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownTable
 from coordinator.orchestrate.errors import KeyspaceRefused
-
-VIRTUAL = frozenset({"system_views", "system_virtual_schema", "system_metrics"})
-NOT_BACKED_UP = VIRTUAL | {"system_traces"}
-SYSTEM = frozenset({"system", "system_schema", "system_auth", "system_distributed", "system_traces"}) | VIRTUAL
-ONLY_BY_NAME = frozenset({"system_auth", "system_distributed"})
 
 
 def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView], own: Set[str]) -> Tables:
     """The tables that a backup covers (design §3.11). `asked`: keyspace → tables, an empty list = all of it, empty =
     everything. `own`: the coordinator's own keyspaces. Raises `KeyspaceRefused`, `UnknownKeyspace`,
     `UnknownTable`."""
-    virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL)
+    virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL_KEYSPACES)
     if virtual:
         raise KeyspaceRefused(f"{', '.join(virtual)}: virtual, there is no data to back up", keyspaces=virtual)
     chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP | own}
-    there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL}
+    there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL_KEYSPACES}
     return _exact(chosen, there, "The cluster")
 
 
@@ -28,10 +24,10 @@ def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables, own: Set[s
     """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup. A keyspace
     without tables stays in: it is made again when it is gone. Raises `KeyspaceRefused`, `UnknownKeyspace`,
     `UnknownTable`, `InvalidArguments` when nothing would be left."""
-    refused = sorted(keyspace for keyspace in asked if keyspace in (SYSTEM - ONLY_BY_NAME) | own)
+    refused = sorted(keyspace for keyspace in asked if keyspace in NODE_KEYSPACES | own)
     if refused:
         raise KeyspaceRefused(f"{', '.join(refused)} can't be restored on a live cluster", keyspaces=refused)
-    chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in SYSTEM | own}
+    chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in NODE_KEYSPACES | CLUSTER_KEYSPACES | own}
     scope = _exact(chosen, backup, "The backup")
     if not scope:
         raise InvalidArguments("There is nothing to restore: the backup has system keyspaces only", field="keyspaces")

@@ -6,7 +6,6 @@ Every write is durable when the call returns. An implementation is safe for conc
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from agent.wire.commands import Progress
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
@@ -109,14 +108,6 @@ class Commands(Protocol):
 
     async def next_fence(self, job: str) -> int:
         """The job's next fence: 1, 2, 3, …; durable before it is returned."""
-        ...
-
-    def note_progress(self, command_id: str, progress: Progress) -> None:
-        """Merge changed counts into the command's progress (in memory: an agent tells it again)."""
-        ...
-
-    def progress(self, command_id: str) -> Progress:
-        """The command's progress as far as it was told."""
         ...
 
 

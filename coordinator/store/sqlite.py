@@ -28,7 +28,7 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.commands = SqliteCommands(database)
-        self.requests = SqliteRequests(database, self.commands.forget_progress)
+        self.requests = SqliteRequests(database)
         self.destinations = SqliteDestinations(database)
         self.values = SqliteValues(database)
 

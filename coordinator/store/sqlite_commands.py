@@ -1,11 +1,10 @@
-"""Posted commands and fences in SQLite, their progress in memory (`protocol.Commands`)."""
+"""Posted commands and fences in SQLite (`protocol.Commands`)."""
 
 import sqlite3
 from collections.abc import Sequence
 
 import msgspec
 
-from agent.wire.commands import Progress
 from coordinator.model.commands import PostedCommand
 from coordinator.store.database import Database
 
@@ -15,7 +14,6 @@ class SqliteCommands:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._progress: dict[str, Progress] = {}
 
     async def put(self, commands: Sequence[PostedCommand]) -> None:
         rows = [(command.id, command.request, msgspec.json.encode(command)) for command in commands]
@@ -47,17 +45,3 @@ class SqliteCommands:
             return int(connection.execute("SELECT last FROM fences WHERE job = ?", (job,)).fetchone()[0])
 
         return await self._database.write(grow)
-
-    def note_progress(self, command_id: str, progress: Progress) -> None:
-        known = self._progress.setdefault(command_id, {})
-        for destination, keyspaces in progress.items():
-            for keyspace, tables in keyspaces.items():
-                known.setdefault(destination, {}).setdefault(keyspace, {}).update(tables)
-
-    def progress(self, command_id: str) -> Progress:
-        return self._progress.get(command_id, {})
-
-    def forget_progress(self, command_ids: Sequence[str]) -> None:
-        """Drop what is in memory of these commands."""
-        for command_id in command_ids:
-            self._progress.pop(command_id, None)

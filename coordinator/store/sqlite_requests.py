@@ -2,7 +2,7 @@
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,11 +20,10 @@ PACKED_FROM = 64 * 1024
 
 
 class SqliteRequests:
-    """`forget`: told the ids of a request's commands when it has ended (their progress in memory may go)."""
+    """See `protocol.Requests`."""
 
-    def __init__(self, database: Database, forget: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._forget = forget
 
     async def claim_tag(self, cluster: str, backup_id: str, at: int) -> tuple[str, int]:
         def claim(connection: sqlite3.Connection) -> tuple[str, int]:
@@ -88,16 +87,14 @@ class SqliteRequests:
         events: Sequence[ActivityEvent] = (),
         forget: Sequence[str] = (),
     ) -> None:
-        def end(connection: sqlite3.Connection) -> list[str]:
+        def end(connection: sqlite3.Connection) -> None:
             if _replace(connection, request, events):
                 packed = zlib.compress(msgspec.json.encode(list(parts)), 1)
                 connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
                 gone = [(request.cluster, destination) for destination in forget]
                 connection.executemany("DELETE FROM destinations WHERE cluster = ? AND id = ?", gone)
-            ids = connection.execute("SELECT id FROM commands WHERE request = ?", (request.id,))
-            return [row[0] for row in ids]
 
-        self._forget(await self._database.write(end))
+        await self._database.write(end)
 
     async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:
         def ask(connection: sqlite3.Connection) -> Request | None:

@@ -9,7 +9,7 @@ variable lets it live.
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from coordinator.main import main
@@ -69,8 +69,7 @@ class FatalStore(SqliteStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.commands: FatalCommands = FatalCommands(database)
-        forget: Callable[[Sequence[str]], None] = self.commands.forget_progress
-        self.requests: FatalRequests = FatalRequests(database, forget)
+        self.requests: FatalRequests = FatalRequests(database)
 
 
 def _stand(command: PostedCommand) -> str:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
-from agent.commands.runner import JobSpec, Patience, Runner
+from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.repository.errors import BackupNotFound, UnknownDestination
@@ -60,7 +60,7 @@ class ToyAgent:
         self.events = EventLog(self._journal, interval=0.02)
         await self.events.open()
         jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in toy_jobs(self.node).items()}
-        patience = Patience(cancel=5.0, journal_retry=0.01)
+        patience = RunnerTiming(cancel=5.0, journal_retry=0.01)
         self.runner = Runner(self._journal, self.events, jobs, instance=self.instance, patience=patience)
         await self.runner.start()
         services = AgentServices(

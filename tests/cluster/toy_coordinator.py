@@ -10,7 +10,7 @@ from typing import Any, Self
 from agent.wire.destinations import LocalSettings, Settings
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
-from coordinator.fleet.reports import Patience
+from coordinator.fleet.reports import ReportTiming
 from coordinator.model.orders import BackupOrder, Copy, DestinationOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
@@ -32,7 +32,7 @@ TIMING = Timing(
     cancel=5.0,
 )
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
-PATIENCE = Patience(poll=0.5, backoff_first=0.01, backoff_last=0.05)
+PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
 
 
 class ToyCoordinator:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cassandra.cql_text import normalised, quote, statements, unquote, without_id
+from agent.cassandra.cql_text import quote, statements, unquote, without_id
 
 ID = "7fe7d710-e77b-11f1-8a68-917191c0c181"
 
@@ -41,8 +41,3 @@ def test_statements_are_split_outside_of_texts_only() -> None:
 def test_the_table_id_is_left_out_and_nothing_else(statement: str, expected: str) -> None:
     """A table made for an import gets a new id: the old one may still be in use by a snapshot of a drop."""
     assert without_id(statement) == expected
-
-
-def test_two_prints_of_one_table_compare_equal() -> None:
-    """Spacing and ids are no difference."""
-    assert normalised(f"CREATE TABLE a.b (\n i int\n) WITH ID = {ID};") == normalised("CREATE TABLE a.b ( i int )")

@@ -10,7 +10,7 @@ import msgspec
 
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
-from agent.commands.runner import JobSpec, Patience, Runner
+from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.model.job import Job, JobContext, Outcome
 from agent.wire.commands import CommandView, Kind, PostCommand, State
 from agent.wire.results import FreedResult
@@ -51,7 +51,7 @@ class TinyAgent:
             jobs,
             instance=instance,
             coordinators=("main", "other"),
-            patience=Patience(cancel=DEADLINE, journal_retry=0.01),
+            patience=RunnerTiming(cancel=DEADLINE, journal_retry=0.01),
             **timed,
         )
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.wire.commands import Counts, Kind, State
+from agent.wire.commands import Counts, Kind
 from agent.wire.destinations import MASK, LocalSettings, S3Settings
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination, description, masked
 from coordinator.model.orders import BackupOrder, Copy
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, order_of, spec_of
-from coordinator.model.tags import is_tag, tag_of, time_of
+from coordinator.model.tags import is_tag, tag_of
 from coordinator.store.database import StoreFailed, StoreTooNew
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import FILE, KEEP_DETAILS_SECONDS, SqliteStore
@@ -137,24 +137,8 @@ async def test_tags_are_given_once_per_cluster(store: SqliteStore, tmp_path: Pat
 def test_a_tag_tells_its_time() -> None:
     """The time of OpsCenter's own example, both ways, and tags that tell none."""
     assert tag_of("adhoc", 1_334_857_272) == "opscenter_adhoc_2012-04-19-17-41-12-UTC"
-    assert time_of("opscenter_adhoc_2012-04-19-17-41-12-UTC") == 1_334_857_272
-    assert time_of("opscenter_4a269167-96c1-40c7-84b7-b070c6bcd0cd_2012-06-07-18-00-00-UTC") == 1_339_092_000
-    assert time_of("opscenter_adhoc_2012-13-19-17-41-12-UTC") is None
-    assert time_of("mine") is None
     for odd in ("", ".hidden", "-option", "a/b", "a\0", "a" * 201, "ä"):
         assert not is_tag(odd)
-
-
-async def test_progress_is_merged_and_dropped_at_the_end(store: SqliteStore) -> None:
-    """Agents tell only what changed; ended requests take no memory."""
-    posted = PostedCommand("c1", "r1", "http://a", "h1", "a", "upload", Kind.UPLOAD, {}, 1, NOW, state=State.RUNNING)
-    await store.requests.create(request())
-    await store.commands.put([posted])
-    store.commands.note_progress("c1", {"d1": {"shop": {"a": Counts(1, 2), "b": Counts(0, 3)}}})
-    store.commands.note_progress("c1", {"d1": {"shop": {"a": Counts(2, 2)}}})
-    assert store.commands.progress("c1") == {"d1": {"shop": {"a": Counts(2, 2), "b": Counts(0, 3)}}}
-    await store.requests.finish(request(state=RequestState.SUCCESS, finished=NOW))
-    assert store.commands.progress("c1") == {}
 
 
 async def test_steps_and_commands_can_be_replaced_and_keep_their_order(store: SqliteStore) -> None:

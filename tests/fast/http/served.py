@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.measures import CommandMeasures
-from agent.commands.runner import JobSpec, Patience, Runner
+from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.wire.backups import BackupView, Plan, Record
@@ -203,7 +203,7 @@ async def served(
         instance=instance,
         coordinators=["main"],
         measures=CommandMeasures(metrics),
-        patience=Patience(cancel=20),
+        patience=RunnerTiming(cancel=20),
     )
     await journal.open()
     await events.open()

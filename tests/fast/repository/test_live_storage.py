@@ -10,7 +10,7 @@ from agent.repository.destination_files import DestinationFiles, StoredDestinati
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryMismatch
 from agent.repository.limits import Limits
-from agent.repository.live_storage import LiveStorage, Patience
+from agent.repository.live_storage import CredentialsPatience, LiveStorage
 from agent.repository.opening import OpenDestinations
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import Denied, Storage
@@ -48,7 +48,7 @@ class Store:
         settings = S3Settings("bucket", access_key=key, access_secret="s")
         await self.destinations.put("store", PutDestination(revision, settings))
 
-    def live(self, patience: Patience, verify: Any = None) -> LiveStorage:
+    def live(self, patience: CredentialsPatience, verify: Any = None) -> LiveStorage:
         async def fine(storage: Storage) -> None:
             return None
 
@@ -67,7 +67,7 @@ class Keyed(MemoryStorage):
         self._objects = store.memory._objects
 
 
-LONG = Patience(seconds=60, poll_seconds=60)
+LONG = CredentialsPatience(seconds=60, poll_seconds=60)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def put_when_told(store: Store) -> None:
 async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> None:
     await store.put_key(1, GOOD)
     store.good = "for a moment"
-    live = store.live(Patience(seconds=60, poll_seconds=0.01))
+    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         group.create_task(live.put("k", [b"x"]))
         await store.told.wait()
@@ -124,7 +124,7 @@ async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> N
 
 async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> None:
     await store.put_key(1, "bad")
-    live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
+    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
     async with asyncio.timeout(20):
         with pytest.raises(Denied) as caught:
             await live.get("k")

@@ -18,13 +18,13 @@ from coordinator.fleet.errors import (
     MixedClusters,
 )
 from coordinator.fleet.fleet import ClusterAgents, Fleet
-from coordinator.fleet.reports import Patience
+from coordinator.fleet.reports import ReportTiming
 from kit.secret import Secret
 from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster
 
 DEADLINES = Deadlines(connect=1.0, call=0.5, listing=1.0, check=1.0, silence=2.0)
-PATIENCE = Patience(poll=60.0, backoff_first=0.01, backoff_last=0.05)
+PATIENCE = ReportTiming(poll=60.0, backoff_first=0.01, backoff_last=0.05)
 """A poll so rare that only events can wake in time."""
 
 
