@@ -53,15 +53,22 @@ async def run_child(
     Raises `TimeoutError` after `deadline` seconds and `OSError` when it can't be started; in the first case, and when
     the calling task is cancelled, its process group is killed and reaped before this returns.
     """
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=None if environment is None else dict(environment),
-        start_new_session=True,
-        close_fds=True,
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+            close_fds=True,
+        )
     )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it may run already, and asyncio would kill it without its group
+        await asyncio.shield(_kill_started(starting))
+        raise
     said = _Bounded()
     try:
         async with asyncio.timeout(deadline):
@@ -72,6 +79,11 @@ async def run_child(
     except BaseException:  # the leader may be gone while what it started lives on and holds the pipe
         await asyncio.shield(_kill(process))
         raise
+
+
+async def _kill_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    with contextlib.suppress(OSError):  # it could not be started at all
+        await _kill(await starting)
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

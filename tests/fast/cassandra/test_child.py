@@ -76,6 +76,27 @@ async def test_a_cancelled_task_kills_its_child_too(tmp_path: Path) -> None:
     await _until_gone(pid)
 
 
+def _stand_still(seconds: float) -> None:
+    """The child goes on while the loop, which is to hear of it, does not."""
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_child_that_is_just_starting_is_killed_too(tmp_path: Path, turns: int) -> None:
+    """Whenever the cancel comes, before or after the child is known to run: its group goes with it."""
+    command, note = _hanging(tmp_path)
+    task = asyncio.create_task(run_child(command, deadline=1000))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if turns:
+        _stand_still(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if note.exists():
+        await _until_gone(int(note.read_text()))
+
+
 async def test_endless_output_is_kept_within_bounds() -> None:
     """The beginning and the end of it are shown."""
     script = "import sys\nprint('first')\nfor _ in range(20000): print('x' * 100)\nprint('last')"
