@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 import zstandard
 
+from agent.repository.bounded import MOST_RECORD, read_bounded
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.keys import (
     backups_prefix,
@@ -27,7 +28,6 @@ from agent.wire.backups import RUNNING, BackupView, Plan, Record
 
 _CACHE_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
-_MOST_BYTES = 64 * 1024 * 1024
 _plan = msgspec.json.Decoder(Plan)
 _record = msgspec.json.Decoder(Record)
 
@@ -46,7 +46,7 @@ class RecordCache:
         if packed is None:
             return None
         self._bodies.move_to_end((repository_id, key))
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_RECORD)
 
     def put(self, repository_id: str, key: str, body: bytes) -> None:
         """Remember a body; the one unused for longest goes when there is no room."""
@@ -71,7 +71,7 @@ class Catalogue:
         await self._refuse_deleted(plan.tag)
         key = plan_key(self._cluster_id, plan.tag)
         put = await self._storage.put(key, [msgspec.json.encode(plan)])
-        if not put.created and await self._plan(plan.tag) != plan:
+        if not put.created and await self._plan(plan.tag, put.size) != plan:
             raise BackupExists(f"the destination has another backup {plan.tag}", tag=plan.tag)
 
     async def put_record(self, record: Record) -> int:
@@ -83,9 +83,7 @@ class Catalogue:
             if deleted:
                 raise BackupDeleted(f"the backup {record.tag} was deleted in this destination", tag=record.tag)
             newest = max(numbers, default=-1)
-            if newest >= 0 and (
-                record.state == RUNNING or await self._body(record_key(self._cluster_id, record.tag, newest)) == body
-            ):
+            if newest >= 0 and (record.state == RUNNING or await self._says(record, newest, numbers[newest])):
                 return newest
             key = record_key(self._cluster_id, record.tag, newest + 1)
             put = await self._storage.put(key, [body])
@@ -105,21 +103,21 @@ class Catalogue:
     async def listing(self) -> list[BackupView]:
         """Every undeleted backup that has a record, by tag. One whose record can't be read is listed without it, for
         its plan and manifests tell, and the others are not to be hidden by it."""
-        newest: dict[str, int] = {}
+        newest: dict[str, tuple[int, int]] = {}
         deleted = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             name = parse_catalogue(self._cluster_id, entry.key)
             if name is not None and name.number is None:
                 deleted.add(name.tag)
             elif name is not None and name.number is not None:
-                newest[name.tag] = max(name.number, newest.get(name.tag, -1))
+                newest[name.tag] = max((name.number, entry.size), newest.get(name.tag, (-1, 0)))
         tags = sorted(set(newest) - deleted)
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def view(tag: str) -> BackupView | None:
             try:
                 async with at_once:
-                    record = await self._record(tag, newest[tag])
+                    record = await self._record(tag, *newest[tag])
             except ManifestInvalid:
                 return BackupView(tag, False, None)
             return None if record is None else BackupView(tag, False, record)
@@ -130,13 +128,13 @@ class Catalogue:
         """One backup with its plan and manifests. Raises BackupNotFound."""
         numbers, deleted = await self._tag(tag)
         manifests, planned = await self._manifests(tag)
-        if not numbers and not deleted and not manifests and not planned:
+        if not numbers and not deleted and not manifests and planned is None:
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
-        plan = await self._plan(tag) if planned else None
+        plan = None if planned is None else await self._plan(tag, planned)
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         record = None
         with suppress(ManifestInvalid):
-            record = await self._record(tag, max(numbers)) if numbers else None
+            record = await self._record(tag, *max(numbers.items())) if numbers else None
         return BackupView(tag, deleted, record, plan, sorted(manifests), complete)
 
     async def _refuse_deleted(self, tag: str) -> None:
@@ -149,50 +147,58 @@ class Catalogue:
                 return True
         return False
 
-    async def _tag(self, tag: str) -> tuple[list[int], bool]:
-        """The numbers of a tag's records, and whether its deletion mark is there."""
-        numbers = []
+    async def _tag(self, tag: str) -> tuple[dict[int, int], bool]:
+        """The numbers of a tag's records with their sizes, and whether its deletion mark is there."""
+        numbers = {}
         deleted = False
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id, tag)):
             name = parse_catalogue(self._cluster_id, entry.key)
             if name is not None and name.number is None:
                 deleted = True
             elif name is not None and name.number is not None:
-                numbers.append(name.number)
+                numbers[name.number] = entry.size
         return numbers, deleted
 
-    async def _manifests(self, tag: str) -> tuple[list[str], bool]:
-        """The host ids with a manifest of the tag, and whether its plan is there."""
+    async def _manifests(self, tag: str) -> tuple[list[str], int | None]:
+        """The host ids with a manifest of the tag, and the size of its plan if that is there."""
         hosts = []
-        planned = False
+        planned = None
         async for entry in self._storage.list(backups_prefix(self._cluster_id, tag)):
             name = parse_backup(self._cluster_id, entry.key)
             if name is not None and name.host_id is None:
-                planned = True
+                planned = entry.size
             elif name is not None and name.host_id is not None:
                 hosts.append(name.host_id)
         return hosts, planned
 
-    async def _plan(self, tag: str) -> Plan | None:
+    async def _plan(self, tag: str, size: int) -> Plan | None:
+        key = plan_key(self._cluster_id, tag)
         try:
-            return _plan.decode(await self._storage.get(plan_key(self._cluster_id, tag)))
+            return _plan.decode(await read_bounded(self._storage, key, size, MOST_RECORD))
         except NotFound:
             return None
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag) from error
 
-    async def _record(self, tag: str, number: int) -> Record | None:
+    async def _says(self, record: Record, number: int, size: int) -> bool:
+        """Whether the stored record of that number means the same; its bytes may be an older release's."""
         try:
-            record = _record.decode(await self._body(record_key(self._cluster_id, tag, number)))
+            return await self._record(record.tag, number, size) == record
+        except ManifestInvalid:
+            return False
+
+    async def _record(self, tag: str, number: int, size: int) -> Record | None:
+        try:
+            record = _record.decode(await self._body(record_key(self._cluster_id, tag, number), size))
         except NotFound:
             return None  # swept since it was listed
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag) from error
         return record
 
-    async def _body(self, key: str) -> bytes:
+    async def _body(self, key: str, size: int) -> bytes:
         body = self._cache.get(self._repository_id, key)
         if body is None:
-            body = await self._storage.get(key)
+            body = await read_bounded(self._storage, key, size, MOST_RECORD)
             self._cache.put(self._repository_id, key, body)
         return body

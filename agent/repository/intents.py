@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.repository.errors import IntentForeign
+from agent.repository.bounded import MOST_INTENT, read_bounded
+from agent.repository.errors import IntentForeign, ManifestInvalid
 from agent.repository.keys import SWEEP, intent_key, intents_prefix, parse_intent, sweep_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Entry, NotFound
@@ -140,12 +141,11 @@ class Intents:
     async def _read(self, entry: Entry, name: str) -> Standing | None:
         """The intent behind a key; None if it went meanwhile."""
         try:
-            body = await self._storage.get(entry.key)
+            body = await read_bounded(self._storage, entry.key, entry.size, MOST_INTENT)
+            return Standing(name, entry.key, entry.modified, _intent.decode(body))
         except NotFound:
             return None
-        try:
-            return Standing(name, entry.key, entry.modified, _intent.decode(body))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ManifestInvalid):
             return Standing(name, entry.key, entry.modified, None)
 
 

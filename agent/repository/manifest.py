@@ -71,7 +71,7 @@ class Source(Protocol):
 
     async def manifest(self, start: int, length: int) -> bytes: ...
 
-    async def object(self, digest: str) -> bytes: ...
+    async def object(self, digest: str, length: int) -> bytes: ...
 
 
 class Manifest:
@@ -83,13 +83,6 @@ class Manifest:
         self._end = end
         self._end_offset = end_offset
         self._on_server = on_server
-
-    def reference(self, keyspace: str, table: str) -> TableReference | None:
-        """The reference of a table, None if the backup has no such table."""
-        for reference in self.head.tables:
-            if (reference.keyspace, reference.table) == (keyspace, table):
-                return reference
-        return None
 
     async def table(self, reference: TableReference) -> TableEntry:
         """A whole table with the snapshot's own files. Raises ManifestInvalid, ObjectDamaged, a StorageError."""
@@ -122,9 +115,7 @@ class Manifest:
         if reference.object is not None:
             if reference.length > _MOST_FRAME:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is impossibly large")
-            stored = await self._source.object(reference.object)
-            if len(stored) != reference.length:
-                raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} has another size")
+            stored = await self._source.object(reference.object, reference.length)
             found = decode(stored, reference.object, bytes.fromhex(reference.object))
             if found.type is not ObjectType.TABLE:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is no frame of a table")
@@ -212,9 +203,10 @@ class _Stored:
     async def manifest(self, start: int, length: int) -> bytes:
         return await self._storage.get(self._key, start, length, gate=self._gate)
 
-    async def object(self, digest: str) -> bytes:
+    async def object(self, digest: str, length: int) -> bytes:
+        key = data_key(self._cluster_id, self._host_id, digest)
         try:
-            return await self._storage.get(data_key(self._cluster_id, self._host_id, digest), gate=self._gate)
+            return await self._storage.get(key, 0, length, gate=self._gate)
         except (NotFound, Truncated) as error:
             raise ManifestInvalid(f"a table's frame, the object {digest}, is not there", object=digest) from error
 
@@ -228,5 +220,5 @@ class _File:
     async def manifest(self, start: int, length: int) -> bytes:
         return self._content[start : start + length]
 
-    async def object(self, digest: str) -> bytes:
+    async def object(self, digest: str, length: int) -> bytes:
         raise ManifestInvalid("an on-server manifest has no objects", object=digest)

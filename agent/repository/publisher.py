@@ -65,8 +65,8 @@ class Publisher:
         put = await self._storage.put(key, manifest, gate=gate)
         if not put.created:
             # An answer that was lost, or somebody else's: the bytes tell.
-            stored = await self._storage.get(key)
-            if stored != b"".join(manifest):
+            same = put.size == size and await self._storage.get(key, 0, size) == b"".join(manifest)
+            if not same:
                 raise BackupExists(f"the destination has another manifest {key}", tag=self._tag, key=key)
         elif put.size != size:
             raise ManifestIncomplete(f"the manifest {key} was stored with {put.size} bytes instead of {size}", key=key)

@@ -3,11 +3,14 @@
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agent.repository.bounded import MOST_INTENT, MOST_RECORD
 from agent.repository.catalogue import Catalogue, RecordCache
-from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound
-from agent.repository.keys import manifest_key, record_key
+from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, IntentForeign, ManifestInvalid
+from agent.repository.intents import Intents, Writer
+from agent.repository.keys import intent_key, manifest_key, plan_key, record_key
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository
 from agent.storage.memory import MemoryStorage
@@ -78,6 +81,35 @@ async def test_a_record_that_cant_be_read_hides_no_other_backup() -> None:
     assert listed == {"good": record("good"), "t1": None}
     view = await catalogue.view("t1")
     assert (view.record, view.plan) == (None, plan("t1"))
+
+
+async def test_what_is_impossibly_large_is_never_read() -> None:
+    """Promise: who may write to a destination can't fill an agent's memory: a huge record costs its own words only, a
+    huge plan is an error, a huge intent is somebody's whom nobody knows."""
+    counted = Counted()
+    catalogue = counted.open()
+    huge = [b"{" + bytes(MOST_RECORD)]
+    await counted.store.put(record_key("c1", "t1", 0), huge)
+    await counted.store.put(plan_key("c1", "t2"), huge)
+    await counted.store.put(intent_key("c1", "h1", "t3"), [b"{" + bytes(MOST_INTENT)])
+    assert [(view.tag, view.record) for view in await catalogue.listing()] == [("t1", None)]
+    assert (await catalogue.view("t1")).record is None
+    assert await catalogue.put_record(record("t1")) == 1
+    for reads in (catalogue.view("t2"), catalogue.put_plan(plan("t2"))):
+        with pytest.raises(ManifestInvalid, match="at most"):
+            await reads
+    opened = OpenedRepository("d1", counted.store, "r1", "c1", OPEN, 4)
+    with pytest.raises(IntentForeign, match="t3"):
+        await Intents(opened, "h1", Writer("agent", "instance")).begin("t4", "command")
+    assert counted.requests["get"] == 1, "its own intent"
+
+
+async def test_a_record_of_an_older_release_is_the_same_record() -> None:
+    """Promise: what is compared is what a record says, not its bytes, which another release may have written."""
+    counted = Counted()
+    older = msgspec.json.encode(record()).replace(b"{", b'{ "of an older release": 1, ', 1)
+    await counted.store.put(record_key("c1", "t1", 0), [older])
+    assert await counted.open().put_record(record()) == 0
 
 
 async def test_a_year_of_backups_is_listed_in_few_requests() -> None:
