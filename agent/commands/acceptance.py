@@ -1,6 +1,9 @@
 """Whether a command is taken, and whether it may begin. Pure rules: in, the command and what the journal knows; out,
 yes or the error that refuses it."""
 
+import msgspec
+
+from agent.commands.arguments import canonical
 from agent.commands.errors import (
     CommandDiffers,
     FenceTooLow,
@@ -10,7 +13,7 @@ from agent.commands.errors import (
     TooManyCommands,
 )
 from agent.commands.records import CommandRecord, Fence, Situation
-from agent.wire.commands import FENCED, Kind
+from agent.wire.commands import ARGUMENTS, FENCED, Kind
 
 MOST_UNFINISHED = 1_000
 """Commands that an agent holds at a time: more is a coordinator gone wild."""
@@ -27,7 +30,7 @@ def is_new(command: CommandRecord, situation: Situation, now: float) -> bool:
     """
     existing = situation.existing
     if existing is not None:
-        if existing.kind is not command.kind or existing.arguments != command.arguments:
+        if existing.kind is not command.kind or _today(existing) != command.arguments:
             differs = "kind" if existing.kind is not command.kind else "arguments"
             raise CommandDiffers(
                 f"command {command.id} was accepted before with another {differs}", command=command.id, differs=differs
@@ -39,6 +42,14 @@ def is_new(command: CommandRecord, situation: Situation, now: float) -> bool:
     if situation.unfinished >= MOST_UNFINISHED:
         raise TooManyCommands(f"{situation.unfinished} commands are unfinished", unfinished=situation.unfinished)
     return True
+
+
+def _today(existing: CommandRecord) -> bytes:
+    """The arguments as this release writes them: one that was accepted before an upgrade lacks newer fields."""
+    try:
+        return canonical(msgspec.json.decode(existing.arguments, type=ARGUMENTS[existing.kind]))
+    except msgspec.ValidationError:
+        return existing.arguments
 
 
 def rivals_of(kind: Kind) -> frozenset[Kind]:

@@ -9,7 +9,7 @@ from agent.wire.commands import CommandView, Event, Kind, Progress, State
 
 
 class CommandRecord(msgspec.Struct, frozen=True):
-    """A command. `arguments`: canonical JSON (equal arguments are equal bytes). `tag`: the backup it works on.
+    """A command. `arguments`: canonical JSON of the release that accepted it. `tag`: the backup it works on.
     `cancelling`: a person asked for its end while it ran. Times in unix seconds. `number`: order of acceptance."""
 
     id: str

@@ -1,6 +1,8 @@
 """Which commands are taken, and which may begin."""
 
 import asyncio
+import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,23 @@ async def test_arguments_are_compared_by_meaning_not_by_spelling(tmp_path: Path)
             await agent.post("a", Kind.SNAPSHOT, {**same, "keep": True})
         with pytest.raises(CommandDiffers):
             await agent.post("a", Kind.DELETE, delete())
+
+
+async def test_a_command_of_before_an_upgrade_is_still_the_same_command(tmp_path: Path) -> None:
+    """A release that adds a field with a default finds the commands that an older one wrote without it."""
+    body = {"tag": "t1", "keyspaces": {"a": ["x"]}}
+    async with running(tmp_path / "j", everything(quick)) as agent:
+        await agent.post("a", Kind.SNAPSHOT, body)
+        await agent.until("a")
+    with sqlite3.connect(tmp_path / "j") as journal:
+        stored = json.loads(journal.execute("SELECT arguments FROM commands").fetchone()[0])
+        del stored["keep"]
+        journal.execute("UPDATE commands SET arguments = ?", (json.dumps(stored).encode(),))
+    journal.close()
+    async with running(tmp_path / "j", everything(quick), instance="second") as agent:
+        assert (await agent.post("a", Kind.SNAPSHOT, body)).state is State.SUCCESS
+        with pytest.raises(CommandDiffers):
+            await agent.post("a", Kind.SNAPSHOT, {**body, "keep": True})
 
 
 async def test_a_lower_fence_is_refused_also_after_a_restart(tmp_path: Path) -> None:
