@@ -11,16 +11,19 @@ cleaned         that CLEAN finished
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.restore_errors import JobFinished, JobMissing, NotFetched
 from agent.wire.names import check_name
 from agent.wire.results import ViewCql
 from kit.atomic_files import make_directory, remove_durably, write_atomically
+
+_log = structlog.get_logger(__name__)
 
 
 class BatchLine(msgspec.Struct, frozen=True):
@@ -140,9 +143,19 @@ class RestoreNotes:
             await asyncio.to_thread(self._append, msgspec.json.encode(line) + b"\n")
 
     async def batches(self) -> list[BatchLine]:
-        """Every line so far; a last line that a crash cut is left out."""
+        """Every line so far. One that a crash cut or a file system lost is left out, which is safe: its batch counts as
+        not done, and is imported again."""
         text = await self._read("imports.jsonl") or b""
-        return [msgspec.json.decode(line, type=BatchLine) for line in text.split(b"\n")[:-1] if line]
+        return [line for each in text.split(b"\n")[:-1] if each and (line := self._line(each)) is not None]
+
+    async def forget_imported(self, tables: Collection[tuple[str, str]]) -> None:
+        """Take back the batches of these (keyspace, table) that are done: all of their SSTables are imported again.
+        That the import has begun stays noted, and so do batches of unknown outcome."""
+        async with self._appending:
+            lines = await self.batches()
+            done = {line.number for line in lines if line.done and (line.keyspace, line.table) in tables}
+            kept = [msgspec.json.encode(line) + b"\n" for line in lines if line.number not in done]
+            await self._write("imports.jsonl", b"".join(kept))
 
     async def put_cleaned(self) -> None:
         """Note that the job's staging is gone, and with it what was fetched."""
@@ -162,6 +175,13 @@ class RestoreNotes:
         """Raises `JobFinished` when the job had begun its import and was cleaned: its id is used up."""
         if self.import_begun() and await self._read("cleaned") is not None:
             raise JobFinished(f"the job {self.job} was imported and cleaned here", job=self.job)
+
+    def _line(self, text: bytes) -> BatchLine | None:
+        try:
+            return msgspec.json.decode(text, type=BatchLine)
+        except msgspec.DecodeError:
+            _log.warning("import_note_unreadable", job=self.job, bytes=len(text))
+            return None
 
     async def _roots(self, name: str) -> list[StagingRoot]:
         return msgspec.json.decode(await self._read(name) or b"[]", type=list[StagingRoot])
@@ -198,7 +218,8 @@ class RestoreNotes:
             if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a line that a crash cut
                 whole = os.pread(descriptor, size, 0).rpartition(b"\n")[0]
                 os.ftruncate(descriptor, len(whole) + 1 if whole else 0)
-            os.write(descriptor, content)
+            with os.fdopen(descriptor, "ab", closefd=False) as file:  # goes on after a short write, or raises
+                file.write(content)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,5 +1,6 @@
 """The notes of a restore: durable, and whole after any cut."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,45 @@ async def test_a_line_that_a_crash_cut_is_left_out_and_written_over(tmp_path: Pa
     assert [line.done for line in await notes.batches()] == [False, True]
     await notes.put_batch(_line(2, done=False))
     assert [(line.number, line.done) for line in await notes.batches()] == [(1, False), (1, True), (2, False)]
+
+
+async def test_a_line_that_has_no_room_is_an_error_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """A full disk takes a part of the line: the batch is not noted as done, and the next line is whole."""
+    notes = RestoreNotes(tmp_path, "job")
+    await notes.put_batch(_line(1, done=False))
+    journal = tmp_path / "jobs" / "job" / "imports.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            await notes.put_batch(_line(1, done=True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [line.done for line in await notes.batches()] == [False]
+    await notes.put_batch(_line(1, done=True))
+    assert [line.done for line in await notes.batches()] == [False, True]
+
+
+async def test_a_line_that_the_file_system_lost_is_left_out(tmp_path: Path) -> None:
+    """After a power cut a file may be longer than what was written: zeros, with whole lines behind them later."""
+    notes = RestoreNotes(tmp_path, "job")
+    await notes.put_batch(_line(1, done=True))
+    journal = tmp_path / "jobs" / "job" / "imports.jsonl"
+    journal.write_bytes(journal.read_bytes() + bytes(40) + b"\n")
+    await notes.put_batch(_line(2, done=True))
+    assert [line.number for line in await notes.batches()] == [1, 2]
+
+
+async def test_batches_can_be_forgotten_but_not_that_the_import_has_begun(tmp_path: Path) -> None:
+    """What is done of a table is imported again; what began and has no end stays known, and so do other tables."""
+    notes = RestoreNotes(tmp_path, "job")
+    for line in (_line(1, done=False), _line(1, done=True), _line(2, done=False)):
+        await notes.put_batch(line)
+    await notes.put_batch(BatchLine(3, "ks", "u", [(0, "nb-1-big")], True))
+    await notes.forget_imported({("ks", "t")})
+    assert [(line.number, line.done) for line in await notes.batches()] == [(2, False), (3, True)]
+    await notes.forget_imported({("ks", "u")})
+    assert notes.import_begun()
 
 
 async def test_an_import_has_begun_as_soon_as_it_is_noted(tmp_path: Path) -> None:
