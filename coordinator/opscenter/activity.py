@@ -27,7 +27,7 @@ class Activity:
         """GET /{cluster}/backup-activity"""
         cluster = self._api.cluster(request)
         query = request.query
-        wanted = query.get("filter_type") or ""
+        wanted = quirks.as_filter(query.get("filter_type"), "filter_type") or ""
         if wanted and wanted not in TYPES:
             raise quirks.refuse("filter_type", f"must be one of {', '.join(sorted(TYPES))}: {quirks.shown(wanted)}")
         asked = ActivityQuery(
@@ -36,7 +36,7 @@ class Activity:
             type=wanted,
             live=quirks.as_bool(query.get("filter_live"), "filter_live"),
             successful=quirks.as_bool(query.get("filter_success"), "filter_success"),
-            first=query.get("first_backup_id") or "",
+            first=quirks.as_filter(query.get("first_backup_id"), "first_backup_id") or "",
             count=quirks.as_int(query.get("count"), "count", default=MOST_UNASKED),
         )
         if not asked.count:

@@ -43,9 +43,9 @@ class Backups:
         everything = quirks.as_bool(query.get("list_all"), "list_all")
         found = await self._api.orchestrator.list_backups(cluster, place)
         newest_first = sorted(found, key=_age, reverse=True)
-        chosen = _seen(newest_first, query.get("last_seen"))
-        match = query.get("match")
-        if match:
+        chosen = _seen(newest_first, quirks.as_filter(query.get("last_seen"), "last_seen"))
+        match = quirks.as_filter(query.get("match"), "match")
+        if match is not None:
             chosen = [backup for backup in chosen if backup.backup_id == match]
         if not everything:
             # What failed or is under way can't be restored; the activity tells of it, and list_all=1.
@@ -61,7 +61,7 @@ def _age(backup: Backup) -> tuple[float, str]:
 
 def _seen(newest_first: list[Backup], last_seen: str | None) -> list[Backup]:
     """A number is a time, inclusive as in the contract's example; a tag is the last of the page before, exclusive."""
-    if not last_seen:
+    if last_seen is None:
         return newest_first
     if last_seen.strip().isdecimal():
         limit = quirks.as_int(last_seen, "last_seen") or 0

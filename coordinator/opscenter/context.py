@@ -59,7 +59,12 @@ class Api:
         return found
 
     async def place(self, cluster: str, value: object, field: str = "destination") -> str | None:
-        """The destination that an optional parameter names: its id, which exists, or None = on the nodes."""
-        if value is None or value == "" or value == ON_SERVER:
+        """The destination that an optional parameter names: its id, which exists, or None = on the nodes. An empty one
+        is refused: taken for «on the nodes» it would delete or restore another copy than was meant."""
+        if value is None or value == ON_SERVER:
             return None
+        if value == "":
+            raise quirks.refuse(
+                field, f"is empty: give a destination's id, or {ON_SERVER} (or leave it out) for what is on the nodes"
+            )
         return (await self.destination(cluster, quirks.as_destination_id(value, field))).id

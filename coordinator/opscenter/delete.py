@@ -11,8 +11,8 @@ _OPTIONS = ("tag", "destination", "remove_destination")
 
 
 class Delete:
-    """The options come as query parameters, or in a JSON body (the query wins). Without destination the on-server
-    backup is deleted, so a misspelt option is refused instead of ignored."""
+    """The options come as query parameters, or in a JSON body. Without destination the on-server backup is deleted, so
+    an option that is misspelt, empty or given twice is refused."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -20,7 +20,10 @@ class Delete:
     async def backup(self, request: web.Request) -> web.Response:
         """DELETE /{cluster}/backups"""
         cluster = self._api.cluster(request)
-        options = {**await quirks.read_body(request), **quirks.canonical(dict(request.query))}
+        body, query = await quirks.read_body(request), quirks.canonical(dict(request.query))
+        for name in sorted(body.keys() & query.keys()):
+            raise quirks.refuse(quirks.shown(name), "is given twice, in the query and in the body")
+        options = {**body, **query}
         quirks.allow_only(options, _OPTIONS)
         tag = quirks.as_tag(options.get("tag"))
         place = await self._api.place(cluster, options.get("destination"))

@@ -44,7 +44,7 @@ class Destinations:
     async def _change(self, cluster: str, body: dict[str, Any]) -> web.Response:
         delete = quirks.as_bool(body.pop("delete_this", None), "delete_this")
         named = body.pop("id", None)
-        if named is None or named == "":
+        if named is None:
             order = DestinationOrder("add", self._api.new_id(), read_settings(body, None), one_shot=delete)
         else:
             known = await self._api.destination(cluster, quirks.as_destination_id(named, "id"))

@@ -3,7 +3,8 @@ names the field.
 
 Bodies are JSON whatever the Content-Type says, also of a DELETE; `column-families` and `column_families` are one;
 numbers and booleans may come as text; a throttle is in MB/s (1,000,000 bytes per second); where one value is asked for,
-absent, null and "" are one; where a list is asked for, one text is a list of it.
+absent and null are one, and an empty text, as a script's unset variable makes it, is refused: taken for «absent» it
+would mean another place, or everything. Where a list is asked for, one text is a list of it.
 """
 
 import json
@@ -63,6 +64,12 @@ def no_query(request: web.Request) -> None:
     """Refuse options of a POST in its query: unread there, a `keyspaces` or `truncate` would do another thing."""
     for name in request.query:
         raise refuse(shown(name), "stands in the query; the options of a POST stand in its body")
+
+
+def no_empty_end(request: web.Request, field: str, otherwise: str) -> None:
+    """Refuse a path that ends in a slash where a name may follow: an unset name would order more than was meant."""
+    if request.path.endswith("/"):
+        raise refuse(field, f"is empty: name it, or leave the slash at the end out to {otherwise}")
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:
@@ -134,8 +141,10 @@ def is_asked(value: str | None) -> bool:
 
 def as_int(value: object, field: str, *, least: int = 0, default: int | None = None) -> int | None:
     """A whole number, also as text."""
-    if value is None or value == "":
+    if value is None:
         return default
+    if value == "":
+        raise refuse(field, "is empty; leave it out, or give a whole number")
     number: int | None = None
     if isinstance(value, str):
         number = int(value) if _WHOLE.fullmatch(value) else None
@@ -171,6 +180,16 @@ def as_text(value: object, field: str, *, most: int = 1024) -> str:
     if _CONTROL.search(value):
         raise refuse(field, "holds a control character")
     return value
+
+
+def as_filter(value: object, field: str) -> str | None:
+    """A text that narrows an answer; absent or null = no such limit."""
+    if value is None:
+        return None
+    text = as_text(value, field)
+    if not text:
+        raise refuse(field, "is empty; leave it out, or say what to look for")
+    return text
 
 
 def as_object(value: object, field: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Restore:
         quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, (*_EVERYWHERE, "keyspaces"))
+        quirks.no_empty_end(request, "ksname", "restore the whole backup")
         truncate = quirks.as_bool(body.get("truncate"), "truncate")
         return await self._start(request, body, _keyspaces(body.get("keyspaces"), truncate), truncate)
 
@@ -32,6 +33,7 @@ class Restore:
         quirks.no_query(request)
         body = await quirks.read_body(request)
         quirks.allow_only(body, (*_EVERYWHERE, "column_families"))
+        quirks.no_empty_end(request, "cfname", "restore the whole keyspace")
         keyspace = quirks.as_name(request.match_info["keyspace"], "ksname")
         truncate = quirks.as_bool(body.get("truncate"), "truncate")
         tables = quirks.as_chosen(body.get("column_families"), "column-families")
