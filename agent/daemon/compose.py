@@ -21,8 +21,7 @@ from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.jobs.copy_rate import CopyRate
-from agent.jobs.jobs_in_use import JobsInUse
-from agent.jobs.tags_in_use import TagsInUse
+from agent.jobs.in_use import InUse
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
@@ -89,7 +88,7 @@ def _composed(
     digests = DigestCache(state / "digests.sqlite")
     journal = making.journal(state / "journal.sqlite", making.clock)
     events = EventLog(journal, making.clock)
-    in_use, jobs_in_use = TagsInUse(), JobsInUse()
+    in_use, jobs_in_use = InUse(), InUse()
     parts = Collaborators(
         node=node,
         repositories=repositories,

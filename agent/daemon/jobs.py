@@ -11,7 +11,7 @@ from agent.jobs.backup import BackupJob
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
-from agent.jobs.jobs_in_use import JobsInUse
+from agent.jobs.in_use import InUse
 from agent.jobs.owed import OwedSnapshots
 from agent.jobs.repository_source import RestoreSources
 from agent.jobs.restore import restore_jobs
@@ -19,7 +19,6 @@ from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
-from agent.jobs.tags_in_use import TagsInUse
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
@@ -42,9 +41,9 @@ class Collaborators:
     on_server: OnServer
     records: RecordCache
     digests: DigestCache
-    in_use: TagsInUse
+    in_use: InUse
     rate: CopyRate
-    jobs_in_use: JobsInUse
+    jobs_in_use: InUse
     state: Path
     agent_id: str
     instance: str

@@ -5,7 +5,7 @@ On the server the snapshot itself goes, at once.
 """
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.tags_in_use import TagsInUse
+from agent.jobs.in_use import InUse
 from agent.model.job import JobContext, Outcome
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound
@@ -24,7 +24,7 @@ class DeleteJob:
         repositories: Repositories,
         on_server: OnServer,
         records: RecordCache,
-        in_use: TagsInUse,
+        in_use: InUse,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories

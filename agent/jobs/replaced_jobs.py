@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from agent.cassandra.staging import remove_root
-from agent.jobs.jobs_in_use import JobsInUse
+from agent.jobs.in_use import InUse
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.wire.names import InvalidName
 from agent.wire.node import Tables
@@ -28,7 +28,7 @@ from kit.errors import HelenusError
 _log = structlog.get_logger(__name__)
 
 
-async def remove_replaced(state: Path, newer: RestoreNotes, in_use: JobsInUse) -> tuple[list[str], list[str]]:
+async def remove_replaced(state: Path, newer: RestoreNotes, in_use: InUse) -> tuple[list[str], list[str]]:
     """The paths that were removed, and a sentence for each older job whose files had to stay."""
     removed: list[str] = []
     stay: list[str] = []

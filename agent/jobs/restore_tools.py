@@ -9,7 +9,7 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import by_name
-from agent.jobs.jobs_in_use import JobsInUse
+from agent.jobs.in_use import InUse
 from agent.jobs.restore_errors import ImportHasBegun, NodesDown, NodesMoving, TooLate, ViewsChanged
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_source import Sources
@@ -29,7 +29,7 @@ class RestoreTools:
     sources: Sources
     state: Path
     clock: Callable[[], float] = time.time
-    in_use: JobsInUse = field(default_factory=JobsInUse)
+    in_use: InUse = field(default_factory=InUse)
 
     def notes(self, context: JobContext) -> RestoreNotes:
         """The notes of the command's job. Raises `JobMissing`."""

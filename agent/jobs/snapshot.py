@@ -10,8 +10,8 @@ import structlog
 
 from agent.cassandra.protocol import Snapshots, unheard
 from agent.jobs.copy_rate import CopyRate
+from agent.jobs.in_use import InUse
 from agent.jobs.manifests import on_server_manifest
-from agent.jobs.tags_in_use import TagsInUse
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.repository.errors import ZeroBackup
@@ -30,7 +30,7 @@ class SnapshotTaker:
     """Takes, describes and clears snapshots, for every job that does."""
 
     def __init__(
-        self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: TagsInUse, rate: CopyRate
+        self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: InUse, rate: CopyRate
     ) -> None:
         self._snapshots = snapshots
         self._on_server = on_server

@@ -16,7 +16,7 @@ from agent.cassandra.errors import CassandraError
 from agent.cassandra.inventory import bytes_held_alone
 from agent.cassandra.protocol import OwnSnapshot, Snapshots
 from agent.jobs.copy_errors import SnapshotGivenUp
-from agent.jobs.tags_in_use import TagsInUse
+from agent.jobs.in_use import InUse
 from agent.model.snapshot import SnapshotTable
 from agent.plan.layout import OWN_FILES
 from agent.repository.on_server import OnServer
@@ -34,7 +34,7 @@ class Watermark:
         snapshots: Snapshots,
         on_server: OnServer,
         keep_free: float,
-        in_use: TagsInUse,
+        in_use: InUse,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

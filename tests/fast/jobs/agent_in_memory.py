@@ -12,10 +12,10 @@ from agent.jobs.backup import BackupJob
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
+from agent.jobs.in_use import InUse
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
-from agent.jobs.tags_in_use import TagsInUse
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
@@ -145,7 +145,7 @@ class Agent:
         writer = Writer(agent_id, "i1", "0.1.0")
         repositories = Repositories(storages)
         self.on_server = OnServer(state / "on-server")
-        self.in_use = TagsInUse()
+        self.in_use = InUse()
         self.rate = CopyRate()
         taker = SnapshotTaker(node, self.on_server, writer, self.in_use, self.rate)
         watermark = Watermark(node, self.on_server, 5.0, self.in_use)
