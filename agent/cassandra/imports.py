@@ -120,3 +120,9 @@ def remove_batch(roots: Sequence[StagingRoot], number: int) -> None:
     """Remove what is left of a batch's links; held/ is not touched."""
     for root in roots:
         remove_below(root, "import", str(number))
+
+
+def remove_batches(roots: Sequence[StagingRoot]) -> None:
+    """Remove what is left of any batch's links; held/ is not touched."""
+    for root in roots:
+        remove_below(root, "import")

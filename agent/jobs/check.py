@@ -9,8 +9,7 @@ from agent.cassandra.cql_text import quote
 from agent.cassandra.directories import volumes
 from agent.cassandra.imports import left_in_staging
 from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
-from agent.jobs.import_held import imported_so_far
-from agent.jobs.restore_errors import CountsDiffer
+from agent.jobs.restore_counts import imported_so_far, imported_wrong, refuse
 from agent.jobs.restore_tools import RestoreTools, checked
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import CheckRestoreResult
@@ -28,25 +27,15 @@ class CheckJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `CountsDiffer` and `NotFetched`."""
+        """Raises `CountsDiffer`, after which the job must fetch and import again, and `NotFetched`."""
         checked(context.arguments)
         notes = self._tools.notes(context)
         await context.stages.enter("checking")
         fetched = await notes.must_be_fetched()
         left = await asyncio.to_thread(left_in_staging, await notes.staging())
-        imported = imported_so_far(await notes.batches(), fetched.tables)
-        wrong = [
-            {"table": f"{keyspace}.{table}", "backup": counts[2], "imported": imported[keyspace][table]}
-            for keyspace, tables in fetched.tables.items()
-            for table, counts in tables.items()
-            if imported[keyspace][table] != counts[2]
-        ]
-        if left or wrong:
-            raise CountsDiffer(
-                f"{len(wrong)} tables lack SSTables, {len(left)} Data files are left in staging",
-                tables=wrong[:100],
-                left=left[:100],
-            )
+        lines = await notes.batches()
+        await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, fetched.tables), left)
+        imported = imported_so_far(lines, fetched.tables)
         warnings = await self._sampled(fetched.tables)
         return Outcome(CheckRestoreResult(imported, warnings, *await self._kept()))
 

@@ -1,15 +1,18 @@
 """IMPORT: what stands in held/ goes into the tables, batch by batch. Fenced.
 
 Every batch is journalled before and after it. A new IMPORT command of the same job passes over the batches that are
-done and makes the unfinished ones again from held/.
+done and makes the unfinished ones again from held/. Links of batches that were cut go when all is in, not sooner:
+Cassandra may still be importing them, and it does one import of a table after the other.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch, remove_batch
+from agent.cassandra.errors import SstableDamaged
+from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch, remove_batches
 from agent.cassandra.staging import StagingRoot
+from agent.jobs.restore_counts import Held, held_wrong, imported_so_far, imported_wrong, not_done, refuse
 from agent.jobs.restore_errors import ImportStopped
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, counted_as
@@ -20,8 +23,6 @@ from kit.errors import HelenusError
 
 _SIDE_BY_SIDE = 2
 
-Imported = dict[str, dict[str, int]]
-
 
 class ImportJob:
     """See the module."""
@@ -30,44 +31,47 @@ class ImportJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Import until nothing is left. Raises `NotFetched`, `ImportFailed`, `ImportStopped`, …"""
+        """Import until nothing is left. Raises `NotFetched`, `ImportFailed`, `ImportStopped`, `CountsDiffer` (before
+        Cassandra is told, when held/ isn't what was fetched), …"""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         fetched = await notes.must_be_fetched()
         roots = await notes.staging()
         self._tools.refuse_when_late(context)
         await context.stages.enter("importing")
-        await notes.begin_import()
         asked = {
             keyspace: [table for table in sorted(tables) if table in arguments.tables.get(keyspace, ())]
             for keyspace, tables in sorted(fetched.tables.items())
         }
-        batches = await self._batches(context, arguments, notes, roots, asked)
+        held = {
+            (keyspace, table): await asyncio.to_thread(_held, roots, keyspace, table)
+            for keyspace, tables in asked.items()
+            for table in tables
+        }
+        await refuse(notes, fetched.tables, held_wrong(held, await notes.batches(), fetched.tables))
+        await notes.begin_import()
+        batches = await self._batches(context, arguments, notes, held)
         await self._import_all(_Run(context, notes, roots, counted_as(arguments)), batches)
-        await _remove_cut(notes, roots)
-        return Outcome(ImportResult(imported_so_far(await notes.batches(), fetched.tables)))
+        await asyncio.to_thread(remove_batches, roots)
+        lines = await notes.batches()
+        await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, asked))
+        return Outcome(ImportResult(imported_so_far(lines, fetched.tables)))
 
     async def _batches(
-        self,
-        context: JobContext,
-        arguments: RestoreArguments,
-        notes: RestoreNotes,
-        roots: Sequence[StagingRoot],
-        asked: Mapping[str, Sequence[str]],
+        self, context: JobContext, arguments: RestoreArguments, notes: RestoreNotes, held: Held
     ) -> list[Batch]:
         """What is left to be imported, cut into numbered batches; the totals are told."""
         lines = await notes.batches()
         number = max((line.number for line in lines), default=0) + 1
         batches: list[Batch] = []
-        for keyspace, tables in asked.items():
-            for table in tables:
-                held = await asyncio.to_thread(held_sstables, roots, keyspace, table)
-                left = _not_done(held, lines, keyspace, table)
-                context.tally.expect(counted_as(arguments), keyspace, table, len(held), 0)
-                context.tally.done(counted_as(arguments), keyspace, table, len(held) - len(left), 0)
-                found = batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), number)
-                batches += found
-                number += len(found)
+        for (keyspace, table), sstables in held.items():
+            there = sstables or ()
+            left = not_done(there, lines, keyspace, table)
+            context.tally.expect(counted_as(arguments), keyspace, table, len(there), 0)
+            context.tally.done(counted_as(arguments), keyspace, table, len(there) - len(left), 0)
+            found = batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), number)
+            batches += found
+            number += len(found)
         return batches
 
     async def _import_all(self, run: "_Run", batches: Sequence[Batch]) -> None:
@@ -115,37 +119,14 @@ class _Run:
     destination: str
 
 
-async def _remove_cut(notes: RestoreNotes, roots: Sequence[StagingRoot]) -> None:
-    """Links of batches that an earlier run began and didn't end go: all of them were made again. Not sooner, for
-    Cassandra itself may still have been importing them, and it does one import of a table after the other."""
-    lines = await notes.batches()
-    for number in {line.number for line in lines} - {line.number for line in lines if line.done}:
-        await asyncio.to_thread(remove_batch, roots, number)
+def _held(roots: Sequence[StagingRoot], keyspace: str, table: str) -> list[HeldSstable] | None:
+    """What stands in held/; None when it makes no whole SSTables."""
+    try:
+        return held_sstables(roots, keyspace, table)
+    except SstableDamaged:
+        return None
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:
     names = [(one.root, one.sstable) for one in batch.sstables]
     return BatchLine(batch.number, batch.keyspace, batch.table, names, done)
-
-
-def _not_done(held: Sequence[HeldSstable], lines: Sequence[BatchLine], keyspace: str, table: str) -> list[HeldSstable]:
-    """By name alone: fetched anew, an SSTable may stand on another volume than the one it was imported from."""
-    done = {
-        name
-        for line in lines
-        if line.done and (line.keyspace, line.table) == (keyspace, table)
-        for _, name in line.sstables
-    }
-    return [one for one in held if one.sstable not in done]
-
-
-def imported_so_far(lines: Sequence[BatchLine], tables: Mapping[str, Mapping[str, object]]) -> Imported:
-    """SSTables in batches that are done, each counted once; of `tables` also those without any."""
-    names: dict[tuple[str, str], set[str]] = {}
-    for line in lines:
-        if line.done:
-            names.setdefault((line.keyspace, line.table), set()).update(name for _, name in line.sstables)
-    counts: Imported = {keyspace: dict.fromkeys(found, 0) for keyspace, found in tables.items()}
-    for (keyspace, table), found in names.items():
-        counts.setdefault(keyspace, {})[table] = len(found)
-    return counts

@@ -120,10 +120,10 @@ class ImportStopped(RestoreError):
 
 
 class CountsDiffer(RestoreError):
-    """What was imported is not what the backup has."""
+    """What was imported, or what was fetched to be imported, is not what the backup has."""
 
     code = "counts_differ"
-    todo = "Send the same restore again: batches that are missing are imported."
+    todo = "Send the same restore again: held files are verified, and what is missing is fetched and imported."
 
 
 class StatementRefused(RestoreError):

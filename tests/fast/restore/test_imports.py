@@ -12,7 +12,7 @@ from agent.cassandra.settings import CassandraSettings, CqlSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
 from agent.jobs.restore import restore_jobs
 from agent.jobs.restore_errors import CountsDiffer, ImportHasBegun, ImportStopped, NotFetched, TooLate
-from agent.jobs.restore_notes import Fetched, RestoreNotes
+from agent.jobs.restore_notes import BatchLine, Fetched, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 from agent.wire.commands import Kind, RestoreArguments
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
@@ -130,6 +130,68 @@ async def test_a_data_file_left_behind_is_a_failure_whatever_the_exit_code(node:
     node.control.import_sstables = idle  # type: ignore[method-assign]
     with pytest.raises(ImportFailed, match="not imported"):
         await node.run(Kind.IMPORT)
+
+
+@pytest.mark.parametrize("lost", ["*-Data.db", "*-Statistics.db", "nb-2-*"])
+async def test_held_files_that_vanished_fail_the_import_before_cassandra_is_told(node: Fixture, lost: str) -> None:
+    """Never a quiet success with fewer SSTables; the job forgets that it fetched, so that the same restore, sent again,
+    fetches what is missing and imports all of it once."""
+    for path in node.root.held("ks", "t").glob(lost):
+        path.unlink()
+    with pytest.raises(CountsDiffer) as caught:
+        await node.run(Kind.IMPORT)
+    assert caught.value.fields["tables"]
+    assert node.imports() == 0
+    assert await node.notes.fetched() is None
+    await node.hold()
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+async def test_what_came_to_held_is_not_imported(node: Fixture) -> None:
+    """An SSTable of no backup would add rows."""
+    (node.root.held("ks", "t") / "nb-9-big-Data.db").write_bytes(b"foreign")
+    with pytest.raises(CountsDiffer):
+        await node.run(Kind.IMPORT)
+    assert node.imports() == 0
+
+
+async def test_a_restore_whose_check_finds_less_is_finished_by_sending_it_again(node: Fixture) -> None:
+    """Only what no finished batch had is imported again."""
+    await node.run(Kind.IMPORT)
+    journal = node.state / "jobs" / "job-1" / "imports.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"number":1,' in line))
+    with pytest.raises(CountsDiffer):
+        await node.run(Kind.CHECK)
+    with pytest.raises(NotFetched):
+        await node.run(Kind.IMPORT)
+    await node.hold()
+    before = node.imports()
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    assert node.imports() == before + 2
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+async def test_a_restore_whose_check_finds_more_is_finished_by_sending_it_again(node: Fixture) -> None:
+    """The journal counts more than the backup has: nothing that it says of that table counts any more."""
+    await node.run(Kind.IMPORT)
+    await node.notes.put_batch(BatchLine(9, "ks", "t", [(0, "nb-9-big")], True))
+    with pytest.raises(CountsDiffer):
+        await node.run(Kind.CHECK)
+    await node.hold()
+    before = node.imports()
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    assert node.imports() == 2 * before
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+async def test_links_left_by_any_batch_go_when_all_is_in(node: Fixture) -> None:
+    """Also of a batch that the journal doesn't know: else no later check could ever succeed."""
+    left = make_directory(node.root, ("import", "77", "ks", "t")) / "nb-1-big-Data.db"
+    left.write_bytes(b"data 1")
+    await node.run(Kind.IMPORT)
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
 
 
 @pytest.mark.parametrize("kind", [Kind.TRUNCATE, Kind.SCHEMA, Kind.DROP_VIEWS])
