@@ -186,10 +186,8 @@ async def _put_record(
 async def forget_one_shots(run: Run, places: Places, where: Sequence[Destination | None]) -> None:
     """Let the one-shot destinations be forgotten, by the agents now and by the coordinator with the request's end;
     one that another running request uses is left to that."""
-    running = await run.around.store.requests.find(cluster=run.cluster, state=RequestState.RUNNING)
-    used = {place for request in running if request.id != run.request.id for place in request.destinations}
     for place in where:
-        if place is None or not place.one_shot or place.id in used:
+        if place is None or not place.one_shot or await places.users(place.id, but=run.request.id):
             continue
         run.forget.add(place.id)
         for address, error in (await places.forget(place.id)).items():

@@ -9,7 +9,7 @@ from agent.wire.commands import DeleteArguments, Kind, SweepArguments
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
 from coordinator.model.cluster import MissingNode
-from coordinator.model.errors import NoSuchBackup
+from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import MissingNodes
@@ -114,14 +114,26 @@ class DeleteFlow:
                 f"owed: the data of {names} in {order.destination} isn't freed: "
                 "these nodes have left the ring, and no agent sweeps their part (docs/opscenter.md says how to free it)"
             )
+        users: list[str] = []
         if order.remove_destination and place is not None and not failed:
-            failed |= await self._places.forget(place.id)
-            self._run.forget.add(place.id)
+            users = await self._places.users(place.id, but=self._run.request.id)
+            if not users:
+                failed |= await self._places.forget(place.id)
+                if not failed:
+                    self._run.forget.add(place.id)
         result["bytes_freed"] = sum(each.bytes_freed for each in freed)
         result["objects_removed"] = sum(each.objects for each in freed)
-        if not failed:
+        if not failed and not users:
             return Outcome(RequestState.SUCCESS, f"deleted, {result['bytes_freed']} bytes freed", result=result)
-        error = nodes_failed("The delete", failed)
+        error: CoordinatorError = (
+            nodes_failed("The delete", failed)
+            if failed
+            else DestinationInUse(
+                f"the settings of {order.destination} stay: {', '.join(users)} needs them",
+                request=users[0],
+                requests=users,
+            )
+        )
         return Outcome(
             RequestState.ERROR, f"deleted, but {error.message}", partial=True, error=error.as_dict(), result=result
         )

@@ -86,10 +86,12 @@ class DestinationFlow:
         self._order = order
 
     async def __call__(self) -> Outcome:
-        """To the end. Agents that don't answer are named: they are told when a command of theirs needs it."""
+        """To the end. Agents that don't answer are named: they are told when a command of theirs needs it, and a delete
+        can be sent again."""
         if self._order.action == "delete":
             failed = await Places(self._run.around, self._run.cluster).forget(self._order.id)
-            self._run.forget.add(self._order.id)
+            if not failed:  # else it can be deleted again: its secrets are still on those agents
+                self._run.forget.add(self._order.id)
             done = "removed from all agents"
         else:
             failed = await self._tell_all()

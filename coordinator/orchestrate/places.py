@@ -12,6 +12,7 @@ from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreach
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
+from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
 from coordinator.orchestrate.listing import Joined, join
 from coordinator.orchestrate.run import Surroundings
@@ -82,6 +83,18 @@ class Places:
             except HelenusError as error:
                 failed[agent.address] = error.as_dict()
         return failed
+
+    async def users(self, destination_id: str, but: str = "") -> list[str]:
+        """Ids of the running requests that read or write there: without the request `but`, and without those that only
+        tell the agents of settings."""
+        running = await self._around.store.requests.find(cluster=self._cluster, state=RequestState.RUNNING)
+        return [
+            request.id
+            for request in running
+            if destination_id in request.destinations
+            and request.id != but
+            and request.kind is not RequestKind.DESTINATION
+        ]
 
     async def call(
         self, agent: Agent, destination: Destination | None, what: Callable[[AgentClient], Awaitable[Answer]]

@@ -9,7 +9,7 @@ from agent.wire.destinations import LocalSettings
 from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
-from coordinator.model.requests import RequestState
+from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.errors import (
     BackupDeleted,
     ClusterAmbiguous,
@@ -106,6 +106,61 @@ async def test_remove_destination_forgets_its_settings_everywhere(scene: Scene) 
     tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
     order = DeleteOrder(tag, "there", remove_destination=True)
     request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+    assert request.state is RequestState.SUCCESS, request
+    assert not any(node.destinations for node in scene.nodes)
+    assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
+async def test_remove_destination_leaves_the_settings_to_a_request_that_uses_them(scene: Scene) -> None:
+    """A restore from there goes on; the delete frees its backup, and says that the settings stayed and for whom."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    needed, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    unwanted, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    scene.nodes[1].gates[Kind.FETCH] = asyncio.Event()
+    restore = await coordinator.orchestrator.start_restore(CLUSTER, RestoreOrder(needed, "there"))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.FETCH].wait(), 10)
+    order = DeleteOrder(unwanted, "there", remove_destination=True)
+    request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.error is not None
+    assert (request.error["code"], request.error["fields"]["request"]) == ("destination_in_use", restore)
+    assert request.result["bytes_freed"] > 0
+    assert all("there" in node.destinations for node in scene.nodes)
+    scene.nodes[1].gates[Kind.FETCH].set()
+    assert (await coordinator.ended(restore)).state is RequestState.SUCCESS
+    request = await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+    assert request.state is RequestState.SUCCESS, request
+    assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
+@pytest.mark.parametrize("with_a_backup", [False, True])
+async def test_a_destination_that_an_agent_could_not_forget_can_be_deleted_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, with_a_backup: bool
+) -> None:
+    """Its secrets are still there: while one agent holds them the coordinator keeps the destination."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+
+    async def broken(destination_id: str) -> None:
+        raise ToyFailure("journal_failed", "the disk is full")
+
+    async def delete() -> Request:
+        if with_a_backup:
+            order = DeleteOrder(tag, "there", remove_destination=True)
+            return await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, order))
+        change = await coordinator.orchestrator.start_destination_change(CLUSTER, DestinationOrder("delete", "there"))
+        return await coordinator.ended(change.request_id)
+
+    with monkeypatch.context() as full:
+        full.setattr(scene.agents[2], "delete", broken)
+        request = await delete()
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert scene.nodes[2].address in request.message
+    assert "there" in scene.nodes[2].destinations
+    assert [kept.id for kept in await coordinator.store.destinations.all(CLUSTER)] == ["there"]
+    request = await delete()
     assert request.state is RequestState.SUCCESS, request
     assert not any(node.destinations for node in scene.nodes)
     assert await coordinator.store.destinations.all(CLUSTER) == []
@@ -285,3 +340,32 @@ async def test_a_node_is_up_when_its_own_agent_sees_it_and_else_it_is_said_why_n
     nodes = await coordinator.orchestrator.nodes(CLUSTER)
     assert [node.up for node in nodes] == [True, None, True]
     assert [node.up_unknown for node in nodes] == ["", "its agent doesn't answer", ""]
+
+
+async def test_a_node_that_most_of_the_others_hold_for_down_is_down(scene: Scene) -> None:
+    """Its agent can't say: the others are asked whom they see, and the majority counts."""
+    coordinator = await scene.coordinator()
+    for node in scene.nodes:
+        node.seen_up = None
+    await coordinator.orchestrator.nodes(CLUSTER)
+    await scene.agents[1].stop()
+    seen = []
+    for first, third in ((False, False), (True, True), (True, False)):
+        scene.nodes[0].held_up = {1: True, 2: first, 3: True}
+        scene.nodes[2].held_up = {1: True, 2: third, 3: True}
+        seen.append([node.up for node in await coordinator.orchestrator.nodes(CLUSTER)])
+    assert seen == [[True, False, True], [True, True, True], [True, False, True]]
+
+
+async def test_a_node_whose_agent_sees_no_cassandra_is_down_when_the_others_say_so(scene: Scene) -> None:
+    """Cassandra was stopped, the agent answers."""
+    coordinator = await scene.coordinator()
+    await coordinator.orchestrator.nodes(CLUSTER)
+    for node in scene.nodes:
+        node.seen_up = None
+        node.held_up = {1: True, 2: False, 3: True}
+    scene.nodes[1].up = False
+    for agent in coordinator.fleet.registry.agents(CLUSTER):
+        agent.seen = 0.0
+    nodes = await coordinator.orchestrator.nodes(CLUSTER)
+    assert [(node.up, node.agent_up) for node in nodes] == [(True, True), (False, True), (True, True)]
