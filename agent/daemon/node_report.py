@@ -2,14 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
+from agent.cassandra.protocol import MemberState
 from agent.wire.commands import Kind
 from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
 from kit.errors import HelenusError, first_of
 
+MEMBERS_SECONDS = 10.0
+"""How long a look at who is up is good: with nodetool each one starts a JVM."""
 ANSWER_SECONDS = 12.0
 """How long the node may take before it counts as not answering."""
 
@@ -39,13 +44,33 @@ class NodeReports:
         self._newest = newest
         self._clock = clock
         self._looking: asyncio.Task[NodeReport] | None = None
+        self._members: Mapping[str, MemberState] = {}
+        self._members_at = 0.0
+        self._members_turn = asyncio.Lock()
 
-    async def report(self) -> NodeReport:
-        """The report as of now."""
+    async def report(self, *, members: bool = False) -> NodeReport:
+        """The report as of now. `members`: with what the node's failure detector holds of each member of the ring, up
+        to 10 s old, where it can be asked; of a member that it doesn't know nothing is said."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(self._looked)
-        return await asyncio.shield(self._looking)
+        report = await asyncio.shield(self._looking)
+        if not members or report.node is None or all(member.up is not None for member in report.ring):
+            return report
+        states = await self._seen()
+        ring = [_seen_as(member, states.get(member.address)) for member in report.ring]
+        return msgspec.structs.replace(report, ring=ring)
+
+    async def _seen(self) -> Mapping[str, MemberState]:
+        async with self._members_turn:
+            if abs(self._clock() - self._members_at) >= MEMBERS_SECONDS:
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        self._members = await self._node.control.members()
+                except (HelenusError, TimeoutError):
+                    self._members = {}  # not known is an answer; what is wrong with the node the report tells
+                self._members_at = self._clock()
+            return self._members
 
     def _looked(self, task: "asyncio.Task[NodeReport]") -> None:
         self._looking = None
@@ -86,3 +111,7 @@ class NodeReports:
             events=self._newest(),
             load_bytes=load_bytes,
         )
+
+
+def _seen_as(member: RingMember, seen: MemberState | None) -> RingMember:
+    return member if seen is None else msgspec.structs.replace(member, up=seen.up, state=seen.state)

@@ -62,9 +62,10 @@ class AgentClient:
         self._deadlines = deadlines or Deadlines()
         self._bulk = bulk or Bulk()
 
-    async def node(self) -> NodeReport:
-        """Identity, ring, schema and state of the agent's node."""
-        return self._decoded(await self._read_large("/v1/node", self._deadlines.call), NodeReport)
+    async def node(self, *, members: bool = False) -> NodeReport:
+        """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up."""
+        query = [("members", "true")] if members else []
+        return self._decoded(await self._read_large("/v1/node", self._deadlines.call, query), NodeReport)
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""

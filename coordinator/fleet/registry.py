@@ -11,6 +11,9 @@ from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
 from kit.errors import HelenusError
 
+MOST_ASKED = 5
+"""Agents that are asked whom their node holds for up."""
+
 
 class Agent:
     """An agent as the coordinator knows it. `report` is the newest one, taken at `seen` (unix seconds), its ring and
@@ -88,6 +91,19 @@ class Registry:
     async def by_host(self, cluster: str, max_age: float = 5.0) -> dict[str, Agent]:
         """Host id → agent, of every agent whose host id is known (alive or not)."""
         return {agent.host_id: agent for agent in await self.refresh(cluster, max_age) if agent.host_id is not None}
+
+    async def seen_up(self, cluster: str) -> dict[str, dict[str, bool]]:
+        """Agent's URL → host id → whether its node holds that member for up, of a few agents that see their Cassandra.
+        With nodetool each one starts a JVM for it."""
+        asked = [agent for agent in self.agents(cluster) if agent.cassandra_up][:MOST_ASKED]
+        answers = await asyncio.gather(*(agent.client.node(members=True) for agent in asked), return_exceptions=True)
+        found: dict[str, dict[str, bool]] = {}
+        for agent, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NodeReport):
+                found[agent.url] = {member.host_id: member.up for member in answer.ring if member.up is not None}
+            elif not isinstance(answer, HelenusError):
+                raise answer
+        return found
 
     async def agent_of(self, cluster: str, host_id: str) -> Agent:
         """The agent of a node. Raises `AgentUnreachable` when none has answered for it."""

@@ -8,9 +8,9 @@ import msgspec
 class ClusterNode(msgspec.Struct, frozen=True):
     """A ring member or a configured agent. `agent`: its agent's URL ("" = the ring member has none that answers).
     `host_id` is "" while an agent can't say (Cassandra down since the agent's start). `state` as the ring tells; `up`:
-    False when any node holds it for down, True when it is held for up or its own agent sees it answer, else None and
-    `up_unknown` says why; `agent_up`: the agent answers now; `trouble`: the error object of whatever is wrong.
-    `free_bytes`: on its data volumes; `held_bytes`: of its live SSTables; None = not known."""
+    what most of the other nodes that were heard hold it for (in doubt down), True when none was heard and its own agent
+    sees it answer, else None and `up_unknown` says why; `agent_up`: the agent answers now; `trouble`: the error object
+    of whatever is wrong. `free_bytes`: on its data volumes; `held_bytes`: of its live SSTables; None = not known."""
 
     address: str
     host_id: str

@@ -180,7 +180,13 @@ class FleetOrchestrator:
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:
         """Ring members and agents, joined by host id."""
-        return cluster_nodes(await self._around.registry.refresh(cluster, self._around.timing.report_age))
+        registry = self._around.registry
+        agents = await registry.refresh(cluster, self._around.timing.report_age)
+        found = cluster_nodes(agents)
+        if any(node.host_id and node.up is None for node in found):
+            # Only now it is worth what nodetool costs.
+            found = cluster_nodes(agents, await registry.seen_up(cluster))
+        return found
 
     async def keyspaces(self, cluster: str) -> dict[str, list[str]]:
         """Live keyspaces and their tables."""

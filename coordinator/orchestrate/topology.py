@@ -1,32 +1,41 @@
 """The nodes of a cluster for people: agents and the rings they see in, one line per node out. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent.wire.node import RingMember
 from coordinator.fleet.registry import Agent
 from coordinator.model.cluster import ClusterNode
 
 
-def cluster_nodes(agents: Iterable[Agent]) -> list[ClusterNode]:
-    """Ring members joined with agents by host id; agents that can't say their host id stand by themselves."""
+def cluster_nodes(
+    agents: Iterable[Agent], seen_up: Mapping[str, Mapping[str, bool]] | None = None
+) -> list[ClusterNode]:
+    """Ring members joined with agents by host id; agents that can't say their host id stand by themselves. `seen_up`:
+    agent's URL → host id → whether that agent's node holds the member for up, beside what the reports say."""
     agents = list(agents)
     ring: dict[str, RingMember] = {}
-    down: set[str] = set()
+    votes: dict[str, list[bool]] = {}
     for agent in agents:
         if agent.cassandra_up and agent.report is not None:
+            held = (seen_up or {}).get(agent.url, {})
             for member in agent.report.ring:
                 ring.setdefault(member.host_id, member)
-                if member.up is False:
-                    down.add(member.host_id)
+                up = held.get(member.host_id, member.up)
+                # What a node holds of itself is no witness: it would outvote the one other node of a pair.
+                if up is not None and member.host_id != agent.host_id:
+                    votes.setdefault(member.host_id, []).append(up)
     by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
-    nodes = [_node(member, by_host.get(member.host_id), member.host_id in down) for member in ring.values()]
+    nodes = [_node(member, by_host.get(member.host_id), votes.get(member.host_id, [])) for member in ring.values()]
     nodes += [_alone(agent) for agent in agents if agent.host_id not in ring]
     return sorted(nodes, key=lambda node: (node.address, node.host_id))
 
 
-def _node(member: RingMember, agent: Agent | None, down: bool) -> ClusterNode:
-    up = False if down else member.up
-    if up is None and agent is not None and agent.cassandra_up:
+def _node(member: RingMember, agent: Agent | None, votes: Sequence[bool]) -> ClusterNode:
+    """`votes`: of the other nodes that were heard; half of them are enough to hold it for down."""
+    up: bool | None = None
+    if votes:
+        up = 2 * sum(votes) > len(votes)
+    elif agent is not None and agent.cassandra_up:
         up = True
     return ClusterNode(
         address=member.address,

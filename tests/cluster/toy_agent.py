@@ -6,6 +6,7 @@ import time
 import uuid
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
@@ -107,8 +108,12 @@ class ToyAgent:
         await self._frozen.wait()
         return await handler(request)  # type: ignore[operator, no-any-return]
 
-    async def report(self) -> NodeReport:
+    async def report(self, *, members: bool = False) -> NodeReport:
         world, node = self.node.world, self.node
+        ring = [each.member() for each in world.nodes] if node.up else []
+        if members:
+            held = {world.nodes[number - 1].host_id: up for number, up in node.held_up.items()}
+            ring = [msgspec.structs.replace(each, up=held.get(each.host_id, each.up)) for each in ring]
         return NodeReport(
             agent_id=f"agent {node.number}",
             instance=self.instance,
@@ -121,7 +126,7 @@ class ToyAgent:
             trouble=None if node.up else {"code": "cassandra_unavailable"},
             data_directories=node.data(),
             keyspaces=world.keyspaces() if node.up else {},
-            ring=[each.member() for each in world.nodes] if node.up else [],
+            ring=ring,
             throttle_bytes_per_second=0,
             events=self.events.newest,
             load_bytes=node.number * 1_000 if node.up else None,

@@ -68,6 +68,8 @@ class ToyNode:
         self.up = True
         self.seen_up: bool | None = True
         """what the ring says of it: None as without nodetool"""
+        self.held_up: dict[int, bool] = {}
+        """by number: whom this node's failure detector holds for up or down, told only when it is asked for members"""
         self.rows: dict[tuple[str, str], set[str]] = {}
         self.snapshots: dict[str, Rows] = {}
         self.kept: set[str] = set()
@@ -95,7 +97,7 @@ class ToyNode:
             "dc1",
             "r1",
             "NORMAL",
-            self.up and self.seen_up,
+            None if self.seen_up is None else self.up and self.seen_up,
             self.tokens,
             "5.0.9",
             self.world.version,

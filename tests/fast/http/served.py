@@ -32,7 +32,8 @@ from agent.wire.node import DataDirectory, HealthView, KeyspaceView, NodeIdentit
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
 from kit.http_auth import authentication
-from kit.http_settings import Access
+from kit.http_server import HttpServer
+from kit.http_settings import Access, HttpSettings
 from kit.secret import Secret
 from tests.cluster.validated_client import ValidatedClient
 from tests.fast.commands.tiny_agent import HOST_ID
@@ -54,7 +55,7 @@ class Node:
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    async def report(self) -> NodeReport:
+    async def report(self, *, members: bool = False) -> NodeReport:
         return NodeReport(
             "agent1",
             "instance1",
@@ -220,17 +221,14 @@ async def served(
         health=lambda: health[0],
     )
     app = make_app(services, authentication=[authentication(Access(None, Secret(TOKEN), False))], **limits)
-    site_runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, lingering_time=0.1)
-    await site_runner.setup()
-    site = web.TCPSite(site_runner, "127.0.50.2", 0)
-    await site.start()
-    url = f"http://127.0.50.2:{site_runner.addresses[0][1]}"
-    async with ValidatedClient(url, TOKEN) as client:
+    server = HttpServer(app, HttpSettings(host="127.0.50.2"), Access(None, None, False), linger_seconds=0.1)
+    await server.start()
+    async with ValidatedClient(server.url, TOKEN) as client:
         agent = Served(client, runner, events, app, checks, health)
         try:
             yield agent
         finally:
-            await site_runner.cleanup()
+            await server.stop()
             await runner.stop(20)
             await events.close()
             await journal.close()
