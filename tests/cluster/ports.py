@@ -1,10 +1,13 @@
 """Ports and loopback networks that no other test process on this machine uses.
 
 In: an address. Out: a port number leased until this process ends. A lease is a lock on a file, so parallel workers and
-parallel runs never get the same one, and a killed process leaves nothing behind. Ports lie below the kernel's
-ephemeral range (32768 and up), where outgoing connections would take them at random.
+parallel runs never get the same one. The files go when their process ends, those of killed ones at the next start of
+another. Ports lie below the kernel's ephemeral range (32768 and up), where outgoing connections would take them at
+random.
 """
 
+import atexit
+import contextlib
 import errno
 import fcntl
 import os
@@ -19,18 +22,57 @@ _held: dict[str, int] = {}  # file descriptors: the locks live as long as this p
 
 def _leases() -> Path:
     directory = Path(tempfile.gettempdir()) / f"helenus-leases-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    if not directory.exists():
+        directory.mkdir(mode=0o700, exist_ok=True)
     return directory
+
+
+def _locked(path: Path, flags: int) -> int | None:
+    """A descriptor of the file with its lock, None when another process has it or the file is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever ends removes the file while it holds the lock: a lock on a file without a name is nobody's lease.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def sweep() -> None:
+    """Remove the leases of processes that were killed."""
+    for path in _leases().iterdir():
+        if path.name not in _held and (descriptor := _locked(path, 0)) is not None:
+            _end(path, descriptor)
+
+
+def _end(path: Path, descriptor: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    os.close(descriptor)
+
+
+def _end_all(owner: int) -> None:
+    if os.getpid() != owner:  # a fork shares the locks, it does not own them
+        return
+    while _held:
+        name, descriptor = _held.popitem()
+        _end(_leases() / name, descriptor)
 
 
 def _lease(name: str) -> bool:
     if name in _held:
         return False
-    descriptor = os.open(_leases() / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+    if not _held:
+        sweep()
+        atexit.register(_end_all, os.getpid())
+    descriptor = _locked(_leases() / name, os.O_CREAT)
+    if descriptor is None:
         return False
     _held[name] = descriptor
     return True

@@ -53,6 +53,10 @@ class _Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.child.kill()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what it left outside of its directory (it has ended)."""
 
 
 class S3Server(_Server):
@@ -160,16 +164,30 @@ class Seaweed(S3Server):
         (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
         parts = ("s3", "master", "volume", "filer")
         ports = {part: free_port(address) for part in parts}
+        grpc_ports = {part: free_port(address) for part in parts}
+        self._sockets = [
+            Path(f"/tmp/seaweedfs-{part}{kind}-{port}.sock")
+            for kind, numbers in (("", ports), ("-grpc", grpc_ports))
+            for part, port in numbers.items()
+        ]
         self.address = address
         self.port = ports["s3"]
         self.child = Child(
             "SeaweedFS",
             [
-                *(weed, "server", "-s3", f"-dir={directory}", f"-ip={address}", f"-ip.bind={address}"),
+                *(
+                    weed,
+                    f"-logdir={directory}",
+                    "server",
+                    "-s3",
+                    f"-dir={directory}",
+                    f"-ip={address}",
+                    f"-ip.bind={address}",
+                ),
                 *(f"-s3.config={directory / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=2000"),
                 *(f"-{part}.port={port}" for part, port in ports.items()),
-                *(f"-{part}.port.grpc={free_port(address)}" for part in parts),
+                *(f"-{part}.port.grpc={port}" for part, port in grpc_ports.items()),
             ],
             directory / "weed.log",
         )
@@ -186,6 +204,16 @@ class Seaweed(S3Server):
             return True
 
         await self.child.until("ready to make buckets", usable, 60)
+
+    async def stop(self) -> None:
+        """End it, and remove the sockets that it leaves where no option leads them elsewhere."""
+        await super().stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove its sockets."""
+        for socket in self._sockets:
+            socket.unlink(missing_ok=True)
 
 
 class Toxiproxy(_Server):
