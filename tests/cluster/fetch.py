@@ -2,16 +2,19 @@
 
 In: names of parts. Out: files under `build/`, each part whole or absent (a temporary directory, renamed last): a killed
 fetch is never taken for a finished one. What is there is left alone. Registries come from the configuration of Maven
-and Go. A missing program is an error that names it.
+and Go. A missing program is an error that names it. What takes long says every few seconds how far it is.
 """
 
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +24,11 @@ GO_PROGRAMS = {
     "versitygw": ("github.com/versity/versitygw/cmd/versitygw@v1.8.0", "versitygw"),
     "toxiproxy": ("github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0", "server"),
 }
+
+SIGN_OF_LIFE_SECONDS = 5.0
+_DOWNLOADED = re.compile(r"(?:Downloaded from .*\((?P<size>[\d.]+) (?P<unit>[kMG]?B)\b|go: downloading )")
+_DOWNLOADS = re.compile(r"(?:\[INFO\] )?Download(?:ing|ed) from |Progress \(|go: downloading ")
+_UNITS = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>helenus</groupId><artifactId>fetched</artifactId><version>1</version><packaging>pom</packaging>
@@ -36,26 +44,62 @@ class FetchError(Exception):
 
 
 def _run(argv: Sequence[str | Path], what: str, env: Mapping[str, str] | None = None) -> None:
+    """Run a program to its end and tell every few seconds what it downloaded."""
     program = str(argv[0])
     if shutil.which(program) is None:
         raise FetchError(f"{what} needs `{program}`, which is not on PATH; run: make prerequisites")
-    done = subprocess.run(
+    began = time.monotonic()
+    with subprocess.Popen(
         [str(part) for part in argv],
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise FetchError(f"{what}: `{program}` ended with {done.returncode}:\n{done.stdout[-3000:]}")
+    ) as process:
+        lines: list[str] = []
+        assert process.stdout is not None
+        reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+        reader.start()
+        try:
+            while reader.is_alive():
+                reader.join(SIGN_OF_LIFE_SECONDS)
+                if reader.is_alive():
+                    _say(f"{what}: {downloaded(lines)}, {time.monotonic() - began:.0f} s")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        printed = "".join(line for line in lines if not _DOWNLOADS.match(line))
+        raise FetchError(f"{what}: `{program}` ended with {process.returncode}:\n{printed[-3000:]}")
 
 
-def _whole(target: Path, make: Callable[[Path], None]) -> None:
+def downloaded(lines: Sequence[str]) -> str:
+    """What Maven or Go said that it downloaded, as files and, where the sizes are told, MB."""
+    found = [match for line in list(lines) if (match := _DOWNLOADED.match(line))]
+    if not found:
+        return "working"
+    size = sum(float(match["size"]) * _UNITS[match["unit"]] for match in found if match["size"])
+    return f"{len(found)} files downloaded" + (f", {size / 1e6:.1f} MB" if size else "")
+
+
+def _say(text: str) -> None:
+    print(f"fetch: {text}", flush=True)
+
+
+def _size_of(path: Path) -> str:
+    files = [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
+    return f"{f'{len(files)} files, ' if path.is_dir() else ''}{size:.1f} MiB"
+
+
+def _whole(what: str, target: Path, make: Callable[[Path], None]) -> None:
     """Have `make` fill a temporary place, then rename it to `target`; nothing to do when `target` is there."""
     if target.exists():
+        _say(f"{what}: there already, {_size_of(target)}")
         return
+    began = time.monotonic()
+    _say(f"{what} …")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as directory:
         made = Path(directory) / target.name
@@ -65,6 +109,7 @@ def _whole(target: Path, make: Callable[[Path], None]) -> None:
         except OSError:
             if not target.exists():  # else somebody else fetched the same in the meantime
                 raise
+    _say(f"{what}: {_size_of(target)} in {time.monotonic() - began:.0f} s")
 
 
 def _maven(group: str, artifact: str, version: str, into: Path, classifier: str = "", *, alone: bool = False) -> None:
@@ -81,13 +126,17 @@ def _maven(group: str, artifact: str, version: str, into: Path, classifier: str 
         )
     )
     goal = ["dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime"]
-    _run(["mvn", "-q", "-B", "-f", pom, *goal], f"{artifact} {version}")
+    _run(["mvn", "-B", "-f", pom, *goal], f"{artifact} {version}")
     pom.unlink()
 
 
 def cassandra(version: str) -> None:
     """The jars of a Cassandra version."""
-    _whole(places.cassandra(version), lambda into: _maven("org.apache.cassandra", "cassandra-all", version, into))
+
+    def make(made: Path) -> None:
+        _maven("org.apache.cassandra", "cassandra-all", version, made)
+
+    _whole(f"Cassandra {version}", places.cassandra(version), make)
 
 
 def jolokia() -> None:
@@ -98,7 +147,7 @@ def jolokia() -> None:
         _maven("org.jolokia", "jolokia-agent-jvm", places.JOLOKIA, jars, "javaagent", alone=True)
         next(jars.glob("*-javaagent.jar")).rename(made)
 
-    _whole(places.jolokia(), make)
+    _whole(f"Jolokia {places.JOLOKIA}", places.jolokia(), make)
 
 
 def go_program(part: str) -> None:
@@ -110,13 +159,15 @@ def go_program(part: str) -> None:
         _run(["go", "install", module], part, {"GOBIN": str(made.parent / "go"), "GOFLAGS": "-buildvcs=false"})
         (made.parent / "go" / built_name).rename(made)
 
-    _whole(target, make)
+    _whole(part, target, make)
 
 
-def class_archives() -> None:
+def class_archives(version: str) -> None:
     """Archives of loaded classes: a start of a node or of nodetool then takes a third less."""
-    for version in (places.CASSANDRA_50, places.CASSANDRA_41):
-        asyncio.run(archives.make(version))
+    began = time.monotonic()
+    _say(f"class archives of Cassandra {version}: a node and a nodetool run once …")
+    if asyncio.run(archives.make(version)):
+        _say(f"class archives of Cassandra {version}: {time.monotonic() - began:.0f} s")
 
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -125,7 +176,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "jolokia": jolokia,
     "versitygw": lambda: go_program("versitygw"),
     "toxiproxy": lambda: go_program("toxiproxy"),
-    "class-archives": class_archives,
+    "class-archives-5.0": lambda: class_archives(places.CASSANDRA_50),
+    "class-archives-4.1": lambda: class_archives(places.CASSANDRA_41),
 }
 
 
@@ -138,12 +190,14 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known are: {', '.join(PARTS)}")
     for part in wanted:
-        print(f"fetch: {part}", flush=True)
         try:
             PARTS[part]()
         except (FetchError, places.MissingPart) as error:
             print(f"fetch: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("fetch: stopped; what is whole stays", file=sys.stderr)
+            return 130
     return 0
 
 
