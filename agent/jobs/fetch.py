@@ -103,10 +103,12 @@ class FetchJob:
 
         async def placed(one: WantedSstable) -> None:
             await asyncio.to_thread(_settle, one.root, one.directory, one.files)
-            size = sum(entry.size for entry in one.files)
-            context.tally.done(destination, one.keyspace, one.table, len(one.files), size)
+            context.tally.done(destination, one.keyspace, one.table, len(one.files), 0)
 
-        await source.fetch(wanted(), placed)
+        def moved(one: WantedSstable, size: int) -> None:
+            context.tally.done(destination, one.keyspace, one.table, 0, size)
+
+        await source.fetch(wanted(), placed, moved)
         for (keyspace, table), on in placed_on.items():
             await asyncio.to_thread(remove_strays, roots, keyspace, table, on)
         return counts

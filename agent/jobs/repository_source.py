@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.restore_source import BackupSource, OnServerSource, Placed, WantedSstable
+from agent.jobs.restore_source import BackupSource, Moved, OnServerSource, Placed, WantedSstable
 from agent.model.manifest import Head, TablePart, TableReference
 from agent.pipeline.fetch import fetch_files
 from agent.repository.errors import BackupDeleted
@@ -33,9 +33,9 @@ class RepositorySource:
         """See `BackupSource.parts`."""
         return self._manifest.parts(reference)
 
-    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """See `BackupSource.fetch`; digests of pieces, objects and files are compared on the way."""
-        await fetch_files(self._opened, self.head.node.host_id, wanted, placed, gate=self._opened.gate)
+        await fetch_files(self._opened, self.head.node.host_id, wanted, placed, moved, gate=self._opened.gate)
 
 
 class RestoreSources:

@@ -7,6 +7,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +40,9 @@ class WantedSstable(msgspec.Struct, frozen=True):
 Placed = Callable[[WantedSstable], Awaitable[None]]
 """Called when every file of an SSTable stands verified in its directory."""
 
+Moved = Callable[[WantedSstable, int], object]
+"""Called from any thread as bytes of an SSTable come: how many more; all of them, once, by the time it is placed."""
+
 
 class BackupSource(Protocol):
     """One node's part of a backup, open for the block of a phase."""
@@ -50,7 +54,7 @@ class BackupSource(Protocol):
     def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
         """A table's files, SSTable by SSTable."""
 
-    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """Bring the files into their directories; each appears under its name only when its bytes are verified."""
 
 
@@ -88,7 +92,7 @@ class OnServerSource:
         """See `BackupSource.parts`."""
         return self._manifest.parts(reference)
 
-    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """Hard-link the snapshot's files (or copy them where links are refused), after their sizes and each Data.db's
         CRC-32 were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
         table: tuple[str, str] | None = None
@@ -98,11 +102,11 @@ class OnServerSource:
                 table = (one.keyspace, one.table)
                 found = await self._snapshots.inventory(self.head.tag, {one.keyspace: [one.table]})
                 present = {file.name: file for entry in found for file in entry.files}
-            await asyncio.to_thread(_place, one, present)
+            await asyncio.to_thread(_place, one, present, partial(moved, one))
             await placed(one)
 
 
-def _place(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
+def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object]) -> None:
     for entry in wanted.files:
         found = present.get(entry.name)
         if found is None or found.size != entry.size:
@@ -113,24 +117,28 @@ def _place(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
                 table=wanted.table,
                 file=entry.name,
             )
-    _check_crc(wanted, present)
+    compared = _check_crc(wanted, present, moved)
     for entry in wanted.files:
         target = wanted.directory / entry.name
         if not target.exists():
             link_or_copy(wanted.root, Path(present[entry.name].path), target)
+        if entry.name != compared:
+            moved(entry.size)
 
 
-def _check_crc(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
-    """Data.db against Digest.crc32, where the SSTable has one."""
+def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object]) -> str:
+    """Data.db against Digest.crc32, where the SSTable has one: reading it is what takes long, so its bytes move here.
+    The name of the file that was read, "" for none."""
     digest = present.get(f"{wanted.sstable}-{DIGEST}")
     data = present.get(f"{wanted.sstable}-{DATA}")
     if digest is None or data is None:
-        return
+        return ""
     expected = Path(digest.path).read_text(encoding="ascii", errors="replace").strip()
     crc = 0
     with open(data.path, "rb") as file:
         while chunk := file.read(_CHUNK):
             crc = zlib.crc32(chunk, crc)
+            moved(len(chunk))
     if expected != str(crc):
         raise DamagedOnServer(
             f"{data.name} of {wanted.keyspace}.{wanted.table} has the CRC-32 {crc}, Digest.crc32 says {expected[:32]}",
@@ -138,3 +146,4 @@ def _check_crc(wanted: WantedSstable, present: dict[str, FileStat]) -> None:
             table=wanted.table,
             file=data.name,
         )
+    return data.name

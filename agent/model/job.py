@@ -28,7 +28,8 @@ class Tally(Protocol):
         """Set the totals of a table (bytes)."""
 
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
-        """Add files and bytes that are finished."""
+        """Add files that are finished, and bytes that are there or on their way; a negative `size` takes back bytes
+        that did not arrive."""
 
     def error(self, destination: str, keyspace: str, table: str, text: str) -> None:
         """Note what went wrong with a table."""

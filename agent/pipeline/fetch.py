@@ -6,6 +6,7 @@ digest is compared before a file gets its name, so that a resume trusts nothing 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -13,13 +14,15 @@ from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece
 from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.writing import NewFile, sync_directory
+from agent.progress.flow import STEP, Flow
 from agent.repository.errors import ObjectDamaged
 from agent.repository.frame import HEADER_SIZE, OVERHEAD, decode
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
-from agent.storage.protocol import Gate
+from agent.storage.protocol import OPEN, Gate
 from agent.storage.threads import Stop, Workers
+from agent.storage.throttle import Gates
 from kit.errors import HelenusError, first_of
 
 WRITERS = 4
@@ -63,12 +66,14 @@ async def fetch_files(
     host_id: str,
     wanted: AsyncIterator[W],
     placed: Callable[[W], Awaitable[None]],
+    moved: Callable[[W, int], object],
     *,
     gate: Gate,
     most_bytes: int = BYTES,
 ) -> None:
     """Bring everything `wanted` from the node's objects into its directories; `placed` is awaited when all files of one
-    are there. What is there already with the right bytes is not fetched.
+    are there. What is there already with the right bytes is not fetched. `moved` is told, from any thread, how many
+    more bytes of one are there or on their way: all of them, once, by the time it is placed.
 
     Raises NotFound (an object is missing), ObjectDamaged, FileDiffers, TargetFull, another StorageError.
     """
@@ -76,7 +81,7 @@ async def fetch_files(
     try:
         async with asyncio.TaskGroup() as group:
             async for one in wanted:
-                await fetch.begin(one, placed, group)
+                await fetch.begin(one, placed, partial(moved, one), group)
     except* HelenusError as errors:
         raise first_of(errors) from None
     finally:
@@ -99,10 +104,16 @@ class _Fetch:
         for file in self._open:
             file.close()
 
-    async def begin(self, one: W, placed: Callable[[W], Awaitable[None]], group: asyncio.TaskGroup) -> None:
+    async def begin(
+        self,
+        one: W,
+        placed: Callable[[W], Awaitable[None]],
+        moved: Callable[[int], object],
+        group: asyncio.TaskGroup,
+    ) -> None:
         """Start fetching what is missing of `one`."""
         files = [NewFile(one.directory, entry, self._direct) for entry in one.files]
-        missing = await self._workers.run(lambda _: [file for file in files if not _ready(file)])
+        missing = await self._workers.run(lambda _: [file for file in files if not _ready(file, moved)])
         objects: dict[str, list[_Part]] = {}
         for file in missing:
             start = 0
@@ -118,7 +129,7 @@ class _Fetch:
         async def fetched(name: str, parts: list[_Part], span: int) -> None:
             nonlocal left
             try:
-                await self._object(name, parts)
+                await self._object(name, parts, moved)
             finally:
                 self._budget.give(span)
             left -= 1
@@ -134,36 +145,45 @@ class _Fetch:
         await self._workers.run(lambda _: sync_directory(one.directory))
         await placed(one)
 
-    async def _object(self, name: str, parts: list[_Part]) -> None:
+    async def _object(self, name: str, parts: list[_Part], moved: Callable[[int], object]) -> None:
+        wanted = sum(part.piece.length for part in parts)
+        flow = Flow(wanted, moved) if wanted >= STEP else None
         for left in reversed(range(_TRIES)):
             try:
-                found = await self._plain(name, parts)
+                found = await self._plain(name, parts, wanted, self._gate if flow is None else self._with(flow))
                 break
             except ObjectDamaged:
                 if not left:
                     raise
         complete = await self._workers.run(lambda stop: _write(parts, found, stop))
         self._open.difference_update(complete)
+        if flow is None:
+            moved(wanted)
+        else:
+            flow.settled(wanted)
 
-    async def _plain(self, name: str, parts: list[_Part]) -> _Fetched:
+    def _with(self, flow: Flow) -> Gate:
+        return flow if self._gate is OPEN else Gates(self._gate, flow)
+
+    async def _plain(self, name: str, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
         """An object's bytes: all of it, or only a range if little of a pack is wanted."""
         key = data_key(self._opened.cluster_id, self._host_id, name)
         first = min(part.piece.offset for part in parts)
         end = max(part.piece.offset + part.piece.length for part in parts)
-        wanted = sum(part.piece.length for part in parts)
         if first > 0 and wanted < end // 2:
-            found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=self._gate)
+            found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=gate)
             return _Fetched(memoryview(found), first)  # the files' own digests tell whether they are right
-        stored = await self._opened.storage.get(key, gate=self._gate)
+        stored = await self._opened.storage.get(key, gate=gate)
         if len(stored) < end + OVERHEAD:
             raise ObjectDamaged(f"the object {key} is cut: {len(stored)} bytes", key=key)
         decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
         return _Fetched(decoded.plain, 0, decoded.id)
 
 
-def _ready(file: NewFile) -> bool:
+def _ready(file: NewFile, moved: Callable[[int], object]) -> bool:
     """Whether nothing of the file must be fetched."""
     if file.is_there():
+        moved(file.entry.size)
         return True
     if file.entry.size:
         return False

@@ -17,12 +17,13 @@ from agent.model.snapshot import FileStat, SnapshotTable
 from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.digest_cache import DigestCache, packed
 from agent.pipeline.errors import FileUnreadable, SstableCorrupt
-from agent.pipeline.reading import Buffers, load, read_text
+from agent.pipeline.reading import Buffers, Loaded, load, read_text
 from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
 from agent.plan.backup import PlannedObject, plan_sstable
 from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, grouped, laid_out, own_packs
+from agent.progress import flow
 from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers
 from kit.errors import HelenusError, first_of
@@ -185,8 +186,7 @@ class Store:
             self._budget.give(length)
         else:
             try:
-                there = await self._object(run, index)
-                table.progress(0, length, there)
+                await self._object(run, index, table)
                 table.unsaved_bytes += length
             except (SstableCorrupt, FileUnreadable) as error:
                 table.fail(error)
@@ -194,8 +194,8 @@ class Store:
         if not run.pending:
             await self._whole(table, run, place, group, finish)
 
-    async def _object(self, run: SSTableRun, index: int) -> list[StoreTarget]:
-        """Read one object and put it where it is missing; the targets that have it then. Gives back its budget."""
+    async def _object(self, run: SSTableRun, index: int, table: TableRun | None = None) -> None:
+        """Read one object and put it where it is missing, counted for `table`. Gives back its budget."""
         layout = run.planned[index].layout
         buffer = self._buffers.take(layout.length)
         try:
@@ -204,13 +204,24 @@ class Store:
                 lambda _: load(sstable.files, layout, buffer, data=sstable.data, crc=sstable.crc)
             )
             run.loaded(index, loaded)
-            stored = stored_size(layout.length)
-            alive = self._alive()
-            put = await asyncio.gather(*(target.put(loaded.id, loaded.frame, stored) for target in alive))
-            return [target for target, there in zip(alive, put, strict=True) if there]
+            await asyncio.gather(*(self._put(loaded, layout.length, target, table) for target in self._alive()))
         finally:
             self._buffers.give(buffer)
             self._budget.give(layout.length)
+
+    async def _put(self, loaded: Loaded, length: int, target: StoreTarget, table: TableRun | None) -> None:
+        """Put an object of `length` plain bytes into one target. A large one counts as it goes."""
+        stored = stored_size(length)
+        if table is None or length < flow.STEP:
+            if await target.put(loaded.id, loaded.frame, stored) and table is not None:
+                table.progress(0, length, (target,))
+            return
+        under_way, done = table.flow(length, target), 0
+        try:
+            if await target.put(loaded.id, loaded.frame, stored, under_way):
+                done = length
+        finally:
+            under_way.settled(done)
 
     async def _whole(
         self, table: TableRun, run: SSTableRun, place: int, group: asyncio.TaskGroup, finish: Finish

@@ -4,6 +4,7 @@ Parts that come early wait for those before them; the producer goes in order, so
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -12,6 +13,7 @@ from agent.model.manifest import TablePart
 from agent.model.snapshot import SnapshotTable
 from agent.pipeline.digest_cache import Row
 from agent.pipeline.targets import StoreTarget
+from agent.progress.flow import Flow
 from agent.repository.errors import ManifestInvalid
 from agent.repository.manifest_check import check_written
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
@@ -71,6 +73,10 @@ class TableRun:
         """Count what is safe in these targets."""
         for target in targets:
             self._tally.done(target.id, self.keyspace, self.table, files, size)
+
+    def flow(self, length: int, target: StoreTarget) -> Flow:
+        """What counts an object of `length` bytes on its way to the target."""
+        return Flow(length, partial(self._tally.done, target.id, self.keyspace, self.table, 0))
 
     def remember(self, filesystem: str, sstable: str, row: Row | None) -> None:
         """Note that the SSTable is there, and what the digest cache is to know of it if that changed."""

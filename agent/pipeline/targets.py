@@ -10,7 +10,8 @@ from agent.plan.objects import ObjectIndex
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import Buffer, Gate
+from agent.storage.protocol import OPEN, Buffer, Gate
+from agent.storage.throttle import Gates
 from kit.errors import HelenusError
 
 
@@ -57,8 +58,9 @@ class StoreTarget:
                 return
             self.named.add(object_id, stored)
 
-    async def put(self, object_id: bytes, frame: Sequence[Buffer], stored: int) -> bool:
-        """Put an object of `stored` bytes unless it is there. False: the target failed, now or before."""
+    async def put(self, object_id: bytes, frame: Sequence[Buffer], stored: int, flow: Gate = OPEN) -> bool:
+        """Put an object of `stored` bytes unless it is there; `flow` is passed by what goes. False: the target failed,
+        now or before."""
         if not self.alive:
             return False
         if self.has(object_id, stored):
@@ -68,7 +70,7 @@ class StoreTarget:
             async with self._streams:
                 if self._errors:  # it failed while this one waited for its turn
                     return False
-                put = await self.opened.storage.put(key, frame, gate=self._gate)
+                put = await self.opened.storage.put(key, frame, gate=self._gate if flow is OPEN else self._with(flow))
             if put.size != stored:
                 raise ObjectDamaged(
                     f"the object {key} is in {self.id} with {put.size} bytes instead of {stored}",
@@ -83,3 +85,6 @@ class StoreTarget:
             self.put_objects += 1
             self.put_bytes += put.size
         return True
+
+    def _with(self, flow: Gate) -> Gate:
+        return flow if self._gate is OPEN else Gates(self._gate, flow)

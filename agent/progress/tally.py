@@ -47,7 +47,7 @@ class CommandTally:
             cell.total_bytes = size
 
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
-        """Add files and bytes that are finished."""
+        """Add files that are finished, and bytes that are there or on their way; fewer than none takes some back."""
         with self._lock:
             cell = self._cell((destination, keyspace, table))
             cell.done_files += files

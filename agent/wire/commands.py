@@ -71,7 +71,8 @@ class PatchCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Progress of one table: files and bytes, done and in all, and what went wrong."""
+    """Progress of one table: files and bytes, done and in all, and what went wrong. `done_bytes` grows within a file,
+    `done_files` when an SSTable is done."""
 
     done_files: int = 0
     total_files: int = 0
@@ -139,7 +140,8 @@ class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """Take a snapshot named `tag` of `keyspaces` (None: all that design §3.11 names; an empty list of tables: all of
     the keyspace). `keep`: it is an on-server backup (no TTL, manifest and schema under the agent's state); else it
     expires by TTL where Cassandra can (4.1+). `throttle_bytes_per_second`: the slowest limit of the copy that
-    follows, 0 = none is known; for that TTL only. `backup_id`: "adhoc" or a schedule's id."""
+    follows, 0 = none is known; for that TTL only. `backup_id`: "adhoc" or a schedule's id. `made_by`: whose snapshot it is, as a name that no
+    other backup has (a coordinator's request, "" = nobody says)."""
 
     tag: str
     keyspaces: dict[str, list[str]] | None = None
@@ -147,6 +149,7 @@ class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     backup_id: str = "adhoc"
     exclude_keyspaces: list[str] = []
     throttle_bytes_per_second: int = 0
+    made_by: str = ""
 
 
 class UploadArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,10 +178,13 @@ class SyncArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Delete backup `tag`: with `target` put its mark in the destination, without it clear the on-server backup."""
+    """Delete backup `tag`: with `target` put its mark in the destination, without it clear the on-server backup.
+    `made_by`, without `target`: only what was made by that one, whatever else has the tag is `backup_not_found`
+    ("" = whoever made it)."""
 
     tag: str
     target: Target | None = None
+    made_by: str = ""
 
 
 class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

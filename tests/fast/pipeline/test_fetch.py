@@ -58,7 +58,14 @@ class Stored:
         async def note(one: Wanted) -> None:
             placed.append(one)
 
-        await fetch_files(self.opened, HOST, wanted(), note, gate=OPEN)
+        moved: dict[int, int] = {}
+
+        def count(one: Wanted, size: int) -> None:
+            moved[id(one)] = moved.get(id(one), 0) + size
+
+        await fetch_files(self.opened, HOST, wanted(), note, count, gate=OPEN)
+        for one in placed:
+            assert moved.get(id(one), 0) == sum(entry.size for entry in one.files)
         return placed
 
     def there(self) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agent.jobs.restore_source import Placed, WantedSstable
+from agent.jobs.restore_source import Moved, Placed, WantedSstable
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.node import NodeIdentity
@@ -58,11 +58,12 @@ class BackupInMemory:
         for entries in self.entries.values():
             yield TablePart(entries, {})
 
-    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed) -> None:
+    async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         async for one in wanted:
             for entry in one.files:
                 path = one.directory / entry.name
                 if not path.exists():
                     path.write_bytes(self.content(one.sstable, entry.name.rpartition("-")[2]))
                     self.fetched.append(entry.name)
+                moved(one, entry.size)
             await placed(one)
