@@ -38,8 +38,8 @@ RESTORE = (
     Phase(Kind.TRUNCATE, Where.ONE, irrevocable=True),
     Phase(Kind.SCHEMA, Where.ONE, irrevocable=True),
     Phase(Kind.IMPORT, Where.EVERY, irrevocable=True),
-    Phase(Kind.CREATE_VIEWS, Where.ONE),
     Phase(Kind.CHECK, Where.EVERY),
+    Phase(Kind.CREATE_VIEWS, Where.ONE),
     Phase(Kind.CLEAN, Where.EVERY),
 )
 
@@ -156,6 +156,7 @@ _CODES: dict[str, Trouble] = {
     "not_enough_space": Trouble.DISK_FULL,
     "disk_full": Trouble.DISK_FULL,
     "destination_full": Trouble.DISK_FULL,
+    "counts_differ": Trouble.DIGEST_WRONG,
     "object_damaged": Trouble.DIGEST_WRONG,
     "sstable_damaged": Trouble.DIGEST_WRONG,
     "sstable_corrupt": Trouble.DIGEST_WRONG,

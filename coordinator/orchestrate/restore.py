@@ -25,6 +25,12 @@ from kit.errors import HelenusError
 IRREVOCABLE = "irrevocable"
 """The step after which cancelling can't give back what was in the tables."""
 
+TAKEN_BACK = "taken_back"
+"""In what is noted of a step: it counts as not done."""
+
+NOT_IN = frozenset({"counts_differ", "not_fetched"})
+"""Codes of a node's check after which that node must fetch and import again."""
+
 
 def job_of(request: Request) -> str:
     """The job that a restore's phases belong to: the id of the first request of it."""
@@ -143,10 +149,6 @@ class RestoreFlow:
                 for warning in msgspec.convert(answer.result, ImportResult).warnings:
                     self._run.warn(f"{answer.address}: {warning}")
         failed = failures(answers.values())
-        owed_views: list[ViewCql] = []
-        if verdict.create_views and not await self._noted("views_made"):
-            # Views are built from their tables once: made before the last import they would stay incomplete.
-            owed_views = verdict.create_views if failed else await self._create_views(scope, verdict)
         good = await self._hosts(scope, having="imported", lacking="checked")
         checks = await self._ask("check", Kind.CHECK, scope, good)
         for answer in checks.values():
@@ -155,7 +157,20 @@ class RestoreFlow:
                 await self._note(f"checked/{answer.host_id}", kept=[found.kept_snapshots, found.kept_bytes])
                 for warning in found.warnings:
                     self._run.warn(f"{answer.address}: {warning}")
+            elif (answer.error or {}).get("code") in NOT_IN:
+                await self._take_back(f"imported/{answer.host_id}")
+                if verdict.create_views and await self._noted("views_made"):
+                    views = ", ".join(f"{view.keyspace}.{view.name}" for view in verdict.create_views)
+                    self._run.warn(
+                        f"{answer.address} imports again what its check missed: an import fills no view, so drop and "
+                        f"make anew {views} afterwards"
+                    )
         failed |= failures(checks.values())
+        owed_views: list[ViewCql] = []
+        if verdict.create_views and not await self._noted("views_made"):
+            # Views are built from their tables once: made before the last import they would stay incomplete.
+            all_in = all([await self._noted(f"imported/{host_id}") for host_id in scope.hosts])
+            owed_views = await self._create_views(scope, verdict) if all_in else verdict.create_views
         checked = await self._hosts(scope, having="checked", lacking="cleaned")
         for answer in (await self._ask("clean", Kind.CLEAN, scope, checked)).values():
             if answer.ok:
@@ -216,7 +231,7 @@ class RestoreFlow:
         """Address → keyspace → table → Data files imported."""
         imported: dict[str, Any] = {}
         for host_id in scope.hosts:
-            step = await self._store.requests.step(self._job, f"imported/{host_id}")
+            step = await self._step(f"imported/{host_id}")
             if step is not None:
                 imported[self._run.around.registry.address_of(self._run.cluster, host_id)] = step.get("tables", {})
         return imported
@@ -227,7 +242,7 @@ class RestoreFlow:
             return
         snapshots, held = 0, 0
         for host_id in scope.hosts:
-            step = await self._store.requests.step(self._job, f"checked/{host_id}")
+            step = await self._step(f"checked/{host_id}")
             kept = (step or {}).get("kept") or [0, 0]
             snapshots, held = snapshots + kept[0], held + kept[1]
         counted = f" (truncated-*: {snapshots}, {held} bytes)" if snapshots else ""
@@ -254,7 +269,7 @@ class RestoreFlow:
         self._run.warn("tables were changed already: post the same restore again, and it goes on where it stopped")
 
     async def _views_back(self, scope: RestoreScope, verdict: Verdict | None, phase: str) -> None:
-        step = await self._store.requests.step(self._job, "views_dropped")
+        step = await self._step("views_dropped")
         if verdict is None or step is None or not step["dropped"]:
             return
         statements = [view.statement for view in verdict.live_views]
@@ -305,7 +320,15 @@ class RestoreFlow:
         await self._store.requests.record_step(self._job, step, data)
 
     async def _noted(self, step: str) -> bool:
-        return await self._store.requests.step(self._job, step) is not None
+        return await self._step(step) is not None
+
+    async def _step(self, step: str) -> dict[str, Any] | None:
+        """What was noted of a step of the job; None also when it was taken back."""
+        found = await self._store.requests.step(self._job, step)
+        return None if found is None or found.get(TAKEN_BACK) else found
+
+    async def _take_back(self, step: str) -> None:
+        await self._note(step, **{TAKEN_BACK: True})
 
 
 def _causes(failed: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

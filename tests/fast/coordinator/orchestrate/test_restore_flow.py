@@ -197,6 +197,34 @@ async def test_a_node_that_cant_import_is_named_and_the_same_restore_finishes_it
     assert scene.world.views == {("shop", VIEW.name): VIEW}
 
 
+async def test_a_node_whose_check_finds_too_little_imports_when_the_same_restore_is_sent_again(scene: Scene) -> None:
+    """Only that node fetches, imports and is checked again; nothing is truncated twice, and what was cleaned stays so.
+    Views are made last of all, for an import doesn't fill them."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    node = scene.nodes[1]
+    node.failures[Kind.CHECK] = [ToyFailure("counts_differ", "not what the backup has")]
+    request = await restored(coordinator, tag)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.error is not None
+    assert request.error["fields"]["nodes"][node.address]["code"] == "counts_differ"
+    assert node.address not in request.result["imported"]
+    assert request.result["owed_views"] == [VIEW.statement]
+    assert not scene.world.views
+    assert [each.held != {} for each in scene.nodes] == [False, True, False]
+    node.rows["shop", "orders"].clear()
+    again = await restored(coordinator, tag)
+    assert again.state is RequestState.SUCCESS, again
+    assert scene.world.rows() == before
+    assert len(again.result["imported"]) == 3
+    assert [sum(kind is Kind.IMPORT for kind, _ in each.done) for each in scene.nodes] == [1, 2, 1]
+    assert [sum(kind is Kind.FETCH for kind, _ in each.done) for each in scene.nodes] == [1, 2, 1]
+    assert scene.world.count(Kind.TRUNCATE) == 1
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert not any(each.held for each in scene.nodes)
+
+
 async def test_an_interrupted_import_goes_on_by_a_new_command_of_the_same_job(scene: Scene) -> None:
     """An agent restarted during its import ends it `interrupted`; the coordinator tells it again."""
     before = scene.world.rows()
