@@ -38,7 +38,7 @@ from kit.config import absolute_path, read_secret, secret_path
 from kit.http_auth import authentication
 from kit.http_origin import same_origin
 from kit.http_server import HttpServer
-from kit.http_settings import access_of
+from kit.http_settings import Access, access_of
 from kit.logs import Redactor
 from kit.metrics import ProcessMetrics
 from kit.notify import Notifier
@@ -58,14 +58,20 @@ def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, mak
     state = Path(settings.state_directory)
     lock = StateLock(state)
     try:
-        return _composed(settings, state, lock, redactor, notifier, making)
+        return _composed(settings, access, state, lock, redactor, notifier, making)
     except BaseException:
         lock.release()
         raise
 
 
 def _composed(
-    settings: AgentSettings, state: Path, lock: StateLock, redactor: Redactor, notifier: Notifier, making: Making
+    settings: AgentSettings,
+    access: Access,
+    state: Path,
+    lock: StateLock,
+    redactor: Redactor,
+    notifier: Notifier,
+    making: Making,
 ) -> Agent:
     agent_id, instance, version = agent_id_in(state), uuid.uuid4().hex, installed_version()
     metrics = ProcessMetrics("agent", version)
@@ -140,7 +146,7 @@ def _composed(
         metrics=metrics.registry,
         health=health,
     )
-    http, access = settings.http, access_of(settings.http)
+    http = settings.http
     app = make_app(
         services,
         authentication=[same_origin(access), authentication(access)],
