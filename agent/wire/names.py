@@ -45,12 +45,17 @@ class InvalidName(InvalidInput):
     todo: ClassVar[str] = "Use only the characters and the length that the kind of name allows (docs/protocol.md)."
 
 
+def is_name(what: str, name: str) -> bool:
+    """Whether `name` is one that `what` (a key of the grammars: keyspace, table, tag, destination, …) allows."""
+    return _GRAMMARS[what].fullmatch(name) is not None
+
+
 def check_name(what: str, name: str, where: str = "") -> str:
-    """`name`, when it is one that `what` (a key of the grammars: keyspace, table, tag, destination, …) allows.
+    """`name`, when `is_name`.
 
     Raises InvalidName, which shows the name cut short and with odd characters escaped.
     """
-    if _GRAMMARS[what].fullmatch(name) is None:
+    if not is_name(what, name):
         shown = name[:_SHOWN].encode("unicode_escape").decode("ascii")
         raise InvalidName(f"{shown!r} can't be the name of a {what}", what=what, where=where or what, name=shown)
     return name

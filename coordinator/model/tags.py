@@ -1,13 +1,10 @@
-"""Names of backups: OpsCenter's tag grammar, both ways."""
+"""Names of backups. In: a schedule's id and a time, or a text. Out: OpsCenter's tag, or whether the text may be one."""
 
-import re
 from datetime import UTC, datetime
 
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
-"""The whole grammar: 1 to 200 characters, the first no dot and no hyphen."""
+from agent.wire.names import is_name
 
 _FORM = "%Y-%m-%d-%H-%M-%S"
-_SPOKEN = re.compile(r"opscenter_(?P<id>[A-Za-z0-9-]+)_(?P<time>\d{4}(?:-\d\d){5})-UTC", re.ASCII)
 
 
 def tag_of(backup_id: str, at: int) -> str:
@@ -17,4 +14,4 @@ def tag_of(backup_id: str, at: int) -> str:
 
 def is_tag(text: str) -> bool:
     """Whether the text may name a backup."""
-    return TAG.fullmatch(text) is not None
+    return is_name("tag", text)
