@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, Settings
+from agent.wire.destinations import MASK, Settings, recipient_of, secrets_of
 from kit.atomic_files import make_directory, remove_durably, remove_unfinished, write_atomically
 from kit.errors import HelenusError, InvalidInput
 
@@ -65,15 +65,10 @@ class DestinationFiles:
         return self._directory / f"{destination_id}.json"
 
 
-def masked(settings: Settings) -> Settings:
-    """The settings with every secret replaced by the mask; empty ones stay empty."""
-    return msgspec.structs.replace(settings, **{name: MASK for name, value in secrets_of(settings).items() if value})
-
-
 def unmasked(settings: Settings, stored: Settings | None) -> Settings:
     """The settings with each mask replaced by the stored secret, which only goes to the store it was given for. Raises
     `InvalidInput` where there is none, or the provider, endpoint or bucket is another one."""
-    known = secrets_of(stored) if stored is not None and _recipient(stored) == _recipient(settings) else {}
+    known = secrets_of(stored) if stored is not None and recipient_of(stored) == recipient_of(settings) else {}
     kept = {}
     for name, value in secrets_of(settings).items():
         if value != MASK:
@@ -86,23 +81,3 @@ def unmasked(settings: Settings, stored: Settings | None) -> Settings:
             )
         kept[name] = known[name]
     return msgspec.structs.replace(settings, **kept)
-
-
-def _recipient(settings: Settings) -> tuple[str, ...]:
-    """Who is shown the secrets."""
-    if isinstance(settings, LocalSettings):
-        return ("local",)
-    return ("s3", settings.endpoint, settings.path.partition("/")[0])
-
-
-def secrets_of(settings: Settings) -> dict[str, str]:
-    """The secret fields of the settings."""
-    names = {field.name for field in msgspec.structs.fields(settings)} & SECRET_FIELDS
-    return {name: getattr(settings, name) for name in sorted(names)}
-
-
-def place_of(settings: Settings) -> tuple[str, ...]:
-    """What identifies the store itself: what was found out about it holds as long as this stays the same."""
-    if isinstance(settings, LocalSettings):
-        return ("local", settings.path)
-    return ("s3", settings.endpoint, settings.path)

@@ -11,18 +11,11 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from agent.repository.destination_files import (
-    DestinationFiles,
-    StoredDestination,
-    masked,
-    place_of,
-    secrets_of,
-    unmasked,
-)
+from agent.repository.destination_files import DestinationFiles, StoredDestination, unmasked
 from agent.repository.errors import UnknownDestination
 from agent.repository.limits import Limits
 from agent.storage.protocol import Storage
-from agent.wire.destinations import ON_SERVER, DestinationView, PutDestination
+from agent.wire.destinations import ON_SERVER, DestinationView, PutDestination, masked, place_of, secrets_of
 from agent.wire.names import check_name
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError, InvalidInput
@@ -45,7 +38,7 @@ class DestinationInUse(HelenusError):
     code = "destination_in_use"
     status = 409
     retry = "later"
-    todo = "Wait for the commands that use the destination, or cancel them, then delete it again."
+    todo = "Wait for the commands that use the destination, or cancel them, then send it again."
 
 
 class Borrowed(NamedTuple):
@@ -100,7 +93,8 @@ class Destinations:
     # Settings
 
     async def put(self, destination_id: str, request: PutDestination) -> DestinationView:
-        """Keep the settings, durably. Raises `InvalidInput`, `BadSettings`, `RevisionTooOld`."""
+        """Keep the settings, durably. Raises `InvalidInput`, `BadSettings`, `RevisionTooOld`, and `DestinationInUse`
+        for another place while a command needs this one."""
         check_name("destination", destination_id)
         if destination_id == ON_SERVER:
             raise InvalidInput(f"{ON_SERVER} is the node itself and takes no settings", destination=destination_id)
@@ -117,7 +111,14 @@ class Destinations:
                     destination=destination_id,
                     revision=before.revision,
                 )
-            if before is not None and place_of(before.settings) == place_of(settings):
+            moved = before is not None and place_of(before.settings) != place_of(settings)
+            if moved and self.wanted(destination_id):
+                raise DestinationInUse(
+                    f"{destination_id} can't become another place while a command works with it: "
+                    "only its keys and limits may change",
+                    destination=destination_id,
+                )
+            if before is not None and not moved:
                 record = msgspec.structs.replace(before, revision=request.revision, settings=settings)
             else:
                 record = StoredDestination(destination_id, request.revision, settings)
@@ -128,7 +129,7 @@ class Destinations:
             await asyncio.to_thread(self._files.write, record)
             self._take(record)
             await self._retire(destination_id)
-            if before is not None and place_of(before.settings) != place_of(settings):
+            if before is not None and moved:
                 await self.taken_back(before)
             self._tell(destination_id)
             self._log.info("destination put", destination=destination_id, revision=record.revision)

@@ -14,10 +14,10 @@ import msgspec
 import structlog
 
 from agent.repository.attach import Attached
-from agent.repository.destination_files import StoredDestination, place_of
+from agent.repository.destination_files import StoredDestination
 from agent.repository.keys import CHECKS, REPOSITORY, cluster_key, named_key
 from agent.storage.protocol import Storage
-from agent.wire.destinations import CheckDestination
+from agent.wire.destinations import CheckDestination, place_of
 from kit.errors import HelenusError
 
 TRIAL_SECONDS = 900.0

@@ -51,6 +51,33 @@ Settings = LocalSettings | S3Settings
 SECRET_FIELDS = frozenset({"access_secret", "session_token"})
 MASK = "********"
 """What a secret reads as in answers; sent back in an update it means «unchanged»."""
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """The secret fields of the settings, empty ones too."""
+    return {name: getattr(settings, name) for name in sorted(SECRET_FIELDS & {*settings.__struct_fields__})}
+
+
+def masked(settings: Settings) -> Settings:
+    """The settings with every secret replaced by the mask; empty ones stay empty."""
+    return msgspec.structs.replace(settings, **{name: MASK for name, value in secrets_of(settings).items() if value})
+
+
+def place_of(settings: Settings) -> tuple[str, ...]:
+    """What identifies the store itself, however it is spelt: provider and path of a directory; provider, endpoint,
+    bucket and prefix of a bucket. What was found out about a store holds as long as this stays the same."""
+    if isinstance(settings, LocalSettings):
+        start = "/" if settings.path.startswith("/") else ""
+        return ("local", start + "/".join(part for part in settings.path.split("/") if part not in ("", ".")))
+    bucket, _, prefix = settings.path.strip("/").partition("/")
+    endpoint = settings.endpoint.rstrip("/").lower()
+    return ("s3", endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
+
+
+def recipient_of(settings: Settings) -> tuple[str, ...]:
+    """Who is shown the secrets: provider, endpoint and bucket."""
+    return place_of(settings)[:3]
 
 
 class PutDestination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import MASK, ON_SERVER, SECRET_FIELDS, LocalSettings, S3Settings, Settings
+from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, LocalSettings, S3Settings, Settings, masked
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -27,21 +27,21 @@ class Destination(msgspec.Struct, frozen=True):
         return not isinstance(self.settings, LocalSettings) or self.settings.shared
 
 
-def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON data, secrets replaced by the mask (empty ones stay empty). Encryption at rest is
-    OpsCenter's false or true (AES256); another sort is named."""
-    data: dict[str, Any] = msgspec.to_builtins(settings)
+def attributes_of(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON data that people see, secrets masked. Encryption at rest is OpsCenter's false or true
+    (AES256); another sort is named."""
+    data: dict[str, Any] = msgspec.to_builtins(masked(settings))
     if isinstance(settings, S3Settings):
         sort = settings.server_side_encryption
         data["server_side_encryption"] = {"": False, "AES256": True}.get(sort, sort)
-    return {name: MASK if name in SECRET_FIELDS and value else value for name, value in data.items()}
+    return data
 
 
 def description(destination: Destination | None) -> dict[str, Any]:
     """The destination as an activity event shows it; None = the on-server place."""
     if destination is None:
         return {"id": ON_SERVER, "provider": "server", "path": ""}
-    settings = masked(destination.settings)
+    settings = attributes_of(destination.settings)
     return {
         **{name: value for name, value in settings.items() if name not in SECRET_FIELDS and name != "access_key"},
         "id": destination.id,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, S3Settings, Settings
+from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, S3Settings, Settings, recipient_of
 from coordinator.opscenter import quirks
 from coordinator.opscenter.copies import refuse_compression
 from kit.errors import HelenusError
@@ -50,15 +50,11 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
             del given[name]
     settings = _convert({**before, **given, "provider": provider}, kind)
     _check(settings)
-    if isinstance(settings, S3Settings) and isinstance(known, S3Settings) and _store(settings) != _store(known):
+    if known is not None and recipient_of(settings) != recipient_of(known):
         for name in sorted(SECRET_FIELDS - given.keys()):
             if before.get(name):
                 raise quirks.refuse(name, "must be sent again with another endpoint or bucket")
     return settings
-
-
-def _store(settings: S3Settings) -> tuple[str, str]:
-    return settings.endpoint, settings.path.partition("/")[0]
 
 
 def secrets_in(value: object, *, inside: bool = False) -> Iterator[str]:

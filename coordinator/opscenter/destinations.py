@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from coordinator.model.destinations import Destination, masked
+from coordinator.model.destinations import Destination, attributes_of
 from coordinator.model.orders import DestinationOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
@@ -22,11 +22,11 @@ class Destinations:
     async def all(self, request: web.Request) -> web.Response:
         """GET …/destinations"""
         found = await self._api.store.destinations.all(self._api.cluster(request))
-        return answer({destination.id: masked(destination.settings) for destination in found})
+        return answer({destination.id: attributes_of(destination.settings) for destination in found})
 
     async def one(self, request: web.Request) -> web.Response:
         """GET …/destinations/{id}"""
-        return answer(masked((await self._named(request)).settings))
+        return answer(attributes_of((await self._named(request)).settings))
 
     async def change(self, request: web.Request) -> web.Response:
         """POST …/destinations: add (no id), update (id), delete (id and delete_this). Without an id, delete_this means
@@ -71,4 +71,4 @@ class Destinations:
 
 
 def _attributes(name: str, destination: Destination | None) -> dict[str, Any]:
-    return {"id": name} if destination is None else {"id": name, **masked(destination.settings)}
+    return {"id": name} if destination is None else {"id": name, **attributes_of(destination.settings)}

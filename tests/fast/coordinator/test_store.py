@@ -14,7 +14,7 @@ from agent.wire.commands import Counts, Kind
 from agent.wire.destinations import MASK, LocalSettings, S3Settings
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
-from coordinator.model.destinations import Destination, description, masked
+from coordinator.model.destinations import Destination, attributes_of, description
 from coordinator.model.orders import BackupOrder, Copy
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.model.tags import is_tag, tag_of
@@ -198,8 +198,8 @@ async def test_the_state_is_readable_by_its_user_only(store: SqliteStore, tmp_pa
 def test_secrets_are_masked_for_people() -> None:
     """Neither listing nor activity shows a secret; an empty one stays empty."""
     place = Destination("d1", "c", S3Settings("b", access_key="AK", access_secret="s3cret"), 1, "r", "c")
-    assert masked(place.settings)["access_secret"] == MASK
-    assert masked(place.settings)["session_token"] == ""
+    assert attributes_of(place.settings)["access_secret"] == MASK
+    assert attributes_of(place.settings)["session_token"] == ""
     assert "s3cret" not in str(description(place))
 
 

@@ -11,7 +11,7 @@ from agent.repository.errors import UnknownDestination
 from agent.repository.limits import Limits
 from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import BadSettings, Storage
-from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings
+from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings, place_of
 from agent.wire.names import InvalidName
 from agent.wire.throttle import PatchThrottle
 from kit.errors import InvalidInput
@@ -120,6 +120,50 @@ async def test_settings_that_can_not_work_are_refused_before_they_are_kept(regis
 async def test_a_name_that_could_leave_the_directory_is_refused(registry: Registry, name: str) -> None:
     with pytest.raises((InvalidName, InvalidInput)):
         await registry.destinations.put(name, PutDestination(1, LocalSettings("a")))
+
+
+async def test_a_destination_that_a_command_needs_stays_at_its_place(registry: Registry) -> None:
+    """Its keys and limits may change meanwhile, also when they are spelt with the same place in other words."""
+    destinations = registry.destinations
+    await destinations.put("store", PutDestination(1, s3("bucket/backups", endpoint="https://store.example")))
+    destinations.wanted = lambda destination_id: True
+    for moved in (s3("other/backups", endpoint="https://store.example"), s3("bucket/backups"), LocalSettings("bucket")):
+        with pytest.raises(DestinationInUse):
+            await destinations.put("store", PutDestination(2, moved))
+    same = s3("bucket/backups/", "new secret", endpoint="https://STORE.example:443/", throttle_bytes_per_second=7)
+    await destinations.put("store", PutDestination(2, same))
+    assert destinations.record("store").settings == same
+    destinations.wanted = lambda destination_id: False
+    await destinations.put("store", PutDestination(3, s3("other")))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (LocalSettings("/backups/a"), LocalSettings("//backups/./a/", shared=True)),
+        (LocalSettings("a"), LocalSettings("./a")),
+        (s3("bucket/a"), s3("/bucket/a/", "another secret", region="eu-1")),
+        (s3(endpoint="http://store.example:80"), s3(endpoint="http://Store.example/")),
+    ],
+)
+def test_a_place_is_the_same_however_it_is_spelt(one: Settings, other: Settings) -> None:
+    """Who compares two destinations isn't led astray by a slash."""
+    assert place_of(one) == place_of(other)
+
+
+def test_places_that_differ_are_told_apart() -> None:
+    """Provider, endpoint, bucket, prefix; absolute and relative paths."""
+    places = [
+        LocalSettings("a"),
+        LocalSettings("/a"),
+        s3("a"),
+        s3("a/b"),
+        s3("a/B"),
+        s3("a", endpoint="https://store.example"),
+        s3("a", endpoint="http://store.example"),
+        s3("a", endpoint="https://store.example:80"),
+    ]
+    assert len({place_of(settings) for settings in places}) == len(places)
 
 
 async def test_what_is_in_use_or_wanted_by_a_command_can_not_be_deleted(registry: Registry, tmp_path: Path) -> None:
