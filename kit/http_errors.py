@@ -41,6 +41,14 @@ class HeadersTooLarge(HelenusError):
     todo = "Send shorter headers."
 
 
+class ExpectationFailed(HelenusError):
+    """An `Expect` header that asks for something else than 100-continue."""
+
+    code = "expectation_failed"
+    status = 417
+    todo = "Send «Expect: 100-continue», or leave the header out."
+
+
 def unread(status: int, cause: BaseException | None) -> HelenusError:
     """The error for a request that ended outside every middleware, with the status that aiohttp would give."""
     match cause:
@@ -50,6 +58,8 @@ def unread(status: int, cause: BaseException | None) -> HelenusError:
             return UriTooLong(f"the path is longer than {MAX_LINE_BYTES} bytes", most=MAX_LINE_BYTES)
         case LineTooLong():
             return HeadersTooLarge(f"a header is longer than {MAX_FIELD_BYTES} bytes", most=MAX_FIELD_BYTES)
+        case web.HTTPExpectationFailed():
+            return ExpectationFailed("the request's Expect header can't be met")
         case _ if status < 500:
             # The parser's own words repeat what was sent, which may hold a secret.
             return BadRequest("the request can't be read as HTTP")

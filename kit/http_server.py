@@ -20,6 +20,9 @@ LINGER_SECONDS = 2.0
 STOP_SECONDS = 5.0
 """How long requests that run may go on after the service was told to stop."""
 
+PLAIN_BODIES: web.AppKey[bool] = web.AppKey("plain_bodies", bool)
+"""True in an application that refuses compressed bodies: then nobody can make the server unpack one."""
+
 
 class _Refused(asyncio.Protocol):
     """A connection over the cap: closed at once."""
@@ -29,21 +32,42 @@ class _Refused(asyncio.Protocol):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose requests that can't be read are answered in the application's own form too."""
+    """A connection whose requests that can't be read are answered in the application's own form too, and that ends
+    with an answer before the request's end."""
 
     __slots__ = ("_form",)
 
-    def __init__(self, server: Any, form: Callable[[HelenusError], web.Response], keepalive_seconds: float) -> None:
+    def __init__(
+        self,
+        server: Any,
+        form: Callable[[HelenusError], web.Response],
+        *,
+        keepalive_seconds: float,
+        linger_seconds: float,
+        unpacks: bool,
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=keepalive_seconds,
-            lingering_time=LINGER_SECONDS,
+            lingering_time=linger_seconds,
+            auto_decompress=unpacks,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_FIELD_BYTES,
         )
         self._form = form
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer. An exception of aiohttp here was raised outside every middleware. A body that is still on
+        its way is dropped for a while and then cut off, so the client is told not to send more on this connection."""
+        if isinstance(resp, web.HTTPException):
+            resp = self._form(unread(resp.status, resp))
+        if not request.content.is_eof():
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -69,10 +93,14 @@ class _Connection(web.RequestHandler):
 class HttpServer:
     """Serves `app` on one address, with at most `max_connections` connections at a time."""
 
-    def __init__(self, app: web.Application, settings: HttpSettings, access: Access) -> None:
+    def __init__(
+        self, app: web.Application, settings: HttpSettings, access: Access, *, linger_seconds: float = LINGER_SECONDS
+    ) -> None:
         self._settings = settings
         self._access = access
         self._form = app.get(ERROR_FORM, as_json)
+        self._unpacks = not app.get(PLAIN_BODIES, False)
+        self._linger_seconds = linger_seconds
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
         self._listening: asyncio.Server | None = None
         self._log = structlog.get_logger("kit.http_server")
@@ -109,7 +137,13 @@ class HttpServer:
         if len(server.connections) >= self._settings.max_connections:
             self._log.warning("too many connections: one was refused", most=self._settings.max_connections)
             return _Refused()
-        return _Connection(server, self._form, self._settings.keepalive_seconds)
+        return _Connection(
+            server,
+            self._form,
+            keepalive_seconds=self._settings.keepalive_seconds,
+            linger_seconds=self._linger_seconds,
+            unpacks=self._unpacks,
+        )
 
     @property
     def port(self) -> int:

@@ -12,6 +12,7 @@ from agent.http.readers import READERS, Readers, send_readers_away
 from agent.http.services import SERVICES, AgentServices
 from kit.http_errors import ERROR_FORM
 from kit.http_limits import body_limits
+from kit.http_server import PLAIN_BODIES
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 30.0
@@ -34,6 +35,7 @@ def make_app(
     )
     app[SERVICES] = services
     app[ERROR_FORM] = error_response
+    app[PLAIN_BODIES] = True
     app[READERS] = Readers()
     app.on_shutdown.append(send_readers_away)
     app.add_routes(

@@ -52,6 +52,20 @@ async def served(settings: HttpSettings) -> AsyncIterator[HttpServer]:
         await server.stop()
 
 
+async def test_an_answer_before_the_bodys_end_says_that_the_connection_ends(tmp_path: Path) -> None:
+    """Promise: a client that is refused while it sends is not surprised by a closed connection at its next request."""
+    async with served(HttpSettings(host="127.0.36.1", token_file=token_file(tmp_path))) as server:
+        reader, writer = await asyncio.open_connection("127.0.36.1", server.port)
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: 127.0.36.1\r\nContent-Length: 10\r\n\r\nhalf")
+        async with asyncio.timeout(20):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 401")
+            assert b"connection: close" in head.lower()
+            writer.write(b" rest!")  # what was on its way is still taken, and no reset eats the answer
+            assert b"unauthorized" in await reader.read()
+        writer.close()
+
+
 def token_file(directory: Path) -> str:
     path = directory / "token"
     path.write_text(TOKEN + "\n")

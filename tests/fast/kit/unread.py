@@ -25,6 +25,8 @@ UNREAD: list[tuple[str, bytes, int, str]] = [
     ("no host", b"GET /health HTTP/1.1\r\n\r\n", 400, "bad_request"),
     ("half an address", b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
     ("bytes in the path", b"GET /\xff\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    ("a wish nobody knows", b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: canary\r\n\r\n", 417, "expectation_failed"),
+    ("a wish at no path", b"GET /canary HTTP/1.1\r\nHost: x\r\nExpect: canary\r\n\r\n", 417, "expectation_failed"),
     ("no length", b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: canary\r\n\r\n", 400, "bad_request"),
 ]
 
