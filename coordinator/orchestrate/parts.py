@@ -4,7 +4,7 @@ A request asks a node for several commands, and some of them only tidy up. What 
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,8 @@ from coordinator.model.requests import NodePart, Request, RequestState, order_of
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
 STILL_SECONDS = 10
 """A command that has told of no progress for so long is shown to stand still."""
+QUEUED_SECONDS = 2
+"""A command that is queued for so long waits for another one."""
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -52,6 +54,7 @@ def _part(request: Request, order: Order, commands: list[PostedCommand], reports
         progress=_progress(order, commands, reports),
         errors=_errors(order, commands, reports),
         still_seconds=_still(commands[-1], reports),
+        waiting=_waiting(commands[-1], reports),
     )
 
 
@@ -101,19 +104,35 @@ def _created(request: Request, order: Order, commands: list[PostedCommand]) -> b
 
 
 def _still(command: PostedCommand, reports: Reports) -> int | None:
-    seconds = None if command.state.terminal else reports.still(command.id)
+    seconds = None if command.state.terminal or _waiting(command, reports) else reports.still(command.id)
     return int(seconds) if seconds is not None and seconds >= STILL_SECONDS else None
+
+
+def _waiting(command: PostedCommand, reports: Reports) -> str:
+    """What the command waits for: by its agent's own word, or in its agent's queue."""
+    live = None if command.state.terminal else reports.live(command.id)
+    if live is None or live.lost is not None:
+        return ""
+    if live.state is State.WAITING:
+        return str((live.error or {}).get("message", ""))
+    if live.state is not State.QUEUED or (reports.still(command.id) or 0.0) < QUEUED_SECONDS:
+        return ""
+    before = [str((other.error or {}).get("message", "")) for other in reports.beside(command.id)]
+    told = "; ".join(text for text in before if text)
+    return "waits for what its agent does before it" + (f", which {told}" if told else "")
 
 
 def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> Progress:
     """The counts of all commands joined, the later one's where two count the same table. A snapshot that doesn't stay
-    is shown until its copies are counted."""
+    is shown until its copies begin: nothing of them is done until they have counts of their own."""
     progress: Progress = {}
     for command in commands:
         live = reports.live(command.id)
         counted = live.progress if live is not None else {}
-        if command.kind is Kind.UPLOAD and counted and isinstance(order, BackupOrder) and not order.keep:
-            progress.pop(ON_SERVER, None)
+        if command.kind is Kind.UPLOAD and isinstance(order, BackupOrder):
+            taken = progress.get(ON_SERVER, {}) if order.keep else progress.pop(ON_SERVER, {})
+            for copy in order.copies:
+                progress.setdefault(copy.destination, _nothing_of(taken))
         for destination, keyspaces in counted.items():
             mine = progress.setdefault(destination, {})
             for keyspace, tables in keyspaces.items():
@@ -122,6 +141,18 @@ def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> 
                     tables = {table: _imported(before.get(table), counts) for table, counts in tables.items()}
                 mine[keyspace] = {**before, **tables}
     return progress
+
+
+def _nothing_of(
+    taken: Mapping[str, Mapping[str, Counts]],
+) -> dict[str, dict[str, Counts]]:
+    """The counts of a copy that is about to begin: the snapshot's files and bytes, none of them done."""
+    return {
+        keyspace: {
+            table: msgspec.structs.replace(counts, done_files=0, done_bytes=0) for table, counts in tables.items()
+        }
+        for keyspace, tables in taken.items()
+    }
 
 
 def _imported(fetched: Counts | None, imported: Counts) -> Counts:

@@ -94,7 +94,7 @@ def counted(parts: list[NodePart]) -> list[dict[str, tuple[int, int, int, int]]]
 
 
 async def test_the_snapshot_is_counted_until_its_copies_are(scene: Scene) -> None:
-    """A backup on the nodes has counts; one that is copied has its snapshot's until the copy has its own."""
+    """A backup on the nodes has counts; a copy that has none of its own yet is 0 of what the snapshot holds."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     _, request = await coordinator.backup()
@@ -107,7 +107,7 @@ async def test_the_snapshot_is_counted_until_its_copies_are(scene: Scene) -> Non
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
     await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 5)
     [first, *_] = counted(await coordinator.orchestrator.progress(request_id))
-    assert first == {ON_SERVER: done}
+    assert first == {"there": (0, 1, 0, 30)}
     scene.nodes[0].gates[Kind.UPLOAD].set()
     await coordinator.ended(request_id)
     assert counted(await coordinator.orchestrator.progress(request_id)) == [{"there": done}] * 3
