@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from agent.model.job import JobContext, Outcome
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
-from agent.repository.errors import IntentForeign
+from agent.repository.errors import IntentForeign, SweepWaits
 from agent.repository.intents import Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
     SWEEP,
@@ -81,7 +81,7 @@ class SweepJob:
                 if not len(marked) and not view.doomed(host_id) and not view.traces():
                     return Outcome(FreedResult())
                 await context.stages.enter("waiting")
-                await self._wait(sweep, began, margin)
+                await self._wait(context, sweep, began, margin)
                 await sweep.refuse_foreign()
                 view = await sweep.view()
                 needed = await sweep.needed(view)
@@ -90,12 +90,16 @@ class SweepJob:
             finally:
                 await sweep.end()
 
-    async def _wait(self, sweep: "_Sweep", began: float, margin: float) -> None:
-        """Until the store's own clock is past the mark by the margin."""
+    async def _wait(self, context: JobContext, sweep: "_Sweep", began: float, margin: float) -> None:
+        """Until the store's own clock is past the mark by the margin; whoever looks is told for how long."""
         left = margin
-        while left > 0:
-            await self._sleep(left)
-            left = margin - (await sweep.mark() - began)
+        try:
+            while left > 0:
+                context.waiting(SweepWaits(left, margin).as_dict())
+                await self._sleep(left)
+                left = margin - (await sweep.mark() - began)
+        finally:
+            context.waiting(None)
 
 
 class _Sweep:

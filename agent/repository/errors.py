@@ -116,3 +116,19 @@ class ZeroBackup(RepositoryError):
     code = "nothing_to_back_up"
     status = 409
     todo = "Check the names of the keyspaces and tables, and that the snapshot still exists on the node."
+
+
+class SweepWaits(RepositoryError):
+    """Why a sweep stands still between mark and deletion; `seconds` from now, `margin_seconds` in all."""
+
+    code = "sweep_waits"
+    retry = "later"
+    status = 409
+    todo = "Nothing: it goes on by itself. `[sweep] margin_seconds` of the agent's configuration is how long it waits."
+
+    def __init__(self, seconds: float, margin: float) -> None:
+        super().__init__(
+            f"waits {seconds:.0f} s between marking and deleting, so that nothing which a write on its way needs goes",
+            seconds=round(seconds, 1),
+            margin_seconds=margin,
+        )

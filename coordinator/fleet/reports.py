@@ -58,6 +58,16 @@ class Reports:
         live = self._live.get(command)
         return None if live is None or live.state.terminal else self._clock() - live.moved
 
+    def beside(self, command: str) -> list[Live]:
+        """The watched commands of the same agent that wait for something."""
+        return [
+            self._live[other]
+            for known in self._commands_of.values()
+            if command in known
+            for other in sorted(known)
+            if other != command and self._live[other].state is State.WAITING
+        ]
+
     def forget(self, commands: list[str]) -> None:
         """Drop what is known of commands whose request has ended."""
         for command in commands:

@@ -19,7 +19,7 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     parts = list(parts)
     details: dict[str, Any] = {
         **request.result,
-        "message": request.message or _standing_still(parts),
+        "message": request.message or "; ".join([*_waiting(parts), *_standing_still(parts)]),
         "subrequests": {part.address: subrequest(part, destination) for part in parts},
     }
     if request.error is not None:
@@ -44,13 +44,18 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     return status
 
 
-def _standing_still(parts: Iterable[NodePart]) -> str:
+def _waiting(parts: Iterable[NodePart]) -> list[str]:
+    """Which nodes wait, and for what."""
+    return [f"{part.address}: {part.phase} {part.waiting}" for part in parts if part.waiting]
+
+
+def _standing_still(parts: Iterable[NodePart]) -> list[str]:
     """Which nodes a running request may be waiting for."""
-    return "; ".join(
+    return [
         f"{part.address}: {part.phase} has told of no progress for {part.still_seconds} s"
         for part in parts
         if part.still_seconds is not None
-    )
+    ]
 
 
 def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]:
@@ -63,6 +68,8 @@ def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]
         details["phase"] = part.phase
     if part.errors:
         details["errors"] = part.errors
+    if part.waiting:
+        details["waiting"] = part.waiting
     if part.still_seconds is not None:
         details["still_seconds"] = part.still_seconds
     return {

@@ -83,6 +83,8 @@ class ToyNode:
         self.record_failures: list[Exception] = []
         """what the next puts of a listing record fail with"""
         self.gates: dict[Kind, asyncio.Event] = {}
+        self.waits: dict[Kind, dict[str, Any]] = {}
+        """what a command says it waits for at its gate"""
         self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
 
     def identity(self) -> NodeIdentity:
@@ -195,7 +197,9 @@ def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspe
     async def job(context: JobContext) -> Outcome:
         node.begun[kind].set()
         if kind in node.gates:
+            context.waiting(node.waits.get(kind))
             await node.gates[kind].wait()
+            context.waiting(None)
         if context.stop_requested:
             raise ToyFailure("stopped", "a person stopped it")
         if node.failures.get(kind):

@@ -100,6 +100,7 @@ class Command:
     expected: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
     counted: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    waits: list[dict[str, Any] | None] = field(default_factory=list)
     not_after: float | None = None
     stop_requested: bool = False
 
@@ -112,7 +113,7 @@ class Command:
         return self
 
     def waiting(self, error: dict[str, Any] | None) -> None:
-        return None
+        self.waits.append(error)
 
     def recall(self, stage: str) -> Any | None:
         return self.saved.get(stage)

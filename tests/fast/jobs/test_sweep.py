@@ -1,5 +1,7 @@
 """Delete and sweep over a store in memory."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -222,3 +224,24 @@ def _later(store: MemoryStorage):  # type: ignore[no-untyped-def]
         store._clock.now += seconds  # type: ignore[attr-defined]
 
     return later
+
+
+async def test_a_sweep_says_that_it_waits_and_how_long(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: between mark and deletion it looks like waiting, never like standing still; also when it is run again
+    after the agent's restart."""
+    await agent.backup.run(backup("t1"))
+    await delete(agent, "t1")
+    agent.on_sleep.append(_later(store))
+    command = Command("sweep", SweepArguments(target()), current="waiting")
+    shown: list[Any] = []
+
+    async def look(seconds: float) -> None:
+        shown.append((command.current, command.waits[-1]))
+
+    agent.on_sleep.append(look)
+    await agent.sweep.run(command)
+    [(stage, error)] = shown
+    assert stage == "waiting"
+    assert (error["code"], error["fields"]) == ("sweep_waits", {"seconds": 600.0, "margin_seconds": 600.0})
+    assert "waits 600 s" in error["message"]
+    assert command.waits[-1] is None
