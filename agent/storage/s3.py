@@ -27,10 +27,11 @@ from agent.storage.protocol import (
     Truncated,
 )
 from agent.storage.s3_body import PutBody, received
-from agent.storage.s3_client import S3Timeouts, checked_endpoint, make_client, refuse_link_local
+from agent.storage.s3_client import S3Timeouts, checked_endpoint, make_client
 from agent.storage.s3_credentials import allowed_file, keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_listing import in_order
+from agent.storage.s3_peer import host_of, refuse_link_local, watch_peers
 from agent.storage.threads import Stop, Workers
 from agent.wire.destinations import S3Settings
 
@@ -130,7 +131,10 @@ class S3Storage:
             if self._client is None:
                 if self._settings.endpoint:
                     refuse_link_local(self._settings.endpoint, self._link_local)
-                self._client = make_client(self._settings, self._keys, self._ca_file, self._patience, self._on_request)
+                client = make_client(self._settings, self._keys, self._ca_file, self._patience, self._on_request)
+                if host_of(self._settings.endpoint) not in self._link_local:
+                    watch_peers(client)
+                self._client = client
             return self._client
 
     def _put(self, name: str, body: PutBody, replace: bool) -> Put:

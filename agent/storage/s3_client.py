@@ -7,9 +7,7 @@ stores refuse their headers), the user agent's survey of the machine, endpoints 
 
 import base64
 import hashlib
-import ipaddress
-import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 AGENT = "helenus/1"
 MOST_BUFFERED = 4 * 1024 * 1024
 """Bytes that Linux lets a connection buffer (the third number of net.ipv4.tcp_wmem)."""
-_EC2_METADATA = ipaddress.IPv6Address("fd00:ec2::254")
-"""EC2's instance metadata service over IPv6 (AWS, EC2 user guide): a unique local address, not a link-local one."""
 
 
 class S3Timeouts(msgspec.Struct, frozen=True):
@@ -61,34 +57,6 @@ def checked_endpoint(endpoint: str) -> str:
     if not fine or parts.username or parts.password or parts.query or parts.fragment:
         raise BadSettings("the endpoint must be http://host[:port] or https://host[:port]", setting="endpoint")
     return endpoint
-
-
-def refuse_link_local(endpoint: str, allowed_hosts: Collection[str]) -> None:
-    """Raise `BadSettings` when the endpoint's host is, or resolves to, a link-local address (the clouds' metadata
-    services live there) that the agent's configuration does not list. Asks the resolver, so call it in a thread."""
-    host = urlsplit(endpoint).hostname or ""
-    if host in allowed_hosts:
-        return
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except OSError:
-        return  # the connection will fail with a message of its own
-    for address in found:
-        if _is_of_metadata(address.partition("%")[0]):
-            raise BadSettings(
-                f"the endpoint {host!r} is a link-local address, or a cloud's metadata service",
-                setting="endpoint",
-                address=address,
-            )
-
-
-def _is_of_metadata(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        if found == _EC2_METADATA:
-            return True
-        found = found.ipv4_mapped or found  # up to Python 3.12 a mapped address is not link-local
-    return found.is_link_local
 
 
 def make_client(

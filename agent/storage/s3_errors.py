@@ -81,6 +81,9 @@ def translated(verb: str, key: str) -> Iterator[None]:
             raise BadSettings(text, key=key, setting="ca_file") from error
         raise Transient(text, key=key, fault="SSLError") from error
     except (*BROKEN, HTTPError, OSError) as error:
+        refusal = error.kwargs.get("error") if isinstance(error, sdk.HTTPClientError) else None
+        if isinstance(refusal, BadSettings):  # of s3_peer
+            raise refusal from None
         raise Transient(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
     except sdk.BotoCoreError as error:
         raise StorageError(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
