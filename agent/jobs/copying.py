@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copy_errors import CopyFailed, CopyPartial
+from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import TableCollector, head_of
 from agent.jobs.watermark import Watermark
@@ -45,7 +45,7 @@ _UNKNOWN = TargetResult(
     "failed", error=CopyFailed("it is not known what became of the copy: its result was never noted").as_dict()
 )
 _UNDO_SECONDS = 15.0
-"""How long a cancel waits for a destination; what stays there is cleared by this agent's next job."""
+"""How long an end before its time waits for a destination; what stays there is cleared by this agent's next job."""
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -101,7 +101,11 @@ class Copier:
         given_up: list[str] = []
         if missing:
             work = self._copy(context, info, missing, throttle, results, inventory)
-            await self._watermark.guarded(info.tag, work, given_up)
+            try:
+                await self._watermark.guarded(info.tag, work, given_up)
+            except SnapshotGivenUp:
+                await self.undo(info, missing)
+                raise
         return Copied({target.destination: results[target.destination] for target in targets}, given_up)
 
     async def _copy(
@@ -141,11 +145,12 @@ class Copier:
                 raise
 
     async def undo(self, info: SnapshotInfo, targets: Sequence[Target]) -> None:
-        """After a person's cancel: drop the intents, those of an earlier run of the command included."""
+        """After a person's cancel, or when the snapshot is gone: drop the intents, those of an earlier run of the
+        command included. What was put is no backup without a manifest, and goes with the next sweep."""
         for target in targets:
             with contextlib.suppress(HelenusError, TimeoutError):
                 async with asyncio.timeout(_UNDO_SECONDS), self._repositories.opened(target) as opened:
-                    await Publisher(opened, info.node.host_id, info.tag, self._writer).end()
+                    await Publisher(opened, info.node.host_id, info.tag, self._writer).withdraw()
 
     async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> "_Prepared | Manifest":
         """The target with its intent put and its objects listed, or the manifest when it has this backup already."""

@@ -76,6 +76,14 @@ class Intents:
         """Remove the intent of `tag`."""
         await self._storage.delete([intent_key(self._cluster_id, self._host_id, tag)])
 
+    async def withdraw(self, tag: str) -> None:
+        """Remove the intent of `tag` if it is this agent's own: another one's stands for what that one is writing."""
+        key = intent_key(self._cluster_id, self._host_id, tag)
+        entry = await self._storage.head(key)
+        there = await self._read(entry, tag) if entry is not None else None
+        if there is not None and self._is_own(there):
+            await self._storage.delete([key])
+
     async def sweep_mark(self, command_id: str) -> float:
         """Put the sweep's own mark anew; the store's time of it, in unix seconds."""
         key = sweep_key(self._cluster_id, self._host_id)

@@ -96,6 +96,10 @@ class Publisher:
         """Drop the intent."""
         await self._intents.end(self._tag)
 
+    async def withdraw(self) -> None:
+        """Drop the intent of a backup that is not to be, if it is this agent's own and there at all."""
+        await self._intents.withdraw(self._tag)
+
     async def _refuse_deleted(self) -> None:
         if await self._storage.head(deleted_key(self._cluster_id, self._tag)) is not None:
             raise BackupDeleted(f"the backup {self._tag} was deleted in this destination", tag=self._tag)

@@ -1,0 +1,119 @@
+"""Intents of copies that end before their time: none stays, and none of another agent goes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.repository.intents import Intents, Writer
+from agent.repository.keys import intents_prefix
+from agent.repository.opened import OpenedRepository
+from agent.storage.memory import MemoryStorage
+from agent.storage.protocol import OPEN
+from agent.wire.commands import BackupArguments, SnapshotArguments, UploadArguments
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, MemoryReader, target
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.jobs.test_backup import backup
+from tests.oracle.checker import Oracle
+
+
+async def intents(store: MemoryStorage) -> list[str]:
+    """What stands."""
+    return [entry.key.rpartition("/")[2] async for entry in store.list(intents_prefix(CLUSTER, HOST))]
+
+
+class Given:
+    """The copy of `t1` is at its first object, and the data volume fills up."""
+
+    def __init__(self, agent: Agent, node: Node, store: MemoryStorage) -> None:
+        self.begun = asyncio.Event()
+        self._store, self._node = store, node
+        agent.in_use.using = lambda tag: ["command-t1"]
+        agent.watermark._sleep = self._sleep
+        store._hook = self._hook
+        self._looks = 0
+        self.killed_at_the_intent = False
+
+    async def _sleep(self, seconds: float) -> None:
+        self._looks += 1
+        if self._looks > 1:
+            await asyncio.Event().wait()
+        await self.begun.wait()
+        (self._node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+        self._node.full = [str(self._node.data)]
+
+    async def _hook(self, verb: str, key: str) -> None:
+        if verb == "put" and "/data/" in key:
+            self.begun.set()
+            await asyncio.Event().wait()
+        if verb == "delete" and "/intents/" in key and self.killed_at_the_intent:
+            raise Crash
+
+
+async def nothing(verb: str, key: str) -> None:
+    return None
+
+
+@pytest.mark.parametrize("kind", ["backup", "upload"])
+async def test_a_snapshot_that_is_given_up_leaves_no_intent(
+    agent: Agent, node: Node, store: MemoryStorage, kind: str
+) -> None:
+    """Promise: a command that lost its snapshot writes no more, and says so to the destination."""
+    command = backup("t1")
+    if kind == "upload":
+        await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
+        command = Command("command-t1", UploadArguments("t1", [target()]))
+    Given(agent, node, store)
+    with pytest.raises(SnapshotGivenUp):
+        await getattr(agent, kind).run(command)
+    store._hook = nothing
+    assert await intents(store) == []
+
+
+async def test_an_agent_killed_while_it_gives_up_leaves_nothing_that_harms(
+    agent: Agent, node: Node, store: MemoryStorage, tmp_path: Path
+) -> None:
+    """Promise: killed between the snapshot's end and the intent's, the agent's next copy clears what stayed."""
+    Given(agent, node, store).killed_at_the_intent = True
+    with pytest.raises(Crash):
+        await agent.backup.run(backup("t1"))
+    store._hook = nothing
+    assert await intents(store) == ["t1"]
+    node.full = []
+    again = Agent(node, {"d1": store}, tmp_path / "state")
+    await again.backup.run(backup("t2"))
+    again.close()
+    assert await intents(store) == []
+    oracle = Oracle(MemoryReader(store))
+    oracle.expect("t2", [HOST])
+    oracle.check()
+
+
+async def test_a_cancel_leaves_the_intent_of_another_agent(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
+    """Promise: a destination that was refused because another agent writes the same backup there keeps that one's
+    intent when the copy to the others is cancelled: a sweep would else take what it is writing."""
+    foreign = OpenedRepository("d1", store, REPOSITORY, CLUSTER, OPEN, 4)
+    await Intents(foreign, HOST, Writer("another", "i9")).begin("t1", "its command")
+    other = MemoryStorage()
+    begun = asyncio.Event()
+
+    async def hook(verb: str, key: str) -> None:
+        if verb == "put" and "/data/" in key:
+            begun.set()
+            await asyncio.Event().wait()
+
+    other._hook = hook
+    agent = Agent(node, {"d1": store, "d2": other}, tmp_path / "state")
+    arguments = BackupArguments(SnapshotArguments("t1"), [target("d1"), target("d2")])
+    command = Command("command-t1", arguments)
+    running = asyncio.create_task(agent.backup.run(command))
+    await begun.wait()
+    command.undo = True
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    agent.close()
+    other._hook = nothing
+    assert await intents(store) == ["t1"]
+    assert await intents(other) == []
