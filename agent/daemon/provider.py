@@ -70,7 +70,7 @@ class Provider:
 
     def _make_directory(self, path: str) -> bool:
         directory: Path = allowed_path(path, self._local_roots)
-        with translated("mkdir", path):
+        with translated("mkdir", path, directory):
             there = directory.is_dir()
             make_directory(directory, mode=0o750)
         return not there

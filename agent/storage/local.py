@@ -95,7 +95,7 @@ class LocalStorage:
     def _put(self, key: str, body: Sequence[Buffer], replace: bool, gate: Gate, stop: Stop) -> Put:
         *above, name = key.split("/")
         size = sum(memoryview(part).nbytes for part in body)
-        with translated("put", key):
+        with translated("put", key, self._root):
             self._clean_once()
             if not replace:
                 there = self._there(above, name)
@@ -167,7 +167,7 @@ class LocalStorage:
 
     def _get(self, key: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
         *above, name = key.split("/")
-        with translated("get", key):
+        with translated("get", key, self._root):
             try:
                 with self._tree.directory(above) as directory:
                     descriptor = os.open(name, READ, dir_fd=directory)
@@ -184,7 +184,7 @@ class LocalStorage:
 
     def _head(self, key: str) -> Entry | None:
         *above, name = key.split("/")
-        with translated("head", key):
+        with translated("head", key, self._root):
             try:
                 with self._tree.directory(above) as directory:
                     about = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -198,7 +198,7 @@ class LocalStorage:
         found: list[tuple[str, _Found]] = []
         base = f"{path}/" if path else ""
         with (
-            translated("list", path),
+            translated("list", path, self._root),
             suppress(FileNotFoundError, NotADirectoryError),
             self._tree.directory(path.split("/") if path else []) as directory,
             os.scandir(directory) as entries,
@@ -220,7 +220,7 @@ class LocalStorage:
 
     def _delete(self, above: str, names: Sequence[str], stop: Stop) -> None:
         segments = above.split("/") if above else []
-        with translated("delete", above):
+        with translated("delete", above, self._root):
             try:
                 with self._tree.directory(segments) as directory:
                     for name in names:

@@ -27,20 +27,32 @@ PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, err
 
 
 @contextmanager
-def translated(verb: str, key: str) -> Iterator[None]:
-    """What the kernel refuses, as the protocol's errors."""
+def translated(verb: str, key: str, root: Path) -> Iterator[None]:
+    """What the kernel refuses in the destination at `root`, as the protocol's errors. Keys are long: they come last."""
     try:
         yield
     except OSError as error:
-        text = f"{verb} of {key!r}: {error.strerror}"
-        fields = {"key": key, "errno": errno.errorcode.get(error.errno or 0, str(error.errno))}
+        text = f"{root}: {error.strerror} ({verb} of {key!r})"
+        fields: dict[str, object] = {"key": key, "errno": errno.errorcode.get(error.errno or 0, str(error.errno))}
         if error.errno in FULL:
-            raise DestinationFull(text, **fields) from error
+            free = _free(root)
+            why = "has no quota left" if error.errno == errno.EDQUOT else "is full"
+            text = f"{root} {why} ({'unknown' if free is None else free} bytes free): {verb} of {key!r}"
+            raise DestinationFull(text, **fields, directory=str(root), free_bytes=free) from error
         if error.errno in REFUSED:
             raise Denied(text, **fields) from error
         if error.errno in PASSING:
             raise Transient(text, **fields) from error
         raise StorageError(text, **fields) from error
+
+
+def _free(root: Path) -> int | None:
+    """Bytes that the agent's user may still write there."""
+    try:
+        about = os.statvfs(root)
+    except OSError:
+        return None
+    return about.f_bavail * about.f_frsize
 
 
 def allowed_path(path: str, roots: Sequence[Path]) -> Path:

@@ -127,7 +127,7 @@ class DestinationFull(StorageError):
     code = "destination_full"
     status = 507
     retry = "later"
-    todo = "Free space in the destination (delete old backups and sweep) or enlarge it, then run the command again."
+    todo = "Delete old backups (DELETE /{cluster}/backups frees their space), or make room, then run the command again."
 
 
 class BadSettings(StorageError):

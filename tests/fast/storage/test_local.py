@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ import pytest
 
 from agent.storage.local import LocalStorage
 from agent.storage.local_files import DirectorySyncs, allowed_path
-from agent.storage.local_temporary import Temporary
+from agent.storage.local_temporary import own_place, started
 from agent.storage.protocol import BadSettings, BucketMissing, Denied, DestinationFull, Put, StorageError
 
 
@@ -186,6 +188,20 @@ async def test_what_the_kernel_refuses_has_the_protocols_names(tmp_path: Path) -
         await store.close()
 
 
+async def test_a_full_destination_is_named_before_the_key(tmp_path: Path) -> None:
+    """A person reads the first words: which directory, that it is full, and how much is free; keys are long."""
+    store = LocalStorage(tmp_path)
+    key = "/".join(["long"] * 40)
+    for number, word in ((28, "is full"), (122, "has no quota left")):
+        with pytest.raises(DestinationFull) as full:
+            await store.put(key, [b"x"], gate=Tripwire(0, OSError(number, os.strerror(number))))
+        free = full.value.fields["free_bytes"]
+        assert isinstance(free, int)
+        assert full.value.message.startswith(f"{tmp_path} {word} ({free} bytes free)")
+        assert (full.value.fields["directory"], full.value.fields["key"]) == (str(tmp_path), key)
+    await store.close()
+
+
 async def test_emptied_directories_go_and_come_back_under_concurrency(tmp_path: Path) -> None:
     """Deletes prune directories while puts fill them: no put is lost."""
     store = LocalStorage(tmp_path)
@@ -202,26 +218,51 @@ async def test_emptied_directories_go_and_come_back_under_concurrency(tmp_path: 
     await store.close()
 
 
-async def test_leftovers_go_after_an_hour_unless_their_writer_lives(tmp_path: Path) -> None:
+async def test_leftovers_go_when_their_writer_is_dead_and_else_after_an_hour(tmp_path: Path) -> None:
+    """Those of a killed agent at the next backup; those of another machine, container or release by their age. A
+    process that only has the number of the dead one keeps nothing."""
     directory = tmp_path / ".helenus-tmp"
     directory.mkdir()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
-    names = {
-        "dead": f"{boot}.999999999.aa.0",
-        "alive": f"{boot}.{os.getpid()}.aa.0",
-        "elsewhere": f"{'0' * 32}.{os.getpid()}.aa.0",
-        "young": f"{boot}.999999999.bb.0",
+    place, mine = own_place(), os.getpid()
+    boot = place.partition("-")[0]
+    dead = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    begun = started(dead.pid)
+    dead.kill()
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # ended, and its parent has not noticed
+    ages = {
+        f"{place}.{mine}.{started(mine)}.alive.0": 4000,
+        f"{place}.{mine}.1.number-given-again.0": 60,
+        f"{place}.{dead.pid}.{begun}.dead.0": 60,
+        f"{boot}-1.{dead.pid}.77.another-container.0": 60,
+        f"{boot}-1.{dead.pid}.77.another-container.1": 4000,
+        f"{'0' * 32}-1.{mine}.77.another-machine.0": 60,
+        f"{boot}.{mine}.older-release.0": 60,
+        f"{boot}.{mine}.older-release.1": 4000,
+        "odd": 4000,
     }
-    for name in names.values():
+    for name, age in ages.items():
         (directory / name).write_bytes(b"half")
-        os.utime(directory / name, (time.time() - 4000,) * 2)
-    os.utime(directory / names["young"], (time.time() - 60,) * 2)
-    assert Temporary(tmp_path).clean() == 2
-    assert set(unfinished(tmp_path)) == {names["alive"], names["young"]}
+        os.utime(directory / name, (time.time() - age,) * 2)
     store = LocalStorage(tmp_path)
-    os.utime(directory / names["young"], (time.time() - 4000,) * 2)
     await store.put("a", [b"x"])
-    assert unfinished(tmp_path) == [names["alive"]]
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in unfinished(tmp_path)} == {
+        "alive",
+        "another-container",
+        "another-machine",
+        "older-release",
+    }
+    assert len(unfinished(tmp_path)) == 4
+    await store.close()
+    dead.communicate()
+    await _nothing_is_left(tmp_path, f"{place}.{dead.pid}.{begun}.dead.0")
+
+
+async def _nothing_is_left(root: Path, name: str) -> None:
+    """Of a process that is gone altogether."""
+    (root / ".helenus-tmp" / name).write_bytes(b"half")
+    store = LocalStorage(root)
+    await store.put("b", [b"x"])
+    assert name not in unfinished(root)
     await store.close()
 
 

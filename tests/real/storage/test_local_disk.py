@@ -29,6 +29,7 @@ async def main(root):
         left = len(list((pathlib.Path(root) / ".helenus-tmp").iterdir()))
         await store.delete([f"a/{number:03d}" for number in range(stored)])
         again = await store.put("b", [bytes(300_000)])
+        assert "is full (" in error.message, error.message
         print(error.code, stored > 2, listed == [300_000] * stored, left, again.created)
     await store.close()
 
