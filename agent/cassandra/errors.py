@@ -62,6 +62,13 @@ class NodetoolTimeout(CassandraError):
     todo = "See whether Cassandra hangs (its log, `nodetool info` by hand); raise the deadline if it is only slow."
 
 
+class NodetoolKilled(NodetoolTimeout):
+    """nodetool was ended by a signal: whether Cassandra carries the order out is not known; `fields`: command, exit."""
+
+    code = "nodetool_killed"
+    todo = "See in the node's journal who ended it (the kernel when memory was short); then send the command again."
+
+
 class NodetoolMissing(CassandraError):
     """The configured nodetool can't be started."""
 

@@ -32,6 +32,7 @@ _CLEAR = "clearSnapshot(java.lang.String,[Ljava.lang.String;)"
 
 _RING = ("LiveNodes", "UnreachableNodes", "JoiningNodes", "LeavingNodes", "MovingNodes")
 _SHOWN = 500
+_GATEWAY = 502
 
 
 class Jolokia:
@@ -102,6 +103,10 @@ class Jolokia:
             answer = json.loads(body)
             status = answer["status"]
         except (ValueError, KeyError, TypeError):
+            if response.status >= _GATEWAY:  # something between that waited for Cassandra in vain
+                raise CassandraUnavailable(
+                    f"{self._settings.url} answered {operation} with HTTP {response.status}", operation=operation
+                ) from None
             raise JolokiaFailed(f"{self._settings.url} does not speak Jolokia", operation=operation) from None
         if status != 200:
             raise _failure(operation, str(answer.get("error", ""))[:_SHOWN], status)

@@ -15,6 +15,7 @@ from agent.cassandra.errors import (
     CassandraUnavailable,
     ImportFailed,
     NodetoolFailed,
+    NodetoolKilled,
     NodetoolMissing,
     NodetoolTimeout,
     SnapshotExists,
@@ -27,6 +28,9 @@ from kit.config import secret_path
 
 _ARGUMENT_BYTES = 100_000
 """Linux takes 128 KiB in one argument; a longer list of tables is snapshotted in several calls with one tag."""
+
+_KILLED = 128
+"""Exit codes from here on are a shell's for a child that a signal ended; Python's own are negative."""
 
 _SHOWN = 2000
 _STATES = {"N": "NORMAL", "L": "LEAVING", "J": "JOINING", "M": "MOVING"}
@@ -102,7 +106,7 @@ class Nodetool:
         seconds = deadline or self._settings.deadline_seconds
         command = [*self._settings.command, *self._global_options(), *order]
         try:
-            return await run_child(command, deadline=seconds, environment=_environment())
+            ended = await run_child(command, deadline=seconds, environment=_environment())
         except TimeoutError:
             raise NodetoolTimeout(
                 f"nodetool {order[0]} did not end within {seconds:.0f} s and was killed",
@@ -113,6 +117,15 @@ class Nodetool:
             raise NodetoolMissing(
                 f"{self._settings.command[0]} can't be started: {error.strerror}", command=self._settings.command[0]
             ) from None
+        if ended.exit_code < 0 or ended.exit_code >= _KILLED:
+            raise NodetoolKilled(
+                f"nodetool {order[0]} was ended by a signal ({ended.exit_code}): whether Cassandra got the order, and "
+                "what it made of it, is not known",
+                command=order[0],
+                exit=ended.exit_code,
+                output=_shown(ended.output),
+            )
+        return ended
 
     def _global_options(self) -> list[str]:
         wanted = self._settings

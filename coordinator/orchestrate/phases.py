@@ -153,6 +153,7 @@ _CODES: dict[str, Trouble] = {
     "interrupted": Trouble.AGENT_LOST,
     "cassandra_unavailable": Trouble.CASSANDRA_DOWN,
     "nodetool_timeout": Trouble.CASSANDRA_DOWN,
+    "nodetool_killed": Trouble.CASSANDRA_DOWN,
     "not_enough_space": Trouble.DISK_FULL,
     "disk_full": Trouble.DISK_FULL,
     "destination_full": Trouble.DISK_FULL,

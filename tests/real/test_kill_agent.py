@@ -190,7 +190,7 @@ async def test_nodetool_killed_in_a_snapshot_fails_the_backup_and_leaves_none(si
     await signal_nodetool(site.node, "snapshot", signal.SIGKILL)
     status = await site.follow(request)
     assert status["state"] == "error"
-    assert "nodetool_failed" in str(status["details"])
+    assert "nodetool_killed" in str(status["details"])
     assert site.snapshots() == set()
     await site.backup()
     await site.all_is_well(rows=False)

@@ -11,6 +11,7 @@ from agent.cassandra.errors import (
     CassandraUnavailable,
     ImportFailed,
     NodetoolFailed,
+    NodetoolKilled,
     NodetoolMissing,
     NodetoolTimeout,
     SnapshotExists,
@@ -126,6 +127,19 @@ async def test_what_went_wrong_is_told_by_its_own_code(tmp_path: Path, said: str
     with pytest.raises(kind) as caught:
         await Nodetool(NodetoolSettings(command=(str(script),))).snapshot("t", {"a": ["b"]}, None)
     assert "\tat " not in str(caught.value.fields["output"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit(143)"])
+async def test_a_nodetool_that_a_signal_ended_is_no_answer(tmp_path: Path, end: str) -> None:
+    """By itself or under a shell: the order may be with Cassandra, so nothing it could have done is taken for undone."""
+    nodetool = Nodetool(NodetoolSettings(command=(str(_script(tmp_path, f"import os; {end}")),)))
+    for order in (
+        nodetool.snapshot("t", {"a": ["b"]}, None),
+        nodetool.clear_snapshot("t"),
+        nodetool.import_sstables("a", "b", [tmp_path]),
+    ):
+        with pytest.raises(NodetoolKilled, match="not known"):
+            await order
 
 
 async def test_a_refused_import_is_a_failed_import(tmp_path: Path) -> None:
