@@ -40,7 +40,9 @@ class DirectWriter:
 
     def write(self, descriptor: int, direct: int | None, start: int, body: Sequence[Buffer], stop: Stop) -> None:
         """Write the buffers one after the other from byte `start` of the file that is open as `descriptor` and, for
-        direct writes, as `direct`. Direct are those whose place is a multiple of 4096 bytes."""
+        direct writes, as `direct`. Direct is what begins at a multiple of 4096 bytes, in whole blocks."""
+        if start % _BLOCK:
+            direct = None  # a disk with small blocks might take it, most refuse it: not worth the try
         chunk = self._free.pop() if self._free else mmap.mmap(-1, _CHUNK)
         try:
             with memoryview(chunk) as room:
