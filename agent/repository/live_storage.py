@@ -1,7 +1,9 @@
 """A destination as a running command sees it. In: the verbs of `Storage`. Out: their results, with the newest settings.
 
 Keys that are wrong, or were changed in the middle of a command, make it wait instead of fail: each verb is tried again
-with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time.
+with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time. So does
+a store that answered this command and then no longer does, for longer than single requests are tried again. One that
+answers others but never a certain request is not waited for, nor is one that didn't answer in the first place.
 """
 
 import asyncio
@@ -13,13 +15,14 @@ import msgspec
 
 from agent.repository.destinations import Destinations
 from agent.repository.opened import Waiting, silent
-from agent.storage.protocol import OPEN, Buffer, Denied, Entry, Gate, Put, Storage, StorageError
+from agent.storage.protocol import OPEN, Buffer, Denied, Entry, Gate, Put, Storage, StorageError, Transient, Truncated
 
 Result = TypeVar("Result")
 
 
 class CredentialsPatience(msgspec.Struct, frozen=True):
-    """Seconds: how long all in all to wait for keys that work, and how often to try the same settings again."""
+    """Seconds: how long all in all to wait for keys that work, or for a store that went away, and how often to try the
+    same settings again."""
 
     seconds: float = 600.0
     poll_seconds: float = 15.0
@@ -32,6 +35,26 @@ class WaitingForCredentials(StorageError):
     retry = "later"
     status = 403
     todo = "Put the destination again with keys that work; the command goes on by itself."
+
+
+class WaitingForDestination(StorageError):
+    """Shown on a command while the destination, which answered before, doesn't; never raised."""
+
+    code = "waiting_for_destination"
+    retry = "later"
+    todo = "Look at the store and the network to it; the command goes on by itself when the store answers again."
+
+
+class _Outage:
+    """One call's trouble with a store that doesn't answer."""
+
+    __slots__ = ("answers", "until")
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+        """The loop's time at which patience ends."""
+        self.answers = 0
+        """What the store had answered others when this call's trouble began."""
 
 
 class LiveStorage:
@@ -57,6 +80,8 @@ class LiveStorage:
         self._verifying = asyncio.Lock()
         self._refused_until: float | None = None
         """While keys are refused: the loop's time at which patience ends."""
+        self._answers = 0
+        self._shown = False
 
     async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
         """See `Storage.put`."""
@@ -73,8 +98,10 @@ class LiveStorage:
     async def list(self, prefix: str) -> AsyncIterator[Entry]:
         """See `Storage.list`; after a refusal it goes on behind the last key that was given."""
         last = ""
+        outage = _Outage()
         while True:
             generation, revision = 0, self._destinations.record(self._id).revision
+            answers = self._answers
             try:
                 async with self._destinations.borrowed(self._id) as borrowed:
                     generation = borrowed.generation
@@ -85,12 +112,14 @@ class LiveStorage:
                         async for entry in entries:
                             self._accepted()
                             if entry.key > last:
-                                last = entry.key
+                                last, outage = entry.key, _Outage()
                                 yield entry
                 self._accepted()
                 return
             except Denied as error:
                 await self._refused(generation, revision, error)
+            except Transient as error:
+                await self._silent(outage, answers, error)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See `Storage.delete`."""
@@ -104,8 +133,10 @@ class LiveStorage:
         await self._patiently(_nothing)
 
     async def _patiently(self, call: Callable[[Storage], Awaitable[Result]]) -> Result:
+        outage = _Outage()
         while True:
             generation, revision = 0, self._destinations.record(self._id).revision
+            answers = self._answers
             try:
                 async with self._destinations.borrowed(self._id) as borrowed:
                     generation = borrowed.generation
@@ -115,6 +146,8 @@ class LiveStorage:
                 return result
             except Denied as error:
                 await self._refused(generation, revision, error)
+            except Transient as error:
+                await self._silent(outage, answers, error)
 
     async def _verify_once(self, generation: int, storage: Storage) -> None:
         if self.verified >= generation:
@@ -125,9 +158,31 @@ class LiveStorage:
                 self.verified = generation
 
     def _accepted(self) -> None:
-        if self._refused_until is not None:
-            self._refused_until = None
+        self._answers += 1
+        self._refused_until = None
+        if self._shown:
+            self._shown = False
             self._waiting(None)
+
+    def _show(self, error: StorageError) -> None:
+        self._shown = True
+        self._waiting(error.as_dict())
+
+    async def _silent(self, outage: _Outage, answers: int, error: Transient) -> None:
+        """Return when a new try makes sense; raises the error when none does, or patience has ended. `answers`: of the
+        store, when the failed try began."""
+        now = asyncio.get_running_loop().time()
+        if outage.until is None:
+            outage.until, outage.answers = now + self._patience.seconds, self._answers
+        elif answers > outage.answers:
+            raise error  # the store is there again, for others
+        left = outage.until - now
+        if not self._answers or left <= 0 or (isinstance(error, Truncated) and "size" in error.fields):
+            raise error
+        if not self._shown:
+            fields = {**error.fields, "destination": self._id}
+            self._show(WaitingForDestination(f"{self._id} does not answer: {error.message}", **fields))
+        await self._destinations.changed(self._id, min(left, self._patience.poll_seconds))
 
     async def _refused(self, generation: int, revision: int, error: Denied) -> None:
         """Return when a new try makes sense; raises the error when patience has ended."""
@@ -139,8 +194,7 @@ class LiveStorage:
         if self._refused_until is None:
             self._refused_until = now + self._patience.seconds
             fields = {**error.fields, "destination": self._id}
-            told = WaitingForCredentials(f"{self._id} refuses the keys this agent has: {error.message}", **fields)
-            self._waiting(told.as_dict())
+            self._show(WaitingForCredentials(f"{self._id} refuses the keys this agent has: {error.message}", **fields))
         left = self._refused_until - now
         if left <= 0:
             raise error

@@ -1,6 +1,7 @@
 """Wrong or rotated keys make a command wait for newer settings; it goes on with them, or fails after a bounded time."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from agent.repository.limits import Limits
 from agent.repository.live_storage import CredentialsPatience, LiveStorage
 from agent.repository.opening import OpenDestinations
 from agent.storage.memory import MemoryStorage
-from agent.storage.protocol import Denied, Storage
+from agent.storage.protocol import Denied, Storage, Transient
 from agent.wire.commands import Target
 from agent.wire.destinations import PutDestination, S3Settings
 
@@ -28,6 +29,7 @@ class Store:
         self.memory = MemoryStorage(hook=self._ask)
         self._used = ""
         self.asked: list[tuple[str, str]] = []
+        self.away: Callable[[str], bool] = lambda key: False
         self.shown: list[dict[str, Any] | None] = []
         self.told = asyncio.Event()
         self.limits = Limits()
@@ -60,6 +62,8 @@ class Keyed(MemoryStorage):
 
     def __init__(self, store: Store, key: str) -> None:
         async def check(verb: str, name: str) -> None:
+            if store.away(name):
+                raise Transient("no answer", key=name)
             if key != store.good:
                 raise Denied("wrong key", key=name)
 
@@ -129,6 +133,71 @@ async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> 
         with pytest.raises(Denied) as caught:
             await live.get("k")
     assert caught.value.code == "storage_denied"
+
+
+async def test_a_store_that_goes_away_in_the_middle_of_a_command_is_waited_for(store: Store) -> None:
+    """An outage of minutes doesn't undo an upload or a fetch of hours: the command says that it waits, and goes on."""
+    await store.put_key(1, GOOD)
+    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    for number in range(8):
+        await live.put(f"k{number}", [b"x"])
+    store.away = lambda key: True
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        gets = [group.create_task(live.get(f"k{number}")) for number in range(8)]
+        listed = group.create_task(_listed(live))
+        await store.told.wait()
+        assert not any(task.done() for task in (*gets, listed))
+        store.away = lambda key: False
+    assert [task.result() for task in gets] == [b"x"] * 8
+    assert listed.result() == [f"k{number}" for number in range(8)]
+    assert [error and error["code"] for error in store.shown][::2] == ["waiting_for_destination"] * (
+        len(store.shown) // 2
+    )
+    assert store.shown[-1] is None
+
+
+async def _listed(live: LiveStorage) -> list[str]:
+    return [entry.key async for entry in live.list("k")]
+
+
+async def test_waiting_for_a_store_ends_with_patience_or_a_cancel(store: Store) -> None:
+    """Bounded, and a person's cancel needs no store."""
+    await store.put_key(1, GOOD)
+    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
+    await live.put("k", [b"x"])
+    store.away = lambda key: True
+    async with asyncio.timeout(20):
+        with pytest.raises(Transient):
+            await live.get("k")
+    patient = store.live(LONG)
+    store.away = lambda key: False
+    await patient.get("k")
+    store.away = lambda key: True
+    store.told.clear()
+    waiting = asyncio.create_task(patient.get("k"))
+    async with asyncio.timeout(20):
+        await store.told.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_a_store_that_never_answered_or_answers_others_is_not_waited_for(store: Store) -> None:
+    """A wrong endpoint is told at once, and one object that the store can't give is no outage."""
+    await store.put_key(1, GOOD)
+    store.away = lambda key: True
+    with pytest.raises(Transient):
+        await store.live(LONG).get("k")
+    assert store.shown == []
+    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    store.away = lambda key: key == "lost"
+    await live.put("k", [b"x"])
+    async with asyncio.timeout(20):
+        lost = asyncio.create_task(live.get("lost"))
+        await store.told.wait()
+        await live.get("k")
+        with pytest.raises(Transient):
+            await lost
 
 
 async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
