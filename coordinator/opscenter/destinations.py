@@ -56,7 +56,8 @@ class Destinations:
         change = await self._api.orchestrator.start_destination_change(cluster, order)
         if order.settings is not None:
             self._api.keep_secret(order.settings)
-        return answer({"destination_id": _attributes(order.id, change.destination), "request_id": change.request_id})
+        told = {"destination_id": _attributes(order.id, change.destination), "request_id": change.request_id}
+        return answer({**told, "warnings": change.warnings} if change.warnings else told)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE …/destinations/{id}: forgets the settings; the backups there stay."""

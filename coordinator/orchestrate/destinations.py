@@ -2,8 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -35,11 +34,14 @@ NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 """What an agent says of a repository that doesn't know a cluster of the name."""
 
 
-async def establish(around: Surroundings, cluster: str, order: DestinationOrder) -> Destination:
+async def establish(
+    around: Surroundings, cluster: str, order: DestinationOrder, note: Callable[[int | None], Awaitable[None]]
+) -> Destination:
     """Add or update: give the settings to all agents that answer, let them try the store, make or attach the
     repository, and keep the destination. When they can't, nothing is kept anywhere and the former settings are put
-    back. Raises `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps an agent
-    from answering.
+    back. `note` is awaited with the revision that agents may hold from then on, and with None once all of them have
+    taken it back. Raises `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps
+    an agent from answering.
     """
     settings = order.settings
     if settings is None:
@@ -53,6 +55,7 @@ async def establish(around: Surroundings, cluster: str, order: DestinationOrder)
             missing_nodes=[agent.address for agent in around.registry.agents(cluster)],
         )
     revision = 1 + max([former.revision if former else 0, *await _revisions(agents, order.id)])
+    await note(revision)
     try:
         put = PutDestination(revision, settings)
         await _each(agents, lambda agent: agent.client.put_destination(order.id, put))
@@ -62,7 +65,8 @@ async def establish(around: Surroundings, cluster: str, order: DestinationOrder)
             # The agents have seen a newer revision, so what is put back needs one that is newer still.
             former = msgspec.structs.replace(former, revision=revision + 1)
             await around.store.destinations.put(former)
-        await _take_back(around, cluster, agents, order.id, former)
+        if await _take_back(around, cluster, agents, order.id, former):
+            await note(None)
         raise
     destination = Destination(
         id=order.id,
@@ -108,6 +112,8 @@ class DestinationFlow:
         failed: dict[str, dict[str, Any]] = {}
         for agent in await around.registry.refresh(cluster, around.timing.report_age):
             self._run.stop_if_cancelled()
+            if await around.store.destinations.get(cluster, destination.id) is None:
+                break  # forgotten meanwhile
             try:
                 view = await agent.client.destination(destination.id)
                 if view.revision >= destination.revision and view.repository_id == destination.repository_id:
@@ -182,14 +188,18 @@ async def _initialise_directories(agents: list[Agent], destination: str, name: s
 
 async def _take_back(
     around: Surroundings, cluster: str, agents: list[Agent], destination_id: str, former: Destination | None
-) -> None:
-    """Best effort: an agent that misses it holds settings that no command uses, or is taught when one does."""
+) -> bool:
+    """Whether all agents did. One that doesn't holds settings that no command uses, or is taught when one does."""
+    all_did = True
     for agent in agents:
-        with suppress(HelenusError):
+        try:
             if former is None:
                 await agent.client.delete_destination(destination_id)
             else:
                 await Places(around, cluster).teach(agent, former)
+        except HelenusError:
+            all_did = False
+    return all_did
 
 
 async def _revisions(agents: list[Agent], destination_id: str) -> list[int]:

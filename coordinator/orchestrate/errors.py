@@ -108,6 +108,14 @@ class DestinationRefused(InvalidArguments):
     todo = "See the failed checks: correct the settings or the store, then send the destination again."
 
 
+class DestinationExists(Conflict):
+    """Another destination of the cluster is at the same place; `destination` is its id."""
+
+    code = "destination_exists"
+    retry = "never"
+    todo = "Use or update the named destination, or give this one a bucket, prefix or directory of its own."
+
+
 class DestinationNotShared(DestinationRefused):
     """A directory that was said to be shared isn't the same on every node."""
 

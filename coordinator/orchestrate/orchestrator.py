@@ -13,7 +13,7 @@ from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
 from agent.wire.node import Tables
 from coordinator.model.cluster import Backup, ClusterNode
-from coordinator.model.errors import DestinationInUse, NoSuchRequest, RequestFinished, TagInUse
+from coordinator.model.errors import NoSuchRequest, RequestFinished, TagInUse
 from coordinator.model.orders import (
     BackupOrder,
     DeleteOrder,
@@ -25,7 +25,7 @@ from coordinator.model.orders import (
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
 from coordinator.orchestrate.delete import delete_scope
-from coordinator.orchestrate.destinations import establish
+from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.muster import muster
@@ -49,9 +49,14 @@ class FleetOrchestrator:
         self._stack = AsyncExitStack()
         self._turn = asyncio.Lock()
         """one order at a time is judged and made a request, so that two never miss each other"""
+        self._changes = DestinationChanges(around, self._turn, self._tell_agents)
 
     async def __aenter__(self) -> Self:
+        cut_off = await self._changes.mend()
         await self._stack.enter_async_context(self._requests)
+        for cluster, order in cut_off:
+            await self._tell_agents(cluster, order, [])
+            await self._changes.noted_done(cluster, order.id)
         return self
 
     async def __aexit__(
@@ -119,26 +124,8 @@ class FleetOrchestrator:
             )
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
-        """Raises what `coordinator.orchestrate.destinations.establish` raises, `DestinationInUse` for a delete."""
-        async with self._turn:
-            places = Places(self._around, cluster)
-            if order.action == "delete":
-                await places.destination(order.id)
-                users = [
-                    request.id
-                    for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING)
-                    if order.id in request.destinations and request.kind is not RequestKind.DESTINATION
-                ]
-                if users:
-                    raise DestinationInUse(f"the destination {order.id} is in use", request=users[0], requests=users)
-                return DestinationChange(
-                    await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id]), None
-                )
-            if order.action == "update":
-                await places.destination(order.id)
-            destination = await establish(self._around, cluster, order)
-            request_id = await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id])
-            return DestinationChange(request_id, destination)
+        """Raises what `coordinator.orchestrate.destination_changes.DestinationChanges.start` raises."""
+        return await self._changes.start(cluster, order)
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
         """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`."""
@@ -200,6 +187,9 @@ class FleetOrchestrator:
             return await run.parts()
         return await self._around.store.requests.parts(request_id)
 
+    async def _tell_agents(self, cluster: str, order: DestinationOrder, warnings: Sequence[str]) -> str:
+        return await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id], warnings=warnings)
+
     async def _make(
         self,
         kind: RequestKind,
@@ -211,7 +201,10 @@ class FleetOrchestrator:
         job: str | None = None,
         warnings: Sequence[str] = (),
     ) -> str:
-        """Durable first, then begun: a coordinator killed in between goes on with it."""
+        """Durable first, then begun: a coordinator killed in between goes on with it. Raises `DestinationInUse` for a
+        place that is about to go."""
+        if kind is not RequestKind.DESTINATION:
+            await self._changes.refuse_leaving(cluster, destinations)
         request = Request(
             id=str(uuid.uuid4()),
             kind=kind,

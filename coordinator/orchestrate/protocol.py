@@ -16,10 +16,12 @@ from coordinator.model.requests import NodePart
 
 
 class DestinationChange(msgspec.Struct, frozen=True):
-    """A destination that was added, updated or deleted (then None), and the request that tells all agents."""
+    """A destination that was added, updated or deleted (then None), and the request that tells all agents. `warnings`:
+    sentences for people."""
 
     request_id: str
     destination: Destination | None
+    warnings: list[str] = []
 
 
 class Orchestrator(Protocol):
@@ -36,7 +38,7 @@ class Orchestrator(Protocol):
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Add and update: returns after the agents tried the real store and initialised or attached the repository (an
         error of theirs is raised and nothing kept); the request then tells all agents. Delete: the request removes it
-        from all agents; a destination in use is refused (`DestinationInUse`)."""
+        from all agents. One in use can't be deleted or become another place (`DestinationInUse`)."""
         ...
 
     async def cancel(self, request_id: str, *, force: bool) -> None:

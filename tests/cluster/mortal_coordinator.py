@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from coordinator.model.orders import BackupOrder, RestoreOrder
+from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder
+from coordinator.model.requests import RequestKind
 from coordinator.store.database import Database
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
 
@@ -42,9 +43,11 @@ class FatalDatabase(Database):
         return result
 
 
-async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any]) -> dict[str, Any]:
+async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *, again: bool) -> dict[str, Any]:
     """Begin the order, unless an earlier life did, and see it to its end."""
     async with ToyCoordinator(state, urls, database=FatalDatabase) as coordinator:
+        if kind == "destination":
+            return await change(coordinator, order, again)
         known = await coordinator.store.requests.find(tag=order["tag"])
         wanted = [request for request in known if request.kind == kind]
         if wanted:
@@ -57,6 +60,16 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any]) -
         events = await coordinator.store.requests.events(CLUSTER)
         mine = [event.status for event in events if event.request == request_id]
         return {"state": request.state, "message": request.message, "events": mine, "requests": len(wanted)}
+
+
+async def change(coordinator: ToyCoordinator, order: dict[str, Any], again: bool) -> dict[str, Any]:
+    """Change a destination, in the first life only, and see every request of that sort to its end."""
+    if not again:
+        await coordinator.orchestrator.start_destination_change(CLUSTER, msgspec.convert(order, DestinationOrder))
+    requests = await coordinator.store.requests.find(kind=RequestKind.DESTINATION)
+    states = [(await coordinator.ended(request.id)).state for request in requests]
+    kept = await coordinator.store.destinations.get(CLUSTER, order["id"])
+    return {"states": states, "kept": None if kept is None else [kept.revision, kept.settings.path]}
 
 
 def carry_out(task: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +87,9 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
             FatalDatabase.die_at, FatalDatabase.after, FatalDatabase.writes = die_at, after, 0
             code = 1
             try:
-                answer = asyncio.run(live(Path(task["state"]), task["urls"], task["kind"], task["order"]))
+                answer = asyncio.run(
+                    live(Path(task["state"]), task["urls"], task["kind"], task["order"], again=lives > 1)
+                )
                 answer["writes"] = FatalDatabase.writes
                 os.write(writing, json.dumps(answer).encode())
                 code = 0

@@ -99,8 +99,9 @@ class ClusterInMemory:
             )
             await self.store.destinations.put(changed)
             self.backups.setdefault(order.id, [])
+        moved = known is not None and order.settings is not None and order.settings.path != known.settings.path
         request_id = await self._start(cluster, RequestKind.DESTINATION, order, None, [order.id], {})
-        return DestinationChange(request_id, changed)
+        return DestinationChange(request_id, changed, ["backups stay at the former place"] if moved else [])
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
         found = await self.store.requests.ask_cancel(request_id, force=force)

@@ -314,6 +314,16 @@ async def test_a_destination_is_added_shown_masked_updated_and_deleted(
     assert await client.get(f"{C}/backups/destinations") == {}
 
 
+async def test_the_answer_of_an_update_warns_of_backups_that_stay_behind(client: Client) -> None:
+    """Ours, beside the literal keys and only when there is something to say."""
+    place = await add(client)
+    told = await client.post(f"{C}/backups/destinations", {"id": place, "path": "/elsewhere"})
+    assert set(told) == {"destination_id", "request_id", "warnings"}
+    assert told["warnings"] == ["backups stay at the former place"]
+    told = await client.post(f"{C}/backups/destinations", {"id": place, "throttle": 1})
+    assert set(told) == {"destination_id", "request_id"}
+
+
 async def test_delete_this_deletes_a_named_one_and_makes_a_new_one_single_use(
     client: Client, cluster: ClusterInMemory
 ) -> None:

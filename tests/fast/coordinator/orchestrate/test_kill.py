@@ -3,10 +3,13 @@
 import shutil
 from collections import Counter
 
+import pytest
+
 from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
 from coordinator.model.orders import DestinationOrder
-from tests.cluster.toy_coordinator import CLUSTER, copies
+from coordinator.model.requests import RequestState
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
 
@@ -14,6 +17,8 @@ BACKUP_DEATHS = [(1, True), (4, True), (9, True), (17, False)]
 """Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
 before the end. tests/long/coordinator does every one."""
 BACKUP_ENDS = [(16, True), (17, False), (17, True)]
+CHANGE_DEATHS = [(1, True), (2, False), (2, True), (3, False), (3, True), (4, False)]
+"""The note, the destination, the request that tells all agents, the note again."""
 RESTORE_DEATHS = [(20, False), (24, True), (26, False), (36, True)]
 
 
@@ -63,6 +68,36 @@ async def test_a_one_shot_destination_is_there_until_the_end_is_durable(scene: S
             assert not any(node.destinations for node in scene.nodes)
             left = await scene.coordinator(state.name)
             assert await left.store.destinations.all(CLUSTER) == []
+
+
+@pytest.mark.parametrize("action", ["add", "update"])
+async def test_a_change_of_a_destination_that_is_killed_is_finished_or_taken_back(scene: Scene, action: str) -> None:
+    """At every write of it: the next life and all agents agree on the settings, and take what is sent after that."""
+    coordinator = await scene.coordinator()
+    if action == "update":
+        await coordinator.destination("there")
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    before = [dict(node.destinations) for node in scene.nodes]
+    order = {"action": action, "id": "there", "settings": {"provider": "local", "path": "elsewhere"}}
+    ends = set()
+    async with Mortal() as mortal:
+        for number, death in enumerate(CHANGE_DEATHS):
+            for node, destinations in zip(scene.nodes, before, strict=True):
+                node.destinations = dict(destinations)
+            state = scene.directory / f"change{number}"
+            shutil.copytree(scene.directory / "coordinator", state)
+            answer = await mortal.carry_out(state, urls, "destination", order, [death])
+            assert (answer["lives"], set(answer["states"])) == (2, {"success"}), (death, answer)
+            held = [node.destinations.get("there") for node in scene.nodes]
+            ends.add(answer["kept"] and answer["kept"][1])
+            assert [one and [one[0], one[1].path] for one in held] == [answer["kept"]] * 3, (death, answer)
+            async with ToyCoordinator(state, urls) as again:
+                settings = LocalSettings(path="elsewhere", throttle_bytes_per_second=number)
+                change = DestinationOrder("update" if answer["kept"] else "add", "there", settings)
+                told = await again.orchestrator.start_destination_change(CLUSTER, change)
+                assert (await again.ended(told.request_id)).state is RequestState.SUCCESS
+    assert ends == {"elsewhere", "there" if action == "update" else None}
 
 
 async def test_a_restore_whose_coordinator_is_killed_anywhere_ends_the_same(scene: Scene) -> None:

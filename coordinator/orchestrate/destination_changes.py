@@ -1,0 +1,183 @@
+"""Changes of destinations. In: orders to add, update or delete. Out: destinations that the agents have proven, and the
+requests that tell all agents.
+
+One change of a destination waits for the other, and for nothing else, since proving a store may take minutes. What is
+being changed is noted durably before any agent is told: a coordinator that was killed in the middle of it finishes it,
+or puts the former settings back, at its next start.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from weakref import WeakValueDictionary
+
+import msgspec
+import structlog
+
+from agent.wire.destinations import LocalSettings, Settings, place_of
+from coordinator.model.destinations import Destination
+from coordinator.model.errors import DestinationInUse
+from coordinator.model.orders import DeleteOrder, DestinationOrder
+from coordinator.model.requests import RequestKind, RequestState, order_of
+from coordinator.orchestrate.destinations import establish
+from coordinator.orchestrate.errors import DestinationExists
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.protocol import DestinationChange
+from coordinator.orchestrate.run import Surroundings
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+Make = Callable[[str, DestinationOrder, Sequence[str]], Awaitable[str]]
+"""Makes and begins the request of an order on a cluster, with warnings; its id."""
+
+
+class DestinationChanges:
+    """`turn`: held while an order is judged and made a request, never while a store is tried."""
+
+    def __init__(self, around: Surroundings, turn: asyncio.Lock, make: Make) -> None:
+        self._around = around
+        self._turn = turn
+        self._make = make
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._coming: dict[tuple[str, str], Settings] = {}
+        """what is being proven"""
+        self._moving: set[tuple[str, str]] = set()
+        """destinations that are about to become another place"""
+        self._notes = asyncio.Lock()
+
+    async def start(self, cluster: str, order: DestinationOrder) -> DestinationChange:
+        """Raises what `coordinator.orchestrate.destinations.establish` raises, `NoSuchDestination`, `DestinationInUse`
+        for a delete or another place, `DestinationExists`."""
+        lock = self._locks.setdefault((cluster, order.id), asyncio.Lock())
+        async with lock:
+            if order.settings is None:
+                return await self._delete(cluster, order)
+            return await self._prove(cluster, order, order.settings)
+
+    async def refuse_leaving(self, cluster: str, destinations: Collection[str]) -> None:
+        """Raise `DestinationInUse` for a place that is being changed to another one, or is about to be forgotten. Call
+        it while holding the turn."""
+        for destination_id in destinations:
+            if (cluster, destination_id) in self._moving:
+                raise DestinationInUse(f"the destination {destination_id} is being changed to another place")
+        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
+            going = set(destinations) & set(request.destinations)
+            if going and request.kind in (RequestKind.DELETE, RequestKind.DESTINATION):
+                order = order_of(request)
+                if (isinstance(order, DeleteOrder) and order.remove_destination) or (
+                    isinstance(order, DestinationOrder) and order.action == "delete"
+                ):
+                    raise DestinationInUse(
+                        f"the destination {', '.join(sorted(going))} is about to be forgotten", request=request.id
+                    )
+
+    async def mend(self) -> list[tuple[str, DestinationOrder]]:
+        """For the start, before any request goes on: changes that a former life of the coordinator left half-way get
+        revisions that agents take. What all agents are to be told then, by cluster; `noted_done` when that is made."""
+        orders = []
+        for cluster in self._around.registry.clusters():
+            for destination_id, revision in (await self._noted(cluster)).items():
+                kept = await self._around.store.destinations.get(cluster, destination_id)
+                if kept is not None and kept.revision < revision:
+                    # Agents may hold the newer settings, so what is put back needs a revision that is newer still.
+                    kept = msgspec.structs.replace(kept, revision=revision + 1)
+                    await self._around.store.destinations.put(kept)
+                log.warning("a change of a destination was cut off", cluster=cluster, destination=destination_id)
+                orders.append(
+                    (
+                        cluster,
+                        DestinationOrder("delete", destination_id)
+                        if kept is None
+                        else DestinationOrder("update", destination_id, kept.settings, kept.one_shot),
+                    )
+                )
+        return orders
+
+    async def noted_done(self, cluster: str, destination_id: str) -> None:
+        """Forget that a change is under way."""
+        await self._note(cluster, destination_id, None)
+
+    async def _delete(self, cluster: str, order: DestinationOrder) -> DestinationChange:
+        async with self._turn:
+            places = Places(self._around, cluster)
+            await places.destination(order.id)
+            await self._refuse_used(places, order.id)
+            return DestinationChange(await self._make(cluster, order, []), None)
+
+    async def _prove(self, cluster: str, order: DestinationOrder, settings: Settings) -> DestinationChange:
+        places, key = Places(self._around, cluster), (cluster, order.id)
+        async with self._turn:
+            former = await places.destination(order.id) if order.action == "update" else None
+            await self.refuse_leaving(cluster, [order.id])
+            await self._refuse_twice(cluster, order.id, settings)
+            moving = former is not None and _kind_of_place(former.settings) != _kind_of_place(settings)
+            if moving:
+                await self._refuse_used(places, order.id)
+                self._moving.add(key)
+            self._coming[key] = settings
+        try:
+            left = await _left_behind(places, former) if moving and former is not None else ""
+
+            async def note(revision: int | None) -> None:
+                await self._note(cluster, order.id, revision)
+
+            destination = await establish(self._around, cluster, order, note)
+            stays = former is not None and former.repository_id != destination.repository_id
+            warnings = [left] if left and stays else []
+            async with self._turn:
+                request_id = await self._make(cluster, order, warnings)
+        finally:
+            self._moving.discard(key)
+            self._coming.pop(key, None)
+        await self.noted_done(cluster, order.id)
+        return DestinationChange(request_id, destination, warnings)
+
+    async def _refuse_used(self, places: Places, destination_id: str) -> None:
+        users = await places.users(destination_id)
+        if users:
+            raise DestinationInUse(f"the destination {destination_id} is in use", request=users[0], requests=users)
+
+    async def _refuse_twice(self, cluster: str, destination_id: str, settings: Settings) -> None:
+        """Two destinations at one place would delete and sweep under each other's feet. Other clusters may use it."""
+        known = [(one.id, one.settings) for one in await self._around.store.destinations.all(cluster)]
+        coming = [(one, proven) for (of, one), proven in self._coming.items() if of == cluster]
+        for other, there in [*known, *coming]:
+            if other != destination_id and place_of(there) == place_of(settings):
+                raise DestinationExists(
+                    f"the destination {other} is at this place already", field="path", destination=other
+                )
+
+    async def _noted(self, cluster: str) -> dict[str, int]:
+        return await self._around.store.values.get(_name(cluster)) or {}
+
+    async def _note(self, cluster: str, destination_id: str, revision: int | None) -> None:
+        async with self._notes:
+            noted = await self._noted(cluster)
+            if noted.get(destination_id) == revision:
+                return
+            noted.pop(destination_id, None)
+            if revision is not None:
+                noted[destination_id] = revision
+            await self._around.store.values.put(_name(cluster), noted)
+
+
+def _name(cluster: str) -> str:
+    """The named value that holds a cluster's changes under way: destination id → the revision that agents may hold."""
+    return f"destination changes of {cluster}"
+
+
+def _kind_of_place(settings: Settings) -> tuple[tuple[str, ...], bool]:
+    """The place, and whether all nodes see the same."""
+    return place_of(settings), not isinstance(settings, LocalSettings) or settings.shared
+
+
+async def _left_behind(places: Places, former: Destination) -> str:
+    """A sentence about the backups at the former place; empty when there are none."""
+    where = " ".join(part for part in place_of(former.settings) if part)
+    back = "to list and restore them again point it back, or add that place as another destination"
+    try:
+        count = sum(not backup.deleted for backup in (await places.backups(former)).values())
+    except HelenusError as error:
+        return f"what backups stay at the former place ({where}) could not be seen ({error.message}); {back}"
+    told = "1 backup stays" if count == 1 else f"{count} backups stay"
+    return f"{told} at the former place ({where}), listed here no more; {back}" if count else ""
