@@ -90,7 +90,7 @@ class Conflict(CoordinatorError):
 
 
 class TagInUse(Conflict):
-    """A running restore or sync needs the backup that should be deleted."""
+    """A running request needs the backup that should be deleted, or is still taking the one that should be restored."""
 
     code = "backup_in_use"
 

@@ -45,7 +45,7 @@ async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> Ba
         await places.destination(copy.destination)
     present = await muster(around, cluster)
     if present.missing and not order.partial:
-        raise missing_nodes(present.missing)
+        raise missing_nodes(present.missing, present.reasons)
     tables = backup_scope(order.keyspaces or {}, present.keyspaces, around.own_keyspaces)
     missing = [member.host_id for member in present.missing]
     plan = Plan(

@@ -1,5 +1,7 @@
 """Who is there: the agents' reports in, the ring, the nodes that can take part and those that are missing out."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agent.wire.backups import PlannedNode
@@ -28,6 +30,8 @@ class Muster(msgspec.Struct, frozen=True):
     """members that some node's failure detector holds for down"""
     skews: dict[str, float]
     """address → seconds by which the node's clock is ahead of the coordinator's"""
+    reasons: dict[str, str] = {}
+    """host id of a missing member → why it can't take part, in words"""
 
     def planned(self, host_ids: list[str]) -> list[PlannedNode]:
         """The named members as a plan describes them."""
@@ -49,8 +53,9 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
     up = [agent for agent in agents if agent.cassandra_up]
     if not up:
         reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}
+        told = "; ".join(f"{agent.address}: {_reason(agent)}" for agent in agents)
         raise MissingNodes(
-            "No agent of the cluster answers for a running Cassandra",
+            f"No agent of the cluster answers for a running Cassandra ({told})",
             missing_nodes=[agent.address for agent in agents],
             reasons=reasons,
         )
@@ -67,6 +72,7 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
     present = sorted(member.host_id for member in ring.values() if member.state == NORMAL and member.host_id in hosts)
     missing = [member for member in ring.values() if member.state == NORMAL and member.host_id not in hosts]
     answering = {agent.host_id for agent in agents if agent.alive}
+    by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
     first = up[0].identity
     return Muster(
         ring=sorted(ring.values(), key=lambda member: (member.address, member.host_id)),
@@ -78,17 +84,29 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
         cluster_name=first.cluster_name if first is not None else "",
         down=list(down.values()),
         skews={agent.address: agent.report.now - agent.seen for agent in up if agent.report is not None},
+        reasons={member.host_id: _reason(by_host.get(member.host_id)) for member in missing},
     )
 
 
-def missing_nodes(missing: list[RingMember]) -> MissingNodes:
-    """The error that names ring members without a usable agent."""
-    names = [member.address for member in missing]
+def missing_nodes(missing: list[RingMember], reasons: Mapping[str, str]) -> MissingNodes:
+    """The error that names ring members without a usable agent; `reasons` as in `Muster`."""
+    why = {member.address: reasons.get(member.host_id, "it has no agent that answers") for member in missing}
     return MissingNodes(
-        f"{', '.join(names)}: in the ring, but without an agent that answers and sees its Cassandra",
-        missing_nodes=names,
+        f"Missing nodes of the ring: {'; '.join(f'{address}: {reason}' for address, reason in why.items())}",
+        missing_nodes=list(why),
         host_ids=[member.host_id for member in missing],
+        reasons=why,
     )
+
+
+def _reason(agent: Agent | None) -> str:
+    """Whether it is the agent that doesn't answer, or its Cassandra."""
+    if agent is None:
+        return "no configured agent answers for this node"
+    if agent.error is not None:
+        return f"its agent doesn't answer ({agent.error.message})"
+    why = str(_trouble(agent).get("message") or _trouble(agent).get("code") or "no reason given")
+    return f"its agent answers, but its Cassandra doesn't ({why})"
 
 
 def _trouble(agent: Agent) -> dict[str, object]:

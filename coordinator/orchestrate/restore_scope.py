@@ -4,10 +4,12 @@ import msgspec
 
 from agent.wire.backups import Plan
 from agent.wire.commands import RestoreArguments, Target
+from agent.wire.destinations import ON_SERVER
 from agent.wire.names import CLUSTER_KEYSPACES
 from agent.wire.node import Tables
-from coordinator.model.errors import NoSuchBackup
+from coordinator.model.errors import NoSuchBackup, TagInUse
 from coordinator.model.orders import RestoreOrder
+from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.orchestrate.errors import (
     BackupDeleted,
     KeyspaceRefused,
@@ -22,6 +24,8 @@ from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import named_nodes, restore_scope
+
+WRITERS = frozenset({RequestKind.BACKUP, RequestKind.SYNC, RequestKind.DELETE})
 
 
 class RestoreScope(msgspec.Struct, frozen=True):
@@ -57,15 +61,31 @@ class RestoreScope(msgspec.Struct, frozen=True):
 
 async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrder) -> RestoreScope:
     """Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`, `UnknownKeyspace`, `UnknownTable`,
-    `KeyspaceRefused`, `InvalidArguments`, `TopologyDiffers`, `ReplicationDiffers`, `MissingNodes`, `RestoreRefused`."""
+    `KeyspaceRefused`, `InvalidArguments`, `TopologyDiffers`, `ReplicationDiffers`, `MissingNodes`, `RestoreRefused`;
+    `TagInUse` while it is being taken."""
     places = Places(around, cluster)
     destination = await places.optional(order.destination)
     backup = await places.backup(destination, order.tag)
     where = f"in {order.destination}" if order.destination else "on the nodes"
+    maker = await _last_writer(around, cluster, order)
+    if maker is not None and maker.state is RequestState.RUNNING and not (backup is not None and backup.complete):
+        raise TagInUse(
+            f"The backup {order.tag} is still running, not all of it is {where} yet: "
+            f"GET /request/{maker.id}/status shows how it stands",
+            request=maker.id,
+            tag=order.tag,
+        )
+    cancelled = maker is not None and maker.state is RequestState.CANCELLED
     if backup is None or backup.plan is None:
-        raise NoSuchBackup(f"There is no backup {order.tag} {where}", tag=order.tag, destination=order.destination)
+        told = f"The backup {order.tag} was cancelled, nothing of it is {where}"
+        raise NoSuchBackup(
+            told if cancelled else f"There is no backup {order.tag} {where}",
+            tag=order.tag,
+            destination=order.destination,
+        )
     if backup.deleted:
-        raise BackupDeleted(f"The backup {order.tag} was deleted {where}", tag=order.tag)
+        told = "was cancelled before it was whole, nothing of it can be restored" if cancelled else "was deleted"
+        raise BackupDeleted(f"The backup {order.tag} {told} {where}", tag=order.tag)
     in_backup = backup.record.keyspaces if backup.record is not None else backup.plan.keyspaces
     asked = {keyspace: chosen.tables for keyspace, chosen in (order.keyspaces or {}).items()}
     tables = restore_scope(asked, in_backup, around.own_keyspaces)
@@ -103,6 +123,14 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
     )
 
 
+async def _last_writer(around: Surroundings, cluster: str, order: RestoreOrder) -> Request | None:
+    """The last request of this coordinator that wrote the backup to the order's place, and how that one stands."""
+    place = order.destination or ON_SERVER
+    requests = await around.store.requests.find(cluster=cluster, tag=order.tag)
+    writers = [each for each in requests if each.kind in WRITERS and place in each.destinations]
+    return writers[-1] if writers and writers[-1].kind is not RequestKind.DELETE else None
+
+
 def _sources(
     order: RestoreOrder, backup: Joined, plan: Plan, present: Muster, excluded: list[str]
 ) -> tuple[dict[str, str], list[str]]:
@@ -118,7 +146,7 @@ def _sources(
         )
     missing = [member for member in present.missing if member.host_id not in excluded]
     if missing and not order.force:
-        raise missing_nodes(missing)
+        raise missing_nodes(missing, present.reasons)
     absent = {member.host_id for member in present.missing}
     no_part = [
         host_id
@@ -140,6 +168,16 @@ def _sources(
         if host_id not in excluded and host_id not in absent and host_id not in no_part
     }
     if not chosen:
-        raise MissingNodes("No node is left that could be restored", missing_nodes=present.addresses(list(absent)))
+        raise MissingNodes(
+            "No node is left that could be restored: "
+            + "; ".join(
+                [
+                    *(f"{member.address}: {present.reasons[member.host_id]}" for member in missing),
+                    *(f"{address}: the backup has no part of it" for address in present.addresses(no_part)),
+                    *(f"{address}: excluded" for address in present.addresses(excluded)),
+                ]
+            ),
+            missing_nodes=present.addresses(list(absent)),
+        )
     ring = [member.host_id for member in present.ring]
     return chosen, present.addresses([host_id for host_id in ring if host_id not in chosen])

@@ -58,7 +58,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
     absent = {member.host_id: member for member in present.missing}
     gone = [node for node in source.plan.nodes if node.host_id in absent]
     if gone and not order.partial:
-        raise missing_nodes([absent[node.host_id] for node in gone])
+        raise missing_nodes([absent[node.host_id] for node in gone], present.reasons)
     hosts = [node.host_id for node in source.plan.nodes if node.host_id in present.present]
     missing = [node for node in source.plan.nodes if node.host_id not in hosts]
     if not hosts:

@@ -9,6 +9,7 @@ from agent.wire.node import RingMember, Tables
 from agent.wire.results import PreflightResult, ViewCql
 from coordinator.orchestrate.replicas import uncovered_ranges
 
+NODES_DOWN = "nodes_down"
 FORCE = "force"
 FORCE_SCHEMA = "force_schema"
 LIFTED_BY = {
@@ -76,7 +77,8 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
     }
     truncate = {keyspace: tables for keyspace, tables in truncate.items() if tables}
     for address, result in sorted(found.items()):
-        refusals.extend({**refusal, "node": address} for refusal in result.refusals)
+        own = [refusal for refusal in result.refusals if refusal.get("code") != NODES_DOWN]
+        refusals.extend({**refusal, "node": address} for refusal in own)
         short = [volume for volume in result.volumes if volume.needed_bytes > volume.free_bytes]
         if short and not any(refusal.get("code") == "not_enough_space" for refusal in result.refusals):
             told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
@@ -104,9 +106,12 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
                 views=[f"{view.keyspace}.{view.name}" for view in create_views],
             )
         )
-    if situation.down and (truncate or replace):
-        names = [member.address for member in situation.down]
-        refusals.append(_refusal("nodes_down", f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
+    down = _down(found)
+    if truncate or replace:
+        down |= {member.address for member in situation.down}
+    if down:
+        names = sorted(down)
+        refusals.append(_refusal(NODES_DOWN, f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
     refusals += _coverage(situation)
     refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
     return Verdict(
@@ -133,6 +138,14 @@ def views_to_make(
     chosen = {(view.keyspace, view.name): view for view in live}
     chosen |= {(view.keyspace, view.name): view for view in backup if made(view)}
     return [chosen[key] for key in sorted(chosen)]
+
+
+def _down(found: Mapping[str, PreflightResult]) -> set[str]:
+    """Whom the nodes' own preflights refuse for being down: every one says the same, once is enough for people."""
+    refused = [refusal for result in found.values() for refusal in result.refusals if refusal.get("code") == NODES_DOWN]
+    fields = [refusal.get("fields") for refusal in refused]
+    nodes = [each.get("nodes") for each in fields if isinstance(each, dict)]
+    return {str(address) for named in nodes if isinstance(named, list) for address in named}
 
 
 def _coverage(situation: Situation) -> list[dict[str, Any]]:

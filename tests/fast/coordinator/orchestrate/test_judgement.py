@@ -216,6 +216,15 @@ def test_each_reason_stops_a_restore_and_only_its_own_force_lifts_it(
         assert codes == ({} if force is not None and force == lifted_by else {code: lifted_by})
 
 
+def test_a_node_that_is_down_is_named_once_whoever_found_it() -> None:
+    """The coordinator's view and every node's own preflight say the same sentence: one is told, with all the names."""
+    refusal = {"code": "nodes_down", "message": "TRUNCATE needs every node", "fields": {"nodes": ["10.0.0.2"]}}
+    other = {"code": "nodes_down", "message": "TRUNCATE needs every node", "fields": {"nodes": ["10.0.0.3"]}}
+    verdict = judge(situation(down=[member(2)]), {"n1": found(refusals=[refusal]), "n3": found(refusals=[other])})
+    assert [each["message"] for each in verdict.refusals] == ["TRUNCATE needs every node; down: 10.0.0.2, 10.0.0.3"]
+    assert verdict.refusals[0]["fields"] == {"nodes": ["10.0.0.2", "10.0.0.3"]}
+
+
 def test_skewed_clocks_are_warned_about() -> None:
     """More than a minute apart: said, by node."""
     verdict = judge(situation(skews={"n1": 61.0, "n2": -120.0, "n3": 30.0}), {"n1": found()})
