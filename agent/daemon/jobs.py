@@ -75,7 +75,12 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     snapshots = parts.node.snapshots
     writer, taker = _writer(parts), _taker(parts)
     watermark = Watermark(snapshots, parts.on_server, parts.settings.cassandra.space.keep_free, parts.in_use)
-    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate)
+
+    async def live_tables() -> frozenset[str]:
+        keyspaces = (await parts.node.view.keyspaces()).values()
+        return frozenset(table_id.replace("-", "") for keyspace in keyspaces for table_id in keyspace.tables.values())
+
+    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate, live_tables)
 
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id

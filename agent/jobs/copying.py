@@ -10,7 +10,7 @@ what the new listing shows is not put again, and destinations that are done are 
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -44,6 +44,8 @@ CLEARING = "clearing"
 _UNKNOWN = TargetResult(
     "failed", error=CopyFailed("it is not known what became of the copy: its result was never noted").as_dict()
 )
+LiveTables = Callable[[], Awaitable[Set[str]]]
+"""Gives the ids of the tables that exist now, as 32 hex digits."""
 _UNDO_SECONDS = 15.0
 """How long an end before its time waits for a destination; what stays there is cleared by this agent's next job."""
 
@@ -75,6 +77,7 @@ class Copier:
         watermark: Watermark,
         writer: Writer,
         rate: CopyRate,
+        live_tables: LiveTables,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories
@@ -82,6 +85,7 @@ class Copier:
         self._watermark = watermark
         self._writer = writer
         self._rate = rate
+        self._live_tables = live_tables
 
     async def copy(
         self,
@@ -179,6 +183,7 @@ class Copier:
         if not tables and not info.schema:
             raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
         _expect(context, targets, tables)
+        copied = {table.table_id for table in tables}
         store, began = Store(targets, self._cache, context.tally), time.monotonic()
         try:
             own = [
@@ -196,6 +201,12 @@ class Copier:
         published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
         results.update(zip((target.id for target in targets), published, strict=True))
         await context.stages.enter(PUBLISHED, {name: msgspec.to_builtins(one) for name, one in results.items()})
+        await self._forget_dropped(copied)
+
+    async def _forget_dropped(self, copied: Set[str]) -> None:
+        """Tables that were dropped since need no digests any more; those that a node can't name now, the next time."""
+        with contextlib.suppress(HelenusError):
+            await self._cache.keep_tables(copied | await self._live_tables())
 
     async def _publish(
         self, context: JobContext, info: SnapshotInfo, one: _Prepared, collector: TableCollector

@@ -114,6 +114,11 @@ class DigestCache:
         async with self._lock:
             await asyncio.to_thread(self._keep, table_id, filesystem, sstables)
 
+    async def keep_tables(self, table_ids: Set[str]) -> None:
+        """Forget all tables but these. Costs a look-up for each table that is known."""
+        async with self._lock:
+            await asyncio.to_thread(self._keep_tables, table_ids)
+
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
@@ -146,6 +151,21 @@ class DigestCache:
                     "DELETE FROM digests WHERE filesystem = ? AND table_id = ? AND sstable = ?",
                     [(*place, name) for (name,) in found if name not in sstables],
                 )
+        except sqlite3.DatabaseError as error:
+            _log.warning("digest_cache_not_written", reason=str(error))
+
+    def _keep_tables(self, table_ids: Set[str]) -> None:
+        try:
+            with self._writer:
+                place: tuple[str, str] | None = ("", "")
+                while place is not None:  # from table to table by the index: their rows are not read
+                    place = self._writer.execute(
+                        "SELECT filesystem, table_id FROM digests WHERE (filesystem, table_id) > (?, ?)"
+                        " ORDER BY filesystem, table_id LIMIT 1",
+                        place,
+                    ).fetchone()
+                    if place is not None and place[1] not in table_ids:
+                        self._writer.execute("DELETE FROM digests WHERE filesystem = ? AND table_id = ?", place)
         except sqlite3.DatabaseError as error:
             _log.warning("digest_cache_not_written", reason=str(error))
 

@@ -151,7 +151,11 @@ class Agent:
         taker = SnapshotTaker(node, self.on_server, writer, self.in_use, self.rate)
         watermark = Watermark(node, self.on_server, 5.0, self.in_use)
         self.watermark = watermark
-        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate)
+
+        async def live_tables() -> frozenset[str]:
+            return frozenset(path.name.rpartition("-")[2] for path in node.data.glob("*/*"))
+
+        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate, live_tables)
         self.taker = taker
         self.snapshot = SnapshotJob(taker)
         self.upload = UploadJob(node, taker, copier, self.on_server)

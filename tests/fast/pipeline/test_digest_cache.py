@@ -30,6 +30,17 @@ async def test_what_is_saved_is_known_after_a_restart(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+async def test_tables_that_went_are_forgotten_on_every_filesystem(tmp_path: Path) -> None:
+    """Promise: the file does not grow for ever on a node where tables come and go."""
+    with DigestCache(tmp_path / "digests.sqlite") as cache:
+        for filesystem in ("fs1", "fs2"):
+            for table in ("t1", "t2", "t3"):
+                await cache.save(table, [packed(filesystem, "nb-1-big", ONE), packed(filesystem, "nb-2-big", TWO)])
+        await cache.keep_tables({"t2", "t9"})
+        for filesystem in ("fs1", "fs2"):
+            assert [cache.files(filesystem, table, "nb-1-big") for table in ("t1", "t2", "t3")] == [{}, ONE, {}]
+
+
 async def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
     """Promise: losing the cache costs reading, never a backup."""
     path = tmp_path / "digests.sqlite"
