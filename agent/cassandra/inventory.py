@@ -67,18 +67,23 @@ def live_bytes(data_directories: Sequence[str], tables: Mapping[str, Collection[
 
 
 def read_inventory(
-    volumes: Sequence[Volume], tag: str, tables: dict[str, frozenset[str]] | None
+    volumes: Sequence[Volume],
+    tag: str,
+    tables: dict[str, frozenset[str]] | None,
+    vanished: list[str] | None = None,
 ) -> tuple[SnapshotTable, ...]:
     """The files of snapshot `tag`, of the named tables or all; sorted by keyspace, table and name.
 
-    A table that was dropped and made again may have directories of both ids; each is an entry of its own.
+    A table that was dropped and made again may have directories of both ids; each is an entry of its own. What goes
+    while it is read (Cassandra clears the snapshot) is left out, and `vanished` is told the paths.
     """
     found: dict[tuple[str, str, str], list[FileStat]] = {}
+    vanished = [] if vanished is None else vanished
     for place in snapshot_directories([volume.path for volume in volumes], tag, tables):
         if tables is not None and place.table not in tables[place.keyspace]:
             continue
         files = found.setdefault((place.keyspace, place.table, place.table_id), [])
-        files.extend(_files(place, volumes[place.volume].filesystem))
+        files.extend(_files(place, volumes[place.volume].filesystem, vanished))
     return tuple(
         SnapshotTable(keyspace, table, table_id, tuple(sorted(files, key=lambda one: (one.name, one.volume))))
         for (keyspace, table, table_id), files in sorted(found.items())
@@ -98,11 +103,16 @@ def bytes_held_alone(tables: Sequence[SnapshotTable]) -> int:
     return held
 
 
-def _files(place: SnapshotDirectory, filesystem: str) -> Iterator[FileStat]:
+def _files(place: SnapshotDirectory, filesystem: str, vanished: list[str]) -> Iterator[FileStat]:
     pending = [("", place.path)]
     while pending:
         prefix, directory = pending.pop()
-        with os.scandir(directory) as entries:
+        try:
+            listed = os.scandir(directory)
+        except FileNotFoundError:
+            vanished.append(directory)
+            continue
+        with listed as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if not prefix and entry.name.startswith("."):  # a legacy index
@@ -110,7 +120,11 @@ def _files(place: SnapshotDirectory, filesystem: str) -> Iterator[FileStat]:
                     continue
                 if not entry.is_file(follow_symlinks=False):
                     continue
-                stat = entry.stat(follow_symlinks=False)
+                try:
+                    stat = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    vanished.append(entry.path)
+                    continue
                 yield FileStat(
                     name=prefix + entry.name,
                     directory=place.path,

@@ -51,12 +51,14 @@ class Clearing(msgspec.Struct, frozen=True):
 
 
 class OwnSnapshot(msgspec.Struct, frozen=True):
-    """A snapshot that this agent took or was taking. `info` None: the agent stopped before it was complete."""
+    """A snapshot that this agent took or was taking. `info` None: the agent stopped before it was complete.
+    `made_by`: see SnapshotArguments."""
 
     tag: str
     command_id: str
     began_at: float
     info: SnapshotInfo | None
+    made_by: str = ""
 
 
 def unheard(tables: Tables) -> None:

@@ -23,6 +23,7 @@ class _Owner(msgspec.Struct, frozen=True):
     tag: str
     command_id: str
     began_at: float
+    made_by: str = ""
 
 
 class SnapshotNotes:
@@ -31,10 +32,10 @@ class SnapshotNotes:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def begin(self, tag: str, command_id: str, now: float) -> None:
+    def begin(self, tag: str, command_id: str, now: float, made_by: str = "") -> None:
         """Note that this agent is about to take `tag`."""
         directory = make_directory(self._of(tag))
-        write_atomically(directory / _OWNER, msgspec.json.encode(_Owner(tag, command_id, now)))
+        write_atomically(directory / _OWNER, msgspec.json.encode(_Owner(tag, command_id, now, made_by)))
 
     def complete(self, info: SnapshotInfo) -> None:
         """Note that the snapshot is complete."""
@@ -77,7 +78,7 @@ class SnapshotNotes:
             info = msgspec.json.decode((directory / _INFO).read_bytes(), type=SnapshotInfo)
         except FileNotFoundError:
             info = None
-        return OwnSnapshot(owner.tag, owner.command_id, owner.began_at, info)
+        return OwnSnapshot(owner.tag, owner.command_id, owner.began_at, info, owner.made_by)
 
     def all(self) -> tuple[OwnSnapshot, ...]:
         """Every note, oldest first."""

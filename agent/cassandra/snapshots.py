@@ -88,7 +88,12 @@ class NodeSnapshots:
         async with self._one_at_a_time:
             own = await asyncio.to_thread(self._notes.find, arguments.tag)
             if own is not None and own.command_id != command_id:
-                raise SnapshotExists(f"the agent has a snapshot {arguments.tag} of another command", tag=arguments.tag)
+                if own.info is not None or not own.made_by or own.made_by != arguments.made_by:
+                    raise SnapshotExists(
+                        f"the agent has a snapshot {arguments.tag} of another command", tag=arguments.tag
+                    )
+                await self.clear(arguments.tag)  # what an earlier try of the same backup left half done
+                own = None
             if own is not None and own.info is not None:
                 return own.info
             await self._refuse_full_volumes()
@@ -97,7 +102,7 @@ class NodeSnapshots:
             elif await self.exists(arguments.tag):
                 raise SnapshotExists(f"the node has a snapshot {arguments.tag} already", tag=arguments.tag)
             async with self._noting:
-                await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock())
+                await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock(), arguments.made_by)
             try:
                 info = await self._take_settled(arguments, copy_rate, chosen)
             except HelenusError:
@@ -113,7 +118,10 @@ class NodeSnapshots:
         if tables is None and own is not None and own.info is not None:
             tables = own.info.tables
         ids = _table_ids(own.info.schema) if own is not None and own.info is not None else {}
-        found = await self._read(tag, tables)
+        vanished: list[str] = []
+        found = await self._read(tag, tables, vanished)
+        if vanished:  # a manifest of what is left would pass for the whole
+            raise SnapshotMissing(f"the snapshot {tag} is being cleared", tag=tag, files=vanished[:100])
         current = tuple(
             one for one in found if ids.get((one.keyspace, one.table), one.table_id) == one.table_id
         )  # a table dropped and made again has left a directory of its older id
@@ -263,10 +271,12 @@ class NodeSnapshots:
             )
         return Clearing(freed, sum(len(table.files) for table in found))
 
-    async def _read(self, tag: str, tables: Mapping[str, Sequence[str]] | None) -> tuple[SnapshotTable, ...]:
+    async def _read(
+        self, tag: str, tables: Mapping[str, Sequence[str]] | None, vanished: list[str] | None = None
+    ) -> tuple[SnapshotTable, ...]:
         wanted = None if tables is None else {keyspace: frozenset(names) for keyspace, names in tables.items()}
         directories = await self._directories.data()
-        return await asyncio.to_thread(lambda: read_inventory(volumes(directories), tag, wanted))
+        return await asyncio.to_thread(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
 
     async def _places(self, tag: str) -> list[SnapshotDirectory]:
         directories = await self._directories.data()

@@ -34,7 +34,7 @@ class BackupJob:
             taken = msgspec.convert(context.stages.recall(TAKEN), SnapshotResult)
             cleared = await self._taker.clear(snapshot.tag)
             return outcome_of(recalled(context), arguments.targets, taken, cleared=cleared)
-        before = await self._taker.taken(snapshot.tag)
+        before = await self._taker.taken(snapshot.tag, context.command_id)
         try:
             info, tables, taken = await self._taker.take(context, snapshot, _limits(arguments))
         except asyncio.CancelledError:

@@ -1,10 +1,11 @@
 """Deletes a backup: in, DeleteArguments; out, FreedResult.
 
 In a destination that is one put, the mark: the backup is not listed or restored any more, its data goes in the sweeps.
-On the server the snapshot itself goes, at once.
+On the server the snapshot itself goes, at once; where that fails it is owed, and goes as soon as Cassandra lets it.
 """
 
 from agent.cassandra.protocol import Snapshots
+from agent.jobs.giving_up import give_up, own_snapshot
 from agent.jobs.in_use import InUse
 from agent.model.job import JobContext, Outcome
 from agent.repository.catalogue import Catalogue, RecordCache
@@ -40,17 +41,21 @@ class DeleteJob:
                 await context.stages.enter("marking")
                 await Catalogue(opened, self._records).mark_deleted(arguments.tag)
             return Outcome(FreedResult())
-        there = await self._on_server.has(arguments.tag) or await self._is_own(context, arguments.tag)
-        if not there and context.stages.current != "clearing":
-            raise BackupNotFound(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
+        if not await self._is_there(context, arguments):
+            if context.stages.current != "clearing":
+                raise BackupNotFound(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
+            return Outcome(FreedResult(0, 0, [arguments.tag]))
         await context.stages.enter("clearing")
-        # The manifest first: what is half gone is not listed or restored any more.
-        await self._on_server.forget(arguments.tag)
-        cleared = await self._snapshots.clear(arguments.tag)
+        cleared = await give_up(arguments.tag, self._snapshots, self._on_server)
         return Outcome(FreedResult(cleared.bytes_freed, cleared.files, [arguments.tag]))
 
-    async def _is_own(self, context: JobContext, tag: str) -> bool:
-        """Whether the agent owns up to the snapshot: a complete one, or what a failed try has left. One that another
-        command is just taking is not there yet."""
-        own = next((one for one in await self._snapshots.ours() if one.tag == tag), None)
-        return own is not None and (own.info is not None or not self._in_use.has(tag, but=context.command_id))
+    async def _is_there(self, context: JobContext, arguments: DeleteArguments) -> bool:
+        """Whether the agent has what is to go: a complete snapshot, what a failed try has left of one, or only files.
+        A snapshot that another command is just taking is not there yet."""
+        tag, made_by = arguments.tag, arguments.made_by
+        own = await own_snapshot(self._snapshots, tag)
+        if own is not None and (own.info is not None or not self._in_use.has(tag, but=context.command_id)):
+            return made_by in ("", own.made_by)
+        if made_by:
+            return await self._on_server.made_by(tag) == made_by
+        return await self._on_server.has(tag)

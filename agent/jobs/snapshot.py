@@ -10,6 +10,7 @@ import structlog
 
 from agent.cassandra.protocol import Snapshots, unheard
 from agent.jobs.copy_rate import CopyRate
+from agent.jobs.giving_up import give_up, own_snapshot
 from agent.jobs.in_use import InUse
 from agent.jobs.manifests import on_server_manifest
 from agent.model.job import JobContext, Outcome
@@ -51,10 +52,12 @@ class SnapshotTaker:
             await self.clear_owed(but=arguments.tag)
             await context.stages.enter("snapshot")
             rate = self._rate.expected(arguments.throttle_bytes_per_second, *limits)
+            if await own_snapshot(self._snapshots, arguments.tag) is None:
+                await self._on_server.disown_debt(arguments.tag)  # of an earlier one that is gone
             info = await self._snapshots.take(arguments, context.command_id, copy_rate=rate, chosen=chosen)
         except asyncio.CancelledError:
             if context.undo:
-                await asyncio.shield(self.clear(arguments.tag))
+                await asyncio.shield(self._clear_of(arguments.tag, context.command_id))
             raise
         except HelenusError:
             if await self._is_half_done(arguments.tag, context.command_id):
@@ -77,19 +80,21 @@ class SnapshotTaker:
             await self.clear(arguments.tag)
             raise
 
-    async def taken(self, tag: str) -> SnapshotInfo | None:
-        """The snapshot, if an earlier run of a command completed it."""
-        return await self._snapshots.info(tag)
+    async def taken(self, tag: str, command_id: str) -> SnapshotInfo | None:
+        """The snapshot, if an earlier run of the command completed it."""
+        own = await own_snapshot(self._snapshots, tag)
+        return own.info if own is not None and own.command_id == command_id else None
 
     async def clear(self, tag: str) -> bool:
         """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now is owed (False):
-        the next job tries again."""
+        it is tried again."""
         try:
-            await self._on_server.forget(tag)
-            await self._snapshots.clear(tag)
+            await give_up(tag, self._snapshots, self._on_server)
         except HelenusError as error:
             _log.warning("snapshot_owed", tag=tag, code=error.code, reason=error.message)
-            await self._on_server.owe(tag)
+            return False
+        except OSError as error:
+            _log.warning("snapshot_owed", tag=tag, reason=str(error))
             return False
         return True
 
@@ -98,12 +103,20 @@ class SnapshotTaker:
         tags = sorted({*await self._on_server.owed(), *await self._half_done()})
         return [tag for tag in tags if tag != but and not self._in_use.has(tag) and not await self.clear(tag)]
 
-    async def clear_half_done(self) -> list[str]:
-        """As `clear_owed`, of those that were never complete: the others that are owed may yet be uploaded again."""
-        return [tag for tag in await self._half_done() if not self._in_use.has(tag) and not await self.clear(tag)]
+    async def clear_unwanted(self) -> list[str]:
+        """As `clear_owed`, of those that were never complete or that nobody will want any more: the others that are
+        owed may yet be uploaded again."""
+        tags = sorted({*await self._on_server.doomed(), *await self._half_done()})
+        return [tag for tag in tags if not self._in_use.has(tag) and not await self.clear(tag)]
 
     async def _half_done(self) -> list[str]:
         return [one.tag for one in await self._snapshots.ours() if one.info is None]
+
+    async def _clear_of(self, tag: str, command_id: str) -> None:
+        """Clear the snapshot if it is the command's: it may have ended before it took any, for another has the tag."""
+        own = await own_snapshot(self._snapshots, tag)
+        if own is not None and own.command_id == command_id:
+            await self.clear(tag)
 
     async def _is_half_done(self, tag: str, command_id: str) -> bool:
         """Whether a try of the command has left something that could not be cleared."""

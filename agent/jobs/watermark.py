@@ -6,16 +6,18 @@ works on any more, then the one that is being copied. On-server backups are a pe
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 import structlog
 
-from agent.cassandra.errors import CassandraError
+from agent.cassandra.errors import CassandraError, SnapshotMissing
 from agent.cassandra.inventory import bytes_held_alone
 from agent.cassandra.protocol import OwnSnapshot, Snapshots
 from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.model.snapshot import SnapshotTable
 from agent.plan.layout import OWN_FILES
@@ -23,6 +25,7 @@ from agent.repository.on_server import OnServer
 
 Result = TypeVar("Result")
 EVERY_SECONDS = 5.0
+_LONGEST_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 
 
@@ -63,13 +66,19 @@ class Watermark:
             await asyncio.gather(guarding, working, return_exceptions=True)
 
     async def _guard(self, tag: str, given_up: list[str]) -> None:
+        pause = EVERY_SECONDS
         while True:
-            await self._sleep(EVERY_SECONDS)
+            await self._sleep(pause)
             try:
                 gone, paths = await self._look(tag, given_up)
             except CassandraError as error:  # the copy itself needs no Cassandra
                 _log.warning("watermark_not_looked_at", code=error.code, reason=error.message)
                 continue
+            except Exception:  # noqa: BLE001 - and none of this may end it
+                pause = min(pause * 2, _LONGEST_SECONDS)
+                _log.exception("watermark_not_looked_at", next_in_seconds=pause)
+                continue
+            pause = EVERY_SECONDS
             if gone == tag:
                 raise SnapshotGivenUp(
                     f"the snapshot {tag} was cleared: less than {self._keep_free:g} % is free on {', '.join(paths)}",
@@ -82,16 +91,15 @@ class Watermark:
         """Give up a snapshot where a volume is too full; its tag and the volumes."""
         paths = [one.path for one in await self._snapshots.volumes_below(self._keep_free)]
         for one in await self._candidates(tag) if paths else ():
-            if not await self._frees(one.tag):
+            if not await self._frees(one, copied=tag):
                 continue
             _log.warning("snapshot_given_up", tag=one.tag, volumes=paths)
             given_up.append(one.tag)  # before: the copy may end, and with it this, while Cassandra clears it
             try:
-                await self._snapshots.clear(one.tag)
-            except CassandraError:
+                await give_up(one.tag, self._snapshots, self._on_server)
+            except Exception:
                 given_up.remove(one.tag)
                 raise
-            await self._on_server.forget(one.tag)
             return one.tag, paths
         return None, paths
 
@@ -101,9 +109,18 @@ class Watermark:
         idle = [one for one in own if one.tag != tag and not self._in_use.has(one.tag)]
         return [*sorted(idle, key=lambda one: one.began_at), *(one for one in own if one.tag == tag)]
 
-    async def _frees(self, tag: str) -> bool:
-        """Whether the snapshot holds bytes that nothing else holds: clearing another one would lose it for nothing."""
-        found = await self._snapshots.inventory(tag)
+    async def _frees(self, one: OwnSnapshot, copied: str) -> bool:
+        """Whether the snapshot holds bytes that nothing else holds: clearing another one would lose it for nothing. One
+        that is gone, wholly or in part (its time has passed, or somebody cleared it), is of no use to anybody: what is
+        left of it and its note go too, unless the copy that is under way is about to find that out."""
+        try:
+            found = await self._snapshots.inventory(one.tag)
+        except SnapshotMissing:
+            if one.tag != copied:
+                _log.warning("snapshot_vanished", tag=one.tag)
+                with contextlib.suppress(CassandraError):
+                    await give_up(one.tag, self._snapshots, self._on_server)
+            return False
         return await asyncio.to_thread(bytes_held_alone, [_linked(table) for table in found]) > 0
 
 

@@ -1,9 +1,10 @@
 """Backups that stay on the node: in, manifests, plans and records; out, plain files under the agent's state, and views.
 
     <state>/on-server/<tag>/manifest, plan.json, record.json     (and the snapshot's own owner.json, snapshot.json)
-    <state>/on-server/<tag>/owed                                 the snapshot could not be cleared and is to go
+    <state>/on-server/<tag>/owed                                 the snapshot is to go
 
-They live and die with the node. A backup is listed once its manifest is there.
+They live and die with the node. A backup is listed from its plan on: what runs or failed shows as well. `owed` comes
+first when it is to go, and its removal is the last that is done: nothing that is half gone is listed, restored or lost.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.repository.errors import BackupNotFound, ManifestInvalid
+from agent.repository.errors import BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
 from agent.storage.protocol import Buffer
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
@@ -25,6 +26,7 @@ MANIFEST = "manifest"
 PLAN = "plan.json"
 RECORD = "record.json"
 OWED = "owed"
+_DOOMED = b"doomed"
 
 
 class OnServer:
@@ -32,14 +34,16 @@ class OnServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._planning = asyncio.Lock()
 
     async def put_manifest(self, tag: str, manifest: Sequence[Buffer]) -> None:
         """Store the node's manifest, durable when it returns."""
         await asyncio.to_thread(self._write, tag, MANIFEST, b"".join(manifest))
 
     async def put_plan(self, plan: Plan) -> None:
-        """Store the plan, replacing an earlier one of the tag."""
-        await asyncio.to_thread(self._write, plan.tag, PLAN, msgspec.json.encode(plan))
+        """Store the plan; the same again is fine. Raises BackupExists when the node has another backup of that tag."""
+        async with self._planning:
+            await asyncio.to_thread(self._put_plan, plan)
 
     async def put_record(self, record: Record) -> None:
         """Store the listing record, replacing an earlier one of the tag; one that says `running` replaces none."""
@@ -47,14 +51,21 @@ class OnServer:
 
     async def manifest(self, tag: str, host_id: str) -> Manifest:
         """The node's manifest. Raises BackupNotFound, ManifestInvalid."""
+        if await asyncio.to_thread(self._is_doomed, tag):
+            raise _not_found(tag)
         return await read_manifest_file(self._path(tag) / MANIFEST, tag, host_id)
 
     async def has(self, tag: str) -> bool:
-        """Whether the backup is there."""
-        return await asyncio.to_thread((self._path(tag) / MANIFEST).is_file)
+        """Whether anything is kept of the backup: its manifest, or the plan or record of one that runs or failed."""
+        return await asyncio.to_thread(self._has, tag)
+
+    async def made_by(self, tag: str) -> str | None:
+        """Whose the backup is, as its plan says (see SnapshotArguments); None without a plan."""
+        plan = await asyncio.to_thread(self._plan, tag)
+        return None if plan is None else plan.made_by
 
     async def listing(self) -> list[BackupView]:
-        """Every backup on this node, by tag."""
+        """Every backup on this node, by tag; `complete` False where this node's manifest isn't there."""
         return await asyncio.to_thread(self._listing)
 
     async def view(self, tag: str, host_id: str) -> BackupView:
@@ -62,20 +73,25 @@ class OnServer:
         return await asyncio.to_thread(self._view, tag, host_id)
 
     async def forget(self, tag: str) -> None:
-        """Remove the backup's files, the manifest first; those that are not there are fine."""
+        """Remove the backup's files, the manifest first; those that are not there are fine. What is owed stays."""
         await asyncio.to_thread(self._forget, tag)
 
-    async def owe(self, tag: str) -> None:
-        """Note that the snapshot `tag` is to be cleared when that is possible."""
-        await asyncio.to_thread(self._write, tag, OWED, b"")
+    async def owe(self, tag: str, *, doomed: bool = False) -> None:
+        """Note that the snapshot `tag` is to be cleared when that is possible. `doomed`: nobody will want it any more,
+        and from now on the backup is not there; else it may yet be uploaded again, until the next snapshot is taken."""
+        await asyncio.to_thread(self._write, tag, OWED, _DOOMED if doomed else b"")
 
     async def disown_debt(self, tag: str) -> None:
-        """Take the note that the snapshot is to be cleared back."""
-        await asyncio.to_thread(remove_durably, self._path(tag) / OWED)
+        """Take the note that the snapshot is to be cleared back: it is gone, or wanted again."""
+        await asyncio.to_thread(self._disown_debt, tag)
 
     async def owed(self) -> list[str]:
         """The snapshots that are to be cleared."""
         return await asyncio.to_thread(lambda: [tag for tag in self._tags() if (self._path(tag) / OWED).is_file()])
+
+    async def doomed(self) -> list[str]:
+        """Those of them that nobody will want any more."""
+        return await asyncio.to_thread(lambda: [tag for tag in self._tags() if self._is_doomed(tag)])
 
     def _path(self, tag: str) -> Path:
         return self._directory / check_name("tag", tag)
@@ -91,13 +107,36 @@ class OnServer:
     def _write(self, tag: str, name: str, content: bytes) -> None:
         write_atomically(make_directory(self._path(tag)) / name, content)
 
+    def _is_doomed(self, tag: str) -> bool:
+        try:
+            return (self._path(tag) / OWED).read_bytes() == _DOOMED
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _has(self, tag: str) -> bool:
+        path = self._path(tag)
+        return not self._is_doomed(tag) and any((path / name).is_file() for name in (MANIFEST, PLAN, RECORD))
+
+    def _put_plan(self, plan: Plan) -> None:
+        if not self._is_doomed(plan.tag):
+            known = self._plan(plan.tag)
+            if known == plan:
+                return
+            if known is not None or (self._path(plan.tag) / MANIFEST).is_file():
+                raise BackupExists(f"the node has another backup {plan.tag}", tag=plan.tag)
+        self._write(plan.tag, PLAN, msgspec.json.encode(plan))
+
     def _put_record(self, record: Record) -> None:
         if record.state != RUNNING or not (self._path(record.tag) / RECORD).is_file():
             self._write(record.tag, RECORD, msgspec.json.encode(record))
 
     def _listing(self) -> list[BackupView]:
         return [
-            BackupView(tag, False, self._record(tag)) for tag in self._tags() if (self._path(tag) / MANIFEST).is_file()
+            BackupView(
+                tag, False, self._record(tag), complete=None if (self._path(tag) / MANIFEST).is_file() else False
+            )
+            for tag in self._tags()
+            if self._has(tag)
         ]
 
     def _view(self, tag: str, host_id: str) -> BackupView:
@@ -105,8 +144,8 @@ class OnServer:
         there = (path / MANIFEST).is_file()
         plan = self._plan(tag)
         record = self._record(tag)
-        if not there and plan is None and record is None:
-            raise BackupNotFound(f"there is no on-server backup {tag}", tag=tag)
+        if not self._has(tag):
+            raise _not_found(tag)
         manifests = [host_id] if there else []
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         return BackupView(tag, False, record, plan, manifests, complete)
@@ -131,8 +170,19 @@ class OnServer:
 
     def _forget(self, tag: str) -> None:
         path = self._path(tag)
-        for name in (MANIFEST, RECORD, PLAN, OWED):
+        for name in (MANIFEST, RECORD, PLAN):
             with contextlib.suppress(FileNotFoundError):
                 remove_durably(path / name)
         with contextlib.suppress(OSError):  # the snapshot's own files may still be there
             os.rmdir(path)
+
+    def _disown_debt(self, tag: str) -> None:
+        path = self._path(tag)
+        with contextlib.suppress(FileNotFoundError):
+            remove_durably(path / OWED)
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def _not_found(tag: str) -> BackupNotFound:
+    return BackupNotFound(f"there is no on-server backup {tag}", tag=tag)

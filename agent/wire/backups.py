@@ -20,7 +20,8 @@ class PlannedNode(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """plan.json, put first: who takes part and what is backed up. `time` unix seconds. `missing_nodes`: ring members
-    without an agent, accepted by the caller as missing."""
+    without an agent, accepted by the caller as missing. `made_by`: see SnapshotArguments; two backups of one tag never
+    have equal plans by it."""
 
     tag: str
     backup_id: str
@@ -32,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     replication: dict[str, dict[str, str]]
     schema_version: str
     missing_nodes: list[str] = []
+    made_by: str = ""
 
 
 class NodeRecord(msgspec.Struct, frozen=True):

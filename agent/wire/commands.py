@@ -140,8 +140,8 @@ class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """Take a snapshot named `tag` of `keyspaces` (None: all that design §3.11 names; an empty list of tables: all of
     the keyspace). `keep`: it is an on-server backup (no TTL, manifest and schema under the agent's state); else it
     expires by TTL where Cassandra can (4.1+). `throttle_bytes_per_second`: the slowest limit of the copy that
-    follows, 0 = none is known; for that TTL only. `backup_id`: "adhoc" or a schedule's id. `made_by`: whose snapshot it is, as a name that no
-    other backup has (a coordinator's request, "" = nobody says)."""
+    follows, 0 = none is known; for that TTL only. `backup_id`: "adhoc" or a schedule's id. `made_by`: whose snapshot
+    it is, as a name that no other backup has (a coordinator's request; "" = nobody says)."""
 
     tag: str
     keyspaces: dict[str, list[str]] | None = None

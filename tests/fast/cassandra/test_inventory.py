@@ -1,6 +1,10 @@
 """What is in a snapshot, over several data directories."""
 
+import contextlib
+import os
 from pathlib import Path
+
+import pytest
 
 from agent.cassandra.directories import parse_setting, volumes
 from agent.cassandra.inventory import (
@@ -102,3 +106,30 @@ def test_only_a_segment_that_is_certainly_closed_is_the_floor(tmp_path: Path) ->
     _file(tmp_path / "CommitLog-7-10.log")
     assert newest_closed_segment(str(tmp_path)) == "CommitLog-7-1.log"
     assert newest_closed_segment(str(tmp_path / "none")) is None
+
+
+def test_files_that_vanish_while_they_are_listed_are_told_and_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cassandra clears a snapshot whose time has passed under whoever reads it: a file after it was listed, and the
+    directory of an index before it is."""
+    place = tmp_path / f"data/ks/t-{ID}/snapshots/t"
+    _file(place / "nb-1-big-Data.db", 5)
+    gone = _file(place / "nb-2-big-Data.db")
+    index = _file(place / ".idx/nb-1-big-Data.db")
+    scandir = os.scandir
+
+    def clearing(path: str) -> contextlib.nullcontext[list[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            found = list(entries)
+        if path == str(place):
+            gone.unlink()
+            index.unlink()
+            index.parent.rmdir()
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", clearing)
+    vanished: list[str] = []
+    (found,) = read_inventory(volumes([str(tmp_path / "data")]), "t", None, vanished)
+    assert [file.name for file in found.files] == ["nb-1-big-Data.db"]
+    assert sorted(vanished) == [str(index.parent), str(gone)]

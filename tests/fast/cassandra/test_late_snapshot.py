@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.cassandra.errors import CassandraUnavailable, NodetoolFailed, NodetoolTimeout
+from agent.cassandra.errors import CassandraUnavailable, NodetoolFailed, NodetoolKilled, NodetoolTimeout, SnapshotExists
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.wire.commands import SnapshotArguments
@@ -67,7 +67,10 @@ def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots
     return Snapshots(settings, control, nothing, nothing, nothing, places, tmp_path / "state", lambda: now[0])
 
 
-@pytest.mark.parametrize("failure", [NodetoolTimeout("it did not end"), CassandraUnavailable("no answer")])
+@pytest.mark.parametrize(
+    "failure",
+    [NodetoolTimeout("it did not end"), NodetoolKilled("by a signal"), CassandraUnavailable("no answer")],
+)
 async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
     snapshots: Snapshots, control: LateControl, now: list[float], failure: HelenusError
 ) -> None:
@@ -106,4 +109,21 @@ async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: 
     control.failure = NodetoolFailed("no such table")
     with pytest.raises(NodetoolFailed):
         await snapshots.take(SnapshotArguments("t1"), "c1")
+    assert await snapshots.ours() == ()
+
+
+async def test_what_an_earlier_try_of_the_same_backup_left_goes_before_the_next(
+    snapshots: Snapshots, control: LateControl, now: list[float]
+) -> None:
+    """Once it can't come any more; until then the next try is told to wait, and another backup that it is taken."""
+    with pytest.raises(NodetoolTimeout):
+        await snapshots.take(SnapshotArguments("t1", made_by="m1"), "c1")
+    with pytest.raises(CassandraUnavailable, match="may still"):
+        await snapshots.take(SnapshotArguments("t1", made_by="m1"), "c2")
+    with pytest.raises(SnapshotExists):
+        await snapshots.take(SnapshotArguments("t1", made_by="m2"), "c3")
+    now[0] += 601.0
+    control.failure = NodetoolFailed("no such table")
+    with pytest.raises(NodetoolFailed):
+        await snapshots.take(SnapshotArguments("t1", made_by="m1"), "c2")
     assert await snapshots.ours() == ()

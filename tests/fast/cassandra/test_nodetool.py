@@ -131,7 +131,7 @@ async def test_what_went_wrong_is_told_by_its_own_code(tmp_path: Path, said: str
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit(143)"])
 async def test_a_nodetool_that_a_signal_ended_is_no_answer(tmp_path: Path, end: str) -> None:
-    """By itself or under a shell: the order may be with Cassandra, so nothing it could have done is taken for undone."""
+    """By itself or under a shell: the order may be with Cassandra, so nothing that it can do is taken for undone."""
     nodetool = Nodetool(NodetoolSettings(command=(str(_script(tmp_path, f"import os; {end}")),)))
     for order in (
         nodetool.snapshot("t", {"a": ["b"]}, None),

@@ -104,7 +104,7 @@ class Node:
             for table in names:
                 self._link(self.table(keyspace, table), arguments.tag)
         if self.fail_half_way is not None:
-            self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, 1_700_000_000.0, None)
+            self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, 1_700_000_000.0, None, arguments.made_by)
             raise self.fail_half_way
         self._takes += 1
         info = SnapshotInfo(
@@ -117,14 +117,17 @@ class Node:
             tables=tables,
             data_directories=(str(self.data),),
         )
-        self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, info.taken_at, info)
+        self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, info.taken_at, info, arguments.made_by)
         return info
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
         volume = Volume(str(self.data), 1, "fs", 1, 1)
         wanted = None if tables is None else {name: frozenset(inside) for name, inside in tables.items()}
         found = read_inventory([volume], tag, wanted)
-        if not found and tag not in self._ours:
+        own = await self.info(tag)
+        asked = tables if tables is not None else {} if own is None else own.tables
+        there = {(one.keyspace, one.table) for one in found}
+        if (own is None and not found) or {(keyspace, name) for keyspace in asked for name in asked[keyspace]} - there:
             raise SnapshotMissing("it is gone")
         return found
 
@@ -138,7 +141,9 @@ class Node:
     async def clear(self, tag: str) -> Clearing:
         if self.refuse_clear is not None:
             raise self.refuse_clear
-        found = await self.inventory(tag) if tag in self._ours else ()
+        if tag not in self._ours and await self.exists(tag):
+            raise SnapshotExists("it is somebody else's")
+        found = read_inventory([Volume(str(self.data), 1, "fs", 1, 1)], tag, None)
         held = bytes_held_alone(found)
         for path in self.data.glob(f"*/*/snapshots/{tag}"):
             shutil.rmtree(path)

@@ -1,0 +1,62 @@
+"""The guard of the free space goes on whatever it finds."""
+
+import asyncio
+import shutil
+
+from agent.wire.commands import SnapshotArguments
+from tests.fast.jobs.agent_in_memory import Agent, Command
+from tests.fast.jobs.node import Node
+
+
+async def looks(agent: Agent, pauses: list[float], count: int) -> list[str]:
+    """Let the guard of a copy of `now` look so often; what it gave up."""
+    done, given_up = asyncio.Event(), list[str]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > count:
+            done.set()
+            await asyncio.Event().wait()
+
+    agent.watermark._sleep = sleep
+    await agent.watermark.guarded("now", done.wait(), given_up)
+    return given_up
+
+
+async def test_a_vanished_snapshot_frees_nothing_and_hides_no_other(agent: Agent, node: Node) -> None:
+    """Promise: its time has passed, or somebody cleared it, wholly or in part: its note goes, and the next one is
+    looked at in the same round."""
+    for tag in ("gone", "half", "old", "now"):
+        await agent.snapshot.run(Command(tag, SnapshotArguments(tag)))
+    agent.in_use.using = lambda tag: ["x"] if tag == "now" else []
+    for keyspace, table in node.tables:
+        shutil.rmtree(node.table(keyspace, table) / "snapshots" / "gone")
+    shutil.rmtree(node.table("many", "t1") / "snapshots" / "half")
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    for tag in ("half", "now"):
+        (node.table("shop", "orders") / "snapshots" / tag / "nb-1-big-Data.db").unlink()
+    node.full = [str(node.data)]
+    assert await looks(agent, [], 1) == ["old"]
+    assert [one.tag for one in await node.ours()] == ["now"]
+    assert not await node.exists("half")
+
+
+async def test_a_fault_in_one_look_ends_neither_the_guard_nor_the_copy(agent: Agent, node: Node) -> None:
+    """Promise: it looks again, a little later; once it can, the node is guarded as before."""
+    for tag in ("old", "now"):
+        await agent.snapshot.run(Command(tag, SnapshotArguments(tag)))
+    agent.in_use.using = lambda tag: ["x"] if tag == "now" else []
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    (node.table("shop", "orders") / "snapshots" / "now" / "nb-1-big-Data.db").unlink()
+    node.full = [str(node.data)]
+    below, faults = node.volumes_below, iter(range(5))
+
+    async def broken(free_percent: float) -> object:
+        if next(faults, None) is not None:
+            raise OSError(5, "Input/output error")
+        return await below(free_percent)
+
+    node.volumes_below = broken  # type: ignore[method-assign,assignment]
+    pauses: list[float] = []
+    assert await looks(agent, pauses, 6) == ["old"]
+    assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 5.0]

@@ -1,0 +1,63 @@
+"""The files of on-server backups: a tag names one of them for ever, and what is to go is not there any more."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.repository.errors import BackupExists, BackupNotFound
+from agent.repository.on_server import OnServer
+from agent.wire.backups import RUNNING, Plan, PlannedNode, Record
+
+PLAN = Plan("t1", "adhoc", 1.0, "test", "on-server", [PlannedNode("h1", "a", "dc", "r", [])], {}, {}, "v", made_by="m1")
+
+
+@pytest.fixture
+def on_server(tmp_path: Path) -> OnServer:
+    return OnServer(tmp_path / "on-server")
+
+
+async def test_a_plan_is_put_once_and_the_same_again_is_fine(on_server: OnServer) -> None:
+    """Promise: another backup of that tag is refused before it touches anything, also one that differs in nothing
+    but who makes it."""
+    await on_server.put_plan(PLAN)
+    await on_server.put_plan(PLAN)
+    with pytest.raises(BackupExists):
+        await on_server.put_plan(msgspec.structs.replace(PLAN, made_by="m2"))
+    assert (await on_server.view("t1", "h1")).plan == PLAN
+
+
+async def test_a_backup_that_was_made_without_a_plan_is_one_too(on_server: OnServer) -> None:
+    """Promise: no later plan makes another backup of it."""
+    await on_server.put_manifest("t1", [b"manifest"])
+    with pytest.raises(BackupExists):
+        await on_server.put_plan(PLAN)
+
+
+async def test_what_runs_or_failed_is_listed(on_server: OnServer) -> None:
+    """Promise: from the plan on; that this node has no manifest shows."""
+    await on_server.put_plan(PLAN)
+    assert [(view.tag, view.record, view.complete) for view in await on_server.listing()] == [("t1", None, False)]
+    await on_server.put_record(Record("t1", "adhoc", 1.0, RUNNING, {}, []))
+    await on_server.put_manifest("t1", [b"manifest"])
+    (view,) = await on_server.listing()
+    assert view.record is not None
+    assert (view.record.state, view.complete) == (RUNNING, None)
+
+
+async def test_a_backup_that_is_to_go_is_not_there_any_more(on_server: OnServer) -> None:
+    """Promise: not listed, not shown, not restorable, from the moment the debt is written; the debt outlives the
+    files, and a new backup may have the tag once that is paid."""
+    await on_server.put_plan(PLAN)
+    await on_server.put_manifest("t1", [b"manifest"])
+    await on_server.owe("t1", doomed=True)
+    assert await on_server.listing() == []
+    assert not await on_server.has("t1")
+    for asked in (on_server.view("t1", "h1"), on_server.manifest("t1", "h1")):
+        with pytest.raises(BackupNotFound):
+            await asked
+    await on_server.forget("t1")
+    assert await on_server.owed() == await on_server.doomed() == ["t1"]
+    await on_server.disown_debt("t1")
+    assert await on_server.owed() == []
+    await on_server.put_plan(msgspec.structs.replace(PLAN, made_by="m2"))
