@@ -16,12 +16,12 @@ import msgspec
 from agent.repository.attach import Attached, attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import NotARepository
+from agent.repository.errors import NotARepository, RepositoryError
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
 from agent.storage.opened import check_store
 from agent.storage.protocol import BucketMissing, Storage
-from agent.wire.destinations import CheckDestination, CheckReport, CheckResult
+from agent.wire.destinations import CheckDestination, CheckReport, CheckResult, LocalSettings
 from kit.errors import HelenusError
 
 NONCES = CHECKS + "nonces/"
@@ -83,6 +83,8 @@ class DestinationChecks:
                     msgspec.structs.replace(record, conditional_create=capable), request, results, made
                 )
         except HelenusError as error:
+            if isinstance(error, RepositoryError | BucketMissing) or isinstance(record.settings, LocalSettings):
+                error.fields.setdefault("setting", "path")
             unseen = False if request.nonce_find is not None and isinstance(error, BucketMissing) else None
             return CheckReport(False, results, capable, nonce_found=unseen, error=error.as_dict())
 

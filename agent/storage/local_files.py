@@ -21,6 +21,10 @@ from agent.storage.protocol import (
 )
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+NAME_BYTES = 255
+"""The longest name on nearly every file system; asked where the directory is there."""
+SHOWN = 80
+"""Characters of a refused path that an error repeats."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR})
@@ -67,11 +71,31 @@ def allowed_path(path: str, roots: Sequence[Path]) -> Path:
     wanted = (roots[0] / path).resolve()
     if not any(wanted.is_relative_to(root.resolve()) for root in roots):
         raise BadSettings(
-            f"the directory {path!r} lies outside of the roots that this agent allows",
+            f"the directory {_short(path)} lies outside of the roots that this agent allows",
             setting="path",
             roots=[str(root) for root in roots],
         )
+    longest = max(wanted.parts, key=lambda name: len(os.fsencode(name)))
+    most = _longest_name(roots[0])
+    if len(os.fsencode(longest)) > most:
+        raise BadSettings(
+            f"the directory {_short(path)} has a name of {len(os.fsencode(longest))} bytes: "
+            f"the file system takes {most} at most",
+            setting="path",
+        )
     return wanted
+
+
+def _longest_name(directory: Path) -> int:
+    """The most bytes that a name in the file system of the directory has."""
+    try:
+        return os.pathconf(directory, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return NAME_BYTES
+
+
+def _short(path: str) -> str:
+    return repr(path if len(path) <= SHOWN else f"{path[:SHOWN]}…")
 
 
 def open_root(root: Path) -> int:

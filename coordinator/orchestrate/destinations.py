@@ -30,6 +30,7 @@ NOT_MADE = frozenset({"bucket_missing", "not_a_repository"})
 """What an agent says of a directory in which no repository was made yet."""
 CALLERS_FAULT = frozenset({400, 403, 404, 409})
 """Statuses with which an agent refuses settings that whoever sent them must correct."""
+NO_REASON = "it gave no reason"
 NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 """What an agent says of a repository that doesn't know a cluster of the name."""
 
@@ -233,7 +234,9 @@ def _passed(agent: Agent, report: CheckReport) -> CheckReport:
 
 def _refused(agent: Agent, error: dict[str, Any], wrong: list[dict[str, Any]]) -> DestinationRefused:
     """The agent's error object goes into the answer as it came."""
-    told = str(error.get("message") or "; ".join(f"{each['name']}: {each['detail']}" for each in wrong))
+    details = "; ".join(f"{each['name']}: {each['detail']}" for each in wrong)
+    said = str(error.get("message") or error.get("code") or "")
+    told = f"{said} ({details})" if said and details else said or details or NO_REASON
     kind = ClusterAmbiguous if error.get("code") == ClusterAmbiguous.code else DestinationRefused
     fields = error.get("fields")
     setting = fields.get("setting") if isinstance(fields, dict) else None

@@ -105,7 +105,7 @@ class DestinationRefused(InvalidArguments):
     """The agents' checks of a destination failed; `nodes` names what, per node."""
 
     code = "destination_refused"
-    todo = "See the failed checks: correct the settings or the store, then send the destination again."
+    todo = "Remove the cause that the message names, in the settings or the store, then send the destination again."
 
 
 class DestinationExists(Conflict):

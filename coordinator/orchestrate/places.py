@@ -15,6 +15,7 @@ from coordinator.model.errors import NoSuchDestination
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
 from coordinator.orchestrate.listing import Joined, join
+from coordinator.orchestrate.outcome import cause_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
@@ -53,9 +54,11 @@ class Places:
             ),
         )
         if not report.ok:
+            error = report.error or {}
             raise DestinationRefused(
-                f"{agent.address} can't use the destination {destination.id}",
-                nodes={agent.address: report.error or {}},
+                f"{agent.address} can't use the destination {destination.id}: {cause_of(error)}",
+                error=error,
+                nodes={agent.address: error},
             )
 
     async def repair(self, agent: Agent, error: dict[str, Any]) -> bool:

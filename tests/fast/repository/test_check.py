@@ -99,6 +99,21 @@ async def test_a_missing_directory_is_an_error_of_its_own_unless_it_is_to_be_mad
     assert report.error["code"] == "bucket_missing"
 
 
+@pytest.mark.parametrize("what", ["a file", "a file above", "foreign"])
+async def test_what_is_wrong_with_a_directory_names_the_setting(tmp_path: Path, root: Path, what: str) -> None:
+    """A form shows the error beside the field `path`."""
+    other = Agent(tmp_path / "state", root)
+    (root / "file").write_text("mine")
+    (root / "store").mkdir()
+    (root / "store" / "mine").write_text("mine")
+    await other.put({"a file": "file", "a file above": "file/store", "foreign": "store"}[what])
+    report = await other.checks.check("store", CheckDestination(initialise=True, conformance=False))
+    assert report.error is not None
+    fields = report.error["fields"]
+    assert isinstance(fields, dict)
+    assert (report.ok, fields["setting"]) == (False, "path")
+
+
 async def test_a_check_alone_makes_no_repository(agent: Agent, root: Path) -> None:
     (root / "store").mkdir()
     report = await agent.checks.check("store", CheckDestination())

@@ -295,3 +295,14 @@ def test_only_directories_under_the_roots_are_allowed(tmp_path: Path) -> None:
         assert refusal.value.fields["setting"] == "path"
     with pytest.raises(BadSettings):
         allowed_path("a", [])
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "x/" + "é" * 150 + "/y"])
+def test_a_name_that_is_too_long_for_the_file_system_is_refused_by_its_setting(tmp_path: Path, path: str) -> None:
+    """Bytes count, not characters; the error is short all the same."""
+    assert allowed_path("a" * 255, [tmp_path]) == tmp_path / ("a" * 255)
+    for roots in ([tmp_path], [tmp_path / "not made yet"]):
+        with pytest.raises(BadSettings, match=r"has a name of 300 bytes.* takes 255 at most") as caught:
+            allowed_path(path, roots)
+        assert caught.value.fields["setting"] == "path"
+        assert len(caught.value.message) < 250

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent.wire.commands import Kind
-from agent.wire.destinations import LocalSettings
+from agent.wire.destinations import CheckDestination, CheckReport, CheckResult, LocalSettings
 from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
@@ -17,6 +17,8 @@ from coordinator.orchestrate.errors import (
     DestinationRefused,
     RepositoryMismatch,
 )
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.run import Surroundings
 from tests.cluster.toy_cluster import Held, ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -205,6 +207,45 @@ async def test_a_destination_that_fails_its_checks_is_kept_nowhere(scene: Scene)
         await coordinator.orchestrator.start_destination_change(CLUSTER, order)
     assert not any(node.destinations for node in scene.nodes)
     assert await coordinator.store.destinations.all(CLUSTER) == []
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        (CheckReport(False, [], False, error={"code": "storage_denied", "message": "wrong keys"}), "wrong keys"),
+        (CheckReport(False, [CheckResult("ranges", "failed", "cut")], False), "ranges: cut"),
+        (
+            CheckReport(False, [CheckResult("ranges", "failed", "cut")], False, error={"message": "the store failed"}),
+            "the store failed (ranges: cut)",
+        ),
+        (CheckReport(False, [], False), "it gave no reason"),
+    ],
+)
+async def test_a_refusal_says_its_cause_in_its_message(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, report: CheckReport, told: str
+) -> None:
+    """Nobody is sent to a list of failed checks that is empty, neither when it is added nor when an agent is told."""
+    coordinator = await scene.coordinator()
+    agent = scene.agents[1]
+
+    async def check(destination_id: str, request: CheckDestination) -> CheckReport:
+        return report
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(agent, "check", check)
+        with pytest.raises(DestinationRefused) as caught:
+            await coordinator.destination("there")
+    assert caught.value.message == f"{agent.node.address}: {told}"
+    assert "See the failed checks" not in caught.value.todo
+    await coordinator.destination("there")
+    del agent.node.destinations["there"]
+    monkeypatch.setattr(agent, "check", check)
+    around = Surroundings(coordinator.store, coordinator.fleet.registry, coordinator.fleet.reports)
+    reached = next(one for one in coordinator.fleet.registry.agents(CLUSTER) if one.address == agent.node.address)
+    [kept] = await coordinator.store.destinations.all(CLUSTER)
+    with pytest.raises(DestinationRefused) as caught:
+        await Places(around, CLUSTER).teach(reached, kept)
+    assert str((report.error or {}).get("message", "failed")) in caught.value.message
 
 
 async def test_settings_that_an_agent_refuses_are_the_callers_fault_and_show_its_error(scene: Scene) -> None:
