@@ -16,7 +16,6 @@ from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PostCommand, State
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
-from agent.wire.throttle import PatchThrottle, ThrottleView
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from kit.secret import Secret
@@ -133,10 +132,6 @@ class AgentClient:
         query = [("destination", destination)] if destination else []
         async with self._bulk.turn:
             await self._send("PUT", f"/v1/backups/{_segment(tag)}/record", query=query, body=record)
-
-    async def set_throttle(self, limits: PatchThrottle) -> ThrottleView:
-        """Change live limits, in bytes per second, 0 = none."""
-        return await self._call("PATCH", "/v1/throttle", ThrottleView, body=limits)
 
     async def events(self, after: int) -> AsyncIterator[Event | None]:
         """The event log after a sequence, as it grows (SSE); None whenever the agent only shows that it lives.

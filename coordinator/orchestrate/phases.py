@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from agent.wire.commands import FENCED, Kind
+from agent.wire.commands import Kind
 
 
 class Where(StrEnum):
@@ -24,11 +24,6 @@ class Phase(msgspec.Struct, frozen=True):
     kind: Kind
     where: Where
     irrevocable: bool = False
-
-    @property
-    def fenced(self) -> bool:
-        """Whether an agent never resumes it alone."""
-        return self.kind in FENCED
 
 
 RESTORE = (

@@ -61,10 +61,6 @@ class Run:
         """What `decide` gave when this step was first reached, in this or an earlier life of the coordinator."""
         return await once(self.around.store, self.request.id, step, decide, kind)
 
-    async def noted(self, step: str) -> bool:
-        """Whether a step was recorded."""
-        return await self.around.store.requests.step(self.request.id, step) is not None
-
     async def note(self, step: str, **data: Any) -> None:
         """Record a step, durable when it returns."""
         await self.around.store.requests.record_step(self.request.id, step, data)

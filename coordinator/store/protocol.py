@@ -69,10 +69,6 @@ class Requests(Protocol):
         """What was recorded of a step, None = it has not been recorded."""
         ...
 
-    async def steps(self, request_id: str) -> dict[str, dict[str, Any]]:
-        """All recorded steps by name, in the order of their first record."""
-        ...
-
     async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
         """Record a step, or replace its record."""
         ...

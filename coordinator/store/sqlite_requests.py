@@ -118,11 +118,6 @@ class SqliteRequests:
         row = await self._database.read(lambda connection: connection.execute(query, (request_id, name)).fetchone())
         return None if row is None else _unpacked(row[0])
 
-    async def steps(self, request_id: str) -> dict[str, dict[str, Any]]:
-        query = "SELECT name, data FROM steps WHERE request = ? ORDER BY sequence"
-        rows = await self._database.read(lambda connection: connection.execute(query, (request_id,)).fetchall())
-        return {name: _unpacked(data) for name, data in rows}
-
     async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
         encoded = msgspec.json.encode(data)
 
