@@ -26,6 +26,9 @@ from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
 
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to write how a request ended."""
+
 Flow = Callable[[], Coroutine[Any, Any, Outcome]]
 
 EVENT_TYPES = {
@@ -97,9 +100,19 @@ class RunningRequests:
             log.exception("request failed in an unforeseen way", request=run.request.id)
             told = HelenusError(f"an error that nobody foresaw: {type(error).__name__}: {error}")
             outcome = Outcome(RequestState.ERROR, told.message, error=told.as_dict())
-        await self._end(run, outcome)
+        finished, pause = self._around.clock(), self._around.timing.retry_pause
+        while True:
+            try:
+                await self._end(run, outcome, finished)
+                return
+            except Exception as error:
+                # Until its end is written the request runs, for everybody who asks and for what it keeps others from.
+                told = error.message if isinstance(error, HelenusError) else f"{type(error).__name__}: {error}"
+                log.exception("a request's end can't be written", request=run.request.id, reason=told, again=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _end(self, run: Run, outcome: Outcome) -> None:
+    async def _end(self, run: Run, outcome: Outcome, finished: float) -> None:
         result = {**run.result, **outcome.result}
         if run.warnings:
             result["warnings"] = run.warnings
@@ -107,7 +120,7 @@ class RunningRequests:
             run.request,
             state=outcome.state,
             partial=outcome.partial,
-            finished=self._around.clock(),
+            finished=finished,
             message=outcome.message,
             error=outcome.error,
             result=result,
@@ -116,7 +129,8 @@ class RunningRequests:
         parts = await run.parts(request)
         await self._around.store.requests.finish(request, parts, events, forget=sorted(run.forget))
         self._runs.pop(request.id, None)
-        self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
+        with suppress(HelenusError):
+            self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
         log.info("request ended", request=request.id, kind=request.kind, state=request.state, message=request.message)
 
 
