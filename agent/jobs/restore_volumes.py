@@ -22,6 +22,10 @@ class StagingPlan:
         here = {volume.path: number for number, volume in enumerate(volumes)}
         self._numbers = [here.get(path) for path in backed_up_from]
         self._volumes = volumes
+        self._free: dict[int, int] = {}
+        """By device: directories of one device were looked at one after the other, while others wrote there."""
+        for volume in volumes:
+            self._free.setdefault(volume.device, volume.free_bytes)
         self.bytes_on = [0] * len(volumes)
 
     def place(self, files: Sequence[FileEntry], begun_on: int | None = None) -> int:
@@ -39,7 +43,7 @@ class StagingPlan:
         assigned = sum(
             size for volume, size in zip(self._volumes, self.bytes_on, strict=True) if volume.device == device
         )
-        return self._volumes[number].free_bytes - assigned
+        return self._free[self._volumes[number].device] - assigned
 
     def needs(self) -> list[tuple[Volume, int]]:
         """Each device once, by its first directory, with the bytes that are staged on it."""

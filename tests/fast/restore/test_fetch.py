@@ -96,6 +96,12 @@ def test_what_was_begun_counts_more_than_the_room() -> None:
     assert plan.place(entries) == 0
 
 
+def test_directories_of_one_device_have_the_same_room() -> None:
+    """Whatever others wrote there between two looks: the first of them is taken."""
+    volumes = [Volume("/a", 1, "a", 100, 50), Volume("/b", 1, "a", 100, 51)]
+    assert StagingPlan(["/gone"], volumes).place(BackupInMemory(["nb-1-big"]).entries["nb-1-big"]) == 0
+
+
 async def test_an_undone_attempt_does_not_use_the_job_up(node: Fixture) -> None:
     """Cleaned before its import and fetched anew, the job can still be taken up after its import has begun."""
     await node.fetch()
