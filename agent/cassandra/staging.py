@@ -52,10 +52,6 @@ class StagingRoot(msgspec.Struct, frozen=True):
         """Where the table's verified files are."""
         return self.path / "held" / keyspace / table
 
-    def batch(self, number: int, keyspace: str, table: str) -> Path:
-        """Where a batch is imported from."""
-        return self.path / "import" / str(number) / keyspace / table
-
 
 class Probe(msgspec.Struct, frozen=True):
     """What a data directory's staging can do: `links` (else files are copied, and need the room twice)."""
@@ -98,8 +94,8 @@ def make_root(root: StagingRoot) -> None:
 
 
 def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
-    """Make a directory below the root (names that were checked), never through a symbolic link; every one of them has
-    the mode and group that Cassandra needs. Raises `StagingRefused`, `NotEnoughSpace`."""
+    """Make a directory below the root (names that were checked), durably, never through a symbolic link; every one of
+    them has the mode and group that Cassandra needs. Raises `StagingRefused`, `NotEnoughSpace`."""
     parts = [*root.parts, *below]
     where = Path(root.base)
     mode = DIRECTORY_MODE | (stat.S_ISGID if root.group is not None else 0)
@@ -123,6 +119,7 @@ def _child(parent: int, name: str) -> int:
     """Open (and make) the directory `name` in the directory `parent`."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+        os.fsync(parent)
     return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
 
 
@@ -148,8 +145,9 @@ def _settle(descriptor: int, root: StagingRoot, mode: int) -> None:
 
 
 def link_or_copy(root: StagingRoot, source: Path, target: Path) -> bool:
-    """A hard link of `source` at `target`; a copy where the kernel refuses links (then False). Raises `NotEnoughSpace`,
-    `SnapshotMissing` when the source is gone."""
+    """A hard link of `source` at `target`; a copy where the kernel refuses links (then False), its bytes durable. The
+    name is durable when the directory was synced. Raises `NotEnoughSpace`, `SnapshotMissing` when the source is gone.
+    """
     try:
         try:
             os.link(source, target, follow_symlinks=False)
@@ -173,6 +171,8 @@ def _copy(root: StagingRoot, source: Path, target: Path) -> None:
     unfinished.unlink(missing_ok=True)
     with source.open("rb") as reading, unfinished.open("xb") as writing:
         shutil.copyfileobj(reading, writing, 1 << 20)
+        writing.flush()
+        os.fsync(writing.fileno())  # Cassandra only renames what it imports: nobody else makes the bytes durable
     settle_file(root, unfinished)
     unfinished.rename(target)
 

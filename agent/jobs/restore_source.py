@@ -3,7 +3,6 @@
 One protocol, two sources: the snapshot that is kept on this node, and a destination (`repository_source`).
 """
 
-import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -21,7 +20,9 @@ from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat
 from agent.repository.manifest import Manifest, read_manifest_file
 from agent.repository.opened import Waiting, silent
+from agent.storage.threads import Stop, Workers
 from agent.wire.commands import RestoreArguments
+from kit.atomic_files import sync_directory
 
 _CHUNK = 1 << 20
 
@@ -95,18 +96,31 @@ class OnServerSource:
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """Hard-link the snapshot's files (or copy them where links are refused), after their sizes and each Data.db's
         CRC-32 were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
+        workers = Workers(1, "link")
+        directories: set[Path] = set()
         table: tuple[str, str] | None = None
         present: dict[str, FileStat] = {}
-        async for one in wanted:
-            if table != (one.keyspace, one.table):
-                table = (one.keyspace, one.table)
-                found = await self._snapshots.inventory(self.head.tag, {one.keyspace: [one.table]})
-                present = {file.name: file for entry in found for file in entry.files}
-            await asyncio.to_thread(_place, one, present, partial(moved, one))
-            await placed(one)
+        try:
+            async for one in wanted:
+                if table != (one.keyspace, one.table):
+                    table = (one.keyspace, one.table)
+                    found = await self._snapshots.inventory(self.head.tag, {one.keyspace: [one.table]})
+                    present = {file.name: file for entry in found for file in entry.files}
+                await workers.run(partial(_place, one, present, partial(moved, one)))
+                directories.add(one.directory)
+                await placed(one)
+            for directory in sorted(directories):  # names of links are durable only now
+                await workers.run(partial(_synced, directory))
+        finally:
+            await workers.close()
 
 
-def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object]) -> None:
+def _synced(directory: Path, stop: Stop) -> None:
+    stop.check()
+    sync_directory(directory)
+
+
+def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object], stop: Stop) -> None:
     for entry in wanted.files:
         found = present.get(entry.name)
         if found is None or found.size != entry.size:
@@ -117,16 +131,18 @@ def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[
                 table=wanted.table,
                 file=entry.name,
             )
-    compared = _check_crc(wanted, present, moved)
+    compared = _check_crc(wanted, present, moved, stop)
     for entry in wanted.files:
         target = wanted.directory / entry.name
+        if target.exists() and target.stat().st_size != entry.size:
+            target.unlink()
         if not target.exists():
             link_or_copy(wanted.root, Path(present[entry.name].path), target)
         if entry.name != compared:
             moved(entry.size)
 
 
-def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object]) -> str:
+def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object], stop: Stop) -> str:
     """Data.db against Digest.crc32, where the SSTable has one: reading it is what takes long, so its bytes move here.
     The name of the file that was read, "" for none."""
     digest = present.get(f"{wanted.sstable}-{DIGEST}")
@@ -137,6 +153,7 @@ def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Calla
     crc = 0
     with open(data.path, "rb") as file:
         while chunk := file.read(_CHUNK):
+            stop.check()
             crc = zlib.crc32(chunk, crc)
             moved(len(chunk))
     if expected != str(crc):

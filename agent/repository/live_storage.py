@@ -1,9 +1,9 @@
 """A destination as a running command sees it. In: the verbs of `Storage`. Out: their results, with the newest settings.
 
 Keys that are wrong, or were changed in the middle of a command, make it wait instead of fail: each verb is tried again
-with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time. So does
-a store that answered this command and then no longer does, for longer than single requests are tried again. One that
-answers others but never a certain request is not waited for, nor is one that didn't answer in the first place.
+with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time. So
+does a store that answered this command and then no longer does, when single requests were tried again in vain; not one
+that answers others but never a certain request, nor one that didn't answer in the first place.
 """
 
 import asyncio

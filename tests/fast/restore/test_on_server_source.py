@@ -1,0 +1,120 @@
+"""Bytes of an on-server backup on their way to held/: they outlast a power cut, and a stop is heeded in between."""
+
+import asyncio
+import errno
+import os
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agent.cassandra.protocol import Snapshots
+from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
+from agent.jobs.restore_source import OnServerSource, WantedSstable
+from agent.model.manifest import FileEntry
+from agent.repository.manifest import Manifest
+
+PARTS = ("Data.db", "Digest.crc32", "Statistics.db")
+CHUNKS = 4
+
+
+class Kept:
+    """A snapshot of one SSTable of ks.t, and the staging root that it goes to. It is its own `Snapshots`."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        self.snapshot = data / "ks" / "t" / "snapshots" / "tag"
+        self.snapshot.mkdir(parents=True)
+        content = os.urandom(CHUNKS << 20)
+        for part, text in zip(PARTS, (content, str(zlib.crc32(content)).encode(), b"statistics"), strict=True):
+            (self.snapshot / f"nb-1-big-{part}").write_bytes(text)
+        self.root: StagingRoot = staging_root(str(data), "job-1")
+        make_root(self.root)
+        self.held = make_directory(self.root, ("held", "ks", "t"))
+        self.moved: Callable[[int], None] = lambda size: None
+
+    async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]]) -> Any:
+        files = [SimpleNamespace(name=path.name, size=path.stat().st_size, path=str(path)) for path in self._files()]
+        return (SimpleNamespace(files=files),)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.snapshot.iterdir())
+
+    async def fetch(self) -> None:
+        head = SimpleNamespace(head=SimpleNamespace(tag="tag"))
+        source = OnServerSource(cast("Manifest", head), cast("Snapshots", self))
+        entries = tuple(FileEntry(path.name, path.stat().st_size, 0, "", (), 1 << 20) for path in self._files())
+
+        async def wanted() -> AsyncIterator[WantedSstable]:
+            yield WantedSstable("ks", "t", "nb-1-big", entries, self.root, self.held)
+
+        async def placed(one: WantedSstable) -> None:
+            return None
+
+        await source.fetch(wanted(), placed, lambda one, size: self.moved(size))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_what_is_placed_is_durable(kept: Kept, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Promise: what FETCH notes as fetched is there after a power cut. The bytes of a copy are synced before it gets
+    its name, and the directory after the last name; nobody else does it, for Cassandra only renames what it imports."""
+    synced: list[str] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    await kept.fetch()
+    copies = [] if links else [str(kept.held / f".nb-1-big-{part}.part") for part in PARTS]
+    assert sorted(synced[:-1]) == sorted(copies)
+    assert synced[-1] == str(kept.held)
+
+
+async def test_a_file_of_another_size_is_placed_anew(kept: Kept) -> None:
+    """What somebody cut in held/ is not taken for what was kept."""
+    await kept.fetch()
+    target = kept.held / "nb-1-big-Data.db"
+    target.unlink()
+    target.write_bytes(b"cut")
+    await kept.fetch()
+    assert target.stat().st_size == CHUNKS << 20
+
+
+async def test_a_cancel_ends_the_comparison_of_a_large_file_within_a_chunk(kept: Kept) -> None:
+    """Promise: neither a person's cancel nor the agent's shutdown waits for a file of 100 GB to be read."""
+    read: list[int] = []
+    begun, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def moved(size: int) -> None:
+        read.append(size)
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(30)
+
+    kept.moved = moved
+    fetching = asyncio.create_task(kept.fetch())
+    async with asyncio.timeout(30):
+        await begun.wait()
+        fetching.cancel()
+        loop.call_later(0.05, go.set)
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+    await loop.shutdown_default_executor()  # whatever was left behind there
+    assert len(read) == 1
+    assert list(kept.held.iterdir()) == []
