@@ -113,7 +113,7 @@ class _Fetch:
     ) -> None:
         """Start fetching what is missing of `one`."""
         files = [NewFile(one.directory, entry, self._direct) for entry in one.files]
-        missing = await self._workers.run(lambda _: [file for file in files if not _ready(file, moved)])
+        missing = await self._workers.run(lambda stop: [file for file in files if not _ready(file, moved, stop)])
         objects: dict[str, list[_Part]] = {}
         for file in missing:
             start = 0
@@ -180,9 +180,9 @@ class _Fetch:
         return _Fetched(decoded.plain, 0, decoded.id)
 
 
-def _ready(file: NewFile, moved: Callable[[int], object]) -> bool:
+def _ready(file: NewFile, moved: Callable[[int], object], stop: Stop) -> bool:
     """Whether nothing of the file must be fetched."""
-    if file.is_there():
+    if file.is_there(stop):
         moved(file.entry.size)
         return True
     if file.entry.size:

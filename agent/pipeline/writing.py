@@ -43,15 +43,16 @@ class NewFile:
         self._above = above
         self._unfinished = f"{_TEMPORARY}{digest(entry.name.encode()).hex()[:32]}"
 
-    def is_there(self) -> bool:
-        """Whether the file is there already with the right bytes; one with others is removed."""
+    def is_there(self, stop: Stop) -> bool:
+        """Whether the file is there already with the right bytes; one with others is removed. A stop takes effect
+        within a piece."""
         with _told(self._directory, self.entry.name), self._opened() as directory:
             try:
                 descriptor = os.open(self._name, _OLD, dir_fd=directory)
             except FileNotFoundError:
                 return False
             try:
-                good = os.fstat(descriptor).st_size == self.entry.size and self._digest_of(descriptor)
+                good = os.fstat(descriptor).st_size == self.entry.size and self._digest_of(descriptor, stop)
             finally:
                 os.close(descriptor)
             if not good:
@@ -116,11 +117,12 @@ class NewFile:
             os.rename(self._unfinished, self._name, src_dir_fd=directory, dst_dir_fd=directory)
         self.close()
 
-    def _digest_of(self, descriptor: int) -> bool:
+    def _digest_of(self, descriptor: int, stop: Stop) -> bool:
         runs = []
         buffer = bytearray(min(self.entry.size, self.entry.piece_size))
         start = 0
         while start < self.entry.size:
+            stop.check()
             view = memoryview(buffer)[: min(len(buffer), self.entry.size - start)]
             filled = 0
             while filled < view.nbytes:

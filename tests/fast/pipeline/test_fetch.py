@@ -1,13 +1,17 @@
 """Fetching: the manifest's bytes or nothing, never through a link, never twice."""
 
+import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry
+from agent.pipeline import writing
 from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.errors import FileDiffers, SnapshotVanished, SstableCorrupt, TargetUnwritable
 from agent.pipeline.fetch import fetch_files
@@ -18,12 +22,12 @@ from agent.plan.objects import ObjectIndex
 from agent.repository.errors import ObjectDamaged
 from agent.repository.manifest_frame import read_parts
 from agent.repository.opened import OpenedRepository
-from agent.storage.memory import MemoryStorage
-from agent.storage.protocol import OPEN, NotFound
+from agent.storage.protocol import OPEN, Buffer, NotFound
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Command, Faults
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.repository.manifests import reference
+from tests.fast.storage.memory import MemoryStorage
 
 PIECE = 1024 * 1024
 
@@ -216,3 +220,31 @@ async def test_a_changed_snapshot_is_no_quiet_success(stored: Stored, tmp_path: 
     digest.write_bytes(b"0" * digest.stat().st_size)
     (table,) = await again()
     assert isinstance(table.error, SstableCorrupt)
+
+
+async def test_a_cancel_ends_the_verification_of_what_is_there_within_a_piece(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: neither a person's cancel nor the agent's shutdown waits for a file of 100 GB to be read."""
+    await stored.fetch()
+    pieces: list[int] = []
+    begun, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slowly(data: Buffer) -> bytes:
+        if memoryview(data).nbytes == PIECE:
+            pieces.append(PIECE)
+            loop.call_soon_threadsafe(begun.set)
+            assert go.wait(30)
+        return digest(data)
+
+    monkeypatch.setattr(writing, "digest", slowly)
+    stored.groups = [group for group in stored.groups if any(file.size > 3 * PIECE for file in group.files)]
+    fetching = asyncio.create_task(stored.fetch())
+    async with asyncio.timeout(30):
+        await begun.wait()
+        fetching.cancel()
+        asyncio.get_running_loop().call_later(0.05, go.set)
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+    assert pieces == [PIECE]
