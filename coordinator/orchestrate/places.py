@@ -22,6 +22,12 @@ from kit.errors import HelenusError
 Answer = TypeVar("Answer")
 
 
+OUTDATED = frozenset(
+    {"bucket_missing", "destination_settings", "not_a_repository", "repository_mismatch", "storage_denied"}
+)
+"""What a command fails with on an agent that missed an update: it holds keys that were revoked, or another place."""
+
+
 class Places:
     """The places of one cluster. Destination None = on the nodes."""
 
@@ -62,14 +68,19 @@ class Places:
             )
 
     async def repair(self, agent: Agent, error: dict[str, Any]) -> bool:
-        """Mend what made a command fail, if it is that the agent doesn't know a destination (any more)."""
-        if error.get("code") != "unknown_destination":
+        """Mend what made a command fail, if it is that the agent doesn't know a destination (any more), or missed its
+        newest settings."""
+        code = error.get("code")
+        if code != "unknown_destination" and code not in OUTDATED:
             return False
         fields = error.get("fields")
         named = fields.get("destination") if isinstance(fields, dict) else None
         known = await self._around.store.destinations.all(self._cluster)
         wanted = [destination for destination in known if named in (None, destination.id)]
         try:
+            if code in OUTDATED:
+                held = {view.id: view.revision for view in await agent.client.destinations()}
+                wanted = [one for one in wanted if held.get(one.id, one.revision) < one.revision]
             for destination in wanted:
                 await self.teach(agent, destination)
         except HelenusError:

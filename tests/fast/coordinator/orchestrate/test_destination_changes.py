@@ -12,6 +12,7 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import DestinationExists, DestinationRefused
 from coordinator.orchestrate.protocol import DestinationChange
 from tests.cluster.toy_agent import ToyAgent
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
@@ -170,3 +171,19 @@ async def test_backups_that_can_not_be_counted_are_spoken_of_too(scene: Scene, m
     change = await changed(coordinator, update("elsewhere", shared=True))
     [warning] = change.warnings
     assert "could not be seen" in warning
+
+
+async def test_an_agent_that_missed_an_update_is_told_when_its_command_fails_for_it(scene: Scene) -> None:
+    """It was down then; it comes back with keys that were revoked meanwhile."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    held = scene.nodes[1].destinations["there"]
+    await changed(coordinator, update("there", throttle=5))
+    scene.nodes[1].destinations["there"] = held
+    scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("storage_denied", "revoked keys")]
+    _, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS, request
+    assert scene.nodes[1].destinations["there"][:2] == scene.nodes[0].destinations["there"][:2]
+    scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("storage_denied", "keys that are simply wrong")]
+    _, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
