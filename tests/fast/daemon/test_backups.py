@@ -14,11 +14,11 @@ from agent.repository.limits import Limits
 from agent.repository.live_storage import CredentialsPatience
 from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import Denied, Storage
 from agent.wire.backups import Plan
 from agent.wire.commands import Target
 from agent.wire.destinations import PutDestination, S3Settings
+from tests.fast.storage.memory import MemoryStorage
 
 
 async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again(tmp_path: Path) -> None:

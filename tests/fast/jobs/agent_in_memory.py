@@ -24,10 +24,10 @@ from agent.repository.errors import UnknownDestination
 from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Waiting, silent
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN, Storage
 from agent.wire.commands import Target
 from tests.fast.jobs.node import Node
+from tests.fast.storage.memory import MemoryStorage
 
 CLUSTER = "c1"
 REPOSITORY = "r1"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage.memory import MemoryStorage
 from tests.fast.jobs.agent_in_memory import Agent, Faults
 from tests.fast.jobs.node import Node
+from tests.fast.storage.memory import MemoryStorage
 
 
 @pytest.fixture

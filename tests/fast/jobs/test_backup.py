@@ -11,12 +11,12 @@ from agent.cassandra.errors import CassandraUnavailable, SnapshotMissing
 from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp, SnapshotNotKept
 from agent.repository.errors import BackupDeleted, BackupExists, IntentForeign
 from agent.repository.keys import deleted_key, intent_key, intents_prefix
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN, Buffer, DestinationFull, Gate, Put
 from agent.wire.commands import BackupArguments, SnapshotArguments, State, SyncArguments, UploadArguments
 from agent.wire.destinations import ON_SERVER
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
+from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Backup, Oracle
 
 

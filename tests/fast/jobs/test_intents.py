@@ -9,12 +9,12 @@ from agent.jobs.copy_errors import SnapshotGivenUp
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intents_prefix
 from agent.repository.opened import OpenedRepository
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN
 from agent.wire.commands import BackupArguments, SnapshotArguments, UploadArguments
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
+from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Oracle
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout
 from agent.jobs.owed import EVERY_SECONDS, OwedSnapshots
-from agent.storage.memory import MemoryStorage
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command
 from tests.fast.jobs.node import Node
+from tests.fast.storage.memory import MemoryStorage
 
 
 class Stop(Exception):

@@ -8,11 +8,11 @@ import pytest
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout, SnapshotExists
 from agent.jobs.owed import OwedSnapshots
 from agent.repository.errors import BackupNotFound
-from agent.storage.memory import MemoryStorage
 from agent.wire.backups import Plan, Record
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Crash, target
 from tests.fast.jobs.node import Node
+from tests.fast.storage.memory import MemoryStorage
 
 
 def plan(made_by: str, tag: str = "t1") -> Plan:

@@ -16,12 +16,12 @@ from agent.jobs.restore_tools import RestoreTools
 from agent.progress.tally import CommandTally
 from agent.storage.limited import Limited
 from agent.storage.local import LocalStorage
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import DestinationFull, Storage
 from agent.wire.commands import BackupArguments, Counts, RestoreArguments, SnapshotArguments, Target
 from agent.wire.destinations import ON_SERVER
 from tests.fast.jobs.agent_in_memory import Agent, Command, Crash, Faults, Repositories, target
 from tests.fast.jobs.node import HOST, Node
+from tests.fast.storage.memory import MemoryStorage
 
 MIB = 1024 * 1024
 SIZE = 3 * MIB

@@ -10,12 +10,12 @@ from agent.commands.arguments import decode_arguments
 from agent.jobs.copy_errors import CopyFailed
 from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
 from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key, sweep_key
-from agent.storage.memory import MemoryStorage
 from agent.wire.commands import DeleteArguments, Kind, SnapshotArguments, SweepArguments
 from agent.wire.results import FreedResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
+from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Oracle
 
 FOREIGN = b'{"tag":"theirs","agent_id":"a2","instance":"x","command_id":"y"}'

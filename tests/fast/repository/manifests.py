@@ -10,8 +10,8 @@ from agent.repository.frame import stored_size
 from agent.repository.keys import manifest_key
 from agent.repository.manifest import Manifest, ManifestWriter, read_manifest
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
-from agent.storage.memory import MemoryStorage
 from agent.wire.node import NodeIdentity
+from tests.fast.storage.memory import MemoryStorage
 
 HOST = "11111111-2222-3333-4444-555555555555"
 CLUSTER = "c1"

@@ -13,9 +13,9 @@ from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intent_key, manifest_key, plan_key, record_key
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import OPEN
 from agent.wire.backups import Plan, PlannedNode, Record
+from tests.fast.storage.memory import MemoryStorage
 
 NODES = ["h1", "h2"]
 

@@ -9,12 +9,12 @@ from agent.repository.destination_files import DestinationFileDamaged, Destinati
 from agent.repository.destinations import DestinationInUse, Destinations, RevisionTooOld
 from agent.repository.errors import UnknownDestination
 from agent.repository.limits import Limits
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import BadSettings, Storage
 from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings, place_of
 from agent.wire.names import InvalidName
 from agent.wire.throttle import PatchThrottle
 from kit.errors import InvalidInput
+from tests.fast.storage.memory import MemoryStorage
 
 SECRET = "canary-access-secret"
 

@@ -13,10 +13,10 @@ from agent.repository.errors import RepositoryMismatch
 from agent.repository.limits import Limits
 from agent.repository.live_storage import CredentialsPatience, LiveStorage
 from agent.repository.opening import OpenDestinations
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import Denied, Storage, Transient
 from agent.wire.commands import Target
 from agent.wire.destinations import PutDestination, S3Settings
+from tests.fast.storage.memory import MemoryStorage
 
 GOOD = "good-key"
 

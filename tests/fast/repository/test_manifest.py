@@ -13,7 +13,6 @@ from agent.repository.frame import ObjectType, encode, stored_size
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest import read_manifest
 from agent.repository.manifest_frame import INLINE_LIMIT
-from agent.storage.memory import MemoryStorage
 from tests.fast.repository.manifests import (
     CLUSTER,
     HOST,
@@ -28,6 +27,7 @@ from tests.fast.repository.manifests import (
     reference,
     stored,
 )
+from tests.fast.storage.memory import MemoryStorage
 
 
 async def test_a_manifest_comes_back() -> None:

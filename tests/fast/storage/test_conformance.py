@@ -7,9 +7,9 @@ import pytest
 
 from agent.storage.conformance import NAMES, conform
 from agent.storage.local import LocalStorage
-from agent.storage.memory import MemoryStorage
 from agent.storage.opened import check_store
 from agent.storage.protocol import OPEN, BucketMissing, Buffer, Denied, Entry, Gate, Put, Storage
+from tests.fast.storage.memory import MemoryStorage
 
 
 async def test_memory_keeps_the_protocol() -> None:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import Denied, NotFound, StorageError, Transient, Truncated
 from agent.storage.retrying import Policy, Retrying
+from tests.fast.storage.memory import MemoryStorage
 
 
 class Clockwork:

@@ -7,9 +7,9 @@ import pytest
 from agent.storage.conformance import conform
 from agent.storage.limited import Limited
 from agent.storage.measured import Measured
-from agent.storage.memory import MemoryStorage
 from agent.storage.protocol import NotFound
 from agent.storage.retrying import Retrying
+from tests.fast.storage.memory import MemoryStorage
 
 
 class Counter:

@@ -1,4 +1,4 @@
-"""A store in memory. In and out: keys and bytes. For unit tests and simulations; it keeps the whole protocol.
+"""A store in memory. In and out: keys and bytes. It keeps the whole protocol (test_conformance proves it).
 
 `hook` is called before each operation with its verb and key, and may raise (a fault), wait, or count.
 """
