@@ -112,8 +112,8 @@ class AgentClient:
     async def backups(self, destination: str | None) -> list[BackupView]:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
-        deadline = self._deadlines.listing
-        return await self._call("GET", "/v1/backups", list[BackupView], query=query, deadline=deadline)
+        content = await self._read_large("/v1/backups", self._deadlines.listing, query)
+        return self._decoded(content, list[BackupView])
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""

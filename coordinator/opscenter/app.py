@@ -16,6 +16,7 @@ from coordinator.opscenter.errors import error_answer, errors_in_form
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.run import Run
+from coordinator.opscenter.turns import Turns
 from kit.http_errors import ERROR_FORM
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,13 +40,14 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     """Method, path and endpoint of everything that is built; fixed words stand before names."""
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
+    listing = Turns()
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
-        ("GET", "/request/{request}/status", requests.status),
+        ("GET", "/request/{request}/status", Turns().of(requests.status)),
         ("POST", "/request/{request}/cancel", requests.cancel),
-        ("GET", "/{cluster}/nodes", clusters.nodes),
-        ("GET", "/{cluster}/backup-activity", activity.events),
+        ("GET", "/{cluster}/nodes", Turns().of(clusters.nodes)),
+        ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),
         ("POST", f"{at}/run", run.run),
         ("POST", f"{at}/sync", run.sync),
         ("GET", f"{at}/destinations", destinations.all),
@@ -55,7 +57,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("POST", at + "/restore/{tag}", restore.backup),
         ("POST", at + "/restore/{tag}/{keyspace}", restore.keyspace),
         ("POST", at + "/restore/{tag}/{keyspace}/{table}", restore.table),
-        ("GET", at, backups.all),
+        ("GET", at, listing.of(backups.all)),
         ("DELETE", at, delete.backup),
-        ("GET", at + "/{keyspace}", backups.of_keyspace),
+        ("GET", at + "/{keyspace}", listing.of(backups.of_keyspace)),
     ]

@@ -105,10 +105,9 @@ class RunningRequests:
             try:
                 await self._end(run, outcome, finished)
                 return
-            except Exception as error:
+            except Exception:
                 # Until its end is written the request runs, for everybody who asks and for what it keeps others from.
-                told = error.message if isinstance(error, HelenusError) else f"{type(error).__name__}: {error}"
-                log.exception("a request's end can't be written", request=run.request.id, reason=told, again=pause)
+                log.exception("a request's end can't be written", request=run.request.id, again_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -1,0 +1,49 @@
+"""Answers that may be large: of each kind few at a time. In: an endpoint. Out: the same, that waits for its turn.
+
+A listing of many backups on many nodes has megabytes, and so have the agents' answers that it is made of. Who asks
+while as many are built and sent waits, without memory of his own; who doesn't read is cut off, or he would keep the
+others waiting.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+AT_ONCE = 4
+"""Answers of one kind that are built or sent at a time."""
+READING_SECONDS = 60.0
+"""How long a client may take to read such an answer."""
+LARGE = 64 * 1024
+"""Bytes that a connection takes without being read; smaller answers are not waited for."""
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Turns:
+    """Of one kind of answer. `seconds`: how long a client may take to read."""
+
+    def __init__(self, at_once: int = AT_ONCE, seconds: float = READING_SECONDS) -> None:
+        self._turn = asyncio.Semaphore(at_once)
+        self._seconds = seconds
+
+    def of(self, handler: Handler) -> Endpoint:
+        """The endpoint that keeps its turn until the answer is with the client."""
+
+        async def endpoint(request: web.Request) -> web.StreamResponse:
+            async with self._turn:
+                response = await handler(request)
+                if isinstance(response.body, bytes) and len(response.body) > LARGE:
+                    try:
+                        async with asyncio.timeout(self._seconds):
+                            await response.prepare(request)
+                            await response.write_eof()
+                    except ConnectionError:  # nobody is there any more to be answered
+                        return response
+                    except TimeoutError:
+                        if request.transport is not None:
+                            request.transport.abort()
+                return response
+
+        return endpoint
