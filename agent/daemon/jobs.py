@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.cassandra.node import CassandraNode
 from agent.commands.runner import JobSpec
+from agent.daemon.allocator import giving_back
 from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
 from agent.jobs.copy_rate import CopyRate
@@ -54,7 +55,8 @@ class Collaborators:
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    return {**_copies(parts), **_restores(parts)}
+    jobs = {**_copies(parts), **_restores(parts)}
+    return {kind: JobSpec(spec.lane, giving_back(spec.run)) for kind, spec in jobs.items()}
 
 
 def owed_snapshots(parts: Collaborators) -> OwedSnapshots:
