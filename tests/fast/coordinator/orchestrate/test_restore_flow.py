@@ -327,7 +327,9 @@ async def test_a_schema_that_differs_is_shown_and_force_schema_replaces_it(scene
 async def test_a_running_restore_pins_its_backup(scene: Scene) -> None:
     """DELETE of what a restore reads: 409 backup_in_use, also by another destination with the same repository."""
     coordinator, tag = await backed_up(scene)
-    await coordinator.destination("same-place", LocalSettings(path="there"))
+    for node in scene.nodes:  # as a link, or another name of a store's host
+        scene.world.places[f"{node.number}:link"] = scene.world.places[f"{node.number}:there"]
+    await coordinator.destination("same-place", LocalSettings(path="link"))
     scene.nodes[0].gates[Kind.FETCH] = asyncio.Event()
     restore = asyncio.create_task(restored(coordinator, tag))
     await asyncio.wait_for(scene.nodes[0].begun[Kind.FETCH].wait(), 10)
