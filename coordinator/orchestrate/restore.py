@@ -56,9 +56,13 @@ class RestoreFlow:
         scope = await once(self._store, self._job, "scope", self._decide_scope, RestoreScope)
         if run.request.keyspaces != scope.tables:
             await run.update(keyspaces=scope.tables)
-        verdict: Verdict | None = None
+        verdict = await self._earlier_verdict()
         try:
-            verdict = await once(self._store, self._job, "verdict", lambda: self._preflight(scope), Verdict)
+            if verdict is None:
+                verdict = await self._preflight(scope)
+                await self._note_verdict(verdict)
+            elif self._forced_otherwise(verdict) and not await self._noted("import_begun"):
+                scope, verdict = await self._judged_anew(scope, verdict)
             for warning in verdict.warnings:
                 run.warn(warning)
             left = [host_id for host_id in scope.hosts if not await self._noted(f"imported/{host_id}")]
@@ -75,8 +79,35 @@ class RestoreFlow:
     async def _decide_scope(self) -> RestoreScope:
         return await restore_scope_of(self._run.around, self._run.cluster, self._order)
 
+    async def _earlier_verdict(self) -> Verdict | None:
+        step = await self._step("verdict")
+        return None if step is None else msgspec.convert(step, Verdict)
+
+    async def _note_verdict(self, verdict: Verdict) -> None:
+        await self._store.requests.record_step(self._job, "verdict", msgspec.to_builtins(verdict))
+
+    def _forced_otherwise(self, verdict: Verdict) -> bool:
+        return (verdict.force, verdict.force_schema) != (self._order.force, self._order.force_schema)
+
+    async def _judged_anew(self, scope: RestoreScope, earlier: Verdict) -> tuple[RestoreScope, Verdict]:
+        """The same restore, sent again with other `force` or `force_schema` before any import: who takes part and what
+        is made anew is decided once more. Tables, and what is emptied, are the job's own."""
+        now = await self._decide_scope()
+        scope = msgspec.structs.replace(
+            scope, sources=now.sources, left_out=now.left_out, forced_out=now.forced_out, source=now.source
+        )
+        await self._store.requests.record_step(self._job, "scope", msgspec.to_builtins(scope))
+        dropped = await self._step("views_dropped")
+        verdict = (await self._preflight(scope)).with_views_of(
+            earlier, dropped=dropped is not None and bool(dropped["dropped"])
+        )
+        if verdict.make_schema:
+            await self._take_back("schema_made")
+        await self._note_verdict(verdict)
+        return scope, verdict
+
     async def _preflight(self, scope: RestoreScope) -> Verdict:
-        """Every node says what it knows; the verdict, once recorded, holds for the whole job."""
+        """Every node says what it knows; the verdict, once recorded, holds for the job until it is forced otherwise."""
         answers = await self._ask("preflight", Kind.PREFLIGHT, scope, scope.hosts)
         failed = failures(answers.values())
         if failed:
@@ -175,6 +206,7 @@ class RestoreFlow:
         for answer in (await self._ask("clean", Kind.CLEAN, scope, checked)).values():
             if answer.ok:
                 await self._note(f"cleaned/{answer.host_id}")
+                self._pass_on(answer)
             else:
                 reason = (answer.error or {}).get("message", "")
                 self._run.warn(f"owed on {answer.address}: removing what the restore staged ({reason})")
@@ -259,6 +291,8 @@ class RestoreFlow:
             await self._views_back(scope, verdict, "stopped" if irrevocable else "undo")
         if not irrevocable:
             answers = await self._ask("undo-clean", Kind.CLEAN, scope, scope.hosts, undoing=True)
+            for answer in answers.values():
+                self._pass_on(answer)
             for address, error in failures(answers.values()).items():
                 self._run.warn(f"owed on {address}: removing what the restore staged ({error.get('message', '')})")
             return
@@ -291,8 +325,7 @@ class RestoreFlow:
         arguments: RestoreArguments = msgspec.structs.replace(scope.arguments(host_id, self._order), **changes)
         answer = (await self._fan_out.ask(phase, kind, {host_id: arguments}))[host_id]
         if answer.ok:
-            for warning in answer.result.get("warnings", []):
-                self._run.warn(f"{answer.address}: {warning}")
+            self._pass_on(answer)
             return True
         error = answer.error or {}
         if error.get("code") == OutcomeUnknown.code:
@@ -302,6 +335,11 @@ class RestoreFlow:
             )
             return False
         raise nodes_failed(phase.replace("_", " ").capitalize(), {answer.address: error})
+
+    def _pass_on(self, answer: Answered) -> None:
+        """What a node has to say to a person beside its result."""
+        for warning in answer.result.get("warnings", []):
+            self._run.warn(f"{answer.address}: {warning}")
 
     async def _speaker(self, scope: RestoreScope) -> str:
         """The node whose agent changes the schema: always the same, unless force gave it up."""

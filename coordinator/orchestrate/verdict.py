@@ -30,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """`refusals`: error objects, each with `lifted_by`; any one stops the restore. `tables`: all that come back.
     `truncate`: those of them that are emptied. `replace`: dropped and made again. `make_schema`: something of the
     backup isn't there yet. `drop_views`, `live_views`: what stands in the way now. `create_views`: all that is made
-    (again) at the end."""
+    (again) at the end. `force`, `force_schema`: what it was lifted by."""
 
     refusals: list[dict[str, Any]]
     warnings: list[str]
@@ -40,6 +40,16 @@ class Verdict(msgspec.Struct, frozen=True):
     drop_views: dict[str, list[str]]
     live_views: list[ViewCql]
     create_views: list[ViewCql]
+    force: bool = False
+    force_schema: bool = False
+
+    def with_views_of(self, earlier: "Verdict", *, dropped: bool) -> "Verdict":
+        """This verdict of a job that another one carried on before: what that was going to make is still to be made,
+        although its tables are there by now. `dropped`: the views that were live then are gone."""
+        live = _views([*earlier.live_views, *self.live_views]) if dropped else self.live_views
+        return msgspec.structs.replace(
+            self, live_views=live, create_views=_views([*earlier.create_views, *self.create_views])
+        )
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -123,6 +133,8 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         drop_views=_merged({view.keyspace: [view.name]} for view in live_views),
         live_views=live_views,
         create_views=create_views,
+        force=situation.force,
+        force_schema=situation.force_schema,
     )
 
 

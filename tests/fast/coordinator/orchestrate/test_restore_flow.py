@@ -324,6 +324,54 @@ async def test_a_schema_that_differs_is_shown_and_force_schema_replaces_it(scene
     assert scene.world.columns == {}
 
 
+async def test_a_stopped_restore_that_is_sent_again_by_force_is_judged_anew(scene: Scene) -> None:
+    """A table that changed after the first verdict stops the restore; `force_schema` of the second call counts, views
+    and tables that the first call was going to make are made, and nothing is truncated twice."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    del scene.world.tables["shop"]["users"]
+    for node in scene.nodes:
+        del node.rows["shop", "users"]
+        node.failures[Kind.SCHEMA] = [ToyFailure("schema_differs", "shop.users differs") for _ in range(3)]
+    stopped = await restored(coordinator, tag)
+    assert stopped.state is RequestState.ERROR
+    assert scene.world.count(Kind.TRUNCATE) == 1
+    for node in scene.nodes:
+        node.failures.clear()
+        node.rows["shop", "users"] = {"of other columns"}
+    scene.world.tables["shop"]["users"] = "11111111-1111-1111-1111-111111111111"
+    scene.world.columns["shop", "users"] = "b text"
+    forced = await restored(coordinator, tag, force_schema=True)
+    assert forced.state is RequestState.SUCCESS, forced
+    assert scene.world.columns == {}
+    assert scene.world.rows() == before
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert scene.world.count(Kind.TRUNCATE) == 1
+
+
+async def test_a_stopped_restore_that_is_sent_again_by_force_leaves_a_lost_node_out(scene: Scene) -> None:
+    """Without `force` it would wait for that node's agent for ever; with it the others are restored, and the node is
+    named."""
+    coordinator, tag = await backed_up(scene)
+    add_rows(scene)
+    del scene.world.tables["shop"]["users"]
+    for node in scene.nodes:
+        del node.rows["shop", "users"]
+        node.failures[Kind.SCHEMA] = [ToyFailure("no_room", "stopped here") for _ in range(3)]
+    assert (await restored(coordinator, tag)).state is RequestState.ERROR
+    for node in scene.nodes:
+        node.failures.clear()
+    await scene.agents[2].stop()
+    plain = await restored(coordinator, tag)
+    assert plain.state is RequestState.ERROR
+    forced = await restored(coordinator, tag, force=True)
+    assert (forced.state, forced.partial) == (RequestState.ERROR, True), forced
+    assert forced.result["nodes_not_restored"] == [scene.nodes[2].address]
+    assert sorted(forced.result["imported"]) == sorted(node.address for node in scene.nodes[:2])
+    assert scene.world.count(Kind.TRUNCATE) == 1
+
+
 async def test_a_running_restore_pins_its_backup(scene: Scene) -> None:
     """DELETE of what a restore reads: 409 backup_in_use, also by another destination with the same repository."""
     coordinator, tag = await backed_up(scene)
