@@ -31,6 +31,8 @@ class CopyStates:
         self._done: dict[tuple[str, str], dict[str, int]] = {}
         self._failed: dict[tuple[str, str], dict[str, Any]] = {}
         self._gone: dict[str, dict[str, Any]] = {}
+        self.warnings: list[str] = []
+        """what the nodes' copies have to say to a person, each with its node"""
 
     def succeeded(self, place: str, host_id: str, sizes: dict[str, int]) -> None:
         """The node's part is whole there; `sizes`: keyspace → bytes."""
@@ -91,6 +93,8 @@ def upload_states(answers: Iterable[Answered], places: Sequence[str], states: Co
         result = msgspec.convert(answer.result or {"targets": {}}, UploadResult)
         for place in places:
             target = result.targets.get(place)
+            if target is not None:
+                states.warnings += [f"{answer.address}: {text}" for text in target.warnings]
             if target is not None and target.outcome == "success":
                 states.succeeded(place, answer.host_id, target.sizes)
             elif target is not None:
@@ -117,6 +121,8 @@ async def close_copies(
 ) -> Outcome:
     """Put each place's record (`record` gives tag, times and keyspaces), let one-shot destinations be forgotten, and
     sum up."""
+    for warning in states.warnings:
+        run.warn(warning)
     statuses: dict[str, tuple[str, bool]] = {}
     summary: dict[str, Any] = {}
     owed_records: dict[str, list[str]] = {}

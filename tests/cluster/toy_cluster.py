@@ -20,6 +20,7 @@ from agent.wire.results import (
     FetchResult,
     FreedResult,
     ImportResult,
+    PhaseResult,
     PreflightResult,
     SnapshotResult,
     TableDifference,
@@ -85,6 +86,8 @@ class ToyNode:
         self.gates: dict[Kind, asyncio.Event] = {}
         self.waits: dict[Kind, dict[str, Any]] = {}
         """what a command says it waits for at its gate"""
+        self.warnings: list[str] = []
+        """what its copies and cleanings tell a person"""
         self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
 
     def identity(self) -> NodeIdentity:
@@ -256,7 +259,9 @@ class _Jobs:
             assert asked.tag in place.plans, "data before the plan"
             _count(context, target.destination, rows)
             place.manifests[asked.tag, self._node.host_id] = rows
-            targets[target.destination] = TargetResult("success", 1, sum(_sizes(rows).values()), sizes=_sizes(rows))
+            sizes = _sizes(rows)
+            done = TargetResult("success", 1, sum(sizes.values()), sizes=sizes, warnings=self._node.warnings)
+            targets[target.destination] = done
         return UploadResult(targets)
 
     def delete(self, context: JobContext, asked: Any) -> FreedResult:
@@ -359,10 +364,10 @@ class _Jobs:
     def check(self, context: JobContext, asked: RestoreArguments) -> CheckRestoreResult:
         return CheckRestoreResult({}, [], 1, 50)
 
-    def clean(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
+    def clean(self, context: JobContext, asked: RestoreArguments) -> PhaseResult:
         assert context.job is not None
         self._node.held.pop(context.job, None)
-        return FreedResult()
+        return PhaseResult([], self._node.warnings)
 
 
 def _count(context: JobContext, destination: str, rows: Rows) -> None:
