@@ -9,8 +9,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import msgspec
 
@@ -36,6 +37,9 @@ Result = TypeVar("Result")
 
 KEPT_SECONDS = 30 * 24 * 3600.0
 """How long a terminal command and its events are kept."""
+
+MEND_SECONDS = 5.0
+"""Between two tries to write after one failed."""
 
 
 class Journal:
@@ -234,6 +238,14 @@ class Journal:
             return gone
 
         return await self._write(work)
+
+    async def mend(self, every: float = MEND_SECONDS) -> Never:
+        """Find out when a journal that failed can be written again, without waiting for a command."""
+        while True:
+            await asyncio.sleep(every)
+            if self.failing:
+                with suppress(JournalFailed):
+                    await self.reserve_sequences(0)
 
     async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._writer is None:

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from agent.cassandra.node import CassandraNode
+from agent.commands.errors import JournalFailed
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.reporting import Reporter
@@ -42,11 +43,14 @@ class Making:
 
 @dataclass
 class Health:
-    """What /health answers; changed by the agent's life."""
+    """What /health answers; changed by the agent's life, and by a journal that can't be written."""
 
+    journal: Journal
     view: HealthView = field(default_factory=lambda: HealthView("ok"))
 
     def __call__(self) -> HealthView:
+        if self.view.status == "ok" and self.journal.failing:
+            return HealthView("unwell", JournalFailed.code)
         return self.view
 
 
@@ -103,7 +107,7 @@ class Agent:
         """Serve until `stop` is set. Raises what ended a part that should not end."""
         parts = self._parts
         background: list[Background] = [beat(parts.notifier, self._pulse, healthy=self._healthy)]
-        background += [parts.owed.run(), *(reporter.run() for reporter in parts.reporters)]
+        background += [parts.owed.run(), parts.journal.mend(), *(reporter.run() for reporter in parts.reporters)]
         tasks = [asyncio.create_task(part) for part in background]
         stopping = asyncio.create_task(stop.wait())
         try:

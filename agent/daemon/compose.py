@@ -75,7 +75,6 @@ def _composed(
 ) -> Agent:
     agent_id, instance, version = agent_id_in(state), uuid.uuid4().hex, installed_version()
     metrics = ProcessMetrics("agent", version)
-    health = Health()
 
     limits = Limits(settings.transfer.node_bytes_per_second)
     provider = Provider(settings.destinations, limits, StorageMeasures(metrics.registry))
@@ -93,6 +92,7 @@ def _composed(
     records = RecordCache()
     digests = DigestCache(state / "digests.sqlite")
     journal = making.journal(state / "journal.sqlite", making.clock)
+    health = Health(journal)
     events = EventLog(journal, making.clock)
     in_use, jobs_in_use = InUse(), InUse()
     parts = Collaborators(

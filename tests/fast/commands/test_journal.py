@@ -11,7 +11,9 @@ from agent.commands.errors import JournalFailed, JournalTooNew, JournalUnreadabl
 from agent.commands.journal import KEPT_SECONDS, Journal
 from agent.commands.journal_file import migrations
 from agent.commands.records import CommandRecord
+from agent.daemon.agent import Health
 from agent.wire.commands import Kind, State
+from agent.wire.node import HealthView
 from tests.fast.commands.tiny_agent import Clock, Gate, delete, everything, quick, restore, running
 
 
@@ -120,7 +122,8 @@ async def test_what_ended_thirty_days_ago_is_forgotten_with_its_events_and_fence
 
 
 async def test_a_full_disk_is_a_named_error_and_passes_when_there_is_room(tmp_path: Path) -> None:
-    """Nothing half-written: what failed is refused, what was there stays, and the next write is taken."""
+    """Nothing half-written: what failed is refused, what was there stays, and the next write is taken. /health tells,
+    and finds out by itself that it has passed."""
     journal = Journal(tmp_path / "j")
     await journal.open()
     await journal.set_position("before", 1)
@@ -137,7 +140,14 @@ async def test_a_full_disk_is_a_named_error_and_passes_when_there_is_room(tmp_pa
     with pytest.raises(JournalFailed):
         await journal._write(fill)
     assert journal.failing
+    health = Health(journal)
+    assert health() == HealthView("unwell", "journal_failed")
     await journal._write(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").fetchone())
+    mending = asyncio.create_task(journal.mend(0.001))
+    async with asyncio.timeout(60):
+        while health() != HealthView("ok"):  # noqa: ASYNC110 another thread's work
+            await asyncio.sleep(0.001)
+    mending.cancel()
     await journal._write(fill)
     assert [journal.failing, await journal.position("before")] == [False, 1]
     await journal.close()
