@@ -90,11 +90,6 @@ class NodeView:
         """Whether CREATE MATERIALIZED VIEW is allowed here (off by default; `enable_…` was its name before 4.1)."""
         return (await self.setting("materialized_views_enabled", "enable_materialized_views")) == "true"
 
-    async def built_views(self) -> frozenset[tuple[str, str]]:
-        """(keyspace, view) of every view whose build is finished on this node."""
-        rows = await self._cql.rows("SELECT keyspace_name, view_name FROM system.built_views")
-        return frozenset((row["keyspace_name"], row["view_name"]) for row in rows)
-
 
 def _member(row: Row, address: str, states: Mapping[str, MemberState] | None) -> RingMember:
     known = (states or {}).get(address)

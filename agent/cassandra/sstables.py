@@ -18,9 +18,6 @@ _COMPONENT = re.compile(rf"(?P<sstable>{_SSTABLE})-(?P<component>[A-Za-z0-9_+]+\
 _INDEX = re.compile(r"\.[A-Za-z0-9_]{1,222}")
 _LONGEST = 255
 
-MUTABLE = frozenset({"Statistics.db", "Summary.db"})
-"""Components that Cassandra rewrites in place (repair state and level; sampling)."""
-
 BESIDE = frozenset({"manifest.json", "schema.cql"})
 """What a snapshot directory holds beside SSTables."""
 
@@ -35,11 +32,6 @@ class Component(msgspec.Struct, frozen=True):
     sstable: str
     component: str
     index: str = ""
-
-    @property
-    def mutable(self) -> bool:
-        """Whether Cassandra may rewrite it in place."""
-        return self.component in MUTABLE
 
     @property
     def is_data(self) -> bool:

@@ -82,10 +82,3 @@ def test_files_are_grouped_by_sstable() -> None:
     found = group((name, None) for name in names)
     assert list(found) == [".i/nb-1-big", "nb-1-big", "nb-2-big"]
     assert [name for name, _ in found["nb-1-big"]] == ["nb-1-big-Data.db", "nb-1-big-Filter.db"]
-
-
-def test_what_cassandra_rewrites_in_place_is_known() -> None:
-    """Statistics.db and Summary.db, and nothing else."""
-    assert [name for name, _, _, _ in WRITTEN if (found := parse(name)) and found.mutable] == [
-        ".by_Name/nb-2-big-Statistics.db"
-    ]
