@@ -95,13 +95,16 @@ async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str 
             raise RepositoryMismatch(f"no cluster is named {name!r} in this repository", name=name)
         # An id that stands in the index without its cluster.json was left by a crash: it is used.
         cluster_id = named[0] if named else uuid.uuid4().hex
-    if await storage.head(cluster_key(cluster_id)) is None:
+    there = await storage.head(cluster_key(cluster_id))
+    if there is None:
         if not initialise or name is None:
             raise RepositoryMismatch(f"the cluster {cluster_id} is not in this repository", cluster_id=cluster_id)
         body = msgspec.json.encode(ClusterFile(cluster_id, name))
         await storage.put(named_key(name, cluster_id), [body])
-        await storage.put(cluster_key(cluster_id), [body])
-    return (await _read_cluster(storage, cluster_id)).cluster_id
+        size = (await storage.put(cluster_key(cluster_id), [body])).size
+    else:
+        size = there.size
+    return (await _read_cluster(storage, cluster_id, size)).cluster_id
 
 
 async def _named(storage: Storage, name: str) -> list[str]:
@@ -115,10 +118,8 @@ async def _found(storage: Storage) -> RepositoryFile | None:
     entry = await storage.head(REPOSITORY)
     if entry is None:
         return None
-    if entry.size > _MOST_BYTES:
-        raise NotARepository(f"{REPOSITORY} is not one of ours", size=entry.size)
     try:
-        found = _repository.decode(await storage.get(REPOSITORY))
+        found = _repository.decode(await _small(storage, REPOSITORY, entry.size))
     except NotFound:
         return None
     except msgspec.DecodeError as error:
@@ -130,9 +131,16 @@ async def _found(storage: Storage) -> RepositoryFile | None:
     return found
 
 
-async def _read_cluster(storage: Storage, cluster_id: str) -> ClusterFile:
+async def _small(storage: Storage, key: str, size: int) -> bytes:
+    """The bytes of a file that has few, if it is one of ours."""
+    if size > _MOST_BYTES:
+        raise NotARepository(f"{key} is not one of ours", size=size)
+    return await storage.get(key, 0, size) if size else b""
+
+
+async def _read_cluster(storage: Storage, cluster_id: str, size: int) -> ClusterFile:
     try:
-        found = _cluster.decode(await storage.get(cluster_key(cluster_id)))
+        found = _cluster.decode(await _small(storage, cluster_key(cluster_id), size))
     except msgspec.DecodeError as error:
         raise NotARepository(f"{cluster_key(cluster_id)} can't be read: {error}") from error
     if found.cluster_id != cluster_id:
