@@ -64,12 +64,12 @@ def table_differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool
     one as well: SSTables may still have it, and Cassandra refuses those with a column it never heard of."""
     if set(then.columns[table]) != set(now.columns[table]):
         return True
-    if not _dropped(then, table) <= _dropped(now, table) | {column.name for column in now.columns[table]}:
+    if not dropped_columns(then, table) <= dropped_columns(now, table) | {column.name for column in now.columns[table]}:
         return True
     return any(now.types.get(name) != then.types[name] for name in types_of(then, table))
 
 
-def _dropped(schema: KeyspaceSchema, table: str) -> frozenset[str]:
+def dropped_columns(schema: KeyspaceSchema, table: str) -> frozenset[str]:
     """The columns that DESCRIBE … WITH INTERNALS lists as dropped."""
     texts = [
         text for one in schema.objects if (one.kind, one.name) == ("table", table) for text in statements(one.statement)

@@ -1,19 +1,25 @@
 """PREFLIGHT: may this node's part of the restore begin? Changes nothing but makes and tries the staging directories."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.errors import NotEnoughSpace, StagingRefused
 from agent.cassandra.schema_compare import (
+    Schemas,
     by_name,
     differences,
     missing_tables,
     replication_differs,
     views_on,
 )
-from agent.cassandra.staging import Probe, probe, staging_root
+from agent.cassandra.schema_telling import what_differs
+from agent.cassandra.staging import Probe, StagingRoot, probe, staging_root
 from agent.jobs.preflight_rules import refuse_what_cannot_be, warnings_of
 from agent.jobs.replaced_types import types_in_use
 from agent.jobs.restore_errors import NodesMoving
@@ -23,7 +29,7 @@ from agent.jobs.restore_tools import RestoreTools, checked, down_among, referenc
 from agent.jobs.restore_volumes import StagingPlan, staged_sstables
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
-from agent.wire.results import PreflightResult, VolumeNeed
+from agent.wire.results import PreflightResult, TableDifference, VolumeNeed
 
 Refusal = dict[str, Any]
 
@@ -61,6 +67,7 @@ class PreflightJob:
             differing.setdefault(difference.keyspace, []).append(difference.name)
         refusals += [error.as_dict() for error in types_in_use(differing, backup, live)]
         probes, refused = await self._probes(notes, found)
+        held = await asyncio.to_thread(_held, await notes.staging())
         refusals += refused
         plan = StagingPlan(head.data_directories, found)
         files = size = sstables = 0
@@ -68,7 +75,7 @@ class PreflightJob:
             async for _, entries in staged_sstables(source, reference):
                 plan.place(entries)
                 files, size, sstables = files + len(entries), size + sum(one.size for one in entries), sstables + 1
-        needs = _needs(plan, probes, linked=arguments.source is None)
+        needs = _needs(plan, probes, found, held, linked=arguments.source is None)
         refusals += _refuse_space(needs)
         return PreflightResult(
             files=files,
@@ -77,7 +84,7 @@ class PreflightJob:
             tables_in_backup={name: sorted(schema.columns) for name, schema in backup.items()},
             missing_keyspaces=sorted(name for name in asked if name not in present),
             missing_tables=missing_tables(asked, live),
-            differences=found_different,
+            differences=[_told(one, backup, live) for one in found_different],
             replication_differs=replication_differs(asked, backup, live),
             live_views=views_on(asked, live),
             backup_views=views_on(asked, backup),
@@ -112,11 +119,34 @@ class PreflightJob:
         return probes, refusals
 
 
-def _needs(plan: StagingPlan, probes: Sequence[Probe], *, linked: bool) -> list[VolumeNeed]:
-    """Held bytes (none where they are links to the snapshot), and once more where imports have to be copies."""
+def _told(one: TableDifference, backup: Schemas, live: Schemas) -> TableDifference:
+    return msgspec.structs.replace(one, told=what_differs(backup[one.keyspace], live[one.keyspace], one.name))
+
+
+def _held(roots: Sequence[StagingRoot]) -> dict[str, int]:
+    """Data directory → bytes that an earlier run of the job fetched there already."""
+    held: dict[str, int] = {}
+    for root in roots:
+        for place, _, names in os.walk(root.path / "held", followlinks=False):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    size = os.lstat(os.path.join(place, name)).st_size
+                    held[root.data_directory] = held.get(root.data_directory, 0) + size
+    return held
+
+
+def _needs(
+    plan: StagingPlan, probes: Sequence[Probe], found: Sequence[Volume], held: Mapping[str, int], *, linked: bool
+) -> list[VolumeNeed]:
+    """Bytes to be held (none where they are links to the snapshot, nor those held already), and once more where imports
+    have to be copies."""
     links = bool(probes) and all(one.links for one in probes)
-    times = (0 if linked and links else 1) + (0 if links else 1)
-    return [VolumeNeed(volume.path, size * times, volume.free_bytes) for volume, size in plan.needs()]
+    needs = []
+    for volume, size in plan.needs():
+        there = sum(held.get(one.path, 0) for one in found if one.device == volume.device)
+        fetched = 0 if linked and links else max(0, size - there)
+        needs.append(VolumeNeed(volume.path, fetched + (0 if links else size), volume.free_bytes))
+    return needs
 
 
 def _refuse_space(needs: Sequence[VolumeNeed]) -> list[Refusal]:

@@ -51,12 +51,14 @@ class FreedResult(msgspec.Struct, frozen=True):
 
 
 class TableDifference(msgspec.Struct, frozen=True):
-    """A table or type whose columns differ: both as CQL text."""
+    """A table or type whose columns differ: both as CQL text. `told`: a clause for each column, type and field that
+    differs."""
 
     keyspace: str
     name: str
     backup: str
     live: str
+    told: list[str] = []
 
 
 class ViewCql(msgspec.Struct, frozen=True):
@@ -115,7 +117,8 @@ class ImportResult(msgspec.Struct, frozen=True):
 
 class CheckRestoreResult(msgspec.Struct, frozen=True):
     """Of check: nothing left in staging, the imported Data files equal the manifest's; warnings from sampled reads.
-    `kept_snapshots`, `kept_bytes`: the node's `truncated-*` snapshots and what only they hold."""
+    `kept_snapshots`, `kept_bytes`: the node's `truncated-*` and `dropped-*` snapshots, which Cassandra
+    made, and what only they hold."""
 
     imported: dict[str, dict[str, int]]
     warnings: list[str]

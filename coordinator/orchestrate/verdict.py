@@ -24,6 +24,8 @@ MOST_SKEW = 60.0
 """Seconds between a node's clock and the coordinator's that are warned about."""
 
 SHOWN_RANGES = 5
+MOST_TOLD = 10
+"""Columns and fields of a table that a refusal's message names."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -94,7 +96,9 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
             told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
             refusals.append(_refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address))
     for (keyspace, name), difference in sorted(different.items()):
-        message = f"{keyspace}.{name} differs from the backup"
+        more = f" and {len(difference.told) - MOST_TOLD} more" if len(difference.told) > MOST_TOLD else ""
+        told = f": {'; '.join(difference.told[:MOST_TOLD])}{more}" if difference.told else ""
+        message = f"{keyspace}.{name} differs from the backup{told}"
         refusals.append(_refusal("schema_differs", message, backup=difference.backup, live=difference.live))
     replications = {
         keyspace: both for result in found.values() for keyspace, both in result.replication_differs.items()

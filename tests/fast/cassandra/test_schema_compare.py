@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from agent.cassandra.schema_capture import types_in_order, types_of
 from agent.cassandra.schema_compare import (
     all_statements,
@@ -11,6 +13,7 @@ from agent.cassandra.schema_compare import (
     table_differs,
     views_on,
 )
+from agent.cassandra.schema_telling import what_differs
 from agent.jobs.schema import missing_objects
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 
@@ -156,3 +159,36 @@ def test_types_come_after_those_they_name() -> None:
     assert types_in_order(types) == ["c", "B", "A"]
     schema = _schema(types=types, columns={"t": (_column("v", 'map<int, frozen<"B">>'),)})
     assert types_of(schema, "t") == ["c", "B"]
+
+
+def test_what_differs_is_told_column_by_column_and_field_by_field() -> None:
+    """Nobody has to compare two long texts by eye; tables that are alike say nothing."""
+    then, now = Column("k", "int", "partition_key", 0, "none"), Column("k", "int", "clustering", 0, "desc")
+    backup = _schema(columns={"t": (then, _column("gone"), _column("v", "int"), _column("o", "frozen<outer>"))})
+    live = _schema(
+        columns={"t": (now, _column("new"), _column("v"), _column("o", "frozen<outer>"))},
+        types={"inner": (("a", "text"),), "outer": (("c", "int"),)},
+    )
+    assert what_differs(backup, live, "t") == [
+        "the column k is a clustering column, in the backup a partition key column "
+        "and is ordered desc, in the backup none",
+        "the column gone text is missing",
+        "the column v is text, in the backup int",
+        "the column new text is not in the backup",
+        "the type inner has the field a as text, in the backup int",
+        "the type outer has no field b frozen<inner> and has the field c int more",
+    ]
+    moved = _schema(columns={"t": (msgspec.structs.replace(then, position=1), *backup.columns["t"][1:])})
+    assert what_differs(backup, moved, "t") == [
+        "the column k is number 2 of the partition key, in the backup number 1",
+    ]
+    turned = {"inner": (("a", "int"), ("b", "int")), "outer": (("b", "frozen<inner>"),)}
+    assert what_differs(
+        _schema(types=turned), _schema(types=turned | {"inner": (("b", "int"), ("a", "int"))}), "t"
+    ) == ["the type inner has its fields in another order"]
+    dropped = f"CREATE TABLE ks.t (a int) WITH ID = {ID};\nALTER TABLE ks.t DROP old USING TIMESTAMP 5;"
+    objects = (SchemaObject("table", "ks", "t", dropped),)
+    assert what_differs(_schema(objects=objects), _schema(), "t") == [
+        "the column old, dropped before the backup, was never there"
+    ]
+    assert what_differs(_schema(), _schema(), "t") == []

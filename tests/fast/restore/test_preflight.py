@@ -10,10 +10,11 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.settings import CassandraSettings
+from agent.jobs.fetch import FetchJob
 from agent.jobs.preflight import PreflightJob
 from agent.jobs.restore_tools import RestoreTools
 from agent.model.snapshot import KeyspaceSchema
-from agent.wire.commands import RestoreArguments
+from agent.wire.commands import RestoreArguments, Target
 from agent.wire.node import KeyspaceView, NodeIdentity
 from agent.wire.results import PreflightResult
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory, identity
@@ -77,4 +78,32 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     tools.ring["127.0.0.2"] = MemberState(True, "JOINING")
     tools.schemas["ks"] = schema("text", tables)
     assert sorted(set(await codes())) == ["nodes_moving", "type_in_use"]
+    await node.close()
+
+
+async def test_differences_are_told_and_what_is_held_already_needs_no_room(tmp_path: Path) -> None:
+    """A restore that is sent again is not refused for room that its own files take."""
+    data = tmp_path / "cassandra" / "data"
+    data.mkdir(parents=True)
+    node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
+    node.view = ViewInMemory(node.cql)
+    tables = {"t": "int", "u": "int"}
+    backup = BackupInMemory(["nb-1-big", "nb-2-big"], (schema("int", tables),))
+    tools = ToolsInMemory(node, backup, tmp_path / "state")
+    tools.schemas["ks"] = schema("int", {"t": "text", "u": "int"})
+    tools.ring["127.0.0.1"] = MemberState(True, "NORMAL")
+    target = Target("d", "r", "c")
+    context = Context(RestoreArguments("tag", HOST, {"ks": ["t"]}, target))
+
+    async def found() -> PreflightResult:
+        result = (await PreflightJob(tools).run(context)).result
+        assert isinstance(result, PreflightResult)
+        return result
+
+    first = await found()
+    [difference] = first.differences
+    assert any("is text, in the backup int" in clause for clause in difference.told)
+    assert [need.needed_bytes for need in first.volumes] == [first.bytes]
+    await FetchJob(tools).run(context)
+    assert [need.needed_bytes for need in (await found()).volumes] == [0]
     await node.close()

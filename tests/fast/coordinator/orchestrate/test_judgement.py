@@ -282,3 +282,14 @@ def test_known_codes_of_the_agents_stand_for_their_trouble() -> None:
     assert trouble_of("not_enough_space") is Trouble.DISK_FULL
     assert trouble_of("object_damaged") is trouble_of("sstable_damaged") is Trouble.DIGEST_WRONG
     assert reaction_to(Kind.SNAPSHOT, "whatever").then is Answer.CONTINUE
+
+
+def test_a_schema_that_differs_is_told_by_its_columns() -> None:
+    """The message names them; the fields show both texts."""
+    told = [f"the column c{number} int is missing" for number in range(12)]
+    difference = TableDifference("shop", "orders", "a", "b", told)
+    verdict = judge(situation(), {"n1": found(differences=[difference])})
+    [refusal] = verdict.refusals
+    assert refusal["message"].startswith("shop.orders differs from the backup: the column c0 int is missing; the")
+    assert refusal["message"].endswith("the column c9 int is missing and 2 more")
+    assert (refusal["fields"]["backup"], refusal["fields"]["live"]) == ("a", "b")
