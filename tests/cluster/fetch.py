@@ -165,8 +165,9 @@ def go_program(part: str) -> None:
 def class_archives(version: str) -> None:
     """Archives of loaded classes: a start of a node or of nodetool then takes a third less."""
     began = time.monotonic()
-    _say(f"class archives of Cassandra {version}: a node and a nodetool run once …")
-    if asyncio.run(archives.make(version)):
+    if not archives.there(version):
+        _say(f"class archives of Cassandra {version}: a node and a nodetool run once …")
+        asyncio.run(archives.make(version))
         _say(f"class archives of Cassandra {version}: {time.monotonic() - began:.0f} s")
 
 

@@ -51,8 +51,8 @@ class Child:
         self.name = name
         self.argv = [str(part) for part in argv]
         self.log = log
-        self._env = {**os.environ, **(env or {})}
-        self._cwd = cwd
+        self.cwd = cwd
+        self.environment = dict(env or {})
         self._outlives_us = outlives_us
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,8 +67,8 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._env,
-                cwd=self._cwd,
+                env={**os.environ, **self.environment},
+                cwd=self.cwd,
                 start_new_session=True,
             )
         if not self._outlives_us:
@@ -130,6 +130,18 @@ class Child:
         if group and not self._outlives_us:
             _reaper.release(self.pid)
 
+    def let_go(self) -> None:
+        """Know nothing of it any more: somebody else will end it."""
+        if self._process is not None:
+            self._process.returncode = 0
+
+    def reaped(self) -> None:
+        """Wait until the leader, which was sent SIGKILL, is gone."""
+        if self._process is not None:
+            self._process.wait()
+            if not self._outlives_us:
+                _reaper.release(self.pid)
+
     async def ended(self, deadline: float) -> int:
         """Wait until the leader ended; its exit code. Raises TimeoutError after `deadline` seconds."""
         async with asyncio.timeout(deadline):
@@ -164,6 +176,20 @@ async def together(*waits: Coroutine[Any, Any, None]) -> None:
                 group.create_task(wait)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
+
+
+def end(children: Sequence[Child], grace: float) -> None:
+    """SIGTERM to all at once; after `grace` seconds, and for what their groups left behind, SIGKILL. Needs no event
+    loop, so that a signal handler may call it."""
+    for child in children:
+        child.resume()
+        child.signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while any(child.alive for child in children) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    for child in children:
+        child.signal(signal.SIGKILL, group=True)
+        child.reaped()
 
 
 def answers(address: str, port: int) -> bool:

@@ -17,7 +17,6 @@ import aiohttp
 
 from tests.cluster import toml
 from tests.cluster.cassandra import JMX_USER, CassandraNode
-from tests.cluster.mortal_agent import VARIABLE
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
 from tests.cluster.places import REPOSITORY
 from tests.cluster.ports import free_port
@@ -274,6 +273,8 @@ class AgentProcess(Service):
 
     def launch_mortal(self, moment: str) -> None:
         """The same without waiting for it: it may die before it answers."""
+        from tests.cluster.mortal_agent import VARIABLE  # as in `stop`
+
         lively, self.module, self.environment = self.module, self.mortal, {VARIABLE: moment}
         try:
             self.launch()

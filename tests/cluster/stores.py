@@ -36,6 +36,11 @@ class _Server:
     address: str
     port: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.child.alive
+
     async def start(self) -> None:
         """Start it and wait until it serves."""
         self.child.start()

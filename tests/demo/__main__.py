@@ -5,31 +5,23 @@ import asyncio
 import shutil
 import sys
 
+from tests.cluster.comparison import Comparison
 from tests.cluster.places import BUILD
+from tests.cluster.processes import ProcessError
+from tests.demo.interrupt import ends_on_signals
 from tests.demo.screen import Screen
 from tests.demo.story import tell
 from tests.demo.topology import Topology
 
 ROWS = 20_000
+GRACE_SECONDS = 10.0
 
 
-async def demonstrate(destination: str, rows: int) -> tuple[int, int]:
-    """Start, tell, stop; the numbers of rows compared before the disaster and after the restore."""
-    directory = BUILD / "demo"
-    shutil.rmtree(directory, ignore_errors=True)
-    screen = Screen()
-    topology = Topology(directory, s3=destination == "s3")
-    if taken := topology.taken():
-        sys.exit(f"demo: something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
-    try:
-        screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
-        await topology.start()
-        screen.line(f"nodes {', '.join(topology.cassandra.contact_points)}, coordinator {topology.coordinator.url}")
-        written, restored = await tell(topology, screen, rows)
-        return written.rows, restored.rows
-    finally:
-        screen.step("stopping what was started")
-        await topology.stop()
+async def demonstrate(topology: Topology, screen: Screen, rows: int) -> tuple[Comparison, Comparison]:
+    """Start, tell; what was compared before the disaster and after the restore."""
+    screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
+    await topology.start(screen.line)
+    return await tell(topology, screen, rows)
 
 
 def main() -> int:
@@ -38,8 +30,22 @@ def main() -> int:
     parser.add_argument("--destination", choices=("local", "s3"), default="local")
     parser.add_argument("--rows", type=int, default=ROWS)
     options = parser.parse_args()
-    written, restored = asyncio.run(demonstrate(options.destination, options.rows))
-    print(f"demo: {restored} of {written} rows restored")
+    directory = BUILD / "demo"
+    shutil.rmtree(directory, ignore_errors=True)
+    screen = Screen()
+    topology = Topology(directory, s3=options.destination == "s3")
+    if taken := topology.taken():
+        sys.exit(f"demo: something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
+    ends_on_signals(topology)
+    try:
+        written, restored = asyncio.run(demonstrate(topology, screen, options.rows))
+    except* ProcessError as failed:
+        reasons = "\n".join(str(error) for error in failed.exceptions)
+        sys.exit(f"demo: what it needs could not be started:\n{reasons}")
+    finally:
+        screen.step(f"stopping what was started (data and logs stay in {directory})")
+        topology.end(GRACE_SECONDS)
+    print(f"demo: {restored.at_quorum} of {written.at_quorum} rows restored")
     return 0 if restored == written else 1
 
 

@@ -1,98 +1,188 @@
-"""`make cluster` and `make cluster-down`: the demo's machines, left running until they are told to stop.
+"""`make cluster`, `cluster-down`, `cluster-stop`, `cluster-start` and `cluster-cql`: the demo's machines to play with.
 
-In: up or down. Out: running processes whose groups are in build/cluster/processes.json, so that `down` ends just those.
+In: up, down, stop NAME, start NAME, cql STATEMENT. Out: processes that run until they are told to stop, recorded in
+build/cluster/parts.json so that just those are ended.
 """
 
 import asyncio
-import json
 import os
 import shutil
-import signal
 import sys
-import time
 from pathlib import Path
 
 from tests.cluster.places import BUILD
 from tests.cluster.processes import ProcessError
+from tests.cluster.services import write_secret
+from tests.cluster.sessions import close, open_session
+from tests.demo import parts
+from tests.demo.interrupt import ends_on_signals
+from tests.demo.parts import Part, PartError
+from tests.demo.screen import Screen
 from tests.demo.topology import CLUSTER, Topology
 
 DIRECTORY = BUILD / "cluster"
-PROCESSES = DIRECTORY / "processes.json"
-GRACE_SECONDS = 60
-
-
-def started_at(pid: int) -> str | None:
-    """When the process began (clock ticks since boot), which tells a reused pid apart; None when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+CURL = DIRECTORY / "curl.conf"
+ORDERS = 500
+_SCHEMA = (
+    "CREATE KEYSPACE shop WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}",
+    "CREATE TABLE shop.orders (id int PRIMARY KEY, customer text, cents int)",
+)
 
 
 async def up() -> None:
-    """Start everything from nothing and print what can be tried; what was started is stopped again if that fails."""
-    if living():
-        sys.exit("the cluster is up already; make cluster-down ends it")
-    if taken := Topology(DIRECTORY, s3=False).taken():  # before anything is removed: it may be a cluster of ours
+    """Start everything from nothing and print what can be tried; what was started is ended again if that fails."""
+    known = parts.read(DIRECTORY)
+    if any(part.running() for part in known):
+        print("the cluster is up already; make cluster-down ends it\n")
+        show(known)
+        return
+    topology = Topology(DIRECTORY, s3=False, outlives_us=True)
+    if taken := topology.taken():  # before anything is removed: it may be a cluster of ours
         sys.exit(f"something else listens on {', '.join(taken)}: end it first")
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     topology = Topology(DIRECTORY, s3=False, outlives_us=True)
-    print("starting three Cassandra nodes, three agents and a coordinator: half a minute", flush=True)
+    screen = Screen()
+    ends_on_signals(topology)
+    screen.step("starting three Cassandra nodes, three agents and a coordinator")
     try:
-        await topology.start()
-        children = [topology.coordinator.child, *(agent.child for agent in topology.agents)]
-        children += [node.child for node in topology.cassandra.nodes]
-        PROCESSES.write_text(json.dumps({str(child.pid): started_at(child.pid) for child in children}))
+        await topology.start(screen.line)
+        screen.step(f"writing {ORDERS} rows into shop.orders")
+        await asyncio.to_thread(_fill, topology.cassandra.contact_points)
+        known = _recorded(topology)
+        parts.write(DIRECTORY, known)
     except BaseException:
-        await topology.stop()
+        topology.end(parts.GRACE_SECONDS)
         raise
-    topology.cassandra.close_sessions()
-    base = f"{topology.coordinator.url}/{CLUSTER}"
-    token = f'-H "Authorization: Bearer $(cat {topology.coordinator.token_file})"'
-    print(f"Cassandra    {' '.join(topology.cassandra.contact_points)} (port 9042)")
-    print(f"agents       {' '.join(agent.url for agent in topology.agents)}")
-    print(f"coordinator  {topology.coordinator.url}")
-    print("\nWorth trying:")
-    print(f"  curl {token} {base}/nodes")
-    print(f'  curl {token} -X POST {base}/backups/run -d \'{{"keyspaces": ["system_auth"]}}\'')
-    print(f"  curl {token} {base}/backups")
-    print("\nmake cluster-down ends it; the next make cluster begins from nothing.")
+    token = topology.coordinator.token
+    write_secret(CURL, f'header = "Authorization: Bearer {token}"\nsilent\nshow-error\nwrite-out = "\\n"')
+    print()
+    show(known)
 
 
-def living() -> list[int]:
-    """The processes that `up` left and that still run: a pid that was used again does not count."""
-    if not PROCESSES.exists():
-        return []
-    processes = json.loads(PROCESSES.read_text())
-    return [int(pid) for pid, began in processes.items() if began is not None and started_at(int(pid)) == began]
+def _fill(addresses: list[str]) -> None:
+    session = open_session(addresses)
+    try:
+        for statement in _SCHEMA:
+            session.execute(statement)
+        insert = session.prepare("INSERT INTO shop.orders (id, customer, cents) VALUES (?, ?, ?)")
+        for number in range(ORDERS):
+            session.execute(insert, (number, f"customer {number // 5}", number * 37 % 10_000))
+    finally:
+        close(session)
+
+
+def _recorded(topology: Topology) -> list[Part]:
+    nodes = [
+        Part.of(f"node{number}", node.child, node.address, node.spec.native_port)
+        for number, node in enumerate(topology.cassandra.nodes, 1)
+    ]
+    services = {f"agent{number}": agent for number, agent in enumerate(topology.agents, 1)}
+    found = [
+        Part.of(name, service.child, service.address, service.port, service.state_directory)
+        for name, service in {**services, "coordinator": topology.coordinator}.items()
+    ]
+    return [*nodes, *found]
+
+
+def show(known: list[Part]) -> None:
+    """Print what runs where, and what is worth trying."""
+    print(f"{'part':<12} {'address':<18} {'pid':>7}  log")
+    for part in known:
+        pid = part.running()
+        print(f"{part.name:<12} {f'{part.address}:{part.port}':<18} {pid or 'stopped':>7}  {_short(Path(part.log))}")
+    coordinator = next(part for part in known if part.name == "coordinator")
+    curl, url = f"curl -K {_short(CURL)}", f"http://{coordinator.address}:{coordinator.port}"
+    backups = f"{curl} {url}/{CLUSTER}/backups"
+    tag = f"$({backups} | grep -o 'opscenter_adhoc[^\"]*' | head -1)"
+    status = f"{curl} {url}/request/$1/status | tee /dev/stderr"
+    follow = f"follow() {{ while {status} | grep -q '\"running\"'; do sleep 1; done; }}"
+    print(f"""
+Stop one of them, and start it again (its log goes on):
+  make cluster-stop PART=agent1
+  make cluster-start PART=agent1
+
+Worth trying, one after the other: back up keyspace shop on its nodes and watch it, list, lose the rows, restore them
+  {follow}
+  follow $({backups}/run -d '{{"keyspaces": ["shop"]}}' | tr -d '"')
+  {backups}
+  make cluster-cql CQL='TRUNCATE shop.orders'
+  make cluster-cql CQL='SELECT count(*) FROM shop.orders'
+  follow $({backups}/restore/{tag} -d '{{"keyspaces": {{"shop": {{}}}}}}' | tr -d '"')
+  make cluster-cql CQL='SELECT count(*) FROM shop.orders'
+
+make cluster-down ends all; the next make cluster begins from nothing.""")
+
+
+def _short(path: Path) -> str:
+    """As seen from the directory where `make` was called, when that is the checkout."""
+    return str(path.relative_to(Path.cwd())) if Path.cwd() in path.parents else str(path)
 
 
 def down() -> None:
-    """End the processes that `up` started, by their ids."""
-    asked = living()
-    for pid in asked:
-        os.killpg(pid, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while (left := living()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for pid in left:
-        os.killpg(pid, signal.SIGKILL)
-    PROCESSES.unlink(missing_ok=True)
-    print(f"stopped {len(asked)} processes" if asked else "no cluster is up")
+    """End what `up` started, and agents and coordinators that a person started over the same state since."""
+    known = parts.read(DIRECTORY)
+    if running := [part.name for part in known if part.running()]:
+        print(f"stopping {', '.join(running)} …", flush=True)
+    ended = parts.end(known)
+    parts.forget(DIRECTORY)
+    print(f"stopped {', '.join(ended)}" if ended else "no cluster was up: nothing to stop")
+
+
+def stop(name: str) -> None:
+    """End one part."""
+    part = parts.named(DIRECTORY, name)
+    print(f"stopped {name}" if parts.end([part]) else f"{name} was not running")
+
+
+def start(name: str) -> None:
+    """Start one part as `up` did."""
+    part = parts.named(DIRECTORY, name)
+    if pid := part.running():
+        print(f"{name} runs already, pid {pid}")
+        return
+    started = parts.start(part)
+    parts.write(DIRECTORY, [started if each.name == name else each for each in parts.read(DIRECTORY)])
+    print(f"started {name}, pid {started.pid}, log {_short(Path(started.log))}")
+
+
+def cql(statement: str) -> None:
+    """Run a statement and print its rows."""
+    nodes = [part for part in parts.read(DIRECTORY) if part.name.startswith("node") and part.running()]
+    if not nodes:
+        raise PartError("no node runs; make cluster starts them")
+    session = open_session([node.address for node in nodes])
+    try:
+        for row in session.execute(statement):
+            print(", ".join(f"{key} = {value}" for key, value in row._asdict().items()))
+        print("done")
+    finally:
+        close(session)
 
 
 def main() -> None:
-    """What `make cluster` and `make cluster-down` call."""
-    if sys.argv[1:] == ["up"]:
-        try:
-            asyncio.run(up())
-        except* ProcessError as failed:
-            reasons = "\n".join(str(error) for error in failed.exceptions)
-            sys.exit(f"the cluster could not be started, and what was started is stopped again:\n{reasons}")
-    elif sys.argv[1:] == ["down"]:
-        down()
-    else:
-        sys.exit("usage: python -m tests.demo.playground up|down")
+    """What the Makefile's targets call."""
+    try:
+        match sys.argv[1:]:
+            case ["up"]:
+                asyncio.run(up())
+            case ["down"]:
+                down()
+            case ["stop", name]:
+                stop(name)
+            case ["start", name]:
+                start(name)
+            case ["cql", statement]:
+                cql(statement)
+            case _:
+                sys.exit("usage: python -m tests.demo.playground up|down|stop PART|start PART|cql STATEMENT")
+    except PartError as error:
+        sys.exit(str(error))
+    except ProcessError as error:
+        sys.exit(f"the cluster could not be started, and what was started is ended again:\n{error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.stdout.flush()
+    os._exit(0)  # without waiting for the driver's threads
 
 
 if __name__ == "__main__":

@@ -3,38 +3,63 @@
 import time
 from typing import Any
 
+_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_INDENT = " " * 11
+
 
 class Screen:
     """Prints steps with their times, and progress only when it moved."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._shown: dict[tuple[str, str, str], str] = {}
+        self._phases: dict[str, str] = {}
+        self._counts: dict[tuple[str, str], str] = {}
 
     def step(self, text: str) -> None:
         """A step begins."""
-        self._shown.clear()
+        self._phases.clear()
+        self._counts.clear()
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", flush=True)
 
     def line(self, text: str) -> None:
         """A fact that belongs to the step."""
-        print(f"           {text}", flush=True)
+        print(f"{_INDENT}{text}", flush=True)
 
     def progress(self, status: dict[str, Any]) -> None:
-        """The counts of a running request, per phase, node and keyspace."""
+        """What changed in a running request: the phase that a node is in, and its counts of each keyspace."""
         for address, part in sorted(status.get("details", {}).get("subrequests", {}).items()):
-            details = part["details"]
-            phase = details.get("phase", "")
+            for line in self._changes(address, part["details"], str(status.get("type", ""))):
+                self.line(line)
+
+    def _changes(self, address: str, details: dict[str, Any], kind: str) -> list[str]:
+        phase = details.get("phase", "")
+        counting = "fetch" if kind == "restore" else phase  # a restore counts what it fetched, whatever it does now
+        lines = []
+        # What isn't snapshot yet counts tables, not files (0 of 1 each): that would only puzzle.
+        if phase != "snapshot":
             for keyspace, tables in sorted(details.get("sstables", {}).items()):
-                done = sum(table["done_files"] for table in tables.values())
-                total = sum(table["total_files"] for table in tables.values())
-                size = sum(table["total_size"] for table in tables.values())
-                text = f"{done}/{total} files, {mib(size)}"
-                if total and self._shown.get((address, phase, keyspace)) != text:
-                    self._shown[address, phase, keyspace] = text
-                    self.line(f"{phase:<8} {address}  {keyspace:<20} {text}")
+                text = counted(tables)
+                if text and self._counts.get((address, keyspace)) != text:
+                    self._counts[address, keyspace] = text
+                    lines.append(f"{address}  {counting:<8}  {keyspace:<12}  {text}")
+        if phase and self._phases.get(address) != phase:
+            self._phases[address] = phase
+            if not lines or counting != phase:
+                lines.append(f"{address}  {phase}")
+        return lines
 
 
-def mib(size: float) -> str:
-    """Bytes as MiB."""
-    return f"{size / 2**20:.1f} MiB"
+def counted(tables: dict[str, Any]) -> str:
+    """Files and bytes of a keyspace's tables, done of all; '' when there are none."""
+    done, total, done_size, total_size = (
+        sum(table[key] for table in tables.values()) for key in ("done_files", "total_files", "done_size", "total_size")
+    )
+    return f"{done} of {total} files, {size(done_size)} of {size(total_size)}" if total else ""
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} B"

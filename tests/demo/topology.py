@@ -1,12 +1,15 @@
 """The demo's machines: three Cassandra nodes, an agent beside each, a coordinator and, when asked for, an S3 server.
 
-In: a directory and fixed loopback addresses. Out: all of them started, and stopped in order.
+In: a directory and fixed loopback addresses. Out: all of them started, and ended together.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster.processes import answers
+from tests.cluster.cassandra import CassandraNode
+from tests.cluster.processes import Child, answers, end
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
 from tests.cluster.stores import Seaweed
@@ -52,27 +55,53 @@ class Topology:
         wanted += [(service.address, service.port) for service in (*self.agents, self.coordinator)]
         return [f"{address}:{port}" for address, port in wanted if answers(address, port)]
 
-    async def start(self) -> None:
-        """Start everything and wait until it answers."""
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Start everything and wait until it answers; `report` is told of each part that does."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.cassandra.start())
             if self.store is not None:
-                group.create_task(self.store.start())
+                group.create_task(self._start_store(self.store, report))
+            for number, node in enumerate(self.cassandra.nodes, 1):
+                node.launch()
+                group.create_task(_wait_for_node(node, number, report))
+        await self.cassandra.wait_until_whole()
+        report("the nodes see each other")
         async with asyncio.TaskGroup() as group:
             for agent in self.agents:
                 group.create_task(agent.start())
+        report(f"agents       {' '.join(agent.url for agent in self.agents)}")
         await self.coordinator.start()
-        if self.store is not None:
-            await self.store.make_bucket(BUCKET)
+        report(f"coordinator  {self.coordinator.url}")
 
-    async def stop(self) -> None:
-        """Stop everything, the coordinator first."""
-        await self.coordinator.stop()
-        for agent in self.agents:
-            await agent.stop()
-        await self.cassandra.stop()
+    @staticmethod
+    async def _start_store(store: Seaweed, report: Callable[[str], None]) -> None:
+        await store.start()
+        await store.make_bucket(BUCKET)
+        report(f"SeaweedFS    {store.endpoint}")
+
+    def children(self) -> list[Child]:
+        """The processes that were started, those first that depend on the others."""
+        parts: list[CoordinatorProcess | AgentProcess | CassandraNode | Seaweed]
+        parts = [self.coordinator, *self.agents, *self.cassandra.nodes]
         if self.store is not None:
-            await self.store.stop()
+            parts.append(self.store)
+        return [part.child for part in parts if part.alive]
+
+    def end(self, grace: float) -> None:
+        """Ask all processes to end, kill what is left after `grace` seconds; waits without the event loop."""
+        self.cassandra.close_sessions()
+        self.kill(grace)
+
+    def kill(self, grace: float) -> None:
+        """The same for a signal handler, which can't wait for what the sessions' threads hold."""
+        end(self.children(), grace)
+        if self.store is not None:
+            self.store.forget()
+
+    def destination_text(self) -> str:
+        """What `destination` is, in words."""
+        if self.store is None:
+            return "a local directory of each node"
+        return f"bucket {BUCKET} of {self.store.endpoint}"
 
     def destination(self) -> dict[str, object]:
         """The body of POST /{cluster}/backups/destinations."""
@@ -85,3 +114,9 @@ class Topology:
             "access_key": self.store.access_key,
             "access_secret": self.store.access_secret,
         }
+
+
+async def _wait_for_node(node: CassandraNode, number: int, report: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    await node.wait_until_ready(180)
+    report(f"node{number}        {node.address} answers after {time.monotonic() - began:.0f} s")
