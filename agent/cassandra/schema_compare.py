@@ -11,6 +11,7 @@ from agent.cassandra.cql_text import statements, unquote, without_id
 from agent.cassandra.schema_capture import types_of
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.wire.node import Tables
+from agent.wire.replication import same_replication
 from agent.wire.results import TableDifference, ViewCql
 
 _DROP = re.compile(r'\bDROP\s+("(?:[^"]|"")+"|[A-Za-z0-9_]+)\s+USING\s+TIMESTAMP\b')
@@ -121,10 +122,5 @@ def replication_differs(asked: Tables, backup: Schemas, live: Schemas) -> dict[s
         for keyspace in sorted(asked)
         if keyspace in backup
         and keyspace in live
-        and _normal(backup[keyspace].replication) != _normal(live[keyspace].replication)
+        and not same_replication(backup[keyspace].replication, live[keyspace].replication)
     }
-
-
-def _normal(replication: Mapping[str, str]) -> dict[str, str]:
-    """The class by its short name, as people write it."""
-    return {key: value.rpartition(".")[2] if key == "class" else value for key, value in replication.items()}

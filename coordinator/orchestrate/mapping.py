@@ -10,6 +10,7 @@ import msgspec
 
 from agent.wire.backups import PlannedNode
 from agent.wire.node import RingMember
+from agent.wire.replication import same_replication
 
 
 class Misfit(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ def replication_differences(
     return {
         keyspace: [dict(backup[keyspace]), dict(live[keyspace])]
         for keyspace in keyspaces
-        if keyspace in backup and keyspace in live and _normal(backup[keyspace]) != _normal(live[keyspace])
+        if keyspace in backup and keyspace in live and not same_replication(backup[keyspace], live[keyspace])
     }
 
 
@@ -79,8 +80,3 @@ def _why_new(member: RingMember, planned: Sequence[PlannedNode]) -> str:
         new = len(set(member.tokens) - set(same_host.tokens))
         return f"owns other tokens than when the backup was taken ({gone} gone, {new} new)"
     return "is not in the backup, and no node of the backup had its tokens"
-
-
-def _normal(replication: Mapping[str, str]) -> dict[str, str]:
-    """The class's short name counts: Cassandra prints the long one, people write the short one."""
-    return {key: value.rsplit(".", 1)[-1] if key == "class" else value for key, value in replication.items()}
