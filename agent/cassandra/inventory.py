@@ -36,8 +36,8 @@ def snapshot_directories(
             yield SnapshotDirectory(keyspace, table, table_id, volume, candidate)
 
 
-def snapshot_tags(data_directories: Sequence[str], prefix: str = "") -> dict[str, list[str]]:
-    """Tag → directories, of every snapshot on the node whose tag begins with `prefix`."""
+def snapshot_tags(data_directories: Sequence[str], prefix: str | tuple[str, ...] = "") -> dict[str, list[str]]:
+    """Tag → directories, of every snapshot on the node whose tag begins with `prefix` (or one of them)."""
     found: dict[str, list[str]] = {}
     for _, _, _, _, path in _tables(data_directories, None):
         try:

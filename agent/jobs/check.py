@@ -4,6 +4,7 @@ A few reads on this node at ONE only warn: rows may have expired, or belong to o
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.directories import volumes
@@ -15,7 +16,8 @@ from agent.model.job import JobContext, Outcome
 from agent.wire.results import CheckRestoreResult
 from kit.errors import HelenusError
 
-_TRUNCATED = "truncated-"
+AUTO_SNAPSHOTS = ("truncated-", "dropped-")
+"""How Cassandra's own snapshots of emptied and dropped tables begin [X: ColumnFamilyStore]."""
 _SAMPLED = 50
 """Tables that are read from at most."""
 
@@ -40,14 +42,8 @@ class CheckJob:
         return Outcome(CheckRestoreResult(imported, warnings, *await self._kept()))
 
     async def _kept(self) -> tuple[int, int]:
-        """Count and bytes of the `truncated-*` snapshots on this node, which Cassandra made and nobody clears."""
-        directories = await self._tools.node.directories.data()
-
-        def look() -> tuple[int, int]:
-            tags = sorted(snapshot_tags(directories, _TRUNCATED))
-            return len(tags), sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)
-
-        return await asyncio.to_thread(look)
+        """What `auto_snapshots` counts on this node."""
+        return await asyncio.to_thread(auto_snapshots, await self._tools.node.directories.data())
 
     async def _sampled(self, tables: dict[str, dict[str, list[int]]]) -> list[str]:
         """Read a row of each table (of the first ones) that got SSTables."""
@@ -62,3 +58,10 @@ class CheckJob:
             if not rows:
                 warnings.append(f"{keyspace}.{table} shows no row (expired or deleted data, or another node's)")
         return warnings
+
+
+def auto_snapshots(directories: Sequence[str]) -> tuple[int, int]:
+    """Count of the snapshots that Cassandra made of emptied and dropped tables, and the bytes that only they hold:
+    nobody clears them but a person."""
+    tags = sorted(snapshot_tags(directories, AUTO_SNAPSHOTS))
+    return len(tags), sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)

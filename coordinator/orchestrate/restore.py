@@ -277,10 +277,11 @@ class RestoreFlow:
             step = await self._step(f"checked/{host_id}")
             kept = (step or {}).get("kept") or [0, 0]
             snapshots, held = snapshots + kept[0], held + kept[1]
-        counted = f" (truncated-*: {snapshots}, {held} bytes)" if snapshots else ""
+        counted = f" ({snapshots} over all nodes, {held} bytes, earlier ones included)" if snapshots else ""
         self._run.warn(
-            f"owed on every node: Cassandra kept what was there before as snapshots truncated-* or dropped-*{counted}; "
-            "clear them with nodetool clearsnapshot when nobody needs them"
+            "owed on every node: Cassandra kept what was there before as its own snapshots, truncated-* and dropped-*"
+            f"{counted}: nodetool listsnapshots names them; when nobody needs them, clear each with nodetool "
+            "clearsnapshot -t <tag> (never all at once: backups that are kept on the nodes are snapshots too)"
         )
 
     async def _leave(self, scope: RestoreScope, verdict: Verdict | None) -> None:
