@@ -11,7 +11,7 @@ from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
-from coordinator.model.errors import InvalidArguments
+from coordinator.model.errors import CoordinatorError, DestinationInUse, InvalidArguments
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import (
@@ -232,8 +232,11 @@ def _passed(agent: Agent, report: CheckReport) -> CheckReport:
     raise _refused(agent, error, wrong)
 
 
-def _refused(agent: Agent, error: dict[str, Any], wrong: list[dict[str, Any]]) -> DestinationRefused:
+def _refused(agent: Agent, error: dict[str, Any], wrong: list[dict[str, Any]]) -> CoordinatorError:
     """The agent's error object goes into the answer as it came."""
+    if error.get("code") == DestinationInUse.code:
+        # A command that this coordinator doesn't know (any more): of another one, or of a request that was given up.
+        return DestinationInUse(f"{agent.address}: {error.get('message')}", error=error)
     details = "; ".join(f"{each['name']}: {each['detail']}" for each in wrong)
     said = str(error.get("message") or error.get("code") or "")
     told = f"{said} ({details})" if said and details else said or details or NO_REASON

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from agent.repository.destinations import DestinationInUse as AgentsDestinationInUse
 from agent.wire.commands import Kind
-from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings
+from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, LocalSettings, PutDestination
 from coordinator.model.errors import DestinationInUse
 from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder
 from coordinator.model.requests import RequestState
@@ -60,6 +61,27 @@ async def test_what_a_running_request_uses_keeps_its_place(scene: Scene) -> None
     scene.nodes[1].gates[Kind.FETCH].set()
     assert (await coordinator.ended(restore)).state is RequestState.SUCCESS
     await changed(coordinator, update("elsewhere"))
+
+
+async def test_a_command_that_only_an_agent_knows_of_keeps_the_place_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another coordinator may have sent it: a conflict that passes, no fault of the caller; nothing is changed."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    agent = scene.agents[1]
+    own = agent.put
+
+    async def put(destination_id: str, request: PutDestination) -> DestinationView:
+        if request.settings.path == "elsewhere":
+            raise AgentsDestinationInUse("a command works with it", destination=destination_id)
+        return await own(destination_id, request)
+
+    monkeypatch.setattr(agent, "put", put)
+    with pytest.raises(DestinationInUse, match=agent.node.address) as caught:
+        await coordinator.orchestrator.start_destination_change(CLUSTER, update("elsewhere"))
+    assert caught.value.status == 409
+    assert {node.destinations["there"][1] for node in scene.nodes} == {LocalSettings("there")}
 
 
 async def test_a_store_that_is_slow_to_prove_holds_up_nothing_else(
