@@ -39,7 +39,15 @@ class DeleteJob:
         if arguments.target is not None:
             async with self._repositories.opened(arguments.target, context.waiting) as opened:
                 await context.stages.enter("marking")
-                await Catalogue(opened, self._records).mark_deleted(arguments.tag)
+                catalogue = Catalogue(opened, self._records)
+                if arguments.made_by:
+                    plan = (await catalogue.view(arguments.tag)).plan
+                    if plan is None or plan.made_by != arguments.made_by:
+                        raise BackupNotFound(
+                            f"the destination has no backup {arguments.tag} that {arguments.made_by} made",
+                            tag=arguments.tag,
+                        )
+                await catalogue.mark_deleted(arguments.tag)
             return Outcome(FreedResult())
         if not await self._is_there(context, arguments):
             if context.stages.current != "clearing":

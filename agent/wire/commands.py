@@ -179,8 +179,7 @@ class SyncArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delete backup `tag`: with `target` put its mark in the destination, without it clear the on-server backup.
-    `made_by`, without `target`: only what was made by that one, whatever else has the tag is `backup_not_found`
-    ("" = whoever made it)."""
+    `made_by`: only what that one made, whatever else has the tag is `backup_not_found` ("" = whoever made it)."""
 
     tag: str
     target: Target | None = None

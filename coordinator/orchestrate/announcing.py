@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
+from agent.wire.destinations import ON_SERVER
 from coordinator.model.destinations import Destination
 from coordinator.orchestrate.copies import NOT_OURS
 from coordinator.orchestrate.places import Places
@@ -21,7 +22,7 @@ from coordinator.orchestrate.run import Run
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""
 NOTHING_PUT = NOT_OURS | {DENIED}
-"""With these errors of all nodes nothing of this backup is at a place, and nothing of it is to be undone there."""
+"""With these errors nothing of this backup is at a node's part of a place, and nothing of it is to be undone there."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,12 +31,13 @@ Errors = dict[str, dict[str, object]]
 
 
 class Announcer:
-    """Announces one request's backup at its places. `begun`: ids of destinations that may hold something of it."""
+    """Announces one request's backup at its places. `begun`: place id → host ids at whose part something of it may be
+    (of a shared destination all of them, or none): nowhere else is anything to be undone."""
 
     def __init__(self, run: Run, places: Places) -> None:
         self._run = run
         self._places = places
-        self.begun: set[str] = set()
+        self.begun: dict[str, set[str]] = {}
 
     async def announce(
         self,
@@ -67,18 +69,15 @@ class Announcer:
 
     async def _put_plan(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
         if place is None:
-            return await self._places.put_plan(None, plan, hosts)
+            return await self._put(None, plan, hosts)
         plan = msgspec.structs.replace(plan, cluster_id=place.cluster_id)
         loop = asyncio.get_running_loop()
         began, told = loop.time(), False
         errors: Errors = {}
         again = list(hosts)
         while again:
-            self.begun.add(place.id)
-            found = await self._places.put_plan(place, plan, again)
+            found = await self._put(place, plan, again)
             errors = {host: error for host, error in errors.items() if host not in again} | found
-            if len(errors) == len(hosts) and all(error.get("code") in NOTHING_PUT for error in errors.values()):
-                self.begun.discard(place.id)
             waiting = [host for host, error in errors.items() if loop.time() - began < _patience(error)]
             again = list(hosts) if waiting and place.shared else waiting
             if again:
@@ -92,6 +91,15 @@ class Announcer:
                 self._run.stop_if_cancelled()
         if told:
             await self._run.update(message="")
+        return errors
+
+    async def _put(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
+        begun = self.begun.setdefault(place.id if place is not None else ON_SERVER, set())
+        begun.update(hosts)
+        errors = await self._places.put_plan(place, plan, hosts)
+        refused = {host for host, error in errors.items() if error.get("code") in NOTHING_PUT}
+        if place is None or not place.shared or refused == set(hosts):
+            begun -= refused
         return errors
 
 

@@ -13,7 +13,7 @@ from agent.wire.results import SnapshotResult
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import BackupOrder
 from coordinator.orchestrate.announcing import Announcer
-from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
+from coordinator.orchestrate.copies import NOT_OURS, CopyStates, close_copies, forget_one_shots, upload_states
 from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
 from coordinator.orchestrate.fan_out import Answered, FanOut, one_error
 from coordinator.orchestrate.muster import missing_nodes, muster
@@ -26,6 +26,8 @@ from kit.errors import HelenusError
 SNAPSHOT_ROUNDS = 3
 ON_NODES = "on-server"
 """What the plan of an on-server backup has for a cluster id: it is in no repository."""
+SNAPSHOT_EXISTS = "snapshot_exists"
+"""The agents' code for a tag that another snapshot has on the node."""
 
 
 class BackupScope(msgspec.Struct, frozen=True):
@@ -72,6 +74,9 @@ class BackupFlow:
         self._places = Places(run.around, run.cluster)
         self._announcer = Announcer(run, self._places)
         self._fan_out = FanOut(run, repair=self._places.repair)
+        self._made_by = run.request.id
+        self._announced = False
+        """whether `begun` says where anything is: not when a cancelled request is only taken up again to be undone"""
         self._taken: Tables = {}
         """what the snapshots hold: tables may come and go between the plan and them"""
 
@@ -85,6 +90,8 @@ class BackupFlow:
         places: list[Destination | None] = [*([None] if order.keep else []), *destinations]
         states = CopyStates([*scope.plan.nodes], scope.missing)
         try:
+            run.stop_if_cancelled()
+            self._announced = True
             await self._put_plans(scope, places, states)
             snapshots = await self._snapshot(scope, destinations, states)
             if order.keep:
@@ -97,32 +104,39 @@ class BackupFlow:
             await self._undo(scope, destinations)
             raise
         except HelenusError as error:
-            states.fail_rest([place.id if place else ON_SERVER for place in places], error.as_dict())
+            states.fail_rest([_id(place) for place in places], error.as_dict())
             await self._close(scope, places, states)
             raise
 
     async def _scope(self) -> BackupScope:
-        return await scope_of(self._run.around, self._run.cluster, self._order)
+        scope = await scope_of(self._run.around, self._run.cluster, self._order)
+        return msgspec.structs.replace(scope, plan=msgspec.structs.replace(scope.plan, made_by=self._made_by))
 
     async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
-        """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup."""
+        """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup. A
+        node with another on-server backup of the tag has its snapshot too: it falls out altogether."""
 
         async def one(place: Destination | None) -> None:
             errors = await self._announcer.announce(place, scope.plan, scope.plan.nodes, scope.missing)
             for host_id, error in errors.items():
-                states.failed(place.id if place else ON_SERVER, host_id, error)
+                states.failed(_id(place), host_id, error)
+                if place is None and error.get("code") in NOT_OURS:
+                    states.failed_everywhere(host_id, error)
+                    taken.append(host_id)
 
+        taken: list[str] = []
         with one_error():
             async with asyncio.TaskGroup() as group:
                 for place in places:
                     group.create_task(one(place))
-        if not any(states.open(place.id if place else ON_SERVER) for place in places):
+        if (taken and not self._order.partial) or not any(states.open(_id(place)) for place in places):
             raise nodes_failed("Putting the plan", states.errors())
 
     async def _snapshot(
         self, scope: BackupScope, destinations: list[Destination], states: CopyStates
     ) -> dict[str, SnapshotResult]:
-        """Snapshots on all nodes under one schema version; host id → result of those that have theirs."""
+        """Snapshots under one schema version on all nodes that have a place for theirs; host id → result of those that
+        have it."""
         order = self._order
         arguments = SnapshotArguments(
             tag=order.tag,
@@ -131,13 +145,17 @@ class BackupFlow:
             backup_id=order.backup_id,
             exclude_keyspaces=sorted(self._run.around.own_keyspaces),
             throttle_bytes_per_second=_slowest(order, destinations),
+            made_by=self._made_by,
         )
+        places = [*([ON_SERVER] if order.keep else []), *(place.id for place in destinations)]
         for attempt in range(1, SNAPSHOT_ROUNDS + 1):
             phase = "snapshot" if attempt == 1 else f"snapshot-{attempt}"
             if attempt > 1 and order.keep:
                 # Clearing the snapshots took what the nodes kept of the backup with it.
                 await self._put_plans(scope, [None], states)
-            answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, dict.fromkeys(scope.hosts, arguments))
+            hosts = [host for host in scope.hosts if any(states.open(place, host) for place in places)]
+            asked = {host: msgspec.structs.replace(arguments, keep=self._keeps(host, states)) for host in hosts}
+            answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, asked)
             failed = failures(answers.values())
             taken = {
                 host_id: msgspec.convert(answer.result, SnapshotResult)
@@ -145,7 +163,7 @@ class BackupFlow:
                 if answer.ok
             }
             if failed and (not order.partial or not taken):
-                await self._clear(f"{phase}-clear", list(scope.hosts))
+                await self._clear(f"{phase}-clear", hosts)
                 raise nodes_failed("The snapshot", failed)
             if len({snapshot.schema_version for snapshot in taken.values()}) <= 1:
                 self._taken = union_of_tables(snapshot.tables for snapshot in taken.values())
@@ -153,7 +171,7 @@ class BackupFlow:
                     states.failed_everywhere(host_id, answers[host_id].error or {})
                 await self._clear(f"{phase}-clear", sorted(set(answers) - set(taken)))
                 return taken
-            await self._clear(f"{phase}-clear", list(scope.hosts))
+            await self._clear(f"{phase}-clear", hosts)
         versions = {answers[host_id].address: snapshot.schema_version for host_id, snapshot in taken.items()}
         raise SchemaChanged("The schema changed while the snapshots were taken, three times", versions=versions)
 
@@ -168,9 +186,13 @@ class BackupFlow:
                 arguments[host_id] = UploadArguments(self._order.tag, targets, self._order.throttle_bytes_per_second)
         answers = await self._fan_out.ask("upload", Kind.UPLOAD, arguments)
         upload_states(answers.values(), [place.id for place in destinations], states)
-        if not self._order.keep:
-            # An upload clears its snapshot when it ends well; what failed or was never sent leaves one behind.
-            await self._clear("upload-clear", [host for host in hosts if host not in answers or not answers[host].ok])
+        # An upload clears its snapshot when it ends well; what failed or was never sent leaves one behind.
+        left = [host for host in hosts if host not in answers or not answers[host].ok]
+        await self._clear("upload-clear", [host for host in left if not self._keeps(host, states)])
+
+    def _keeps(self, host_id: str, states: CopyStates) -> bool:
+        """Whether the node's snapshot stays as its part of an on-server backup."""
+        return self._order.keep and states.open(ON_SERVER, host_id)
 
     async def _close(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> Outcome:
         """The records, and how it went. Also reached after a failure, so that listings tell of it."""
@@ -180,28 +202,47 @@ class BackupFlow:
 
     async def _undo(self, scope: BackupScope, destinations: list[Destination]) -> None:
         """A cancelled backup leaves no snapshot, and a delete mark where something was written."""
+        await self._fan_out.cancel_posted()
         await self._clear("undo-clear", list(scope.hosts))
         for place in destinations:
-            if place.id not in self._announcer.begun:
-                continue
-            arguments = DeleteArguments(self._order.tag, target_of(place))
-            hosts = scope.hosts[:1] if place.shared else scope.hosts
+            begun = self._begun(place.id)
+            hosts = [host for host in scope.hosts if begun is None or host in begun]
+            arguments = DeleteArguments(self._order.tag, target_of(place), self._made_by)
             answers = await self._fan_out.ask(
-                f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
+                f"undo-mark-{place.id}",
+                Kind.DELETE,
+                dict.fromkeys(hosts[:1] if place.shared else hosts, arguments),
+                undoing=True,
             )
             self._owe(answers, f"the delete mark in {place.id}")
         await forget_one_shots(self._run, self._places, destinations)
 
     async def _clear(self, phase: str, hosts: list[str]) -> None:
-        """Clear the tag's snapshots; where that fails they are named as owed."""
-        arguments = DeleteArguments(self._order.tag)
-        answers = await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True)
+        """Clear what this backup made on these nodes; where that fails it is named as owed. A node that was never
+        asked for a snapshot nor took the plan has nothing of it, and where it said that the tag has a snapshot, that is
+        another one's."""
+        posted = await self._run.around.store.commands.of(self._run.request.id)
+        snapshots = [command for command in posted if command.kind is Kind.SNAPSHOT]
+        begun = self._begun(ON_SERVER) if self._order.keep else set()
+        begun = {*hosts} if begun is None else begun | {command.host_id for command in snapshots}
+        others = {command.host_id for command in snapshots if (command.error or {}).get("code") == SNAPSHOT_EXISTS}
+        arguments = DeleteArguments(self._order.tag, made_by=self._made_by)
+        ours = [host for host in hosts if host in begun - others]
+        answers = await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(ours, arguments), undoing=True)
         self._owe(answers, f"clearing the snapshot {self._order.tag}")
+
+    def _begun(self, place_id: str) -> set[str] | None:
+        """The nodes at whose part of the place something of this backup may be; None: any of them."""
+        return self._announcer.begun.get(place_id, set()) if self._announced else None
 
     def _owe(self, answers: dict[str, Answered], what: str) -> None:
         for address, error in failures(answers.values()).items():
             if error.get("code") not in ("backup_not_found", "snapshot_missing"):
                 self._run.warn(f"owed on {address}: {what} ({error.get('message', '')})")
+
+
+def _id(place: Destination | None) -> str:
+    return place.id if place is not None else ON_SERVER
 
 
 def _slowest(order: BackupOrder, destinations: list[Destination]) -> int:

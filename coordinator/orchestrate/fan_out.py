@@ -101,6 +101,13 @@ class FanOut:
             self._run.stop_if_cancelled()
         return answers
 
+    async def cancel_posted(self) -> None:
+        """Cancel what an earlier life of the coordinator posted for the request and didn't see the end of."""
+        for command in await self._around.store.commands.of(self._run.request.id):
+            if not command.state.terminal:
+                with suppress(HelenusError):
+                    await self._tell_cancel(command)
+
     async def _drive(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> Answered:
         """Attempts on one node until one ends well or the reactions are used up."""
         for attempt in range(1, MOST_ATTEMPTS + 1):

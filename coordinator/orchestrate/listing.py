@@ -118,8 +118,10 @@ def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: boo
         done = {node.host_id for node in record.nodes if node.state == "success"}
         expected |= {node.host_id for node in record.nodes}
         if not any(view.manifests for view in seen.values()):
-            # A short listing names no manifests: the record does, but only what some agent still has counts.
-            manifests = done if shared else {host for host in done if host in seen or host not in asked}
+            # A short listing names no manifests: the record does, but only what some agent still has counts. An agent
+            # that lists a backup of which it has no manifest says so (`complete`).
+            there = {host for host, view in seen.items() if view.complete is not False}
+            manifests = done if shared else {host for host in done if host in there or host not in asked}
     unseen = set() if shared else expected - asked - manifests
     if plan is None and record is None:
         expected = set(manifests)

@@ -132,10 +132,12 @@ class SyncFlow:
     async def _undo(self, scope: SyncScope, destinations: list[Destination]) -> None:
         """A cancelled sync leaves a delete mark, unless the destination held any of the backup before."""
         for place in destinations:
-            if place.id in scope.held or place.id not in self._announcer.begun:
+            begun = self._announcer.begun.get(place.id, set())
+            if place.id in scope.held or not begun:
                 continue
-            arguments = DeleteArguments(self._order.tag, target_of(place))
-            hosts = scope.hosts[:1] if place.shared else scope.hosts
+            arguments = DeleteArguments(self._order.tag, target_of(place), scope.plan.made_by)
+            hosts = [host for host in scope.hosts if host in begun]
+            hosts = hosts[:1] if place.shared else hosts
             answers = await self._fan_out.ask(
                 f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
             )

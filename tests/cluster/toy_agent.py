@@ -213,10 +213,16 @@ class ToyBackups:
 
     async def list(self, destination: str | None) -> list[BackupView]:
         place = self._place(destination)
-        # As real agents: a store lists what has a record, a node what has its manifest.
-        tags = {tag for tag, _ in place.manifests} if destination is None else {*place.records}
+        # As real agents: a store lists what has a record, a node whatever it keeps, and says where a manifest lacks.
+        own = {tag for tag, _ in place.manifests}
+        tags = own | {*place.records} | {*place.plans} if destination is None else {*place.records}
         return [
-            BackupView(tag, tag in place.marks, place.records[tag][-1] if tag in place.records else None)
+            BackupView(
+                tag,
+                tag in place.marks,
+                place.records[tag][-1] if tag in place.records else None,
+                complete=False if destination is None and tag not in own else None,
+            )
             for tag in sorted(tags)
         ]
 

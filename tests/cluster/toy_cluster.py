@@ -73,6 +73,8 @@ class ToyNode:
         """by number: whom this node's failure detector holds for up or down, told only when it is asked for members"""
         self.rows: dict[tuple[str, str], set[str]] = {}
         self.snapshots: dict[str, Rows] = {}
+        self.makers: dict[str, str] = {}
+        """tag → whose snapshot it is"""
         self.kept: set[str] = set()
         self.own = Held("on-server", {})
         self.destinations: dict[str, tuple[int, Settings, str | None, str | None]] = {}
@@ -229,6 +231,7 @@ class _Jobs:
             raise ToyFailure("snapshot_exists", asked.tag)
         tables = {ks: sorted(names or self._world.tables[ks]) for ks, names in asked.keyspaces.items()}
         node.snapshots[asked.tag] = node.copied(tables)
+        node.makers[asked.tag] = asked.made_by
         if asked.keep:
             assert asked.tag in node.own.plans, "an on-server backup without its plan"
             node.kept.add(asked.tag)
@@ -240,7 +243,7 @@ class _Jobs:
     def upload(self, context: JobContext, asked: Any) -> UploadResult:
         result = self._copy(context, asked)
         if asked.tag not in self._node.kept and not _failed(result):
-            del self._node.snapshots[asked.tag]
+            del self._node.snapshots[asked.tag], self._node.makers[asked.tag]
         return result
 
     def sync(self, context: JobContext, asked: Any) -> UploadResult:
@@ -267,9 +270,18 @@ class _Jobs:
     def delete(self, context: JobContext, asked: Any) -> FreedResult:
         node = self._node
         if asked.target is not None:
-            node.directory(asked.target).marks.add(asked.tag)
+            place = node.directory(asked.target)
+            if asked.made_by and (asked.tag not in place.plans or place.plans[asked.tag].made_by != asked.made_by):
+                raise BackupNotFound(f"no backup {asked.tag} of {asked.made_by}", tag=asked.tag)
+            place.marks.add(asked.tag)
             return FreedResult()
+        plan = node.own.plans.get(asked.tag)
+        there = asked.tag in node.snapshots or plan is not None or asked.tag in node.own.records
+        made_by = node.makers.get(asked.tag, plan.made_by if plan is not None else "")
+        if not there or asked.made_by not in ("", made_by):
+            raise BackupNotFound(f"no on-server backup {asked.tag}", tag=asked.tag)
         gone = node.snapshots.pop(asked.tag, {})
+        node.makers.pop(asked.tag, None)
         node.kept.discard(asked.tag)
         for kept in (node.own.plans, node.own.records):
             kept.pop(asked.tag, None)

@@ -7,10 +7,13 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout, SnapshotExists
 from agent.jobs.owed import OwedSnapshots
+from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN
 from agent.wire.backups import Plan, Record
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments
-from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Crash, target
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, target
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
 
@@ -196,3 +199,14 @@ async def one_round(agent: Agent) -> None:
     with pytest.raises((Stop, Crash)):
         await OwedSnapshots(agent.taker, sleep=sleep).run()
     agent.close()
+
+
+async def test_a_mark_for_a_cancelled_backup_is_not_put_on_another_one(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: a destination keeps a backup whose tag a second one only wanted."""
+    catalogue = Catalogue(OpenedRepository("d1", store, REPOSITORY, CLUSTER, OPEN, 4), RecordCache())
+    await catalogue.put_plan(plan("winner"))
+    with pytest.raises(BackupNotFound):
+        await agent.delete.run(Command("c1", DeleteArguments("t1", target("d1"), "loser")))
+    assert not (await catalogue.view("t1")).deleted
+    await agent.delete.run(Command("c2", DeleteArguments("t1", target("d1"), "winner")))
+    assert (await catalogue.view("t1")).deleted
