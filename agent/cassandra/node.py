@@ -14,6 +14,7 @@ from agent.cassandra.protocol import NodeControl
 from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshots import NodeSnapshots
+from agent.cassandra.strays import Strays
 from agent.wire.node import DataDirectory, RingMember
 
 
@@ -33,6 +34,7 @@ class CassandraNode:
         self.snapshots = NodeSnapshots(
             settings, self.control, self.cql, self.view, self.agreement, self.directories, state
         )
+        self.strays = Strays(self.directories.data, self.snapshots.ours)
 
     async def data_directories(self) -> list[DataDirectory]:
         """The data directories as GET /v1/node shows them."""
@@ -46,6 +48,7 @@ class CassandraNode:
     async def close(self) -> None:
         """Close its connections."""
         await self.held_bytes.close()
+        await self.strays.close()
         await self.cql.close()
         if self._jolokia is not None:
             await self._jolokia.close()

@@ -94,6 +94,7 @@ class NodeReports:
         except* TimeoutError:
             trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
         load_bytes = None if identity is None else await self._node.held_bytes.read()
+        strays = () if identity is None else tuple(await self._node.strays.read())
         return NodeReport(
             agent_id=self._agent_id,
             instance=self._instance,
@@ -110,6 +111,7 @@ class NodeReports:
             throttle_bytes_per_second=self._throttle(),
             events=self._newest(),
             load_bytes=load_bytes,
+            stray_snapshots=strays,
         )
 
 

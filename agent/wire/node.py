@@ -81,6 +81,9 @@ class NodeReport(msgspec.Struct, frozen=True):
     """the newest sequence of the agent's event log"""
     load_bytes: int | None = None
     """bytes of the node's live SSTables on disk, snapshots apart; up to a minute old. None: not known (yet)"""
+    stray_snapshots: tuple[str, ...] = ()
+    """tags of snapshots on the node that are named as backups and of which the agent knows nothing (its state was lost,
+    or another program's are named so); up to a minute old"""
 
 
 class HealthView(msgspec.Struct, frozen=True):

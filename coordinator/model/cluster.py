@@ -27,6 +27,8 @@ class ClusterNode(msgspec.Struct, frozen=True):
     trouble: dict[str, Any] | None = None
     up_unknown: str = ""
     held_bytes: int | None = None
+    strays: list[str] = []
+    """tags of snapshots on the node that are named as backups and of which its agent knows nothing"""
 
 
 class BackupKeyspace(msgspec.Struct, frozen=True):

@@ -48,6 +48,14 @@ def _node(node: ClusterNode) -> dict[str, Any]:
         "free_space": node.free_bytes,
         "trouble": node.trouble,
     }
+    if node.strays:
+        told["stray_snapshots"] = {
+            "tags": node.strays,
+            "message": "snapshots on the node that are named as backups and of which its agent knows nothing: "
+            "no listing shows them, nothing restores or clears them",
+            "todo": "Bring back the agent's state directory if it was lost; else, when nobody needs them, clear each "
+            "on the node with nodetool clearsnapshot -t <tag>.",
+        }
     if node.up is None:
         told["up_unknown"] = node.up_unknown
     return told

@@ -53,6 +53,7 @@ def _node(member: RingMember, agent: Agent | None, votes: Sequence[bool]) -> Clu
         trouble=_trouble(agent),
         up_unknown="" if up is not None else _unknown(agent),
         held_bytes=_held(agent),
+        strays=list(agent.report.stray_snapshots) if agent is not None and agent.report is not None else [],
     )
 
 
@@ -67,6 +68,7 @@ def _alone(agent: Agent) -> ClusterNode:
         trouble=_trouble(agent),
         up_unknown=_unknown(agent),
         held_bytes=_held(agent),
+        strays=list(agent.report.stray_snapshots) if agent.report is not None else [],
     )
 
 

@@ -369,6 +369,7 @@ async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Cli
             up=True,
             tokens=["-5"],
             held_bytes=4_096,
+            strays=["lost"],
         ),
     ]
     first, second = await client.get("/Test%20Cluster/nodes/")
@@ -377,6 +378,8 @@ async def test_clusters_are_named_by_id_or_name_and_list_their_nodes(client: Cli
     assert (second["node_ip"], second["agent"]["url"]) == ("127.0.70.2", None)
     assert (first["up"], second["up"]) == (True, False)
     assert (first["data_held"], second["data_held"]) == (4_096, None)
+    assert (first["stray_snapshots"]["tags"], "stray_snapshots" in second) == (["lost"], False)
+    assert "clearsnapshot -t" in first["stray_snapshots"]["todo"]
 
 
 async def test_a_cancel_is_noted_and_answered_with_the_id(client: Client, cluster: ClusterInMemory) -> None:

@@ -22,9 +22,13 @@ class Node:
         self.view = SimpleNamespace(keyspaces=self._nothing, identity=self._identity)
         self.control = SimpleNamespace(members=self._members)
         self.held_bytes = SimpleNamespace(read=self._nothing)
+        self.strays = SimpleNamespace(read=self._none)
 
     async def _nothing(self) -> None:
         return None
+
+    async def _none(self) -> list[str]:
+        return []
 
     async def _identity(self) -> NodeIdentity:
         return NodeIdentity("a", "addr-a", "name", "dc", "r", [], "5.0.9", "p", "v")
