@@ -3,11 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings, PutDestination, Settings
+from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
@@ -16,6 +18,7 @@ from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import (
     ClusterAmbiguous,
+    DestinationExists,
     DestinationNotShared,
     DestinationRefused,
     MissingNodes,
@@ -61,6 +64,7 @@ async def establish(
         put = PutDestination(revision, settings)
         await _each(agents, lambda agent: agent.client.put_destination(order.id, put))
         repository_id, cluster_id = await _initialise(agents, order.id, settings, name)
+        await _refuse_second_name(around, cluster, agents[0], order.id, repository_id)
     except HelenusError:
         if former is not None:
             # The agents have seen a newer revision, so what is put back needs one that is newer still.
@@ -185,6 +189,44 @@ async def _initialise_directories(agents: list[Agent], destination: str, name: s
     for agent, report in await _each(agents, lambda agent: agent.client.check_destination(destination, make)):
         _passed(agent, report)
     return repository_id, cluster_id
+
+
+async def _refuse_second_name(
+    around: Surroundings, cluster: str, agent: Agent, destination_id: str, repository_id: str
+) -> None:
+    """Raise `DestinationExists` when another destination is the same place by another name (a relative path, a link, a
+    second name of a host): what is put by way of that one is found by way of this one. A copy of a repository is
+    another place; and of one that can't be asked now nobody can tell.
+    """
+    for other in await around.store.destinations.all(cluster):
+        if other.id == destination_id or other.repository_id != repository_id:
+            continue
+        nonce = uuid.uuid4().hex
+        put, find = (
+            CheckDestination(
+                conformance=False,
+                repository_id=repository_id,
+                cluster_id=other.cluster_id,
+                nonce_put=nonce if putting else None,
+                nonce_find=None if putting else nonce,
+            )
+            for putting in (True, False)
+        )
+        try:
+            await Places(around, cluster).call(agent, other, partial(_checked, destination_id=other.id, check=put))
+            report = await agent.client.check_destination(destination_id, find)
+        except HelenusError:
+            continue
+        if report.nonce_found:
+            raise DestinationExists(
+                f"the destination {other.id} is at this place already, by another name",
+                field="path",
+                destination=other.id,
+            )
+
+
+async def _checked(client: AgentClient, *, destination_id: str, check: CheckDestination) -> CheckReport:
+    return await client.check_destination(destination_id, check)
 
 
 async def _take_back(

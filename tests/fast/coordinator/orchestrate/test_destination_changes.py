@@ -13,7 +13,7 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import DestinationExists, DestinationRefused
 from coordinator.orchestrate.protocol import DestinationChange
 from tests.cluster.toy_agent import ToyAgent
-from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_cluster import Held, ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
@@ -149,6 +149,29 @@ async def test_one_place_is_one_destination(scene: Scene, monkeypatch: pytest.Mo
     slow.go.set()
     await first
     assert {one.id for one in await coordinator.store.destinations.all(CLUSTER)} == {"there", "other"}
+
+
+@pytest.mark.parametrize("action", ["add", "update"])
+async def test_one_place_by_two_names_is_one_destination_and_a_copy_is_another(scene: Scene, action: str) -> None:
+    """A link, or a path relative to the agent's root; but who copies a repository to a second place may use both."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    await coordinator.backup(keep=False, copies=copies("there"))
+    if action == "update":
+        await coordinator.destination("other")
+    before = [dict(node.destinations) for node in scene.nodes]
+    for node in scene.nodes:
+        held = scene.world.places[f"{node.number}:there"]
+        scene.world.places[f"{node.number}:link"] = held
+        scene.world.places[f"{node.number}:copy"] = Held(held.repository_id, held.clusters, held.plans, held.records)
+    order = DestinationOrder("add" if action == "add" else "update", "other", LocalSettings("link"))
+    with pytest.raises(DestinationExists, match="there") as caught:
+        await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    assert caught.value.fields["destination"] == "there"
+    held_now = [{name: one[1:] for name, one in node.destinations.items()} for node in scene.nodes]
+    assert held_now == [{name: one[1:] for name, one in destinations.items()} for destinations in before]
+    await changed(coordinator, DestinationOrder(order.action, "other", LocalSettings("copy")))
+    assert len(await coordinator.orchestrator.list_backups(CLUSTER, "other")) == 1
 
 
 async def test_a_place_that_was_refused_or_forgotten_can_be_used_again(scene: Scene) -> None:

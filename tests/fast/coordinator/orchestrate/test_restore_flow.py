@@ -376,9 +376,10 @@ async def test_a_stopped_restore_that_is_sent_again_by_force_leaves_a_lost_node_
 async def test_a_running_restore_pins_its_backup(scene: Scene) -> None:
     """DELETE of what a restore reads: 409 backup_in_use, also by another destination with the same repository."""
     coordinator, tag = await backed_up(scene)
-    for node in scene.nodes:  # as a link, or another name of a store's host
-        scene.world.places[f"{node.number}:link"] = scene.world.places[f"{node.number}:there"]
-    await coordinator.destination("same-place", LocalSettings(path="link"))
+    for node in scene.nodes:  # a copy, which may be a mirror
+        held = scene.world.places[f"{node.number}:there"]
+        scene.world.places[f"{node.number}:copy"] = msgspec.structs.replace(held, marks=set())
+    await coordinator.destination("same-place", LocalSettings(path="copy"))
     scene.nodes[0].gates[Kind.FETCH] = asyncio.Event()
     restore = asyncio.create_task(restored(coordinator, tag))
     await asyncio.wait_for(scene.nodes[0].begun[Kind.FETCH].wait(), 10)
