@@ -93,6 +93,11 @@ def make_root(root: StagingRoot) -> None:
         raise _of(error, f"{mark} can't be made", mark) from None
 
 
+def is_made(root: StagingRoot) -> bool:
+    """Whether the job's directory stands with its mark: not on a volume that was wiped or replaced since."""
+    return (root.path / _MARK).is_file()
+
+
 def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
     """Make a directory below the root (names that were checked), durably, never through a symbolic link; every one of
     them has the mode and group that Cassandra needs. Raises `StagingRefused`, `NotEnoughSpace`."""

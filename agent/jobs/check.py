@@ -10,7 +10,7 @@ from agent.cassandra.cql_text import quote
 from agent.cassandra.directories import volumes
 from agent.cassandra.imports import left_in_staging
 from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
-from agent.jobs.restore_counts import imported_so_far, imported_wrong, refuse
+from agent.jobs.restore_counts import imported_so_far, imported_wrong, refuse, refuse_when_wiped
 from agent.jobs.restore_tools import RestoreTools, checked
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import CheckRestoreResult
@@ -34,6 +34,7 @@ class CheckJob:
         notes = self._tools.notes(context)
         await context.stages.enter("checking")
         fetched = await notes.must_be_fetched()
+        await refuse_when_wiped(notes, fetched.tables)
         left = await asyncio.to_thread(left_in_staging, await notes.staging())
         lines = await notes.batches()
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, fetched.tables), left)

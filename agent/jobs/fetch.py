@@ -8,6 +8,7 @@ import msgspec
 
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, remove_root, settle_file, staging_root
+from agent.jobs.restore_counts import all_held
 from agent.jobs.restore_errors import JobDiffers
 from agent.jobs.restore_notes import Asked, Fetched, RestoreNotes
 from agent.jobs.restore_source import BackupSource, WantedSstable
@@ -32,7 +33,8 @@ class FetchJob:
         await notes.refuse_when_finished()
         await _settle_what_is_asked(notes, arguments)
         done = await notes.fetched()
-        if done is not None:  # an earlier command of the job did it all: held/ stays until CLEAN
+        if done is not None and await all_held(notes, done.tables):
+            # An earlier command of the job did it all: held/ stays until CLEAN.
             return Outcome(FetchResult(done.tables))
         try:
             return Outcome(await self._fetch(context, arguments, notes))

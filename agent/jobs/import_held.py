@@ -9,10 +9,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.cassandra.errors import SstableDamaged
-from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_sstables, import_batch, remove_batches
+from agent.cassandra.imports import Batch, batches_of, import_batch, remove_batches
 from agent.cassandra.staging import StagingRoot
-from agent.jobs.restore_counts import Held, held_wrong, imported_so_far, imported_wrong, not_done, refuse
+from agent.jobs.restore_counts import (
+    Held,
+    held_of,
+    held_wrong,
+    imported_so_far,
+    imported_wrong,
+    not_done,
+    refuse,
+    refuse_when_wiped,
+)
 from agent.jobs.restore_errors import ImportStopped
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, counted_as
@@ -39,15 +47,12 @@ class ImportJob:
         roots = await notes.staging()
         self._tools.refuse_when_late(context)
         await context.stages.enter("importing")
+        await refuse_when_wiped(notes, fetched.tables)
         asked = {
             keyspace: [table for table in sorted(tables) if table in arguments.tables.get(keyspace, ())]
             for keyspace, tables in sorted(fetched.tables.items())
         }
-        held = {
-            (keyspace, table): await asyncio.to_thread(_held, roots, keyspace, table)
-            for keyspace, tables in asked.items()
-            for table in tables
-        }
+        held = await asyncio.to_thread(held_of, roots, asked)
         await refuse(notes, fetched.tables, held_wrong(held, await notes.batches(), fetched.tables))
         await notes.begin_import()
         batches = await self._batches(context, arguments, notes, held)
@@ -117,14 +122,6 @@ class _Run:
     notes: RestoreNotes
     roots: Sequence[StagingRoot]
     destination: str
-
-
-def _held(roots: Sequence[StagingRoot], keyspace: str, table: str) -> list[HeldSstable] | None:
-    """What stands in held/; None when it makes no whole SSTables."""
-    try:
-        return held_sstables(roots, keyspace, table)
-    except SstableDamaged:
-        return None
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:

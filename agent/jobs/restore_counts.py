@@ -4,10 +4,13 @@ Whatever differs, the job forgets that it fetched: the same restore posted again
 is missing, and imports what no finished batch had. A table with more than the backup has is imported again as a whole.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.cassandra.imports import HeldSstable
+from agent.cassandra.errors import SstableDamaged
+from agent.cassandra.imports import HeldSstable, held_sstables
+from agent.cassandra.staging import StagingRoot, is_made
 from agent.jobs.restore_errors import CountsDiffer
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 
@@ -64,6 +67,42 @@ def imported_wrong(lines: Sequence[BatchLine], fetched: Fetched, tables: Mapping
         for table in names
         if counts[keyspace][table] != fetched[keyspace][table][2]
     ]
+
+
+def held_of(roots: Sequence[StagingRoot], tables: Mapping[str, Iterable[str]]) -> Held:
+    """What stands in held/ of each table."""
+    held: dict[tuple[str, str], list[HeldSstable] | None] = {}
+    for keyspace, names in tables.items():
+        for table in names:
+            try:
+                held[keyspace, table] = held_sstables(roots, keyspace, table)
+            except SstableDamaged:
+                held[keyspace, table] = None
+    return held
+
+
+async def all_held(notes: RestoreNotes, fetched: Fetched) -> bool:
+    """Whether everything that was fetched still stands, or was imported. If not, the job has forgotten that it fetched:
+    it can be fetched again at once. Lists directories, reads nothing."""
+    try:
+        await refuse_when_wiped(notes, fetched)
+        held = await asyncio.to_thread(held_of, await notes.staging(), fetched)
+        await refuse(notes, fetched, held_wrong(held, await notes.batches(), fetched))
+    except CountsDiffer:
+        return False
+    return True
+
+
+async def refuse_when_wiped(notes: RestoreNotes, fetched: Fetched) -> None:
+    """Raises `CountsDiffer` when a directory that the job staged in is gone: with it may have gone what was imported,
+    for a node that was rebuilt on empty disks can have the host id and the agent it had. All is imported again then."""
+    roots = await notes.staging()
+    gone = [root.data_directory for root in roots if not await asyncio.to_thread(is_made, root)]
+    if gone:
+        tables = {(keyspace, table) for keyspace, names in fetched.items() for table in names}
+        await notes.forget_imported(tables)
+        await notes.forget_fetched()
+        raise CountsDiffer(f"what was staged for {', '.join(gone)} is gone: was the volume wiped?", volumes=gone)
 
 
 async def refuse(notes: RestoreNotes, fetched: Fetched, wrong: Wrong, left: Sequence[str] = ()) -> None:

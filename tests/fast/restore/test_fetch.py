@@ -1,5 +1,6 @@
 """FETCH that is done again: every SSTable stands once in held/, and it is what this command asks for."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
 from agent.jobs.fetch import FetchJob
 from agent.jobs.restore_errors import JobDiffers, JobFinished
-from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.restore_volumes import StagingPlan
 from agent.wire.commands import RestoreArguments
@@ -94,6 +95,26 @@ def test_what_was_begun_counts_more_than_the_room() -> None:
     assert plan.place(entries, 1) == 1
     assert plan.bytes_on == [0, sum(entry.size for entry in entries)]
     assert plan.place(entries) == 0
+
+
+async def test_what_vanished_since_it_was_fetched_is_fetched_again(node: Fixture) -> None:
+    """The same restore, sent again, heals it in one call: a file that is gone, and a volume that was wiped, with which
+    batches that were imported may be gone too."""
+    await node.fetch()
+    (node.roots[0].held("ks", "t") / "nb-2-big-Data.db").unlink()
+    await node.notes.put_batch(BatchLine(1, "ks", "t", [(0, "nb-1-big")], True))
+    node.backup.fetched.clear()
+    await node.fetch()
+    assert node.backup.fetched == ["nb-2-big-Data.db"]
+    assert len(await node.notes.batches()) == 1
+    shutil.rmtree(node.data[1].parent)
+    (node.data[1] / "system").mkdir(parents=True)
+    await node.fetch()
+    assert await node.notes.batches() == []
+    assert sorted(node.held()) == SSTABLES
+    node.backup.fetched.clear()
+    await node.fetch()
+    assert node.backup.fetched == []
 
 
 def test_directories_of_one_device_have_the_same_room() -> None:

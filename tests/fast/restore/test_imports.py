@@ -1,5 +1,6 @@
 """The import of held SSTables, on directories: counts, resumes, refusals."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,21 @@ async def test_a_restore_whose_check_finds_more_is_finished_by_sending_it_again(
     before = node.imports()
     assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
     assert node.imports() == 2 * before
+    assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+@pytest.mark.parametrize("kind", [Kind.IMPORT, Kind.CHECK])
+async def test_a_node_that_was_wiped_after_its_import_imports_all_of_it_again(node: Fixture, kind: Kind) -> None:
+    """A node that is replaced by itself keeps its host id, and the agent its notes of batches that are done, but the
+    disks are empty: the job is never called finished without its rows."""
+    await node.run(Kind.IMPORT)
+    shutil.rmtree(node.data.parent)
+    (node.data / "system").mkdir(parents=True)
+    with pytest.raises(CountsDiffer, match="wiped"):
+        await node.run(kind)
+    await node.hold()
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
+    assert len(node.control.data_files("ks", "t")) == SSTABLES
     assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
 
 
