@@ -35,8 +35,7 @@ class DataSet:
         self.tables = table_specs(version, prefix)
         self.keyspaces = [f"{prefix}_all", f"{prefix}_Mixed", f"{prefix}_single", f"{prefix}_empty"]
         self.first_ttl_write = 0.0
-        self.last_ttl_write = 0.0
-        """When rows with a TTL began and ended being written, seconds since 1970."""
+        """When rows with a TTL began being written, seconds since 1970."""
 
     def table(self, name: str) -> TableSpec:
         """The table of that name (without its keyspace)."""
@@ -57,10 +56,6 @@ class DataSet:
     def expected(self, spec: TableSpec) -> dict[Row, Row]:
         """Primary key → all columns and, behind them, the write time of each timed column (None where no value)."""
         return dict(self._expected(spec))
-
-    def key_values(self, spec: TableSpec, key: Row) -> Row:
-        """The partition key's part of a primary key."""
-        return key[: spec.partition_key]
 
     def _expected(self, spec: TableSpec) -> Iterator[tuple[Row, Row]]:
         written_last: dict[Any, int] = {}
@@ -126,7 +121,6 @@ class DataSet:
         # A TTL of 0 is none. What will be deleted again is written first, one microsecond earlier.
         full = ((*row[:3], row[3] or "gone", FIRST_WRITE + row[1], 0 if row[1] % 2 else LONG_TTL) for row in rows)
         _execute(session, f"{insert} USING TIMESTAMP ? AND TTL ?", full)
-        self.last_ttl_write = time.time()
         where = "WHERE part = ? AND id = ?"
         columns = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 5 == 0]
         _execute(session, f"DELETE second FROM {spec.full_name} USING TIMESTAMP ? {where}", columns)

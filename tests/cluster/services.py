@@ -20,7 +20,7 @@ from tests.cluster.cassandra import JMX_USER, CassandraNode
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
 from tests.cluster.places import REPOSITORY
 from tests.cluster.ports import free_port
-from tests.cluster.processes import Child, run
+from tests.cluster.processes import Child
 
 TERMINAL = frozenset({"success", "partial", "failed", "cancelled", "interrupted"})
 
@@ -280,11 +280,6 @@ class AgentProcess(Service):
             self.launch()
         finally:
             self.module, self.environment = lively, {}
-
-    async def check_settings(self) -> str:
-        """What `--check-config` prints; raises ProcessError when it fails."""
-        self.settings_file.write_text(toml.dumps(self.settings()))
-        return await run([*self.argv, "--check-config"], env={"PYTHONPATH": str(REPOSITORY)})
 
 
 class CoordinatorProcess(Service):

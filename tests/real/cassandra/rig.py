@@ -3,7 +3,6 @@
 In: a node of the harness and a state directory. Out: jobs' outcomes.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +74,5 @@ class Rig:
         """Run one phase."""
         return await self.jobs[kind](Context(arguments, job))
 
-    async def phases(self, *kinds: Kind, arguments: RestoreArguments, job: str = "job-1") -> dict[Kind, Any]:
-        """Run phases one after the other; their results."""
-        return {kind: (await self.run(kind, arguments, job)).result for kind in kinds}
-
     async def close(self) -> None:
         await self.node.close()
-
-
-def links_of(directory: Path) -> dict[str, int]:
-    """File → hard links, below a directory."""
-    return {
-        str(Path(place, name).relative_to(directory)): os.stat(Path(place, name)).st_nlink
-        for place, _, names in os.walk(directory)
-        for name in names
-    }
