@@ -145,5 +145,5 @@ class StagingLeft(RestoreError):
 class DamagedOnServer(RestoreError):
     """A file of an on-server backup is missing, or is not what it was when the backup was taken."""
 
-    code = "sstable_damaged"
+    code = "snapshot_damaged"
     todo = "Restore from another backup; look at the disk and into who changed the snapshot's files."

@@ -155,6 +155,7 @@ _CODES: dict[str, Trouble] = {
     "counts_differ": Trouble.DIGEST_WRONG,
     "object_damaged": Trouble.DIGEST_WRONG,
     "sstable_damaged": Trouble.DIGEST_WRONG,
+    "snapshot_damaged": Trouble.DIGEST_WRONG,
     "sstable_corrupt": Trouble.DIGEST_WRONG,
     "file_differs": Trouble.DIGEST_WRONG,
     "manifest_invalid": Trouble.DIGEST_WRONG,

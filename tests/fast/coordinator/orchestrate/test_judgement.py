@@ -280,7 +280,9 @@ def test_known_codes_of_the_agents_stand_for_their_trouble() -> None:
     assert trouble_of("agent_unreachable") is trouble_of("interrupted") is Trouble.AGENT_LOST
     assert trouble_of("cassandra_unavailable") is Trouble.CASSANDRA_DOWN
     assert trouble_of("not_enough_space") is Trouble.DISK_FULL
-    assert trouble_of("object_damaged") is trouble_of("sstable_damaged") is Trouble.DIGEST_WRONG
+    assert {trouble_of(code) for code in ("object_damaged", "sstable_damaged", "snapshot_damaged")} == {
+        Trouble.DIGEST_WRONG
+    }
     assert reaction_to(Kind.SNAPSHOT, "whatever").then is Answer.CONTINUE
 
 
