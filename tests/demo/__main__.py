@@ -5,7 +5,8 @@ import asyncio
 import shutil
 import sys
 
-from tests.cluster.comparison import Comparison
+from tests.cluster.comparison import Comparison, RowsDiffer
+from tests.cluster.opscenter import RequestFailed
 from tests.cluster.places import BUILD
 from tests.cluster.processes import ProcessError
 from tests.demo.interrupt import ends_on_signals
@@ -42,6 +43,8 @@ def main() -> int:
     except* ProcessError as failed:
         reasons = "\n".join(str(error) for error in failed.exceptions)
         sys.exit(f"demo: what it needs could not be started:\n{reasons}")
+    except* (RowsDiffer, RequestFailed) as failed:
+        sys.exit("\n".join(f"demo: failed: {error}" for error in failed.exceptions))
     finally:
         screen.step(f"stopping what was started (data and logs stay in {directory})")
         topology.end(GRACE_SECONDS)
