@@ -5,10 +5,14 @@ With 1,000 nodes of 256 tokens a node's report and a plan are 6 MB each, and eve
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from agent.wire.backups import BackupView, Plan
+
+Answer = TypeVar("Answer")
 
 AT_ONCE = 8
 """Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes."""
@@ -21,7 +25,16 @@ class Bulk:
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(AT_ONCE)
+        self._decoding = asyncio.Lock()
         self._plans: list[Plan] = []
+
+    async def decoded(self, content: bytes, decode: Callable[[bytes], Answer]) -> Answer:
+        """What the body says. The event loop has its turn after each one: several in a row would hold up all else."""
+        async with self._decoding:
+            try:
+                return decode(content)
+            finally:
+                await asyncio.sleep(0)
 
     def with_known_plan(self, view: BackupView) -> BackupView:
         """The same view, its plan the very object of an earlier answer with an equal one."""

@@ -5,7 +5,7 @@ import io
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -46,6 +46,18 @@ def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None)
     return aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=2**18)
 
 
+class _Events(msgspec.Struct, frozen=True):
+    """Of a node's report only the sequence of its newest event: the rest is passed over, which takes no time."""
+
+    events: int
+
+
+decode_report = msgspec.json.Decoder(NodeReport).decode
+_decode_events = msgspec.json.Decoder(_Events).decode
+_decode_backups = msgspec.json.Decoder(list[BackupView]).decode
+_decode_backup = msgspec.json.Decoder(BackupView).decode
+
+
 class AgentClient:
     """Calls of one agent at `url` (scheme, host and port). `bulk` is shared by the clients of many agents."""
 
@@ -61,10 +73,15 @@ class AgentClient:
         self._deadlines = deadlines or Deadlines()
         self._bulk = bulk or Bulk()
 
-    async def node(self, *, members: bool = False) -> NodeReport:
-        """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up."""
+    async def node(self, *, members: bool = False, read: Callable[[bytes], NodeReport] = decode_report) -> NodeReport:
+        """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up. `read` makes
+        the report of its text; what it raises besides `msgspec.DecodeError` comes out as it is."""
         query = [("members", "true")] if members else []
-        return self._decoded(await self._read_large("/v1/node", self._deadlines.call, query), NodeReport)
+        return await self._read_large("/v1/node", self._deadlines.call, read, query)
+
+    async def newest_event(self) -> int:
+        """The sequence of the agent's newest event."""
+        return (await self._read_large("/v1/node", self._deadlines.call, _decode_events)).events
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""
@@ -112,14 +129,13 @@ class AgentClient:
     async def backups(self, destination: str | None) -> list[BackupView]:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
-        content = await self._read_large("/v1/backups", self._deadlines.listing, query)
-        return self._decoded(content, list[BackupView])
+        return await self._read_large("/v1/backups", self._deadlines.listing, _decode_backups, query)
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""
         query = [("destination", destination)] if destination else []
-        content = await self._read_large(f"/v1/backups/{_segment(tag)}", self._deadlines.listing, query)
-        return self._bulk.with_known_plan(self._decoded(content, BackupView))
+        view = await self._read_large(f"/v1/backups/{_segment(tag)}", self._deadlines.listing, _decode_backup, query)
+        return self._bulk.with_known_plan(view)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
         """Put plan.json of a backup (in the destination, or in the agent's on-server state)."""
@@ -193,22 +209,26 @@ class AgentClient:
             raise self._refusal(response.status, content)
         return content
 
-    async def _read_large(self, path: str, deadline: float, query: Sequence[tuple[str, str]] = ()) -> bytes:
-        """The answer to a GET that may be large: begun by all at once, read by few at a time. The deadline holds for
-        its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
+    async def _read_large(
+        self, path: str, deadline: float, decode: Callable[[bytes], Answer], query: Sequence[tuple[str, str]] = ()
+    ) -> Answer:
+        """The answer to a GET that may be large: begun by all at once, read by few at a time, decoded one by one. The
+        deadline holds for its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect, sock_read=deadline)
         try:
             async with (
                 self._session.get(self.url + path, params=list(query), timeout=limits) as response,
                 self._bulk.turn,
-                asyncio.timeout(deadline),
             ):
-                content = await response.read()
+                async with asyncio.timeout(deadline):
+                    content = await response.read()
+                if response.status >= 400:
+                    raise self._refusal(response.status, content)
+                return await self._bulk.decoded(content, decode)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost("GET", path, broken) from broken
-        if response.status >= 400:
-            raise self._refusal(response.status, content)
-        return content
+        except msgspec.DecodeError as wrong:
+            raise self._unreadable(wrong) from wrong
 
     def _lost(self, method: str, path: str, broken: Exception) -> AgentUnreachable:
         return AgentUnreachable(
@@ -228,9 +248,10 @@ class AgentClient:
         try:
             return msgspec.json.decode(content, type=answer)
         except msgspec.DecodeError as wrong:
-            raise AgentMisbehaved(
-                f"The agent at {self.url} answered what can't be read: {wrong}", agent=self.url
-            ) from wrong
+            raise self._unreadable(wrong) from wrong
+
+    def _unreadable(self, wrong: msgspec.DecodeError) -> AgentMisbehaved:
+        return AgentMisbehaved(f"The agent at {self.url} answered what can't be read: {wrong}", agent=self.url)
 
 
 def _reason(broken: Exception) -> str:

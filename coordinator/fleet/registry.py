@@ -136,7 +136,7 @@ class Registry:
 
     async def _ask(self, agent: Agent, shared: SharedReports) -> None:
         try:
-            report = shared.share(await agent.client.node())
+            report = await agent.client.node(read=shared.read)
             if not report.protocol_min <= PROTOCOL <= report.protocol_max:
                 raise AgentMisbehaved(
                     f"The agent at {agent.url} speaks protocol {report.protocol_min} to {report.protocol_max}, "

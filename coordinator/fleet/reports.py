@@ -119,7 +119,7 @@ class Reports:
                 if after is None or (agent.report is not None and agent.report.events < after):
                     # Never followed, or the agent began a new log: only what comes from now on is wanted,
                     # for each waiter reads its command's state by itself first.
-                    after = self._last[agent.url] = (await agent.client.node()).events
+                    after = self._last[agent.url] = await agent.client.newest_event()
                 self._wake(agent.url)
                 async for event in agent.client.events(after):
                     pause = self._patience.backoff_first

@@ -10,9 +10,11 @@ from aiohttp import web
 
 from agent.wire.backups import BackupView
 from agent.wire.node import NodeReport, RingMember
+from coordinator.fleet import sharing
 from coordinator.fleet.bulk import AT_ONCE
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.fleet import ClusterAgents, Fleet
+from coordinator.fleet.sharing import SharedReports
 from tests.cluster.large_cluster import TAG, LargeCluster
 
 NODES, TOKENS, KEYSPACES = 40, 64, 5
@@ -119,6 +121,56 @@ async def test_what_agents_say_apart_stays_apart_and_what_nobody_says_any_more_g
         del reports, report, seen, down, moved
         await fleet.registry.refresh("large")
         assert alive(cluster) == NODES
+
+
+async def test_the_loop_has_its_turn_after_each_report(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many answers are there at the same moment: nothing else waits longer than one of them takes."""
+    loop = asyncio.get_running_loop()
+    turn, going = 0, True
+
+    def tick() -> None:
+        nonlocal turn
+        turn += 1
+        if going:
+            loop.call_soon(tick)
+
+    tick()
+    turns: list[int] = []
+    read = SharedReports.read
+
+    def noted(shared: SharedReports, content: bytes) -> NodeReport:
+        turns.append(turn)
+        return read(shared, content)
+
+    monkeypatch.setattr(SharedReports, "read", noted)
+    async with Fleet({"large": ClusterAgents(agents.urls())}) as fleet:
+        await fleet.registry.refresh("large")
+    going = False
+    assert len(turns) == len(set(turns)) == NODES
+
+
+def test_what_is_told_in_the_words_of_before_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All members of a ring once, not for each agent; whatever the words, the report is what they say."""
+    cluster = LargeCluster(NODES, TOKENS, KEYSPACES)
+    decoded: list[bytes] = []
+
+    def decode(text: bytes) -> RingMember:
+        decoded.append(text)
+        return msgspec.json.decode(text, type=RingMember)
+
+    monkeypatch.setattr(sharing, "_decode_member", decode)
+    shared = SharedReports()
+    reports = [cluster.report(number) for number in range(3)]
+    read = [shared.read(msgspec.json.encode(report)) for report in reports]
+    assert len(decoded) == NODES
+    spaced = shared.read(msgspec.json.format(msgspec.json.encode(reports[0])))
+    assert len(decoded) == 2 * NODES
+    for report, found in zip([*reports, reports[0]], [*read, spaced], strict=True):
+        assert found == SharedReports().share(report)
+        assert found.ring is read[0].ring
+    shared.keep_only([])
+    shared.read(msgspec.json.encode(reports[1]))
+    assert len(decoded) == 3 * NODES
 
 
 async def test_a_plan_that_every_agent_answers_is_kept_once(agents: Agents) -> None:
