@@ -55,6 +55,8 @@ class SnapshotTaker:
             if await own_snapshot(self._snapshots, arguments.tag) is None:
                 await self._on_server.disown_debt(arguments.tag)  # of an earlier one that is gone
             info = await self._snapshots.take(arguments, context.command_id, copy_rate=rate, chosen=chosen)
+            # Nor is what was owed of a failed try any more: that is gone, and this snapshot is wanted.
+            await self._on_server.disown_debt(arguments.tag)
         except asyncio.CancelledError:
             if context.undo:
                 await asyncio.shield(self._clear_of(arguments.tag, context.command_id))

@@ -92,9 +92,14 @@ class Node:
         self.copy_rate = copy_rate
         own = self._ours.get(arguments.tag)
         if own is not None and own.command_id != command_id:
-            raise SnapshotExists("another command has it")
+            if own.info is not None or not own.made_by or own.made_by != arguments.made_by:
+                raise SnapshotExists("another command has it")
         if own is not None and own.info is not None:
             return own.info
+        if own is not None:  # half done
+            await self.clear(arguments.tag)
+        elif await self.exists(arguments.tag):
+            raise SnapshotExists("it is somebody else's")
         tables: Tables = {}
         for keyspace, table in self._ids:
             if arguments.keyspaces is None or keyspace in arguments.keyspaces:

@@ -161,6 +161,26 @@ async def test_a_tag_that_is_free_again_has_no_debt_of_the_one_before(agent: Age
     assert await is_whole(agent, node)
 
 
+@pytest.mark.parametrize("again", ["first", "second"])
+@pytest.mark.parametrize("doomed", [False, True])
+async def test_the_debt_of_a_failed_try_doesnt_take_the_next_ones_snapshot_away(
+    agent: Agent, node: Node, again: str, doomed: bool
+) -> None:
+    """Promise (I8): what a try left half done, and owed, is cleared and taken again; what stands then is nobody's
+    debt, neither for the loop nor for the next snapshot."""
+    await agent.on_server.put_plan(plan("request"))
+    arguments = SnapshotArguments("t1", keep=True, made_by="request")
+    node.fail_half_way = CassandraUnavailable("it is away")
+    with pytest.raises(CassandraUnavailable):
+        await agent.snapshot.run(Command("first", arguments))
+    await agent.on_server.owe("t1", doomed=doomed)
+    node.fail_half_way = None
+    await agent.snapshot.run(Command(again, arguments))
+    await agent.taker.clear_owed(but="t2")
+    await one_round(agent)
+    assert await is_whole(agent, node)
+
+
 async def test_a_fault_in_one_round_doesnt_end_the_loop_of_owed_snapshots(agent: Agent, node: Node) -> None:
     """Promise: a disk that fails for a moment doesn't end the daemon; it looks again, later and later."""
     node.fail_half_way = NodetoolTimeout("it did not end")
