@@ -144,7 +144,8 @@ class BackupService:
 
     async def listed(self, destination: str | None = None) -> dict[str, Any]:
         """Tag → record of the backups there."""
-        answer: dict[str, Any] = await self.api.get(f"/backups?destination={destination or ''}")
+        query = f"?destination={destination}" if destination else ""
+        answer: dict[str, Any] = await self.api.get(f"/backups{query}")
         return answer
 
     async def refusal(self, tag: str, destination: str | None, *below: str, **options: Any) -> dict[str, Any]:
