@@ -29,7 +29,7 @@ from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
 from agent.plan.layout import OWN_FILES
 from agent.repository.errors import ZeroBackup
-from agent.repository.intents import Writer
+from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.repository.publisher import Publisher
@@ -46,8 +46,6 @@ _UNKNOWN = TargetResult(
 )
 LiveTables = Callable[[], Awaitable[Set[str]]]
 """Gives the ids of the tables that exist now, as 32 hex digits."""
-_UNDO_SECONDS = 15.0
-"""How long an end before its time waits for a destination; what stays there is cleared by this agent's next job."""
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -153,7 +151,7 @@ class Copier:
         command included. What was put is no backup without a manifest, and goes with the next sweep."""
         for target in targets:
             with contextlib.suppress(HelenusError, TimeoutError):
-                async with asyncio.timeout(_UNDO_SECONDS), self._repositories.opened(target) as opened:
+                async with asyncio.timeout(UNDO_SECONDS), self._repositories.opened(target) as opened:
                     await Publisher(opened, info.node.host_id, info.tag, self._writer).withdraw()
 
     async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> "_Prepared | Manifest":
@@ -322,4 +320,6 @@ def _there_already(manifest: Manifest, info: SnapshotInfo) -> TargetResult:
 
 async def _drop_intents(prepared: Sequence[_Prepared]) -> None:
     """As far as the destinations let us: what stays is cleared by this agent's next job there."""
-    await asyncio.gather(*(one.publisher.end() for one in prepared), return_exceptions=True)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(UNDO_SECONDS):
+            await asyncio.gather(*(one.publisher.end() for one in prepared), return_exceptions=True)

@@ -16,7 +16,7 @@ from agent.model.job import JobContext, Outcome
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
 from agent.repository.errors import IntentForeign, SweepWaits
-from agent.repository.intents import Intents, Standing, Writer, foreign_error
+from agent.repository.intents import UNDO_SECONDS, Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
     SWEEP,
     backups_prefix,
@@ -136,10 +136,12 @@ class _Sweep:
         return now
 
     async def end(self) -> None:
-        """Remove the sweep's own mark; one that stays is cleared by this agent's next job there."""
+        """Remove the sweep's own mark, if the store lets us soon; one that stays is cleared by this agent's next job
+        there."""
         if self._marked:
-            with contextlib.suppress(StorageError):
-                await self._intents.sweep_end()
+            with contextlib.suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(UNDO_SECONDS):
+                    await self._intents.sweep_end()
 
     async def refuse_foreign(self) -> None:
         """Raise IntentForeign when somebody else has begun to work here."""

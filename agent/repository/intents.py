@@ -41,6 +41,8 @@ class Standing(msgspec.Struct, frozen=True):
     intent: Intent | None
 
 
+UNDO_SECONDS = 15.0
+"""How long an end before its time waits for a destination; what stays there is cleared by this agent's next job."""
 _CLOCK = "sweep-clock"
 """The intent that is put to ask a store for its time; named as tags are, so that it can be given up like one."""
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs import copying, sweep
+from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intents_prefix
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN
-from agent.wire.commands import BackupArguments, SnapshotArguments, UploadArguments
+from agent.storage.protocol import OPEN, Transient
+from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments, SweepArguments, UploadArguments
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
@@ -117,3 +118,51 @@ async def test_a_cancel_leaves_the_intent_of_another_agent(node: Node, store: Me
     other._hook = nothing
     assert await intents(store) == ["t1"]
     assert await intents(other) == []
+
+
+async def test_a_cancelled_sweep_does_not_wait_for_a_store_that_stays_away(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: its mark is removed if the store lets it soon; the lane of the node's other commands is free then."""
+    monkeypatch.setattr(sweep, "UNDO_SECONDS", 0.01, raising=False)
+    await agent.backup.run(backup("t1"))
+    await agent.delete.run(Command("d", DeleteArguments("t1", target())))
+    asleep = asyncio.Event()
+
+    async def sleeps(seconds: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    agent.on_sleep.append(sleeps)
+    running = asyncio.create_task(agent.sweep.run(Command("sweep", SweepArguments(target()), undo=True)))
+    async with asyncio.timeout(20):
+        await asleep.wait()
+    store._hook = never_at_a_delete
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+    assert await intents(store) == ["~sweep"]
+
+
+async def test_a_copy_that_failed_does_not_wait_to_drop_its_intent(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a destination that went away holds the lane no longer than it took to fail."""
+    monkeypatch.setattr(copying, "UNDO_SECONDS", 0.01, raising=False)
+
+    async def gone(verb: str, key: str) -> None:
+        if verb == "put" and "/data/" in key:
+            raise Transient("no answer", key=key)
+        await never_at_a_delete(verb, key)
+
+    store._hook = gone
+    async with asyncio.timeout(5):
+        with pytest.raises(CopyFailed, match="storage_unavailable"):
+            await agent.backup.run(backup("t1"))
+    assert await intents(store) == ["t1"]
+
+
+async def never_at_a_delete(verb: str, key: str) -> None:
+    """A store that no delete gets an answer from."""
+    if verb == "delete":
+        await asyncio.Event().wait()
