@@ -3,7 +3,8 @@
 Keys that are wrong, or were changed in the middle of a command, make it wait instead of fail: each verb is tried again
 with newer settings, or with the same ones now and then (files of credentials are read anew), for a bounded time. So
 does a store that answered this command and then no longer does, when single requests were tried again in vain; not one
-that answers others but never a certain request, nor one that didn't answer in the first place.
+that answers others but never a certain request, nor one that didn't answer in the first place. The time is one for all
+verbs: once it has ended, each fails at its first try, until the store takes one again.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ Result = TypeVar("Result")
 
 
 class CredentialsPatience(msgspec.Struct, frozen=True):
-    """Seconds: how long all in all to wait for keys that work, or for a store that went away, and how often to try the
-    same settings again."""
+    """Seconds: how long a command waits for one destination to take its keys, or to answer again, from the first
+    refusal or silence until the next request that is answered, whatever the number of requests; and how often to try
+    the same settings again."""
 
     seconds: float = 600.0
     poll_seconds: float = 15.0
@@ -45,16 +47,20 @@ class WaitingForDestination(StorageError):
     todo = "Look at the store and the network to it; the command goes on by itself when the store answers again."
 
 
-class _Outage:
-    """One call's trouble with a store that doesn't answer."""
+_ALONE = 3
+"""Tries in a row during which others were answered, after which a call is alone with its trouble."""
 
-    __slots__ = ("answers", "until")
+
+class _Trouble:
+    """One call's trouble with a store that doesn't answer it."""
+
+    __slots__ = ("alone", "until")
 
     def __init__(self) -> None:
         self.until: float | None = None
-        """The loop's time at which patience ends."""
-        self.answers = 0
-        """What the store had answered others when this call's trouble began."""
+        """The loop's time at which patience with this call ends, whatever others are answered."""
+        self.alone = 0
+        """Tries in a row during which others were answered."""
 
 
 class LiveStorage:
@@ -79,7 +85,9 @@ class LiveStorage:
         self.verified = verified
         self._verifying = asyncio.Lock()
         self._refused_until: float | None = None
-        """While keys are refused: the loop's time at which patience ends."""
+        """While keys are refused: the loop's time at which patience ends, or ended."""
+        self._away_until: float | None = None
+        """While nothing is answered: the loop's time at which patience ends, or ended."""
         self._answers = 0
         self._shown = False
 
@@ -98,7 +106,7 @@ class LiveStorage:
     async def list(self, prefix: str) -> AsyncIterator[Entry]:
         """See `Storage.list`; after a refusal it goes on behind the last key that was given."""
         last = ""
-        outage = _Outage()
+        trouble = _Trouble()
         while True:
             generation, revision = 0, self._destinations.record(self._id).revision
             answers = self._answers
@@ -112,14 +120,14 @@ class LiveStorage:
                         async for entry in entries:
                             self._accepted()
                             if entry.key > last:
-                                last, outage = entry.key, _Outage()
+                                last, trouble = entry.key, _Trouble()
                                 yield entry
                 self._accepted()
                 return
             except Denied as error:
                 await self._refused(generation, revision, error)
             except Transient as error:
-                await self._silent(outage, answers, error)
+                await self._silent(trouble, answers, error)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See `Storage.delete`."""
@@ -133,7 +141,7 @@ class LiveStorage:
         await self._patiently(_nothing)
 
     async def _patiently(self, call: Callable[[Storage], Awaitable[Result]]) -> Result:
-        outage = _Outage()
+        trouble = _Trouble()
         while True:
             generation, revision = 0, self._destinations.record(self._id).revision
             answers = self._answers
@@ -147,7 +155,7 @@ class LiveStorage:
             except Denied as error:
                 await self._refused(generation, revision, error)
             except Transient as error:
-                await self._silent(outage, answers, error)
+                await self._silent(trouble, answers, error)
 
     async def _verify_once(self, generation: int, storage: Storage) -> None:
         if self.verified >= generation:
@@ -160,24 +168,33 @@ class LiveStorage:
     def _accepted(self) -> None:
         self._answers += 1
         self._refused_until = None
-        if self._shown:
-            self._shown = False
-            self._waiting(None)
+        self._away_until = None
+        self._hide()
 
     def _show(self, error: StorageError) -> None:
         self._shown = True
         self._waiting(error.as_dict())
 
-    async def _silent(self, outage: _Outage, answers: int, error: Transient) -> None:
+    def _hide(self) -> None:
+        if self._shown:
+            self._shown = False
+            self._waiting(None)
+
+    async def _silent(self, trouble: _Trouble, answers: int, error: Transient) -> None:
         """Return when a new try makes sense; raises the error when none does, or patience has ended. `answers`: of the
         store, when the failed try began."""
         now = asyncio.get_running_loop().time()
-        if outage.until is None:
-            outage.until, outage.answers = now + self._patience.seconds, self._answers
-        elif answers > outage.answers:
-            raise error  # the store is there again, for others
-        left = outage.until - now
-        if not self._answers or left <= 0 or (isinstance(error, Truncated) and "size" in error.fields):
+        if trouble.until is None:
+            trouble.until = now + self._patience.seconds
+        if self._away_until is None:
+            self._away_until = now + self._patience.seconds
+        # Others that were answered between two tries show a store that comes and goes, not one that lacks this object.
+        trouble.alone = trouble.alone + 1 if self._answers > answers else 0
+        if not self._answers or trouble.alone >= _ALONE or (isinstance(error, Truncated) and "size" in error.fields):
+            raise error
+        left = min(trouble.until, self._away_until) - now
+        if left <= 0:
+            self._hide()
             raise error
         if not self._shown:
             fields = {**error.fields, "destination": self._id}
@@ -197,6 +214,7 @@ class LiveStorage:
             self._show(WaitingForCredentials(f"{self._id} refuses the keys this agent has: {error.message}", **fields))
         left = self._refused_until - now
         if left <= 0:
+            self._hide()
             raise error
         if not await self._destinations.changed(self._id, min(left, self._patience.poll_seconds)):
             await self._destinations.renew(self._id, generation)

@@ -62,6 +62,7 @@ class Keyed(MemoryStorage):
 
     def __init__(self, store: Store, key: str) -> None:
         async def check(verb: str, name: str) -> None:
+            await asyncio.sleep(0)  # others have their turn while a request is on its way
             if store.away(name):
                 raise Transient("no answer", key=name)
             if key != store.good:
@@ -192,12 +193,73 @@ async def test_a_store_that_never_answered_or_answers_others_is_not_waited_for(s
     live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
     store.away = lambda key: key == "lost"
     await live.put("k", [b"x"])
+
+    async def others() -> None:
+        while True:
+            await live.get("k")
+
     async with asyncio.timeout(20):
-        lost = asyncio.create_task(live.get("lost"))
-        await store.told.wait()
-        await live.get("k")
+        answered = asyncio.create_task(others())
         with pytest.raises(Transient):
-            await lost
+            await live.get("lost")
+        answered.cancel()
+
+
+async def test_a_store_that_comes_and_goes_does_not_end_a_call(store: Store) -> None:
+    """That another request was answered between two tries is no reason to give one up: patience is for this, too."""
+    await store.put_key(1, GOOD)
+    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    await live.put("k", [b"x"])
+    await live.put("other", [b"x"])
+    asked = asyncio.Event()
+    tries = 0
+
+    def flapping(key: str) -> bool:
+        nonlocal tries
+        if key == "other":
+            return False
+        tries += 1
+        asked.set()
+        return tries <= 4
+
+    store.away = flapping
+    async with asyncio.timeout(20):
+        waiting = asyncio.create_task(live.get("k"))
+        while not waiting.done():
+            await asyncio.wait([waiting, told := asyncio.create_task(asked.wait())], return_when="FIRST_COMPLETED")
+            told.cancel()
+            asked.clear()
+            if not waiting.done():
+                await store.told.wait()  # the failed try has ended
+                store.told.clear()
+                await live.get("other")
+        assert await waiting == b"x"
+    assert tries == 5
+
+
+async def test_patience_is_one_for_all_calls_and_is_had_again_after_an_answer(store: Store) -> None:
+    """A store that is gone for good costs a command its patience once, whatever the number of requests."""
+    await store.put_key(1, GOOD)
+    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
+    await live.put("k", [b"x"])
+    store.away = lambda key: True
+    async with asyncio.timeout(20):
+        with pytest.raises(Transient):
+            await live.get("k")
+    assert store.shown[-1] is None
+    shown = len(store.shown)
+    for _ in range(3):
+        with pytest.raises(Transient):
+            await live.get("k")
+        with pytest.raises(Transient):
+            await _listed(live)
+    assert len(store.shown) == shown  # none of them waited
+    store.away = lambda key: False
+    await live.get("k")
+    store.away = lambda key: True
+    with pytest.raises(Transient):
+        await live.get("k")
+    assert len(store.shown) == shown + 2
 
 
 async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
