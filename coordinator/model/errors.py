@@ -90,7 +90,7 @@ class Conflict(CoordinatorError):
 
 
 class TagInUse(Conflict):
-    """A running request needs the backup that should be deleted, or is still taking the one that should be restored."""
+    """A running request works on the backup that should be deleted, restored or copied."""
 
     code = "backup_in_use"
 

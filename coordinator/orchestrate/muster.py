@@ -16,13 +16,11 @@ NORMAL = "NORMAL"
 
 class Muster(msgspec.Struct, frozen=True):
     """`ring`: members by any node's view. `present`: host ids of ring members in state NORMAL whose agent answers and
-    sees its Cassandra. `missing`: the NORMAL members that lack one. `unreachable`: of those, the host ids whose agent
-    itself doesn't answer."""
+    sees its Cassandra. `missing`: the NORMAL members that lack one."""
 
     ring: list[RingMember]
     present: list[str]
     missing: list[RingMember]
-    unreachable: list[str]
     keyspaces: dict[str, KeyspaceView]
     schema_version: str
     cluster_name: str
@@ -71,14 +69,12 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
     hosts = {agent.host_id for agent in up}
     present = sorted(member.host_id for member in ring.values() if member.state == NORMAL and member.host_id in hosts)
     missing = [member for member in ring.values() if member.state == NORMAL and member.host_id not in hosts]
-    answering = {agent.host_id for agent in agents if agent.alive}
     by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
     first = up[0].identity
     return Muster(
         ring=sorted(ring.values(), key=lambda member: (member.address, member.host_id)),
         present=present,
         missing=missing,
-        unreachable=[member.host_id for member in missing if member.host_id not in answering],
         keyspaces=union_of_keyspaces(agent.report.keyspaces for agent in up if agent.report is not None),
         schema_version=first.schema_version if first is not None else "",
         cluster_name=first.cluster_name if first is not None else "",
