@@ -55,7 +55,7 @@ def _today(existing: CommandRecord) -> bytes:
 def rivals_of(kind: Kind) -> frozenset[Kind]:
     """The kinds that must not be unfinished with the same tag when a command of `kind` is accepted."""
     if kind in _TAKES_TAG:
-        return _TAKES_TAG
+        return _TAKES_TAG | {Kind.DELETE}  # one that is still queued would take away what comes after it
     return _PINS_TAG if kind is Kind.DELETE else frozenset()
 
 

@@ -59,11 +59,12 @@ class DeleteJob:
 
     async def _is_there(self, context: JobContext, arguments: DeleteArguments) -> bool:
         """Whether the agent has what is to go: a complete snapshot, what a failed try has left of one, or only files.
-        A snapshot that another command is just taking is not there yet."""
+        A snapshot that another command is just taking is not there yet, nor is anything else of its tag to go."""
         tag, made_by = arguments.tag, arguments.made_by
         own = await own_snapshot(self._snapshots, tag)
-        if own is not None and (own.info is not None or not self._in_use.has(tag, but=context.command_id)):
-            return made_by in ("", own.made_by)
+        if own is not None:
+            is_being_taken = own.info is None and self._in_use.has(tag, but=context.command_id)
+            return not is_being_taken and made_by in ("", own.made_by)
         if made_by:
             return await self._on_server.made_by(tag) == made_by
         return await self._on_server.has(tag)

@@ -1,15 +1,18 @@
 """What unfinished commands work on: in, a snapshot's tag or a restore's job; out, whether it may be taken away
 automatically."""
 
+import asyncio
 from collections.abc import Callable, Collection
 
 
 class InUse:
     """`using`: the ids of unfinished commands that name a tag (or belong to a job). It is set once there is a runner:
-    until then no command runs."""
+    until then no command runs. `clearing`: held from the look whether anything works on a tag until it is cleared. A
+    command that takes a snapshot waits for it once: what is looked at afterwards, is looked at with that command."""
 
     def __init__(self) -> None:
         self.using: Callable[[str], Collection[str]] = lambda name: ()
+        self.clearing = asyncio.Lock()
 
     def has(self, name: str, but: str = "") -> bool:
         """Whether any unfinished command, other than `but`, works on it."""

@@ -52,8 +52,9 @@ class SnapshotTaker:
             await self.clear_owed(but=arguments.tag)
             await context.stages.enter("snapshot")
             rate = self._rate.expected(arguments.throttle_bytes_per_second, *limits)
-            if await own_snapshot(self._snapshots, arguments.tag) is None:
-                await self._on_server.disown_debt(arguments.tag)  # of an earlier one that is gone
+            async with self._in_use.clearing:  # one of this tag that began before the command was there
+                if await own_snapshot(self._snapshots, arguments.tag) is None:
+                    await self._on_server.disown_debt(arguments.tag)  # of an earlier one that is gone
             info = await self._snapshots.take(arguments, context.command_id, copy_rate=rate, chosen=chosen)
             # Nor is what was owed of a failed try any more: that is gone, and this snapshot is wanted.
             await self._on_server.disown_debt(arguments.tag)
@@ -103,13 +104,18 @@ class SnapshotTaker:
     async def clear_owed(self, but: str = "") -> list[str]:
         """Clear the snapshots that are owed, or half done, and that no command works on; those that still are owed."""
         tags = sorted({*await self._on_server.owed(), *await self._half_done()})
-        return [tag for tag in tags if tag != but and not self._in_use.has(tag) and not await self.clear(tag)]
+        return [tag for tag in tags if tag != but and not await self._clear_idle(tag)]
 
     async def clear_unwanted(self) -> list[str]:
         """As `clear_owed`, of those that were never complete or that nobody will want any more: the others that are
         owed may yet be uploaded again."""
         tags = sorted({*await self._on_server.doomed(), *await self._half_done()})
-        return [tag for tag in tags if not self._in_use.has(tag) and not await self.clear(tag)]
+        return [tag for tag in tags if not await self._clear_idle(tag)]
+
+    async def _clear_idle(self, tag: str) -> bool:
+        """False if the snapshot is still owed: one that a command works on is that command's business."""
+        async with self._in_use.clearing:
+            return self._in_use.has(tag) or await self.clear(tag)
 
     async def _half_done(self) -> list[str]:
         return [one.tag for one in await self._snapshots.ours() if one.info is None]

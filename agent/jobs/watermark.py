@@ -93,13 +93,16 @@ class Watermark:
         for one in await self._candidates(tag) if paths else ():
             if not await self._frees(one, copied=tag):
                 continue
-            _log.warning("snapshot_given_up", tag=one.tag, volumes=paths)
-            given_up.append(one.tag)  # before: the copy may end, and with it this, while Cassandra clears it
-            try:
-                await give_up(one.tag, self._snapshots, self._on_server)
-            except Exception:
-                given_up.remove(one.tag)
-                raise
+            async with self._in_use.clearing:
+                if one.tag != tag and self._in_use.has(one.tag):
+                    continue
+                _log.warning("snapshot_given_up", tag=one.tag, volumes=paths)
+                given_up.append(one.tag)  # before: the copy may end, and with it this, while Cassandra clears it
+                try:
+                    await give_up(one.tag, self._snapshots, self._on_server)
+                except Exception:
+                    given_up.remove(one.tag)
+                    raise
             return one.tag, paths
         return None, paths
 
@@ -116,10 +119,11 @@ class Watermark:
         try:
             found = await self._snapshots.inventory(one.tag)
         except SnapshotMissing:
-            if one.tag != copied:
-                _log.warning("snapshot_vanished", tag=one.tag)
-                with contextlib.suppress(CassandraError):
-                    await give_up(one.tag, self._snapshots, self._on_server)
+            async with self._in_use.clearing:
+                if one.tag != copied and not self._in_use.has(one.tag):
+                    _log.warning("snapshot_vanished", tag=one.tag)
+                    with contextlib.suppress(CassandraError):
+                        await give_up(one.tag, self._snapshots, self._on_server)
             return False
         return await asyncio.to_thread(bytes_held_alone, [_linked(table) for table in found]) > 0
 

@@ -169,6 +169,25 @@ async def test_two_backups_of_one_tag_and_a_delete_beside_its_user_are_refused(t
         assert (await agent.until("c")).state is State.SUCCESS
 
 
+@pytest.mark.parametrize(("kind", "arguments"), [(Kind.SNAPSHOT, snapshot("t1")), (Kind.BACKUP, backup("t1"))])
+async def test_a_snapshot_waits_for_a_queued_delete_of_its_tag(
+    tmp_path: Path, kind: Kind, arguments: dict[str, Any]
+) -> None:
+    """A clearing that is still queued would take away the snapshot of the round after it."""
+    gate = Gate()
+    async with running(tmp_path / "j", everything(gate)) as agent:
+        await agent.post("other", Kind.SWEEP, {"target": TARGET})
+        await agent.post("clear", Kind.DELETE, delete("t1"))
+        with pytest.raises(TagInUse) as refused:
+            await agent.post("again", kind, arguments)
+        assert refused.value.fields["command"] == "clear"
+        assert refused.value.retry == "later"
+        gate.open.set()
+        await agent.until("clear")
+        await agent.post("again", kind, arguments)
+        assert (await agent.until("again")).state is State.SUCCESS
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "envelope", "error", "where"),
     [

@@ -92,7 +92,8 @@ class Node:
         self.copy_rate = copy_rate
         own = self._ours.get(arguments.tag)
         if own is not None and own.command_id != command_id:
-            if own.info is not None or not own.made_by or own.made_by != arguments.made_by:
+            is_ours = own.info is None and own.made_by and own.made_by == arguments.made_by
+            if not is_ours:
                 raise SnapshotExists("another command has it")
         if own is not None and own.info is not None:
             return own.info

@@ -181,6 +181,48 @@ async def test_the_debt_of_a_failed_try_doesnt_take_the_next_ones_snapshot_away(
     assert await is_whole(agent, node)
 
 
+async def test_a_delete_takes_nothing_of_a_backup_whose_snapshot_is_being_taken(agent: Agent, node: Node) -> None:
+    """Promise: a clearing of an earlier round that comes late leaves the plan of the next one alone."""
+    await agent.on_server.put_plan(plan("request"))
+    node.fail_half_way = NodetoolTimeout("it did not end")
+    arguments = SnapshotArguments("t1", keep=True, made_by="request")
+    with pytest.raises(NodetoolTimeout):
+        await agent.snapshot.run(Command("snapshot", arguments))
+    agent.in_use.using = lambda tag: ["snapshot", "late"]
+    with pytest.raises(BackupNotFound):
+        await agent.delete.run(Command("late", DeleteArguments("t1", made_by="request")))
+    node.fail_half_way = None
+    await agent.snapshot.run(Command("snapshot", arguments))
+    assert await is_whole(agent, node)
+    assert await agent.on_server.made_by("t1") == "request"
+
+
+async def test_a_clearing_that_is_under_way_ends_before_the_next_try_begins(agent: Agent, node: Node) -> None:
+    """Promise: the loop never clears what a command has begun after it looked whether one works on it."""
+    node.fail_half_way = NodetoolTimeout("it did not end")
+    arguments = SnapshotArguments("t1", keep=True, made_by="request")
+    with pytest.raises(NodetoolTimeout):
+        await agent.snapshot.run(Command("first", arguments))
+    node.fail_half_way = None
+    clear, asked, go = node.clear, asyncio.Event(), asyncio.Event()
+
+    async def slow(tag: str) -> object:
+        node.clear = clear  # type: ignore[method-assign]
+        asked.set()
+        await go.wait()
+        return await clear(tag)
+
+    node.clear = slow  # type: ignore[method-assign,assignment]
+    clearing = asyncio.create_task(agent.taker.clear_unwanted())
+    await asked.wait()
+    agent.in_use.using = lambda tag: ["second"]
+    taking = asyncio.create_task(agent.snapshot.run(Command("second", arguments)))
+    await asyncio.wait({taking}, timeout=0.2)  # it would be done by then
+    go.set()
+    await asyncio.gather(clearing, taking)
+    assert await is_whole(agent, node)
+
+
 async def test_a_fault_in_one_round_doesnt_end_the_loop_of_owed_snapshots(agent: Agent, node: Node) -> None:
     """Promise: a disk that fails for a moment doesn't end the daemon; it looks again, later and later."""
     node.fail_half_way = NodetoolTimeout("it did not end")
