@@ -79,10 +79,12 @@ class FleetOrchestrator:
             )
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
-        """Raises what `coordinator.orchestrate.sync.sync_scope` raises."""
+        """Raises what `coordinator.orchestrate.sync.sync_scope` raises, and `TagInUse` while another request writes the
+        same backup to one of the destinations: to undo one would mark what the other has put."""
         async with self._turn:
+            users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
+            await self._refuse_while(cluster, order, order.tag, users)
             scope = await sync_scope(self._around, cluster, order)
-            await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
             places = [copy.destination for copy in order.copies]
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
@@ -225,7 +227,12 @@ class FleetOrchestrator:
         """Raise `TagInUse` while a request of these kinds works on the backup at a place of the order."""
         wanted = await self._repositories_of(cluster, order)
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
-            if request.kind in kinds and wanted & await self._repositories_of(cluster, order_of(request)):
+            if request.kind not in kinds:
+                continue
+            shared = wanted & await self._repositories_of(cluster, order_of(request))
+            if isinstance(order, SyncOrder) and request.kind is RequestKind.SYNC:
+                shared.discard(ON_SERVER)  # both only read there
+            if shared:
                 raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
 
     async def _refuse_overlapping(self, cluster: str, tables: Tables) -> None:
