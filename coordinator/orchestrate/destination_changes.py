@@ -116,7 +116,7 @@ class DestinationChanges:
                 self._moving.add(key)
             self._coming[key] = settings
         try:
-            left = await _left_behind(places, former) if moving and former is not None else ""
+            left = await self._left_behind(places, former) if moving and former is not None else ""
 
             async def note(revision: int | None) -> None:
                 await self._note(cluster, order.id, revision)
@@ -131,6 +131,20 @@ class DestinationChanges:
             self._coming.pop(key, None)
         await self.noted_done(cluster, order.id)
         return DestinationChange(request_id, destination, warnings)
+
+    async def _left_behind(self, places: Places, former: Destination) -> str:
+        """A sentence about the backups at the former place; empty when there are none. A place is often left because it
+        is gone: nobody waits long for it."""
+        where = " ".join(part for part in place_of(former.settings) if part)
+        back = "to list and restore them again point it back, or add that place as another destination"
+        try:
+            async with asyncio.timeout(self._around.timing.former_place):
+                count = sum(not backup.deleted for backup in (await places.backups(former)).values())
+        except (HelenusError, TimeoutError) as error:
+            reason = error.message if isinstance(error, HelenusError) else "no answer in time"
+            return f"what backups stay at the former place ({where}) could not be seen ({reason}); {back}"
+        told = "1 backup stays" if count == 1 else f"{count} backups stay"
+        return f"{told} at the former place ({where}), listed here no more; {back}" if count else ""
 
     async def _refuse_used(self, places: Places, destination_id: str) -> None:
         users = await places.users(destination_id)
@@ -169,15 +183,3 @@ def _name(cluster: str) -> str:
 def _kind_of_place(settings: Settings) -> tuple[tuple[str, ...], bool]:
     """The place, and whether all nodes see the same."""
     return place_of(settings), not isinstance(settings, LocalSettings) or settings.shared
-
-
-async def _left_behind(places: Places, former: Destination) -> str:
-    """A sentence about the backups at the former place; empty when there are none."""
-    where = " ".join(part for part in place_of(former.settings) if part)
-    back = "to list and restore them again point it back, or add that place as another destination"
-    try:
-        count = sum(not backup.deleted for backup in (await places.backups(former)).values())
-    except HelenusError as error:
-        return f"what backups stay at the former place ({where}) could not be seen ({error.message}); {back}"
-    told = "1 backup stays" if count == 1 else f"{count} backups stay"
-    return f"{told} at the former place ({where}), listed here no more; {back}" if count else ""

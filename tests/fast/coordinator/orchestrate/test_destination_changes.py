@@ -2,9 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.repository.destinations import DestinationInUse as AgentsDestinationInUse
+from agent.wire.backups import BackupView
 from agent.wire.commands import Kind
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, LocalSettings, PutDestination
 from coordinator.model.errors import DestinationInUse
@@ -12,9 +14,9 @@ from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder,
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import DestinationExists, DestinationRefused
 from coordinator.orchestrate.protocol import DestinationChange
-from tests.cluster.toy_agent import ToyAgent
+from tests.cluster.toy_agent import ToyAgent, ToyBackups
 from tests.cluster.toy_cluster import Held, ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
+from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
 
@@ -216,6 +218,30 @@ async def test_backups_that_can_not_be_counted_are_spoken_of_too(scene: Scene, m
     change = await changed(coordinator, update("elsewhere", shared=True))
     [warning] = change.warnings
     assert "could not be seen" in warning
+
+
+async def test_a_former_place_that_hangs_holds_the_move_up_only_for_a_while(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead store answers nobody: the agents aren't all asked one after the other for one sentence of warning."""
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, former_place=0.2))
+    await coordinator.destination("there", LocalSettings("there", shared=True))
+    asked = 0
+    own = ToyBackups.list
+
+    async def hangs(backups: ToyBackups, destination: str | None) -> list[BackupView]:
+        nonlocal asked
+        if destination != "there":
+            return await own(backups, destination)
+        asked += 1
+        await asyncio.sleep(3600)
+        return []
+
+    monkeypatch.setattr(ToyBackups, "list", hangs)
+    change = await changed(coordinator, update("elsewhere", shared=True))
+    [warning] = change.warnings
+    assert "could not be seen (no answer in time)" in warning
+    assert asked == 1
 
 
 async def test_an_agent_that_missed_an_update_is_told_when_its_command_fails_for_it(scene: Scene) -> None:
