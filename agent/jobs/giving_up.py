@@ -3,28 +3,45 @@
     owed (durably) → files → snapshot → no longer owed
 
 From the first step on the backup is not there for anybody; until the last one the debt is on disk. Whatever fails, or
-ends the agent, in between: the loop of owed snapshots goes on with it.
+ends the agent, in between: the loop of owed snapshots goes on with it. Only where the disk takes no debt is there none.
 """
+
+import structlog
 
 from agent.cassandra.protocol import Clearing, OwnSnapshot, Snapshots
 from agent.repository.on_server import OnServer
 
+_log = structlog.get_logger(__name__)
+
 
 async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> Clearing:
-    """Raises what clearing the snapshot raises: then it is owed. A snapshot that isn't the agent's is left alone, and
-    so are the files of another backup that only has the same tag."""
+    """Raises what clearing the snapshot raises: then it is owed, unless the state's disk takes no debt. A snapshot that
+    isn't the agent's is left alone, and so are the files of another backup that only has the same tag."""
     own = await own_snapshot(snapshots, tag)
     if own is None:
         await on_server.forget(tag)
         await on_server.disown_debt(tag)
         return Clearing(0, 0)
-    if await on_server.made_by(tag) not in (None, own.made_by):
-        return await snapshots.clear(tag)
-    await on_server.owe(tag, doomed=True)
-    await on_server.forget(tag)
+    owns_files = await on_server.made_by(tag) in (None, own.made_by)
+    # Without the snapshot the files are worth nothing; another backup's must not look as if it went.
+    owed = await _owe(tag, on_server, doomed=owns_files)
+    if owns_files:
+        await on_server.forget(tag)
+        if not owed:  # what went has made room for it
+            await _owe(tag, on_server, doomed=True)
     cleared = await snapshots.clear(tag)
     await on_server.disown_debt(tag)
     return cleared
+
+
+async def _owe(tag: str, on_server: OnServer, *, doomed: bool) -> bool:
+    """Whether the debt is on disk. A full disk is no reason to clear nothing: Cassandra may need the room as well."""
+    try:
+        await on_server.owe(tag, doomed=doomed)
+    except OSError as error:
+        _log.warning("debt_not_written", tag=tag, reason=str(error))
+        return False
+    return True
 
 
 async def own_snapshot(snapshots: Snapshots, tag: str) -> OwnSnapshot | None:

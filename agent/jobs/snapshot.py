@@ -89,17 +89,19 @@ class SnapshotTaker:
         return own.info if own is not None and own.command_id == command_id else None
 
     async def clear(self, tag: str) -> bool:
-        """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now is owed (False):
-        it is tried again."""
+        """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now (False) is owed: it
+        is tried again. A full disk takes no debt: the log tells."""
         try:
             await give_up(tag, self._snapshots, self._on_server)
         except HelenusError as error:
-            _log.warning("snapshot_owed", tag=tag, code=error.code, reason=error.message)
-            return False
+            reason = {"code": error.code, "reason": error.message}
         except OSError as error:
-            _log.warning("snapshot_owed", tag=tag, reason=str(error))
-            return False
-        return True
+            reason = {"reason": str(error)}
+        else:
+            return True
+        owed = tag in {*await self._on_server.owed(), *await self._half_done()}
+        _log.warning("snapshot_owed" if owed else "snapshot_not_cleared", tag=tag, **reason)
+        return False
 
     async def clear_owed(self, but: str = "") -> list[str]:
         """Clear the snapshots that are owed, or half done, and that no command works on; those that still are owed."""

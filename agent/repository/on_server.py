@@ -60,8 +60,11 @@ class OnServer:
         return await asyncio.to_thread(self._has, tag)
 
     async def made_by(self, tag: str) -> str | None:
-        """Whose the backup is, as its plan says (see SnapshotArguments); None without a plan."""
-        plan = await asyncio.to_thread(self._plan, tag)
+        """Whose the backup is, as its plan says (see SnapshotArguments); None without a plan that can be read."""
+        try:
+            plan = await asyncio.to_thread(self._plan, tag)
+        except ManifestInvalid:
+            return None
         return None if plan is None else plan.made_by
 
     async def listing(self) -> list[BackupView]:

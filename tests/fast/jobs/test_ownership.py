@@ -106,6 +106,30 @@ async def test_a_snapshot_that_was_copied_goes_without_the_plan_of_another_backu
     assert await agent.on_server.made_by("t1") == "other"
 
 
+async def test_a_snapshot_beside_the_plan_of_another_backup_is_owed_until_it_is_gone(agent: Agent, node: Node) -> None:
+    """Promise (I8): Cassandra refuses: the next clearing takes it, and the other backup is there all the while."""
+    await agent.snapshot.run(Command("c1", SnapshotArguments("t1", made_by="copy")))
+    await agent.on_server.put_plan(plan("other"))
+    node.refuse_clear = CassandraUnavailable("down")
+    assert not await agent.taker.clear("t1")
+    assert await agent.on_server.owed() == ["t1"]
+    assert await agent.on_server.has("t1")
+    node.refuse_clear = None
+    assert await agent.taker.clear_owed() == []
+    assert not await node.exists("t1")
+    assert await agent.on_server.owed() == []
+    assert await agent.on_server.made_by("t1") == "other"
+
+
+async def test_a_plan_that_cant_be_read_keeps_nothing_from_going(agent: Agent, node: Node, tmp_path: Path) -> None:
+    """Promise: it names nobody, so the snapshot's maker may delete what it made."""
+    await kept(agent, "one")
+    (tmp_path / "state" / "on-server" / "t1" / "plan.json").write_bytes(b"{")
+    await agent.delete.run(Command("c", DeleteArguments("t1", made_by="one")))
+    assert not await node.exists("t1")
+    assert await agent.on_server.listing() == []
+
+
 async def test_files_of_an_on_server_backup_that_failed_are_deleted_like_any_other(agent: Agent) -> None:
     """Promise: what failed is listed, and can be removed although there is no snapshot of it."""
     await agent.on_server.put_plan(plan(""))

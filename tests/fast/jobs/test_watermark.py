@@ -1,8 +1,13 @@
 """The guard of the free space goes on whatever it finds."""
 
 import asyncio
+import errno
 import shutil
 
+import pytest
+from structlog.testing import capture_logs
+
+from agent.cassandra.errors import CassandraUnavailable
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command
 from tests.fast.jobs.node import Node
@@ -60,3 +65,34 @@ async def test_a_fault_in_one_look_ends_neither_the_guard_nor_the_copy(agent: Ag
     pauses: list[float] = []
     assert await looks(agent, pauses, 6) == ["old"]
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 5.0]
+
+
+async def test_a_full_state_disk_keeps_no_snapshot_from_being_given_up(
+    agent: Agent, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: where no debt can be written, Cassandra gets its room all the same."""
+    await agent.snapshot.run(Command("old", SnapshotArguments("old")))
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    node.full = [str(node.data)]
+    monkeypatch.setattr(agent.on_server, "owe", no_space)
+    assert await looks(agent, [], 1) == ["old"]
+    assert not await node.exists("old")
+
+
+async def test_a_debt_that_was_not_written_is_not_told(
+    agent: Agent, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the log says that a snapshot is owed only where it is tried again by itself."""
+    await agent.snapshot.run(Command("old", SnapshotArguments("old")))
+    node.refuse_clear = CassandraUnavailable("down")
+    with monkeypatch.context() as full, capture_logs() as lines:
+        full.setattr(agent.on_server, "owe", no_space)
+        assert not await agent.taker.clear("old")
+    assert [line["event"] for line in lines] == ["debt_not_written", "debt_not_written", "snapshot_not_cleared"]
+    with capture_logs() as lines:
+        assert not await agent.taker.clear("old")
+    assert [line["event"] for line in lines] == ["snapshot_owed"]
+
+
+async def no_space(tag: str, *, doomed: bool = False) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
