@@ -52,11 +52,13 @@ class FleetOrchestrator:
         self._changes = DestinationChanges(around, self._turn, self._tell_agents)
 
     async def __aenter__(self) -> Self:
-        cut_off = await self._changes.mend()
-        await self._stack.enter_async_context(self._requests)
-        for cluster, order in cut_off:
-            await self._tell_agents(cluster, order, [])
-            await self._changes.noted_done(cluster, order.id)
+        async with AsyncExitStack() as stack:
+            cut_off = await self._changes.mend()
+            await stack.enter_async_context(self._requests)
+            for cluster, order in cut_off:
+                await self._tell_agents(cluster, order, [])
+                await self._changes.noted_done(cluster, order.id)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(

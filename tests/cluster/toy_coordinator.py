@@ -55,15 +55,17 @@ class ToyCoordinator:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._state.mkdir(parents=True, exist_ok=True)
-        self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
-        self._stack.push_async_callback(self.store.close)
-        agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
-        self.fleet = await self._stack.enter_async_context(Fleet(agents, PATIENCE))
-        around = Surroundings(
-            store=self.store, registry=self.fleet.registry, reports=self.fleet.reports, timing=self._timing
-        )
-        self.orchestrator = await self._stack.enter_async_context(FleetOrchestrator(around))
+        async with AsyncExitStack() as stack:
+            self._state.mkdir(parents=True, exist_ok=True)
+            self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
+            stack.push_async_callback(self.store.close)
+            agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
+            self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE))
+            around = Surroundings(
+                store=self.store, registry=self.fleet.registry, reports=self.fleet.reports, timing=self._timing
+            )
+            self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
