@@ -105,6 +105,6 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
 def _restores(parts: Collaborators) -> dict[Kind, JobSpec]:
     """The phases of a restore."""
     node = parts.node
-    sources = RestoreSources(parts.repositories, node.snapshots, parts.state)
+    sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server)
     tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
     return {kind: JobSpec(RESTORE, job) for kind, job in restore_jobs(tools).items()}

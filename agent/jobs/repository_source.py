@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from agent.cassandra.protocol import Snapshots
 from agent.jobs.restore_source import BackupSource, Moved, OnServerSource, Placed, WantedSstable
@@ -11,6 +10,7 @@ from agent.pipeline.fetch import fetch_files
 from agent.repository.errors import BackupDeleted
 from agent.repository.keys import deleted_key
 from agent.repository.manifest import Manifest, read_manifest
+from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
 from agent.storage.protocol import OPEN
 from agent.storage.throttle import TokenBucket
@@ -41,17 +41,17 @@ class RepositorySource:
 class RestoreSources:
     """See `agent.jobs.restore_source.Sources`."""
 
-    def __init__(self, repositories: Repositories, snapshots: Snapshots, state: Path) -> None:
+    def __init__(self, repositories: Repositories, snapshots: Snapshots, on_server: OnServer) -> None:
         self._repositories = repositories
         self._snapshots = snapshots
-        self._state = state
+        self._on_server = on_server
 
     @asynccontextmanager
     async def opened(self, arguments: RestoreArguments, waiting: Waiting = silent) -> AsyncIterator[BackupSource]:
         """Open the source that the arguments name. Raises `BackupNotFound`, `BackupDeleted`, `ManifestInvalid`, what
         opening a destination raises."""
         if arguments.source is None:
-            yield await OnServerSource.open(self._state, self._snapshots, arguments)
+            yield await OnServerSource.open(self._on_server, self._snapshots, arguments)
             return
         async with self._repositories.opened(arguments.source, waiting) as opened:
             throttle = arguments.throttle_bytes_per_second

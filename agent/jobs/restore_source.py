@@ -18,7 +18,8 @@ from agent.cassandra.staging import StagingRoot, link_or_copy
 from agent.jobs.restore_errors import DamagedOnServer
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat
-from agent.repository.manifest import Manifest, read_manifest_file
+from agent.repository.manifest import Manifest
+from agent.repository.on_server import OnServer
 from agent.repository.opened import Waiting, silent
 from agent.storage.threads import Stop, Workers
 from agent.wire.commands import RestoreArguments
@@ -79,10 +80,9 @@ class OnServerSource:
         self._snapshots = snapshots
 
     @classmethod
-    async def open(cls, state: Path, snapshots: Snapshots, arguments: RestoreArguments) -> "OnServerSource":
-        """Read the manifest. Raises `BackupNotFound`, `ManifestInvalid`."""
-        path = state / "on-server" / arguments.tag / "manifest"
-        return cls(await read_manifest_file(path, arguments.tag, arguments.source_host_id), snapshots)
+    async def open(cls, on_server: OnServer, snapshots: Snapshots, arguments: RestoreArguments) -> "OnServerSource":
+        """Read the manifest. Raises `BackupNotFound` (also for a backup that is to go), `ManifestInvalid`."""
+        return cls(await on_server.manifest(arguments.tag, arguments.source_host_id), snapshots)
 
     @property
     def head(self) -> Head:

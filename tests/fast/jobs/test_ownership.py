@@ -7,13 +7,14 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout, SnapshotExists
 from agent.jobs.owed import OwedSnapshots
+from agent.jobs.repository_source import RestoreSources
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN
 from agent.wire.backups import Plan, Record
-from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments
-from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, target
+from agent.wire.commands import BackupArguments, DeleteArguments, RestoreArguments, SnapshotArguments
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, Repositories, target
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
 
@@ -183,6 +184,19 @@ async def test_a_tag_that_is_free_again_has_no_debt_of_the_one_before(agent: Age
     await kept(agent)
     await one_round(agent)
     assert await is_whole(agent, node)
+
+
+async def test_a_deleted_backup_is_no_source_of_a_restore(agent: Agent, node: Node, store: MemoryStorage) -> None:
+    """Promise: from the debt on it is not there, also where its manifest is still on the disk."""
+    await kept(agent)
+    sources = RestoreSources(Repositories({"d1": store}), node, agent.on_server)
+    arguments = RestoreArguments("t1", node.host_id, {"shop": ["orders"]})
+    async with sources.opened(arguments) as source:
+        assert source.head.tag == "t1"
+    await agent.on_server.owe("t1", doomed=True)
+    with pytest.raises(BackupNotFound):
+        async with sources.opened(arguments):
+            pass
 
 
 @pytest.mark.parametrize("again", ["first", "second"])

@@ -14,6 +14,7 @@ from agent.jobs.fetch import FetchJob
 from agent.jobs.repository_source import RestoreSources
 from agent.jobs.restore_tools import RestoreTools
 from agent.progress.tally import CommandTally
+from agent.repository.on_server import OnServer
 from agent.storage.limited import Limited
 from agent.storage.local import LocalStorage
 from agent.storage.protocol import DestinationFull, Storage
@@ -74,7 +75,7 @@ def fetch(node: Node, storages: dict[str, Storage], source: Target | None, place
     """The phase of a restore of `t1`, on a node whose data is elsewhere."""
     (place / "data" / "system").mkdir(parents=True, exist_ok=True)
     cassandra = CassandraNode(CassandraSettings(data_directories=(str(place / "data"),)), place / "state")
-    sources = RestoreSources(Repositories(storages), node, place / "agent")
+    sources = RestoreSources(Repositories(storages), node, OnServer(place / "agent" / "on-server"))
     arguments = RestoreArguments("t1", HOST, {"ks": ["t"]}, source=source)
     return FetchJob(RestoreTools(cassandra, sources, place / "state")), Shown("fetch", arguments, job="job-1")
 

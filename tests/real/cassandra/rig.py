@@ -51,10 +51,10 @@ class Rig:
     def __init__(self, settings: CassandraSettings, state: Path) -> None:
         self.node = CassandraNode(settings, state)
         self.state = state
-        sources = RestoreSources(NoDestinations(), self.node.snapshots, state)
+        self._on_server = OnServer(state / "on-server")
+        sources = RestoreSources(NoDestinations(), self.node.snapshots, self._on_server)
         self.tools = RestoreTools(self.node, sources, state)
         self.jobs = restore_jobs(self.tools)
-        self._on_server = OnServer(state / "on-server")
 
     async def keep(self, tag: str, keyspaces: dict[str, list[str]] | None) -> SnapshotInfo:
         """Take an on-server backup with its manifest."""
