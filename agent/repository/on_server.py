@@ -26,6 +26,8 @@ MANIFEST = "manifest"
 PLAN = "plan.json"
 RECORD = "record.json"
 OWED = "owed"
+OWNER = "owner.json"
+"""the snapshot's own note, there as long as it is"""
 _DOOMED = b"doomed"
 
 
@@ -41,7 +43,8 @@ class OnServer:
         await asyncio.to_thread(self._write, tag, MANIFEST, b"".join(manifest))
 
     async def put_plan(self, plan: Plan) -> None:
-        """Store the plan; the same again is fine. Raises BackupExists when the node has another backup of that tag."""
+        """Store the plan; the same again is fine. Raises BackupExists when the node has another backup of that tag, or
+        the snapshot of one that is to go: the plan would go with it."""
         async with self._planning:
             await asyncio.to_thread(self._put_plan, plan)
 
@@ -121,12 +124,16 @@ class OnServer:
         return not self._is_doomed(tag) and any((path / name).is_file() for name in (MANIFEST, PLAN, RECORD))
 
     def _put_plan(self, plan: Plan) -> None:
-        if not self._is_doomed(plan.tag):
-            known = self._plan(plan.tag)
-            if known == plan:
-                return
-            if known is not None or (self._path(plan.tag) / MANIFEST).is_file():
-                raise BackupExists(f"the node has another backup {plan.tag}", tag=plan.tag)
+        if self._is_doomed(plan.tag):
+            if (self._path(plan.tag) / OWNER).is_file():
+                raise BackupExists(f"the node is still clearing a backup {plan.tag}", tag=plan.tag)
+            self._forget(plan.tag)  # all that is left of one whose snapshot is gone
+            self._disown_debt(plan.tag)
+        known = self._plan(plan.tag)
+        if known == plan:
+            return
+        if known is not None or (self._path(plan.tag) / MANIFEST).is_file():
+            raise BackupExists(f"the node has another backup {plan.tag}", tag=plan.tag)
         self._write(plan.tag, PLAN, msgspec.json.encode(plan))
 
     def _put_record(self, record: Record) -> None:

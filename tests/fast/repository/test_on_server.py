@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent.repository.errors import BackupExists, BackupNotFound
-from agent.repository.on_server import OnServer
+from agent.repository.on_server import OWNER, OnServer
 from agent.wire.backups import RUNNING, Plan, PlannedNode, Record
 
 PLAN = Plan("t1", "adhoc", 1.0, "test", "on-server", [PlannedNode("h1", "a", "dc", "r", [])], {}, {}, "v", made_by="m1")
@@ -61,3 +61,25 @@ async def test_a_backup_that_is_to_go_is_not_there_any_more(on_server: OnServer)
     await on_server.disown_debt("t1")
     assert await on_server.owed() == []
     await on_server.put_plan(msgspec.structs.replace(PLAN, made_by="m2"))
+
+
+async def test_no_plan_is_taken_while_the_snapshot_of_one_that_is_to_go_stands(
+    on_server: OnServer, tmp_path: Path
+) -> None:
+    """Promise: what is accepted stays: the plan would go with the snapshot. Once that is gone, what is left of the debt
+    and of the files is in nobody's way."""
+    await on_server.put_plan(PLAN)
+    await on_server.put_record(Record("t1", "adhoc", 1.0, "success", {}, []))
+    owner = tmp_path / "on-server" / "t1" / OWNER
+    owner.write_bytes(b"{}")
+    await on_server.owe("t1", doomed=True)
+    newer = msgspec.structs.replace(PLAN, made_by="m2")
+    for plan in (PLAN, newer):
+        with pytest.raises(BackupExists, match="still clearing"):
+            await on_server.put_plan(plan)
+    assert await on_server.doomed() == ["t1"]
+    owner.unlink()
+    await on_server.put_plan(newer)
+    view = await on_server.view("t1", "h1")
+    assert (view.plan, view.record) == (newer, None)
+    assert await on_server.owed() == []
