@@ -26,6 +26,18 @@ class Agent:
         self.seen = 0.0
         self.error: HelenusError | None = None
         self.identity: NodeIdentity | None = None
+        self._held: dict[str, tuple[str, int]] = {}
+
+    def holds(self, destination: str, revision: int) -> bool:
+        """Whether this life of the agent is known to hold that revision of a destination's settings, or a newer one."""
+        instance, known = self._held.get(destination, ("", 0))
+        return self.report is not None and instance == self.report.instance and known >= revision
+
+    def learn_held(self, destination: str, revision: int | None) -> None:
+        """Remember the revision that the agent holds; None: nothing is known (any more)."""
+        self._held.pop(destination, None)
+        if revision is not None and self.report is not None:
+            self._held[destination] = (self.report.instance, revision)
 
     @property
     def host_id(self) -> str | None:

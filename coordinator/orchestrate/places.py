@@ -8,7 +8,7 @@ from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
 from agent.wire.destinations import CheckDestination, PutDestination
 from coordinator.fleet.client import AgentClient
-from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
@@ -66,6 +66,7 @@ class Places:
                 error=error,
                 nodes={agent.address: error},
             )
+        agent.learn_held(destination.id, destination.revision)
 
     async def repair(self, agent: Agent, error: dict[str, Any]) -> bool:
         """Mend what made a command fail, if it is that the agent doesn't know a destination (any more), or missed its
@@ -92,6 +93,7 @@ class Places:
         named: address → error. The coordinator's own copy goes when the request has ended (`Run.forget`)."""
         failed: dict[str, dict[str, Any]] = {}
         for agent in await self._agents():
+            agent.learn_held(destination_id, None)
             try:
                 await agent.client.delete_destination(destination_id)
             except HelenusError as error:
@@ -113,7 +115,11 @@ class Places:
     async def call(
         self, agent: Agent, destination: Destination | None, what: Callable[[AgentClient], Awaitable[Answer]]
     ) -> Answer:
-        """A call that uses a destination; an agent that doesn't know it is taught and asked again."""
+        """A call that uses a destination. It names no repository: an agent that missed an update, and might take it to
+        another place, is taught first, and one that doesn't know the destination (any more) is taught and asked again.
+        """
+        if destination is not None and not agent.holds(destination.id, destination.revision):
+            await self._update(agent, destination)
         try:
             return await what(agent.client)
         except AgentRefused as refused:
@@ -121,6 +127,19 @@ class Places:
                 raise
         await self.teach(agent, destination)
         return await what(agent.client)
+
+    async def _update(self, agent: Agent, destination: Destination) -> None:
+        """Teach the agent unless it holds the newest settings."""
+        try:
+            view = await agent.client.destination(destination.id)
+        except AgentRefused as refused:
+            if refused.agent_code != "unknown_destination":
+                raise
+        else:
+            if view.revision >= destination.revision:
+                agent.learn_held(destination.id, view.revision)
+                return
+        await self.teach(agent, destination)
 
     async def put_plan(
         self, destination: Destination | None, plan: Plan, hosts: Iterable[str]
@@ -167,7 +186,7 @@ class Places:
             for agent in agents:
                 try:
                     return {agent.host_id or agent.url: await self.call(agent, destination, ask)}
-                except (AgentUnreachable, AgentMisbehaved, AgentRefused) as error:
+                except HelenusError as error:
                     trouble = error
         else:
             answers = await asyncio.gather(

@@ -245,11 +245,11 @@ async def test_a_former_place_that_hangs_holds_the_move_up_only_for_a_while(
 
 
 async def test_an_agent_that_missed_an_update_is_told_when_its_command_fails_for_it(scene: Scene) -> None:
-    """It was down then; it comes back with keys that were revoked meanwhile."""
+    """It was down then; it comes back with keys that were revoked meanwhile, and another agent put the plan."""
     coordinator = await scene.coordinator()
-    await coordinator.destination("there")
+    await coordinator.destination("there", LocalSettings("there", shared=True))
     held = scene.nodes[1].destinations["there"]
-    await changed(coordinator, update("there", throttle=5))
+    await changed(coordinator, update("there", throttle=5, shared=True))
     scene.nodes[1].destinations["there"] = held
     scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("storage_denied", "revoked keys")]
     _, request = await coordinator.backup(keep=False, copies=copies("there"))
