@@ -193,8 +193,22 @@ async def forget_one_shots(run: Run, places: Places, where: Sequence[Destination
     """Let the one-shot destinations be forgotten, by the agents now and by the coordinator with the request's end;
     one that another running request uses is left to that."""
     for place in where:
-        if place is None or not place.one_shot or await places.users(place.id, but=run.request.id):
+        if place is None or not place.one_shot or not await _may_forget(run, places, place.id):
             continue
-        run.forget.add(place.id)
         for address, error in (await places.forget(place.id)).items():
             run.warn(f"owed on {address}: forgetting the settings of {place.id} ({error.get('message', '')})")
+
+
+async def _may_forget(run: Run, places: Places, destination_id: str) -> bool:
+    """Whether nobody else needs the settings; then nothing begins with them any more. A change of them that is under
+    way is waited for: an agent that is told of it late would hold the secrets for ever."""
+    key, leaving = (run.cluster, destination_id), run.around.leaving
+    while True:
+        async with leaving.turn:
+            if await places.users(destination_id, but=run.request.id):
+                return False
+            if key not in leaving.coming and not await places.telling(destination_id):
+                leaving.forgotten.add(key)
+                run.forget.add(destination_id)
+                return True
+        await asyncio.sleep(run.around.timing.retry_pause)

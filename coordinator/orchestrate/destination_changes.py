@@ -32,15 +32,14 @@ Make = Callable[[str, DestinationOrder, Sequence[str]], Awaitable[str]]
 
 
 class DestinationChanges:
-    """`turn`: held while an order is judged and made a request, never while a store is tried."""
+    """What is being changed is marked in `around.leaving`, under its turn."""
 
-    def __init__(self, around: Surroundings, turn: asyncio.Lock, make: Make) -> None:
+    def __init__(self, around: Surroundings, make: Make) -> None:
         self._around = around
-        self._turn = turn
+        self._turn = around.leaving.turn
         self._make = make
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        self._coming: dict[tuple[str, str], Settings] = {}
-        """what is being proven"""
+        self._coming = around.leaving.coming
         self._moving: set[tuple[str, str]] = set()
         """destinations that are about to become another place"""
         self._notes = asyncio.Lock()
@@ -60,6 +59,8 @@ class DestinationChanges:
         for destination_id in destinations:
             if (cluster, destination_id) in self._moving:
                 raise DestinationInUse(f"the destination {destination_id} is being changed to another place")
+            if (cluster, destination_id) in self._around.leaving.forgotten:
+                raise DestinationInUse(f"the destination {destination_id} is being forgotten")
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             going = set(destinations) & set(request.destinations)
             if going and request.kind in (RequestKind.DELETE, RequestKind.DESTINATION):
@@ -70,6 +71,19 @@ class DestinationChanges:
                     raise DestinationInUse(
                         f"the destination {', '.join(sorted(going))} is about to be forgotten", request=request.id
                     )
+
+    async def refuse_changing(self, cluster: str, destination_id: str) -> None:
+        """Raise `DestinationInUse` for a destination that is being changed, or of whose change the agents are still
+        being told: it can't be forgotten meanwhile. Call it while holding the turn."""
+        if (cluster, destination_id) in self._coming:
+            raise DestinationInUse(f"the destination {destination_id} is being changed")
+        telling = await Places(self._around, cluster).telling(destination_id)
+        if telling:
+            raise DestinationInUse(
+                f"the agents are being told of a change of the destination {destination_id}",
+                request=telling[0],
+                requests=telling,
+            )
 
     async def mend(self) -> list[tuple[str, DestinationOrder]]:
         """For the start, before any request goes on: changes that a former life of the coordinator left half-way get
@@ -102,6 +116,7 @@ class DestinationChanges:
             places = Places(self._around, cluster)
             await places.destination(order.id)
             await self._refuse_used(places, order.id)
+            await self.refuse_changing(cluster, order.id)
             return DestinationChange(await self._make(cluster, order, []), None)
 
     async def _prove(self, cluster: str, order: DestinationOrder, settings: Settings) -> DestinationChange:
@@ -121,7 +136,7 @@ class DestinationChanges:
             async def note(revision: int | None) -> None:
                 await self._note(cluster, order.id, revision)
 
-            destination = await establish(self._around, cluster, order, note)
+            destination = await establish(self._around, cluster, order, note, self._keep)
             stays = former is not None and former.repository_id != destination.repository_id
             warnings = [left] if left and stays else []
             async with self._turn:
@@ -131,6 +146,13 @@ class DestinationChanges:
             self._coming.pop(key, None)
         await self.noted_done(cluster, order.id)
         return DestinationChange(request_id, destination, warnings)
+
+    async def _keep(self, destination: Destination, former: Destination | None) -> None:
+        """Keep the destination. Raises `NoSuchDestination` when the former one was forgotten meanwhile."""
+        async with self._turn:
+            if former is not None:
+                await Places(self._around, destination.cluster).destination(destination.id)
+            await self._around.store.destinations.put(destination)
 
     async def _left_behind(self, places: Places, former: Destination) -> str:
         """A sentence about the backups at the former place; empty when there are none. A place is often left because it

@@ -13,7 +13,7 @@ from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
-from coordinator.model.errors import CoordinatorError, DestinationInUse, InvalidArguments
+from coordinator.model.errors import CoordinatorError, DestinationInUse, InvalidArguments, NoSuchDestination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import (
@@ -38,19 +38,30 @@ NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 """What an agent says of a repository that doesn't know a cluster of the name."""
 
 
+Keep = Callable[[Destination, Destination | None], Awaitable[None]]
+"""Keeps a destination in the place of a former one. Raises `NoSuchDestination` when that was forgotten meanwhile."""
+
+
 async def establish(
-    around: Surroundings, cluster: str, order: DestinationOrder, note: Callable[[int | None], Awaitable[None]]
+    around: Surroundings,
+    cluster: str,
+    order: DestinationOrder,
+    note: Callable[[int | None], Awaitable[None]],
+    keep: Keep,
 ) -> Destination:
     """Add or update: give the settings to all agents that answer, let them try the store, make or attach the
     repository, and keep the destination. When they can't, nothing is kept anywhere and the former settings are put
-    back. `note` is awaited with the revision that agents may hold from then on, and with None once all of them have
-    taken it back. Raises `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps
+    back; what was forgotten meanwhile stays so, and the agents give the settings back. `note` is awaited with the
+    revision that agents may hold from then on, and with None once all of them have taken it back. Raises
+    `NoSuchDestination`, `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps
     an agent from answering.
     """
     settings = order.settings
     if settings is None:
         raise InvalidArguments("a destination needs settings", field="provider")
     former = await around.store.destinations.get(cluster, order.id)
+    if former is None and order.action == "update":
+        raise NoSuchDestination(order.id)
     agents = [agent for agent in await around.registry.refresh(cluster, around.timing.report_age) if agent.alive]
     name = around.registry.cluster_name(cluster)
     if not agents or name is None:
@@ -65,26 +76,34 @@ async def establish(
         await _each(agents, lambda agent: agent.client.put_destination(order.id, put))
         repository_id, cluster_id = await _initialise(agents, order.id, settings, name)
         await _refuse_second_name(around, cluster, agents[0], order.id, repository_id)
+        destination = Destination(
+            id=order.id,
+            cluster=cluster,
+            settings=settings,
+            revision=revision,
+            repository_id=repository_id,
+            cluster_id=cluster_id,
+            one_shot=order.one_shot,
+            made=former.made if former is not None else around.clock(),
+        )
+        await keep(destination, former)
     except HelenusError:
         if former is not None:
             # The agents have seen a newer revision, so what is put back needs one that is newer still.
-            former = msgspec.structs.replace(former, revision=revision + 1)
-            await around.store.destinations.put(former)
+            former = await _kept(msgspec.structs.replace(former, revision=revision + 1), keep)
         if await _take_back(around, cluster, agents, order.id, former):
             await note(None)
         raise
-    destination = Destination(
-        id=order.id,
-        cluster=cluster,
-        settings=settings,
-        revision=revision,
-        repository_id=repository_id,
-        cluster_id=cluster_id,
-        one_shot=order.one_shot,
-        made=former.made if former is not None else around.clock(),
-    )
-    await around.store.destinations.put(destination)
     return destination
+
+
+async def _kept(former: Destination, keep: Keep) -> Destination | None:
+    """The former destination, kept with its new revision; None when it was forgotten meanwhile."""
+    try:
+        await keep(former, former)
+    except NoSuchDestination:
+        return None
+    return former
 
 
 class DestinationFlow:

@@ -1,6 +1,5 @@
 """What the API calls: orders in, requests made durable and begun, listings and live views out."""
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -47,9 +46,9 @@ class FleetOrchestrator:
         self._around = around
         self._requests = RunningRequests(around)
         self._stack = AsyncExitStack()
-        self._turn = asyncio.Lock()
+        self._turn = around.leaving.turn
         """one order at a time is judged and made a request, so that two never miss each other"""
-        self._changes = DestinationChanges(around, self._turn, self._tell_agents)
+        self._changes = DestinationChanges(around, self._tell_agents)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -91,11 +90,14 @@ class FleetOrchestrator:
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
-        """Raises what `coordinator.orchestrate.delete.delete_scope` raises, and `TagInUse`."""
+        """Raises what `coordinator.orchestrate.delete.delete_scope` raises, `TagInUse`, and
+        `DestinationInUse` when it is to remove a destination that is being changed."""
         async with self._turn:
             users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP}
             await self._refuse_while(cluster, order, order.tag, users)
             await delete_scope(self._around, cluster, order)
+            if order.remove_destination and order.destination is not None:
+                await self._changes.refuse_changing(cluster, order.destination)
             return await self._make(RequestKind.DELETE, cluster, order, order.tag, [order.destination or ON_SERVER])
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:

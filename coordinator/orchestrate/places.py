@@ -12,7 +12,8 @@ from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
-from coordinator.model.requests import RequestKind, RequestState
+from coordinator.model.orders import DestinationOrder
+from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
 from coordinator.orchestrate.listing import Joined, join
 from coordinator.orchestrate.outcome import cause_of
@@ -103,13 +104,19 @@ class Places:
     async def users(self, destination_id: str, but: str = "") -> list[str]:
         """Ids of the running requests that read or write there: without the request `but`, and without those that only
         tell the agents of settings."""
-        running = await self._around.store.requests.find(cluster=self._cluster, state=RequestState.RUNNING)
         return [
             request.id
-            for request in running
-            if destination_id in request.destinations
-            and request.id != but
-            and request.kind is not RequestKind.DESTINATION
+            for request in await self._running(destination_id)
+            if request.id != but and request.kind is not RequestKind.DESTINATION
+        ]
+
+    async def telling(self, destination_id: str) -> list[str]:
+        """Ids of the running requests that tell the agents of its settings (not of its end)."""
+        orders = [(request.id, order_of(request)) for request in await self._running(destination_id)]
+        return [
+            request_id
+            for request_id, order in orders
+            if isinstance(order, DestinationOrder) and order.action != "delete"
         ]
 
     async def call(
@@ -202,6 +209,10 @@ class Places:
         if not views:
             raise trouble or MissingNodes("No agent of the cluster answers", missing_nodes=[a.url for a in agents])
         return views
+
+    async def _running(self, destination_id: str) -> list[Request]:
+        running = await self._around.store.requests.find(cluster=self._cluster, state=RequestState.RUNNING)
+        return [request for request in running if destination_id in request.destinations]
 
     async def _put(
         self, destination: Destination | None, hosts: Iterable[str], put: Callable[[AgentClient], Awaitable[None]]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.wire.destinations import Settings
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
 from coordinator.model.activity import ActivityEvent
@@ -22,6 +23,20 @@ WARNINGS = "warnings"
 """In a request's result: sentences for people; a running request holds those that were known when it was made."""
 
 
+class Leaving:
+    """Which destinations are being changed and which forgotten, so that neither happens under the other's feet:
+    settings that were forgotten would come back with their secrets. Destinations are named (cluster, id)."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        """Held while an order is judged and made a request, and while it is judged whether a destination may be
+        forgotten; never while a store is tried."""
+        self.coming: dict[tuple[str, str], Settings] = {}
+        """what is being proven"""
+        self.forgotten: set[tuple[str, str]] = set()
+        """what a request that hasn't ended yet forgets"""
+
+
 class Surroundings(msgspec.Struct, frozen=True):
     """What every request works with."""
 
@@ -31,6 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     timing: Timing = Timing()
     own_keyspaces: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.time
+    leaving: Leaving = msgspec.field(default_factory=Leaving)
 
 
 class Run:
