@@ -15,7 +15,7 @@ import msgspec
 from agent.cassandra.errors import ImportFailed, SstableDamaged
 from agent.cassandra.protocol import NodeControl
 from agent.cassandra.sstables import DATA, group, parse
-from agent.cassandra.staging import StagingRoot, link_or_copy, make_directory, remove_below
+from agent.cassandra.staging import StagingRoot, link_or_copy, make_directory, remove_below, staging_error
 
 _SHOWN = 20
 
@@ -38,13 +38,16 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 def held_sstables(roots: Sequence[StagingRoot], keyspace: str, table: str) -> list[HeldSstable]:
-    """The table's SSTables in `held/`, in a fixed order. Raises `SstableDamaged` for one without Data.db."""
+    """The table's SSTables in `held/`, in a fixed order. Raises `SstableDamaged` for one without Data.db,
+    `StagingRefused` when it can't be listed."""
     found: list[HeldSstable] = []
     for number, root in enumerate(roots):
         try:
-            names = os.listdir(root.held(keyspace, table))
+            names = os.listdir(held := root.held(keyspace, table))
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise staging_error(error, f"{held} can't be listed", held) from None
         for sstable, files in group((name, None) for name in names).items():
             if f"{sstable}-{DATA}" not in (name for name, _ in files):
                 raise SstableDamaged(

@@ -90,12 +90,19 @@ def make_root(root: StagingRoot) -> None:
             mark.write_text(root.parts[-1])
             settle_file(root, mark)
     except OSError as error:
-        raise _of(error, f"{mark} can't be made", mark) from None
+        raise staging_error(error, f"{mark} can't be made", mark) from None
 
 
 def is_made(root: StagingRoot) -> bool:
-    """Whether the job's directory stands with its mark: not on a volume that was wiped or replaced since."""
-    return (root.path / _MARK).is_file()
+    """Whether the job's directory stands with its mark: not on a volume that was wiped or replaced since. Raises
+    `StagingRefused` when that can't be seen (rights, a disk error)."""
+    mark = root.path / _MARK
+    try:
+        return stat.S_ISREG(mark.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise staging_error(error, f"{mark} can't be looked at", mark) from None
 
 
 def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
@@ -116,7 +123,7 @@ def make_directory(root: StagingRoot, below: Sequence[str]) -> Path:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _of(error, f"{where} can't be made", where) from None
+        raise staging_error(error, f"{where} can't be made", where) from None
     return where
 
 
@@ -202,7 +209,7 @@ def probe(root: StagingRoot, run_as: str = "") -> Probe:
         if reason is None and target.stat().st_dev != place.stat().st_dev:
             reason = f"{place} and {target} are on two devices"
     except OSError as error:
-        raise _of(error, f"staging on {root.path} fails", root.path) from None
+        raise staging_error(error, f"staging on {root.path} fails", root.path) from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if reason is not None:
@@ -210,7 +217,7 @@ def probe(root: StagingRoot, run_as: str = "") -> Probe:
     return Probe(root, links)
 
 
-def _of(error: OSError, message: str, path: Path) -> CassandraError:
+def staging_error(error: OSError, message: str, path: Path) -> CassandraError:
     """A full volume is told apart from one that refuses."""
     if error.errno in _FULL:
         return NotEnoughSpace(f"{message}: no room", volumes=[{"path": str(path)}])

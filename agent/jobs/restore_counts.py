@@ -95,7 +95,8 @@ async def all_held(notes: RestoreNotes, fetched: Fetched) -> bool:
 
 async def refuse_when_wiped(notes: RestoreNotes, fetched: Fetched) -> None:
     """Raises `CountsDiffer` when a directory that the job staged in is gone: with it may have gone what was imported,
-    for a node that was rebuilt on empty disks can have the host id and the agent it had. All is imported again then."""
+    for a node that was rebuilt on empty disks can have the host id and the agent it had. All is imported again then.
+    Raises `StagingRefused` when a directory can't be looked at: what was fetched stays noted."""
     roots = await notes.staging()
     gone = [root.data_directory for root in roots if not await asyncio.to_thread(is_made, root)]
     if gone:

@@ -10,8 +10,10 @@ cleaned         that CLEAN finished
 """
 
 import asyncio
+import contextlib
+import errno
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,11 +21,13 @@ import structlog
 
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.restore_errors import JobFinished, JobMissing, NotFetched
+from agent.pipeline.errors import TargetFull
 from agent.wire.names import check_name
 from agent.wire.results import ViewCql
 from kit.atomic_files import make_directory, remove_durably, write_atomically
 
 _log = structlog.get_logger(__name__)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class BatchLine(msgspec.Struct, frozen=True):
@@ -55,12 +59,13 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class RestoreNotes:
-    """One job's notes. Every write is durable when it returns."""
+    """One job's notes. Every write is durable when it returns, or raises `TargetFull` when the state has no room."""
 
     def __init__(self, state: Path, job: str | None) -> None:
         if job is None:
             raise JobMissing("a phase of a restore needs a job")
         self.job = check_name("job", job)
+        self._state = state
         self._directory = state / "jobs" / self.job
         self._appending = asyncio.Lock()
 
@@ -194,8 +199,9 @@ class RestoreNotes:
 
     async def _write(self, name: str, content: bytes) -> None:
         def write() -> None:
-            make_directory(self._directory)
-            write_atomically(self._directory / name, content)
+            with self._room():
+                make_directory(self._directory)
+                write_atomically(self._directory / name, content)
 
         await asyncio.to_thread(write)
 
@@ -208,7 +214,21 @@ class RestoreNotes:
 
         return await asyncio.to_thread(read)
 
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """What a full disk of the agent's state says becomes the error that names it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise TargetFull(f"no room in the agent's state directory {self._state}", path=str(self._state)) from error
+
     def _append(self, content: bytes) -> None:
+        with self._room():
+            self._write_line(content)
+
+    def _write_line(self, content: bytes) -> None:
         make_directory(self._directory)
         path = self._directory / "imports.jsonl"
         new = not path.exists()

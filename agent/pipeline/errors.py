@@ -39,7 +39,7 @@ class FileDiffers(PipelineError):
 
 
 class TargetFull(PipelineError):
-    """No room for fetched files."""
+    """No room for fetched files, or for a restore's notes in the agent's state."""
 
     code = "disk_full"
     status = 507

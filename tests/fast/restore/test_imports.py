@@ -1,5 +1,7 @@
 """The import of held SSTables, on directories: counts, resumes, refusals."""
 
+import errno
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.cassandra.errors import CassandraUnavailable, ImportFailed
+from agent.cassandra.errors import CassandraUnavailable, ImportFailed, StagingRefused
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
@@ -15,6 +17,7 @@ from agent.jobs.restore import restore_jobs
 from agent.jobs.restore_errors import CountsDiffer, ImportHasBegun, ImportStopped, NotFetched, TooLate
 from agent.jobs.restore_notes import BatchLine, Fetched, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
+from agent.pipeline.errors import TargetFull
 from agent.wire.commands import Kind, RestoreArguments
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
 from tests.fast.restore.context import Context
@@ -251,3 +254,43 @@ async def test_cleaning_leaves_nothing_but_the_notes(node: Fixture) -> None:
     assert not (node.data.parent / ".helenus").exists()
     assert (await node.run(Kind.CLEAN)).done == []
     assert node.notes.import_begun()
+
+
+@pytest.mark.parametrize("place", ["owner", "held/ks/t"])
+async def test_staging_that_cannot_be_looked_at_is_refused_by_name(
+    node: Fixture, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Rights that somebody changed are a person's to mend: what was fetched stays noted, the code says what to do."""
+    unreadable = node.root.path / place
+    stat, listdir = os.stat, os.listdir
+
+    def refused(path: Any, real: Any, *given: Any, **more: Any) -> Any:
+        if path == unreadable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *given, **more)
+
+    monkeypatch.setattr(os, "stat", lambda path, *given, **more: refused(path, stat, *given, **more))
+    monkeypatch.setattr(os, "listdir", lambda path, *given, **more: refused(path, listdir, *given, **more))
+    for kind in (Kind.IMPORT, Kind.CHECK) if place == "owner" else (Kind.IMPORT,):
+        with pytest.raises(StagingRefused, match=place) as caught:
+            await node.run(kind)
+        assert caught.value.fields["path"] == str(unreadable)
+    assert await node.notes.fetched() is not None
+    assert node.imports() == 0
+
+
+async def test_a_full_disk_of_the_state_ends_the_import_by_its_code(
+    node: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a fault of the agent: room is made where the error says, and the same import goes on."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TargetFull, match="state directory") as caught:
+        await node.run(Kind.IMPORT)
+    assert (caught.value.code, caught.value.fields["path"]) == ("disk_full", str(node.state))
+    assert node.imports() == 0
+    monkeypatch.undo()
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
