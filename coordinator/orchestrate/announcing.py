@@ -21,8 +21,6 @@ from coordinator.orchestrate.run import Run
 
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""
-NOTHING_PUT = NOT_OURS | {DENIED}
-"""With these errors nothing of this backup is at a node's part of a place, and nothing of it is to be undone there."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +29,9 @@ Errors = dict[str, dict[str, object]]
 
 
 class Announcer:
-    """Announces one request's backup at its places. `begun`: place id → host ids at whose part something of it may be
-    (of a shared destination all of them, or none): nowhere else is anything to be undone."""
+    """Announces one request's backup at its places. `begun`: place id → host ids at whose part something of it may be,
+    also of what an earlier life of the coordinator put (of a shared destination all of them, or none): nowhere else is
+    anything to be undone."""
 
     def __init__(self, run: Run, places: Places) -> None:
         self._run = run
@@ -94,13 +93,30 @@ class Announcer:
         return errors
 
     async def _put(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
-        begun = self.begun.setdefault(place.id if place is not None else ON_SERVER, set())
-        begun.update(hosts)
+        place_id = place.id if place is not None else ON_SERVER
+        step = f"begun-{place_id}"
+        if place_id not in self.begun:
+            earlier = await self._run.around.store.requests.step(self._run.request.id, step)
+            self.begun[place_id] = set(earlier["hosts"]) if earlier is not None else set()
+        before = frozenset(self.begun[place_id])
+        begun = before.union(hosts)
+        await self._set_begun(place_id, step, begun)
         errors = await self._places.put_plan(place, plan, hosts)
-        refused = {host for host, error in errors.items() if error.get("code") in NOTHING_PUT}
+        refused = {host for host, error in errors.items() if _put_nothing(error, first=host not in before)}
         if place is None or not place.shared or refused == set(hosts):
-            begun -= refused
+            await self._set_begun(place_id, step, begun - refused)
         return errors
+
+    async def _set_begun(self, place_id: str, step: str, hosts: frozenset[str]) -> None:
+        if hosts != self.begun[place_id]:
+            self.begun[place_id] = set(hosts)
+            await self._run.note(step, hosts=sorted(hosts))
+
+
+def _put_nothing(error: Mapping[str, object], *, first: bool) -> bool:
+    """Whether nothing of this backup is at a node's part of a place that refused the plan so. Keys that are refused
+    only now say nothing of what was put with them before."""
+    return error.get("code") in NOT_OURS or (first and error.get("code") == DENIED)
 
 
 def _patience(error: Mapping[str, object]) -> float:

@@ -13,10 +13,10 @@ from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
 
-BACKUP_DEATHS = [(1, True), (4, True), (9, True), (17, False)]
+BACKUP_DEATHS = [(1, True), (5, True), (10, True), (18, False)]
 """Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
 before the end. tests/long/coordinator does every one."""
-BACKUP_ENDS = [(16, True), (17, False), (17, True)]
+BACKUP_ENDS = [(17, True), (18, False), (18, True)]
 CHANGE_DEATHS = [(1, True), (2, False), (2, True), (3, False), (3, True), (4, False)]
 """The note, the destination, the request that tells all agents, the note again."""
 RESTORE_DEATHS = [(20, False), (24, True), (26, False), (36, True)]

@@ -99,6 +99,33 @@ async def test_a_cancelled_backup_that_is_only_taken_up_again_to_be_undone_leave
     assert "tag" in scene.world.places["there"].marks
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_keys_that_are_refused_only_after_a_restart_leave_what_was_put_before_to_be_undone(
+    scene: Scene, shared: bool
+) -> None:
+    """The plan and data of the coordinator's earlier life are there: a cancel marks them."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=shared))
+    for node in scene.nodes:
+        node.gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await asyncio.gather(*(asyncio.wait_for(node.begun[Kind.UPLOAD].wait(), 10) for node in scene.nodes))
+    await scene.stack.aclose()
+    for node in scene.nodes:
+        node.plan_failures = [ToyFailure("storage_denied", "revoked keys", patience_seconds=60.0) for _ in range(1000)]
+    again = await scene.coordinator()
+    [request] = await again.store.requests.find(tag="tag")
+    while "keys" not in request.message:
+        await asyncio.sleep(0.01)
+        [request] = await again.store.requests.find(tag="tag")
+        assert request.state is RequestState.RUNNING, request
+    await again.orchestrator.cancel(request_id, force=False)
+    assert (await again.ended(request_id)).state is RequestState.CANCELLED
+    for place in ["there"] if shared else [f"{node.number}:there" for node in scene.nodes]:
+        assert "tag" in scene.world.places[place].marks
+
+
 async def test_an_on_server_backup_that_failed_is_listed_and_can_be_deleted(scene: Scene) -> None:
     """What the nodes still hold of it (its plan or its record) goes with it."""
     coordinator = await scene.coordinator()
