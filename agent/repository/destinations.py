@@ -112,12 +112,8 @@ class Destinations:
                     revision=before.revision,
                 )
             moved = before is not None and place_of(before.settings) != place_of(settings)
-            if moved and self.wanted(destination_id):
-                raise DestinationInUse(
-                    f"{destination_id} can't become another place while a command works with it: "
-                    "only its keys and limits may change",
-                    destination=destination_id,
-                )
+            if moved:
+                self._refuse_moving(destination_id)
             if before is not None and not moved:
                 record = msgspec.structs.replace(before, revision=request.revision, settings=settings)
             else:
@@ -127,6 +123,12 @@ class Destinations:
             trial = await self._opener(record)
             await trial.close()
             await asyncio.to_thread(self._files.write, record)
+            if before is not None and moved:
+                try:
+                    self._refuse_moving(destination_id)
+                except DestinationInUse:  # the command came meanwhile
+                    await asyncio.to_thread(self._files.write, before)
+                    raise
             self._take(record)
             await self._retire(destination_id)
             if before is not None and moved:
@@ -273,6 +275,14 @@ class Destinations:
         )
 
     # Inside
+
+    def _refuse_moving(self, destination_id: str) -> None:
+        if self.wanted(destination_id):
+            raise DestinationInUse(
+                f"{destination_id} can't become another place while a command works with it: "
+                "only its keys and limits may change",
+                destination=destination_id,
+            )
 
     def _take(self, record: StoredDestination) -> None:
         before = self._records.get(record.id)

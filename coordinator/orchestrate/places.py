@@ -11,7 +11,7 @@ from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
-from coordinator.model.errors import NoSuchDestination
+from coordinator.model.errors import DestinationInUse, NoSuchDestination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
@@ -71,7 +71,8 @@ class Places:
 
     async def repair(self, agent: Agent, error: dict[str, Any]) -> bool:
         """Mend what made a command fail, if it is that the agent doesn't know a destination (any more), or missed its
-        newest settings."""
+        newest settings. While another command that failed for the same, or is about to, keeps the former place in use,
+        that is waited for a little (`Timing.brief`): it fails as soon as it is its turn."""
         code = error.get("code")
         if code != "unknown_destination" and code not in OUTDATED:
             return False
@@ -82,12 +83,26 @@ class Places:
         try:
             if code in OUTDATED:
                 held = {view.id: view.revision for view in await agent.client.destinations()}
+                if code == "repository_mismatch" and all(agent.holds(one.id, one.revision) for one in wanted):
+                    return True  # taught since: by another command's repair, or to put a plan
                 wanted = [one for one in wanted if held.get(one.id, one.revision) < one.revision]
             for destination in wanted:
-                await self.teach(agent, destination)
+                await self._teach_patiently(agent, destination)
         except HelenusError:
             return False
         return bool(wanted)
+
+    async def _teach_patiently(self, agent: Agent, destination: Destination) -> None:
+        timing = self._around.timing
+        until = self._around.clock() + timing.brief
+        while True:
+            try:
+                await self.teach(agent, destination)
+                return
+            except AgentRefused as refused:
+                if refused.agent_code != DestinationInUse.code or self._around.clock() >= until:
+                    raise
+            await asyncio.sleep(timing.retry_pause)
 
     async def forget(self, destination_id: str) -> dict[str, dict[str, Any]]:
         """Remove a destination's settings (its secrets are among them) from all agents; those that can't be told are

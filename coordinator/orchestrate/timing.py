@@ -7,11 +7,11 @@ class Timing(msgspec.Struct, frozen=True):
     """Times in seconds.
 
     `agent_return`: how long the others wait for a node that doesn't answer before it counts as failed. `brief`: the
-    same while clearing up. `fence`: how long a truncate, schema change or import may wait at the agent before it must
-    not begin any more. `force_margin`: how long after that deadline `force` goes on without a lost agent. `report_age`:
-    how old a node's report may be where only who answers matters. `retry_pause`: between attempts on a node that isn't
-    ready. `cancel`: how long a cancelled command may take to end. `former_place`: how long the backups are looked for
-    that stay where a destination was.
+    same while clearing up, and for a destination that another command keeps in use. `fence`: how long a truncate,
+    schema change or import may wait at the agent before it must not begin any more. `force_margin`: how long after that
+    deadline `force` goes on without a lost agent. `report_age`: how old a node's report may be where only who answers
+    matters. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a cancelled command may take
+    to end. `former_place`: how long the backups are looked for that stay where a destination was.
     """
 
     agent_return: float = 600.0

@@ -1,6 +1,7 @@
 """The registry of destinations: the newest settings win, secrets stay inside, nothing in use goes away."""
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,11 @@ class Opener:
 
     def __init__(self) -> None:
         self.opened: list[tuple[StoredDestination, CountedStorage]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        """what happens while a record is tried"""
 
     async def __call__(self, record: StoredDestination) -> Storage:
+        self.meanwhile()
         if record.settings.path.startswith("refused"):
             raise BadSettings("not here", setting="path")
         storage = CountedStorage()
@@ -135,6 +139,21 @@ async def test_a_destination_that_a_command_needs_stays_at_its_place(registry: R
     assert destinations.record("store").settings == same
     destinations.wanted = lambda destination_id: False
     await destinations.put("store", PutDestination(3, s3("other")))
+
+
+async def test_a_command_that_comes_while_another_place_is_tried_keeps_the_place(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """The command was accepted for the place that it knew; on disk it stays too."""
+    destinations, opener = registry.destinations, registry.opener
+    await destinations.put("store", PutDestination(1, s3("bucket")))
+    opener.meanwhile = lambda: setattr(destinations, "wanted", lambda destination_id: True)
+    with pytest.raises(DestinationInUse):
+        await destinations.put("store", PutDestination(2, s3("other")))
+    assert destinations.record("store").settings == s3("bucket")
+    again = Registry(tmp_path / "destinations")
+    await again.destinations.load()
+    assert again.destinations.record("store") == destinations.record("store")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """An agent that was down while a destination moved: what names no repository must not go to the former place."""
 
+from typing import Any
+
 import pytest
 
+from agent.wire.commands import Kind
 from agent.wire.destinations import DestinationView, LocalSettings, PutDestination
 from coordinator.fleet.client import AgentClient
 from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder
@@ -94,3 +97,35 @@ async def test_what_an_agent_holds_is_asked_once(scene: Scene, monkeypatch: pyte
     await scene.agents[0].start()
     await coordinator.orchestrator.list_backups(CLUSTER, "there")
     assert asked == 2
+
+
+async def test_two_commands_of_an_agent_that_missed_a_move_both_go_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one keeps the former place in use until it has failed too; the first waits for that."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings("there", shared=True))
+    stale = max(scene.nodes, key=lambda node: node.host_id)
+    held = stale.destinations["there"]
+    order = DestinationOrder("update", "there", LocalSettings("elsewhere", shared=True))
+    change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    assert (await coordinator.ended(change.request_id)).state is RequestState.SUCCESS
+    stale.destinations["there"] = held
+    for failures in (1, 2):
+        stale.failures[Kind.UPLOAD] = [ToyFailure("repository_mismatch", "another repository")] * failures
+        agent = next(agent for agent in scene.agents if agent.node is stale)
+        own, refusals = agent.put, [1, 2]
+
+        async def put(
+            destination_id: str, request: PutDestination, own: Any = own, refusals: list[int] = refusals
+        ) -> DestinationView:
+            if refusals:
+                refusals.pop()
+                raise ToyFailure("destination_in_use", "another command works with it")
+            view: DestinationView = await own(destination_id, request)
+            return view
+
+        with monkeypatch.context() as busy:
+            busy.setattr(agent, "put", put)
+            _, request = await coordinator.backup(keep=False, copies=copies("there"))
+        assert request.state is RequestState.SUCCESS, request
