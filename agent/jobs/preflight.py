@@ -72,7 +72,7 @@ class PreflightJob:
         plan = StagingPlan(head.data_directories, found)
         files = size = sstables = 0
         for reference in references(head, asked):
-            async for _, entries in staged_sstables(source, reference):
+            async for _, entries, _ in staged_sstables(source, reference):
                 plan.place(entries)
                 files, size, sstables = files + len(entries), size + sum(one.size for one in entries), sstables + 1
         needs = _needs(plan, probes, found, held, linked=arguments.source is None)

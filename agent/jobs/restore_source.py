@@ -4,7 +4,7 @@ One protocol, two sources: the snapshot that is kept on this node, and a destina
 """
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,8 @@ _CHUNK = 1 << 20
 
 
 class WantedSstable(msgspec.Struct, frozen=True):
-    """An SSTable that is to stand in held/: its files as the manifest has them, and the directory they go to."""
+    """An SSTable that is to stand in held/: its files as the manifest has them, the directory they go to, and the
+    stored sizes of the objects they are in (none of an on-server backup)."""
 
     keyspace: str
     table: str
@@ -37,6 +38,7 @@ class WantedSstable(msgspec.Struct, frozen=True):
     files: tuple[FileEntry, ...]
     root: StagingRoot
     directory: Path
+    objects: Mapping[str, int] = {}
 
 
 Placed = Callable[[WantedSstable], Awaitable[None]]

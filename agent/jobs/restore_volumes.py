@@ -56,8 +56,8 @@ class StagingPlan:
 
 async def staged_sstables(
     source: BackupSource, reference: TableReference
-) -> AsyncIterator[tuple[str, tuple[FileEntry, ...]]]:
-    """The table's SSTables with the files that are staged, as the manifest names them.
+) -> AsyncIterator[tuple[str, tuple[FileEntry, ...], Mapping[str, int]]]:
+    """The table's SSTables with the files that are staged, and the stored sizes of objects, as the manifest names them.
 
     Raises `UnsafeName` for a name that is no component, `SstableDamaged` for an SSTable without Data.db, and what
     reading the manifest raises.
@@ -72,7 +72,7 @@ async def staged_sstables(
                     table=reference.table,
                     sstable=sstable,
                 )
-            yield sstable, tuple(entry for _, entry in files)
+            yield sstable, tuple(entry for _, entry in files), part.objects
 
 
 def begun_sstables(roots: Sequence[StagingRoot], keyspace: str, table: str) -> dict[str, int]:

@@ -5,7 +5,7 @@ digest is compared before a file gets its name, so that a resume trusts nothing 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,11 +16,11 @@ from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.writing import NewFile, sync_directory
 from agent.progress.flow import STEP, Flow
 from agent.repository.errors import ObjectDamaged
-from agent.repository.frame import HEADER_SIZE, OVERHEAD, decode
+from agent.repository.frame import HEADER_SIZE, decode
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
-from agent.storage.protocol import OPEN, Gate
+from agent.storage.protocol import OPEN, Gate, Truncated
 from agent.storage.threads import Stop, Workers
 from agent.storage.throttle import Gates
 from kit.errors import HelenusError, first_of
@@ -38,6 +38,10 @@ class Wanted(Protocol):
 
     @property
     def directory(self) -> Path: ...
+
+    @property
+    def objects(self) -> Mapping[str, int]:
+        """Stored sizes of the objects that the files are in, as the manifest has them: no more is read."""
 
 
 W = TypeVar("W", bound=Wanted)
@@ -129,7 +133,7 @@ class _Fetch:
         async def fetched(name: str, parts: list[_Part], span: int) -> None:
             nonlocal left
             try:
-                await self._object(name, parts, moved)
+                await self._object(name, one.objects[name], parts, moved)
             finally:
                 self._budget.give(span)
             left -= 1
@@ -145,12 +149,12 @@ class _Fetch:
         await self._workers.run(lambda _: sync_directory(one.directory))
         await placed(one)
 
-    async def _object(self, name: str, parts: list[_Part], moved: Callable[[int], object]) -> None:
+    async def _object(self, name: str, size: int, parts: list[_Part], moved: Callable[[int], object]) -> None:
         wanted = sum(part.piece.length for part in parts)
         flow = Flow(wanted, moved) if wanted >= STEP else None
         for left in reversed(range(_TRIES)):
             try:
-                found = await self._plain(name, parts, wanted, self._gate if flow is None else self._with(flow))
+                found = await self._plain(name, size, parts, wanted, self._gate if flow is None else self._with(flow))
                 break
             except ObjectDamaged:
                 if not left:
@@ -165,17 +169,21 @@ class _Fetch:
     def _with(self, flow: Flow) -> Gate:
         return flow if self._gate is OPEN else Gates(self._gate, flow)
 
-    async def _plain(self, name: str, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
-        """An object's bytes: all of it, or only a range if little of a pack is wanted."""
+    async def _plain(self, name: str, size: int, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
+        """An object's bytes: the `size` of it that the manifest names, whatever stands there, or only a range if little
+        of a pack is wanted."""
         key = data_key(self._opened.cluster_id, self._host_id, name)
         first = min(part.piece.offset for part in parts)
         end = max(part.piece.offset + part.piece.length for part in parts)
         if first > 0 and wanted < end // 2:
             found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=gate)
             return _Fetched(memoryview(found), first)  # the files' own digests tell whether they are right
-        stored = await self._opened.storage.get(key, gate=gate)
-        if len(stored) < end + OVERHEAD:
-            raise ObjectDamaged(f"the object {key} is cut: {len(stored)} bytes", key=key)
+        try:
+            stored = await self._opened.storage.get(key, 0, size, gate=gate)
+        except Truncated as error:
+            if "size" not in error.fields:
+                raise  # the answer was cut, not the object
+            raise ObjectDamaged(f"the object {key} is cut: {error.fields['size']} bytes", key=key) from error
         decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
         return _Fetched(decoded.plain, 0, decoded.id)
 

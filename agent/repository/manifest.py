@@ -33,7 +33,8 @@ _TRAILER_MAGIC = b"HELENUST"
 _TAIL_READ = 4 * 1024 * 1024
 """Bytes from the end that are read at once: nearly every manifest, whole."""
 _MOST_HEAD = 256 * 1024 * 1024
-_MOST_FRAME = 1 << 32
+_MOST_FRAME = 256 * 1024 * 1024
+"""Bytes of a table's frame: millions of SSTables. It is held in memory."""
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)
 

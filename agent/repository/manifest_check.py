@@ -16,6 +16,8 @@ MOST_SIZE = 1 << 56
 MOST_VOLUMES = 1 << 20
 LEAST_PIECE = 1024 * 1024
 """Pieces are 1 MiB at least, the last of a file apart: it bounds what a manifest can make us keep."""
+MOST_PIECE = 64 * 1024 * 1024
+"""Bytes of a piece or a pack at most, eight times what we write: it bounds what a manifest can make us read at once."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TABLE_ID = re.compile(r"[0-9a-f]{32}")
@@ -54,6 +56,8 @@ def check_written(part: TablePart, *, on_server: bool = False) -> None:
 def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     """A part of a table with `volumes` data directories; its names are added to `names`."""
     _check_objects(part.objects)
+    if max(part.objects.values(), default=0) > MOST_PIECE + OVERHEAD:
+        raise ManifestInvalid("the manifest names an object that is larger than any of ours")
     for entry in part.files:
         _check_file(entry, volumes, names, on_server=on_server)
         if not on_server:

@@ -113,7 +113,16 @@ def _answered(verb: str, key: str, error: ClientError) -> Exception:
         return Denied(why, **fields)
     if status == 404:
         return NotFound(text, **fields)
+    if status == 416:  # the object ends where the range begins, or before: to try again is of no use
+        return Truncated(text, size=_whole_size(response), **fields)
     return StorageError(text, **fields)
+
+
+def _whole_size(response: Any) -> int:
+    """The size that an unsatisfiable range was told, in bytes; 0 when it wasn't."""
+    header = str(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-range", ""))
+    told = header.rpartition("/")[2] or str(response.get("Error", {}).get("ActualObjectSize", ""))
+    return int(told) if told.isdigit() else 0
 
 
 def _told(status: int, code: str, message: str) -> str:

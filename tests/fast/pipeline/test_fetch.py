@@ -3,9 +3,10 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,7 @@ class Wanted:
 
     files: Sequence[FileEntry]
     directory: Path
+    objects: Mapping[str, int]
 
 
 @dataclass
@@ -117,7 +119,7 @@ async def stored(tmp_path: Path) -> Stored:
     target.mkdir()
     table = done[0]
     place = reference(table.frame, table_id=table.table_id, files=table.files, bytes=table.size)
-    groups = [Wanted(part.files, target) for part in read_parts(table.frame, place, 1)]
+    groups = [Wanted(part.files, target, part.objects) for part in read_parts(table.frame, place, 1)]
     return Stored(node, opened, store, faults, groups, target)
 
 
@@ -163,6 +165,26 @@ async def test_damage_of_any_object_is_found(stored: Stored) -> None:
         stored.store._objects[key] = (body, modified)
     await stored.fetch()
     assert stored.there() == stored.wanted()
+
+
+async def test_an_object_that_grew_is_not_read_into_memory(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: whoever may write to the destination can't fill a node's memory: what the manifest names is read."""
+    most = max(len(body) for body, _ in stored.store._objects.values())
+    key = stored.object_of("nb-1-big-Data.db")
+    _, modified = stored.store._objects[key]
+    stored.store._objects[key] = (bytes(16 * PIECE), modified)
+    read: list[int] = []
+    get = stored.store.get
+
+    async def counted(*given: Any, **more: Any) -> bytes:
+        found = await get(*given, **more)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(stored.store, "get", counted)
+    with pytest.raises(ObjectDamaged):
+        await stored.fetch()
+    assert max(read) <= most
 
 
 async def test_swapped_objects_are_found(stored: Stored) -> None:

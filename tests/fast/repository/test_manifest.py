@@ -156,6 +156,23 @@ async def test_hostile_references_are_refused(changed: dict[str, Any]) -> None:
         await read_whole(manifest(packed, head(reference(packed, part(file()), **changed))))
 
 
+@pytest.mark.parametrize("size", [65 * MIB, 1 << 40])
+async def test_an_object_larger_than_any_of_ours_is_refused(size: int) -> None:
+    """Promise: no manifest makes an agent read an object into its memory that no agent wrote."""
+    one = file(size=size, piece_size=size)
+    packed = frame(part(one))
+    with pytest.raises(ManifestInvalid, match="larger than any"):
+        await read_whole(manifest(packed, head(reference(packed, part(one)))))
+
+
+async def test_a_tables_frame_that_fits_no_memory_is_refused_before_it_is_read() -> None:
+    """Promise: as for objects."""
+    packed = frame(part(file()))
+    large = reference(packed, part(file()), offset=None, object="0" * 64, length=1 << 30)
+    with pytest.raises(ManifestInvalid, match="impossibly large"):
+        await read_whole(manifest(packed, head(large)))
+
+
 async def test_files_and_tables_named_twice_are_refused() -> None:
     """Promise: no file of a manifest can hide another one."""
     twice = part(file(), file())

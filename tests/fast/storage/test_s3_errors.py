@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from agent.storage.protocol import Denied, NotFound
+from agent.storage.protocol import Denied, NotFound, Truncated
 from agent.storage.s3_errors import translated
 
 
@@ -36,3 +36,10 @@ def test_another_answer_tells_verb_key_and_status_once() -> None:
     with pytest.raises(NotFound) as missing, translated("head", "k"):
         raise answer(404, "404", "Not Found")
     assert missing.value.message == "head of 'k': the store answered 404 Not Found"
+
+
+def test_a_range_behind_the_end_is_an_object_that_is_too_short() -> None:
+    """416: an object that was emptied is told as one that was cut, and isn't asked for again and again."""
+    with pytest.raises(Truncated) as cut, translated("get", "k"):
+        raise answer(416, "InvalidRange", "The requested range is not satisfiable")
+    assert cut.value.fields["size"] == 0
