@@ -54,6 +54,9 @@ class DeleteJob:
                 raise BackupNotFound(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
             return Outcome(FreedResult(0, 0, [arguments.tag]))
         await context.stages.enter("clearing")
+        if await self._is_beside_another(arguments):
+            await self._on_server.forget(arguments.tag)
+            return Outcome(FreedResult(0, 0, [arguments.tag]))
         cleared = await give_up(arguments.tag, self._snapshots, self._on_server)
         return Outcome(FreedResult(cleared.bytes_freed, cleared.files, [arguments.tag]))
 
@@ -64,7 +67,17 @@ class DeleteJob:
         own = await own_snapshot(self._snapshots, tag)
         if own is not None:
             is_being_taken = own.info is None and self._in_use.has(tag, but=context.command_id)
-            return not is_being_taken and made_by in ("", own.made_by)
+            if not is_being_taken and made_by in ("", own.made_by):
+                return True
+            return not is_being_taken and await self._is_beside_another(arguments)
         if made_by:
             return await self._on_server.made_by(tag) == made_by
         return await self._on_server.has(tag)
+
+    async def _is_beside_another(self, arguments: DeleteArguments) -> bool:
+        """Whether only the files are what `made_by` made: its own snapshot was refused, for another backup has taken
+        one of that tag to copy it."""
+        own = await own_snapshot(self._snapshots, arguments.tag)
+        if own is None or arguments.made_by in ("", own.made_by) or (own.info is not None and own.info.kept):
+            return False
+        return await self._on_server.made_by(arguments.tag) == arguments.made_by

@@ -157,6 +157,9 @@ class BackupFlow:
             asked = {host: msgspec.structs.replace(arguments, keep=self._keeps(host, states)) for host in hosts}
             answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, asked)
             failed = failures(answers.values())
+            for host_id, answer in answers.items():
+                if (answer.error or {}).get("code") == SNAPSHOT_EXISTS:
+                    states.taken(ON_SERVER, host_id)
             taken = {
                 host_id: msgspec.convert(answer.result, SnapshotResult)
                 for host_id, answer in answers.items()
@@ -218,16 +221,17 @@ class BackupFlow:
         await forget_one_shots(self._run, self._places, destinations)
 
     async def _clear(self, phase: str, hosts: list[str]) -> None:
-        """Clear what this backup made on these nodes; where that fails it is named as owed. A node that was never
-        asked for a snapshot nor took the plan has nothing of it, and where it said that the tag has a snapshot, that is
-        another one's."""
+        """Clear what this backup made on these nodes; where that fails it is named as owed. A node that took no plan
+        and was never asked for a snapshot has nothing of it, or said that the tag has one: that is another one's, and
+        only a plan may be this backup's there (`made_by` tells the node)."""
         posted = await self._run.around.store.commands.of(self._run.request.id)
         snapshots = [command for command in posted if command.kind is Kind.SNAPSHOT]
         begun = self._begun(ON_SERVER) if self._order.keep else set()
-        begun = {*hosts} if begun is None else begun | {command.host_id for command in snapshots}
         others = {command.host_id for command in snapshots if (command.error or {}).get("code") == SNAPSHOT_EXISTS}
+        asked = {command.host_id for command in snapshots} - others
+        begun = {*hosts} if begun is None else begun | asked
         arguments = DeleteArguments(self._order.tag, made_by=self._made_by)
-        ours = [host for host in hosts if host in begun - others]
+        ours = [host for host in hosts if host in begun]
         answers = await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(ours, arguments), undoing=True)
         self._owe(answers, f"clearing the snapshot {self._order.tag}")
 

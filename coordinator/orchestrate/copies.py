@@ -31,6 +31,7 @@ class CopyStates:
         self._done: dict[tuple[str, str], dict[str, int]] = {}
         self._failed: dict[tuple[str, str], dict[str, Any]] = {}
         self._gone: dict[str, dict[str, Any]] = {}
+        self._taken: set[tuple[str, str]] = set()
         self.warnings: list[str] = []
         """what the nodes' copies have to say to a person, each with its node"""
 
@@ -48,6 +49,10 @@ class CopyStates:
         """The node fell out altogether."""
         self._gone.setdefault(host_id, error)
 
+    def taken(self, place: str, host_id: str) -> None:
+        """Another backup has the tag there, as `not_ours` tells."""
+        self._taken.add((place, host_id))
+
     def fail_rest(self, places: Iterable[str], error: dict[str, Any]) -> None:
         """The whole request failed: whatever isn't decided yet has this error."""
         for place in places:
@@ -60,9 +65,9 @@ class CopyStates:
         return any((place, host) not in self._failed and host not in self._gone for host in hosts)
 
     def not_ours(self, place: str, host_id: str) -> bool:
-        """Whether the place refused the plan there for another backup's sake, whose records are no business of this
-        one's."""
-        return (self._failed.get((place, host_id)) or {}).get("code") in NOT_OURS
+        """Whether the place refused the plan, or the node its snapshot, for another backup's sake, whose records are no
+        business of this one's."""
+        return (place, host_id) in self._taken or (self._failed.get((place, host_id)) or {}).get("code") in NOT_OURS
 
     def errors(self) -> dict[str, dict[str, Any]]:
         """Address → first error."""

@@ -122,6 +122,20 @@ async def test_a_snapshot_beside_the_plan_of_another_backup_is_owed_until_it_is_
     assert await agent.on_server.made_by("t1") == "other"
 
 
+async def test_a_clearing_takes_its_own_files_beside_the_snapshot_of_another_backup(agent: Agent, node: Node) -> None:
+    """Promise: what a refused backup has put goes; the snapshot that refused it stays, and is no third one's."""
+    await agent.snapshot.run(Command("c1", SnapshotArguments("t1", made_by="copy")))
+    await agent.on_server.put_plan(plan("refused"))
+    await agent.on_server.put_record(Record("t1", "adhoc", 1.0, "running", {}, []))
+    with pytest.raises(BackupNotFound):
+        await agent.delete.run(Command("c2", DeleteArguments("t1", made_by="third")))
+    assert await agent.on_server.has("t1")
+    await agent.delete.run(Command("c3", DeleteArguments("t1", made_by="refused")))
+    assert not await agent.on_server.has("t1")
+    assert await node.exists("t1")
+    assert await agent.on_server.owed() == []
+
+
 async def test_a_plan_that_cant_be_read_keeps_nothing_from_going(agent: Agent, node: Node, tmp_path: Path) -> None:
     """Promise: it names nobody, so the snapshot's maker may delete what it made."""
     await kept(agent, "one")

@@ -38,16 +38,20 @@ async def test_two_coordinators_of_one_second_leave_the_first_ones_backup_whole(
 
 @pytest.mark.parametrize("keep", [False, True])
 async def test_a_snapshot_of_that_tag_that_somebody_else_has_stays(scene: Scene, keep: bool) -> None:
-    """The backup fails, takes its own snapshots back, and doesn't touch the node that refused it."""
+    """The backup fails, takes its own snapshots back, and leaves nothing on the node that refused it: an entry of its
+    own there would, when it is deleted, take the other one's snapshot."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     other = scene.nodes[1]
     other.snapshots["tag"] = {"shop": {"orders": frozenset({"a row"})}}
+    other.makers["tag"] = "somebody else"
     order = BackupOrder("tag", 5, keep=keep, copies=copies("there"))
     request = await coordinator.ended(await coordinator.orchestrator.start_backup(CLUSTER, order))
     assert request.state is RequestState.ERROR, request
     assert other.snapshots == {"tag": {"shop": {"orders": frozenset({"a row"})}}}
-    assert not any(kind is Kind.DELETE for kind, _ in other.done)
+    assert any(kind is Kind.DELETE for kind, _ in other.done) is keep
+    assert not other.own.plans
+    assert not other.own.records
     assert not scene.nodes[0].snapshots
     assert not scene.nodes[2].snapshots
 
