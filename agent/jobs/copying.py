@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from agent.cassandra.protocol import Snapshots
+from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, done_of, expect, noted
 from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import TableCollector, head_of
@@ -100,9 +101,13 @@ class Copier:
             raise InvalidInput("a destination is named twice", field="targets")
         results = msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
         missing = [target for target in targets if not _is_done(results.get(target.destination))]
+        counts = counts_in(context.stages.recall(PUBLISHED))
+        for target in targets:
+            if target not in missing:
+                count(context.tally, target.destination, counts.get(target.destination, {}))
         given_up: list[str] = []
         if missing:
-            work = self._copy(context, info, missing, throttle, results, inventory)
+            work = self._copy(context, info, missing, throttle, results, counts, inventory)
             try:
                 await self._watermark.guarded(info.tag, work, given_up)
             except SnapshotGivenUp:
@@ -117,6 +122,7 @@ class Copier:
         targets: Sequence[Target],
         throttle: int,
         results: dict[str, TargetResult],
+        counts: dict[str, TableCounts],
         inventory: Sequence[SnapshotTable] | None,
     ) -> None:
         limit: Gate = TokenBucket(throttle) if throttle else OPEN
@@ -135,9 +141,12 @@ class Copier:
                         prepared.append(ready)
                     else:
                         results[target.destination] = _there_already(ready, info)
-                        _count(context, target.destination, ready)
+                        counts[target.destination] = all_of(ready)
+                        count(context.tally, target.destination, counts[target.destination])
                 if prepared:
-                    await self._store(context, info, prepared, results, inventory)
+                    await self._store(context, info, prepared, results, counts, inventory)
+                elif any(_is_done(result) for result in results.values()):
+                    await context.stages.enter(PUBLISHED, noted(results, counts))
             except asyncio.CancelledError:
                 if context.undo:
                     await asyncio.shield(self.undo(info, targets))
@@ -170,6 +179,7 @@ class Copier:
         info: SnapshotInfo,
         prepared: Sequence[_Prepared],
         results: dict[str, TargetResult],
+        counts: dict[str, TableCounts],
         inventory: Sequence[SnapshotTable] | None,
     ) -> None:
         await context.stages.enter("storing")
@@ -180,7 +190,7 @@ class Copier:
         tables.sort(key=_most_bytes_first)
         if not tables and not info.schema:
             raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
-        _expect(context, targets, tables)
+        totals = expect(context.tally, [target.id for target in targets], tables)
         copied = {table.table_id for table in tables}
         store, began = Store(targets, self._cache, context.tally), time.monotonic()
         try:
@@ -198,7 +208,10 @@ class Copier:
         await context.stages.enter("publishing")
         published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
         results.update(zip((target.id for target in targets), published, strict=True))
-        await context.stages.enter(PUBLISHED, {name: msgspec.to_builtins(one) for name, one in results.items()})
+        whole = {(table.keyspace, table.table) for table in collector.references}
+        for target, result in zip(targets, published, strict=True):
+            counts[target.id] = done_of(totals, whole if result.outcome != "failed" else set())
+        await context.stages.enter(PUBLISHED, noted(results, counts))
         await self._forget_dropped(copied)
 
     async def _forget_dropped(self, copied: Set[str]) -> None:
@@ -250,29 +263,18 @@ def _texts(errors: dict[str, Any]) -> str:
 
 
 def recalled(context: JobContext) -> Copied:
-    """What an earlier run of the command, which came as far as `clearing`, had copied."""
+    """What an earlier run of the command, which came as far as `clearing`, had copied; it is counted."""
+    note = context.stages.recall(PUBLISHED)
+    for destination, counts in counts_in(note).items():
+        count(context.tally, destination, counts)
     saved = context.stages.recall(CLEARING)
     if saved is None:  # the journal of a release that only noted what was published
-        saved = {"targets": context.stages.recall(PUBLISHED) or {}}
+        saved = {"targets": note or {}}
     return msgspec.convert(saved, Copied)
 
 
 def _is_done(result: TargetResult | None) -> bool:
     return result is not None and result.outcome != "failed"
-
-
-def _expect(context: JobContext, targets: Sequence[StoreTarget], tables: Sequence[SnapshotTable]) -> None:
-    for table in tables:
-        size = sum(file.size for file in table.files)
-        for target in targets:
-            context.tally.expect(target.id, table.keyspace, table.table, len(table.files), size)
-
-
-def _count(context: JobContext, destination: str, there: Manifest) -> None:
-    """Count what an earlier copy put as done: all of it is there."""
-    for table in there.head.tables:
-        context.tally.expect(destination, table.keyspace, table.table, table.files, table.bytes)
-        context.tally.done(destination, table.keyspace, table.table, table.files, table.bytes)
 
 
 def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:

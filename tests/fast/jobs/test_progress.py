@@ -18,7 +18,7 @@ from agent.repository.on_server import OnServer
 from agent.storage.limited import Limited
 from agent.storage.local import LocalStorage
 from agent.storage.protocol import DestinationFull, Storage
-from agent.wire.commands import BackupArguments, Counts, RestoreArguments, SnapshotArguments, Target
+from agent.wire.commands import BackupArguments, Counts, RestoreArguments, SnapshotArguments, Target, UploadArguments
 from agent.wire.destinations import ON_SERVER
 from tests.fast.jobs.agent_in_memory import Agent, Command, Crash, Faults, Repositories, target
 from tests.fast.jobs.node import HOST, Node
@@ -175,11 +175,44 @@ async def test_what_a_killed_copy_had_counted_is_not_counted_again(node: Node, t
         faults.begin(None)
         resumed = Shown(command.command_id, command.arguments, current=command.current, saved=command.saved)
         agent = Agent(node, {"d1": storage}, state)
-        if command.current != "clearing":
-            await agent.backup.run(resumed)
-            assert whole(resumed.of())
+        await agent.backup.run(resumed)
+        assert whole(resumed.of())
         agent.close()
     assert whole(command.of())
+
+
+@pytest.mark.parametrize("done", [("d1",), ("d1", "d2")])
+async def test_what_was_published_before_a_kill_is_counted_after_it(
+    done: tuple[str, ...], node: Node, tmp_path: Path
+) -> None:
+    """Promise: an upload that is killed once destinations are done, or while its snapshot is cleared, ends with the
+    counts of all of them, also when what it resumes found them done itself."""
+    whole_upload, faults = Faults(), Faults()
+    storages: dict[str, Storage] = {"d1": MemoryStorage(hook=whole_upload), "d2": MemoryStorage(hook=faults)}
+    agent = Agent(node, storages, tmp_path / "state")
+    await agent.snapshot.run(Shown("s", SnapshotArguments("t1")))
+    if "d2" not in done:
+        faults.fail["put"] = DestinationFull("no room")
+    node.refuse_clear = Crash()
+    command = Shown("u", UploadArguments("t1", [target("d1"), target("d2")]))
+    if "d2" in done:
+        with pytest.raises((Crash, BaseExceptionGroup)):
+            await agent.upload.run(command)
+        assert command.current == "clearing"
+    else:
+        await agent.upload.run(command)
+        assert command.current == "published"
+    before = command.of("d1")
+    agent.close()
+    faults.fail.clear()
+    node.refuse_clear = None
+    for _ in range(2):
+        agent = Agent(node, storages, tmp_path / "state")
+        command = Shown(command.command_id, command.arguments, current=command.current, saved=command.saved)
+        await agent.upload.run(command)
+        agent.close()
+        assert command.of("d1") == command.of("d2") == before
+        assert whole(before)
 
 
 async def test_bytes_that_did_not_arrive_are_taken_back(node: Node, place: LocalStorage, tmp_path: Path) -> None:
