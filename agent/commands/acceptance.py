@@ -20,6 +20,7 @@ MOST_UNFINISHED = 1_000
 
 _BEFORE_IMPORT = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA})
 _TAKES_TAG = frozenset({Kind.SNAPSHOT, Kind.BACKUP})
+_COPIES_TAG = frozenset({Kind.UPLOAD, Kind.SYNC})
 _PINS_TAG = frozenset(Kind) - {Kind.DELETE, Kind.SWEEP, Kind.CLEAN}
 
 
@@ -56,6 +57,8 @@ def rivals_of(kind: Kind) -> frozenset[Kind]:
     """The kinds that must not be unfinished with the same tag when a command of `kind` is accepted."""
     if kind in _TAKES_TAG:
         return _TAKES_TAG | {Kind.DELETE}  # one that is still queued would take away what comes after it
+    if kind in _COPIES_TAG:
+        return frozenset({Kind.DELETE})  # its mark must not come between the look for one and the manifest
     return _PINS_TAG if kind is Kind.DELETE else frozenset()
 
 

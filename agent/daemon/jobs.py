@@ -22,15 +22,13 @@ from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
+from agent.model.job import Job
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.catalogue import RecordCache
 from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
-from agent.wire.commands import Kind
-
-SNAPSHOT, DATA, RESTORE = "snapshot", "data", "restore"
-"""Lanes: one command at a time in each. `data` is what holds the lock of the node's prefix (design §3.6)."""
+from agent.wire.commands import LANES, Kind
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Collaborators:
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
     jobs = {**_copies(parts), **_restores(parts)}
-    return {kind: JobSpec(spec.lane, giving_back(spec.run)) for kind, spec in jobs.items()}
+    return {kind: JobSpec(LANES[kind], giving_back(job)) for kind, job in jobs.items()}
 
 
 def owed_snapshots(parts: Collaborators) -> OwedSnapshots:
@@ -72,7 +70,7 @@ def _writer(parts: Collaborators) -> Writer:
     return Writer(parts.agent_id, parts.instance, parts.version)
 
 
-def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
+def _copies(parts: Collaborators) -> dict[Kind, Job]:
     """Snapshots, and what goes into and out of destinations."""
     snapshots = parts.node.snapshots
     writer, taker = _writer(parts), _taker(parts)
@@ -93,18 +91,18 @@ def _copies(parts: Collaborators) -> dict[Kind, JobSpec]:
     )
     delete = DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records, parts.in_use)
     return {
-        Kind.SNAPSHOT: JobSpec(SNAPSHOT, SnapshotJob(taker).run),
-        Kind.UPLOAD: JobSpec(DATA, UploadJob(snapshots, taker, copier, parts.on_server).run),
-        Kind.BACKUP: JobSpec(DATA, BackupJob(taker, copier).run),
-        Kind.SYNC: JobSpec(DATA, SyncJob(snapshots, copier).run),
-        Kind.DELETE: JobSpec(DATA, delete.run),
-        Kind.SWEEP: JobSpec(DATA, sweep.run),
+        Kind.SNAPSHOT: SnapshotJob(taker).run,
+        Kind.UPLOAD: UploadJob(snapshots, taker, copier, parts.on_server).run,
+        Kind.BACKUP: BackupJob(taker, copier).run,
+        Kind.SYNC: SyncJob(snapshots, copier).run,
+        Kind.DELETE: delete.run,
+        Kind.SWEEP: sweep.run,
     }
 
 
-def _restores(parts: Collaborators) -> dict[Kind, JobSpec]:
+def _restores(parts: Collaborators) -> dict[Kind, Job]:
     """The phases of a restore."""
     node = parts.node
     sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server)
     tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
-    return {kind: JobSpec(RESTORE, job) for kind, job in restore_jobs(tools).items()}
+    return restore_jobs(tools)

@@ -47,6 +47,18 @@ class Kind(StrEnum):
 FENCED = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT, Kind.CREATE_VIEWS})
 """Never resumed by an agent alone: found unfinished at its start they end `interrupted`."""
 
+_LANES = {
+    "snapshot": [Kind.SNAPSHOT],
+    "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP],
+    "delete": [Kind.DELETE],
+}
+LANES: dict[Kind, str] = {
+    **dict.fromkeys(Kind, "restore"),
+    **{kind: lane for lane, kinds in _LANES.items() for kind in kinds},
+}
+"""The lane of each kind: an agent does one command at a time in each, lanes side by side. `data` holds the lock of the
+node's prefix (design §3.6); a delete puts a mark or clears a snapshot, which no copy under way needs to end for."""
+
 
 class PostCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/commands. Identity is `id` + `kind` + `arguments`. `fence` grows with each coordinator that takes over

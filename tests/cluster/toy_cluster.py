@@ -12,7 +12,7 @@ import msgspec
 from agent.model.job import Job, JobContext, Outcome
 from agent.repository.errors import BackupNotFound, UnknownDestination
 from agent.wire.backups import Plan, Record
-from agent.wire.commands import Kind, RestoreArguments, State, Target
+from agent.wire.commands import LANES, Kind, RestoreArguments, State, Target
 from agent.wire.destinations import ON_SERVER, Settings
 from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
 from agent.wire.results import (
@@ -179,21 +179,11 @@ class ToyCluster:
 def toy_jobs(node: ToyNode) -> dict[Kind, tuple[str, Job]]:
     """Kind → (lane, job) of a node."""
     jobs = _Jobs(node)
-    lanes = {
-        "snapshot": [Kind.SNAPSHOT],
-        "data": [Kind.UPLOAD, Kind.SYNC, Kind.DELETE, Kind.SWEEP],
-        "restore": [kind for kind in Kind if msgspec.to_builtins(kind) in RESTORE_JOBS],
-    }
     return {
-        kind: (lane, _watched(node, kind, getattr(jobs, kind.value if kind is not Kind.IMPORT else "import_")))
-        for lane, kinds in lanes.items()
-        for kind in kinds
+        kind: (LANES[kind], _watched(node, kind, getattr(jobs, kind.value if kind is not Kind.IMPORT else "import_")))
+        for kind in Kind
+        if kind is not Kind.BACKUP
     }
-
-
-RESTORE_JOBS = {
-    "preflight", "fetch", "drop_views", "truncate", "schema", "import", "create_views", "check", "clean"
-}  # fmt: skip
 
 
 def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspec.Struct]) -> Job:

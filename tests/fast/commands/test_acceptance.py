@@ -169,11 +169,15 @@ async def test_two_backups_of_one_tag_and_a_delete_beside_its_user_are_refused(t
         assert (await agent.until("c")).state is State.SUCCESS
 
 
-@pytest.mark.parametrize(("kind", "arguments"), [(Kind.SNAPSHOT, snapshot("t1")), (Kind.BACKUP, backup("t1"))])
-async def test_a_snapshot_waits_for_a_queued_delete_of_its_tag(
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [(Kind.SNAPSHOT, snapshot("t1")), (Kind.BACKUP, backup("t1")), (Kind.SYNC, sync("t1")), (Kind.UPLOAD, sync("t1"))],
+)
+async def test_snapshots_and_copies_wait_for_an_unfinished_delete_of_their_tag(
     tmp_path: Path, kind: Kind, arguments: dict[str, Any]
 ) -> None:
-    """A clearing that is still queued would take away the snapshot of the round after it."""
+    """A clearing that is still queued would take away the snapshot of the round after it; a mark that is put while a
+    copy runs would make a deleted backup of one that says it succeeded."""
     gate = Gate()
     async with running(tmp_path / "j", everything(gate)) as agent:
         await agent.post("other", Kind.SWEEP, {"target": TARGET})

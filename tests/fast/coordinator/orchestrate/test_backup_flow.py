@@ -334,3 +334,23 @@ async def test_a_backup_that_waits_for_keys_can_be_cancelled(scene: Scene) -> No
     await coordinator.orchestrator.cancel(request_id, force=False)
     assert (await coordinator.ended(request_id)).state is RequestState.CANCELLED
     assert "tag" not in scene.world.places["there"].marks
+
+
+async def test_a_cancelled_backup_ends_while_another_ones_copies_go_on(scene: Scene) -> None:
+    """To undo it its snapshots are cleared and its place is marked: neither waits for what the agents copy for others,
+    whether the cancelled copy stood behind that or was stopped before it."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    for node in scene.nodes:
+        node.gates[Kind.UPLOAD] = asyncio.Event()
+    start = coordinator.orchestrator.start_backup
+    ids = [await start(CLUSTER, BackupOrder(f"t{n}", n, keep=False, copies=copies("there"))) for n in (5, 6, 7)]
+    await scene.until(lambda: all(agent.runner.unfinished == 3 for agent in scene.agents))
+    for one in (ids[1], ids[0]):
+        await coordinator.orchestrator.cancel(one, force=False)
+        assert (await coordinator.ended(one)).state is RequestState.CANCELLED
+    assert all([*node.snapshots] == ["t7"] for node in scene.nodes)
+    assert {mark for mark in scene.world.places["there"].marks if not mark.startswith("nonce")} == {"t5", "t6"}
+    for node in scene.nodes:
+        node.gates[Kind.UPLOAD].set()
+    assert (await coordinator.ended(ids[2])).state is RequestState.SUCCESS
