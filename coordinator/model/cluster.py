@@ -48,8 +48,9 @@ class MissingNode(msgspec.Struct, frozen=True):
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """A backup at one place, over all nodes. `state`: success, partial, failed, running, or unfinished (its record
-    says that it runs, but no request of this coordinator writes it, and a manifest is missing). `backup_id`: "adhoc"
+    """A backup at one place, over all nodes. `state`: success, partial, failed, running, deleting (a request does),
+    or unfinished (its record says that it runs, but no request of this coordinator writes it, and a manifest is
+    missing). `backup_id`: "adhoc"
     or a schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds."""
 
     tag: str

@@ -14,6 +14,8 @@ from coordinator.model.cluster import Backup, BackupKeyspace, MissingNode
 UNFINISHED = "unfinished"
 """The state of a backup whose record says that it runs, while no request of this coordinator writes it: the one that
 did was lost, or another coordinator is at it. Some manifest is missing; which, `missing` says."""
+DELETING = "deleting"
+"""The state of a backup that a running request of this coordinator deletes: what of it is missing is no damage."""
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -43,8 +45,9 @@ def join(views: Mapping[str, Iterable[BackupView]], *, shared: bool) -> dict[str
     return {tag: _join(tag, seen, set(views), shared) for tag, seen in by_tag.items()}
 
 
-def backup_of(joined: Joined, *, running: bool) -> Backup:
-    """The backup as listings show it. `running`: a request of this coordinator is still writing it."""
+def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backup:
+    """The backup as listings show it. `running`: a request of this coordinator is still writing it; `deleting`: one
+    is deleting it."""
     record, plan = joined.record, joined.plan
     ended = record is not None and record.state != RUNNING
     tables = record.keyspaces if record is not None else plan.keyspaces if plan is not None else {}
@@ -66,12 +69,12 @@ def backup_of(joined: Joined, *, running: bool) -> Backup:
         tag=joined.tag,
         backup_id=record.backup_id if record is not None else plan.backup_id if plan is not None else "adhoc",
         time=record.time if record is not None else plan.time if plan is not None else 0.0,
-        state=_state(joined, running),
+        state=DELETING if deleting else _state(joined, running),
         keyspaces={
             keyspace: BackupKeyspace(sorted(tables[keyspace]), sorted(holders[keyspace]), sizes[keyspace])
             for keyspace in tables
         },
-        missing=_missing(joined),
+        missing=[] if deleting else _missing(joined),
     )
 
 

@@ -90,10 +90,15 @@ class FleetOrchestrator:
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
-        """Raises what `coordinator.orchestrate.delete.delete_scope` raises, `TagInUse`, and
-        `DestinationInUse` when it is to remove a destination that is being changed."""
+        """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete_scope`
+        raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed."""
         async with self._turn:
-            users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP}
+            for request in await self._around.store.requests.find(
+                cluster=cluster, kind=RequestKind.DELETE, state=RequestState.RUNNING, tag=order.tag
+            ):
+                if order_of(request) == order:
+                    return request.id
+            users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP, RequestKind.DELETE}
             await self._refuse_while(cluster, order, order.tag, users)
             await delete_scope(self._around, cluster, order)
             if order.remove_destination and order.destination is not None:
@@ -156,11 +161,13 @@ class FleetOrchestrator:
         places = Places(self._around, cluster)
         place = await places.optional(destination)
         place_id = destination or ON_SERVER
-        running = {
-            request.tag
-            for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING)
-            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations
-        }
+        running: set[str | None] = set()
+        deleting: set[str | None] = set()
+        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
+            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
+                running.add(request.tag)
+            elif request.kind is RequestKind.DELETE and place_id in request.destinations:
+                deleting.add(request.tag)
         backups = []
         for tag, joined in (await places.backups(place)).items():
             if joined.deleted:
@@ -168,7 +175,7 @@ class FleetOrchestrator:
             if joined.record is None or joined.record.state == RUNNING:
                 # How it ended was never put, or it hasn't ended: plan and manifests tell.
                 joined = await places.backup(place, tag) or joined
-            backups.append(backup_of(joined, running=tag in running))
+            backups.append(backup_of(joined, running=tag in running, deleting=tag in deleting))
         return backups
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:

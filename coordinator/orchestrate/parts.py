@@ -28,12 +28,27 @@ def parts_of(request: Request, commands: Iterable[PostedCommand], reports: Repor
     """Each node's part of a request: its commands in the order in which they were posted, joined."""
     order = order_of(request)
     by_host: dict[str, list[PostedCommand]] = {}
-    for command in commands:
+    for command in _without_vain(order, list(commands)):
         by_host.setdefault(command.host_id, []).append(command)
     return sorted(
         (_part(request, order, posted, reports) for posted in by_host.values()),
         key=lambda part: (part.address, part.host_id),
     )
+
+
+def _without_vain(order: Order, commands: list[PostedCommand]) -> list[PostedCommand]:
+    """The commands; where a backup is deleted of which a node has no part, there was nothing to do on it. That no node
+    had any is the delete's error."""
+    deletes = [command for command in commands if command.kind is Kind.DELETE]
+    nothing_anywhere = all(command.state.terminal and command.state is not State.SUCCESS for command in deletes)
+    if not isinstance(order, DeleteOrder) or nothing_anywhere:
+        return commands
+    return [
+        msgspec.structs.replace(command, state=State.SUCCESS, error=None)
+        if command.kind is Kind.DELETE and (command.error or {}).get("code") in _NOTHING_TO_CLEAR
+        else command
+        for command in commands
+    ]
 
 
 def _part(request: Request, order: Order, commands: list[PostedCommand], reports: Reports) -> NodePart:

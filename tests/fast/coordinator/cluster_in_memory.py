@@ -69,6 +69,9 @@ class ClusterInMemory:
         return await self._start(cluster, RequestKind.SYNC, order, order.tag, places, chosen)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
+        for request in await self.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=order.tag):
+            if request.kind is RequestKind.DELETE and request.spec == spec_of(order):
+                return request.id
         place = order.destination or ON_SERVER
         backup = self._backup(place, order.tag)
         for request in await self.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=order.tag):
