@@ -104,7 +104,9 @@ def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
             secret_path(of.key_file, setting=f"{at}.key_file") if of.key_file else None,
             setting=f"{at}.ca_file",
         )
-    deadlines = Deadlines(connect=of.connect_seconds, call=of.request_seconds, silence=of.silent_seconds)
+    deadlines = Deadlines(
+        connect=of.connect_seconds, probe=of.probe_seconds, call=of.request_seconds, silence=of.silent_seconds
+    )
     return ClusterAgents([url.rstrip("/") for url in of.agents], token, tls, deadlines)
 
 

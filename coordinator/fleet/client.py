@@ -5,7 +5,7 @@ import io
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -28,9 +28,12 @@ MAX_EVENT_LINE = 64 * 1024 * 1024
 
 class Deadlines(msgspec.Struct, frozen=True):
     """How long calls may take, in seconds. `check` covers a whole conformance run of a slow store, `listing` a cold
-    catalogue, `silence` the time without a byte after which an event stream counts as broken."""
+    catalogue, `silence` the time without a byte after which an event stream counts as broken. `probe`: an agent
+    that takes longer than half of it for what it should know at once is asked for a sign of life, and given up at its
+    end."""
 
     connect: float = 5.0
+    probe: float = 5.0
     call: float = 30.0
     listing: float = 120.0
     check: float = 600.0
@@ -77,11 +80,11 @@ class AgentClient:
         """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up. `read` makes
         the report of its text; what it raises besides `msgspec.DecodeError` comes out as it is."""
         query = [("members", "true")] if members else []
-        return await self._read_large("/v1/node", self._deadlines.call, read, query)
+        return await self._while_alive(self._read_large("/v1/node", self._deadlines.call, read, query))
 
     async def newest_event(self) -> int:
         """The sequence of the agent's newest event."""
-        return (await self._read_large("/v1/node", self._deadlines.call, _decode_events)).events
+        return (await self._while_alive(self._read_large("/v1/node", self._deadlines.call, _decode_events))).events
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""
@@ -114,7 +117,7 @@ class AgentClient:
 
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""
-        return await self._call("GET", f"/v1/commands/{_segment(command)}", CommandView)
+        return await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
 
     async def commands(self, *, job: str | None = None, states: Sequence[State] = ()) -> list[CommandView]:
         """The agent's commands, of one job or in some states only."""
@@ -172,6 +175,34 @@ class AgentClient:
                         yield None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost("GET", "/v1/events", broken) from broken
+
+    async def _while_alive(self, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """The call's answer, which may take its time while the agent shows that it lives: a report waits for Cassandra.
+        A process that is frozen accepts connections and says nothing, ever."""
+        asked = asyncio.create_task(call)
+        try:
+            await asyncio.wait({asked}, timeout=self._deadlines.probe / 2)
+            if not asked.done():
+                await self._probe(self._deadlines.probe / 2)
+            return await asked
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def _probe(self, seconds: float) -> None:
+        """Return once the agent has answered anything at all."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        try:
+            async with self._session.get(f"{self.url}/health", timeout=limits):
+                return
+        except aiohttp.ConnectionTimeoutError as broken:
+            raise self._lost("GET", "/health", broken) from broken
+        except TimeoutError as silent:
+            raise AgentUnreachable(
+                f"The agent at {self.url} accepts connections but doesn't answer", agent=self.url, call="GET /health"
+            ) from silent
+        except (aiohttp.ClientError, ConnectionError) as broken:
+            raise self._lost("GET", "/health", broken) from broken
 
     async def _call(
         self,

@@ -24,7 +24,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `name`: Cassandra's cluster name ("" = the id). `agents`: their URLs. `token_file`: the bearer token they ask for.
     `ca_file`, `certificate_file`, `key_file`: TLS towards them. `connect_seconds` and `request_seconds` bound a call;
-    `silent_seconds`: after so long without a byte an agent's event stream is opened anew.
+    `probe_seconds`: an agent that shows no sign of life for so long counts as unreachable; `silent_seconds`: after so
+    long without a byte an agent's event stream is opened anew.
     """
 
     agents: Annotated[list[AgentUrl], msgspec.Meta(min_length=1)]
@@ -35,6 +36,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_file: str = ""
     connect_seconds: Seconds = 5.0
     request_seconds: Seconds = 60.0
+    probe_seconds: Seconds = 5.0
     silent_seconds: Seconds = 30.0
 
 

@@ -43,6 +43,8 @@ class ToyAgent:
         self._state = state
         self._port = 0
         self.instance = ""
+        self.slow_seconds = 0.0
+        """how long its node takes to tell what a report is made of"""
         self._site: web.AppRunner | None = None
         self._frozen = asyncio.Event()
         self._frozen.set()
@@ -109,6 +111,7 @@ class ToyAgent:
         return await handler(request)  # type: ignore[operator, no-any-return]
 
     async def report(self, *, members: bool = False) -> NodeReport:
+        await asyncio.sleep(self.slow_seconds)
         world, node = self.node.world, self.node
         ring = [each.member() for each in world.nodes] if node.up else []
         if members:

@@ -70,6 +70,27 @@ async def test_an_agent_that_is_down_or_silent_is_unreachable(agents: list[ToyAg
         assert lost.value.message == f"The agent at {agents[0].url} can't be reached: Connection refused"
 
 
+async def test_a_frozen_agent_is_given_up_long_before_a_calls_deadline(agents: list[ToyAgent]) -> None:
+    """A process that was stopped accepts connections: how it stands, and how its commands do, is asked in seconds, of
+    all agents side by side. One that lives may take its time: its report waits for Cassandra."""
+    patient = Deadlines(connect=1.0, call=600.0, probe=0.4)
+    async with (
+        asyncio.timeout(30),
+        Fleet({"toy": ClusterAgents([a.url for a in agents], deadlines=patient)}, PATIENCE) as fleet,
+    ):
+        agents[0].freeze()
+        [first, second] = await fleet.registry.refresh("toy")
+        assert first.error is not None
+        assert first.error.message == f"The agent at {agents[0].url} accepts connections but doesn't answer"
+        assert (first.error.code, second.alive) == ("agent_unreachable", True)
+        with pytest.raises(AgentUnreachable, match="accepts connections"):
+            await first.client.command("any")
+        agents[0].thaw()
+        agents[0].slow_seconds = 2 * patient.probe
+        [first, _] = await fleet.registry.refresh("toy")
+        assert first.alive
+
+
 async def test_another_program_on_the_port_is_not_taken_for_an_agent() -> None:
     """An answer that isn't of the protocol is an error of its own."""
 
