@@ -6,6 +6,7 @@ then there twice, which Cassandra's reads merge to the same rows, counters inclu
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,20 @@ def held_sstables(roots: Sequence[StagingRoot], keyspace: str, table: str) -> li
                 )
             found.append(HeldSstable(number, sstable, tuple(name for name, _ in files)))
     return found
+
+
+def held_size(
+    roots: Sequence[StagingRoot], keyspace: str, table: str, sstables: Sequence[HeldSstable]
+) -> tuple[int, int]:
+    """How many files the SSTables have, and their bytes; a file that is gone counts for none."""
+    files = size = 0
+    for one in sstables:
+        held = roots[one.root].held(keyspace, table)
+        for name in one.files:
+            files += 1
+            with contextlib.suppress(OSError):
+                size += (held / name).lstat().st_size
+    return files, size
 
 
 def batches_of(sstables: Sequence[HeldSstable], keyspace: str, table: str, size: int, first: int) -> list[Batch]:

@@ -35,6 +35,7 @@ class FetchJob:
         done = await notes.fetched()
         if done is not None and await all_held(notes, done.tables):
             # An earlier command of the job did it all: held/ stays until CLEAN.
+            _count_again(context, counted_as(arguments), done)
             return Outcome(FetchResult(done.tables))
         try:
             return Outcome(await self._fetch(context, arguments, notes))
@@ -82,7 +83,10 @@ class FetchJob:
         placed_on: dict[tuple[str, str], dict[str, int]] = {}
         for reference in references(source.head, arguments.tables):
             counts.setdefault(reference.keyspace, {})[reference.table] = [0, 0, 0]
-            context.tally.expect(destination, reference.keyspace, reference.table, reference.files, reference.bytes)
+            # What Cassandra writes anew with each snapshot is of no use to a restore, and isn't fetched.
+            files = reference.files - len(reference.own)
+            size = reference.bytes - sum(entry.size for entry in reference.own)
+            context.tally.expect(destination, reference.keyspace, reference.table, files, size)
 
         async def wanted() -> AsyncIterator[WantedSstable]:
             for reference in references(source.head, arguments.tables):
@@ -114,6 +118,13 @@ class FetchJob:
         for (keyspace, table), on in placed_on.items():
             await asyncio.to_thread(remove_strays, roots, keyspace, table, on)
         return counts
+
+
+def _count_again(context: JobContext, destination: str, done: Fetched) -> None:
+    for keyspace, tables in done.tables.items():
+        for table, (files, size, _) in tables.items():
+            context.tally.expect(destination, keyspace, table, files, size)
+            context.tally.done(destination, keyspace, table, files, size)
 
 
 async def _settle_what_is_asked(notes: RestoreNotes, arguments: RestoreArguments) -> None:

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.cassandra.imports import Batch, batches_of, import_batch, remove_batches
+from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_size, import_batch, remove_batches
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.restore_counts import (
+    Fetched,
     Held,
     held_of,
     held_wrong,
@@ -55,26 +56,27 @@ class ImportJob:
         held = await asyncio.to_thread(held_of, roots, asked)
         await refuse(notes, fetched.tables, held_wrong(held, await notes.batches(), fetched.tables))
         await notes.begin_import()
-        batches = await self._batches(context, arguments, notes, held)
-        await self._import_all(_Run(context, notes, roots, counted_as(arguments)), batches)
+        run = _Run(context, notes, roots, counted_as(arguments))
+        await self._import_all(run, await self._batches(run, arguments, held, fetched.tables))
         await asyncio.to_thread(remove_batches, roots)
         lines = await notes.batches()
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, asked))
         return Outcome(ImportResult(imported_so_far(lines, fetched.tables)))
 
-    async def _batches(
-        self, context: JobContext, arguments: RestoreArguments, notes: RestoreNotes, held: Held
-    ) -> list[Batch]:
-        """What is left to be imported, cut into numbered batches; the totals are told."""
-        lines = await notes.batches()
+    async def _batches(self, run: "_Run", arguments: RestoreArguments, held: Held, fetched: Fetched) -> list[Batch]:
+        """What is left to be imported, cut into numbered batches; files and bytes of what was fetched are the totals,
+        and what isn't left of them is done."""
+        lines, tally = await run.notes.batches(), run.context.tally
         number = max((line.number for line in lines), default=0) + 1
         batches: list[Batch] = []
         for (keyspace, table), sstables in held.items():
-            there = sstables or ()
-            left = not_done(there, lines, keyspace, table)
-            context.tally.expect(counted_as(arguments), keyspace, table, len(there), 0)
-            context.tally.done(counted_as(arguments), keyspace, table, len(there) - len(left), 0)
+            left = not_done(sstables or (), lines, keyspace, table)
             found = batches_of(left, keyspace, table, max(arguments.batch_sstables, 1), number)
+            files, size, _ = fetched[keyspace][table]
+            tally.expect(run.destination, keyspace, table, files, size)
+            if len(left) < len(sstables or ()):
+                files_left, size_left = await run.held(keyspace, table, left)
+                tally.done(run.destination, keyspace, table, files - files_left, size - size_left)
             batches += found
             number += len(found)
         return batches
@@ -108,10 +110,11 @@ class ImportJob:
                 imported=imported_so_far(await notes.batches(), {}),
             )
         await context.stages.enter(f"importing {batch.keyspace}.{batch.table}, batch {batch.number}")
+        files, size = await run.held(batch.keyspace, batch.table, batch.sstables)
         await notes.put_batch(_line(batch, done=False))
         await import_batch(self._tools.node.control, run.roots, batch)
         await notes.put_batch(_line(batch, done=True))
-        context.tally.done(run.destination, batch.keyspace, batch.table, len(batch.sstables), 0)
+        context.tally.done(run.destination, batch.keyspace, batch.table, files, size)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,10 @@ class _Run:
     notes: RestoreNotes
     roots: Sequence[StagingRoot]
     destination: str
+
+    async def held(self, keyspace: str, table: str, sstables: Sequence[HeldSstable]) -> tuple[int, int]:
+        """How many files, and bytes in held/, SSTables of a table have."""
+        return await asyncio.to_thread(held_size, self.roots, keyspace, table, sstables)
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:

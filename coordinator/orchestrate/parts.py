@@ -171,10 +171,12 @@ def _nothing_of(
 
 
 def _imported(fetched: Counts | None, imported: Counts) -> Counts:
-    """An import counts SSTables and no bytes: the files and bytes that were fetched for it stay what is shown."""
+    """An import counts the files and bytes that were fetched, from 0 of all. One that tells of no bytes (an agent of an
+    earlier release, an empty table) leaves what was fetched."""
     if fetched is None:
         return imported
-    return msgspec.structs.replace(fetched, errors=[*fetched.errors, *imported.errors])
+    shown = imported if imported.total_bytes else fetched
+    return msgspec.structs.replace(shown, errors=[*fetched.errors, *imported.errors])
 
 
 def _errors(order: Order, commands: list[PostedCommand], reports: Reports) -> list[dict[str, Any]]:

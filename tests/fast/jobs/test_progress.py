@@ -145,6 +145,31 @@ async def test_a_fetch_under_a_limit_moves_within_an_object(node: Node, place: L
     assert whole(command.of())
 
 
+async def test_a_fetch_counts_the_same_files_from_the_start_and_when_all_are_there(
+    node: Node, place: LocalStorage, tmp_path: Path
+) -> None:
+    """Promise: the totals of a fetch are known before its first byte came and stay; a restore that goes on with what
+    was fetched shows its files and bytes again."""
+    agent = Agent(node, {"d1": place}, tmp_path / "state")
+    await agent.backup.run(backup())
+    agent.close()
+    narrow = Narrow(MIB)
+    job, command = fetch(node, {"d1": Limited(place, narrow)}, target(), tmp_path / "restored")
+    running = asyncio.create_task(job.run(command))
+    await narrow.held()
+    first = command.of()
+    narrow.go_on()
+    await running
+    last = command.of()
+    assert (first.total_files, first.total_bytes) == (last.total_files, last.total_bytes)
+    job, command = fetch(node, {}, target(), tmp_path / "restored")
+    await job.run(command)
+    await place.close()
+    assert command.of() == last
+    assert whole(last)
+    assert last.total_files == 16
+
+
 async def test_what_a_node_fetches_from_itself_is_counted_once(node: Node, tmp_path: Path) -> None:
     """Promise: of an on-server backup, whose files are compared and linked, every byte counts once."""
     agent = Agent(node, {}, tmp_path / "restored" / "agent")

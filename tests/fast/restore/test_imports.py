@@ -18,7 +18,9 @@ from agent.jobs.restore_errors import CountsDiffer, ImportHasBegun, ImportStoppe
 from agent.jobs.restore_notes import BatchLine, Fetched, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 from agent.pipeline.errors import TargetFull
-from agent.wire.commands import Kind, RestoreArguments
+from agent.progress.tally import CommandTally
+from agent.wire.commands import Counts, Kind, RestoreArguments
+from agent.wire.destinations import ON_SERVER
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
 from tests.fast.restore.context import Context
 
@@ -55,7 +57,7 @@ class Fixture:
             (held / f"nb-{number}-big-Data.db").write_bytes(b"data %d" % number)
             (held / f"nb-{number}-big-Statistics.db").write_bytes(b"statistics")
         await self.notes.put_staging([self.root])
-        await self.notes.put_fetched(Fetched("tag", HOST, {"ks": {"t": [10, 0, SSTABLES]}}))
+        await self.notes.put_fetched(Fetched("tag", HOST, {"ks": {"t": [10, 80, SSTABLES]}}))
 
     async def run(self, kind: Kind, change: Callable[[Context], None] = lambda context: None) -> Any:
         context = Context(self.arguments)
@@ -113,6 +115,37 @@ async def test_an_import_cut_within_a_batch_goes_on_there(node: Fixture) -> None
     assert set(there) == {b"data %d" % number for number in range(1, SSTABLES + 1)}
     assert len(there) <= SSTABLES + 1  # what came in before the cut is there twice, which reads merge
     await node.run(Kind.CHECK)  # the cut batch's links stand in nobody's way
+
+
+async def test_an_import_counts_files_and_bytes_batch_by_batch(node: Fixture) -> None:
+    """The totals are those of what was fetched; a batch counts when it is in, and after a cut what was in before."""
+    tally = CommandTally()
+    seen: list[Counts] = []
+
+    def counted(context: Context) -> None:
+        context.tally = tally  # type: ignore[assignment]
+
+    def told() -> Counts:
+        return tally.view()[ON_SERVER]["ks"]["t"]
+
+    def cut(name: str) -> None:
+        seen.append(told())
+        if len(seen) == 5:
+            raise CassandraUnavailable("Cassandra went away")
+
+    node.control.before_data = cut
+    with pytest.raises(CassandraUnavailable):
+        await node.run(Kind.IMPORT, counted)
+    assert seen[0] == Counts(0, 10, 0, 80)
+    assert told() in (Counts(4, 10, 32, 80), Counts(8, 10, 64, 80), Counts(6, 10, 48, 80))
+    before, tally = told(), CommandTally()
+    node.control.before_data = lambda name: seen.append(told())
+    await node.run(Kind.IMPORT, counted)
+    assert seen[5] == before
+    assert told() == Counts(10, 10, 80, 80)
+    tally = CommandTally()
+    await node.run(Kind.IMPORT, counted)
+    assert told() == Counts(10, 10, 80, 80)
 
 
 async def test_a_refused_sstable_fails_the_import_and_the_check_tells(node: Fixture) -> None:

@@ -145,3 +145,27 @@ async def test_a_command_that_stands_still_is_named_with_its_node() -> None:
     assert told() == "127.0.80.1: sync has told of no progress for 12 s"
     reports.learn("url", msgspec.structs.replace(view, progress={"there": {"shop": {"orders": Counts(1, 2)}}}))
     assert told() == ""
+
+
+def test_an_import_counts_from_nothing_to_all_that_was_fetched() -> None:
+    """While a node imports, its own files and bytes are shown; of an import that tells none, those that it fetched."""
+    reports = Reports()
+    request = Request(
+        str(uuid.UUID(int=1)), RequestKind.RESTORE, "c", RequestState.RUNNING, 1.0, spec_of(RestoreOrder("t", "there"))
+    )
+    commands = [
+        PostedCommand(kind.value, request.id, "url", "host", "127.0.80.1", kind.value, kind, {}, 0, 1.0)
+        for kind in (Kind.FETCH, Kind.IMPORT)
+    ]
+
+    def told(fetched: Counts, imported: Counts) -> list[dict[str, tuple[int, int, int, int]]]:
+        for command, counts in zip(commands, (fetched, imported), strict=True):
+            progress = {"there": {"shop": {"orders": counts}}}
+            view = CommandView(
+                command.id, command.kind, State.RUNNING, "", None, command.phase, 0, 1.0, 1.0, None, progress
+            )
+            reports.learn("url", view)
+        return counted(parts_of(request, commands, reports))
+
+    assert told(Counts(8, 8, 80, 80), Counts(2, 8, 20, 80)) == [{"there": (2, 8, 20, 80)}]
+    assert told(Counts(8, 8, 80, 80), Counts(1, 3, 0, 0)) == [{"there": (8, 8, 80, 80)}]
