@@ -188,7 +188,7 @@ class _Sweep:
         async for entry in self._storage.list(prefix):
             name = parse_data(prefix, entry.key)
             if name is not None:
-                listed.add(bytes.fromhex(name.digest), entry.size)
+                listed.add(bytes.fromhex(name.digest), entry.size, name.codec)
         return listed
 
     async def delete(self, view: SweepView, marked: ObjectIndex, needed: ObjectIndex, before: float) -> FreedResult:
@@ -203,8 +203,8 @@ class _Sweep:
             name = parse_data(prefix, entry.key)
             if name is None:
                 continue
-            digest = bytes.fromhex(name.digest)
-            if digest in marked and digest not in needed and entry.modified <= before:
+            named = bytes.fromhex(name.digest), name.codec
+            if marked.get(*named) is not None and needed.get(*named) is None and entry.modified <= before:
                 batch.append(entry.key)
                 freed += entry.size
                 count += 1

@@ -1,19 +1,24 @@
-"""A set of object ids with stored sizes that stays small: 24 bytes an object, so that millions fit.
+"""A set of objects with stored sizes that stays small: 24 bytes an object, so that millions fit.
 
-In: ids as 32 bytes, of which the first 16 are kept (no two of a repository's contents share those by chance). Out:
-sizes. Ids that come in order, as a listing gives them, are appended; others are inserted where they belong.
+In: ids as 32 bytes, of which the first 16 are kept (no two of a repository's contents share those by chance), and the
+codec's number in the object frame, for one content stored in two codecs is two objects. Out: sizes. Objects that come
+in order, as a listing gives them, are appended; others are inserted where they belong.
 """
 
 import struct
 from collections.abc import Iterator
 
 _KEPT = 16
+_KEY = 17
+"""The kept part of the id and the codec: the order of the records."""
 _RECORD = struct.Struct(">16sQ")
 _WIDTH = _RECORD.size
+_SIZE_BITS = 56
+_SIZE = (1 << _SIZE_BITS) - 1
 
 
 class ObjectIndex:
-    """Object id → stored size in bytes. Not safe for several threads at once."""
+    """Object id and codec (0 raw) → stored size in bytes, less than 2^56. Not safe for several threads at once."""
 
     def __init__(self) -> None:
         # By the first byte: each list stays short, and an insertion moves little.
@@ -25,50 +30,54 @@ class ObjectIndex:
     def __contains__(self, digest: bytes) -> bool:
         return self.get(digest) is not None
 
-    def get(self, digest: bytes) -> int | None:
+    def get(self, digest: bytes, codec: int = 0) -> int | None:
         """The stored size of an object, None if it is not in the set."""
-        bucket = self._buckets[digest[0]]
-        place = self._place(bucket, digest)
-        if bucket[place : place + _KEPT] != digest[:_KEPT]:
+        bucket, key = self._buckets[digest[0]], _key(digest, codec)
+        place = self._place(bucket, key)
+        if bucket[place : place + _KEY] != key:
             return None
-        return int(_RECORD.unpack_from(bucket, place)[1])
+        return int(_RECORD.unpack_from(bucket, place)[1]) & _SIZE
 
-    def add(self, digest: bytes, size: int) -> None:
+    def add(self, digest: bytes, size: int, codec: int = 0) -> None:
         """Add an object, or change its size."""
-        bucket = self._buckets[digest[0]]
-        record = _RECORD.pack(digest[:_KEPT], size)
-        if not bucket or bucket[-_WIDTH:-8] < digest[:_KEPT]:
+        bucket, key = self._buckets[digest[0]], _key(digest, codec)
+        record = _RECORD.pack(digest[:_KEPT], codec << _SIZE_BITS | size)
+        if not bucket or bucket[-_WIDTH : _KEY - _WIDTH] < key:
             bucket += record
             return
-        place = self._place(bucket, digest)
-        present = bucket[place : place + _KEPT] == digest[:_KEPT]
+        place = self._place(bucket, key)
+        present = bucket[place : place + _KEY] == key
         bucket[place : place + (_WIDTH if present else 0)] = record
 
-    def discard(self, digest: bytes) -> None:
+    def discard(self, digest: bytes, codec: int = 0) -> None:
         """Take an object out, if it is there."""
-        bucket = self._buckets[digest[0]]
-        place = self._place(bucket, digest)
-        if bucket[place : place + _KEPT] == digest[:_KEPT]:
+        bucket, key = self._buckets[digest[0]], _key(digest, codec)
+        place = self._place(bucket, key)
+        if bucket[place : place + _KEY] == key:
             del bucket[place : place + _WIDTH]
 
-    def missing_from(self, other: "ObjectIndex") -> Iterator[tuple[bytes, int]]:
-        """Ids (their first 16 bytes) and sizes that are here and not in `other`."""
+    def missing_from(self, other: "ObjectIndex") -> Iterator[tuple[bytes, int, int]]:
+        """Ids (their first 16 bytes), codecs and sizes that are here and not in `other`."""
         for bucket in self._buckets:
             for place in range(0, len(bucket), _WIDTH):
-                start, size = _RECORD.unpack_from(bucket, place)
-                if start not in other:
-                    yield start, size
+                start, value = _RECORD.unpack_from(bucket, place)
+                codec = value >> _SIZE_BITS
+                if other.get(start, codec) is None:
+                    yield start, codec, value & _SIZE
 
     @staticmethod
-    def _place(bucket: bytearray, digest: bytes) -> int:
-        """Where the id is, or where it would have to be inserted."""
-        wanted = digest[:_KEPT]
+    def _place(bucket: bytearray, wanted: bytes) -> int:
+        """Where the key is, or where it would have to be inserted."""
         low, high = 0, len(bucket) // _WIDTH
         while low < high:
             middle = (low + high) // 2
             start = middle * _WIDTH
-            if bucket[start : start + _KEPT] < wanted:
+            if bucket[start : start + _KEY] < wanted:
                 low = middle + 1
             else:
                 high = middle
         return low * _WIDTH
+
+
+def _key(digest: bytes, codec: int) -> bytes:
+    return digest[:_KEPT] + bytes((codec,))

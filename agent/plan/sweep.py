@@ -33,6 +33,6 @@ class SweepView(msgspec.Struct, frozen=True):
 def unneeded(listed: ObjectIndex, needed: ObjectIndex) -> ObjectIndex:
     """The objects of the listing that no manifest needs."""
     found = ObjectIndex()
-    for digest, size in listed.missing_from(needed):
-        found.add(digest, size)
+    for digest, codec, size in listed.missing_from(needed):
+        found.add(digest, size, codec)
     return found

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from agent.crypto.digest import digest
+from agent.repository.frame import Codec
 
 ROOT = "helenus/v1/"
 REPOSITORY = ROOT + "repository.json"
 CLUSTERS = ROOT + "clusters/"
-RAW = "raw"
 NAMES = ROOT + "names/"
 """An index of clusters by name: cluster.json can't be found without listing all data."""
 CHECKS = "helenus-check/"
@@ -23,14 +23,15 @@ SWEEP = "~sweep"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 200
+_CODECS = {codec.name.lower(): codec for codec in Codec}
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class DataName(NamedTuple):
-    """What a data key says: the object's id in hex and its codec."""
+    """What a data key says: the object's id in hex and its codec. Only both together are an object."""
 
     digest: str
-    codec: str
+    codec: Codec
 
 
 class CatalogueName(NamedTuple):
@@ -146,18 +147,23 @@ def data_prefix(cluster_id: str, host_id: str) -> str:
     return node_prefix(cluster_id, host_id) + "data/"
 
 
-def data_key(cluster_id: str, host_id: str, digest: str, codec: str = RAW) -> str:
+def data_key(cluster_id: str, host_id: str, digest: str, codec: Codec = Codec.RAW) -> str:
     """An object of the id `digest` (64 hex digits)."""
-    return f"{data_prefix(cluster_id, host_id)}{digest[:2]}/{digest}.{codec}"
+    return f"{data_prefix(cluster_id, host_id)}{digest[:2]}/{digest}.{codec.name.lower()}"
 
 
 def parse_data(prefix: str, key: str) -> DataName | None:
-    """What a key below the data prefix `prefix` is; None for what is not ours."""
-    directory, slash, name = key.removeprefix(prefix).partition("/")
-    digest, dot, codec = name.partition(".")
-    if not key.startswith(prefix) or not slash or not dot or not _DIGEST.fullmatch(digest) or directory != digest[:2]:
+    """What a key below the data prefix `prefix` is; None for what is not ours.
+
+    An unknown codec is not ours either: a person's copy (`….raw.bak`) proves nothing, and what a newer version stored
+    can be neither read nor judged by this one, so that it is neither reused nor swept.
+    """
+    directory, _, name = key.removeprefix(prefix).partition("/")
+    digest, _, suffix = name.partition(".")
+    codec = _CODECS.get(suffix)
+    if not key.startswith(prefix) or codec is None or not _DIGEST.fullmatch(digest) or directory != digest[:2]:
         return None
-    return DataName(digest, codec) if codec and "/" not in codec else None
+    return DataName(digest, codec)
 
 
 def intents_prefix(cluster_id: str, host_id: str) -> str:

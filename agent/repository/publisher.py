@@ -52,7 +52,7 @@ class Publisher:
         async for entry in self._storage.list(prefix):
             name = parse_data(prefix, entry.key)
             if name is not None:
-                index.add(bytes.fromhex(name.digest), entry.size)
+                index.add(bytes.fromhex(name.digest), entry.size, name.codec)
         return index
 
     async def publish(self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate) -> None:
@@ -108,10 +108,10 @@ class Publisher:
         prefix = data_prefix(self._cluster_id, self._host_id)
         async for entry in self._storage.list(prefix):
             name = parse_data(prefix, entry.key)
-            if name is not None and named.get(bytes.fromhex(name.digest)) == entry.size:
-                named.discard(bytes.fromhex(name.digest))
+            if name is not None and named.get(bytes.fromhex(name.digest), name.codec) == entry.size:
+                named.discard(bytes.fromhex(name.digest), name.codec)
         if len(named):
-            missing = [digest.hex() for digest, _ in named.missing_from(ObjectIndex())]
+            missing = [digest.hex() for digest, _, _ in named.missing_from(ObjectIndex())]
             raise ManifestIncomplete(
                 f"{len(missing)} objects are missing or have another size although they were put",
                 objects=missing[:_SHOWN],

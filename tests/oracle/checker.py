@@ -104,8 +104,8 @@ class _Look:
                     self._remember(key)
                 case ["clusters", _, "nodes", _, "intents", _]:
                     pass
-                case ["clusters", _, "nodes", _, "data", directory, name]:
-                    self._object(key, directory, name)
+                case ["clusters", _, "nodes", _, "data", directory, name] if name.endswith(".raw"):
+                    self._object(key, directory, name.removesuffix(".raw"))
                 case ["clusters", _, "catalogue", tag, "deleted"]:
                     self.deleted.add(tag)
                 case ["clusters", _, "catalogue", _, _] | ["clusters", _, "backups", _, "plan.json"]:
@@ -133,11 +133,10 @@ class _Look:
         except ValueError as error:
             self.findings.append(f"{key} can't be read: {error}")
 
-    def _object(self, key: str, directory: str, name: str) -> None:
+    def _object(self, key: str, directory: str, digest: str) -> None:
         stored = self._remember(key)
-        digest, _, codec = name.partition(".")
         try:
-            if codec != "raw" or directory != digest[:2] or b3(plain_of(stored)).hex() != digest:
+            if directory != digest[:2] or b3(plain_of(stored)).hex() != digest:
                 self.findings.append(f"I2: {key} holds other bytes than its name says")
         except Broken as error:
             self.findings.append(f"I2: {key}: {error}")

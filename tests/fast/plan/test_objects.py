@@ -7,26 +7,29 @@ from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
 
 IDS = st.integers(0, 40).map(lambda number: bytes([number % 3, number]) * 16)
-STEPS = st.lists(st.tuples(st.booleans(), IDS, st.integers(0, 1 << 50)))
+CODECS = st.sampled_from([0, 1, 255])
+STEPS = st.lists(st.tuples(st.booleans(), IDS, CODECS, st.integers(0, (1 << 56) - 1)))
 
 
 @given(STEPS)
-def test_an_index_is_a_dictionary(steps: list[tuple[bool, bytes, int]]) -> None:
-    """Promise: in any order of additions and removals, sizes are found and nothing else is."""
+def test_an_index_is_a_dictionary(steps: list[tuple[bool, bytes, int, int]]) -> None:
+    """Promise: in any order of additions and removals, sizes are found and nothing else is; one content in two codecs
+    is two objects."""
     index = ObjectIndex()
-    model: dict[bytes, int] = {}
-    for add, name, size in steps:
+    model: dict[tuple[bytes, int], int] = {}
+    for add, name, codec, size in steps:
         if add:
-            index.add(name, size)
-            model[name] = size
+            index.add(name, size, codec)
+            model[name, codec] = size
         else:
-            index.discard(name)
-            model.pop(name, None)
-        assert index.get(name) == model.get(name)
-        assert (name in index) == (name in model)
+            index.discard(name, codec)
+            model.pop((name, codec), None)
+        assert [index.get(name, one) for one in (0, 1, 255)] == [model.get((name, one)) for one in (0, 1, 255)]
+        assert (name in index) == ((name, 0) in model)
     assert len(index) == len(model)
-    everything = dict(index.missing_from(ObjectIndex()))
-    assert everything == {name[:16]: size for name, size in model.items()}
+    everything = {(start, codec): size for start, codec, size in index.missing_from(ObjectIndex())}
+    assert everything == {(name[:16], codec): size for (name, codec), size in model.items()}
+    assert list(index.missing_from(index)) == []
 
 
 @given(st.sets(IDS), st.sets(IDS))

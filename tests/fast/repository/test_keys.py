@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.repository import keys
+from agent.repository.frame import Codec
 from agent.storage.keys import check_key
 
 NAMES = st.one_of(
@@ -40,7 +41,7 @@ def test_keys_are_parsed_back(name: str, digest: str) -> None:
     assert keys.parse_catalogue(cluster, mark) == keys.CatalogueName(name, None)
     assert keys.parse_backup(cluster, manifest) == keys.ManifestName(name, host)
     assert keys.parse_backup(cluster, plan) == keys.ManifestName(name, None)
-    assert keys.parse_data(keys.data_prefix(cluster, host), data) == keys.DataName(digest, "raw")
+    assert keys.parse_data(keys.data_prefix(cluster, host), data) == keys.DataName(digest, Codec.RAW)
     assert keys.parse_intent(keys.intents_prefix(cluster, host), intent) == name
 
 
@@ -50,6 +51,8 @@ def test_foreign_keys_are_nobodys() -> None:
     digest = "ab" * 32
     for name in (f"ab/{digest}", f"aa/{digest}.raw", f"ab/{digest.upper()}.raw", f"ab/{digest}.", f"ab/x/{digest}.raw"):
         assert keys.parse_data(prefix, prefix + name) is None
+    for suffix in ("raw.bak", "raw.gone", "gone", "zstd", "RAW", "raw~", "raw/x", "raw."):
+        assert keys.parse_data(prefix, f"{prefix}ab/{digest}.{suffix}") is None
     assert keys.parse_catalogue("c1", keys.catalogue_prefix("c1") + "t/01.json") is None
     assert keys.parse_catalogue("c1", keys.catalogue_prefix("c1") + "t/x.json") is None
     assert keys.parse_catalogue("c1", keys.catalogue_prefix("c2", "t") + "1.json") is None
