@@ -7,13 +7,15 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from agent.wire.commands import CommandView, Event, Progress, State
+from agent.wire.commands import LANES, CommandView, Event, Progress, State
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
+
+LANE_OF = {kind.value: lane for kind, lane in LANES.items()}
 
 
 class ReportTiming(msgspec.Struct, frozen=True):
@@ -27,7 +29,8 @@ class ReportTiming(msgspec.Struct, frozen=True):
 
 class Live(msgspec.Struct, frozen=True):
     """A running command as the event stream shows it. `lost`: why its agent can't be asked just now.
-    `moved`: when anything of it changed last, by the clock of `Reports`."""
+    `moved`: when anything of it changed last, by the clock of `Reports`; `lost_at`: when its agent was first found
+    silent. `what`: the command for people, `kind`: "" while neither is known."""
 
     state: State = State.QUEUED
     stage: str = ""
@@ -35,6 +38,9 @@ class Live(msgspec.Struct, frozen=True):
     error: dict[str, object] | None = None
     lost: dict[str, object] | None = None
     moved: float = 0.0
+    lost_at: float = 0.0
+    kind: str = ""
+    what: str = ""
 
 
 class Reports:
@@ -58,15 +64,33 @@ class Reports:
         live = self._live.get(command)
         return None if live is None or live.state.terminal else self._clock() - live.moved
 
-    def beside(self, command: str) -> list[Live]:
-        """The watched commands of the same agent that wait for something."""
+    def lost_for(self, command: str) -> float | None:
+        """Seconds since the agent of a watched command was first found silent; None while it answers."""
+        live = self._live.get(command)
+        return None if live is None or live.lost is None else self._clock() - live.lost_at
+
+    def before(self, command: str) -> list[Live]:
+        """The watched commands that the same agent has under way in the lane of this one."""
+        live = self._live.get(command)
         return [
-            self._live[other]
+            other
             for known in self._commands_of.values()
-            if command in known
-            for other in sorted(known)
-            if other != command and self._live[other].state is State.WAITING
+            if live is not None and command in known
+            for other in (self._live[name] for name in sorted(known - {command}))
+            if other.state in (State.RUNNING, State.WAITING) and _lane(other) == _lane(live)
         ]
+
+    def name(self, url: str, command: str, kind: str, what: str) -> None:
+        """Tell what a command is, for people."""
+        self._watch(url, command)
+        self._live[command] = msgspec.structs.replace(self._live[command], kind=kind, what=what)
+
+    def lose(self, url: str, command: str, error: dict[str, object]) -> None:
+        """Its agent doesn't answer."""
+        self._watch(url, command)
+        live = self._live[command]
+        at = live.lost_at if live.lost is not None else self._clock()
+        self._live[command] = msgspec.structs.replace(live, lost=error, lost_at=at)
 
     def forget(self, commands: list[str]) -> None:
         """Drop what is known of commands whose request has ended."""
@@ -79,7 +103,7 @@ class Reports:
     def learn(self, url: str, view: CommandView) -> None:
         """Take in a view that somebody read."""
         self._watch(url, view.id)
-        self._see(view.id, Live(view.state, view.stage, view.progress, view.error))
+        self._see(view.id, Live(view.state, view.stage, view.progress, view.error, kind=view.kind))
 
     async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
         """Return the command's view once it is terminal.
@@ -98,14 +122,14 @@ class Reports:
             except (AgentUnreachable, AgentMisbehaved) as lost:
                 now = self._clock()
                 lost_since = now if lost_since is None else lost_since
-                self._live[command] = msgspec.structs.replace(self._live[command], lost=lost.as_dict())
+                self.lose(client.url, command, lost.as_dict())
                 if give_up(now - lost_since):
                     raise
                 await _news_or(news, pause)
                 pause = min(pause * 2, self._patience.backoff_last)
                 continue
             lost_since, pause = None, self._patience.backoff_first
-            self._see(command, Live(view.state, view.stage, view.progress, view.error))
+            self._see(command, Live(view.state, view.stage, view.progress, view.error, kind=view.kind))
             if view.state.terminal:
                 return view
             await _news_or(news, self._patience.poll)
@@ -139,10 +163,16 @@ class Reports:
         self._live.setdefault(command, Live(moved=self._clock()))
         return self._news.setdefault(command, asyncio.Event())
 
+    def _read(self, command: str, view: CommandView) -> None:
+        progress = _kept(self._live[command].progress, view.progress, done=view.state is State.SUCCESS)
+        self._see(command, Live(view.state, view.stage, progress, view.error))
+
     def _see(self, command: str, live: Live) -> None:
         known = self._live[command]
         same = (known.state, known.stage, known.progress) == (live.state, live.stage, live.progress)
-        self._live[command] = msgspec.structs.replace(live, moved=known.moved if same else self._clock())
+        self._live[command] = msgspec.structs.replace(
+            live, moved=known.moved if same else self._clock(), kind=live.kind or known.kind, what=known.what
+        )
 
     def _take(self, url: str, event: Event) -> None:
         self._last[url] = event.sequence
@@ -158,6 +188,8 @@ class Reports:
             for keyspace, tables in keyspaces.items():
                 merged = progress.setdefault(destination, {})
                 merged[keyspace] = {**merged.get(keyspace, {}), **tables}
+        if event.state is State.SUCCESS:
+            progress = _kept(live.progress, progress, done=True)
         self._see(event.command, Live(event.state, event.stage, progress, event.error))
         if event.state.terminal:
             self._news[event.command].set()
@@ -166,6 +198,34 @@ class Reports:
         """After a gap nobody knows what was missed: everyone reads their command again."""
         for command in self._commands_of.get(url, ()):
             self._news[command].set()
+
+
+def _lane(live: Live) -> str | None:
+    """Of a kind that only a newer agent knows nothing is said."""
+    return LANE_OF.get(live.kind)
+
+
+def _kept(known: Progress, told: Progress, *, done: bool) -> Progress:
+    """What is told now, and what is known of tables that it leaves out: an agent that was started again begins to count
+    at nothing. When all is `done`, tables of which it tells less than was known, of as much in all, keep that."""
+    if not known:
+        return told
+    kept = {destination: dict(keyspaces) for destination, keyspaces in known.items()}
+    for destination, keyspaces in told.items():
+        into = kept.setdefault(destination, {})
+        for keyspace, tables in keyspaces.items():
+            before = into.get(keyspace, {})
+            into[keyspace] = {
+                **before,
+                **{table: _more(before.get(table), counts) if done else counts for table, counts in tables.items()},
+            }
+    return kept
+
+
+def _more(known: Counts | None, told: Counts) -> Counts:
+    if known is None or (known.total_files, known.total_bytes) != (told.total_files, told.total_bytes):
+        return told
+    return known if (known.done_files, known.done_bytes) > (told.done_files, told.done_bytes) else told
 
 
 async def _news_or(news: asyncio.Event, seconds: float) -> None:

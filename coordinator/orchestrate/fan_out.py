@@ -20,6 +20,7 @@ from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
 from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
+from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
 from kit.errors import HelenusError
 
 MOST_ATTEMPTS = 10
@@ -141,7 +142,12 @@ class FanOut:
             return False
         if reaction.patient and trouble_of(code) is not Trouble.OTHER:
             returned = asyncio.Event()
-            return await _unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
+            until = self._around.clock() + self._around.timing.agent_return
+            self._run.retrying[command.id] = waits_for_its_node(command, until)
+            try:
+                return await _unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
+            finally:
+                self._run.retrying.pop(command.id, None)
         return True
 
     async def _returned(self, host_id: str, returned: asyncio.Event) -> None:
@@ -194,6 +200,7 @@ class FanOut:
                     await self._around.store.commands.put([command])
                     if view.state.terminal:
                         return _ended(command, view)
+                self._around.reports.name(agent.url, command.id, command.kind, told_as(command, self._run.request))
                 view = await self._around.reports.wait(
                     agent.client, command.id, partial(self._gives_up, command, undoing)
                 )
@@ -203,7 +210,7 @@ class FanOut:
                 if command.accepted and refused.agent_status == 404:
                     # The agent lost its state. What may be repeated is posted again; the rest must be looked at.
                     if command.kind in FENCED:
-                        return _failed(command, _interrupted(command), clock(), State.INTERRUPTED)
+                        return _failed(command, interrupted(command), clock(), State.INTERRUPTED)
                     command = msgspec.structs.replace(command, accepted=False)
                     continue
                 if not passing:
@@ -213,6 +220,7 @@ class FanOut:
                 if command.accepted and not isinstance(lost, DuplicateHostId | MixedClusters):
                     return _failed(command, self._given_up(command, lost), clock())
                 trouble = lost
+            self._around.reports.lose(command.agent, command.id, trouble.as_dict())
             lost_since = lost_since or clock()
             if self._gives_up(command, undoing, clock() - lost_since):
                 return _failed(command, self._given_up(command, trouble), clock())
@@ -366,16 +374,6 @@ def _ended(command: PostedCommand, view: CommandView) -> PostedCommand:
 
 def _failed(command: PostedCommand, error: dict[str, Any], at: float, state: State = State.FAILED) -> PostedCommand:
     return msgspec.structs.replace(command, state=state, finished=at, error=error)
-
-
-def _interrupted(command: PostedCommand) -> dict[str, Any]:
-    return {
-        "code": "interrupted",
-        "message": f"the agent of {command.address} lost its state during {command.phase}",
-        "todo": "Look at the node's state and decide.",
-        "retry": "never",
-        "fields": {"host_id": command.host_id},
-    }
 
 
 async def _set_when(cause: asyncio.Event, effect: asyncio.Event) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from agent.wire.commands import Counts, Kind, Progress, State
 from agent.wire.destinations import ON_SERVER
-from coordinator.fleet.reports import Reports
+from coordinator.fleet.reports import Live, Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, SyncOrder
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
@@ -24,14 +24,17 @@ QUEUED_SECONDS = 2
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
-def parts_of(request: Request, commands: Iterable[PostedCommand], reports: Reports) -> list[NodePart]:
-    """Each node's part of a request: its commands in the order in which they were posted, joined."""
+def parts_of(
+    request: Request, commands: Iterable[PostedCommand], reports: Reports, retrying: Mapping[str, str] | None = None
+) -> list[NodePart]:
+    """Each node's part of a request: its commands in the order in which they were posted, joined. `retrying`: id of a
+    command that failed and will be tried again → what for that waits."""
     order = order_of(request)
     by_host: dict[str, list[PostedCommand]] = {}
     for command in _without_vain(order, list(commands)):
         by_host.setdefault(command.host_id, []).append(command)
     return sorted(
-        (_part(request, order, posted, reports) for posted in by_host.values()),
+        (_part(request, order, posted, reports, retrying or {}) for posted in by_host.values()),
         key=lambda part: (part.address, part.host_id),
     )
 
@@ -51,12 +54,16 @@ def _without_vain(order: Order, commands: list[PostedCommand]) -> list[PostedCom
     ]
 
 
-def _part(request: Request, order: Order, commands: list[PostedCommand], reports: Reports) -> NodePart:
+def _part(
+    request: Request, order: Order, commands: list[PostedCommand], reports: Reports, retrying: Mapping[str, str]
+) -> NodePart:
     work = [command for command in commands if not _tidies_up(order, command)]
     # Attempts that failed and were followed by another one are history.
     newest = list({(command.phase, command.kind): command for command in work}.values())
-    state = _state(request, order, newest)
-    last = work[-1] if work else commands[-1]
+    current = commands[-1]
+    waiting = _waiting(current, reports, retrying)
+    state = request.state if current.id in retrying else _state(request, order, newest)
+    last = work[-1] if work else current
     return NodePart(
         address=last.address,
         host_id=last.host_id,
@@ -64,12 +71,13 @@ def _part(request: Request, order: Order, commands: list[PostedCommand], reports
         state=state,
         started=commands[0].posted,
         finished=None if state is RequestState.RUNNING else last.finished,
-        phase=last.phase,
+        # While it is undone or tidied up, that is what is under way.
+        phase=last.phase if current.state.terminal else current.phase,
         created=_created(request, order, commands),
         progress=_progress(order, commands, reports),
         errors=_errors(order, commands, reports),
-        still_seconds=_still(commands[-1], reports),
-        waiting=_waiting(commands[-1], reports),
+        still_seconds=None if waiting else _still(current, reports),
+        waiting=waiting,
     )
 
 
@@ -119,22 +127,33 @@ def _created(request: Request, order: Order, commands: list[PostedCommand]) -> b
 
 
 def _still(command: PostedCommand, reports: Reports) -> int | None:
-    seconds = None if command.state.terminal or _waiting(command, reports) else reports.still(command.id)
+    seconds = None if command.state.terminal else reports.still(command.id)
     return int(seconds) if seconds is not None and seconds >= STILL_SECONDS else None
 
 
-def _waiting(command: PostedCommand, reports: Reports) -> str:
-    """What the command waits for: by its agent's own word, or in its agent's queue."""
+def _waiting(command: PostedCommand, reports: Reports, retrying: Mapping[str, str]) -> str:
+    """What the command waits for: its node, by its agent's own word, or in its agent's queue."""
+    if command.id in retrying:
+        return retrying[command.id]
     live = None if command.state.terminal else reports.live(command.id)
-    if live is None or live.lost is not None:
+    if live is None:
         return ""
+    if live.lost is not None:
+        silent = int(reports.lost_for(command.id) or 0.0)
+        why = live.lost.get("message", "")
+        return f"waits for its agent, silent for {silent} s ({why}); it goes on when the agent is back"
     if live.state is State.WAITING:
         return str((live.error or {}).get("message", ""))
     if live.state is not State.QUEUED or (reports.still(command.id) or 0.0) < QUEUED_SECONDS:
         return ""
-    before = [str((other.error or {}).get("message", "")) for other in reports.beside(command.id)]
-    told = "; ".join(text for text in before if text)
-    return "waits for what its agent does before it" + (f", which {told}" if told else "")
+    before = [_told(other) for other in reports.before(command.id)]
+    return "waits for what its agent does before it" + (f": {'; '.join(before)}" if before else "")
+
+
+def _told(other: Live) -> str:
+    """Which command it is that another one waits for, and what that one waits for itself."""
+    why = str((other.error or {}).get("message", "")) if other.state is State.WAITING else ""
+    return (other.what or other.kind) + (f", which {why}" if why else "")
 
 
 def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> Progress:

@@ -64,6 +64,8 @@ class Run:
         self.warnings: list[str] = list(request.result.get(WARNINGS, []))
         self.result: dict[str, Any] = {}
         """what the request's result tells beside the outcome, also when it fails"""
+        self.retrying: dict[str, str] = {}
+        """commands that failed and are tried again once their node is back: id → what for, as a sentence"""
         self.forget: set[str] = set()
         """destinations whose settings go when the request has ended: until its outcome is durable a restarted
         coordinator needs them to go on"""
@@ -99,7 +101,7 @@ class Run:
     async def parts(self, ended: Request | None = None) -> list[NodePart]:
         """Every node's share as it is now, by address; or as it was when the request had `ended`."""
         commands = await self.around.store.commands.of(self.request.id)
-        return parts_of(ended or self.request, commands, self.around.reports)
+        return parts_of(ended or self.request, commands, self.around.reports, self.retrying)
 
 
 async def once(store: Store, owner: str, step: str, decide: Callable[[], Awaitable[Data]], kind: type[Data]) -> Data:
