@@ -1,6 +1,7 @@
 """In what a live table differs from the backup's, for people: two schemas in, short clauses out. Pure.
 
-Each names a column, a user type or a field and says both sides, so that nobody has to compare two texts by eye.
+Each names a column, a user type or a field and says both sides, so that nobody has to compare two texts by eye. Names
+stand in backticks: a field may well be called `more`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,14 +22,14 @@ def _columns(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> Iterator[
     live = {column.name: column for column in now.columns[table]}
     for name, column in before.items():
         if name not in live:
-            yield f"the column {name} {column.type} is missing"
+            yield f"the column `{name}` ({column.type}) is missing"
         elif live[name] != column:
-            yield f"the column {name} {_sides(column, live[name])}"
+            yield f"the column `{name}` {_sides(column, live[name])}"
     for name, column in live.items():
         if name not in before:
-            yield f"the column {name} {column.type} is not in the backup"
+            yield f"the column `{name}` ({column.type}) is not in the backup"
     for name in sorted(dropped_columns(then, table) - dropped_columns(now, table) - live.keys()):
-        yield f"the column {name}, dropped before the backup, was never there"
+        yield f"the column `{name}`, dropped before the backup, was never there"
 
 
 def _sides(then: Column, now: Column) -> str:
@@ -51,14 +52,18 @@ def _part(column: Column) -> str:
 def _types(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> Iterator[str]:
     for name in other_types(then, now, table):
         before, live = _fields(then, name), _fields(now, name)
-        told = [f"has no field {field} {kind}" for field, kind in before.items() if field not in live]
-        told += [f"has the field {field} {kind} more" for field, kind in live.items() if field not in before]
+        told = [f"lacks the field `{field}` ({kind})" for field, kind in before.items() if field not in live]
         told += [
-            f"has the field {field} as {live[field]}, in the backup {kind}"
+            f"has a field `{field}` ({kind}) that the backup lacks"
+            for field, kind in live.items()
+            if field not in before
+        ]
+        told += [
+            f"has the field `{field}` as {live[field]}, in the backup {kind}"
             for field, kind in before.items()
             if live.get(field, kind) != kind
         ]
-        yield f"the type {name} {' and '.join(told) or 'has its fields in another order'}"
+        yield f"the type `{name}` {' and '.join(told) or 'has its fields in another order'}"
 
 
 def _fields(schema: KeyspaceSchema, name: str) -> Mapping[str, str]:

@@ -167,28 +167,28 @@ def test_what_differs_is_told_column_by_column_and_field_by_field() -> None:
     backup = _schema(columns={"t": (then, _column("gone"), _column("v", "int"), _column("o", "frozen<outer>"))})
     live = _schema(
         columns={"t": (now, _column("new"), _column("v"), _column("o", "frozen<outer>"))},
-        types={"inner": (("a", "text"),), "outer": (("c", "int"),)},
+        types={"inner": (("a", "text"),), "outer": (("more", "int"),)},
     )
     assert what_differs(backup, live, "t") == [
-        "the column k is a clustering column, in the backup a partition key column "
+        "the column `k` is a clustering column, in the backup a partition key column "
         "and is ordered desc, in the backup none",
-        "the column gone text is missing",
-        "the column v is text, in the backup int",
-        "the column new text is not in the backup",
-        "the type inner has the field a as text, in the backup int",
-        "the type outer has no field b frozen<inner> and has the field c int more",
+        "the column `gone` (text) is missing",
+        "the column `v` is text, in the backup int",
+        "the column `new` (text) is not in the backup",
+        "the type `inner` has the field `a` as text, in the backup int",
+        "the type `outer` lacks the field `b` (frozen<inner>) and has a field `more` (int) that the backup lacks",
     ]
     moved = _schema(columns={"t": (msgspec.structs.replace(then, position=1), *backup.columns["t"][1:])})
     assert what_differs(backup, moved, "t") == [
-        "the column k is number 2 of the partition key, in the backup number 1",
+        "the column `k` is number 2 of the partition key, in the backup number 1",
     ]
     turned = {"inner": (("a", "int"), ("b", "int")), "outer": (("b", "frozen<inner>"),)}
     assert what_differs(
         _schema(types=turned), _schema(types=turned | {"inner": (("b", "int"), ("a", "int"))}), "t"
-    ) == ["the type inner has its fields in another order"]
+    ) == ["the type `inner` has its fields in another order"]
     dropped = f"CREATE TABLE ks.t (a int) WITH ID = {ID};\nALTER TABLE ks.t DROP old USING TIMESTAMP 5;"
     objects = (SchemaObject("table", "ks", "t", dropped),)
     assert what_differs(_schema(objects=objects), _schema(), "t") == [
-        "the column old, dropped before the backup, was never there"
+        "the column `old`, dropped before the backup, was never there"
     ]
     assert what_differs(_schema(), _schema(), "t") == []
