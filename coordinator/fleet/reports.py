@@ -9,6 +9,7 @@ import structlog
 
 from agent.wire.commands import LANES, CommandView, Event, Progress, State
 from coordinator.fleet.client import AgentClient
+from coordinator.fleet.counts import kept
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from kit.errors import HelenusError
@@ -101,8 +102,10 @@ class Reports:
                 known.discard(command)
 
     def learn(self, url: str, view: CommandView) -> None:
-        """Take in a view that somebody read."""
+        """Take in a view that somebody read; what is known of an end is newer."""
         self._watch(url, view.id)
+        if self._live[view.id].state.terminal and not view.state.terminal:
+            return
         self._see(view.id, Live(view.state, view.stage, view.progress, view.error, kind=view.kind))
 
     async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
@@ -163,12 +166,10 @@ class Reports:
         self._live.setdefault(command, Live(moved=self._clock()))
         return self._news.setdefault(command, asyncio.Event())
 
-    def _read(self, command: str, view: CommandView) -> None:
-        progress = _kept(self._live[command].progress, view.progress, done=view.state is State.SUCCESS)
-        self._see(command, Live(view.state, view.stage, progress, view.error))
-
     def _see(self, command: str, live: Live) -> None:
         known = self._live[command]
+        progress = kept(known.progress, live.progress, done=live.state is State.SUCCESS)
+        live = msgspec.structs.replace(live, progress=progress)
         same = (known.state, known.stage, known.progress) == (live.state, live.stage, live.progress)
         self._live[command] = msgspec.structs.replace(
             live, moved=known.moved if same else self._clock(), kind=live.kind or known.kind, what=known.what
@@ -188,8 +189,6 @@ class Reports:
             for keyspace, tables in keyspaces.items():
                 merged = progress.setdefault(destination, {})
                 merged[keyspace] = {**merged.get(keyspace, {}), **tables}
-        if event.state is State.SUCCESS:
-            progress = _kept(live.progress, progress, done=True)
         self._see(event.command, Live(event.state, event.stage, progress, event.error))
         if event.state.terminal:
             self._news[event.command].set()
@@ -203,29 +202,6 @@ class Reports:
 def _lane(live: Live) -> str | None:
     """Of a kind that only a newer agent knows nothing is said."""
     return LANE_OF.get(live.kind)
-
-
-def _kept(known: Progress, told: Progress, *, done: bool) -> Progress:
-    """What is told now, and what is known of tables that it leaves out: an agent that was started again begins to count
-    at nothing. When all is `done`, tables of which it tells less than was known, of as much in all, keep that."""
-    if not known:
-        return told
-    kept = {destination: dict(keyspaces) for destination, keyspaces in known.items()}
-    for destination, keyspaces in told.items():
-        into = kept.setdefault(destination, {})
-        for keyspace, tables in keyspaces.items():
-            before = into.get(keyspace, {})
-            into[keyspace] = {
-                **before,
-                **{table: _more(before.get(table), counts) if done else counts for table, counts in tables.items()},
-            }
-    return kept
-
-
-def _more(known: Counts | None, told: Counts) -> Counts:
-    if known is None or (known.total_files, known.total_bytes) != (told.total_files, told.total_bytes):
-        return told
-    return known if (known.done_files, known.done_bytes) > (told.done_files, told.done_bytes) else told
 
 
 async def _news_or(news: asyncio.Event, seconds: float) -> None:

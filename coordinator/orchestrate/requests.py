@@ -11,6 +11,7 @@ import structlog
 
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.activity import ActivityEvent
+from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import description
 from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
@@ -28,6 +29,11 @@ log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts to write how a request ended."""
+
+RECALL_SECONDS = 1.0
+"""For which a start waits at most for the agents to tell what they had counted before."""
+RECALLS = 32
+"""Of a request's commands at once."""
 
 Flow = Callable[[], Coroutine[Any, Any, Outcome]]
 
@@ -48,10 +54,14 @@ class RunningRequests:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
+        recalled = []
         for request in await self._around.store.requests.find(state=RequestState.RUNNING):
             log.info("request goes on", request=request.id, kind=request.kind)
             self.begin(request)
-            self._spawn(self._recall_progress(request), f"progress of {request.id}")
+            recalled.append(self._spawn(self._recall_progress(request), f"progress of {request.id}"))
+        if recalled:
+            # Who asks first is to see the counts of before, as far as agents answer at once.
+            await asyncio.wait(recalled, timeout=RECALL_SECONDS)
         return self
 
     async def __aexit__(
@@ -72,20 +82,26 @@ class RunningRequests:
         """The run of a request that hasn't ended."""
         return self._runs.get(request_id)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _recall_progress(self, request: Request) -> None:
-        """Counts of commands that had ended before this start: the agents still know them. Only for people to see."""
-        for command in await self._around.store.commands.of(request.id):
-            with suppress(HelenusError):
-                if command.state.terminal and command.accepted:
+        """Counts of before this start: the agents still know them. Only for people to see."""
+        few = asyncio.Semaphore(RECALLS)
+
+        async def recall(command: PostedCommand) -> None:
+            async with few:
+                with suppress(HelenusError):
                     agent = await self._around.registry.agent_of(request.cluster, command.host_id)
                     view = await agent.client.command(command.id)
                     if request.id in self._runs:
                         self._around.reports.learn(agent.url, view)
+
+        commands = await self._around.store.commands.of(request.id)
+        await asyncio.gather(*(recall(command) for command in commands if command.accepted))
 
     async def _carry_out(self, run: Run) -> None:
         try:

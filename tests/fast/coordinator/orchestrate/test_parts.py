@@ -113,6 +113,45 @@ async def test_the_snapshot_is_counted_until_its_copies_are(scene: Scene) -> Non
     assert counted(await coordinator.orchestrator.progress(request_id)) == [{"there": done}] * 3
 
 
+async def test_a_coordinator_that_starts_again_shows_the_counts_of_before(scene: Scene) -> None:
+    """Promise: whoever asks first after a restart doesn't see nothing of nothing."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    await scene.until(lambda: all("tag" not in node.snapshots for node in scene.nodes[1:]))
+    await coordinator.__aexit__(None, None, None)
+    again = await scene.coordinator()
+    [first, *others] = counted(await again.orchestrator.progress(request_id))
+    assert first == {"there": (0, 1, 0, 30)}
+    assert others == [{"there": (1, 1, 30, 30)}] * 2
+    scene.nodes[0].gates[Kind.UPLOAD].set()
+    assert (await again.ended(request_id)).state is RequestState.SUCCESS
+
+
+def test_an_agent_that_starts_again_takes_no_counts_away() -> None:
+    """Promise: what it doesn't count again stays as it was last told, and a success is never less than was done."""
+    reports = Reports()
+    view = CommandView("id", Kind.UPLOAD, State.RUNNING, "", None, "upload", 0, 1.0, 1.0, None, {})
+
+    def tell(state: State, counts: Counts | None) -> Counts:
+        progress = {} if counts is None else {"there": {"shop": {"orders": counts}}}
+        reports.learn("url", msgspec.structs.replace(view, state=state, progress=progress))
+        live = reports.live("id")
+        assert live is not None
+        return live.progress["there"]["shop"]["orders"]
+
+    whole = Counts(36, 36, 900, 900)
+    assert tell(State.RUNNING, whole) == whole
+    assert tell(State.RUNNING, None) == whole
+    assert tell(State.SUCCESS, None) == whole
+    assert tell(State.SUCCESS, Counts(0, 36, 0, 900)) == whole
+    assert tell(State.SUCCESS, Counts(30, 30, 900, 900)) == Counts(30, 30, 900, 900)
+    assert tell(State.RUNNING, Counts(0, 30, 0, 900)) == Counts(30, 30, 900, 900)
+
+
 async def test_a_restore_keeps_the_sizes_that_were_fetched(scene: Scene) -> None:
     """The import counts SSTables without sizes: after it done_size and total_size are those of the fetch still."""
     coordinator = await scene.coordinator()
