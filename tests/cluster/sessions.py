@@ -10,7 +10,7 @@ from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the driver's own, while it chooses an event loop
-    from cassandra import ConsistencyLevel
+    from cassandra import ConsistencyLevel, DriverException
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
     from cassandra.policies import (
@@ -19,12 +19,23 @@ with warnings.catch_warnings():
         RoundRobinPolicy,
         WhiteListRoundRobinPolicy,
     )
+    from cassandra.protocol import ErrorMessage
     from cassandra.query import named_tuple_factory
 
 from tests.cluster.cassandra import CassandraNode
 
 SUPERUSER = ("cassandra", "cassandra")
 """Role and password that a node with authentication makes when it starts for the first time."""
+
+STATEMENT_ERRORS = (ErrorMessage, DriverException, NoHostAvailable)
+"""What a statement fails with: the server's refusals, the driver's own errors, no server."""
+
+
+def reason_of(error: Exception) -> str:
+    """What the server said, in one line, without the driver's codes around it."""
+    inner = error.args[0] if error.args else None
+    said = next((one.message for one in (error, inner) if isinstance(one, ErrorMessage)), str(error))
+    return " ".join(str(said).split()) or type(error).__name__
 
 
 def open_session(

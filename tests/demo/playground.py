@@ -8,12 +8,13 @@ import asyncio
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.places import BUILD
 from tests.cluster.processes import ProcessError
 from tests.cluster.services import write_secret
-from tests.cluster.sessions import close, open_session
+from tests.cluster.sessions import STATEMENT_ERRORS, close, open_session, reason_of
 from tests.demo import parts
 from tests.demo.interrupt import ends_on_signals
 from tests.demo.parts import Part, PartError
@@ -126,6 +127,19 @@ def down() -> None:
     ended = parts.end(known)
     parts.forget(DIRECTORY)
     print(f"stopped {', '.join(ended)}" if ended else "no cluster was up: nothing to stop")
+    if DIRECTORY.is_dir():
+        shown = _short(DIRECTORY)
+        print(f"{shown} ({_taken(DIRECTORY) / 1e6:.0f} MB of data and logs) stays; rm -rf {shown} removes it")
+
+
+def _taken(directory: Path) -> int:
+    """Bytes on the disk below a directory; a file with several names, as a snapshot's have, counts once."""
+    found: dict[tuple[int, int], int] = {}
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
 
 
 def stop(name: str) -> None:
@@ -146,17 +160,20 @@ def start(name: str) -> None:
 
 
 def cql(statement: str) -> None:
-    """Run a statement and print its rows."""
+    """Run a statement and print its rows. Raises PartError with what the server has against it."""
     nodes = [part for part in parts.read(DIRECTORY) if part.name.startswith("node") and part.running()]
     if not nodes:
         raise PartError("no node runs; make cluster starts them")
-    session = open_session([node.address for node in nodes])
     try:
-        for row in session.execute(statement):
-            print(", ".join(f"{key} = {value}" for key, value in row._asdict().items()))
-        print("done")
-    finally:
-        close(session)
+        session = open_session([node.address for node in nodes])
+        try:
+            for row in session.execute(statement):
+                print(", ".join(f"{key} = {value}" for key, value in row._asdict().items()))
+            print("done")
+        finally:
+            close(session)
+    except STATEMENT_ERRORS as error:
+        raise PartError(reason_of(error)) from error
 
 
 def main() -> None:
