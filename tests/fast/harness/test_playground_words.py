@@ -9,6 +9,7 @@ from cassandra import InvalidRequest, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import InvalidRequestException, SyntaxException
 
+from tests.cluster.reaper import start_time
 from tests.demo import parts, playground
 from tests.demo.parts import Part
 
@@ -52,7 +53,7 @@ def test_a_statement_that_is_refused_ends_in_one_line(
         address="127.0.0.1",
         port=9042,
         pid=os.getpid(),
-        began=parts.start_time(os.getpid()),
+        began=start_time(os.getpid()),
     )
     parts.write(tmp_path, [me])
     monkeypatch.setattr(playground, "DIRECTORY", tmp_path)
