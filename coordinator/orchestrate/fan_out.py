@@ -220,7 +220,8 @@ class FanOut:
                 if command.accepted and not isinstance(lost, DuplicateHostId | MixedClusters):
                     return _failed(command, self._given_up(command, lost), clock())
                 trouble = lost
-            self._around.reports.lose(command.agent, command.id, trouble.as_dict())
+            if not isinstance(trouble, AgentRefused):
+                self._around.reports.lose(command.agent, command.id, trouble.as_dict())
             lost_since = lost_since or clock()
             if self._gives_up(command, undoing, clock() - lost_since):
                 return _failed(command, self._given_up(command, trouble), clock())

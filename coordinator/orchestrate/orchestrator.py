@@ -31,7 +31,7 @@ from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
-from coordinator.orchestrate.restore import IRREVOCABLE, job_of
+from coordinator.orchestrate.restore import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.restore_scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
@@ -148,9 +148,7 @@ class FleetOrchestrator:
             raise RequestFinished(f"the request has ended: {request.state}", request=request_id)
         async with run.guard:
             if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
-                raise PastThePointOfReturn(
-                    "the restore has begun to change tables; force stops it after the running batch", request=request_id
-                )
+                raise PastThePointOfReturn(await self._why_no_return(request), request=request_id)
             kept = await self._around.store.requests.ask_cancel(request_id, force=force)
             if kept is not None:
                 run.request = msgspec.structs.replace(run.request, cancel=kept.cancel)
@@ -293,6 +291,15 @@ class FleetOrchestrator:
             if ended or await self._irrevocable(request):
                 return request
         return None
+
+    async def _why_no_return(self, request: Request) -> str:
+        steps = [await self._around.store.requests.step(job_of(request), step) for step in CHANGED]
+        if any(step is not None for step in steps):
+            return "the restore has changed tables; force stops it after the running batch"
+        return (
+            "the restore has sent the order that empties or changes tables, and doesn't know yet what became of it: it "
+            "can't be called back; force stops the restore after it"
+        )
 
     async def _irrevocable(self, request: Request) -> bool:
         return await self._around.store.requests.step(job_of(request), IRREVOCABLE) is not None

@@ -25,6 +25,9 @@ from kit.errors import HelenusError
 IRREVOCABLE = "irrevocable"
 """The step after which cancelling can't give back what was in the tables."""
 
+CHANGED = ("truncated", "schema_made", "import_begun")
+"""The steps that say that an order which changes tables was carried out, or is being."""
+
 TAKEN_BACK = "taken_back"
 """In what is noted of a step: it counts as not done."""
 

@@ -41,6 +41,22 @@ async def test_past_truncate_only_force_cancels_and_the_same_restore_goes_on(sce
     assert not any(each.held for each in scene.nodes)
 
 
+async def test_a_refused_cancel_says_whether_tables_were_changed(scene: Scene) -> None:
+    """While the truncate is under way nobody knows; afterwards they were."""
+    coordinator, tag = await backed_up(scene)
+    truncating, importing = (scene.nodes[0], Kind.TRUNCATE), (scene.nodes[1], Kind.IMPORT)
+    for node, kind in (truncating, importing):
+        node.gates[kind] = asyncio.Event()
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    for (node, kind), told in ((truncating, "doesn't know yet what became of it"), (importing, "has changed tables")):
+        await asyncio.wait_for(node.begun[kind].wait(), 10)
+        with pytest.raises(PastThePointOfReturn, match=told):
+            await coordinator.orchestrator.cancel(request_id, force=False)
+        node.gates[kind].set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
 async def test_a_node_that_cant_import_is_named_and_the_same_restore_finishes_it(scene: Scene) -> None:
     """After the point of return the others go on; views are owed; the same order again imports only what is left."""
     scene.world.views["shop", VIEW.name] = VIEW
