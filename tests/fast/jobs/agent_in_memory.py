@@ -44,7 +44,7 @@ class Faults:
         self.count = 0
         self.at: int | None = None
         self.puts: list[str] = []
-        self.fail: dict[str, Exception] = {}
+        self.fail: dict[str, BaseException] = {}
 
     def begin(self, at: int | None) -> None:
         """A new process, to be killed before its operation number `at`."""

@@ -1,5 +1,6 @@
 """Delete and sweep over a store in memory."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -8,11 +9,15 @@ import pytest
 from agent.cassandra.errors import CassandraUnavailable
 from agent.commands.arguments import decode_arguments
 from agent.jobs.copy_errors import CopyFailed
+from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
-from agent.repository.keys import backups_prefix, catalogue_prefix, intent_key, manifest_key, sweep_key
+from agent.repository.keys import backups_prefix, catalogue_prefix, data_key, intent_key, manifest_key, sweep_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN
+from agent.wire.backups import RUNNING, Plan, Record
 from agent.wire.commands import DeleteArguments, Kind, SnapshotArguments, SweepArguments
 from agent.wire.results import FreedResult
-from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, MemoryReader, target
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.storage.memory import MemoryStorage
@@ -80,6 +85,35 @@ async def test_the_last_node_takes_the_last_traces(agent: Agent, store: MemorySt
     await store.delete([other])
     await sweep(agent)
     assert [entry.key async for entry in store.list(catalogue_prefix(CLUSTER))] == []
+
+
+@pytest.mark.parametrize("got_as_far_as", ["the plan", "the record", "the data"])
+async def test_nothing_stays_of_a_cancelled_backup_after_the_next_sweep(
+    agent: Agent, node: Node, store: MemoryStorage, faults: Faults, got_as_far_as: str
+) -> None:
+    """Promise: plan, records, objects and mark of a backup that was cancelled go with the next sweep, whichever backup
+    that is for; a sweep by itself needs nothing else to do."""
+    await agent.backup.run(backup("t0"))
+    before = dict(store._objects)
+    opened = OpenedRepository("d1", store, "r1", CLUSTER, OPEN, 4)
+    catalogue = Catalogue(opened, RecordCache())
+    await catalogue.put_plan(Plan("t1", "adhoc", 1.0, "test", CLUSTER, [], {}, {}, "v1", made_by="m1"))
+    if got_as_far_as != "the plan":
+        await catalogue.put_record(Record("t1", "adhoc", 1.0, RUNNING, {}, []))
+    if got_as_far_as == "the data":
+        node.sstable("shop", "orders", 3, 5_000)
+        command = backup("t1")
+        faults.fail["put"] = asyncio.CancelledError()
+        command.undo = True
+        with pytest.raises(asyncio.CancelledError):
+            await agent.backup.run(command)
+        faults.fail.clear()
+        await store.put(data_key(CLUSTER, HOST, "ab" * 32), [b"put before the cancel"])
+    await agent.delete.run(Command("undo", DeleteArguments("t1", target(), "m1")))
+    assert [one.tag for one in await catalogue.listing()] == []
+    agent.on_sleep.append(_later(store))
+    await sweep(agent)
+    assert store._objects == before
 
 
 async def test_a_sweep_deletes_nothing_beside_a_foreign_intent(agent: Agent, store: MemoryStorage) -> None:
