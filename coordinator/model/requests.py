@@ -83,7 +83,8 @@ class NodePart(msgspec.Struct, frozen=True):
     manifests are written. `progress`:
     destination → keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
     `still_seconds`: how long its command, under way, has told of no progress; None while that is a moment only.
-    `waiting`: what its command waits for, as a sentence; then it doesn't stand still.
+    `waiting`: what its command waits for, as a sentence; then it doesn't stand still. `suspects`: sentences about
+    nodes in trouble that may be why it does.
     """
 
     address: str
@@ -98,6 +99,7 @@ class NodePart(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]] = []
     still_seconds: int | None = None
     waiting: str = ""
+    suspects: list[str] = []
 
 
 def order_of(request: Request) -> Order:

@@ -53,6 +53,7 @@ def _standing_still(parts: Iterable[NodePart]) -> list[str]:
     """Which nodes a running request may be waiting for."""
     return [
         f"{part.address}: {part.phase} has told of no progress for {part.still_seconds} s"
+        + (f" ({', '.join(part.suspects)})" if part.suspects else "")
         for part in parts
         if part.still_seconds is not None
     ]

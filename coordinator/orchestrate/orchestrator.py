@@ -35,6 +35,7 @@ from coordinator.orchestrate.restore import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.restore_scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
+from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
 
@@ -45,6 +46,7 @@ class FleetOrchestrator:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._requests = RunningRequests(around)
+        self._suspects = Suspects(around)
         self._stack = AsyncExitStack()
         self._turn = around.leaving.turn
         """one order at a time is judged and made a request, so that two never miss each other"""
@@ -53,6 +55,7 @@ class FleetOrchestrator:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             cut_off = await self._changes.mend()
+            await stack.enter_async_context(self._suspects)
             await stack.enter_async_context(self._requests)
             for cluster, order in cut_off:
                 await self._tell_agents(cluster, order, [])
@@ -195,7 +198,7 @@ class FleetOrchestrator:
         """The nodes' parts of a running request, by address; of an ended one what the store kept."""
         run = self._requests.running(request_id)
         if run is not None:
-            return await run.parts()
+            return self._suspects.name_in(run.cluster, await run.parts())
         return await self._around.store.requests.parts(request_id)
 
     async def _tell_agents(self, cluster: str, order: DestinationOrder, warnings: Sequence[str]) -> str:
