@@ -92,7 +92,7 @@ class AgentClient:
 
     async def destination(self, destination: str) -> DestinationView:
         """One destination; refused with `unknown_destination`."""
-        return await self._call("GET", f"/v1/destinations/{_segment(destination)}", DestinationView)
+        return await self._while_alive(self._call("GET", f"/v1/destinations/{_segment(destination)}", DestinationView))
 
     async def put_destination(self, destination: str, put: PutDestination) -> DestinationView:
         """Hand over settings; an older revision than the agent's is refused (409)."""
@@ -101,7 +101,7 @@ class AgentClient:
     async def delete_destination(self, destination: str) -> None:
         """Forget the settings; 409 while in use. One that isn't there is fine."""
         try:
-            await self._send("DELETE", f"/v1/destinations/{_segment(destination)}")
+            await self._while_alive(self._send("DELETE", f"/v1/destinations/{_segment(destination)}"))
         except AgentRefused as refused:
             if refused.agent_status != 404:
                 raise
@@ -113,7 +113,7 @@ class AgentClient:
 
     async def post_command(self, command: PostCommand) -> CommandView:
         """Hand over a command. The same again is the same command."""
-        return await self._call("POST", "/v1/commands", CommandView, body=command)
+        return await self._while_alive(self._call("POST", "/v1/commands", CommandView, body=command))
 
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""

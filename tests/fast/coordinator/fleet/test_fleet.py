@@ -83,8 +83,14 @@ async def test_a_frozen_agent_is_given_up_long_before_a_calls_deadline(agents: l
         assert first.error is not None
         assert first.error.message == f"The agent at {agents[0].url} accepts connections but doesn't answer"
         assert (first.error.code, second.alive) == ("agent_unreachable", True)
-        with pytest.raises(AgentUnreachable, match="accepts connections"):
-            await first.client.command("any")
+        for asked in (
+            first.client.command("any"),
+            first.client.post_command(snapshot("frozen")),
+            first.client.destination("any"),
+            first.client.delete_destination("any"),
+        ):
+            with pytest.raises(AgentUnreachable, match="accepts connections"):
+                await asked
         agents[0].thaw()
         agents[0].slow_seconds = 2 * patient.probe
         [first, _] = await fleet.registry.refresh("toy")
