@@ -102,11 +102,12 @@ check: $(VENV)
 	.venv/bin/lint-imports
 	$(RUN) -m pytest -q tests/fast/test_module_sizes.py
 
+# Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
-	$(RUN) -m pytest -n 2 tests/fast
+	$(RUN) -m pytest -n 4 tests/fast
 
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest -n 2 tests/fast
+	$(RUN) -m pytest -n 4 tests/fast
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)
