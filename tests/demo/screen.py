@@ -5,6 +5,8 @@ from typing import Any
 
 _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _INDENT = " " * 11
+_COUNTED = frozenset({"upload", "fetch", "import"})
+"""Phases that count files. What isn't snapshot yet counts tables, 0 of 1 each: that would only puzzle."""
 
 
 class Screen:
@@ -14,11 +16,13 @@ class Screen:
         self._began = time.monotonic()
         self._phases: dict[str, str] = {}
         self._counts: dict[tuple[str, str], str] = {}
+        self._counting: dict[str, str] = {}
 
     def step(self, text: str) -> None:
         """A step begins."""
         self._phases.clear()
         self._counts.clear()
+        self._counting.clear()
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", flush=True)
 
     def line(self, text: str) -> None:
@@ -28,15 +32,17 @@ class Screen:
     def progress(self, status: dict[str, Any]) -> None:
         """What changed in a running request: the phase that a node is in, and its counts of each keyspace."""
         for address, part in sorted(status.get("details", {}).get("subrequests", {}).items()):
-            for line in self._changes(address, part["details"], str(status.get("type", ""))):
+            for line in self._changes(address, part["details"]):
                 self.line(line)
 
-    def _changes(self, address: str, details: dict[str, Any], kind: str) -> list[str]:
+    def _changes(self, address: str, details: dict[str, Any]) -> list[str]:
         phase = details.get("phase", "")
-        counting = "fetch" if kind == "restore" else phase  # a restore counts what it fetched, whatever it does now
+        if phase in _COUNTED:
+            self._counting[address] = phase
+        # The last counts of a phase may come when the node is further on already.
+        counting = self._counting.get(address, "")
         lines = []
-        # What isn't snapshot yet counts tables, not files (0 of 1 each): that would only puzzle.
-        if phase != "snapshot":
+        if counting:
             for keyspace, tables in sorted(details.get("sstables", {}).items()):
                 text = counted(tables)
                 if text and self._counts.get((address, keyspace)) != text:
@@ -50,11 +56,11 @@ class Screen:
 
 
 def counted(tables: dict[str, Any]) -> str:
-    """Files and bytes of a keyspace's tables, done of all; '' when there are none."""
+    """Files and bytes of a keyspace's tables, done of all; '' while nothing is done."""
     done, total, done_size, total_size = (
         sum(table[key] for table in tables.values()) for key in ("done_files", "total_files", "done_size", "total_size")
     )
-    return f"{done} of {total} files, {size(done_size)} of {size(total_size)}" if total else ""
+    return f"{done} of {total} files, {size(done_size)} of {size(total_size)}" if done or done_size else ""
 
 
 def size(count: float) -> str:

@@ -20,18 +20,25 @@ def test_a_line_is_printed_when_something_changed_and_only_then(capsys: pytest.C
         screen.progress(status)
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "127.0.1.1 snapshot",
-        "127.0.1.1 upload shop 0 of 10 files, 0 B of 10.0 MiB",
+        "127.0.1.1 upload",
         "127.0.1.1 upload shop 4 of 10 files, 4.0 MiB of 10.0 MiB",
         "127.0.1.1 upload shop 10 of 10 files, 10.0 MiB of 10.0 MiB",
     ]
 
 
-def test_phases_that_move_no_bytes_are_named_without_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    """Promise: the phases of a restore don't repeat what was fetched."""
+def test_counts_are_told_by_the_phase_that_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Promise: what was fetched is not repeated by the phases that move no bytes, and an import counts for itself."""
     screen = Screen()
-    for phase in ("fetch", "truncate", "import", "import"):
-        screen.progress(_status(phase, 10, kind="restore"))
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["fetch", "truncate", "import"]
+    for phase, done in (("fetch", 10), ("truncate", 10), ("import", 10), ("import", 0), ("import", 4), ("check", 10)):
+        screen.progress(_status(phase, done, kind="restore"))
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "127.0.1.1 fetch shop 10 of 10 files, 10.0 MiB of 10.0 MiB",
+        "127.0.1.1 truncate",
+        "127.0.1.1 import",
+        "127.0.1.1 import shop 4 of 10 files, 4.0 MiB of 10.0 MiB",
+        "127.0.1.1 import shop 10 of 10 files, 10.0 MiB of 10.0 MiB",
+        "127.0.1.1 check",
+    ]
 
 
 def test_sizes_are_said_in_the_unit_that_fits() -> None:
