@@ -1,8 +1,9 @@
 """What unfinished commands work on: in, a snapshot's tag or a restore's job; out, whether it may be taken away
-automatically."""
+automatically, and a turn at it."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 
 class InUse:
@@ -13,7 +14,21 @@ class InUse:
     def __init__(self) -> None:
         self.using: Callable[[str], Collection[str]] = lambda name: ()
         self.clearing = asyncio.Lock()
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def has(self, name: str, but: str = "") -> bool:
         """Whether any unfinished command, other than `but`, works on it."""
         return any(command != but for command in self.using(name))
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """While the block runs nobody else is in such a block of the same name; who comes waits for his turn."""
+        lock, users = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._turns.pop(name)
+            if users > 1:
+                self._turns[name] = lock, users - 1

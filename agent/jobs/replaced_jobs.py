@@ -6,7 +6,8 @@ is run instead. They are nothing but bytes that can be fetched again: the older 
 before the first file goes, and its next FETCH brings back what is missing. So it is safe, at any moment and killed
 anywhere, to remove the files of a job
 
-- of which no command is queued, running or waiting on this agent, and
+- of which no command is queued, running or waiting on this agent (one that comes meanwhile waits for its turn at the
+  job, and then finds the files gone and that it must fetch), and
 - which noted nothing since the newer job was asked for: it isn't between two phases, and was not taken up again, and
 - all of whose tables the newer job imported here, and
 - every batch of which ended: of one that began and has no end, Cassandra may still be moving the files.
@@ -36,30 +37,39 @@ async def remove_replaced(state: Path, newer: RestoreNotes, in_use: InUse) -> tu
     if asked is None or since is None or not newer.import_begun():
         return removed, stay
     for older in await asyncio.to_thread(_others, state, newer.job):
-        left = [root for root in await older.all_staging() if await asyncio.to_thread(root.path.is_dir)]
-        if not left or in_use.has(older.job) or await older.last_noted() >= since:
-            continue
-        before = await older.asked()
-        if before is not None and not _within(before.tables, asked.tables):
-            continue
-        unknown = undecided(await older.batches())
-        if unknown:
-            stay.append(
-                f"the files of the older restore {older.job} stay: how its import of {', '.join(unknown)} ended is not "
-                "known; post that restore again, or send CLEAN with its job"
-            )
-            continue
-        await older.forget_fetched()
-        for root in left:
-            try:
-                if await asyncio.to_thread(remove_root, root):
-                    removed.append(str(root.path))
-            except (HelenusError, OSError) as error:
-                stay.append(f"the files of the older restore {older.job} stay in {root.path}: {error}")
-        _log.info("replaced_restore_removed", job=older.job, by=newer.job)
+        if in_use.has(older.job):
+            continue  # before its turn is waited for: a fetch may take hours
+        async with in_use.alone(older.job):
+            await _remove_older(older, asked.tables, since, in_use, removed, stay)
     for sentence in stay:
         _log.warning("replaced_restore_stays", reason=sentence)
     return removed, stay
+
+
+async def _remove_older(
+    older: RestoreNotes, imported: Tables, since: int, in_use: InUse, removed: list[str], stay: list[str]
+) -> None:
+    left = [root for root in await older.all_staging() if await asyncio.to_thread(root.path.is_dir)]
+    if not left or in_use.has(older.job) or await older.last_noted() >= since:
+        return
+    before = await older.asked()
+    if before is not None and not _within(before.tables, imported):
+        return
+    unknown = undecided(await older.batches())
+    if unknown:
+        stay.append(
+            f"the files of the older restore {older.job} stay: how its import of {', '.join(unknown)} ended is not "
+            "known; post that restore again, or send CLEAN with its job"
+        )
+        return
+    await older.forget_fetched()
+    for root in left:
+        try:
+            if await asyncio.to_thread(remove_root, root):
+                removed.append(str(root.path))
+        except (HelenusError, OSError) as error:
+            stay.append(f"the files of the older restore {older.job} stay in {root.path}: {error}")
+    _log.info("replaced_restore_removed", job=older.job)
 
 
 def undecided(lines: Sequence[BatchLine]) -> list[str]:

@@ -1,4 +1,8 @@
-"""The phases of a restore, each the job of one kind of command; a coordinator calls them in this order."""
+"""The phases of a restore, each the job of one kind of command; a coordinator calls them in this order.
+
+Lanes let phases of different restores run side by side; those of one restore work on the same staged files and notes,
+so that each waits until the one before it has ended, whatever a coordinator asks for at once.
+"""
 
 from agent.jobs.check import CheckJob
 from agent.jobs.clean import CleanJob
@@ -6,17 +10,18 @@ from agent.jobs.create_views import CreateViewsJob
 from agent.jobs.drop_views import DropViewsJob
 from agent.jobs.fetch import FetchJob
 from agent.jobs.import_held import ImportJob
+from agent.jobs.in_use import InUse
 from agent.jobs.preflight import PreflightJob
 from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.schema import SchemaJob
 from agent.jobs.truncate import TruncateJob
-from agent.model.job import Job
+from agent.model.job import Job, JobContext, Outcome
 from agent.wire.commands import Kind
 
 
 def restore_jobs(tools: RestoreTools) -> dict[Kind, Job]:
     """Every phase's job."""
-    return {
+    phases: dict[Kind, Job] = {
         Kind.PREFLIGHT: PreflightJob(tools).run,
         Kind.FETCH: FetchJob(tools).run,
         Kind.DROP_VIEWS: DropViewsJob(tools).run,
@@ -27,3 +32,14 @@ def restore_jobs(tools: RestoreTools) -> dict[Kind, Job]:
         Kind.CHECK: CheckJob(tools).run,
         Kind.CLEAN: CleanJob(tools).run,
     }
+    return {kind: _alone(phase, tools.in_use) for kind, phase in phases.items()}
+
+
+def _alone(phase: Job, in_use: InUse) -> Job:
+    """The phase, while no other one of its restore runs."""
+
+    async def run(context: JobContext) -> Outcome:
+        async with in_use.alone(context.job or ""):
+            return await phase(context)
+
+    return run

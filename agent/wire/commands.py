@@ -51,13 +51,17 @@ _LANES = {
     "snapshot": [Kind.SNAPSHOT],
     "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP],
     "delete": [Kind.DELETE],
+    "fetch": [Kind.FETCH],
+    "clean": [Kind.CLEAN],
 }
 LANES: dict[Kind, str] = {
     **dict.fromkeys(Kind, "restore"),
     **{kind: lane for lane, kinds in _LANES.items() for kind in kinds},
 }
 """The lane of each kind: an agent does one command at a time in each, lanes side by side. `data` holds the lock of the
-node's prefix (design §3.6); a delete puts a mark or clears a snapshot, which no copy under way needs to end for."""
+node's prefix (design §3.6); a delete puts a mark or clears a snapshot, which no copy under way needs to end for. A
+fetch may take hours and changes nothing in Cassandra: what another restore has emptied must not stay empty meanwhile.
+Phases of one job never overlap all the same."""
 
 
 class PostCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -59,6 +59,27 @@ async def test_two_restores_never_change_the_same_table_at_once(scene: Scene) ->
     assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
 
 
+async def test_what_a_restore_has_emptied_does_not_wait_for_what_another_one_fetches(scene: Scene) -> None:
+    """A fetch may take hours: the import of tables that are empty by now goes past it."""
+    coordinator, tag = await backed_up(scene)
+    truncating = scene.nodes[0].gates[Kind.TRUNCATE] = asyncio.Event()
+    scene.nodes[0].begun[Kind.TRUNCATE].clear()
+    first = asyncio.create_task(restored(coordinator, tag, keyspaces=only("shop", "orders")))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.TRUNCATE].wait(), 10)
+    for node in scene.nodes:
+        node.gates[Kind.FETCH] = asyncio.Event()
+        node.begun[Kind.FETCH].clear()
+    other = RestoreOrder(tag, destination="there", keyspaces=only("shop", "users"))
+    other_id = await coordinator.orchestrator.start_restore(CLUSTER, other)
+    truncating.set()
+    for node in scene.nodes:
+        await asyncio.wait_for(node.begun[Kind.FETCH].wait(), 10)
+    assert (await asyncio.wait_for(first, 10)).state is RequestState.SUCCESS
+    for node in scene.nodes:
+        node.gates[Kind.FETCH].set()
+    assert (await coordinator.ended(other_id)).state is RequestState.SUCCESS
+
+
 async def test_a_backup_taken_during_a_restore_of_its_tables_says_so(scene: Scene) -> None:
     """The warning names the restore; a backup of other tables has none."""
     coordinator, tag = await backed_up(scene)
