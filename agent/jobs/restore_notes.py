@@ -5,6 +5,7 @@ left.json       staging roots of data directories that the settings lost while t
 asked.json      what FETCH was asked for, before anything is staged: another question under the same job is another job
 fetched.json    that FETCH finished, and the count of SSTables per table
 views.json      the live views' CQL, before they are dropped
+truncated.jsonl a line for each table that TRUNCATE has emptied for the job
 imports.jsonl   a line before and a line after each batch; its existence means that the import has begun
 cleaned         that CLEAN finished
 """
@@ -15,6 +16,7 @@ import errno
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -28,6 +30,9 @@ from kit.atomic_files import make_directory, remove_durably, write_atomically
 
 _log = structlog.get_logger(__name__)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TRUNCATED = "truncated.jsonl"
+_IMPORTS = "imports.jsonl"
+Line = TypeVar("Line")
 
 
 class BatchLine(msgspec.Struct, frozen=True):
@@ -134,24 +139,35 @@ class RestoreNotes:
         """The views that were live before the drop."""
         return msgspec.json.decode(await self._read("views.json") or b"[]", type=list[ViewCql])
 
+    async def put_truncated(self, keyspace: str, table: str) -> None:
+        """Note that the job has emptied the table."""
+        async with self._appending:
+            await asyncio.to_thread(self._append, _TRUNCATED, msgspec.json.encode([keyspace, table]) + b"\n")
+
+    async def truncated(self) -> set[tuple[str, str]]:
+        """(keyspace, table) of what the job has emptied. One whose line a crash cut is left out: it is emptied again,
+        before any import, as one would be whose answer was lost."""
+        text = await self._read(_TRUNCATED) or b""
+        return {line for each in text.split(b"\n")[:-1] if (line := self._line(each, tuple[str, str])) is not None}
+
     def import_begun(self) -> bool:
         """Whether this agent has begun the job's import. Costs a stat."""
-        return (self._directory / "imports.jsonl").exists()
+        return (self._directory / _IMPORTS).exists()
 
     async def begin_import(self) -> None:
         """Note that the import begins: from here on no TRUNCATE and no DDL of the job."""
-        await asyncio.to_thread(self._append, b"")
+        await asyncio.to_thread(self._append, _IMPORTS, b"")
 
     async def put_batch(self, line: BatchLine) -> None:
         """Journal a batch's beginning or end."""
         async with self._appending:
-            await asyncio.to_thread(self._append, msgspec.json.encode(line) + b"\n")
+            await asyncio.to_thread(self._append, _IMPORTS, msgspec.json.encode(line) + b"\n")
 
     async def batches(self) -> list[BatchLine]:
         """Every line so far. One that a crash cut or a file system lost is left out, which is safe: its batch counts as
         not done, and is imported again."""
-        text = await self._read("imports.jsonl") or b""
-        return [line for each in text.split(b"\n")[:-1] if each and (line := self._line(each)) is not None]
+        text = await self._read(_IMPORTS) or b""
+        return [line for each in text.split(b"\n")[:-1] if (line := self._line(each, BatchLine)) is not None]
 
     async def forget_imported(self, tables: Collection[tuple[str, str]]) -> None:
         """Take back the batches of these (keyspace, table) that are done: all of their SSTables are imported again.
@@ -160,7 +176,7 @@ class RestoreNotes:
             lines = await self.batches()
             done = {line.number for line in lines if line.done and (line.keyspace, line.table) in tables}
             kept = [msgspec.json.encode(line) + b"\n" for line in lines if line.number not in done]
-            await self._write("imports.jsonl", b"".join(kept))
+            await self._write(_IMPORTS, b"".join(kept))
 
     async def put_cleaned(self) -> None:
         """Note that the job's staging is gone, and with it what was fetched."""
@@ -181,11 +197,13 @@ class RestoreNotes:
         if self.import_begun() and await self._read("cleaned") is not None:
             raise JobFinished(f"the job {self.job} was imported and cleaned here", job=self.job)
 
-    def _line(self, text: bytes) -> BatchLine | None:
+    def _line(self, text: bytes, kind: type[Line]) -> Line | None:
+        if not text:
+            return None
         try:
-            return msgspec.json.decode(text, type=BatchLine)
+            return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError:
-            _log.warning("import_note_unreadable", job=self.job, bytes=len(text))
+            _log.warning("restore_note_unreadable", job=self.job, kind=kind.__name__, bytes=len(text))
             return None
 
     async def _roots(self, name: str) -> list[StagingRoot]:
@@ -224,13 +242,13 @@ class RestoreNotes:
                 raise
             raise TargetFull(f"no room in the agent's state directory {self._state}", path=str(self._state)) from error
 
-    def _append(self, content: bytes) -> None:
+    def _append(self, name: str, content: bytes) -> None:
         with self._room():
-            self._write_line(content)
+            self._write_line(name, content)
 
-    def _write_line(self, content: bytes) -> None:
+    def _write_line(self, name: str, content: bytes) -> None:
         make_directory(self._directory)
-        path = self._directory / "imports.jsonl"
+        path = self._directory / name
         new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:

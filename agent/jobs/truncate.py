@@ -2,6 +2,8 @@
 
 Cassandra needs every node for it, keeps the old data in a `truncated-*` snapshot, and does not say what became of a
 TRUNCATE whose connection broke: doing it again before the import is harmless, after it would lose the restored rows.
+Hundreds of tables take longer than a command may: each is noted once it is empty, and the next TRUNCATE of the job goes
+on behind it.
 """
 
 from agent.cassandra.cql_text import quote
@@ -19,7 +21,8 @@ class TruncateJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Truncate table by table; what isn't there (it will be made) is passed over.
+        """Truncate table by table; what isn't there (it will be made) is passed over, and so is what the job has
+        emptied already.
 
         Raises `NodesDown`, `NodesMoving`, `ViewsChanged` before the first.
         """
@@ -32,12 +35,15 @@ class TruncateJob:
         await self._tools.refuse_when_down_or_moving("TRUNCATE")
         await self._tools.refuse_new_views(arguments, notes)
         present = await self._tools.node.view.keyspaces()
+        truncated = await notes.truncated()
         done = []
         for keyspace, tables in sorted(arguments.tables.items()):
             for table in tables:
                 if keyspace not in present or table not in present[keyspace].tables:
                     continue
-                statement = f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}"
-                await self._tools.change(context, notes, f"truncating {keyspace}.{table}", statement)
+                if (keyspace, table) not in truncated:
+                    statement = f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}"
+                    await self._tools.change(context, notes, f"truncating {keyspace}.{table}", statement)
+                    await notes.put_truncated(keyspace, table)
                 done.append(f"{keyspace}.{table}")
         return Outcome(PhaseResult(done))

@@ -46,6 +46,7 @@ class Trouble(StrEnum):
     CASSANDRA_DOWN = "Cassandra down"
     DISK_FULL = "disk full"
     DIGEST_WRONG = "digest wrong"
+    TIME_PASSED = "time passed"
     OTHER = "anything else"
 
 
@@ -78,11 +79,16 @@ _STOP = Reaction(Answer.STOP)
 _CONTINUE = Reaction(Answer.CONTINUE)
 _WAIT = Reaction(Answer.WAIT, retries=3)
 
-_TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
-    # phase: (agent lost, Cassandra down, disk full, digest wrong, anything else)
+_PASSED = 9
+"""Further commands when the time of one has passed: each goes on behind what the one before has done, so that this is
+how many times the fence's seconds a phase of very many tables may take."""
+
+_TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction, Reaction]] = {
+    # phase: (agent lost, Cassandra down, disk full, digest wrong, time passed, anything else)
     Kind.PREFLIGHT: (
         Reaction(Answer.ABORT, patient=True),
         Reaction(Answer.ABORT, retries=2, patient=True),
+        _ABORT,
         _ABORT,
         _ABORT,
         _ABORT,
@@ -92,14 +98,23 @@ _TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
         Reaction(Answer.ABORT, retries=2, patient=True),
         _ABORT,
         Reaction(Answer.ABORT, retries=1),
+        _ABORT,
         Reaction(Answer.ABORT, retries=1),
     ),
-    Kind.DROP_VIEWS: (_WAIT, Reaction(Answer.ABORT, retries=3, patient=True), _ABORT, _ABORT, _ABORT),
+    Kind.DROP_VIEWS: (
+        _WAIT,
+        Reaction(Answer.ABORT, retries=3, patient=True),
+        _ABORT,
+        _ABORT,
+        Reaction(Answer.ABORT, retries=_PASSED),
+        _ABORT,
+    ),
     Kind.TRUNCATE: (
         _WAIT,
         Reaction(Answer.STOP, retries=3, patient=True),
         _STOP,
         _STOP,
+        Reaction(Answer.STOP, retries=_PASSED),
         Reaction(Answer.STOP, retries=2),
     ),
     Kind.SCHEMA: (
@@ -107,6 +122,7 @@ _TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
         Reaction(Answer.STOP, retries=3, patient=True),
         _STOP,
         _STOP,
+        Reaction(Answer.STOP, retries=_PASSED),
         Reaction(Answer.STOP, retries=2),
     ),
     Kind.IMPORT: (
@@ -114,6 +130,7 @@ _TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
         Reaction(Answer.CONTINUE, retries=3, patient=True),
         _CONTINUE,
         _CONTINUE,
+        Reaction(Answer.CONTINUE, retries=_PASSED),
         Reaction(Answer.CONTINUE, retries=1),
     ),
     Kind.CREATE_VIEWS: (
@@ -121,6 +138,7 @@ _TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
         Reaction(Answer.CONTINUE, retries=3, patient=True),
         _CONTINUE,
         _CONTINUE,
+        Reaction(Answer.CONTINUE, retries=_PASSED),
         Reaction(Answer.CONTINUE, retries=1),
     ),
     Kind.CHECK: (
@@ -129,8 +147,9 @@ _TABLE: dict[Kind, tuple[Reaction, Reaction, Reaction, Reaction, Reaction]] = {
         _CONTINUE,
         _CONTINUE,
         _CONTINUE,
+        _CONTINUE,
     ),
-    Kind.CLEAN: (_CONTINUE, _CONTINUE, _CONTINUE, _CONTINUE, Reaction(Answer.CONTINUE, retries=1)),
+    Kind.CLEAN: (_CONTINUE, _CONTINUE, _CONTINUE, _CONTINUE, _CONTINUE, Reaction(Answer.CONTINUE, retries=1)),
 }
 
 REACTIONS: dict[tuple[Kind, Trouble], Reaction] = {
@@ -159,6 +178,7 @@ _CODES: dict[str, Trouble] = {
     "sstable_corrupt": Trouble.DIGEST_WRONG,
     "file_differs": Trouble.DIGEST_WRONG,
     "manifest_invalid": Trouble.DIGEST_WRONG,
+    "too_late": Trouble.TIME_PASSED,
 }
 
 

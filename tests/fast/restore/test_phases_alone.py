@@ -55,9 +55,9 @@ async def test_a_clean_waits_for_the_fetch_of_its_restore_and_for_no_other(
     phases: dict[Kind, Job], backup: SlowBackup, tmp_path: Path
 ) -> None:
     """What it removed while the fetch went on would be brought anew, and stay."""
-    fetch = asyncio.create_task(phases[Kind.FETCH](_context("one")))
+    fetch = asyncio.ensure_future(phases[Kind.FETCH](_context("one")))
     await asyncio.wait_for(backup.asked.wait(), 10)
-    clean = asyncio.create_task(phases[Kind.CLEAN](_context("one")))
+    clean = asyncio.ensure_future(phases[Kind.CLEAN](_context("one")))
     await asyncio.wait_for(phases[Kind.CLEAN](_context("two")), 10)
     assert not clean.done()
     backup.answer.set()

@@ -11,14 +11,14 @@ from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.settings import CassandraSettings
 from agent.jobs.drop_views import DropViewsJob
-from agent.jobs.restore_errors import NodesDown, NodesMoving, ViewsChanged
+from agent.jobs.restore_errors import NodesDown, NodesMoving, TooLate, ViewsChanged
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.truncate import TruncateJob
 from agent.model.job import JobContext
 from agent.wire.commands import RestoreArguments
 from agent.wire.node import KeyspaceView
-from agent.wire.results import ViewCql
+from agent.wire.results import PhaseResult, ViewCql
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory
 from tests.fast.restore.context import Context
 
@@ -40,11 +40,16 @@ class ToolsInMemory(RestoreTools):
 
     ring: dict[str, MemberState] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
+    time_for: list[int] = field(default_factory=list)
+    """After how many statements in all the time of each command has passed."""
 
     async def members(self) -> dict[str, MemberState]:
         return self.ring
 
     async def change(self, context: JobContext, notes: RestoreNotes, label: str, statement: str) -> None:
+        if self.time_for and len(self.statements) >= self.time_for[0]:
+            self.time_for.pop(0)
+            raise TooLate("the command's time has passed")
         self.statements.append(statement)
 
 
@@ -96,3 +101,27 @@ async def test_no_view_is_dropped_beside_one_that_was_not_named(tools: ToolsInMe
     with pytest.raises(ViewsChanged, match=r"ks\.new$"):
         await DropViewsJob(tools).run(_context({"ks": ["old"]}))
     assert tools.statements == []
+
+
+async def test_more_tables_than_the_time_allows_are_emptied_by_several_commands(tools: ToolsInMemory) -> None:
+    """Each goes on behind the last table that was emptied; none is emptied twice."""
+    arguments = RestoreArguments("tag", HOST, {"ks": ["t", "u"]}, truncate=True)
+    tools.time_for.append(1)
+    with pytest.raises(TooLate):
+        await TruncateJob(tools).run(Context(arguments))
+    result = (await TruncateJob(tools).run(Context(arguments))).result
+    assert isinstance(result, PhaseResult)
+    assert result.done == ["ks.t", "ks.u"]
+    assert tools.statements == ['TRUNCATE TABLE "ks"."t"', 'TRUNCATE TABLE "ks"."u"']
+
+
+async def test_a_note_that_a_crash_cut_empties_its_table_again(tools: ToolsInMemory) -> None:
+    """Before any import that is harmless; to pass over a table that may be full would not be."""
+    notes = RestoreNotes(tools.state, "job-1")
+    await notes.put_truncated("ks", "t")
+    await notes.put_truncated("ks", "u")
+    path = tools.state / "jobs" / "job-1" / "truncated.jsonl"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert await notes.truncated() == {("ks", "t")}
+    await notes.put_truncated("ks", "u")
+    assert await notes.truncated() == {("ks", "t"), ("ks", "u")}

@@ -41,6 +41,15 @@ async def test_past_truncate_only_force_cancels_and_the_same_restore_goes_on(sce
     assert not any(each.held for each in scene.nodes)
 
 
+async def test_a_truncate_of_more_tables_than_its_time_allows_goes_on_in_further_commands(scene: Scene) -> None:
+    """Each goes on behind the last; a restore of hundreds of tables doesn't end with its tables empty."""
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[0].failures[Kind.TRUNCATE] = [ToyFailure("too_late", "its time has passed") for _ in range(6)]
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+    assert scene.world.rows() == before
+
+
 async def test_a_refused_cancel_says_whether_tables_were_changed(scene: Scene) -> None:
     """While the truncate is under way nobody knows; afterwards they were."""
     coordinator, tag = await backed_up(scene)
