@@ -12,7 +12,8 @@ class PostedCommand(msgspec.Struct, frozen=True):
 
     `agent`: the agent's URL. `host_id`, `address`: of its node. `arguments`: JSON data of `agent.wire.commands`.
     `state` as the agent last told (`queued` until it told). `instance`: the agent process that last worked on it.
-    `accepted`: the agent has answered 202 (False: it may or may not know the command). Times in unix seconds.
+    `accepted`: the agent has answered 202 (False: it may or may not know the command). `cancel_owed`: it counts as
+    cancelled, but its agent did not answer when it was to be told. Times in unix seconds.
     """
 
     id: str
@@ -27,6 +28,7 @@ class PostedCommand(msgspec.Struct, frozen=True):
     posted: float
     not_after: float | None = None
     accepted: bool = False
+    cancel_owed: bool = False
     state: State = State.QUEUED
     stage: str = ""
     started: float | None = None

@@ -172,11 +172,11 @@ class FanOut:
         stop = asyncio.create_task(abandon.wait())
         try:
             await asyncio.wait({settled, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not settled.done():
-                await self._cancel(command, settled)
+            told = settled.done() or await self._cancel(command, settled)
             if settled.cancelled():
                 error = RequestCancelled(f"{command.phase} on {command.address} was cancelled").as_dict()
                 command = _failed(command, error, self._around.clock(), State.CANCELLED)
+                command = msgspec.structs.replace(command, cancel_owed=not told)
             else:
                 command = await settled
         finally:
@@ -248,8 +248,8 @@ class FanOut:
             cause=trouble.as_dict(),
         ).as_dict()
 
-    async def _cancel(self, command: PostedCommand, settled: "asyncio.Task[PostedCommand]") -> None:
-        """Ask the agent to stop the command and give it time to end."""
+    async def _cancel(self, command: PostedCommand, settled: "asyncio.Task[PostedCommand]") -> bool:
+        """Ask the agent to stop the command and give it time to end. False: it couldn't be asked, and may go on."""
         try:
             try:
                 await self._tell_cancel(command)
@@ -261,17 +261,21 @@ class FanOut:
                 await asyncio.shield(settled)
         except (HelenusError, TimeoutError) as trouble:
             if settled.done():
-                return
+                return True
             known = not (isinstance(trouble, AgentRefused) and trouble.agent_status == 404)
+            unheard = not isinstance(trouble, AgentRefused | TimeoutError)
             reason = getattr(trouble, "message", "the agent did not end the command in time")
             if known:
-                self._run.warn(f"{command.phase} on {command.address} could not be cancelled: {reason}")
+                later = "; it is told as soon as it answers" if unheard else ""
+                self._run.warn(f"{command.phase} on {command.address} could not be cancelled: {reason}{later}")
             settled.cancel()
             await asyncio.gather(settled, return_exceptions=True)
             if not known:
                 # The post may have been on its way just then.
                 with suppress(HelenusError):
                     await self._tell_cancel(command)
+            return not unheard
+        return True
 
     async def _tell_cancel(self, command: PostedCommand) -> None:
         agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)

@@ -28,6 +28,7 @@ from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.muster import muster
+from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
@@ -57,6 +58,7 @@ class FleetOrchestrator:
             cut_off = await self._changes.mend()
             await stack.enter_async_context(self._suspects)
             await stack.enter_async_context(self._requests)
+            await stack.enter_async_context(OwedCancels(self._around))
             for cluster, order in cut_off:
                 await self._tell_agents(cluster, order, [])
                 await self._changes.noted_done(cluster, order.id)

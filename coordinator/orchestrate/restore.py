@@ -75,6 +75,10 @@ class RestoreFlow:
             await self._truncate(scope, verdict)
             await self._make_schema(scope, verdict)
             return await self._import_and_after(scope, verdict, left)
+        except RequestCancelled:
+            await self._fan_out.cancel_posted()
+            await self._leave(scope, verdict)
+            raise
         except HelenusError:
             await self._leave(scope, verdict)
             raise

@@ -131,6 +131,7 @@ class SyncFlow:
 
     async def _undo(self, scope: SyncScope, destinations: list[Destination]) -> None:
         """A cancelled sync leaves a delete mark, unless the destination held any of the backup before."""
+        await self._fan_out.cancel_posted()
         for place in destinations:
             begun = self._announcer.begun.get(place.id, set())
             if place.id in scope.held or not begun:

@@ -11,7 +11,8 @@ class Timing(msgspec.Struct, frozen=True):
     schema change or import may wait at the agent before it must not begin any more. `force_margin`: how long after that
     deadline `force` goes on without a lost agent. `report_age`: how old a node's report may be where only who answers
     matters. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a cancelled command may take
-    to end. `former_place`: how long the backups are looked for that stay where a destination was.
+    to end. `owed_cancel`: between attempts to tell an agent of a cancel that it did not hear. `former_place`: how long
+    the backups are looked for that stay where a destination was.
     """
 
     agent_return: float = 600.0
@@ -21,4 +22,5 @@ class Timing(msgspec.Struct, frozen=True):
     report_age: float = 5.0
     retry_pause: float = 2.0
     cancel: float = 120.0
+    owed_cancel: float = 5.0
     former_place: float = 15.0

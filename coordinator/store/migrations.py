@@ -36,4 +36,8 @@ MIGRATIONS: list[list[str]] = [
             status = json_extract(CAST(data AS TEXT), '$.status')""",
         "CREATE INDEX events_by_time ON events (cluster, event_time, sequence)",
     ],
+    [
+        "ALTER TABLE commands ADD COLUMN cancel_owed INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX commands_by_owed_cancel ON commands (sequence) WHERE cancel_owed = 1",
+    ],
 ]

@@ -102,6 +102,10 @@ class Commands(Protocol):
         """The request's commands in the order of their first put."""
         ...
 
+    async def cancels_owed(self) -> list[PostedCommand]:
+        """Every command whose agent is still to be told that it is cancelled."""
+        ...
+
     async def next_fence(self, job: str) -> int:
         """The job's next fence: 1, 2, 3, …; durable before it is returned."""
         ...

@@ -16,12 +16,14 @@ class SqliteCommands:
         self._database = database
 
     async def put(self, commands: Sequence[PostedCommand]) -> None:
-        rows = [(command.id, command.request, msgspec.json.encode(command)) for command in commands]
+        rows = [
+            (command.id, command.request, command.cancel_owed, msgspec.json.encode(command)) for command in commands
+        ]
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(
-                "INSERT INTO commands (id, request, data) VALUES (?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+                "INSERT INTO commands (id, request, cancel_owed, data) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET cancel_owed = excluded.cancel_owed, data = excluded.data",
                 rows,
             )
 
@@ -35,6 +37,11 @@ class SqliteCommands:
     async def of(self, request_id: str) -> list[PostedCommand]:
         query = "SELECT data FROM commands WHERE request = ? ORDER BY sequence"
         rows = await self._database.read(lambda connection: connection.execute(query, (request_id,)).fetchall())
+        return [msgspec.json.decode(row[0], type=PostedCommand) for row in rows]
+
+    async def cancels_owed(self) -> list[PostedCommand]:
+        query = "SELECT data FROM commands WHERE cancel_owed = 1 ORDER BY sequence"
+        rows = await self._database.read(lambda connection: connection.execute(query).fetchall())
         return [msgspec.json.decode(row[0], type=PostedCommand) for row in rows]
 
     async def next_fence(self, job: str) -> int:
