@@ -23,7 +23,7 @@ help:
 	@echo "                 (make demo DESTINATION=s3: the same against an S3 server)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
-	@echo "make test        all tests, real Cassandra and S3 servers included (40 minutes on two cores)"
+	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
 	@echo "make test-fast   the tests that need no server (under a minute)"
 	@echo "make test-long   random kill loops"
 	@echo "make check       ruff, mypy, import layers, module sizes"
@@ -31,9 +31,10 @@ help:
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
 
-# Says what is missing; as root on Debian it installs it. The demo needs neither Go nor systemd.
+# Says what is missing; as root on Debian it installs it. The demo needs less. (Go, with which test servers are built, is a
+# package of the environment.)
 prerequisites:
-	@bash .ci/prerequisites python java maven go setpriv systemd
+	@bash .ci/prerequisites
 
 needs-python:
 	@bash .ci/prerequisites --quiet python
@@ -104,10 +105,10 @@ check: $(VENV)
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
-	$(RUN) -m pytest -n 4 tests/fast
+	$(RUN) -m pytest -n 4 tests/fast tests/oracle
 
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest -n 4 tests/fast
+	$(RUN) -m pytest -n 4 tests/fast tests/oracle
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)

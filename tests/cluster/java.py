@@ -1,10 +1,14 @@
-"""How Cassandra's programs are started on Java 17: JVM options, classpaths and class archives.
+"""How Cassandra's programs are started on Java 17 (or up to 23): JVM options, classpaths and class archives.
 
 In: a Cassandra version whose jars were fetched. Out: argument lists. The options favour a quick start over a high top
 speed (the client compiler alone, the serial collector, an archive of loaded classes): tests start many JVMs.
 """
 
+import functools
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster import places
@@ -49,12 +53,38 @@ _QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 _ARCHIVE_BESIDE_AGENT = ("-XX:+UnlockDiagnosticVMOptions", "-XX:+AllowArchivingWithJavaAgent")
 
 
-def java() -> str:
-    """The java command; raises MissingPart when there is none on PATH."""
-    found = shutil.which("java")
-    if found is None:
-        raise places.MissingPart("java (17 or later)", "make prerequisites")
-    return found
+OLDEST, NEWEST = 17, 23
+"""Versions of Java. Cassandra 4.1 and 5.0 set a security manager as they start: from 18 on that must be allowed, from
+24 on it can't be."""
+_VERSION = re.compile(r'version "(\d+)')
+
+
+@functools.cache
+def java() -> tuple[str, ...]:
+    """The java command and what its version needs to be told: the one on PATH, or else one that is installed beside it.
+    Raises MissingPart when none has a version that Cassandra starts on."""
+    for path in _installed():
+        version = version_of(path)
+        if OLDEST <= version <= NEWEST:
+            return (path, "-Djava.security.manager=allow") if version > OLDEST else (path,)
+    raise places.MissingPart(f"Java {OLDEST} to {NEWEST}", "make prerequisites")
+
+
+def _installed() -> Iterator[str]:
+    on_path = shutil.which("java")
+    if on_path is not None:
+        yield on_path
+    yield from sorted(str(path) for path in Path("/usr/lib/jvm").glob("*/bin/java"))
+
+
+def version_of(path: str) -> int:
+    """The major version of a java command, 0 when it doesn't say."""
+    try:
+        told = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    except OSError:
+        return 0
+    found = _VERSION.search(told)
+    return int(found[1]) if found else 0
 
 
 def jars(version: str) -> list[Path]:
@@ -78,7 +108,7 @@ def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None
     jamm = next(jar for jar in jars(version) if jar.name.startswith("jamm-"))
     archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.node_archive(version))
     return [
-        java(),
+        *java(),
         *_QUICK,
         *_ARCHIVE_BESIDE_AGENT,
         *archive,
@@ -102,7 +132,7 @@ def tool(version: str, main_class: str, logback: Path, archive_to: Path | None =
     name = main_class.rpartition(".")[2].lower()
     archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.tool_archive(version, name))
     return [
-        java(),
+        *java(),
         *_QUICK,
         *archive,
         "-Xmx128m",
