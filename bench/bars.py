@@ -11,6 +11,7 @@ import msgspec
 
 from bench.backups import LARGE, Figures
 from bench.clock import Figure
+from bench.memory import GIB, LARGE_FILE, ONE_FILE
 from bench.report import median
 
 JOLOKIA, NODETOOL = "helenus, jolokia", "helenus, nodetool"
@@ -96,5 +97,7 @@ def _restore(rows: Rows) -> Iterator[Bar]:
 
 def _memory(rows: Rows) -> Iterator[Bar]:
     for (what, name), row in rows.items():
-        if name.startswith("helenus") and (what.startswith("memory") or name == JOLOKIA):
-            yield Bar(f"peak, {what}", PEAK_MIB, row.peak_mib, at_most=True, unit="MiB")
+        if name.startswith("helenus"):
+            yield Bar(f"peak, {what}, {name}", PEAK_MIB, row.peak_mib, at_most=True, unit="MiB")
+        if what.startswith(ONE_FILE):  # smaller where the disk has no room for more
+            yield Bar(f"size, {what}", LARGE_FILE / GIB, float(what.removeprefix(ONE_FILE).split()[0]), unit="GiB")

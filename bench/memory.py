@@ -29,6 +29,7 @@ from tests.cluster.cassandra import CassandraNode
 GIB = 2**30
 SMALL_FILES = 200_000
 LARGE_FILE = 20 * GIB
+ONE_FILE = "memory: one file of "
 SPARE = 8 * GIB
 """Bytes of the disk that stay free."""
 BLOCK = 8 * 2**20
@@ -56,7 +57,7 @@ async def memory(stage: Stage, rounds: int) -> Figures:
     for what, tables, fill in (
         (f"memory: {SMALL_FILES:,} small files, {MANY_TABLES} tables, S3", every, small_files),
         (f"memory: {SMALL_FILES:,} small files in one table, S3", one, small_files),
-        (f"memory: one file of {size / GIB:.0f} GiB, S3", one, lambda places: large_file(places, size)),
+        (f"{ONE_FILE}{size / GIB:.0f} GiB, S3", one, lambda places: large_file(places, size)),
     ):
         print(f"bench: {what}", flush=True)
         agent = MeasuredAgent(stage.node, stage.work / "agent-memory", jolokia=True)

@@ -10,6 +10,7 @@ with 1 when an average is off by more than 5 % or a second carried more than 1.5
 
 import argparse
 import asyncio
+import json
 import socket
 import sys
 import threading
@@ -23,6 +24,7 @@ from agent.storage.s3 import S3Storage
 from agent.storage.throttle import TokenBucket
 from agent.wire.destinations import S3Settings
 from bench.sink import CONTENT, Arrival, arrivals, running
+from tests.cluster.places import BUILD
 
 MEGA = 1_000_000
 SAMPLE_SECONDS = 0.02
@@ -124,9 +126,9 @@ def judged(came: Sequence[Arrival], seconds: float) -> tuple[float, float]:
     return sum(count for _, count in within) / seconds, fullest
 
 
-async def measure(limits: Sequence[float], streams: Sequence[int], seconds: float) -> bool:
-    """Run and print every combination; whether all kept within the bounds."""
-    fine = True
+async def measure(limits: Sequence[float], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+    """Run and print every combination; a row each, with MB/s and whether it kept within the bounds."""
+    rows: list[dict[str, Any]] = []
     print(f"over {seconds:g} s; wanted: off by 5 % at most, no second above 1.5 times the limit")
     print("way   limit MB/s  streams  measured MB/s    off   fullest second")
     with running() as endpoint:
@@ -137,7 +139,16 @@ async def measure(limits: Sequence[float], streams: Sequence[int], seconds: floa
                     average, fullest = judged(read, seconds)
                     off = average / (limit * MEGA) - 1
                     ok = abs(off) <= 0.05 and fullest <= 1.5 * limit * MEGA
-                    fine = fine and ok
+                    rows.append(
+                        {
+                            "way": name,
+                            "limit": limit,
+                            "streams": count,
+                            "measured": average / MEGA,
+                            "fullest_second": fullest / MEGA,
+                            "ok": ok,
+                        }
+                    )
                     line = (
                         f"{name:<4}  {limit:10g}  {count:7}  {average / MEGA:13.3f}  {off:+5.1%}"
                         f"  {fullest / limit / MEGA:12.2f} x   {'ok' if ok else 'SHORT'}"
@@ -146,7 +157,7 @@ async def measure(limits: Sequence[float], streams: Sequence[int], seconds: floa
                         average, fullest = judged(received, seconds)
                         line += f"   (kernel: {average / limit / MEGA - 1:+.1%}, {fullest / limit / MEGA:.2f} x)"
                     print(line, flush=True)
-    return fine
+    return rows
 
 
 def main() -> int:
@@ -156,7 +167,11 @@ def main() -> int:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--seconds", type=float, default=10)
     given = parser.parse_args()
-    return 0 if asyncio.run(measure(given.limits, given.streams, given.seconds)) else 1
+    rows = asyncio.run(measure(given.limits, given.streams, given.seconds))
+    path = BUILD / "bench.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**kept, "throttle": rows}, indent=1))
+    return 0 if all(row["ok"] for row in rows) else 1
 
 
 if __name__ == "__main__":
