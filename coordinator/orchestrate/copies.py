@@ -209,7 +209,7 @@ async def _may_forget(run: Run, places: Places, destination_id: str) -> bool:
     way is waited for: an agent that is told of it late would hold the secrets for ever."""
     key, leaving = (run.cluster, destination_id), run.around.leaving
     while True:
-        async with leaving.turn:
+        async with leaving.turn(run.cluster):
             if await places.users(destination_id, but=run.request.id):
                 return False
             if key not in leaving.coming and not await places.telling(destination_id):

@@ -32,7 +32,7 @@ Make = Callable[[str, DestinationOrder, Sequence[str]], Awaitable[str]]
 
 
 class DestinationChanges:
-    """What is being changed is marked in `around.leaving`, under its turn."""
+    """What is being changed is marked in `around.leaving`, in its cluster's turn."""
 
     def __init__(self, around: Surroundings, make: Make) -> None:
         self._around = around
@@ -112,7 +112,7 @@ class DestinationChanges:
         await self._note(cluster, destination_id, None)
 
     async def _delete(self, cluster: str, order: DestinationOrder) -> DestinationChange:
-        async with self._turn:
+        async with self._turn(cluster):
             places = Places(self._around, cluster)
             await places.destination(order.id)
             await self._refuse_used(places, order.id)
@@ -121,7 +121,7 @@ class DestinationChanges:
 
     async def _prove(self, cluster: str, order: DestinationOrder, settings: Settings) -> DestinationChange:
         places, key = Places(self._around, cluster), (cluster, order.id)
-        async with self._turn:
+        async with self._turn(cluster):
             former = await places.destination(order.id) if order.action == "update" else None
             await self.refuse_leaving(cluster, [order.id])
             await self._refuse_twice(cluster, order.id, settings)
@@ -139,7 +139,7 @@ class DestinationChanges:
             destination = await establish(self._around, cluster, order, note, self._keep)
             stays = former is not None and former.repository_id != destination.repository_id
             warnings = [left] if left and stays else []
-            async with self._turn:
+            async with self._turn(cluster):
                 request_id = await self._make(cluster, order, warnings)
         finally:
             self._moving.discard(key)
@@ -149,7 +149,7 @@ class DestinationChanges:
 
     async def _keep(self, destination: Destination, former: Destination | None) -> None:
         """Keep the destination. Raises `NoSuchDestination` when the former one was forgotten meanwhile."""
-        async with self._turn:
+        async with self._turn(destination.cluster):
             if former is not None:
                 await Places(self._around, destination.cluster).destination(destination.id)
             await self._around.store.destinations.put(destination)

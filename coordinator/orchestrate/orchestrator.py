@@ -50,7 +50,9 @@ class FleetOrchestrator:
         self._suspects = Suspects(around)
         self._stack = AsyncExitStack()
         self._turn = around.leaving.turn
-        """one order at a time is judged and made a request, so that two never miss each other"""
+        """An order is judged before its cluster's turn, for agents and stores are asked then, and may hang. What only
+        this coordinator's requests decide is looked up in the turn in which its own is made, so that two never miss
+        each other; what else changed since, its request finds when it begins by judging again."""
         self._changes = DestinationChanges(around, self._tell_agents)
 
     async def __aenter__(self) -> Self:
@@ -72,8 +74,8 @@ class FleetOrchestrator:
 
     async def start_backup(self, cluster: str, order: BackupOrder) -> str:
         """Raises what `coordinator.orchestrate.backup.scope_of` raises."""
-        async with self._turn:
-            scope = await scope_of(self._around, cluster, order)
+        scope = await scope_of(self._around, cluster, order)
+        async with self._turn(cluster):
             places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
             warnings = [
                 f"the restore {request.id} was changing {', '.join(shared)} meanwhile: this backup may hold tables "
@@ -87,25 +89,27 @@ class FleetOrchestrator:
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
         """Raises what `coordinator.orchestrate.sync.sync_scope` raises, and `TagInUse` while another request writes the
         same backup to one of the destinations: to undo one would mark what the other has put."""
-        async with self._turn:
-            users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
+        users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
+        async with self._turn(cluster):
             await self._refuse_while(cluster, order, order.tag, users)
-            scope = await sync_scope(self._around, cluster, order)
+        scope = await sync_scope(self._around, cluster, order)
+        async with self._turn(cluster):
+            await self._refuse_while(cluster, order, order.tag, users)
             places = [copy.destination for copy in order.copies]
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete_scope`
         raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed."""
-        async with self._turn:
-            for request in await self._around.store.requests.find(
-                cluster=cluster, kind=RequestKind.DELETE, state=RequestState.RUNNING, tag=order.tag
-            ):
-                if order_of(request) == order:
-                    return request.id
-            users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP, RequestKind.DELETE}
-            await self._refuse_while(cluster, order, order.tag, users)
-            await delete_scope(self._around, cluster, order)
+        async with self._turn(cluster):
+            same = await self._same_delete(cluster, order)
+        if same is not None:
+            return same
+        await delete_scope(self._around, cluster, order)
+        async with self._turn(cluster):
+            same = await self._same_delete(cluster, order)
+            if same is not None:
+                return same
             if order.remove_destination and order.destination is not None:
                 await self._changes.refuse_changing(cluster, order.destination)
             return await self._make(RequestKind.DELETE, cluster, order, order.tag, [order.destination or ON_SERVER])
@@ -114,29 +118,24 @@ class FleetOrchestrator:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
         that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises, and
         `RestoreRunning` while another one changes any of the same tables."""
-        async with self._turn:
-            former = await self._same_restore(cluster, order)
-            if former is not None and former.state is RequestState.RUNNING:
-                return former.id
-            await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
-            places = [order.destination or ON_SERVER]
-            job = former.result.get(RESUMABLE) if former is not None else None
-            warnings = []
-            if former is not None and isinstance(job, str) and await self._around.store.requests.step(job, "scope"):
-                await self._refuse_overlapping(cluster, former.keyspaces)
-                later = await self._changed_since(former, job)
-                if later is None:
-                    return await self._make(
-                        RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job
-                    )
-                warnings.append(
-                    f"a new restore: {former.id} can't be gone on with, for {later.id} changed the same tables since; "
-                    "what the result of the former calls owed stays owed"
-                )
-            scope = await restore_scope_of(self._around, cluster, order)
+        async with self._turn(cluster):
+            same, _ = await self._same_restore(cluster, order)
+        if same is not None:
+            return same
+        scope = await restore_scope_of(self._around, cluster, order)
+        async with self._turn(cluster):
+            same, warnings = await self._same_restore(cluster, order)
+            if same is not None:
+                return same
             await self._refuse_overlapping(cluster, scope.tables)
             return await self._make(
-                RequestKind.RESTORE, cluster, order, order.tag, places, scope.tables, warnings=warnings
+                RequestKind.RESTORE,
+                cluster,
+                order,
+                order.tag,
+                [order.destination or ON_SERVER],
+                scope.tables,
+                warnings=warnings,
             )
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
@@ -217,10 +216,13 @@ class FleetOrchestrator:
         job: str | None = None,
         warnings: Sequence[str] = (),
     ) -> str:
-        """Durable first, then begun: a coordinator killed in between goes on with it. Raises `DestinationInUse` for a
-        place that is about to go."""
+        """Durable first, then begun: a coordinator killed in between goes on with it. Call it in the cluster's turn.
+        Raises `DestinationInUse` for a place that is about to go, `NoSuchDestination` for one that went while the order
+        was judged."""
         if kind is not RequestKind.DESTINATION:
             await self._changes.refuse_leaving(cluster, destinations)
+            for place in destinations:
+                await Places(self._around, cluster).optional(None if place == ON_SERVER else place)
         request = Request(
             id=str(uuid.uuid4()),
             kind=kind,
@@ -275,7 +277,40 @@ class FleetOrchestrator:
             found.add(known.repository_id if known is not None else place)
         return found
 
-    async def _same_restore(self, cluster: str, order: RestoreOrder) -> Request | None:
+    async def _same_delete(self, cluster: str, order: DeleteOrder) -> str | None:
+        """Id of the running request of the same delete. Raises `TagInUse` when another request needs the backup."""
+        for request in await self._around.store.requests.find(
+            cluster=cluster, kind=RequestKind.DELETE, state=RequestState.RUNNING, tag=order.tag
+        ):
+            if order_of(request) == order:
+                return request.id
+        users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP, RequestKind.DELETE}
+        await self._refuse_while(cluster, order, order.tag, users)
+        return None
+
+    async def _same_restore(self, cluster: str, order: RestoreOrder) -> tuple[str | None, list[str]]:
+        """Id of the same restore's request: of the one that runs, or of one that is made here and goes on with the job
+        of the one that stopped. None: a new restore is needed, with these warnings. Raises `TagInUse`,
+        `RestoreRunning`."""
+        former = await self._former_restore(cluster, order)
+        if former is not None and former.state is RequestState.RUNNING:
+            return former.id, []
+        await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
+        job = former.result.get(RESUMABLE) if former is not None else None
+        if former is None or not isinstance(job, str) or not await self._around.store.requests.step(job, "scope"):
+            return None, []
+        await self._refuse_overlapping(cluster, former.keyspaces)
+        later = await self._changed_since(former, job)
+        if later is not None:
+            return None, [
+                f"a new restore: {former.id} can't be gone on with, for {later.id} changed the same tables since; "
+                "what the result of the former calls owed stays owed"
+            ]
+        places = [order.destination or ON_SERVER]
+        made = await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
+        return made, []
+
+    async def _former_restore(self, cluster: str, order: RestoreOrder) -> Request | None:
         """The newest request of the same restore, whatever it was forced or throttled to."""
         same: Request | None = None
         for request in await self._around.store.requests.find(cluster=cluster, kind=RequestKind.RESTORE, tag=order.tag):

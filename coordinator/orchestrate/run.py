@@ -28,13 +28,17 @@ class Leaving:
     settings that were forgotten would come back with their secrets. Destinations are named (cluster, id)."""
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        """Held while an order is judged and made a request, and while it is judged whether a destination may be
-        forgotten; never while a store is tried."""
+        self._turns: dict[str, asyncio.Lock] = {}
         self.coming: dict[tuple[str, str], Settings] = {}
         """what is being proven"""
         self.forgotten: set[tuple[str, str]] = set()
         """what a request that hasn't ended yet forgets"""
+
+    def turn(self, cluster: str) -> asyncio.Lock:
+        """Held while it is looked up what else runs on the cluster and a request is made, and while it is looked up
+        whether a destination may be forgotten: neither happens meanwhile. Whoever holds it asks no agent, for that one
+        may hang, or its store."""
+        return self._turns.setdefault(cluster, asyncio.Lock())
 
 
 class Surroundings(msgspec.Struct, frozen=True):
