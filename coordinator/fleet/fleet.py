@@ -52,6 +52,7 @@ class Fleet:
             )
             clients[cluster] = [AgentClient(session, url, agents.deadlines, bulk) for url in agents.urls]
         self._registry = Registry(clients)
+        self._stack.push_async_callback(self._registry.close)
         self._followers = [
             asyncio.create_task(self.reports.follow(agent), name=f"events of {agent.url}")
             for cluster in self._clusters

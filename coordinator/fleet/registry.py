@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
+from coordinator.fleet.asking import Asking
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
 from coordinator.fleet.sharing import SharedReports
@@ -77,6 +80,11 @@ class Registry:
         self._agents = {cluster: [Agent(client) for client in clients] for cluster, clients in clusters.items()}
         self._hints: dict[str, dict[str, str]] = {cluster: {} for cluster in clusters}
         self._shared = {cluster: SharedReports() for cluster in clusters}
+        self._read: Counter[str] = Counter()
+        """reports that were read since `SharedReports.keep_only`, by cluster"""
+        self._asking = {
+            agent: Asking(partial(self._ask, agent, cluster)) for cluster in clusters for agent in self._agents[cluster]
+        }
 
     def clusters(self) -> list[str]:
         """The configured clusters' ids."""
@@ -90,15 +98,27 @@ class Registry:
 
     async def refresh(self, cluster: str, max_age: float = 0.0) -> list[Agent]:
         """Ask every agent whose report is older than `max_age` seconds, side by side; never raises for one that is
-        down. Raises `DuplicateHostId`, `MixedClusters`."""
+        down. Each is asked by one task at a time: who takes an older report takes the answer that another one waits
+        for. Raises `DuplicateHostId`, `MixedClusters`."""
         agents = self.agents(cluster)
         async with asyncio.TaskGroup() as group:
             for agent in agents:
                 if not agent.alive or self._clock() - agent.seen > max_age:
-                    group.create_task(self._ask(agent, self._shared[cluster]))
-        self._shared[cluster].keep_only(agent.report for agent in agents if agent.report is not None)
+                    group.create_task(self._asking[agent].done(fresh=max_age <= 0.0))
+        self._keep_shared(cluster)
         self._refuse_contradictions(cluster)
         return agents
+
+    async def ask(self, cluster: str, agent: Agent) -> None:
+        """Ask one agent, now; never raises for one that is down. Raises `DuplicateHostId`, `MixedClusters`."""
+        await self._asking[agent].done(fresh=True)
+        if self._read[cluster] >= len(self._agents[cluster]):
+            self._keep_shared(cluster)
+        self._refuse_contradictions(cluster)
+
+    async def close(self) -> None:
+        """Break off what agents are being asked."""
+        await asyncio.gather(*(asking.close() for asking in self._asking.values()))
 
     async def by_host(self, cluster: str, max_age: float = 5.0) -> dict[str, Agent]:
         """Host id → agent, of every agent whose host id is known (alive or not)."""
@@ -146,9 +166,10 @@ class Registry:
         """The name that Cassandra gives the cluster, None while no node has answered."""
         return next((agent.identity.cluster_name for agent in self.agents(cluster) if agent.identity is not None), None)
 
-    async def _ask(self, agent: Agent, shared: SharedReports) -> None:
+    async def _ask(self, agent: Agent, cluster: str) -> None:
         try:
-            report = await agent.client.node(read=shared.read)
+            report = await agent.client.node(read=self._shared[cluster].read)
+            self._read[cluster] += 1
             if not report.protocol_min <= PROTOCOL <= report.protocol_max:
                 raise AgentMisbehaved(
                     f"The agent at {agent.url} speaks protocol {report.protocol_min} to {report.protocol_max}, "
@@ -163,6 +184,11 @@ class Registry:
         agent.report = report
         if report.node is not None:
             agent.identity = report.node
+
+    def _keep_shared(self, cluster: str) -> None:
+        """Walks every ring: once for as many reports as there are agents is often enough."""
+        self._read[cluster] = 0
+        self._shared[cluster].keep_only(agent.report for agent in self._agents[cluster] if agent.report is not None)
 
     def _refuse_contradictions(self, cluster: str) -> None:
         seen: dict[str, Agent] = {}

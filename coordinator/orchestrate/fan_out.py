@@ -155,9 +155,9 @@ class FanOut:
         try:
             async with asyncio.timeout(self._around.timing.agent_return):
                 while True:
-                    await self._around.registry.refresh(self._run.cluster, 0.0)
                     agent = await self._around.registry.agent_of(self._run.cluster, host_id)
-                    if agent.cassandra_up:
+                    await self._around.registry.ask(self._run.cluster, agent)
+                    if agent.cassandra_up and agent.host_id == host_id:
                         returned.set()
                         return
                     await asyncio.sleep(self._around.timing.retry_pause)

@@ -2,22 +2,28 @@
 
 import asyncio
 import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+import pytest
 
 from agent.repository.errors import SweepWaits
 from agent.wire.commands import CommandView, Kind, State
+from agent.wire.node import NodeReport
 from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import BackupOrder, DeleteOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.opscenter.shapes import request_status
 from coordinator.orchestrate.parts import parts_of
+from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
+Report = Callable[..., Coroutine[Any, Any, NodeReport]]
 MARGIN = SweepWaits(30.0, 30.0).as_dict()
 
 
@@ -119,8 +125,11 @@ async def test_a_request_whose_agent_is_frozen_says_that_it_waits_for_it(scene: 
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
 
 
-async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(scene: Scene) -> None:
-    """A phase that failed because its Cassandra is down is tried again: until then its node has not failed."""
+async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phase that failed because its Cassandra is down is tried again: until then its node has not failed, and only
+    its own agent is asked whether it is back."""
     coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, agent_return=60.0))
     await coordinator.destination("there")
     tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
@@ -133,6 +142,16 @@ async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(scene: 
     node.gates[Kind.FETCH].set()
     part = await until_told(coordinator, request_id, f"fetch waits for Cassandra at {node.address}, tries again until")
     assert (part["state"], part["finished"]) == ("running", None)
+    asked = Counter[str]()
+    for agent in scene.agents:
+
+        async def report(agent: ToyAgent = agent, own: Report = agent.report, *, members: bool = False) -> NodeReport:
+            asked[agent.node.address] += 1
+            return await own(members=members)
+
+        monkeypatch.setattr(agent, "report", report)
+    await scene.until(lambda: asked[node.address] >= 4)
+    assert set(asked) == {node.address}
     node.up = True
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
     assert not any(part.waiting for part in await coordinator.orchestrator.progress(request_id))
