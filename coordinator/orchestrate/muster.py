@@ -33,15 +33,17 @@ class Muster(msgspec.Struct, frozen=True):
 
     def planned(self, host_ids: list[str]) -> list[PlannedNode]:
         """The named members as a plan describes them."""
+        named = set(host_ids)
         return [
             PlannedNode(member.host_id, member.address, member.dc, member.rack, member.tokens)
             for member in self.ring
-            if member.host_id in host_ids
+            if member.host_id in named
         ]
 
     def addresses(self, host_ids: list[str]) -> list[str]:
         """Addresses of the named members, for people."""
-        return [member.address for member in self.ring if member.host_id in host_ids]
+        named = set(host_ids)
+        return [member.address for member in self.ring if member.host_id in named]
 
 
 async def muster(around: Surroundings, cluster: str) -> Muster:
@@ -57,10 +59,12 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
             missing_nodes=[agent.address for agent in agents],
             reasons=reasons,
         )
+    reports = [agent.report for agent in up if agent.report is not None]
     ring: dict[str, RingMember] = {}
     down: dict[str, RingMember] = {}
-    for agent in up:
-        for member in agent.report.ring if agent.report is not None else []:
+    # Agents that see the same share one object (`coordinator.fleet.sharing`): it is walked once.
+    for members in {id(report.ring): report.ring for report in reports}.values():
+        for member in members:
             known = ring.setdefault(member.host_id, member)
             if member.state != NORMAL and known.state == NORMAL:
                 ring[member.host_id] = member
@@ -75,7 +79,7 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
         ring=sorted(ring.values(), key=lambda member: (member.address, member.host_id)),
         present=present,
         missing=missing,
-        keyspaces=union_of_keyspaces(agent.report.keyspaces for agent in up if agent.report is not None),
+        keyspaces=union_of_keyspaces({id(report.keyspaces): report.keyspaces for report in reports}.values()),
         schema_version=first.schema_version if first is not None else "",
         cluster_name=first.cluster_name if first is not None else "",
         down=list(down.values()),

@@ -13,22 +13,28 @@ from agent.wire.node import RingMember
 
 def uncovered_ranges(ring: Sequence[RingMember], replication: Mapping[str, str], restored: Set[str]) -> list[str]:
     """End tokens of the ranges none of whose replicas is in `restored` (host ids). A strategy that isn't known is
-    taken for one replica per range, which can only name more ranges than there are."""
+    taken for one replica per range, which can only name more ranges than there are. Walks all tokens of the ring,
+    unless every node of it is restored."""
     strategy = replication.get("class", "").rsplit(".", 1)[-1]
-    owners = _Owners(ring)
     if strategy in {"EverywhereStrategy", "LocalStrategy"}:
-        return [] if restored else [str(token) for token in owners.tokens]
-    if strategy == "NetworkTopologyStrategy":
+        return [] if restored else [str(token) for token in _Owners(ring).tokens]
+    by_rack = strategy == "NetworkTopologyStrategy"
+    if by_rack:
         circles = [
-            (_Owners([member for member in ring if member.dc == dc]), _factor(replication[dc]), True)
+            ([member for member in ring if member.dc == dc], _factor(replication[dc]))
             for dc in sorted({member.dc for member in ring} & set(replication))
         ]
     else:
-        circles = [(owners, _factor(replication.get("replication_factor", "1")), False)]
+        circles = [(list(ring), _factor(replication.get("replication_factor", "1")))]
+    if all(member.host_id in restored for member in ring) and any(
+        factor > 0 and any(member.tokens for member in members) for members, factor in circles
+    ):
+        return []
+    owners = [(_Owners(members), factor) for members, factor in circles]
     return [
         str(token)
-        for token in owners.tokens
-        if not any(circle.replicas(token, factor, by_rack) & restored for circle, factor, by_rack in circles)
+        for token in _Owners(ring).tokens
+        if not any(circle.covered(token, factor, by_rack, restored) for circle, factor in owners)
     ]
 
 
@@ -42,8 +48,8 @@ class _Owners:
         self._nodes = len({member.host_id for member in self._members})
         self._racks = len({member.rack for member in self._members})
 
-    def replicas(self, token: int, factor: int, by_rack: bool) -> set[str]:
-        """Host ids of the replicas of the range that ends at `token`."""
+    def covered(self, token: int, factor: int, by_rack: bool, restored: Set[str]) -> bool:
+        """Whether any replica of the range that ends at `token` is restored; mostly the first one is."""
         factor = min(factor, self._nodes)
         # A rack may be used again only as often as there are more replicas than racks.
         repeats_allowed = factor - self._racks if by_rack else factor
@@ -60,9 +66,11 @@ class _Owners:
                 if repeats_allowed <= 0:
                     continue
                 repeats_allowed -= 1
+            if member.host_id in restored:
+                return True
             racks.add(member.rack)
             chosen.add(member.host_id)
-        return chosen
+        return False
 
 
 def _factor(text: str) -> int:

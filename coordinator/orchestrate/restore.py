@@ -4,6 +4,7 @@ What may happen once only is noted durably under the job before it is let go (de
 coordinator, and the same restore posted again, goes on from there and never truncates a second time.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -120,7 +121,9 @@ class RestoreFlow:
         if failed:
             raise nodes_failed("The preflight", _causes(failed))
         present = await muster(self._run.around, self._run.cluster)
-        verdict = judge(
+        found = {answer.address: msgspec.convert(answer.result, PreflightResult) for answer in answers.values()}
+        verdict = await asyncio.to_thread(
+            judge,
             Situation(
                 tables=scope.tables,
                 truncated=scope.truncated,
@@ -137,7 +140,7 @@ class RestoreFlow:
                 force=self._order.force,
                 force_schema=self._order.force_schema,
             ),
-            {answer.address: msgspec.convert(answer.result, PreflightResult) for answer in answers.values()},
+            found,
         )
         if verdict.refusals:
             told = "; ".join(str(refusal.get("message")) for refusal in verdict.refusals)

@@ -112,6 +112,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         raise ReplicationDiffers(
             f"{', '.join(sorted(differing))}: replication differs from the backup's", keyspaces=differing
         )
+    chosen_away = {*present.addresses(excluded)}
     return RestoreScope(
         plan=backup.plan,
         tables=tables,
@@ -119,7 +120,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         sources=sources,
         left_out=left_out,
         source=target_of(destination) if destination is not None else None,
-        forced_out=[address for address in left_out if address not in present.addresses(excluded)],
+        forced_out=[address for address in left_out if address not in chosen_away],
     )
 
 
@@ -148,10 +149,11 @@ def _sources(
     if missing and not order.force:
         raise missing_nodes(missing, present.reasons)
     absent = {member.host_id for member in present.missing}
+    with_part = {*backup.manifests}
     no_part = [
         host_id
         for host_id in present.present
-        if host_id not in excluded and mapping.sources.get(host_id) not in backup.manifests
+        if host_id not in excluded and mapping.sources.get(host_id) not in with_part
     ]
     if no_part and not order.force:
         addresses = present.addresses(no_part)
@@ -162,10 +164,11 @@ def _sources(
             "lifted_by": "force",
         }
         raise RestoreRefused(f"The backup {order.tag} is not complete", refusals=[refusal])
+    without = {*no_part}
     chosen = {
         host_id: source
         for host_id, source in mapping.sources.items()
-        if host_id not in excluded and host_id not in absent and host_id not in no_part
+        if host_id not in excluded and host_id not in absent and host_id not in without
     }
     if not chosen:
         raise MissingNodes(

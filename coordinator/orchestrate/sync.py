@@ -59,8 +59,9 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
     gone = [node for node in source.plan.nodes if node.host_id in absent]
     if gone and not order.partial:
         raise missing_nodes([absent[node.host_id] for node in gone], present.reasons)
-    hosts = [node.host_id for node in source.plan.nodes if node.host_id in present.present]
-    missing = [node for node in source.plan.nodes if node.host_id not in hosts]
+    able = {*present.present}
+    hosts = [node.host_id for node in source.plan.nodes if node.host_id in able]
+    missing = [node for node in source.plan.nodes if node.host_id not in able]
     if not hosts:
         raise NoSuchBackup(f"No node of the ring holds a part of {order.tag}", tag=order.tag)
     tables = source.record.keyspaces if source.record is not None else source.plan.keyspaces

@@ -1,6 +1,7 @@
 """The nodes of a cluster for people: agents and the rings they see in, one line per node out. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from agent.wire.node import RingMember
 from coordinator.fleet.registry import Agent
@@ -14,29 +15,50 @@ def cluster_nodes(
     agent's URL → host id → whether that agent's node holds the member for up, beside what the reports say."""
     agents = list(agents)
     ring: dict[str, RingMember] = {}
-    votes: dict[str, list[bool]] = {}
+    votes = _Votes()
+    witnesses: dict[int, tuple[list[RingMember], list[Agent]]] = {}
     for agent in agents:
         if agent.cassandra_up and agent.report is not None:
-            held = (seen_up or {}).get(agent.url, {})
-            for member in agent.report.ring:
-                ring.setdefault(member.host_id, member)
-                up = held.get(member.host_id, member.up)
-                # What a node holds of itself is no witness: it would outvote the one other node of a pair.
-                if up is not None and member.host_id != agent.host_id:
-                    votes.setdefault(member.host_id, []).append(up)
+            # Agents that see the same share one object (`coordinator.fleet.sharing`): it is walked once.
+            witnesses.setdefault(id(agent.report.ring), (agent.report.ring, []))[1].append(agent)
+    for members, seers in witnesses.values():
+        own = {agent.host_id for agent in seers}
+        told = {member.host_id: member.up for member in members if member.up is not None}
+        for member in members:
+            ring.setdefault(member.host_id, member)
+        for host_id, up in told.items():
+            # What a node holds of itself is no witness: it would outvote the one other node of a pair.
+            votes.add(host_id, up, len(seers) - (host_id in own))
+        for agent in seers:
+            for host_id, up in (seen_up or {}).get(agent.url, {}).items():
+                if host_id != agent.host_id:
+                    if host_id in told:
+                        votes.add(host_id, told[host_id], -1)
+                    votes.add(host_id, up, 1)
     by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
-    nodes = [_node(member, by_host.get(member.host_id), votes.get(member.host_id, [])) for member in ring.values()]
+    nodes = [_node(member, by_host.get(member.host_id), votes.of(member.host_id)) for member in ring.values()]
     nodes += [_alone(agent) for agent in agents if agent.host_id not in ring]
     return sorted(nodes, key=lambda node: (node.address, node.host_id))
 
 
-def _node(member: RingMember, agent: Agent | None, votes: Sequence[bool]) -> ClusterNode:
-    """`votes`: of the other nodes that were heard; half of them are enough to hold it for down."""
-    up: bool | None = None
-    if votes:
-        up = 2 * sum(votes) > len(votes)
-    elif agent is not None and agent.cassandra_up:
-        up = True
+class _Votes:
+    """How many nodes hold each member for up, and for down."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+
+    def add(self, host_id: str, up: bool, count: int) -> None:
+        self._counts[host_id, up] += count
+
+    def of(self, host_id: str) -> bool | None:
+        """What more of them say; half of them are enough to hold it for down. None: nobody says anything."""
+        up, down = self._counts[host_id, True], self._counts[host_id, False]
+        return up > down if up or down else None
+
+
+def _node(member: RingMember, agent: Agent | None, voted: bool | None) -> ClusterNode:
+    """`voted`: whether the other nodes hold it for up."""
+    up = True if voted is None and agent is not None and agent.cassandra_up else voted
     return ClusterNode(
         address=member.address,
         host_id=member.host_id,

@@ -1,4 +1,7 @@
-"""May a restore go on, and what exactly will it do: what every node's preflight found in, the verdict out. Pure."""
+"""May a restore go on, and what exactly will it do: what every node's preflight found in, the verdict out. Pure.
+
+With many nodes it takes seconds: call it in a thread.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -166,8 +169,13 @@ def _down(found: Mapping[str, PreflightResult]) -> set[str]:
 
 def _coverage(situation: Situation) -> list[dict[str, Any]]:
     refusals = []
+    restored = set(situation.restored)
+    of_replication: dict[frozenset[tuple[str, str]], list[str]] = {}  # most keyspaces replicate alike
     for keyspace, replication in sorted(situation.replication.items()):
-        uncovered = uncovered_ranges(situation.ring, replication, set(situation.restored))
+        alike = frozenset(replication.items())
+        if alike not in of_replication:
+            of_replication[alike] = uncovered_ranges(situation.ring, replication, restored)
+        uncovered = of_replication[alike]
         if uncovered:
             refusals.append(
                 _refusal(
