@@ -9,6 +9,7 @@ from functools import partial
 from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
 from coordinator.fleet.asking import Asking
 from coordinator.fleet.client import AgentClient
+from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
 from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
@@ -128,14 +129,11 @@ class Registry:
         """Agent's URL → host id → whether its node holds that member for up, of a few agents that see their Cassandra.
         With nodetool each one starts a JVM for it."""
         asked = [agent for agent in self.agents(cluster) if agent.cassandra_up][:MOST_ASKED]
-        answers = await asyncio.gather(*(agent.client.node(members=True) for agent in asked), return_exceptions=True)
-        found: dict[str, dict[str, bool]] = {}
-        for agent, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, NodeReport):
-                found[agent.url] = {member.host_id: member.up for member in answer.ring if member.up is not None}
-            elif not isinstance(answer, HelenusError):
-                raise answer
-        return found
+        return {
+            agent.url: {member.host_id: member.up for member in answer.ring if member.up is not None}
+            for agent, answer in await on_each(asked, lambda agent: agent.client.node(members=True))
+            if isinstance(answer, NodeReport)
+        }
 
     async def agent_of(self, cluster: str, host_id: str) -> Agent:
         """The agent of a node. Raises `AgentUnreachable` when none has answered for it."""

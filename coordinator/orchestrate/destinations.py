@@ -1,15 +1,15 @@
 """Destinations: orders in; settings tried against the real store by the agents, repositories made or attached, out."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings, PutDestination, Settings
 from coordinator.fleet.client import AgentClient
+from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
@@ -37,6 +37,7 @@ NO_REASON = "it gave no reason"
 NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
 """What an agent says of a repository that doesn't know a cluster of the name."""
 
+Answer = TypeVar("Answer")
 
 Keep = Callable[[Destination, Destination | None], Awaitable[None]]
 """Keeps a destination in the place of a former one. Raises `NoSuchDestination` when that was forgotten meanwhile."""
@@ -133,24 +134,22 @@ class DestinationFlow:
         around, cluster = self._run.around, self._run.cluster
         places = Places(around, cluster)
         destination = await places.destination(self._order.id)
-        failed: dict[str, dict[str, Any]] = {}
-        for agent in await around.registry.refresh(cluster, around.timing.report_age):
-            self._run.stop_if_cancelled()
-            if await around.store.destinations.get(cluster, destination.id) is None:
-                break  # forgotten meanwhile
+
+        async def tell(agent: Agent) -> None:
+            if self._run.cancelled.is_set() or await around.store.destinations.get(cluster, destination.id) is None:
+                return  # forgotten meanwhile
             try:
                 view = await agent.client.destination(destination.id)
                 if view.revision >= destination.revision and view.repository_id == destination.repository_id:
-                    continue
-            except HelenusError as error:
-                if not isinstance(error, AgentRefused) or error.agent_status != 404:
-                    failed[agent.address] = error.as_dict()
-                    continue
-            try:
-                await places.teach(agent, destination)
-            except HelenusError as error:
-                failed[agent.address] = error.as_dict()
-        return failed
+                    return
+            except AgentRefused as error:
+                if error.agent_status != 404:
+                    raise
+            await places.teach(agent, destination)
+
+        answers = await on_each(await around.registry.refresh(cluster, around.timing.report_age), tell)
+        self._run.stop_if_cancelled()
+        return {agent.address: answer.as_dict() for agent, answer in answers if answer is not None}
 
 
 async def _initialise(agents: list[Agent], destination: str, settings: Settings, name: str) -> tuple[str, str]:
@@ -252,16 +251,14 @@ async def _take_back(
     around: Surroundings, cluster: str, agents: list[Agent], destination_id: str, former: Destination | None
 ) -> bool:
     """Whether all agents did. One that doesn't holds settings that no command uses, or is taught when one does."""
-    all_did = True
-    for agent in agents:
-        try:
-            if former is None:
-                await agent.client.delete_destination(destination_id)
-            else:
-                await Places(around, cluster).teach(agent, former)
-        except HelenusError:
-            all_did = False
-    return all_did
+
+    async def take_back(agent: Agent) -> None:
+        if former is None:
+            await agent.client.delete_destination(destination_id)
+        else:
+            await Places(around, cluster).teach(agent, former)
+
+    return all(answer is None for _, answer in await on_each(agents, take_back))
 
 
 async def _revisions(agents: list[Agent], destination_id: str) -> list[int]:
@@ -269,15 +266,16 @@ async def _revisions(agents: list[Agent], destination_id: str) -> list[int]:
     return [view.revision for _, known in views for view in known if view.id == destination_id]
 
 
-async def _each(agents: Iterable[Agent], what: Any) -> list[tuple[Agent, Any]]:
-    agents = list(agents)
-    answers = await asyncio.gather(*(what(agent) for agent in agents), return_exceptions=True)
-    for agent, answer in zip(agents, answers, strict=True):
+async def _each(agents: Iterable[Agent], what: Callable[[Agent], Awaitable[Answer]]) -> list[tuple[Agent, Answer]]:
+    """What all agents answer. Raises the first one's error, as a refusal of the settings where it is one."""
+    answered: list[tuple[Agent, Answer]] = []
+    for agent, answer in await on_each(agents, what):
         if isinstance(answer, AgentRefused) and answer.agent_status in CALLERS_FAULT:
             raise _refused(agent, answer.error, []) from answer
-        if isinstance(answer, BaseException):
+        if isinstance(answer, HelenusError):
             raise answer
-    return list(zip(agents, answers, strict=True))
+        answered.append((agent, answer))
+    return answered
 
 
 def _unless(agent: Agent, report: CheckReport, expected: frozenset[str]) -> CheckReport:

@@ -8,6 +8,7 @@ from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
 from agent.wire.destinations import CheckDestination, PutDestination
 from coordinator.fleet.client import AgentClient
+from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
@@ -107,14 +108,13 @@ class Places:
     async def forget(self, destination_id: str) -> dict[str, dict[str, Any]]:
         """Remove a destination's settings (its secrets are among them) from all agents; those that can't be told are
         named: address → error. The coordinator's own copy goes when the request has ended (`Run.forget`)."""
-        failed: dict[str, dict[str, Any]] = {}
-        for agent in await self._agents():
+
+        async def forget(agent: Agent) -> None:
             agent.learn_held(destination_id, None)
-            try:
-                await agent.client.delete_destination(destination_id)
-            except HelenusError as error:
-                failed[agent.address] = error.as_dict()
-        return failed
+            await agent.client.delete_destination(destination_id)
+
+        answers = await on_each(await self._agents(), forget)
+        return {agent.address: answer.as_dict() for agent, answer in answers if answer is not None}
 
     async def users(self, destination_id: str, but: str = "") -> list[str]:
         """Ids of the running requests that read or write there: without the request `but`, and without those that only
@@ -211,14 +211,12 @@ class Places:
                 except HelenusError as error:
                     trouble = error
         else:
-            answers = await asyncio.gather(
-                *(self.call(agent, destination, ask) for agent in agents), return_exceptions=True
-            )
-            for agent, answer in zip(agents, answers, strict=True):
+            # Begun by all at once, for a cold catalogue takes its time; their answers are read by few (`Bulk`).
+            for agent, answer in await on_each(
+                agents, lambda agent: self.call(agent, destination, ask), at_once=len(agents)
+            ):
                 if isinstance(answer, HelenusError):
                     trouble = answer
-                elif isinstance(answer, BaseException):
-                    raise answer
                 else:
                     views[agent.host_id or agent.url] = answer
         if not views:
@@ -232,25 +230,21 @@ class Places:
     async def _put(
         self, destination: Destination | None, hosts: Iterable[str], put: Callable[[AgentClient], Awaitable[None]]
     ) -> dict[str, dict[str, object]]:
-        async def one(host_id: str) -> dict[str, object] | None:
-            try:
-                agent = await self._around.registry.agent_of(self._cluster, host_id)
-                await self.call(agent, destination, put)
-            except HelenusError as error:
-                return error.as_dict()
-            return None
+        async def one(host_id: str) -> None:
+            agent = await self._around.registry.agent_of(self._cluster, host_id)
+            await self.call(agent, destination, put)
 
-        hosts = list(hosts)
         errors: dict[str, dict[str, object]] = {}
         if _shared(destination):
             for host_id in hosts:
-                error = await one(host_id)
-                if error is None:
+                try:
+                    await one(host_id)
+                except HelenusError as error:
+                    errors[host_id] = error.as_dict()
+                else:
                     return {}
-                errors[host_id] = error
             return errors
-        answers = await asyncio.gather(*(one(host_id) for host_id in hosts))
-        return {host_id: error for host_id, error in zip(hosts, answers, strict=True) if error is not None}
+        return {host_id: answer.as_dict() for host_id, answer in await on_each(hosts, one) if answer is not None}
 
     async def _agents(self) -> list[Agent]:
         return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)

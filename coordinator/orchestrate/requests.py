@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from agent.wire.destinations import ON_SERVER
+from coordinator.fleet.each import on_each
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import description
@@ -32,8 +33,6 @@ LONGEST_PAUSE = 30.0
 
 RECALL_SECONDS = 1.0
 """For which a start waits at most for the agents to tell what they had counted before."""
-RECALLS = 32
-"""Of a request's commands at once."""
 
 Flow = Callable[[], Coroutine[Any, Any, Outcome]]
 
@@ -90,18 +89,15 @@ class RunningRequests:
 
     async def _recall_progress(self, request: Request) -> None:
         """Counts of before this start: the agents still know them. Only for people to see."""
-        few = asyncio.Semaphore(RECALLS)
 
         async def recall(command: PostedCommand) -> None:
-            async with few:
-                with suppress(HelenusError):
-                    agent = await self._around.registry.agent_of(request.cluster, command.host_id)
-                    view = await agent.client.command(command.id)
-                    if request.id in self._runs:
-                        self._around.reports.learn(agent.url, view)
+            agent = await self._around.registry.agent_of(request.cluster, command.host_id)
+            view = await agent.client.command(command.id)
+            if request.id in self._runs:
+                self._around.reports.learn(agent.url, view)
 
         commands = await self._around.store.commands.of(request.id)
-        await asyncio.gather(*(recall(command) for command in commands if command.accepted))
+        await on_each([command for command in commands if command.accepted], recall)
 
     async def _carry_out(self, run: Run) -> None:
         try:
