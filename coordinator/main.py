@@ -9,10 +9,11 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -135,7 +136,8 @@ async def serve(
     store_type: type[SqliteStore] = SqliteStore,
 ) -> None:
     """Run the coordinator until `stop` is set. It ends in the reverse order of the start: no new requests, then the
-    running ones are left for the next start, then agents and state are let go. `store_type`: replaced in tests."""
+    running ones are left for the next start, then agents and state are let go. Raises what ended a part that should not
+    end. `store_type`: replaced in tests."""
     log = structlog.get_logger("coordinator")
     settings = ready.settings
     metrics = ProcessMetrics("coordinator", installed_version())
@@ -159,13 +161,11 @@ async def serve(
         await stack.enter_async_context(orchestrator)
         stack.push_async_callback(server.stop)
         await server.start()
-        for name, work in (("heartbeat", beat(notifier, metrics.observe_lag)), ("pruning", keep_pruned(store))):
-            stack.callback(asyncio.create_task(work, name=name).cancel)
         log.info(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )
         notifier.ready()
-        await stop.wait()
+        await run_until(stop, [beat(notifier, metrics.observe_lag), keep_pruned(store)])
         notifier.stopping()
         log.info("the coordinator stops")
 
@@ -178,6 +178,21 @@ async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> Non
             await store.prune(time.time())
         except HelenusError as error:
             structlog.get_logger("coordinator").warning("the state could not be pruned", **error.as_dict())
+
+
+async def run_until(stop: asyncio.Event, background: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Let the background parts run until `stop` is set. Raises what ends one of them: a coordinator that lacks it must
+    be started anew, which nothing is lost by."""
+    tasks = [asyncio.create_task(part) for part in background]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.wait({stopping, *tasks})
 
 
 def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Application:

@@ -158,6 +158,9 @@ class Reports:
                     self._last.pop(agent.url, None)
             except HelenusError as wrong:
                 log.warning("event stream can't be read", agent=agent.url, reason=wrong.message)
+            except Exception:
+                # Without its follower an agent's progress would stand still, and nobody would know why.
+                log.exception("event stream broke off in an unforeseen way", agent=agent.url)
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.backoff_last)
 

@@ -15,13 +15,15 @@ import aiohttp
 import pytest
 
 from agent.wire.destinations import S3Settings
-from coordinator.main import main, prepare, timing_of
+from coordinator.main import main, prepare, serve, timing_of
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.model.settings import OrchestrationSettings
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError
+from kit.logs import Redactor
+from kit.notify import Notifier
 from kit.state_lock import StateLock
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -126,6 +128,19 @@ async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> 
             assert await second.process.wait() == 0
     assert secret not in log.read_text()
     assert TOKEN not in log.read_text()
+
+
+@pytest.mark.parametrize("part", ["beat", "keep_pruned"])
+async def test_a_part_that_dies_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """A coordinator without its pulse, or that is never pruned again, would look well for ever."""
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError(f"{part} died")
+
+    monkeypatch.setattr(f"coordinator.main.{part}", dies)
+    with pytest.raises(RuntimeError, match=f"{part} died"):
+        async with asyncio.timeout(DEADLINE):
+            await serve(prepare(configuration(tmp_path)), Redactor(), Notifier(), asyncio.Event())
 
 
 async def test_strangers_get_only_health(tmp_path: Path) -> None:

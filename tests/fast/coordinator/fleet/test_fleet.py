@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from agent.wire.commands import Kind, PostCommand, SnapshotArguments, State
+from agent.wire.commands import Event, Kind, PostCommand, SnapshotArguments, State
 from coordinator.fleet.client import AgentClient, Deadlines, open_session
 from coordinator.fleet.errors import (
     AgentMisbehaved,
@@ -18,7 +18,7 @@ from coordinator.fleet.errors import (
     MixedClusters,
 )
 from coordinator.fleet.fleet import ClusterAgents, Fleet
-from coordinator.fleet.reports import ReportTiming
+from coordinator.fleet.reports import Reports, ReportTiming
 from kit.secret import Secret
 from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster
@@ -172,3 +172,28 @@ async def test_a_waiter_is_woken_by_the_event_stream_also_after_the_agent_was_re
         assert live.state is State.SUCCESS
         fleet.reports.forget(["command-one"])
         assert fleet.reports.live("command-one") is None
+
+
+async def test_an_unforeseen_error_at_one_event_does_not_end_the_following(
+    agents: list[ToyAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is opened again, and who waits is woken by what comes then."""
+    agent, take = agents[0], Reports._take
+    errors = [RuntimeError("nobody foresaw it")]
+
+    def taken(reports: Reports, url: str, event: Event) -> None:
+        if errors:
+            raise errors.pop()
+        take(reports, url, event)
+
+    monkeypatch.setattr(Reports, "_take", taken)
+    gate = agent.node.gates[Kind.SNAPSHOT] = asyncio.Event()
+    async with Fleet({"toy": ClusterAgents([agent.url], deadlines=DEADLINES)}, PATIENCE) as fleet:
+        [known] = await fleet.registry.refresh("toy")
+        await known.client.post_command(snapshot("one"))
+        waiter = asyncio.create_task(fleet.reports.wait(known.client, "command-one", lambda lost: False))
+        async with asyncio.timeout(15):
+            while errors:  # noqa: ASYNC110 - what is looked at is a plain fact of the test
+                await asyncio.sleep(0.005)
+            gate.set()
+            assert (await waiter).state is State.SUCCESS
