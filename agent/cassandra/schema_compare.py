@@ -11,7 +11,7 @@ from agent.cassandra.cql_text import statements, unquote, without_id
 from agent.cassandra.schema_capture import types_of
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.wire.node import Tables
-from agent.wire.replication import same_replication
+from agent.wire.replication import replication_differences
 from agent.wire.results import TableDifference, ViewCql
 
 _DROP = re.compile(r'\bDROP\s+("(?:[^"]|"")+"|[A-Za-z0-9_]+)\s+USING\s+TIMESTAMP\b')
@@ -117,10 +117,8 @@ def all_statements(one: SchemaObject) -> list[str]:
 
 def replication_differs(asked: Tables, backup: Schemas, live: Schemas) -> dict[str, list[dict[str, str]]]:
     """Keyspace → [in the backup, live] where both exist and replicate differently."""
-    return {
-        keyspace: [backup[keyspace].replication, live[keyspace].replication]
-        for keyspace in sorted(asked)
-        if keyspace in backup
-        and keyspace in live
-        and not same_replication(backup[keyspace].replication, live[keyspace].replication)
-    }
+    return replication_differences(
+        {keyspace: schema.replication for keyspace, schema in backup.items()},
+        {keyspace: schema.replication for keyspace, schema in live.items()},
+        sorted(asked),
+    )

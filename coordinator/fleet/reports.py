@@ -184,15 +184,9 @@ class Reports:
             # A new process of the agent: what it found unfinished may have ended without an event of its own.
             self._instances[url] = event.instance
             self._wake(url)
-        live = self._live.get(event.command)
-        if live is None:
+        if event.command not in self._live:
             return
-        progress = {destination: dict(keyspaces) for destination, keyspaces in live.progress.items()}
-        for destination, keyspaces in event.progress.items():
-            for keyspace, tables in keyspaces.items():
-                merged = progress.setdefault(destination, {})
-                merged[keyspace] = {**merged.get(keyspace, {}), **tables}
-        self._see(event.command, Live(event.state, event.stage, progress, event.error))
+        self._see(event.command, Live(event.state, event.stage, event.progress, event.error))
         if event.state.terminal:
             self._news[event.command].set()
 

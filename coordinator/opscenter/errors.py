@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from coordinator.model.errors import CoordinatorError
-from kit.errors import HelenusError
+from kit.errors import HelenusError, first_of
 from kit.http_errors import BadRequest
 
 _TYPES = {400: "InvalidArguments", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
@@ -81,9 +81,8 @@ def errors_in_form() -> Middleware:
         except ExceptionGroup as group:
             # A task group around one known error: that error is what a person can act on.
             known, unknown = group.split(HelenusError)
-            first = None if known is None or unknown is not None else _first(known)
-            if first is not None:
-                return error_answer(first)
+            if known is not None and unknown is None:
+                return error_answer(first_of(known))
             log.exception("a request met a fault", method=request.method, path=request.path)
             return error_answer(Internal("the coordinator met a fault of its own"))
         except web.HTTPException as error:
@@ -95,12 +94,3 @@ def errors_in_form() -> Middleware:
             return error_answer(Internal("the coordinator met a fault of its own"))
 
     return catch
-
-
-def _first(group: BaseExceptionGroup[HelenusError]) -> HelenusError | None:
-    for error in group.exceptions:
-        if isinstance(error, HelenusError):
-            return error
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error)
-    return None

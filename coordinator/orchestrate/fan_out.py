@@ -21,7 +21,7 @@ from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn,
 from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
-from kit.errors import HelenusError
+from kit.errors import HelenusError, first_of
 
 MOST_ATTEMPTS = 10
 """Of one command on one node, whatever goes wrong."""
@@ -342,10 +342,7 @@ def one_error() -> Iterator[None]:
         expected, unforeseen = group.split(HelenusError)
         if expected is None or unforeseen is not None:
             raise
-        first: BaseException = expected
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+        raise first_of(expected) from None
 
 
 def _answered(command: PostedCommand) -> Answered:

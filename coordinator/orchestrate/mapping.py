@@ -4,13 +4,12 @@ Pure. «Same topology» (design §5): for the whole ring one node of the backup 
 and rack. Host ids and addresses may differ, for nodes may have been rebuilt.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from agent.wire.backups import PlannedNode
 from agent.wire.node import RingMember
-from agent.wire.replication import same_replication
 
 
 class Misfit(msgspec.Struct, frozen=True):
@@ -60,17 +59,6 @@ def map_topology(planned: Sequence[PlannedNode], missing: Sequence[str], ring: S
         if frozenset(node.tokens) not in live_of and node.host_id not in hosts
     ]
     return TopologyMapping(sources, unsourced, misfits)
-
-
-def replication_differences(
-    backup: Mapping[str, Mapping[str, str]], live: Mapping[str, Mapping[str, str]], keyspaces: Iterable[str]
-) -> dict[str, list[dict[str, str]]]:
-    """Keyspace → [in the backup, live] where both exist and replicate differently."""
-    return {
-        keyspace: [dict(backup[keyspace]), dict(live[keyspace])]
-        for keyspace in keyspaces
-        if keyspace in backup and keyspace in live and not same_replication(backup[keyspace], live[keyspace])
-    }
 
 
 def _why_new(member: RingMember, planned: Sequence[PlannedNode]) -> str:

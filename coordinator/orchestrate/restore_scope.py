@@ -7,6 +7,7 @@ from agent.wire.commands import RestoreArguments, Target
 from agent.wire.destinations import ON_SERVER
 from agent.wire.names import CLUSTER_KEYSPACES
 from agent.wire.node import Tables
+from agent.wire.replication import replication_differences
 from coordinator.model.errors import NoSuchBackup, TagInUse
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import Request, RequestKind, RequestState
@@ -19,7 +20,7 @@ from coordinator.orchestrate.errors import (
     TopologyDiffers,
 )
 from coordinator.orchestrate.listing import Joined
-from coordinator.orchestrate.mapping import map_topology, replication_differences
+from coordinator.orchestrate.mapping import map_topology
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Surroundings

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from agent.wire.backups import PlannedNode
 from agent.wire.commands import FENCED, Kind
 from agent.wire.node import KeyspaceView, RingMember
+from agent.wire.replication import replication_differences
 from agent.wire.results import PreflightResult, TableDifference, ViewCql, VolumeNeed
 from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownTable
 from coordinator.orchestrate.errors import KeyspaceRefused
-from coordinator.orchestrate.mapping import map_topology, replication_differences
+from coordinator.orchestrate.mapping import map_topology
 from coordinator.orchestrate.phases import REACTIONS, RESTORE, Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.replicas import uncovered_ranges
 from coordinator.orchestrate.scope import backup_scope, named_nodes, restore_scope
