@@ -13,10 +13,10 @@ import msgspec
 import structlog
 
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
-from agent.wire.destinations import ON_SERVER
 from coordinator.model.destinations import Destination
-from coordinator.orchestrate.copies import NOT_OURS
-from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.copies import NOT_OURS, CopyStates
+from coordinator.orchestrate.fan_out import one_error
+from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run
 
 DENIED = "storage_denied"
@@ -37,6 +37,29 @@ class Announcer:
         self._run = run
         self._places = places
         self.begun: dict[str, set[str]] = {}
+
+    async def announce_all(
+        self,
+        where: Iterable[Destination | None],
+        plan: Plan,
+        nodes: Sequence[PlannedNode],
+        missing: Sequence[PlannedNode],
+        states: CopyStates,
+    ) -> dict[str, Errors]:
+        """Announce at all places side by side, since nothing may be written to one before: place id → the nodes that
+        could not take it, whose copies there have failed. Raises `RequestCancelled`."""
+
+        async def one(place: Destination | None) -> None:
+            found = errors[place_id(place)] = await self.announce(place, plan, nodes, missing)
+            for host_id, error in found.items():
+                states.failed(place_id(place), host_id, error)
+
+        errors: dict[str, Errors] = {}
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for place in where:
+                    group.create_task(one(place))
+        return errors
 
     async def announce(
         self,
@@ -93,23 +116,23 @@ class Announcer:
         return errors
 
     async def _put(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
-        place_id = place.id if place is not None else ON_SERVER
-        step = f"begun-{place_id}"
-        if place_id not in self.begun:
+        named = place_id(place)
+        step = f"begun-{named}"
+        if named not in self.begun:
             earlier = await self._run.around.store.requests.step(self._run.request.id, step)
-            self.begun[place_id] = set(earlier["hosts"]) if earlier is not None else set()
-        before = frozenset(self.begun[place_id])
+            self.begun[named] = set(earlier["hosts"]) if earlier is not None else set()
+        before = frozenset(self.begun[named])
         begun = before.union(hosts)
-        await self._set_begun(place_id, step, begun)
+        await self._set_begun(named, step, begun)
         errors = await self._places.put_plan(place, plan, hosts)
         refused = {host for host, error in errors.items() if _put_nothing(error, first=host not in before)}
         if place is None or not place.shared or refused == set(hosts):
-            await self._set_begun(place_id, step, begun - refused)
+            await self._set_begun(named, step, begun - refused)
         return errors
 
-    async def _set_begun(self, place_id: str, step: str, hosts: frozenset[str]) -> None:
-        if hosts != self.begun[place_id]:
-            self.begun[place_id] = set(hosts)
+    async def _set_begun(self, named: str, step: str, hosts: frozenset[str]) -> None:
+        if hosts != self.begun[named]:
+            self.begun[named] = set(hosts)
             await self._run.note(step, hosts=sorted(hosts))
 
 

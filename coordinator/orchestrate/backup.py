@@ -1,6 +1,5 @@
 """A backup: plan first, snapshots on all nodes, copies to all destinations, the listing record last."""
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -13,12 +12,21 @@ from agent.wire.results import SnapshotResult
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import BackupOrder
 from coordinator.orchestrate.announcing import Announcer
-from coordinator.orchestrate.copies import NOT_OURS, CopyStates, close_copies, forget_one_shots, upload_states
+from coordinator.orchestrate.copies import (
+    NOT_OURS,
+    CopyStates,
+    close_copies,
+    forget_one_shots,
+    mark_undone,
+    owe,
+    targets,
+    upload_states,
+)
 from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
-from coordinator.orchestrate.fan_out import Answered, FanOut, one_error
+from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
-from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scope import backup_scope, union_of_tables
 from kit.errors import HelenusError
@@ -104,7 +112,7 @@ class BackupFlow:
             await self._undo(scope, destinations)
             raise
         except HelenusError as error:
-            states.fail_rest([_id(place) for place in places], error.as_dict())
+            states.fail_rest([place_id(place) for place in places], error.as_dict())
             await self._close(scope, places, states)
             raise
 
@@ -115,21 +123,12 @@ class BackupFlow:
     async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
         """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup. A
         node with another on-server backup of the tag has its snapshot too: it falls out altogether."""
-
-        async def one(place: Destination | None) -> None:
-            errors = await self._announcer.announce(place, scope.plan, scope.plan.nodes, scope.missing)
-            for host_id, error in errors.items():
-                states.failed(_id(place), host_id, error)
-                if place is None and error.get("code") in NOT_OURS:
-                    states.failed_everywhere(host_id, error)
-                    taken.append(host_id)
-
-        taken: list[str] = []
-        with one_error():
-            async with asyncio.TaskGroup() as group:
-                for place in places:
-                    group.create_task(one(place))
-        if (taken and not self._order.partial) or not any(states.open(_id(place)) for place in places):
+        found = await self._announcer.announce_all(places, scope.plan, scope.plan.nodes, scope.missing, states)
+        on_server = found.get(ON_SERVER, {})
+        taken = [host_id for host_id, error in on_server.items() if error.get("code") in NOT_OURS]
+        for host_id in taken:
+            states.failed_everywhere(host_id, on_server[host_id])
+        if (taken and not self._order.partial) or not any(states.open(place_id(place)) for place in places):
             raise nodes_failed("Putting the plan", states.errors())
 
     async def _snapshot(
@@ -179,14 +178,11 @@ class BackupFlow:
         raise SchemaChanged("The schema changed while the snapshots were taken, three times", versions=versions)
 
     async def _upload(self, hosts: list[str], destinations: list[Destination], states: CopyStates) -> None:
-        throttles = {copy.destination: copy.throttle_bytes_per_second for copy in self._order.copies}
-        arguments: dict[str, msgspec.Struct] = {}
-        for host_id in hosts:
-            targets = [
-                target_of(place, throttles[place.id]) for place in destinations if states.open(place.id, host_id)
-            ]
-            if targets:
-                arguments[host_id] = UploadArguments(self._order.tag, targets, self._order.throttle_bytes_per_second)
+        chosen = targets(self._order.copies, destinations, hosts, states)
+        arguments = {
+            host_id: UploadArguments(self._order.tag, where, self._order.throttle_bytes_per_second)
+            for host_id, where in chosen.items()
+        }
         answers = await self._fan_out.ask("upload", Kind.UPLOAD, arguments)
         upload_states(answers.values(), [place.id for place in destinations], states)
         # An upload clears its snapshot when it ends well; what failed or was never sent leaves one behind.
@@ -210,14 +206,8 @@ class BackupFlow:
         for place in destinations:
             begun = self._begun(place.id)
             hosts = [host for host in scope.hosts if begun is None or host in begun]
-            arguments = DeleteArguments(self._order.tag, target_of(place), self._made_by)
-            answers = await self._fan_out.ask(
-                f"undo-mark-{place.id}",
-                Kind.DELETE,
-                dict.fromkeys(hosts[:1] if place.shared else hosts, arguments),
-                undoing=True,
-            )
-            self._owe(answers, f"the delete mark in {place.id}")
+            delete = DeleteArguments(self._order.tag, made_by=self._made_by)
+            await mark_undone(self._run, self._fan_out, place, hosts, delete)
         await forget_one_shots(self._run, self._places, destinations)
 
     async def _clear(self, phase: str, hosts: list[str]) -> None:
@@ -233,20 +223,11 @@ class BackupFlow:
         arguments = DeleteArguments(self._order.tag, made_by=self._made_by)
         ours = [host for host in hosts if host in begun]
         answers = await self._fan_out.ask(phase, Kind.DELETE, dict.fromkeys(ours, arguments), undoing=True)
-        self._owe(answers, f"clearing the snapshot {self._order.tag}")
+        owe(self._run, answers.values(), f"clearing the snapshot {self._order.tag}")
 
     def _begun(self, place_id: str) -> set[str] | None:
         """The nodes at whose part of the place something of this backup may be; None: any of them."""
         return self._announcer.begun.get(place_id, set()) if self._announced else None
-
-    def _owe(self, answers: dict[str, Answered], what: str) -> None:
-        for address, error in failures(answers.values()).items():
-            if error.get("code") not in ("backup_not_found", "snapshot_missing"):
-                self._run.warn(f"owed on {address}: {what} ({error.get('message', '')})")
-
-
-def _id(place: Destination | None) -> str:
-    return place.id if place is not None else ON_SERVER
 
 
 def _slowest(order: BackupOrder, destinations: list[Destination]) -> int:

@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 
 from agent.wire.backups import NodeRecord, PlannedNode, Record
-from agent.wire.commands import State
+from agent.wire.commands import DeleteArguments, Kind, State, Target
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import UploadResult
 from coordinator.model.destinations import Destination
+from coordinator.model.orders import Copy
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.fan_out import Answered
-from coordinator.orchestrate.outcome import Outcome, cause_of, nodes_failed
-from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.outcome import NOT_THERE, Outcome, cause_of, failures, nodes_failed
+from coordinator.orchestrate.places import Places, place_id, target_of
 from coordinator.orchestrate.run import Run
 
 RECORD_ATTEMPTS = 4
@@ -92,6 +93,19 @@ class CopyStates:
         return lines + [NodeRecord(node.host_id, node.address, "missing", {}) for node in self._missing]
 
 
+def targets(
+    copies: Iterable[Copy], destinations: Sequence[Destination], hosts: Iterable[str], states: CopyStates
+) -> dict[str, list[Target]]:
+    """Host id → where the node still can have its part, with each copy's own limit; nodes that can't anywhere are left
+    out."""
+    throttles = {copy.destination: copy.throttle_bytes_per_second for copy in copies}
+    found = {
+        host_id: [target_of(place, throttles[place.id]) for place in destinations if states.open(place.id, host_id)]
+        for host_id in hosts
+    }
+    return {host_id: chosen for host_id, chosen in found.items() if chosen}
+
+
 def upload_states(answers: Iterable[Answered], places: Sequence[str], states: CopyStates) -> None:
     """Sort the results of upload or sync commands into `states`."""
     for answer in answers:
@@ -133,19 +147,19 @@ async def close_copies(
     owed_records: dict[str, list[str]] = {}
     address_of = {line.host_id: line.address for line in states.records(ON_SERVER)}
     for place in where:
-        place_id = place.id if place is not None else ON_SERVER
-        lines = states.records(place_id)
+        named = place_id(place)
+        lines = states.records(named)
         state = state_of(lines)
         whole = msgspec.structs.replace(record, state=state, nodes=lines, finished=run.around.clock())
-        own = [host_id for host_id in hosts if not states.not_ours(place_id, host_id)]
+        own = [host_id for host_id in hosts if not states.not_ours(named, host_id)]
         owed = await _put_record(run, places, place, whole, own)
         if owed:
             # It can still be restored by its tag: plan and manifests tell.
-            owed_records[place_id] = [address_of.get(host_id, host_id) for host_id in owed]
-            for address in owed_records[place_id]:
-                run.warn(f"owed: the listing record could not be put to {place_id} by {address}")
-        statuses[place_id] = ("success", False) if state == "success" else ("error", state == "partial")
-        summary[place_id] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
+            owed_records[named] = [address_of.get(host_id, host_id) for host_id in owed]
+            for address in owed_records[named]:
+                run.warn(f"owed: the listing record could not be put to {named} by {address}")
+        statuses[named] = ("success", False) if state == "success" else ("error", state == "partial")
+        summary[named] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
     await forget_one_shots(run, places, where)
     errors = states.errors()
     missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")
@@ -177,6 +191,23 @@ async def close_copies(
         result=result,
         statuses=statuses,
     )
+
+
+async def mark_undone(
+    run: Run, fan_out: FanOut, place: Destination, hosts: Sequence[str], delete: DeleteArguments
+) -> None:
+    """Mark a cancelled backup as deleted at a destination: by each of the nodes, of a shared store by one."""
+    arguments = msgspec.structs.replace(delete, target=target_of(place))
+    chosen = hosts[:1] if place.shared else hosts
+    answers = await fan_out.ask(f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(chosen, arguments), undoing=True)
+    owe(run, answers.values(), f"the delete mark in {place.id}")
+
+
+def owe(run: Run, answers: Iterable[Answered], what: str) -> None:
+    """Name the nodes on which something stays to be cleared; where there was nothing, nothing does."""
+    for address, error in failures(answers).items():
+        if error.get("code") not in NOT_THERE:
+            run.warn(f"owed on {address}: {what} ({error.get('message', '')})")
 
 
 async def _put_record(

@@ -15,11 +15,9 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import MissingNodes
 from coordinator.orchestrate.fan_out import Answered, FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in
-from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
-
-NOT_THERE = frozenset({"backup_not_found", "snapshot_missing"})
 
 
 class DeleteScope(msgspec.Struct, frozen=True):

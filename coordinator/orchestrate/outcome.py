@@ -12,6 +12,9 @@ from coordinator.orchestrate.fan_out import Answered
 SHOWN = 200
 """Characters of a node's reason that a request's message repeats; its error has all of it."""
 
+NOT_THERE = frozenset({"backup_not_found", "snapshot_missing"})
+"""Codes of a delete that found nothing."""
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """`statuses`: destination id → (status, partial) for the activity log, where it differs from the whole."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
-from agent.wire.destinations import CheckDestination, PutDestination
+from agent.wire.destinations import ON_SERVER, CheckDestination, PutDestination
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
@@ -248,6 +248,11 @@ class Places:
 
     async def _agents(self) -> list[Agent]:
         return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)
+
+
+def place_id(destination: Destination | None) -> str:
+    """What requests, states and records call the place."""
+    return ON_SERVER if destination is None else destination.id
 
 
 def target_of(destination: Destination, throttle_bytes_per_second: int = 0) -> Target:

@@ -1,7 +1,5 @@
 """A sync: the kept snapshots of an on-server backup are copied to destinations; the snapshots stay."""
 
-import asyncio
-
 import msgspec
 
 from agent.wire.backups import Plan, PlannedNode, Record
@@ -11,12 +9,19 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import SyncOrder
 from coordinator.orchestrate.announcing import Announcer
-from coordinator.orchestrate.copies import CopyStates, close_copies, forget_one_shots, upload_states
+from coordinator.orchestrate.copies import (
+    CopyStates,
+    close_copies,
+    forget_one_shots,
+    mark_undone,
+    targets,
+    upload_states,
+)
 from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled
-from coordinator.orchestrate.fan_out import FanOut, one_error
+from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
-from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
-from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run, Surroundings
 from kit.errors import HelenusError
 
@@ -89,17 +94,13 @@ class SyncFlow:
         states = CopyStates(nodes, scope.missing)
         record = Record(order.tag, scope.plan.backup_id, scope.plan.time, "", scope.tables, [])
         try:
-            await self._put_plans(scope, nodes, destinations, states)
+            await self._announcer.announce_all(destinations, scope.plan, nodes, scope.missing, states)
             if not any(states.open(place.id) for place in destinations):
                 raise nodes_failed("Putting the plan", states.errors())
-            throttles = {copy.destination: copy.throttle_bytes_per_second for copy in order.copies}
-            arguments: dict[str, msgspec.Struct] = {}
-            for host_id in scope.hosts:
-                targets = [
-                    target_of(place, throttles[place.id]) for place in destinations if states.open(place.id, host_id)
-                ]
-                if targets:
-                    arguments[host_id] = SyncArguments(order.tag, targets, order.throttle_bytes_per_second)
+            arguments = {
+                host_id: SyncArguments(order.tag, where, order.throttle_bytes_per_second)
+                for host_id, where in targets(order.copies, destinations, scope.hosts, states).items()
+            }
             answers = await self._fan_out.ask("sync", Kind.SYNC, arguments)
             upload_states(answers.values(), [place.id for place in destinations], states)
         except RequestCancelled:
@@ -114,19 +115,6 @@ class SyncFlow:
             raise
         return await close_copies(run, self._places, destinations, scope.hosts, states, record)
 
-    async def _put_plans(
-        self, scope: SyncScope, nodes: list[PlannedNode], places: list[Destination], states: CopyStates
-    ) -> None:
-        async def one(place: Destination) -> None:
-            errors = await self._announcer.announce(place, scope.plan, nodes, scope.missing)
-            for host_id, error in errors.items():
-                states.failed(place.id, host_id, error)
-
-        with one_error():
-            async with asyncio.TaskGroup() as group:
-                for place in places:
-                    group.create_task(one(place))
-
     async def _scope(self) -> SyncScope:
         return await sync_scope(self._run.around, self._run.cluster, self._order)
 
@@ -137,12 +125,7 @@ class SyncFlow:
             begun = self._announcer.begun.get(place.id, set())
             if place.id in scope.held or not begun:
                 continue
-            arguments = DeleteArguments(self._order.tag, target_of(place), scope.plan.made_by)
             hosts = [host for host in scope.hosts if host in begun]
-            hosts = hosts[:1] if place.shared else hosts
-            answers = await self._fan_out.ask(
-                f"undo-mark-{place.id}", Kind.DELETE, dict.fromkeys(hosts, arguments), undoing=True
-            )
-            for address, error in failures(answers.values()).items():
-                self._run.warn(f"owed on {address}: the delete mark in {place.id} ({error.get('message', '')})")
+            delete = DeleteArguments(self._order.tag, made_by=scope.plan.made_by)
+            await mark_undone(self._run, self._fan_out, place, hosts, delete)
         await forget_one_shots(self._run, self._places, destinations)
