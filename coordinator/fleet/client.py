@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from agent.wire.backups import BackupView, Plan, Record
-from agent.wire.commands import CommandView, Event, PostCommand, State
+from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
 from coordinator.fleet.bulk import Bulk
@@ -118,11 +118,6 @@ class AgentClient:
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""
         return await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
-
-    async def commands(self, *, job: str | None = None, states: Sequence[State] = ()) -> list[CommandView]:
-        """The agent's commands, of one job or in some states only."""
-        query = ([("job", job)] if job else []) + [("state", state.value) for state in states]
-        return await self._call("GET", "/v1/commands", list[CommandView], query=query)
 
     async def cancel_command(self, command: str, *, force: bool = False) -> CommandView:
         """Ask for an end; refused with `past_the_point_of_return` where cancelling can't undo."""

@@ -56,7 +56,7 @@ async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> Ba
     present = await muster(around, cluster)
     if present.missing and not order.partial:
         raise missing_nodes(present.missing, present.reasons)
-    tables = backup_scope(order.keyspaces or {}, present.keyspaces, around.own_keyspaces)
+    tables = backup_scope(order.keyspaces or {}, present.keyspaces)
     missing = [member.host_id for member in present.missing]
     plan = Plan(
         tag=order.tag,
@@ -142,7 +142,6 @@ class BackupFlow:
             keyspaces=_asked(order, scope),
             keep=order.keep,
             backup_id=order.backup_id,
-            exclude_keyspaces=sorted(self._run.around.own_keyspaces),
             throttle_bytes_per_second=_slowest(order, destinations),
             made_by=self._made_by,
         )

@@ -89,7 +89,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         raise BackupDeleted(f"The backup {order.tag} {told} {where}", tag=order.tag)
     in_backup = backup.record.keyspaces if backup.record is not None else backup.plan.keyspaces
     asked = {keyspace: chosen.tables for keyspace, chosen in (order.keyspaces or {}).items()}
-    tables = restore_scope(asked, in_backup, around.own_keyspaces)
+    tables = restore_scope(asked, in_backup)
     truncated = [
         keyspace
         for keyspace in tables

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from agent.wire.destinations import Settings
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
-from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request
 from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.parts import parts_of
@@ -48,7 +47,6 @@ class Surroundings(msgspec.Struct, frozen=True):
     registry: Registry
     reports: Reports
     timing: Timing = Timing()
-    own_keyspaces: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.time
     leaving: Leaving = msgspec.field(default_factory=Leaving)
 
@@ -87,10 +85,10 @@ class Run:
         """Record a step, durable when it returns."""
         await self.around.store.requests.record_step(self.request.id, step, data)
 
-    async def update(self, events: Iterable[ActivityEvent] = (), **changes: Any) -> None:
+    async def update(self, **changes: Any) -> None:
         """Change fields of the request, durable when it returns."""
         self.request = msgspec.structs.replace(self.request, **changes)
-        await self.around.store.requests.update(self.request, list(events))
+        await self.around.store.requests.update(self.request)
 
     def warn(self, text: str) -> None:
         """Add a sentence to the request's warnings, once."""

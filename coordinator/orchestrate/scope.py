@@ -1,6 +1,6 @@
 """Which keyspaces, tables and nodes a request means: what was asked and what there is in, exact names out. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES, NOT_BACKED_UP, VIRTUAL_KEYSPACES
 from agent.wire.node import KeyspaceView, RingMember, Tables
@@ -8,26 +8,25 @@ from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownT
 from coordinator.orchestrate.errors import KeyspaceRefused
 
 
-def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView], own: Set[str]) -> Tables:
+def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView]) -> Tables:
     """The tables that a backup covers (design §3.11). `asked`: keyspace → tables, an empty list = all of it, empty =
-    everything. `own`: the coordinator's own keyspaces. Raises `KeyspaceRefused`, `UnknownKeyspace`,
-    `UnknownTable`."""
+    everything. Raises `KeyspaceRefused`, `UnknownKeyspace`, `UnknownTable`."""
     virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL_KEYSPACES)
     if virtual:
         raise KeyspaceRefused(f"{', '.join(virtual)}: virtual, there is no data to back up", keyspaces=virtual)
-    chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP | own}
+    chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP}
     there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL_KEYSPACES}
     return _exact(chosen, there, "The cluster")
 
 
-def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables, own: Set[str]) -> Tables:
+def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables) -> Tables:
     """The tables that a restore brings back; empty `asked` = every non-system keyspace of the backup. A keyspace
     without tables stays in: it is made again when it is gone. Raises `KeyspaceRefused`, `UnknownKeyspace`,
     `UnknownTable`, `InvalidArguments` when nothing would be left."""
-    refused = sorted(keyspace for keyspace in asked if keyspace in NODE_KEYSPACES | own)
+    refused = sorted(keyspace for keyspace in asked if keyspace in NODE_KEYSPACES)
     if refused:
         raise KeyspaceRefused(f"{', '.join(refused)} can't be restored on a live cluster", keyspaces=refused)
-    chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in NODE_KEYSPACES | CLUSTER_KEYSPACES | own}
+    chosen = asked or {keyspace: [] for keyspace in backup if keyspace not in NODE_KEYSPACES | CLUSTER_KEYSPACES}
     scope = _exact(chosen, backup, "The backup")
     if not scope:
         raise InvalidArguments("There is nothing to restore: the backup has system keyspaces only", field="keyspaces")

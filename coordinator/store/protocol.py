@@ -41,8 +41,9 @@ class Requests(Protocol):
         """Requests that match, oldest first."""
         ...
 
-    async def update(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
-        """Replace the request as it stands, and its events, all or nothing. A `cancel` once kept is never lost."""
+    async def update(self, request: Request) -> None:
+        """Replace the request as it stands; one that has ended already stays as it is. A `cancel` once kept is never
+        lost."""
         ...
 
     async def finish(
@@ -53,8 +54,7 @@ class Requests(Protocol):
         forget: Sequence[str] = (),
     ) -> None:
         """Replace the request by its terminal form, with its nodes' parts and events, and without the destinations
-        `forget` (ids) of its cluster, all or nothing. Of a request that has ended already nothing is changed. Progress
-        held in memory for its commands is dropped."""
+        `forget` (ids) of its cluster, all or nothing. Of a request that has ended already nothing is changed."""
         ...
 
     async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:
@@ -132,7 +132,7 @@ class Destinations(Protocol):
 
 
 class Values(Protocol):
-    """Small named values that live longer than a request (an agent's last event sequence, …)."""
+    """Small named values that live longer than a request (a cluster's changes of destinations under way)."""
 
     async def get(self, name: str) -> Any:
         """The JSON value, None if never put."""

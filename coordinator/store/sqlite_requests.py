@@ -77,8 +77,8 @@ class SqliteRequests:
         rows = await self._database.read(lambda connection: connection.execute(query, [*asked.values()]).fetchall())
         return [_request(row) for row in rows]
 
-    async def update(self, request: Request, events: Sequence[ActivityEvent] = ()) -> None:
-        await self._database.write(lambda connection: _replace(connection, request, events))
+    async def update(self, request: Request) -> None:
+        await self._database.write(lambda connection: _replace(connection, request))
 
     async def finish(
         self,
@@ -88,7 +88,8 @@ class SqliteRequests:
         forget: Sequence[str] = (),
     ) -> None:
         def end(connection: sqlite3.Connection) -> None:
-            if _replace(connection, request, events):
+            if _replace(connection, request):
+                put_events(connection, events)
                 packed = zlib.compress(msgspec.json.encode(list(parts)), 1)
                 connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
                 gone = [(request.cluster, destination) for destination in forget]
@@ -169,7 +170,7 @@ def _request(row: tuple[bytes, str]) -> Request:
     return msgspec.structs.replace(msgspec.json.decode(row[0], type=Request), cancel=row[1])
 
 
-def _replace(connection: sqlite3.Connection, request: Request, events: Sequence[ActivityEvent]) -> bool:
+def _replace(connection: sqlite3.Connection, request: Request) -> bool:
     """Write a running request's new form; False when it has ended (then nothing is changed)."""
     done = connection.execute(
         "UPDATE requests SET state = ?, tag = ?, finished = ?, data = ?,"
@@ -184,7 +185,4 @@ def _replace(connection: sqlite3.Connection, request: Request, events: Sequence[
             RequestState.RUNNING.value,
         ),
     )
-    if done.rowcount != 1:
-        return False
-    put_events(connection, events)
-    return True
+    return done.rowcount == 1

@@ -177,12 +177,12 @@ async def test_an_older_revision_of_a_destination_changes_nothing(store: SqliteS
 
 
 async def test_a_deleted_backup_is_marked_in_the_activity(store: SqliteStore) -> None:
-    """Only the event of that place is marked, once, and a later update of the event doesn't clear it."""
+    """Only the event of that place is marked, once, and the request's end doesn't clear it."""
     place = Destination("d1", "Test_Cluster", LocalSettings("/b"), 1, "repo", "cluster")
     await store.requests.create(request(), [event(), event(destination=place)])
     await store.requests.mark_deleted("Test_Cluster", TAG, "d1", 5)
     await store.requests.mark_deleted("Test_Cluster", TAG, "d1", 9)
-    await store.requests.update(request(), [event(destination=place, status="success")])
+    await store.requests.finish(request(state=RequestState.SUCCESS), [], [event(destination=place, status="success")])
     told = {one.destination["id"]: one.deleted_at for one in await store.requests.events("Test_Cluster")}
     assert told == {"OPSC_ON_SERVER": None, "d1": 5}
 

@@ -128,22 +128,20 @@ def test_network_topology_puts_replicas_in_distinct_racks_first() -> None:
 def test_what_all_means() -> None:
     """Design §3.11, for a backup and for a restore."""
     view = KeyspaceView(SIMPLE, True, {"t": "id"}, {})
-    live = dict.fromkeys(
-        ["shop", "system", "system_schema", "system_auth", "system_traces", "system_views", "own"], view
-    )
-    assert sorted(backup_scope({}, live, {"own"})) == ["shop", "system", "system_auth", "system_schema"]
+    live = dict.fromkeys(["shop", "system", "system_schema", "system_auth", "system_traces", "system_views"], view)
+    assert sorted(backup_scope({}, live)) == ["shop", "system", "system_auth", "system_schema"]
     backup = {name: ["t"] for name in ("shop", "system", "system_schema", "system_auth", "system_distributed")}
-    assert restore_scope({}, backup, {"own"}) == {"shop": ["t"]}
-    assert restore_scope({"system_auth": []}, backup, set()) == {"system_auth": ["t"]}
-    for refused in ("system", "system_schema", "system_views", "own"):
+    assert restore_scope({}, backup) == {"shop": ["t"]}
+    assert restore_scope({"system_auth": []}, backup) == {"system_auth": ["t"]}
+    for refused in ("system", "system_schema", "system_views"):
         with pytest.raises(KeyspaceRefused, match=refused):
-            restore_scope({refused: []}, backup, {"own"})
+            restore_scope({refused: []}, backup)
     with pytest.raises(UnknownKeyspace):
-        restore_scope({"Shop": []}, backup, set())
+        restore_scope({"Shop": []}, backup)
     with pytest.raises(UnknownTable):
-        restore_scope({"shop": ["T"]}, backup, set())
+        restore_scope({"shop": ["T"]}, backup)
     with pytest.raises(InvalidArguments):
-        restore_scope({}, {"system": ["t"]}, set())
+        restore_scope({}, {"system": ["t"]})
 
 
 def test_nodes_are_named_by_address_or_host_id() -> None:
