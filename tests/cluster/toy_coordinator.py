@@ -84,6 +84,16 @@ class ToyCoordinator:
                     return request
                 await asyncio.sleep(0.01)
 
+    async def until_says(self, tag: str, text: str) -> Request:
+        """The one running request of the tag, once its message says this; fails when that takes too long."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                [request] = await self.store.requests.find(tag=tag)
+                if text in request.message:
+                    return request
+                assert request.state is RequestState.RUNNING, request
+                await asyncio.sleep(0.01)
+
     async def backup(self, **changes: Any) -> tuple[str, Request]:
         """Take a backup; its tag and the ended request."""
         tag, at = await self.store.requests.claim_tag(CLUSTER, "adhoc", int(time.time()))

@@ -306,11 +306,7 @@ async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_t
     node = scene.nodes[1]
     node.plan_failures = [ToyFailure("storage_denied", "wrong keys", patience_seconds=60.0) for _ in range(1000)]
     await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5, keep=False, copies=copies("there")))
-    [request] = await coordinator.store.requests.find(tag="tag")
-    while "keys" not in request.message:
-        await asyncio.sleep(0.01)
-        [request] = await coordinator.store.requests.find(tag="tag")
-        assert request.state is RequestState.RUNNING, request
+    request = await coordinator.until_says("tag", "keys")
     node.plan_failures.clear()
     request = await coordinator.ended(request.id)
     assert (request.state, request.message) == (RequestState.SUCCESS, "done")

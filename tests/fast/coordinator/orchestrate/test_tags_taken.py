@@ -119,11 +119,7 @@ async def test_keys_that_are_refused_only_after_a_restart_leave_what_was_put_bef
     for node in scene.nodes:
         node.plan_failures = [ToyFailure("storage_denied", "revoked keys", patience_seconds=60.0) for _ in range(1000)]
     again = await scene.coordinator()
-    [request] = await again.store.requests.find(tag="tag")
-    while "keys" not in request.message:
-        await asyncio.sleep(0.01)
-        [request] = await again.store.requests.find(tag="tag")
-        assert request.state is RequestState.RUNNING, request
+    await again.until_says("tag", "keys")
     await again.orchestrator.cancel(request_id, force=False)
     assert (await again.ended(request_id)).state is RequestState.CANCELLED
     for place in ["there"] if shared else [f"{node.number}:there" for node in scene.nodes]:
