@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from agent.cassandra.cql import Cql, Row
 from agent.cassandra.protocol import MemberState
-from agent.cassandra.together import together
 from agent.wire.node import KeyspaceView, NodeIdentity, RingMember
+from kit.together import together
 
 _LOCAL = (
     "SELECT cluster_name, host_id, broadcast_address, data_center, rack, tokens, release_version, partitioner, "

@@ -8,8 +8,8 @@ from typing import Literal
 from agent.cassandra.cql import Cql, Row
 from agent.cassandra.cql_text import quote, unquote
 from agent.cassandra.errors import KeyspaceNotFound
-from agent.cassandra.together import together
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
+from kit.together import together
 
 _Kind = Literal["keyspace", "type", "function", "aggregate", "table", "index", "view"]
 _KINDS: dict[str, _Kind] = {

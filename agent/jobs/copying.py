@@ -39,6 +39,7 @@ from agent.storage.throttle import TokenBucket
 from agent.wire.commands import State, Target
 from agent.wire.results import SnapshotResult, TargetResult, UploadResult
 from kit.errors import HelenusError, InvalidInput
+from kit.together import together
 
 PUBLISHED = "published"
 CLEARING = "clearing"
@@ -206,7 +207,7 @@ class Copier:
             await store.close()
         self._rate.note(max((target.put_bytes for target in targets), default=0), time.monotonic() - began)
         await context.stages.enter("publishing")
-        published = await asyncio.gather(*(self._publish(context, info, one, collector) for one in prepared))
+        published = await together(*(self._publish(context, info, one, collector) for one in prepared))
         results.update(zip((target.id for target in targets), published, strict=True))
         whole = {(table.keyspace, table.table) for table in collector.references}
         for target, result in zip(targets, published, strict=True):

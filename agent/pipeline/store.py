@@ -27,6 +27,7 @@ from agent.progress import flow
 from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers
 from kit.errors import HelenusError, first_of
+from kit.together import together
 
 READERS = 4
 _TURN = 32
@@ -120,7 +121,7 @@ class Store:
         stored = stored_size(len(plain))
         for target, there in zip(
             self._targets,
-            await asyncio.gather(*(target.put(object_id, frame, stored) for target in self._targets)),
+            await together(*(target.put(object_id, frame, stored) for target in self._targets)),
             strict=True,
         ):
             if there:
@@ -204,7 +205,7 @@ class Store:
                 lambda _: load(sstable.files, layout, buffer, data=sstable.data, crc=sstable.crc)
             )
             run.loaded(index, loaded)
-            await asyncio.gather(*(self._put(loaded, layout.length, target, table) for target in self._alive()))
+            await together(*(self._put(loaded, layout.length, target, table) for target in self._alive()))
         finally:
             self._buffers.give(buffer)
             self._budget.give(layout.length)

@@ -25,6 +25,7 @@ from agent.repository.keys import (
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
+from kit.together import together
 
 _CACHE_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
@@ -122,7 +123,7 @@ class Catalogue:
                 return BackupView(tag, False, None)
             return None if record is None else BackupView(tag, False, record)
 
-        return [one for one in await asyncio.gather(*(view(tag) for tag in tags)) if one is not None]
+        return [one for one in await together(*(view(tag) for tag in tags)) if one is not None]
 
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests. Raises BackupNotFound."""

@@ -1,0 +1,140 @@
+"""Two destinations while one of them breaks, or the whole is cancelled."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.directories import Volume
+from agent.cassandra.inventory import read_inventory
+from agent.model.snapshot import SnapshotTable
+from agent.pipeline.digest_cache import DigestCache
+from agent.pipeline.store import OwnFile, Store
+from agent.pipeline.targets import StoreTarget
+from agent.plan.objects import ObjectIndex
+from agent.repository.frame import ObjectType
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN, Buffer, Gate, Put
+from tests.fast.jobs.agent_in_memory import Command
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.storage.memory import MemoryStorage
+
+
+class Slow(MemoryStorage):
+    """Like a store whose request is in a thread's hands: a cancel takes effect only after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending = 0
+        self.begun = asyncio.Event()
+        self.changed: list[str] = []
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        self.sending += 1
+        self.begun.set()
+        before = b"".join(body)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if b"".join(body) != before:
+                self.changed.append(key)
+            self.sending -= 1
+        raise AssertionError("it never ends by itself")
+
+
+class Broken(MemoryStorage):
+    """Fails in a way that nobody foresaw, once the other one sends."""
+
+    def __init__(self, other: Slow) -> None:
+        super().__init__()
+        self._other = other
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        await self._other.begun.wait()
+        raise ValueError("a bug")
+
+
+class Waiting(MemoryStorage):
+    """Never answers, and lets go at once when it is cancelled."""
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        await asyncio.Event().wait()
+        raise AssertionError("it never ends by itself")
+
+
+def target(name: str, storage: MemoryStorage) -> StoreTarget:
+    return StoreTarget(OpenedRepository(name, storage, "r1", "c1", OPEN, 4), HOST, ObjectIndex(), OPEN)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> list[SnapshotTable]:
+    node = Node(tmp_path / "node")
+    for number in range(1, 5):
+        node.sstable("shop", "orders", number, 3_000_000)
+    node._link(node.table("shop", "orders"), "t1")
+    return list(read_inventory([Volume(str(node.data), 1, "fs", 1, 1)], "t1", None))
+
+
+class Stored:
+    """A store of the tables' bytes in two destinations."""
+
+    def __init__(self, state: Path, *storages: MemoryStorage) -> None:
+        tally = Command("c1", None)
+        for number in range(len(storages)):
+            tally.expect(f"d{number}", "shop", "orders", 0, 0)
+        self.cache = DigestCache(state / "digests.sqlite")
+        targets = [target(f"d{number}", storage) for number, storage in enumerate(storages)]
+        self.store = Store(targets, self.cache, tally)
+
+    async def run(self, how: str, tables: list[SnapshotTable]) -> None:
+        """Store the tables' SSTables, or their own files, or an object that was made here."""
+        if how == "tables":
+
+            async def finish(_: object) -> None:
+                return None
+
+            await self.store.tables(list(tables), finish)
+        elif how == "own files":
+            own = [OwnFile(one.keyspace, one.table, file) for one in tables for file in one.files]
+            await self.store.own_files([one for one in own if one.file.name == "manifest.json"])
+        else:
+            await self.store.object(b"made here", ObjectType.TABLE)
+
+    async def close(self) -> None:
+        await self.store.close()
+        self.cache.close()
+
+
+HOW = pytest.mark.parametrize("how", ["tables", "own files", "object"])
+
+
+@HOW
+async def test_a_destination_that_breaks_leaves_no_other_sending(
+    how: str, tables: list[SnapshotTable], tmp_path: Path
+) -> None:
+    """Promise: a buffer is reused only when nobody sends from it any more, whatever went wrong: else an object would
+    hold other bytes than its name says."""
+    slow = Slow()
+    stored = Stored(tmp_path, slow, Broken(slow))
+    with pytest.raises(ExceptionGroup) as raised:
+        await stored.run(how, tables)
+    assert (slow.sending, slow.changed) == (0, [])
+    assert raised.value.subgroup(ValueError) is not None
+    await stored.close()
+
+
+@HOW
+async def test_a_cancel_waits_for_every_destination(how: str, tables: list[SnapshotTable], tmp_path: Path) -> None:
+    """Promise: the same when it is cancelled, though one destination lets go at once."""
+    slow = Slow()
+    stored = Stored(tmp_path, Waiting(), slow)
+    running = asyncio.create_task(stored.run(how, tables))
+    await slow.begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (slow.sending, slow.changed) == (0, [])
+    await stored.close()
