@@ -35,6 +35,8 @@ _TAIL_READ = 4 * 1024 * 1024
 _MOST_HEAD = 256 * 1024 * 1024
 _MOST_FRAME = 256 * 1024 * 1024
 """Bytes of a table's frame: millions of SSTables. It is held in memory."""
+_TURN = 32
+"""Parts (each about 50 µs to decode and check) after which the event loop gets its turn."""
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(Head)
 
@@ -92,8 +94,11 @@ class Manifest:
 
     async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
         """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises as `table`."""
-        for part in self._checked(await self._frame(reference), reference):
+        frame = await self._frame(reference)
+        for number, part in enumerate(self._checked(frame, reference), 1):
             yield part
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
 
     async def objects(self, reference: TableReference, seen: set[bytes]) -> AsyncIterator[tuple[str, int]]:
         """The objects that a table's frame names, with their stored sizes. Frames that `seen` has are passed over: of
@@ -101,12 +106,14 @@ class Manifest:
         if reference.object is not None and bytes.fromhex(reference.object) in seen:
             return
         frame = await self._frame(reference)
-        name = digest(frame)
+        name = digest(frame) if reference.object is None else bytes.fromhex(reference.object)
         if name in seen:
             return
-        for part in self._checked(frame, reference):
+        for number, part in enumerate(self._checked(frame, reference), 1):
             for found in part.objects.items():
                 yield found
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
         seen.add(name)
 
     def _checked(self, frame: bytes | memoryview, reference: TableReference) -> Iterator[TablePart]:
@@ -117,7 +124,8 @@ class Manifest:
             if reference.length > _MOST_FRAME:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is impossibly large")
             stored = await self._source.object(reference.object, reference.length)
-            found = decode(stored, reference.object, bytes.fromhex(reference.object))
+            # In a thread: it digests as many bytes.
+            found = await asyncio.to_thread(decode, stored, reference.object, bytes.fromhex(reference.object))
             if found.type is not ObjectType.TABLE:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is no frame of a table")
             return found.plain
@@ -173,14 +181,14 @@ async def _read(source: Source, size: int, cluster_id: str, tag: str, host_id: s
     if tail_offset < end_offset:
         end_offset, end = tail_offset, await source.manifest(tail_offset, size - tail_offset)
     tail = end[tail_offset - end_offset : tail_offset - end_offset + tail_length]
-    if digest(tail) != tail_digest:
-        raise ManifestInvalid(f"the head of the manifest of {tag} is damaged", tag=tag)
-    head = _unpacked(tail, tag)
+    head = await asyncio.to_thread(_unpacked, tail, tail_digest, tag)
     check_head(head, cluster_id, tag, host_id, tail_offset, on_server=on_server)
     return Manifest(head, source, end, end_offset, on_server=on_server)
 
 
-def _unpacked(tail: bytes, tag: str) -> Head:
+def _unpacked(tail: bytes, tail_digest: bytes, tag: str) -> Head:
+    if digest(tail) != tail_digest:
+        raise ManifestInvalid(f"the head of the manifest of {tag} is damaged", tag=tag)
     try:
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 23)
         size = zstandard.frame_content_size(tail)

@@ -115,7 +115,7 @@ def _lines(frame: bytes | memoryview, most: int, reference: TableReference) -> I
     unpacked = 0
     rest = b""
     try:
-        with unpacker.stream_reader(bytes(frame), read_across_frames=False) as reader:
+        with unpacker.stream_reader(frame, read_across_frames=False) as reader:
             while chunk := reader.read(_CHUNK):
                 unpacked += len(chunk)
                 if unpacked > most:

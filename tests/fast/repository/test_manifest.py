@@ -1,5 +1,7 @@
 """Manifests: what was written is read back; what is damaged or hostile is refused before it does anything."""
 
+import asyncio
+import threading
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import zstandard
 from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece, TablePart, TableReference
 from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
-from agent.repository.frame import ObjectType, encode, stored_size
+from agent.repository.frame import Decoded, ObjectType, decode, encode, stored_size
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest import read_manifest
 from agent.repository.manifest_frame import INLINE_LIMIT
@@ -66,6 +68,43 @@ async def test_a_large_frame_is_an_object_of_its_own() -> None:
     seen: set[bytes] = set()
     assert len([one async for one in found.objects(about, seen)]) == 1_999
     assert [one async for one in found.objects(about, seen)] == []
+
+
+@pytest.mark.parametrize("how", ["parts", "objects"])
+async def test_a_large_table_leaves_others_their_turn(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: an agent that reads a table of many SSTables answers meanwhile; what takes long is done in a thread."""
+    parts = [part(file(f"nb-{number}-big-Data.db", number)) for number in range(1, 2_000)]
+    packed = frame(*parts)
+    name = digest(packed).hex()
+    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    store = MemoryStorage()
+    await store.put(data_key(CLUSTER, HOST, name), encode(packed, bytes.fromhex(name), ObjectType.TABLE))
+    await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
+    threads = []
+
+    def decoded(*arguments: Any) -> Decoded:
+        threads.append(threading.get_ident())
+        return decode(*arguments)
+
+    monkeypatch.setattr("agent.repository.manifest.decode", decoded)
+    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    together: dict[int, int] = {}
+    async for _ in found.parts(about) if how == "parts" else found.objects(about, set()):
+        together[turns] = together.get(turns, 0) + 1
+    beside.cancel()
+    assert sum(together.values()) == 1_999
+    assert max(together.values()) <= 32
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_no_manifest_is_no_backup() -> None:
