@@ -40,34 +40,41 @@ async def capture_schema(cql: Cql, keyspaces: Iterable[str]) -> tuple[KeyspaceSc
         cql.rows("SELECT keyspace_name, replication, durable_writes FROM system_schema.keyspaces"),
     )
     known = {row["keyspace_name"]: row for row in spaces}
+    tables_of, columns_of, types_of_keyspace = _grouped(tables), _grouped(columns), _grouped(types)
+    views_of, indexes_of = _grouped(views), _grouped(indexes)
     captured = []
     for name in names:
         if name not in known:
             raise KeyspaceNotFound(f"there is no keyspace {name}", keyspace=name)
         described = await cql.rows(f"DESCRIBE KEYSPACE {quote(name)} WITH INTERNALS")
-        bases = {row["view_name"]: row["base_table_name"] for row in _of(views, name)}
-        bases |= {row["index_name"]: row["table_name"] for row in _of(indexes, name)}
+        bases = {row["view_name"]: row["base_table_name"] for row in views_of.get(name, ())}
+        bases |= {row["index_name"]: row["table_name"] for row in indexes_of.get(name, ())}
         own_types = {
             row["type_name"]: tuple(zip(row["field_names"], row["field_types"], strict=True))
-            for row in _of(types, name)
+            for row in types_of_keyspace.get(name, ())
         }
+        own_tables = tables_of.get(name, [])
         captured.append(
             KeyspaceSchema(
                 name=name,
                 replication=dict(known[name]["replication"]),
                 durable_writes=known[name]["durable_writes"],
                 objects=_objects(described, name, bases, own_types),
-                columns=_columns(_of(columns, name), frozenset(row["table_name"] for row in _of(tables, name))),
+                columns=_columns(columns_of.get(name, []), frozenset(row["table_name"] for row in own_tables)),
                 types=own_types,
-                gc_grace_seconds={row["table_name"]: row["gc_grace_seconds"] for row in _of(tables, name)},
-                table_ids={row["table_name"]: str(row["id"]) for row in _of(tables, name)},
+                gc_grace_seconds={row["table_name"]: row["gc_grace_seconds"] for row in own_tables},
+                table_ids={row["table_name"]: str(row["id"]) for row in own_tables},
             )
         )
     return tuple(captured)
 
 
-def _of(rows: Sequence[Row], keyspace: str) -> list[Row]:
-    return [row for row in rows if row["keyspace_name"] == keyspace]
+def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Keyspace → its rows: each answer is gone through once, however many keyspaces are asked for."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["keyspace_name"], []).append(row)
+    return found
 
 
 def _objects(
