@@ -9,6 +9,7 @@ import pytest
 from agent.cassandra.directories import Volume
 from agent.cassandra.inventory import read_inventory
 from agent.model.snapshot import SnapshotTable
+from agent.pipeline.budget import BYTES
 from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
@@ -69,25 +70,30 @@ def target(name: str, storage: MemoryStorage) -> StoreTarget:
     return StoreTarget(OpenedRepository(name, storage, "r1", "c1", OPEN, 4), HOST, ObjectIndex(), OPEN)
 
 
+def snapshot(node: Node, tag: str) -> list[SnapshotTable]:
+    """The files of a new snapshot of the table."""
+    node._link(node.table("shop", "orders"), tag)
+    return list(read_inventory([Volume(str(node.data), 1, "fs", 1, 1)], tag, None))
+
+
 @pytest.fixture
 def tables(tmp_path: Path) -> list[SnapshotTable]:
     node = Node(tmp_path / "node")
     for number in range(1, 5):
         node.sstable("shop", "orders", number, 3_000_000)
-    node._link(node.table("shop", "orders"), "t1")
-    return list(read_inventory([Volume(str(node.data), 1, "fs", 1, 1)], "t1", None))
+    return snapshot(node, "t1")
 
 
 class Stored:
     """A store of the tables' bytes in two destinations."""
 
-    def __init__(self, state: Path, *storages: MemoryStorage) -> None:
+    def __init__(self, state: Path, *storages: MemoryStorage, most_bytes: int = BYTES) -> None:
         tally = Command("c1", None)
         for number in range(len(storages)):
             tally.expect(f"d{number}", "shop", "orders", 0, 0)
         self.cache = DigestCache(state / "digests.sqlite")
         targets = [target(f"d{number}", storage) for number, storage in enumerate(storages)]
-        self.store = Store(targets, self.cache, tally)
+        self.store = Store(targets, self.cache, tally, most_bytes=most_bytes)
 
     async def run(self, how: str, tables: list[SnapshotTable]) -> None:
         """Store the tables' SSTables, or their own files, or an object that was made here."""
@@ -138,3 +144,21 @@ async def test_a_cancel_waits_for_every_destination(how: str, tables: list[Snaps
         await running
     assert (slow.sending, slow.changed) == (0, [])
     await stored.close()
+
+
+async def test_what_a_failed_table_did_not_come_to_is_not_forgotten(tmp_path: Path) -> None:
+    """Promise: one damaged SSTable does not cost reading all the others of its table anew."""
+    node, store = Node(tmp_path / "node"), MemoryStorage()
+    for number in range(1, 6):
+        node.sstable("shop", "orders", number, 30_000)
+    for tag in ("t1", "t2"):
+        stored = Stored(tmp_path, store, most_bytes=1_000)  # one object after the other
+        tables = snapshot(node, tag)
+        await stored.run("tables", tables)
+        known = {number: stored.cache.files("fs", tables[0].table_id, f"nb-{number}-big") for number in range(1, 6)}
+        assert all(known[number] for number in (4, 5)), tag
+        await stored.close()
+        node.sstable("shop", "orders", 1, 31_000)
+        data = node.sstable("shop", "orders", 3, 31_000).with_name("nb-2-big-Data.db")
+        data.with_suffix(".new").write_bytes(bytes(30_000))
+        data.with_suffix(".new").rename(data)
