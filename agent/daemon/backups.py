@@ -3,7 +3,7 @@
 Requests don't wait for better keys as commands do: refused ones are an error at once.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -54,8 +54,8 @@ class Backups:
         self._snapshots = snapshots
         self._patience = patience
 
-    async def list(self, destination: str | None) -> list[BackupView]:
-        """Every backup that is listed there."""
+    async def list(self, destination: str | None) -> Iterable[BackupView]:
+        """Every backup that is listed there; of many, each is decoded as it is taken."""
         if destination is None:
             return await self._on_server.listing()
         async with self._catalogue(destination) as catalogue:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from agent.http.bodies import json_response, path_name, query_of, read_json
+from agent.http.bodies import json_list, json_response, path_name, query_of, read_json
 from agent.http.services import services_of
 from agent.wire.backups import Plan, Record
 from agent.wire.destinations import ON_SERVER
@@ -14,9 +14,9 @@ MAX_PLAN_BYTES = 16_000_000
 1,000 nodes with 256 tokens each and 1,000 tables has 5.9 MB, a record of 1,000 nodes with 100 keyspaces 3.6 MB."""
 
 
-async def list_all(request: web.Request) -> web.Response:
+async def list_all(request: web.Request) -> web.StreamResponse:
     """All backups that this agent sees there."""
-    return json_response(await services_of(request).backups.list(_destination(request)))
+    return await json_list(request, await services_of(request).backups.list(_destination(request)))
 
 
 async def get(request: web.Request) -> web.Response:

@@ -1,8 +1,9 @@
 """Bodies and parameters. In: a request. Out: typed, checked data, or the error that names the field; and JSON
 answers."""
 
+import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,9 +17,12 @@ from kit.json_bodies import refuse_repeated_keys
 
 Body = TypeVar("Body")
 
+STUCK_SECONDS = 60.0
+"""An answer that is given bit by bit is broken off when its reader takes nothing for so long."""
 MAX_DEPTH = 100
 """Levels of nested lists and objects in a body."""
 
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _WHOLE = re.compile(r"[0-9]{1,15}")
@@ -35,11 +39,29 @@ class UnsupportedMediaType(HelenusError):
 def json_response(data: object, status: int = 200) -> web.Response:
     """An answer; fields of errors that JSON doesn't know are shown as text."""
     return web.Response(
-        body=msgspec.json.encode(data, enc_hook=str),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        body=msgspec.json.encode(data, enc_hook=str), status=status, content_type="application/json", headers=_HEADERS
     )
+
+
+async def json_list(request: web.Request, items: Iterable[object]) -> web.StreamResponse:
+    """An answer that is a list, encoded and sent item by item: a long one never stands in memory as a whole, and others
+    have their turn between two items."""
+    response = web.StreamResponse(headers=_HEADERS)
+    response.content_type = "application/json"
+    await response.prepare(request)
+    before = b"["
+    try:
+        for item in items:
+            async with asyncio.timeout(STUCK_SECONDS):
+                await response.write(before + msgspec.json.encode(item, enc_hook=str))
+            before = b","
+            await asyncio.sleep(0)
+        async with asyncio.timeout(STUCK_SECONDS):
+            await response.write_eof(b"]" if before == b"," else b"[]")
+    except (ConnectionError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 @web.middleware

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from agent.http.bodies import json_response, query_of, whole_number
+from agent.http.bodies import STUCK_SECONDS, json_response, query_of, whole_number
 from agent.http.readers import READERS
 from agent.http.services import services_of
 from agent.wire.commands import Event
@@ -14,8 +14,6 @@ from kit.errors import InvalidInput
 MOST_EVENTS = 1_000
 LONGEST_WAIT = 60
 HEARTBEAT_SECONDS = 15.0
-STUCK_SECONDS = 60.0
-"""A stream whose reader takes nothing for so long is closed."""
 LAST_SEQUENCE = 2**53 - 1
 
 

@@ -1,6 +1,6 @@
 """What the HTTP side needs of the agent: one small protocol each, handed in by the composition root."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,7 +61,7 @@ class Checks(Protocol):
 class Backups(Protocol):
     """Listings of a destination; `destination` None: of the on-server backups of this node."""
 
-    async def list(self, destination: str | None) -> list[BackupView]: ...
+    async def list(self, destination: str | None) -> Iterable[BackupView]: ...
     async def get(self, tag: str, destination: str | None) -> BackupView: ...
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None: ...
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None: ...

@@ -1,11 +1,13 @@
 """The backups of a cluster in one destination: in, plans, records and marks; out, what a listing shows.
 
 A listing costs the flat prefix `catalogue/` and one GET for each record that was not read before: records never change,
-the highest number counts. They are remembered compressed.
+the highest number counts. They are remembered, and wait to be told, compressed: those of a year of 1,000 nodes are
+90 MB as JSON and more than twice that when they are decoded.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -27,14 +29,15 @@ from agent.storage.protocol import NotFound
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from kit.together import together
 
-_CACHE_BYTES = 16 * 1024 * 1024
+_CACHE_BYTES = 32 * 1024 * 1024
+"""A year of daily backups of 1,000 nodes takes 23 MiB."""
 _AT_ONCE = 8
 _plan = msgspec.json.Decoder(Plan)
 _record = msgspec.json.Decoder(Record)
 
 
 class RecordCache:
-    """Records that were read, compressed, at most 16 MiB; for the life of the agent. Keys carry the repository's id."""
+    """Records that were read, compressed, at most 32 MiB; for the life of the agent. Keys carry the repository's id."""
 
     def __init__(self, most_bytes: int = _CACHE_BYTES) -> None:
         self._most = most_bytes
@@ -42,20 +45,40 @@ class RecordCache:
         self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def get(self, repository_id: str, key: str) -> bytes | None:
-        """The record's body, None if it was not read or was dropped."""
+        """The record's body, compressed; None if it was not read or was dropped."""
         packed = self._bodies.get((repository_id, key))
-        if packed is None:
-            return None
-        self._bodies.move_to_end((repository_id, key))
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_RECORD)
+        if packed is not None:
+            self._bodies.move_to_end((repository_id, key))
+        return packed
 
-    def put(self, repository_id: str, key: str, body: bytes) -> None:
-        """Remember a body; the one unused for longest goes when there is no room."""
-        packed = zstandard.ZstdCompressor(level=1).compress(body)
+    def put(self, repository_id: str, key: str, body: bytes) -> bytes:
+        """Remember a body; the one unused for longest goes when there is no room. What `get` will give."""
+        # A copy: the compressor's own result keeps the room of the worst case, as much as the body.
+        packed = bytes(memoryview(zstandard.ZstdCompressor(level=1).compress(body)))
         self._size += len(packed) - len(self._bodies.pop((repository_id, key), b""))
         self._bodies[repository_id, key] = packed
         while self._size > self._most:
             self._size -= len(self._bodies.popitem(last=False)[1])
+        return packed
+
+
+class Listing:
+    """The backups of a listing, by tag. Each record is decoded as its turn comes, so that going through a long one
+    takes little memory; one that can't be read is None, for the others are not to be hidden by it."""
+
+    def __init__(self, records: Sequence[tuple[str, bytes | None]]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[BackupView]:
+        for tag, packed in self._records:
+            try:
+                record = None if packed is None else _record.decode(_unpacked(packed))
+            except msgspec.DecodeError:
+                record = None
+            yield BackupView(tag, False, record)
 
 
 class Catalogue:
@@ -101,9 +124,9 @@ class Catalogue:
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
         await self._storage.put(key, [msgspec.json.encode({"tag": tag})])
 
-    async def listing(self) -> list[BackupView]:
-        """Every undeleted backup that has a record, by tag. One whose record can't be read is listed without it, for
-        its plan and manifests tell, and the others are not to be hidden by it."""
+    async def listing(self) -> Listing:
+        """Every undeleted backup that has a record. One whose record can't be read is listed without it, for its plan
+        and manifests tell."""
         newest: dict[str, tuple[int, int]] = {}
         deleted = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
@@ -115,15 +138,17 @@ class Catalogue:
         tags = sorted(set(newest) - deleted)
         at_once = asyncio.Semaphore(_AT_ONCE)
 
-        async def view(tag: str) -> BackupView | None:
+        async def read(tag: str) -> tuple[str, bytes | None] | None:
+            number, size = newest[tag]
             try:
                 async with at_once:
-                    record = await self._record(tag, *newest[tag])
+                    return tag, await self._packed(record_key(self._cluster_id, tag, number), size)
             except ManifestInvalid:
-                return BackupView(tag, False, None)
-            return None if record is None else BackupView(tag, False, record)
+                return tag, None
+            except NotFound:
+                return None  # swept since it was listed
 
-        return [one for one in await together(*(view(tag) for tag in tags)) if one is not None]
+        return Listing([one for one in await together(*map(read, tags)) if one is not None])
 
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests. Raises BackupNotFound."""
@@ -190,16 +215,21 @@ class Catalogue:
 
     async def _record(self, tag: str, number: int, size: int) -> Record | None:
         try:
-            record = _record.decode(await self._body(record_key(self._cluster_id, tag, number), size))
+            record = _record.decode(_unpacked(await self._packed(record_key(self._cluster_id, tag, number), size)))
         except NotFound:
             return None  # swept since it was listed
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag) from error
         return record
 
-    async def _body(self, key: str, size: int) -> bytes:
-        body = self._cache.get(self._repository_id, key)
-        if body is None:
-            body = await read_bounded(self._storage, key, size, MOST_RECORD)
-            self._cache.put(self._repository_id, key, body)
-        return body
+    async def _packed(self, key: str, size: int) -> bytes:
+        packed = self._cache.get(self._repository_id, key)
+        if packed is None:
+            packed = self._cache.put(
+                self._repository_id, key, await read_bounded(self._storage, key, size, MOST_RECORD)
+            )
+        return packed
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_RECORD)

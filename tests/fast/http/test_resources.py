@@ -1,12 +1,17 @@
 """The other resources, every exchange checked against the description."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from agent.wire.backups import BackupView
 from agent.wire.node import HealthView
 from tests.cluster.validated_client import AGENT_DESCRIPTION
 from tests.fast.commands.tiny_agent import HOST_ID, everything, quick
-from tests.fast.http.served import served
+from tests.fast.http.served import Backups, served
 
 PLAN: dict[str, Any] = {
     "tag": "t1",
@@ -85,6 +90,35 @@ async def test_plans_and_records_are_put_and_listed_per_destination(tmp_path: Pa
         nodes = [{**PLAN["nodes"][0], "host_id": "../x"}]
         odd = await agent.client.put("/v1/backups/t1/plan", {**PLAN, "nodes": nodes}, wrong=True)
         assert odd.code == "invalid_name"
+
+
+async def test_a_long_listing_is_sent_backup_by_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: what is made when its turn comes is sent before the next, and others have their turn between."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    made: list[int] = []
+
+    def views() -> Iterator[BackupView]:
+        for number in range(200):
+            made.append(turns)
+            yield BackupView(f"t{number}", False, None)
+
+    async def listed(backups: Backups, destination: str | None) -> Iterator[BackupView]:
+        return views()
+
+    monkeypatch.setattr(Backups, "list", listed)
+    async with served(tmp_path, everything(quick)) as agent:
+        beside = asyncio.create_task(others())
+        answer = await agent.client.get("/v1/backups?destination=d1")
+        beside.cancel()
+    assert [view["tag"] for view in answer.json] == [f"t{number}" for number in range(200)]
+    assert len(set(made)) == 200
 
 
 async def test_limits_are_changed_live(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Plans, records, marks and listings."""
 
+import tracemalloc
+import uuid
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -13,11 +16,12 @@ from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intent_key, manifest_key, plan_key, record_key
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN
-from agent.wire.backups import Plan, PlannedNode, Record
+from agent.storage.protocol import OPEN, Entry, Gate
+from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
 from tests.fast.storage.memory import MemoryStorage
 
 NODES = ["h1", "h2"]
+MIB = 1024 * 1024
 
 
 def plan(tag: str = "t1", time: float = 1.0) -> Plan:
@@ -128,6 +132,51 @@ async def test_a_year_of_backups_is_listed_in_few_requests() -> None:
     assert sum(counted.requests.values()) <= 2
 
 
+class Year(MemoryStorage):
+    """A record of 1,000 nodes for each day, made when it is asked for: the store itself takes no memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keyspaces = [f"keyspace{number}" for number in range(5)]
+        nodes = [
+            NodeRecord(
+                str(uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC834 % 2**128)),
+                f"10.0.{number // 250}.{number % 250}",
+                "success",
+                dict.fromkeys(keyspaces, number * 7919 * 1000003),
+            )
+            for number in range(1_000)
+        ]
+        self._body = msgspec.json.encode(Record("day000", "adhoc", 1.0, "success", {}, nodes))
+
+    async def list(self, prefix: str) -> AsyncIterator[Entry]:
+        for day in range(365):
+            yield Entry(record_key("c1", f"day{day:03}", 0), len(self._body), 1.0)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
+        (name,) = [part for part in key.split("/") if part.startswith("day")]
+        return self._body.replace(b"day000", name.encode())
+
+
+async def test_a_year_of_a_thousand_nodes_is_listed_in_little_memory() -> None:
+    """Promise: an agent with a bar of 200 MiB lists 365 backups of 1,000 nodes, which decoded would be more."""
+    catalogue = Catalogue(OpenedRepository("d1", Year(), "r1", "c1", OPEN, 4), RecordCache())
+    tracemalloc.start()
+    try:
+        tags, told = [], 0
+        for view in await catalogue.listing():
+            assert view.record is not None
+            assert len(view.record.nodes) == 1_000
+            tags.append(view.record.tag)
+            told += len(msgspec.json.encode(view))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert tags == [f"day{day:03}" for day in range(365)]
+    assert told > 60 * MIB
+    assert peak < 48 * MIB
+
+
 async def test_a_view_tells_what_is_there() -> None:
     """Promise: complete means a manifest of every expected node; without a record the plan and the manifests tell."""
     counted = Counted()
@@ -161,7 +210,7 @@ async def test_a_deleted_backup_is_not_listed_and_takes_nothing_more() -> None:
     await catalogue.put_record(record())
     await catalogue.mark_deleted("t1")
     await catalogue.mark_deleted("t1")
-    assert await catalogue.listing() == []
+    assert len(await catalogue.listing()) == 0
     assert (await catalogue.view("t1")).deleted
     with pytest.raises(BackupDeleted):
         await catalogue.put_plan(plan())
