@@ -6,7 +6,8 @@ Synchronous and quick (scandir, one stat a file); the caller runs it in a worker
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from stat import S_ISREG
 
 import msgspec
 
@@ -27,10 +28,10 @@ class SnapshotDirectory(msgspec.Struct, frozen=True):
 
 
 def snapshot_directories(
-    data_directories: Sequence[str], tag: str, keyspaces: Collection[str] | None = None
+    data_directories: Sequence[str], tag: str, tables: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[SnapshotDirectory]:
-    """Every directory of snapshot `tag`, in the named keyspaces or all."""
-    for volume, keyspace, table, table_id, path in _tables(data_directories, keyspaces):
+    """Every directory of snapshot `tag`, of `tables` (keyspace → names) or of all."""
+    for volume, keyspace, table, table_id, path in _tables(data_directories, tables):
         candidate = f"{path}/snapshots/{tag}"
         if os.path.isdir(candidate):
             yield SnapshotDirectory(keyspace, table, table_id, volume, candidate)
@@ -54,9 +55,7 @@ def live_bytes(data_directories: Sequence[str], tables: Mapping[str, Collection[
     """The bytes of every table's own files (of `tables`, keyspace → names, or of all), legacy indexes included,
     snapshots and backups not. A file that a compaction removes meanwhile counts nothing."""
     held = 0
-    for _, keyspace, name, _, table in _tables(data_directories, tables):
-        if tables is not None and name not in tables[keyspace]:
-            continue
+    for _, _, _, _, table in _tables(data_directories, tables):
         indexes = [path for inside, path in _subdirectories(table) if inside.startswith(".")]
         for directory in (table, *indexes):
             with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
@@ -80,8 +79,6 @@ def read_inventory(
     found: dict[tuple[str, str, str], list[FileStat]] = {}
     vanished = [] if vanished is None else vanished
     for place in snapshot_directories([volume.path for volume in volumes], tag, tables):
-        if tables is not None and place.table not in tables[place.keyspace]:
-            continue
         files = found.setdefault((place.keyspace, place.table, place.table_id), [])
         files.extend(_files(place, volumes[place.volume].filesystem, vanished))
     return tuple(
@@ -100,6 +97,21 @@ def bytes_held_alone(tables: Sequence[SnapshotTable]) -> int:
             except FileNotFoundError:
                 continue
             held += stat.st_size if stat.st_nlink == 1 else 0
+    return held
+
+
+def held_by(directories: Iterable[str]) -> int:
+    """The bytes that go when these directories of snapshots go: of files that have no other hard link. What goes
+    meanwhile counts nothing."""
+    held = 0
+    for directory in directories:
+        indexes = [path for inside, path in _subdirectories(directory) if inside.startswith(".")]
+        for place in (directory, *indexes):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = entry.stat(follow_symlinks=False)
+                        held += stat.st_size if S_ISREG(stat.st_mode) and stat.st_nlink == 1 else 0
     return held
 
 
@@ -137,15 +149,16 @@ def _files(place: SnapshotDirectory, filesystem: str, vanished: list[str]) -> It
 
 
 def _tables(
-    data_directories: Sequence[str], keyspaces: Collection[str] | None
+    data_directories: Sequence[str], tables: Mapping[str, Collection[str]] | None
 ) -> Iterator[tuple[int, str, str, str, str]]:
+    """Data directory's number, keyspace, table, table id and path of the directory, of `tables` or of all."""
     for number, root in enumerate(data_directories):
         for keyspace, path in _subdirectories(root):
-            if keyspace.startswith(".") or (keyspaces is not None and keyspace not in keyspaces):
+            if keyspace.startswith(".") or (tables is not None and keyspace not in tables):
                 continue
             for name, table_path in _subdirectories(path):
                 table = _TABLE.fullmatch(name)
-                if table is not None:
+                if table is not None and (tables is None or table["table"] in tables[keyspace]):
                     yield number, keyspace, table["table"], table["id"], table_path
 
 
@@ -153,5 +166,5 @@ def _subdirectories(path: str) -> list[tuple[str, str]]:
     try:
         with os.scandir(path) as entries:
             return sorted((entry.name, entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import Sequence
 
 from agent.cassandra.cql_text import quote
-from agent.cassandra.directories import volumes
 from agent.cassandra.imports import left_in_staging
-from agent.cassandra.inventory import bytes_held_alone, read_inventory, snapshot_tags
+from agent.cassandra.inventory import held_by, snapshot_tags
 from agent.jobs.restore_counts import imported_so_far, imported_wrong, refuse, refuse_when_wiped
 from agent.jobs.restore_tools import RestoreTools, checked
 from agent.model.job import JobContext, Outcome
@@ -64,5 +63,5 @@ class CheckJob:
 def auto_snapshots(directories: Sequence[str]) -> tuple[int, int]:
     """Count of the snapshots that Cassandra made of emptied and dropped tables, and the bytes that only they hold:
     nobody clears them but a person."""
-    tags = sorted(snapshot_tags(directories, AUTO_SNAPSHOTS))
-    return len(tags), sum(bytes_held_alone(read_inventory(volumes(directories), tag, None)) for tag in tags)
+    tags = snapshot_tags(directories, AUTO_SNAPSHOTS)
+    return len(tags), sum(held_by(places) for places in tags.values())

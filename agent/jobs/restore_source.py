@@ -4,7 +4,7 @@ One protocol, two sources: the snapshot that is kept on this node, and a destina
 """
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -75,16 +75,19 @@ class Sources(Protocol):
 
 
 class OnServerSource:
-    """A backup that stayed on this node: its manifest is under the agent's state, its bytes in the snapshot."""
+    """A backup that stayed on this node: its manifest is under the agent's state, its bytes in the snapshot. `asked`:
+    keyspace → tables that are restored."""
 
-    def __init__(self, manifest: Manifest, snapshots: Snapshots) -> None:
+    def __init__(self, manifest: Manifest, snapshots: Snapshots, asked: Mapping[str, Sequence[str]]) -> None:
         self._manifest = manifest
         self._snapshots = snapshots
+        self._asked = asked
 
     @classmethod
     async def open(cls, on_server: OnServer, snapshots: Snapshots, arguments: RestoreArguments) -> "OnServerSource":
         """Read the manifest. Raises `BackupNotFound` (also for a backup that is to go), `ManifestInvalid`."""
-        return cls(await on_server.manifest(arguments.tag, arguments.source_host_id), snapshots)
+        manifest = await on_server.manifest(arguments.tag, arguments.source_host_id)
+        return cls(manifest, snapshots, arguments.tables)
 
     @property
     def head(self) -> Head:
@@ -103,11 +106,11 @@ class OnServerSource:
         table: tuple[str, str] | None = None
         present: dict[str, FileStat] = {}
         try:
+            inventory = await self._inventory()
             async for one in wanted:
                 if table != (one.keyspace, one.table):
                     table = (one.keyspace, one.table)
-                    found = await self._snapshots.inventory(self.head.tag, {one.keyspace: [one.table]})
-                    present = {file.name: file for entry in found for file in entry.files}
+                    present = {file.name: file for file in inventory.pop(table, ())}
                 await workers.run(partial(_place, one, present, partial(moved, one)))
                 directories.add(one.directory)
                 await placed(one)
@@ -115,6 +118,18 @@ class OnServerSource:
                 await workers.run(partial(_synced, directory))
         finally:
             await workers.close()
+
+    async def _inventory(self) -> dict[tuple[str, str], list[FileStat]]:
+        """(keyspace, table) → the snapshot's files, of all the tables at once: a look at the snapshot costs the same
+        for one of them."""
+        wanted: dict[str, list[str]] = {}
+        for reference in self.head.tables:
+            if reference.table in self._asked.get(reference.keyspace, ()):
+                wanted.setdefault(reference.keyspace, []).append(reference.table)
+        found: dict[tuple[str, str], list[FileStat]] = {}
+        for entry in await self._snapshots.inventory(self.head.tag, wanted):
+            found.setdefault((entry.keyspace, entry.table), []).extend(entry.files)
+        return found
 
 
 def _synced(directory: Path, stop: Stop) -> None:

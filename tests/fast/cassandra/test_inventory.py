@@ -89,7 +89,23 @@ def test_directories_and_tags_are_found(tmp_path: Path) -> None:
     (tmp_path / f"ks/t-{ID}/snapshots/mine").mkdir(parents=True)
     assert list(snapshot_tags([str(tmp_path)], "truncated-")) == ["truncated-1-t"]
     assert [place.table for place in snapshot_directories([str(tmp_path)], "mine")] == ["t"]
-    assert not list(snapshot_directories([str(tmp_path)], "mine", {"other"}))
+    assert not list(snapshot_directories([str(tmp_path)], "mine", {"other": {"t"}}))
+
+
+def test_a_table_is_found_without_a_look_at_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: what is asked of one table costs no system call for each of the thousands beside it."""
+    for number in range(50):
+        (tmp_path / f"ks/t{number}-{ID}/snapshots/mine").mkdir(parents=True)
+    looked: list[object] = []
+    really = os.path.isdir
+
+    def noted(path: str) -> bool:
+        looked.append(path)
+        return really(path)
+
+    monkeypatch.setattr(os.path, "isdir", noted)
+    assert [place.table for place in snapshot_directories([str(tmp_path)], "mine", {"ks": {"t7"}})] == ["t7"]
+    assert len(looked) == 1
 
 
 def test_the_setting_of_the_data_directories_is_read_as_cassandra_prints_it() -> None:

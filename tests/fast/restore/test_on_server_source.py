@@ -35,18 +35,22 @@ class Kept:
         self.root: StagingRoot = staging_root(str(data), "job-1")
         make_root(self.root)
         self.held = make_directory(self.root, ("held", "ks", "t"))
+        self.looks: list[Mapping[str, Sequence[str]]] = []
         self.moved: Callable[[int], None] = lambda size: None
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]]) -> Any:
+        self.looks.append(tables)
         files = [SimpleNamespace(name=path.name, size=path.stat().st_size, path=str(path)) for path in self._files()]
-        return (SimpleNamespace(files=files),)
+        return (SimpleNamespace(keyspace="ks", table="t", files=files),)
 
     def _files(self) -> list[Path]:
         return sorted(self.snapshot.iterdir())
 
     async def fetch(self) -> None:
-        head = SimpleNamespace(head=SimpleNamespace(tag="tag"))
-        source = OnServerSource(cast("Manifest", head), cast("Snapshots", self))
+        tables = [SimpleNamespace(keyspace="ks", table=table) for table in ("other", "t", "u")]
+        head = SimpleNamespace(head=SimpleNamespace(tag="tag", tables=tables))
+        asked = {"ks": ["t", "u", "unknown"], "unasked": []}
+        source = OnServerSource(cast("Manifest", head), cast("Snapshots", self), asked)
         entries = tuple(FileEntry(path.name, path.stat().st_size, 0, "", (), 1 << 20) for path in self._files())
 
         async def wanted() -> AsyncIterator[WantedSstable]:
@@ -84,6 +88,12 @@ async def test_what_is_placed_is_durable(kept: Kept, monkeypatch: pytest.MonkeyP
     copies = [] if links else [str(kept.held / f".nb-1-big-{part}.part") for part in PARTS]
     assert sorted(synced[:-1]) == sorted(copies)
     assert synced[-1] == str(kept.held)
+
+
+async def test_the_snapshot_is_looked_at_once_however_many_tables_are_restored(kept: Kept) -> None:
+    """Promise: a restore costs no more for each table the more of them there are."""
+    await kept.fetch()
+    assert kept.looks == [{"ks": ["t", "u"]}]
 
 
 async def test_a_file_of_another_size_is_placed_anew(kept: Kept) -> None:
