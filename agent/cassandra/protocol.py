@@ -51,14 +51,15 @@ class Clearing(msgspec.Struct, frozen=True):
 
 
 class OwnSnapshot(msgspec.Struct, frozen=True):
-    """A snapshot that this agent took or was taking. `info` None: the agent stopped before it was complete.
-    `made_by`: see SnapshotArguments."""
+    """A snapshot that this agent took or was taking. Not `complete`: the agent stopped before it was. `kept`: it is (to
+    be) an on-server backup. `made_by`: see SnapshotArguments."""
 
     tag: str
     command_id: str
     began_at: float
-    info: SnapshotInfo | None
+    complete: bool
     made_by: str = ""
+    kept: bool = False
 
 
 def unheard(tables: Tables) -> None:
@@ -90,7 +91,11 @@ class Snapshots(Protocol):
         sorted by keyspace, table, name. Raises `SnapshotMissing` for a named table without a directory."""
 
     async def info(self, tag: str) -> SnapshotInfo | None:
-        """The completed snapshot `tag` of this agent, None if it has none of that name."""
+        """The completed snapshot `tag` of this agent with its whole schema (megabytes in a large cluster), None if it
+        has none of that name."""
+
+    async def own(self, tag: str) -> OwnSnapshot | None:
+        """The agent's own snapshot of that name, complete or not."""
 
     async def exists(self, tag: str) -> bool:
         """Whether any snapshot directory of that tag is on the data directories, whoever made it."""

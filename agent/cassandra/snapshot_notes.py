@@ -24,6 +24,8 @@ class _Owner(msgspec.Struct, frozen=True):
     command_id: str
     began_at: float
     made_by: str = ""
+    kept: bool = True
+    """What does not say is not given up for free space."""
 
 
 class SnapshotNotes:
@@ -32,10 +34,10 @@ class SnapshotNotes:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def begin(self, tag: str, command_id: str, now: float, made_by: str = "") -> None:
+    def begin(self, tag: str, command_id: str, now: float, *, made_by: str, kept: bool) -> None:
         """Note that this agent is about to take `tag`."""
         directory = make_directory(self._of(tag))
-        write_atomically(directory / _OWNER, msgspec.json.encode(_Owner(tag, command_id, now, made_by)))
+        write_atomically(directory / _OWNER, msgspec.json.encode(_Owner(tag, command_id, now, made_by, kept)))
 
     def complete(self, info: SnapshotInfo) -> None:
         """Note that the snapshot is complete."""
@@ -68,17 +70,21 @@ class SnapshotNotes:
             return None
 
     def find(self, tag: str) -> OwnSnapshot | None:
-        """What is noted of `tag`."""
+        """What is noted of `tag`, without a look into what was taken."""
         directory = self._of(tag)
         try:
             owner = msgspec.json.decode((directory / _OWNER).read_bytes(), type=_Owner)
         except FileNotFoundError:
             return None
+        complete = (directory / _INFO).is_file()
+        return OwnSnapshot(owner.tag, owner.command_id, owner.began_at, complete, owner.made_by, owner.kept)
+
+    def info(self, tag: str) -> SnapshotInfo | None:
+        """What was taken as `tag`, None if that is not complete."""
         try:
-            info = msgspec.json.decode((directory / _INFO).read_bytes(), type=SnapshotInfo)
+            return msgspec.json.decode((self._of(tag) / _INFO).read_bytes(), type=SnapshotInfo)
         except FileNotFoundError:
-            info = None
-        return OwnSnapshot(owner.tag, owner.command_id, owner.began_at, info, owner.made_by)
+            return None
 
     def all(self) -> tuple[OwnSnapshot, ...]:
         """Every note, oldest first."""

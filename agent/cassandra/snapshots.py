@@ -86,23 +86,31 @@ class NodeSnapshots:
         """See `Snapshots.take`."""
         check_name("tag", arguments.tag)
         async with self._one_at_a_time:
-            own = await asyncio.to_thread(self._notes.find, arguments.tag)
+            own = await self.own(arguments.tag)
             if own is not None and own.command_id != command_id:
-                if own.info is not None or not own.made_by or own.made_by != arguments.made_by:
+                if own.complete or not own.made_by or own.made_by != arguments.made_by:
                     raise SnapshotExists(
                         f"the agent has a snapshot {arguments.tag} of another command", tag=arguments.tag
                     )
                 await self.clear(arguments.tag)  # what an earlier try of the same backup left half done
                 own = None
-            if own is not None and own.info is not None:
-                return own.info
+            taken = await self.info(arguments.tag) if own is not None else None
+            if taken is not None:
+                return taken
             await self._refuse_full_volumes()
             if own is not None:  # a run of this command left it half done
                 await self._clear_on_node(arguments.tag)
             elif await self.exists(arguments.tag):
                 raise SnapshotExists(f"the node has a snapshot {arguments.tag} already", tag=arguments.tag)
             async with self._noting:
-                await asyncio.to_thread(self._notes.begin, arguments.tag, command_id, self._clock(), arguments.made_by)
+                await asyncio.to_thread(
+                    self._notes.begin,
+                    arguments.tag,
+                    command_id,
+                    self._clock(),
+                    made_by=arguments.made_by,
+                    kept=arguments.keep,
+                )
             try:
                 info = await self._take_settled(arguments, copy_rate, chosen)
             except HelenusError:
@@ -114,10 +122,10 @@ class NodeSnapshots:
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
         """See `Snapshots.inventory`. The tables of an own snapshot are those it was taken of."""
         check_name("tag", tag)
-        own = await asyncio.to_thread(self._notes.find, tag)
-        if tables is None and own is not None and own.info is not None:
-            tables = own.info.tables
-        ids = _table_ids(own.info.schema) if own is not None and own.info is not None else {}
+        taken = await self.info(tag)
+        if tables is None and taken is not None:
+            tables = taken.tables
+        ids = _table_ids(taken.schema) if taken is not None else {}
         vanished: list[str] = []
         found = await self._read(tag, tables, vanished)
         if vanished:  # a manifest of what is left would pass for the whole
@@ -131,8 +139,11 @@ class NodeSnapshots:
 
     async def info(self, tag: str) -> SnapshotInfo | None:
         """See `Snapshots.info`."""
-        own = await asyncio.to_thread(self._notes.find, tag)
-        return None if own is None else own.info
+        return await asyncio.to_thread(self._notes.info, tag)
+
+    async def own(self, tag: str) -> OwnSnapshot | None:
+        """See `Snapshots.own`."""
+        return await asyncio.to_thread(self._notes.find, tag)
 
     async def exists(self, tag: str) -> bool:
         """See `Snapshots.exists`."""
@@ -140,7 +151,7 @@ class NodeSnapshots:
 
     async def clear(self, tag: str) -> Clearing:
         """See `Snapshots.clear`."""
-        own = await asyncio.to_thread(self._notes.find, check_name("tag", tag))
+        own = await self.own(check_name("tag", tag))
         if own is None:
             if await self.exists(tag):
                 raise SnapshotExists(f"the snapshot {tag} is not this agent's: it is left alone", tag=tag)
@@ -152,7 +163,7 @@ class NodeSnapshots:
                 f"Cassandra may still make the snapshot {tag}: it did not answer the call for it", tag=tag
             )
         async with self._noting:
-            now = await asyncio.to_thread(self._notes.find, tag)
+            now = await self.own(tag)
             if now is not None and now.command_id == own.command_id:
                 await asyncio.to_thread(self._notes.forget, tag)
         return cleared

@@ -5,7 +5,7 @@ On the server the snapshot itself goes, at once; where that fails it is owed, an
 """
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.giving_up import give_up, own_snapshot
+from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.model.job import JobContext, Outcome
 from agent.repository.catalogue import Catalogue, RecordCache
@@ -64,9 +64,9 @@ class DeleteJob:
         """Whether the agent has what is to go: a complete snapshot, what a failed try has left of one, or only files.
         A snapshot that another command is just taking is not there yet, nor is anything else of its tag to go."""
         tag, made_by = arguments.tag, arguments.made_by
-        own = await own_snapshot(self._snapshots, tag)
+        own = await self._snapshots.own(tag)
         if own is not None:
-            is_being_taken = own.info is None and self._in_use.has(tag, but=context.command_id)
+            is_being_taken = not own.complete and self._in_use.has(tag, but=context.command_id)
             if not is_being_taken and made_by in ("", own.made_by):
                 return True
             return not is_being_taken and await self._is_beside_another(arguments)
@@ -77,7 +77,7 @@ class DeleteJob:
     async def _is_beside_another(self, arguments: DeleteArguments) -> bool:
         """Whether only the files are what `made_by` made: its own snapshot was refused, for another backup has taken
         one of that tag to copy it."""
-        own = await own_snapshot(self._snapshots, arguments.tag)
-        if own is None or arguments.made_by in ("", own.made_by) or (own.info is not None and own.info.kept):
+        own = await self._snapshots.own(arguments.tag)
+        if own is None or arguments.made_by in ("", own.made_by) or (own.complete and own.kept):
             return False
         return await self._on_server.made_by(arguments.tag) == arguments.made_by

@@ -8,7 +8,7 @@ ends the agent, in between: the loop of owed snapshots goes on with it. Only whe
 
 import structlog
 
-from agent.cassandra.protocol import Clearing, OwnSnapshot, Snapshots
+from agent.cassandra.protocol import Clearing, Snapshots
 from agent.repository.on_server import OnServer
 
 _log = structlog.get_logger(__name__)
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> Clearing:
     """Raises what clearing the snapshot raises: then it is owed, unless the state's disk takes no debt. A snapshot that
     isn't the agent's is left alone, and so are the files of another backup that only has the same tag."""
-    own = await own_snapshot(snapshots, tag)
+    own = await snapshots.own(tag)
     if own is None:
         await on_server.forget(tag)
         await on_server.disown_debt(tag)
@@ -42,8 +42,3 @@ async def _owe(tag: str, on_server: OnServer, *, doomed: bool) -> bool:
         _log.warning("debt_not_written", tag=tag, reason=str(error))
         return False
     return True
-
-
-async def own_snapshot(snapshots: Snapshots, tag: str) -> OwnSnapshot | None:
-    """The agent's own snapshot of that name, complete or not."""
-    return next((one for one in await snapshots.ours() if one.tag == tag), None)

@@ -10,7 +10,7 @@ import structlog
 
 from agent.cassandra.protocol import Snapshots, unheard
 from agent.jobs.copy_rate import CopyRate
-from agent.jobs.giving_up import give_up, own_snapshot
+from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.jobs.manifests import on_server_manifest
 from agent.model.job import JobContext, Outcome
@@ -53,7 +53,7 @@ class SnapshotTaker:
             await context.stages.enter("snapshot")
             rate = self._rate.expected(arguments.throttle_bytes_per_second, *limits)
             async with self._in_use.clearing:  # one of this tag that began before the command was there
-                if await own_snapshot(self._snapshots, arguments.tag) is None:
+                if await self._snapshots.own(arguments.tag) is None:
                     await self._on_server.disown_debt(arguments.tag)  # of an earlier one that is gone
             info = await self._snapshots.take(arguments, context.command_id, copy_rate=rate, chosen=chosen)
             # Nor is what was owed of a failed try any more: that is gone, and this snapshot is wanted.
@@ -85,8 +85,8 @@ class SnapshotTaker:
 
     async def taken(self, tag: str, command_id: str) -> SnapshotInfo | None:
         """The snapshot, if an earlier run of the command completed it."""
-        own = await own_snapshot(self._snapshots, tag)
-        return own.info if own is not None and own.command_id == command_id else None
+        own = await self._snapshots.own(tag)
+        return await self._snapshots.info(tag) if own is not None and own.command_id == command_id else None
 
     async def clear(self, tag: str) -> bool:
         """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now (False) is owed: it
@@ -120,19 +120,18 @@ class SnapshotTaker:
             return self._in_use.has(tag) or await self.clear(tag)
 
     async def _half_done(self) -> list[str]:
-        return [one.tag for one in await self._snapshots.ours() if one.info is None]
+        return [one.tag for one in await self._snapshots.ours() if not one.complete]
 
     async def _clear_of(self, tag: str, command_id: str) -> None:
         """Clear the snapshot if it is the command's: it may have ended before it took any, for another has the tag."""
-        own = await own_snapshot(self._snapshots, tag)
+        own = await self._snapshots.own(tag)
         if own is not None and own.command_id == command_id:
             await self.clear(tag)
 
     async def _is_half_done(self, tag: str, command_id: str) -> bool:
         """Whether a try of the command has left something that could not be cleared."""
-        return any(
-            one.tag == tag and one.command_id == command_id and one.info is None for one in await self._snapshots.ours()
-        )
+        own = await self._snapshots.own(tag)
+        return own is not None and own.command_id == command_id and not own.complete
 
 
 class SnapshotJob:

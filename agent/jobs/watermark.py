@@ -108,7 +108,7 @@ class Watermark:
 
     async def _candidates(self, tag: str) -> list[OwnSnapshot]:
         """What may go, in this order: those that no command works on, the oldest first; then `tag` itself."""
-        own = [one for one in await self._snapshots.ours() if one.info is None or not one.info.kept]
+        own = [one for one in await self._snapshots.ours() if not (one.complete and one.kept)]
         idle = [one for one in own if one.tag != tag and not self._in_use.has(one.tag)]
         return [*sorted(idle, key=lambda one: one.began_at), *(one for one in own if one.tag == tag)]
 

@@ -14,7 +14,7 @@ async def test_snapshots_that_were_an_agents_before_its_state_was_lost_are_named
     table = tmp_path / f"shop/orders-{ID}/snapshots"
     for tag in (OURS, LOST, "truncated-1-orders", "mine", "opscenter_mine"):
         (table / tag).mkdir(parents=True)
-    known, now = [OwnSnapshot(OURS, "command", 1.0, None)], 100.0
+    known, now = [OwnSnapshot(OURS, "command", 1.0, True)], 100.0
 
     async def data() -> list[str]:
         return [str(tmp_path)]
@@ -33,7 +33,7 @@ async def test_snapshots_that_were_an_agents_before_its_state_was_lost_are_named
 async def test_a_snapshot_that_is_cleared_during_the_look_is_no_stray(tmp_path: Path) -> None:
     """It was known when the look began."""
     (tmp_path / f"shop/orders-{ID}/snapshots" / OURS).mkdir(parents=True)
-    answers = [[OwnSnapshot(OURS, "command", 1.0, None)], []]
+    answers = [[OwnSnapshot(OURS, "command", 1.0, True)], []]
 
     async def data() -> list[str]:
         return [str(tmp_path)]

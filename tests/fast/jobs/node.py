@@ -32,6 +32,7 @@ class Node:
         self._random = random.Random(seed)
         self._ids: dict[tuple[str, str], str] = {}
         self._ours: dict[str, OwnSnapshot] = {}
+        self._taken: dict[str, SnapshotInfo] = {}
         self._takes = 0
         self.data.mkdir(parents=True, exist_ok=True)
 
@@ -92,11 +93,11 @@ class Node:
         self.copy_rate = copy_rate
         own = self._ours.get(arguments.tag)
         if own is not None and own.command_id != command_id:
-            is_ours = own.info is None and own.made_by and own.made_by == arguments.made_by
+            is_ours = not own.complete and own.made_by and own.made_by == arguments.made_by
             if not is_ours:
                 raise SnapshotExists("another command has it")
-        if own is not None and own.info is not None:
-            return own.info
+        if own is not None and own.complete:
+            return self._taken[arguments.tag]
         if own is not None:  # half done
             await self.clear(arguments.tag)
         elif await self.exists(arguments.tag):
@@ -110,7 +111,9 @@ class Node:
             for table in names:
                 self._link(self.table(keyspace, table), arguments.tag)
         if self.fail_half_way is not None:
-            self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, 1_700_000_000.0, None, arguments.made_by)
+            self._ours[arguments.tag] = OwnSnapshot(
+                arguments.tag, command_id, 1_700_000_000.0, False, arguments.made_by, arguments.keep
+            )
             raise self.fail_half_way
         self._takes += 1
         info = SnapshotInfo(
@@ -123,7 +126,10 @@ class Node:
             tables=tables,
             data_directories=(str(self.data),),
         )
-        self._ours[arguments.tag] = OwnSnapshot(arguments.tag, command_id, info.taken_at, info, arguments.made_by)
+        self._ours[arguments.tag] = OwnSnapshot(
+            arguments.tag, command_id, info.taken_at, True, arguments.made_by, arguments.keep
+        )
+        self._taken[arguments.tag] = info
         return info
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
@@ -138,8 +144,10 @@ class Node:
         return found
 
     async def info(self, tag: str) -> SnapshotInfo | None:
-        own = self._ours.get(tag)
-        return None if own is None else own.info
+        return self._taken.get(tag)
+
+    async def own(self, tag: str) -> OwnSnapshot | None:
+        return self._ours.get(tag)
 
     async def exists(self, tag: str) -> bool:
         return any(self.data.glob(f"*/*/snapshots/{tag}"))
@@ -154,6 +162,7 @@ class Node:
         for path in self.data.glob(f"*/*/snapshots/{tag}"):
             shutil.rmtree(path)
         self._ours.pop(tag, None)
+        self._taken.pop(tag, None)
         return Clearing(held, sum(len(table.files) for table in found))
 
     async def ours(self) -> tuple[OwnSnapshot, ...]:

@@ -98,9 +98,9 @@ async def test_a_snapshot_that_was_cut_is_taken_again_by_its_command(rig: Rig, s
     """Killed between Cassandra's answer and the note: what is there is ours, goes, and comes back whole."""
     arguments = SnapshotArguments("cut", {"Snap": []})
     notes = rig.node.snapshots._notes
-    notes.begin("cut", "c1", 1.0)
+    notes.begin("cut", "c1", 1.0, made_by="", kept=False)
     await rig.node.control.snapshot("cut", {"Snap": ["plain"]}, None)
-    assert [(one.tag, one.info) for one in await rig.node.snapshots.ours()] == [("cut", None)]
+    assert [(one.tag, one.complete) for one in await rig.node.snapshots.ours()] == [("cut", False)]
     info = await rig.node.snapshots.take(arguments, "c1")
     assert info.tables == {"Snap": ["Tab", "plain"]}
     await rig.node.snapshots.clear("cut")
