@@ -3,8 +3,9 @@
     looking → marking → waiting → deleting
 
 Runs in the data lane, which is the lock of the node's prefix in this agent. It deletes nothing while another agent's
-intent stands there, nor when a manifest can't be read. It marks, waits a margin, looks at intents and manifests again,
-and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock.
+intent stands there, nor when a manifest can't be read. It marks, waits a margin, looks at intents and new manifests,
+and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock. What
+a backup needed that was deleted meanwhile goes with the next sweep.
 Interrupted anywhere it begins anew: nothing it removed was needed.
 """
 
@@ -33,12 +34,15 @@ from agent.repository.opened import OpenedRepository, Repositories
 from agent.storage.protocol import StorageError
 from agent.wire.commands import SweepArguments
 from agent.wire.results import FreedResult
+from kit.together import together
 
 MARGIN_SECONDS = 30.0
 """Between mark and deletion: longer than a put that was on its way may take to show in a listing."""
 SILENCE_SECONDS = 600.0
 """How long the agent of an intent must have been silent before its intent can be given up."""
 _BATCH = 1000
+_MANIFESTS_AT_ONCE = 4
+"""Manifests that are read side by side: up to 4 MiB each, and a table's frame."""
 
 
 class SweepJob:
@@ -75,9 +79,7 @@ class SweepJob:
                 began = await sweep.begin(self._silence)
                 await context.stages.enter("marking")
                 view = await sweep.view()
-                needed = await sweep.needed(view)
-                marked = unneeded(await sweep.listed(), needed)
-                del needed
+                marked = unneeded(await sweep.listed(), await sweep.needed(view))
                 if not len(marked) and not view.doomed(host_id) and not view.traces():
                     return Outcome(FreedResult())
                 await context.stages.enter("waiting")
@@ -115,6 +117,12 @@ class _Sweep:
         self._abandoned = abandoned
         self._intents = Intents(opened, host_id, writer)
         self._marked = False
+        self._manifests: dict[str, tuple[int, float]] = {}
+        """Tag → size and time of this node's manifest, as last listed."""
+        self._read: set[tuple[str, tuple[int, float]]] = set()
+        """The manifests that were read: they never change, unless one was withdrawn and published anew."""
+        self._seen: set[bytes] = set()
+        self._needed = ObjectIndex()
 
     async def begin(self, silence: float) -> float:
         """Put the sweep's mark, clear own past intents and those given up; the store's time."""
@@ -156,6 +164,7 @@ class _Sweep:
             if name is not None and name.number is None:
                 deleted.add(name.tag)
         hosts: dict[str, set[str]] = {}
+        self._manifests = {}
         async for entry in self._storage.list(backups_prefix(self._cluster_id)):
             found = parse_backup(self._cluster_id, entry.key)
             # Of undeleted backups only this node's part matters: the others' would only cost memory.
@@ -165,21 +174,33 @@ class _Sweep:
                 and (found.host_id == self._host_id or found.tag in deleted)
             ):
                 hosts.setdefault(found.tag, set()).add(found.host_id)
+                if found.host_id == self._host_id:
+                    self._manifests[found.tag] = (entry.size, entry.modified)
         return SweepView(frozenset(deleted), {tag: frozenset(found) for tag, found in hosts.items()})
 
     async def needed(self, view: SweepView) -> ObjectIndex:
-        """All that undeleted backups of this node name. Raises ManifestInvalid for one that can't be read."""
-        needed = ObjectIndex()
-        seen: set[bytes] = set()
-        for tag in view.kept(self._host_id):
-            manifest = await read_manifest(self._storage, self._cluster_id, tag, self._host_id)
-            for name, size in names_of(manifest.head):
-                needed.add(bytes.fromhex(name), size)
-            for reference in manifest.head.tables:
-                async for name, size in manifest.objects(reference, seen):
-                    needed.add(bytes.fromhex(name), size)
-                await asyncio.sleep(0)
-        return needed
+        """All that undeleted backups of this node name, and what those named that were undeleted when this was asked
+        before. Raises ManifestInvalid for one that can't be read."""
+        missing = {(tag, self._manifests[tag]) for tag in view.kept(self._host_id)} - self._read
+        tags = iter(sorted(tag for tag, _ in missing))
+
+        async def read() -> None:
+            for tag in tags:
+                await self._need(tag)
+
+        await together(*(read() for _ in range(_MANIFESTS_AT_ONCE)))
+        self._read |= missing
+        return self._needed
+
+    async def _need(self, tag: str) -> None:
+        """Note what a backup of this node names."""
+        manifest = await read_manifest(self._storage, self._cluster_id, tag, self._host_id)
+        for name, size in names_of(manifest.head):
+            self._needed.add(bytes.fromhex(name), size)
+        for reference in manifest.head.tables:
+            async for name, size in manifest.objects(reference, self._seen):
+                self._needed.add(bytes.fromhex(name), size)
+            await asyncio.sleep(0)
 
     async def listed(self) -> ObjectIndex:
         """Every object of the prefix."""

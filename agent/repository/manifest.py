@@ -102,19 +102,23 @@ class Manifest:
 
     async def objects(self, reference: TableReference, seen: set[bytes]) -> AsyncIterator[tuple[str, int]]:
         """The objects that a table's frame names, with their stored sizes. Frames that `seen` has are passed over: of
-        many backups most frames are the same. Raises as `table`."""
-        if reference.object is not None and bytes.fromhex(reference.object) in seen:
-            return
-        frame = await self._frame(reference)
-        name = digest(frame) if reference.object is None else bytes.fromhex(reference.object)
-        if name in seen:
-            return
+        many backups most frames are the same. They are added at once, so that manifests can be read side by side: after
+        an error `seen` is of no more use. Raises as `parts`."""
+        if reference.object is not None:
+            if (name := bytes.fromhex(reference.object)) in seen:
+                return
+            seen.add(name)
+            frame = await self._frame(reference)
+        else:
+            frame = await self._frame(reference)
+            if (name := digest(frame)) in seen:
+                return
+            seen.add(name)
         for number, part in enumerate(self._checked(frame, reference), 1):
             for found in part.objects.items():
                 yield found
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-        seen.add(name)
 
     def _checked(self, frame: bytes | memoryview, reference: TableReference) -> Iterator[TablePart]:
         return read_parts(frame, reference, len(self.head.data_directories), on_server=self._on_server)

@@ -206,6 +206,40 @@ async def test_a_sweep_through_an_upload_whose_intent_was_given_up_leaves_no_bro
     assert ("t2", HOST) in Oracle(MemoryReader(store)).check()
 
 
+async def test_each_manifest_is_read_once_and_a_few_side_by_side(
+    agent: Agent, node: Node, store: MemoryStorage
+) -> None:
+    """Promise: with a year of backups a sweep neither reads for hours, nor all of it twice; only what was published
+    meanwhile is read after the margin."""
+    for number in range(9):
+        await agent.backup.run(backup(f"t{number}"))
+    await delete(agent, "t0")
+    reads: list[str] = []
+    running = most = 0
+
+    async def slow(verb: str, key: str) -> None:
+        nonlocal running, most
+        if verb != "get" or "/backups/" not in key:
+            return
+        reads.append(key.split("/backups/")[1].split("/")[0])
+        running += 1
+        most = max(most, running)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        running -= 1
+
+    async def publish(seconds: float) -> None:
+        node.sstable("shop", "orders", 7, 20_000)
+        await agent.backup.run(backup("t9"))
+
+    store._hook = slow
+    agent.on_sleep += [publish, _later(store)]
+    await sweep(agent)
+    assert sorted(reads) == [f"t{number}" for number in range(1, 10)]
+    assert 1 < most <= 4
+    assert ("t9", HOST) in Oracle(MemoryReader(store)).check()
+
+
 async def test_an_unreadable_manifest_stops_the_sweep(agent: Agent, node: Node, store: MemoryStorage) -> None:
     """Promise: what can't be read may need anything: nothing goes."""
     await agent.backup.run(backup("t1"))

@@ -68,6 +68,11 @@ async def test_a_large_frame_is_an_object_of_its_own() -> None:
     seen: set[bytes] = set()
     assert len([one async for one in found.objects(about, seen)]) == 1_999
     assert [one async for one in found.objects(about, seen)] == []
+    seen.clear()
+    beside = found.objects(about, seen)
+    first = await anext(beside)
+    assert [one async for one in found.objects(about, seen)] == [], "another reader is on it"
+    assert len([first] + [one async for one in beside]) == 1_999
 
 
 @pytest.mark.parametrize("how", ["parts", "objects"])
