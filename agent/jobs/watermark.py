@@ -78,7 +78,8 @@ class Watermark:
                 pause = min(pause * 2, _LONGEST_SECONDS)
                 _log.exception("watermark_not_looked_at", next_in_seconds=pause)
                 continue
-            pause = EVERY_SECONDS
+            # A look for what can be freed walks whole snapshots: in vain, it need not be done again so soon.
+            pause = min(pause * 2, _LONGEST_SECONDS) if paths and gone is None else EVERY_SECONDS
             if gone == tag:
                 raise SnapshotGivenUp(
                     f"the snapshot {tag} was cleared: less than {self._keep_free:g} % is free on {', '.join(paths)}",

@@ -67,6 +67,25 @@ async def test_a_fault_in_one_look_ends_neither_the_guard_nor_the_copy(agent: Ag
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 5.0]
 
 
+async def test_a_full_volume_on_which_nothing_can_be_freed_is_looked_at_less_often(agent: Agent, node: Node) -> None:
+    """Promise: the guard doesn't read a full disk through every few seconds for nothing, for that slows the copy; it
+    looks as often as before once there is room, or something could be freed."""
+    for tag in ("old", "now"):
+        await agent.snapshot.run(Command(tag, SnapshotArguments(tag)))
+    agent.in_use.using = lambda tag: ["x"] if tag == "now" else []
+    answers = iter([[str(node.data)]] * 6 + [[]])
+    pauses: list[float] = []
+    below = node.volumes_below
+
+    async def varying(free_percent: float) -> object:
+        node.full = next(answers, [])
+        return await below(free_percent)
+
+    node.volumes_below = varying  # type: ignore[assignment, method-assign]
+    assert await looks(agent, pauses, 8) == []
+    assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 5.0, 5.0]
+
+
 async def test_a_full_state_disk_keeps_no_snapshot_from_being_given_up(
     agent: Agent, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
