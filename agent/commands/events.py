@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
+from agent.commands.endless import died
 from agent.commands.errors import JournalFailed, SequenceAhead
 from agent.commands.journal import Journal
 from agent.commands.records import CommandRecord
@@ -84,6 +85,11 @@ class EventLog:
     def newest(self) -> int:
         """The newest sequence that readers may see: all before it are durable."""
         return min(self._in_flight, default=self._next) - 1
+
+    @property
+    def died(self) -> tuple[str, ...]:
+        """What should go on and doesn't: the telling of progress, with the reason."""
+        return () if self._ticker is None or self._closed else died([self._ticker])
 
     # Writing
 

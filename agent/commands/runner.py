@@ -17,6 +17,7 @@ import structlog
 from agent.commands.acceptance import is_new
 from agent.commands.arguments import canonical, check_envelope, decode_arguments, destinations_of, tag_of
 from agent.commands.context import LiveCommand
+from agent.commands.endless import died
 from agent.commands.errors import (
     AgentStopping,
     Interrupted,
@@ -123,6 +124,7 @@ class Runner:
             live.send_cancel()
         if self._pruning is not None:
             self._pruning.cancel()
+            await asyncio.wait([self._pruning])
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
             for task in late:
@@ -226,9 +228,9 @@ class Runner:
         return len(self._live)
 
     @property
-    def working(self) -> bool:
-        """Whether every lane is still served."""
-        return not any(task.done() for task in self._tasks)
+    def died(self) -> tuple[str, ...]:
+        """What should go on and doesn't: lanes that are not served any more, or the pruning, with the reason."""
+        return died(self._tasks if self._pruning is None else [*self._tasks, self._pruning])
 
     async def _post(self, wanted: CommandRecord, arguments: msgspec.Struct) -> Posted:
         accepted: list[tuple[CommandRecord, bool]] = []

@@ -133,9 +133,10 @@ class Agent:
             self._parts.notifier.status(text)
 
     def _healthy(self) -> bool:
-        if self._parts.runner.working:
+        died = [*self._parts.runner.died, *self._parts.events.died]
+        if not died:
             return True
         if self._parts.health.view.status == "ok":
-            structlog.get_logger("agent").error("a lane of commands has died; the agent must be started anew")
+            structlog.get_logger("agent").error("a part has died; the agent must be started anew", died=died)
             self._parts.health.view = HealthView("unwell", "internal")
         return False

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
             return 0
         configure(settings.log.level, settings.log.format, redactor)
         share_one_arena()
-        # What was made while starting stays for good: it need not be walked through by each collection.
+        # The modules that were imported stay for good: they need not be walked through by each collection.
         gc.freeze()
         asyncio.run(_serve(settings, redactor, making or Making()))
     except ConfigError as error:

@@ -1,6 +1,7 @@
 """A command's life: lanes, ends, cancel, stop and restart."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from agent.commands.errors import AgentStopping, JournalFailed, PastThePointOfRe
 from agent.commands.journal import Journal
 from agent.commands.records import CommandRecord
 from agent.model.job import JobContext, Outcome
+from agent.progress.tally import CommandTally
 from agent.wire.commands import Event, Kind, State
 from agent.wire.results import FreedResult
 from kit.errors import HelenusError
@@ -297,6 +299,35 @@ async def test_an_end_that_can_not_be_written_is_written_later(tmp_path: Path) -
         await agent.post("b", Kind.DELETE, delete("t2"))
         assert (await agent.until("a")).state is State.SUCCESS
         assert (await agent.until("b")).state is State.SUCCESS
+
+
+async def test_what_dies_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: an agent that tells no progress any more, or whose journal grows for ever, is not taken for a sound
+    one."""
+
+    class Unprunable(Journal):
+        async def prune(self, kept_seconds: float = 0.0) -> int:
+            raise RuntimeError("a bug")
+
+    async with running(tmp_path / "j", everything(Gate()), journal=Unprunable) as agent:
+        await until(lambda: bool(agent.runner.died))
+        assert list(agent.runner.died) == ["journal pruning: RuntimeError('a bug')"]
+        assert list(agent.events.died) == []
+        monkeypatch.setattr(CommandTally, "changed", property(_broken))
+        await agent.post("c1", Kind.DELETE, delete())
+        await until(lambda: bool(agent.events.died))
+        assert list(agent.events.died) == ["progress events: RuntimeError('a bug')"]
+        monkeypatch.undo()
+
+
+def _broken(tally: CommandTally) -> bool:
+    raise RuntimeError("a bug")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110  # a task's end sets no event
+            await asyncio.sleep(0.01)
 
 
 async def test_what_the_agent_works_on_is_known(tmp_path: Path) -> None:
