@@ -1,12 +1,15 @@
 """Small files that are there whole or not at all. In: a path and bytes. Out: the same bytes after any crash."""
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
 TEMPORARY = ".helenus-new-"
 """The beginning of the names of unfinished files; what a crash left is removed by `remove_unfinished`."""
+
+_TRIES = 20
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -25,6 +28,33 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             unfinished.unlink()
         raise
     sync_directory(path.parent)
+
+
+def write_into(directory: Path, name: str, content: bytes) -> None:
+    """`write_atomically` in a directory that is made when it is missing, also when somebody takes it away with
+    `remove_from` at this moment."""
+    for left in reversed(range(_TRIES)):
+        try:
+            write_atomically(make_directory(directory) / name, content)
+            return
+        except FileNotFoundError:  # it was empty and went before the file had begun: once there, the file keeps it
+            if not left:
+                raise
+
+
+def remove_from(directory: Path, *names: str) -> None:
+    """Remove the files durably, in this order, and the directory when nothing else is in it. What is not there is fine.
+    Whoever else uses the directory writes with `write_into`."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # the directory may go as a whole
+            remove_durably(directory / name)
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def remove_durably(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Backups that stay on the node: in, manifests, plans and records; out, plain files under the agent's state, and views.
 
-    <state>/on-server/<tag>/manifest, plan.json, record.json     (and the snapshot's own owner.json, snapshot.json)
+    <state>/on-server/<tag>/manifest, plan.json, record.json     (beside the snapshot's own: agent.model.on_server)
     <state>/on-server/<tag>/owed                                 the snapshot is to go
 
 They live and die with the node. A backup is listed from its plan on: what runs or failed shows as well. `owed` comes
@@ -9,25 +9,19 @@ first when it is to go, and its removal is the last that is done: nothing that i
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from agent.model.on_server import MANIFEST, OWED, OWNER, PLAN, RECORD
 from agent.repository.errors import BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
 from agent.storage.protocol import Buffer
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from agent.wire.names import InvalidName, check_name
-from kit.atomic_files import make_directory, remove_durably, write_atomically
+from kit.atomic_files import remove_from, write_into
 
-MANIFEST = "manifest"
-PLAN = "plan.json"
-RECORD = "record.json"
-OWED = "owed"
-OWNER = "owner.json"
-"""the snapshot's own note, there as long as it is"""
 _DOOMED = b"doomed"
 
 
@@ -111,7 +105,7 @@ class OnServer:
         return sorted(found)
 
     def _write(self, tag: str, name: str, content: bytes) -> None:
-        write_atomically(make_directory(self._path(tag)) / name, content)
+        write_into(self._path(tag), name, content)
 
     def _is_doomed(self, tag: str) -> bool:
         try:
@@ -179,19 +173,10 @@ class OnServer:
             ) from error
 
     def _forget(self, tag: str) -> None:
-        path = self._path(tag)
-        for name in (MANIFEST, RECORD, PLAN):
-            with contextlib.suppress(FileNotFoundError):
-                remove_durably(path / name)
-        with contextlib.suppress(OSError):  # the snapshot's own files may still be there
-            os.rmdir(path)
+        remove_from(self._path(tag), MANIFEST, RECORD, PLAN)
 
     def _disown_debt(self, tag: str) -> None:
-        path = self._path(tag)
-        with contextlib.suppress(FileNotFoundError):
-            remove_durably(path / OWED)
-        with contextlib.suppress(OSError):
-            os.rmdir(path)
+        remove_from(self._path(tag), OWED)
 
 
 def _not_found(tag: str) -> BackupNotFound:

@@ -1,12 +1,16 @@
 """The files of on-server backups: a tag names one of them for ever, and what is to go is not there any more."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from agent.cassandra.snapshot_notes import SnapshotNotes
+from agent.model.on_server import OWNER
 from agent.repository.errors import BackupExists, BackupNotFound
-from agent.repository.on_server import OWNER, OnServer
+from agent.repository.on_server import OnServer
 from agent.wire.backups import RUNNING, Plan, PlannedNode, Record
 
 PLAN = Plan("t1", "adhoc", 1.0, "test", "on-server", [PlannedNode("h1", "a", "dc", "r", [])], {}, {}, "v", made_by="m1")
@@ -83,3 +87,53 @@ async def test_no_plan_is_taken_while_the_snapshot_of_one_that_is_to_go_stands(
     view = await on_server.view("t1", "h1")
     assert (view.plan, view.record) == (newer, None)
     assert await on_server.owed() == []
+
+
+@pytest.mark.parametrize("writes", ["the backup", "the snapshot"])
+async def test_a_file_is_written_though_the_directory_goes_at_that_moment(
+    tmp_path: Path, on_server: OnServer, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    """Promise: the snapshot's notes and the backup's files share a directory; whoever finds it empty takes it away, and
+    never from under the other."""
+    notes = SnapshotNotes(tmp_path / "on-server")
+    really, gone = os.open, list[str]()
+
+    def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if not gone and flags & os.O_CREAT:
+            gone.append(str(path))
+            os.rmdir(tmp_path / "on-server" / "t1")
+        return really(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+    if writes == "the backup":
+        await on_server.put_plan(PLAN)
+        assert (await on_server.view("t1", "h1")).plan == PLAN
+    else:
+        notes.begin("t1", "c1", 1.0, made_by="", kept=False)
+        assert notes.find("t1") is not None
+    assert gone
+
+
+@pytest.mark.parametrize("goes", ["the backup", "the snapshot"])
+async def test_what_goes_leaves_a_directory_in_which_the_other_has_just_begun(
+    tmp_path: Path, on_server: OnServer, monkeypatch: pytest.MonkeyPatch, goes: str
+) -> None:
+    """Promise: the same, seen from the one that removes."""
+    notes = SnapshotNotes(tmp_path / "on-server")
+    notes.begin("t1", "c1", 1.0, made_by="", kept=False)
+    if goes == "the backup":
+        notes.forget("t1")
+        await on_server.put_plan(PLAN)
+    really, came = os.rmdir, tmp_path / "on-server" / "t1" / "another's"
+
+    def removed(path: Any, **named: Any) -> None:
+        came.write_bytes(b"begun")
+        really(path, **named)
+
+    monkeypatch.setattr(os, "rmdir", removed)
+    if goes == "the backup":
+        await on_server.forget("t1")
+    else:
+        notes.forget("t1")
+    assert [path.name for path in (tmp_path / "on-server" / "t1").iterdir()] == ["another's"]
+    assert notes.find("t1") is None
