@@ -29,7 +29,7 @@ from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles
 from agent.repository.destinations import Destinations
 from agent.repository.limits import Limits
-from agent.repository.live_storage import CredentialsPatience
+from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Storage
@@ -46,7 +46,7 @@ from kit.secret import Secret
 from kit.state_lock import StateLock
 from kit.tls import client_context
 
-NOW = CredentialsPatience(seconds=0.0, poll_seconds=0.0)
+NOW = Patience(seconds=0.0, poll_seconds=0.0)
 
 
 def compose(settings: AgentSettings, redactor: Redactor, notifier: Notifier, making: Making) -> Agent:
@@ -81,9 +81,7 @@ def _composed(
     destinations = Destinations(
         DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
     )
-    patience = CredentialsPatience(
-        settings.destinations.credentials_patience_seconds, settings.destinations.credentials_poll_seconds
-    )
+    patience = Patience(settings.destinations.patience_seconds, settings.destinations.poll_seconds)
     repositories = OpenDestinations(destinations, limits, _verify, patience)
     impatient = OpenDestinations(destinations, limits, _verify, NOW, once=True)
 

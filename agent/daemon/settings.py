@@ -38,8 +38,8 @@ class DestinationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     local_roots: list[str] = []
     file_roots: list[str] = []
     link_local_hosts: list[str] = []
-    credentials_patience_seconds: Seconds = 600.0
-    credentials_poll_seconds: Seconds = 15.0
+    patience_seconds: Seconds = 600.0
+    poll_seconds: Seconds = 15.0
 
 
 class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,8 +21,8 @@ from agent.storage.protocol import OPEN, Buffer, Denied, Entry, Gate, Put, Stora
 Result = TypeVar("Result")
 
 
-class CredentialsPatience(msgspec.Struct, frozen=True):
-    """Seconds: how long a command waits for one destination to take its keys, or to answer again, from the first
+class Patience(msgspec.Struct, frozen=True):
+    """With a destination. Seconds: how long a command waits for it to take its keys, or to answer again, from the first
     refusal or silence until the next request that is answered, whatever the number of requests; and how often to try
     the same settings again."""
 
@@ -74,14 +74,14 @@ class LiveStorage:
         verify: Callable[[Storage], Awaitable[None]],
         *,
         waiting: Waiting = silent,
-        patience: CredentialsPatience | None = None,
+        patience: Patience | None = None,
         verified: int = 0,
     ) -> None:
         self._destinations = destinations
         self._id = destination_id
         self._verify = verify
         self._waiting = waiting
-        self._patience = patience or CredentialsPatience()
+        self._patience = patience or Patience()
         self.verified = verified
         self._verifying = asyncio.Lock()
         self._refused_until: float | None = None

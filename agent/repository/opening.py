@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from agent.repository.destinations import Destinations
 from agent.repository.limits import Limits
-from agent.repository.live_storage import CredentialsPatience, LiveStorage
+from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket, streams_for
@@ -30,7 +30,7 @@ class OpenDestinations:
         destinations: Destinations,
         limits: Limits,
         verify: Verify,
-        patience: CredentialsPatience,
+        patience: Patience,
         *,
         once: bool = False,
     ) -> None:

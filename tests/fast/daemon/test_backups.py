@@ -11,7 +11,7 @@ from agent.repository.catalogue import RecordCache
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.limits import Limits
-from agent.repository.live_storage import CredentialsPatience
+from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Denied, Storage
@@ -46,7 +46,7 @@ async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again
     await destinations.put("there", PutDestination(1, S3Settings("bucket", credentials_file="/keys")))
     found = await attach(store, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
-    impatient = OpenDestinations(destinations, limits, verify, CredentialsPatience(0.0, 0.0), once=True)
+    impatient = OpenDestinations(destinations, limits, verify, Patience(0.0, 0.0), once=True)
     on_server, nobody = OnServer(tmp_path / "on-server"), cast("Any", None)
     backups = Backups(destinations, impatient, on_server, RecordCache(), nobody, nobody, patience=42.0)
     plan = Plan("tag", "adhoc", 1.0, "test", found.cluster_id or "", [], {}, {}, "v")

@@ -11,7 +11,7 @@ from agent.repository.destination_files import DestinationFiles, StoredDestinati
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryMismatch
 from agent.repository.limits import Limits
-from agent.repository.live_storage import CredentialsPatience, LiveStorage
+from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Denied, Storage, Transient
 from agent.wire.commands import Target
@@ -50,7 +50,7 @@ class Store:
         settings = S3Settings("bucket", access_key=key, access_secret="s")
         await self.destinations.put("store", PutDestination(revision, settings))
 
-    def live(self, patience: CredentialsPatience, verify: Any = None) -> LiveStorage:
+    def live(self, patience: Patience, verify: Any = None) -> LiveStorage:
         async def fine(storage: Storage) -> None:
             return None
 
@@ -72,7 +72,7 @@ class Keyed(MemoryStorage):
         self._objects = store.memory._objects
 
 
-LONG = CredentialsPatience(seconds=60, poll_seconds=60)
+LONG = Patience(seconds=60, poll_seconds=60)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def put_when_told(store: Store) -> None:
 async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> None:
     await store.put_key(1, GOOD)
     store.good = "for a moment"
-    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    live = store.live(Patience(seconds=60, poll_seconds=0.01))
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         group.create_task(live.put("k", [b"x"]))
         await store.told.wait()
@@ -129,7 +129,7 @@ async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> N
 
 async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> None:
     await store.put_key(1, "bad")
-    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
+    live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
     async with asyncio.timeout(20):
         with pytest.raises(Denied) as caught:
             await live.get("k")
@@ -139,7 +139,7 @@ async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> 
 async def test_a_store_that_goes_away_in_the_middle_of_a_command_is_waited_for(store: Store) -> None:
     """An outage of minutes doesn't undo an upload or a fetch of hours: the command says that it waits, and goes on."""
     await store.put_key(1, GOOD)
-    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    live = store.live(Patience(seconds=60, poll_seconds=0.01))
     for number in range(8):
         await live.put(f"k{number}", [b"x"])
     store.away = lambda key: True
@@ -164,7 +164,7 @@ async def _listed(live: LiveStorage) -> list[str]:
 async def test_waiting_for_a_store_ends_with_patience_or_a_cancel(store: Store) -> None:
     """Bounded, and a person's cancel needs no store."""
     await store.put_key(1, GOOD)
-    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
+    live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
     await live.put("k", [b"x"])
     store.away = lambda key: True
     async with asyncio.timeout(20):
@@ -190,7 +190,7 @@ async def test_a_store_that_never_answered_or_answers_others_is_not_waited_for(s
     with pytest.raises(Transient):
         await store.live(LONG).get("k")
     assert store.shown == []
-    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    live = store.live(Patience(seconds=60, poll_seconds=0.01))
     store.away = lambda key: key == "lost"
     await live.put("k", [b"x"])
 
@@ -208,7 +208,7 @@ async def test_a_store_that_never_answered_or_answers_others_is_not_waited_for(s
 async def test_a_store_that_comes_and_goes_does_not_end_a_call(store: Store) -> None:
     """That another request was answered between two tries is no reason to give one up: patience is for this, too."""
     await store.put_key(1, GOOD)
-    live = store.live(CredentialsPatience(seconds=60, poll_seconds=0.01))
+    live = store.live(Patience(seconds=60, poll_seconds=0.01))
     await live.put("k", [b"x"])
     await live.put("other", [b"x"])
     asked = asyncio.Event()
@@ -240,7 +240,7 @@ async def test_a_store_that_comes_and_goes_does_not_end_a_call(store: Store) -> 
 async def test_patience_is_one_for_all_calls_and_is_had_again_after_an_answer(store: Store) -> None:
     """A store that is gone for good costs a command its patience once, whatever the number of requests."""
     await store.put_key(1, GOOD)
-    live = store.live(CredentialsPatience(seconds=0.05, poll_seconds=0.01))
+    live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
     await live.put("k", [b"x"])
     store.away = lambda key: True
     async with asyncio.timeout(20):

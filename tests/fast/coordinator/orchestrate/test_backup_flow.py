@@ -300,7 +300,7 @@ async def test_a_tag_that_another_backup_has_leaves_that_one_alone(scene: Scene,
 
 
 async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_the_agent_says(scene: Scene) -> None:
-    """`credentials_patience_seconds` holds for the plan as for commands; the request says what it waits for."""
+    """`patience_seconds` holds for the plan as for commands; the request says what it waits for."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     node = scene.nodes[1]
