@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_size, import_batch, remove_batches
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.restore_counts import (
-    Fetched,
+    FetchedTables,
     Held,
     held_of,
     held_wrong,
@@ -63,7 +63,9 @@ class ImportJob:
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, asked))
         return Outcome(ImportResult(imported_so_far(lines, fetched.tables)))
 
-    async def _batches(self, run: "_Run", arguments: RestoreArguments, held: Held, fetched: Fetched) -> list[Batch]:
+    async def _batches(
+        self, run: "_Run", arguments: RestoreArguments, held: Held, fetched: FetchedTables
+    ) -> list[Batch]:
         """What is left to be imported, cut into numbered batches; files and bytes of what was fetched are the totals,
         and what isn't left of them is done."""
         lines, tally = await run.notes.batches(), run.context.tally

@@ -18,7 +18,7 @@ SHOWN = 100
 
 Counts = dict[str, dict[str, int]]
 Held = Mapping[tuple[str, str], Sequence[HeldSstable] | None]
-Fetched = Mapping[str, Mapping[str, Sequence[int]]]
+FetchedTables = Mapping[str, Mapping[str, Sequence[int]]]
 """keyspace → table → [files, bytes, SSTables]"""
 
 Wrong = list[dict[str, Any]]
@@ -39,7 +39,7 @@ def not_done(held: Sequence[HeldSstable], lines: Iterable[BatchLine], keyspace: 
     return [one for one in held if one.sstable not in done]
 
 
-def held_wrong(held: Held, lines: Sequence[BatchLine], fetched: Fetched) -> Wrong:
+def held_wrong(held: Held, lines: Sequence[BatchLine], fetched: FetchedTables) -> Wrong:
     """The tables for which held/ and the finished batches don't make up what was fetched: an SSTable or a component is
     gone, or came to it. `held`: None for a table whose files make no whole SSTables."""
     done = _done(lines)
@@ -58,7 +58,7 @@ def held_wrong(held: Held, lines: Sequence[BatchLine], fetched: Fetched) -> Wron
     return wrong
 
 
-def imported_wrong(lines: Sequence[BatchLine], fetched: Fetched, tables: Mapping[str, Iterable[str]]) -> Wrong:
+def imported_wrong(lines: Sequence[BatchLine], fetched: FetchedTables, tables: Mapping[str, Iterable[str]]) -> Wrong:
     """Those of `tables` whose finished batches aren't exactly what was fetched."""
     counts = imported_so_far(lines, fetched)
     return [
@@ -81,7 +81,7 @@ def held_of(roots: Sequence[StagingRoot], tables: Mapping[str, Iterable[str]]) -
     return held
 
 
-async def all_held(notes: RestoreNotes, fetched: Fetched) -> bool:
+async def all_held(notes: RestoreNotes, fetched: FetchedTables) -> bool:
     """Whether everything that was fetched still stands, or was imported. If not, the job has forgotten that it fetched:
     it can be fetched again at once. Lists directories, reads nothing."""
     try:
@@ -93,7 +93,7 @@ async def all_held(notes: RestoreNotes, fetched: Fetched) -> bool:
     return True
 
 
-async def refuse_when_wiped(notes: RestoreNotes, fetched: Fetched) -> None:
+async def refuse_when_wiped(notes: RestoreNotes, fetched: FetchedTables) -> None:
     """Raises `CountsDiffer` when a directory that the job staged in is gone: with it may have gone what was imported,
     for a node that was rebuilt on empty disks can have the host id and the agent it had. All is imported again then.
     Raises `StagingRefused` when a directory can't be looked at: what was fetched stays noted."""
@@ -106,7 +106,7 @@ async def refuse_when_wiped(notes: RestoreNotes, fetched: Fetched) -> None:
         raise CountsDiffer(f"what was staged for {', '.join(gone)} is gone: was the volume wiped?", volumes=gone)
 
 
-async def refuse(notes: RestoreNotes, fetched: Fetched, wrong: Wrong, left: Sequence[str] = ()) -> None:
+async def refuse(notes: RestoreNotes, fetched: FetchedTables, wrong: Wrong, left: Sequence[str] = ()) -> None:
     """Forget what was fetched, and of tables with too much also what was imported, then raise `CountsDiffer`; nothing
     happens when nothing is wrong. `left`: Data files that were left in staging."""
     if not wrong and not left:
