@@ -77,29 +77,16 @@ def _fields_at(kind: object, place: str) -> list[str]:
     """The settings that a table at the dotted path may have; empty if the path leads to no struct."""
     current = kind
     for part in place.split(".") if place else []:
-        struct, chosen = _nested(current)
+        struct, chosen = nested(current)
         if chosen:  # `part` is the name that a person chose
             current = struct
         elif struct is not None:
             current = next((field.type for field in msgspec.structs.fields(struct) if field.encode_name == part), None)
-    struct, _ = _nested(current)
+    struct, _ = nested(current)
     return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
 
 
-def setting_names(kind: type[msgspec.Struct], prefix: str = "") -> list[str]:
-    """Every dotted setting path of a struct type; `*` stands for the name a person chooses (tables of tables)."""
-    names: list[str] = []
-    for field in msgspec.structs.fields(kind):
-        path = f"{prefix}{field.encode_name}"
-        struct, chosen = _nested(field.type)
-        if struct is None:
-            names.append(path)
-        else:
-            names.extend(setting_names(struct, f"{path}.*." if chosen else f"{path}."))
-    return names
-
-
-def _nested(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
+def nested(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
     """The struct that a type is, may be, or is a collection of; and whether it is a collection."""
     kind = _bare(kind)
     chosen = get_origin(kind) in (dict, list, tuple)

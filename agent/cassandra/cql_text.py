@@ -7,7 +7,6 @@ CREATE, so that old SSTables with a dropped column stay readable), and views as 
 import re
 from collections.abc import Iterator
 
-_PLAIN = re.compile(r"[a-z][a-z0-9_]*")
 _PART = re.compile(
     r"""(?P<string>'(?:[^']|'')*') | (?P<name>"(?:[^"]|"")*") | (?P<dollars>\$\$.*?\$\$)
       | (?P<comment>--[^\n]*|//[^\n]*|/\*.*?\*/) | (?P<end>;) | (?P<text>[^'"$;/-]+|.)""",
@@ -26,11 +25,6 @@ def unquote(name: str) -> str:
     if len(name) >= 2 and name[0] == name[-1] == '"':
         return name[1:-1].replace('""', '"')
     return name
-
-
-def plain(name: str) -> bool:
-    """Whether CQL takes the name without quotes (reserved words apart)."""
-    return _PLAIN.fullmatch(name) is not None
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:

@@ -29,19 +29,9 @@ class FileEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     piece_size: int
 
 
-class TableEntry(msgspec.Struct, frozen=True):
-    """A table, whole. `objects`: object id → stored size in bytes, as the store reported it (invariant I1)."""
-
-    keyspace: str
-    table: str
-    table_id: str
-    files: tuple[FileEntry, ...]
-    objects: dict[str, int]
-
-
 class TablePart(msgspec.Struct, frozen=True):
-    """A line of a table's frame: the files of one SSTable and the objects they are in. Part by part, a table of any
-    size is written and read in little memory; their union is the `TableEntry`."""
+    """A line of a table's frame: the files of one SSTable and the objects they are in, object id → stored size in bytes
+    as the store reported it (invariant I1). Part by part, a table of any size is written and read in little memory."""
 
     files: tuple[FileEntry, ...]
     objects: dict[str, int]

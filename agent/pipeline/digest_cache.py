@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 import structlog
@@ -123,12 +122,6 @@ class DigestCache:
         """Close the file."""
         self._reader.close()
         self._writer.close()
-
-    def __enter__(self) -> "DigestCache":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def _save(self, table_id: str, rows: Sequence[Row]) -> None:
         try:

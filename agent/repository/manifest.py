@@ -18,12 +18,12 @@ import msgspec
 import zstandard
 
 from agent.crypto.digest import digest, digest_of
-from agent.model.manifest import Head, TableEntry, TablePart, TableReference
+from agent.model.manifest import Head, TablePart, TableReference
 from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
 from agent.repository.frame import ObjectType, decode
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest_check import check_head
-from agent.repository.manifest_frame import INLINE_LIMIT, joined, read_parts
+from agent.repository.manifest_frame import INLINE_LIMIT, read_parts
 from agent.storage.protocol import OPEN, Buffer, Gate, NotFound, Storage, Truncated
 
 MAGIC = b"HELENUSM"
@@ -87,13 +87,9 @@ class Manifest:
         self._end_offset = end_offset
         self._on_server = on_server
 
-    async def table(self, reference: TableReference) -> TableEntry:
-        """A whole table with the snapshot's own files. Raises ManifestInvalid, ObjectDamaged, a StorageError."""
-        frame = await self._frame(reference)
-        return joined(reference, self._checked(frame, reference), self.head.own_objects)
-
     async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
-        """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises as `table`."""
+        """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises ManifestInvalid,
+        ObjectDamaged, a StorageError."""
         frame = await self._frame(reference)
         for number, part in enumerate(self._checked(frame, reference), 1):
             yield part

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 import zstandard
 
-from agent.model.manifest import TableEntry, TablePart, TableReference
+from agent.model.manifest import TablePart, TableReference
 from agent.repository.errors import ManifestInvalid
 from agent.repository.manifest_check import check_part
 
@@ -97,16 +97,6 @@ def read_parts(
         raise _invalid(reference, f"a line of it can't be read ({error})") from error
     if files != reference.files or size != reference.bytes:
         raise _invalid(reference, "it has other files than the head says")
-
-
-def joined(reference: TableReference, parts: Iterator[TablePart], own_objects: dict[str, int]) -> TableEntry:
-    """The whole table; `own_objects` of the head for the snapshot's own files."""
-    files = list(reference.own)
-    objects = {piece.object: own_objects[piece.object] for entry in reference.own for piece in entry.pieces}
-    for part in parts:
-        files.extend(part.files)
-        objects.update(part.objects)
-    return TableEntry(reference.keyspace, reference.table, reference.table_id, tuple(files), objects)
 
 
 def _lines(frame: bytes | memoryview, most: int, reference: TableReference) -> Iterator[bytes]:

@@ -2,8 +2,7 @@
 that limits, measures and retries. An SDK is imported only when a destination needs it.
 """
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -13,17 +12,13 @@ from agent.storage.local import LocalStorage
 from agent.storage.local_files import allowed_path
 from agent.storage.measured import Measured, Observer
 from agent.storage.protocol import OPEN, Gate, Storage, Transient
-from agent.storage.retrying import Policy, Retrying
+from agent.storage.retrying import Retrying
 from agent.wire.destinations import CheckResult, LocalSettings, S3Settings, Settings
 
 
 class _Unobserved:
     def done(self, verb: str, seconds: float, sent: int, received: int, error: str | None) -> None:
         return None
-
-
-def _ignore_request(operation: str) -> None:
-    return None
 
 
 def _ignore_retry(verb: str, fault: Transient) -> None:
@@ -37,19 +32,15 @@ def open_storage(
     conditional_create: bool,
     gate: Gate = OPEN,
     observer: Observer | None = None,
-    on_request: Callable[[str], None] = _ignore_request,
     on_retry: Callable[[str, Transient], None] = _ignore_retry,
-    policy: Policy | None = None,
     file_roots: Sequence[Path] = (),
     link_local: Collection[str] = (),
-    environment: Mapping[str, str] = os.environ,
 ) -> Storage:
     """The store that the settings name; whoever opens it closes it. Nothing is sent yet.
 
     `roots`: directories that local destinations may lie in. `conditional_create`: what the destination's check found.
-    `gate`: the node's and the destination's limits; each call may bring one more. `on_request`: each HTTP request, by
-    the SDK's operation name. `file_roots`: directories that credentials and CA files may come from. `link_local`:
-    hosts that may be link-local addresses. Raises `BadSettings`.
+    `gate`: the node's and the destination's limits; each call may bring one more. `file_roots`: directories that
+    credentials and CA files may come from. `link_local`: hosts that may be link-local addresses. Raises `BadSettings`.
     """
     store: Storage
     match settings:
@@ -63,14 +54,12 @@ def open_storage(
                 conditional_create=conditional_create,
                 file_roots=file_roots,
                 link_local=link_local,
-                environment=environment,
-                on_request=on_request,
             )
         case _:
             assert_never(settings)
     if gate is not OPEN:
         store = Limited(store, gate)
-    return Retrying(Measured(store, observer or _Unobserved()), policy, on_retry=on_retry)
+    return Retrying(Measured(store, observer or _Unobserved()), on_retry=on_retry)
 
 
 async def check_store(

@@ -50,7 +50,6 @@ class Retrying:
         self._sleep = sleep
         self._part = part
         self._on_retry = on_retry
-        self.retries = 0
 
     async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
         """See `Storage.put`. When an answer was lost, the try after it finds the key: `created` is False then."""
@@ -111,7 +110,6 @@ class Retrying:
         over = tries.since + policy.deadline
         if tries.made >= policy.attempts or self._clock() + wait > over:
             raise fault
-        self.retries += 1
         self._on_retry(verb, fault)
         await self._sleep(wait)
 

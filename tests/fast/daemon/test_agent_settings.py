@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from agent.daemon.settings import AgentSettings, check
-from kit.config import ConfigError, parse, setting_names
+from kit.config import ConfigError, parse
+from tests.fast.setting_names import setting_names
 
 FILE = Path(__file__).resolve().parents[3] / "conf" / "agent.toml"
 

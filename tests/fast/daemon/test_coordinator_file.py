@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings
-from kit.config import parse, setting_names
+from kit.config import parse
 from tests.fast.daemon.test_agent_settings import flat
+from tests.fast.setting_names import setting_names
 
 FILE = Path(__file__).resolve().parents[3] / "conf" / "coordinator.toml"
 

@@ -6,8 +6,9 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from kit.config import ConfigError, load, parse, read_secret, setting_names
+from kit.config import ConfigError, load, parse, read_secret
 from kit.secret import Secret
+from tests.fast.setting_names import setting_names
 
 
 class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

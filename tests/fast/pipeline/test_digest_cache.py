@@ -1,5 +1,6 @@
 """The digest cache's file."""
 
+from contextlib import closing
 from pathlib import Path
 
 from agent.pipeline.digest_cache import DigestCache, packed
@@ -14,10 +15,10 @@ TWO = {"nb-2-big-B": FILE, "nb-2-big-C": OTHER}
 async def test_what_is_saved_is_known_after_a_restart(tmp_path: Path) -> None:
     """Promise: an unchanged SSTable costs a stat, also in the next process; SSTables that went are forgotten."""
     path = tmp_path / "digests.sqlite"
-    with DigestCache(path) as cache:
+    with closing(DigestCache(path)) as cache:
         await cache.save("t1", [packed("fs", "nb-1-big", ONE), packed("fs", "nb-2-big", TWO)])
         await cache.save("t2", [packed("fs", "nb-1-big", ONE)])
-    with DigestCache(path) as cache:
+    with closing(DigestCache(path)) as cache:
         assert cache.files("fs", "t1", "nb-1-big") == ONE
         assert cache.files("fs", "t1", "nb-2-big") == TWO
         assert cache.files("other", "t1", "nb-1-big") == {}
@@ -32,7 +33,7 @@ async def test_what_is_saved_is_known_after_a_restart(tmp_path: Path) -> None:
 
 async def test_tables_that_went_are_forgotten_on_every_filesystem(tmp_path: Path) -> None:
     """Promise: the file does not grow for ever on a node where tables come and go."""
-    with DigestCache(tmp_path / "digests.sqlite") as cache:
+    with closing(DigestCache(tmp_path / "digests.sqlite")) as cache:
         for filesystem in ("fs1", "fs2"):
             for table in ("t1", "t2", "t3"):
                 await cache.save(table, [packed(filesystem, "nb-1-big", ONE), packed(filesystem, "nb-2-big", TWO)])
@@ -45,14 +46,14 @@ async def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
     """Promise: losing the cache costs reading, never a backup."""
     path = tmp_path / "digests.sqlite"
     path.write_bytes(b"this is no database, nor will it ever be one" * 100)
-    with DigestCache(path) as cache:
+    with closing(DigestCache(path)) as cache:
         await cache.save("t1", [packed("fs", "nb-1-big", ONE)])
         assert cache.files("fs", "t1", "nb-1-big") == ONE
 
 
 async def test_an_unreadable_row_is_an_unknown_sstable(tmp_path: Path) -> None:
     """Promise: rows of another form are passed over."""
-    with DigestCache(tmp_path / "digests.sqlite") as cache:
+    with closing(DigestCache(tmp_path / "digests.sqlite")) as cache:
         for name, row in (("nb-1-big", "ff"), ("nb-2-big", "93089091985f01010101c0910700")):
             cache._writer.execute(f"INSERT INTO digests VALUES ('fs', 't1', '{name}', x'{row}')")
             cache._writer.commit()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ async def stored(tmp_path: Path) -> Stored:
     async def finish(table: StoredTable) -> None:
         done.append(table)
 
-    with DigestCache(tmp_path / "digests.sqlite") as cache:
+    with closing(DigestCache(tmp_path / "digests.sqlite")) as cache:
         one = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
         await one.tables(list(tables), finish)
         await one.close()
@@ -219,7 +220,7 @@ async def test_a_changed_snapshot_is_no_quiet_success(stored: Stored, tmp_path: 
 
         command = Command("c", None)
         command.expect("d1", "ks", "t", 0, 0)
-        with DigestCache(tmp_path / "other.sqlite") as cache:
+        with closing(DigestCache(tmp_path / "other.sqlite")) as cache:
             store = Store([StoreTarget(opened, HOST, ObjectIndex(), OPEN)], cache, command, piece_size=PIECE)
             try:
                 await store.tables(list(tables), finish)

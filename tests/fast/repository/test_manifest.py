@@ -42,14 +42,8 @@ async def test_a_manifest_comes_back() -> None:
     content = manifest(packed, head(about, own_objects=objects))
     assert await read_whole(content) == parts
     found = await stored(content)
-    table = await found.table(found.head.tables[0])
-    assert [one.name for one in table.files] == [
-        "schema.cql",
-        "nb-1-big-Data.db",
-        "nb-1-big-TOC.txt",
-        "nb-2-big-Data.db",
-    ]
-    assert set(table.objects) == {*objects, *parts[0].objects}
+    assert [one for entry in found.head.tables for one in entry.own] == [own]
+    assert found.head.own_objects == objects
     assert found.head.tables == (about,)
 
 

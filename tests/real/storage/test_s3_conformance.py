@@ -163,9 +163,9 @@ async def test_keys_come_from_a_file_and_from_the_environment(versity: S3Server,
     await store.close()
     bare = settings_for(versity, access_key="", access_secret="")
     environment = {"AWS_ACCESS_KEY_ID": settings.access_key, "AWS_SECRET_ACCESS_KEY": settings.access_secret}
-    store = open_storage(bare, roots=[], conditional_create=True, environment=environment)
-    assert await store.head("nothing") is None
-    await store.close()
+    own = S3Storage(bare, conditional_create=True, environment=environment)
+    assert await own.head("nothing") is None
+    await own.close()
 
 
 async def test_no_keys_at_all_is_denied(versity: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
