@@ -4,15 +4,9 @@ yes or the error that refuses it."""
 import msgspec
 
 from agent.commands.arguments import canonical
-from agent.commands.errors import (
-    CommandDiffers,
-    FenceTooLow,
-    ImportHasBegun,
-    TagInUse,
-    TooLate,
-    TooManyCommands,
-)
+from agent.commands.errors import CommandDiffers, FenceTooLow, TagInUse, TooManyCommands
 from agent.commands.records import CommandRecord, Fence, Situation
+from agent.model.refusals import ImportHasBegun, TooLate
 from agent.wire.commands import ARGUMENTS, FENCED, Kind
 
 MOST_UNFINISHED = 1_000

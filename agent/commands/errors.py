@@ -35,22 +35,6 @@ class FenceTooLow(HelenusError):
     todo = "Leave the job to the coordinator that holds the higher fence."
 
 
-class TooLate(HelenusError):
-    """A command that may no longer begin: its `not_after` has passed."""
-
-    code = "too_late"
-    status = 409
-    todo = "Look at the node's state, then post a new command with a later not_after; compare the clocks."
-
-
-class ImportHasBegun(HelenusError):
-    """A truncate or schema change of a job whose import has begun here: it could remove restored rows."""
-
-    code = "import_has_begun"
-    status = 409
-    todo = "Let the import go on, or begin a new restore."
-
-
 class TagInUse(HelenusError):
     """Another command works on the same tag."""
 

@@ -32,13 +32,6 @@ class JobDiffers(RestoreError):
     todo = "Begin a new restore, with a new `job`."
 
 
-class ImportHasBegun(RestoreError):
-    """TRUNCATE or DDL of a job whose import this agent has begun: it would remove what was imported."""
-
-    code = "import_has_begun"
-    todo = "Go on with the import of this job, or begin a new restore."
-
-
 class NotFetched(RestoreError):
     """A phase that needs verified files, before FETCH of the same job succeeded on this node."""
 
@@ -103,13 +96,6 @@ class PartitionerDiffers(RestoreError):
 
     code = "partitioner_differs"
     todo = "Restore to a cluster with the backup's partitioner."
-
-
-class TooLate(RestoreError):
-    """The moment after which a step that can't be undone may no longer begin has passed."""
-
-    code = "too_late"
-    todo = "Send the command again with a later `not_after`, if it is still wanted."
 
 
 class ImportStopped(RestoreError):

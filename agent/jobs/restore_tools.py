@@ -10,11 +10,12 @@ from agent.cassandra.protocol import MemberState
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import by_name
 from agent.jobs.in_use import InUse
-from agent.jobs.restore_errors import ImportHasBegun, NodesDown, NodesMoving, TooLate, ViewsChanged
+from agent.jobs.restore_errors import NodesDown, NodesMoving, ViewsChanged
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_source import Sources
 from agent.model.job import JobContext
 from agent.model.manifest import Head, TableReference
+from agent.model.refusals import ImportHasBegun, TooLate
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.commands import RestoreArguments
 from agent.wire.destinations import ON_SERVER

@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.commands.errors import (
-    CommandDiffers,
-    FenceTooLow,
-    ImportHasBegun,
-    TagInUse,
-    TooLate,
-    UnknownCoordinator,
-    UnsupportedKind,
-)
+from agent.commands.errors import CommandDiffers, FenceTooLow, TagInUse, UnknownCoordinator, UnsupportedKind
+from agent.model.refusals import ImportHasBegun, TooLate
 from agent.wire.commands import Kind, State
 from agent.wire.names import InvalidName
 from kit.errors import HelenusError, InvalidInput

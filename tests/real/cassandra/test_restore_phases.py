@@ -8,7 +8,8 @@ import pytest
 from cassandra.cluster import Session
 
 from agent.cassandra.errors import CassandraError
-from agent.jobs.restore_errors import DamagedOnServer, ImportHasBegun, StatementRefused
+from agent.jobs.restore_errors import DamagedOnServer, StatementRefused
+from agent.model.refusals import ImportHasBegun
 from agent.wire.commands import Kind, RestoreArguments
 from agent.wire.results import PreflightResult
 from tests.cluster.scratch import ScratchCluster
