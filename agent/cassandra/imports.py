@@ -15,8 +15,8 @@ import msgspec
 
 from agent.cassandra.errors import ImportFailed, SstableDamaged
 from agent.cassandra.protocol import NodeControl
-from agent.cassandra.sstables import DATA, group, parse
 from agent.cassandra.staging import StagingRoot, link_or_copy, make_directory, remove_below, staging_error
+from agent.plan.sstables import DATA, group, parse
 
 _SHOWN = 20
 

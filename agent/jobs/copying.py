@@ -28,7 +28,7 @@ from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
-from agent.plan.layout import OWN_FILES
+from agent.plan.sstables import OWN_FILES
 from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.manifest import Manifest

@@ -11,7 +11,8 @@ from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
 from agent.pipeline.table_run import StoredTable
 from agent.pipeline.targets import StoreTarget
-from agent.plan.layout import OWN_FILES, grouped, laid_out
+from agent.plan.layout import grouped, laid_out
+from agent.plan.sstables import OWN_FILES
 from agent.repository.frame import ObjectType, stored_size
 from agent.repository.intents import Writer
 from agent.repository.manifest import ManifestWriter

@@ -13,11 +13,11 @@ from typing import Protocol
 import msgspec
 
 from agent.cassandra.protocol import Snapshots
-from agent.cassandra.sstables import DATA, DIGEST
 from agent.cassandra.staging import StagingRoot, link_or_copy
 from agent.jobs.restore_errors import DamagedOnServer
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat
+from agent.plan.sstables import DATA, DIGEST
 from agent.repository.manifest import Manifest
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Waiting, silent

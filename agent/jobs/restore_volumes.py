@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SstableDamaged
-from agent.cassandra.sstables import DATA, group, is_staged
+from agent.cassandra.sstables import is_staged
 from agent.cassandra.staging import StagingRoot, remove_below
 from agent.jobs.restore_source import BackupSource
 from agent.model.manifest import FileEntry, TableReference
+from agent.plan.sstables import DATA, group
 
 
 class StagingPlan:

@@ -20,7 +20,7 @@ from agent.jobs.copy_errors import SnapshotGivenUp
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.model.snapshot import SnapshotTable
-from agent.plan.layout import OWN_FILES
+from agent.plan.sstables import OWN_FILES
 from agent.repository.on_server import OnServer
 
 Result = TypeVar("Result")

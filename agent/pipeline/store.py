@@ -22,7 +22,8 @@ from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
 from agent.plan.backup import PlannedObject, plan_sstable
-from agent.plan.layout import OWN_FILES, PIECE_SIZE, SSTable, grouped, laid_out, own_packs
+from agent.plan.layout import PIECE_SIZE, SSTable, grouped, laid_out, own_packs
+from agent.plan.sstables import OWN_FILES
 from agent.progress import flow
 from agent.repository.frame import ObjectType, encode, stored_size
 from agent.storage.threads import Workers

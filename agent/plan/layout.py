@@ -7,20 +7,18 @@ objects with its like of other tables. The layout depends on names and sizes onl
 the same objects.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from agent.model.snapshot import FileStat, SnapshotTable
+from agent.plan.sstables import DATA, DIGEST, OWN_FILES, parse
 
 PACK_LIMIT = 1024 * 1024
 """Bytes up to which a component is packed, and below which a whole SSTable is one object."""
 PIECE_SIZE = 8 * 1024 * 1024
 """Bytes of a piece; by measurement, and recorded per file, so that it may change."""
-OWN_FILES = ("manifest.json", "schema.cql")
 _REWRITTEN = ("Statistics.db", "Summary.db")
-_COMPONENT = re.compile(r"(?P<sstable>(?:\.[^/]+/)?[a-z]{2}-[^-/]+-[a-z]+)-(?P<component>[^/]+)")
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
@@ -69,8 +67,8 @@ def grouped(table: SnapshotTable) -> list[Group]:
     for file in table.files:
         if file.name in OWN_FILES:
             continue
-        match = _COMPONENT.fullmatch(file.name)
-        groups.setdefault((match["sstable"] if match else file.name, file.volume), []).append(file)
+        component = parse(file.name)
+        groups.setdefault((component.owner if component else file.name, file.volume), []).append(file)
     found = []
     while groups:
         (name, _), files = groups.popitem()
@@ -81,8 +79,8 @@ def grouped(table: SnapshotTable) -> list[Group]:
 
 def component_of(name: str) -> str:
     """The component's part of a file's name, the whole name when it is no SSTable's."""
-    match = _COMPONENT.fullmatch(name)
-    return match["component"] if match else name
+    component = parse(name)
+    return component.component if component else name
 
 
 def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple[int, ...], ObjectLayout]]:
@@ -116,7 +114,7 @@ def laid_out(group: Group, piece_size: int = PIECE_SIZE) -> SSTable:
         objects += _packs(files, [place for place in small if components[place] not in _REWRITTEN], piece_size)
         objects += _packs(files, [place for place in small if components[place] in _REWRITTEN], piece_size)
     places = {component: place for place, component in enumerate(components)}
-    return SSTable(group.name, files, tuple(objects), group.size, places.get("Data.db"), places.get("Digest.crc32"))
+    return SSTable(group.name, files, tuple(objects), group.size, places.get(DATA), places.get(DIGEST))
 
 
 def _pieces(place: int, size: int, piece_size: int) -> Iterable[ObjectLayout]:

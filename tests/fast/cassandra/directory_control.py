@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.cassandra.errors import ImportFailed, SnapshotExists
 from agent.cassandra.protocol import MemberState
-from agent.cassandra.sstables import parse
+from agent.plan.sstables import parse
 from agent.wire.node import Tables
 
 ID = "0" * 32

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cassandra.errors import UnsafeName
-from agent.cassandra.sstables import checked, group, is_staged, parse
+from agent.cassandra.sstables import checked, is_staged
+from agent.plan.sstables import group, parse
 
 WRITTEN = [
     ("nb-1-big-Data.db", "nb-1-big", "Data.db", ""),

@@ -16,7 +16,7 @@ from agent.cassandra.errors import (
 )
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import SpaceSettings
-from agent.cassandra.sstables import parse
+from agent.plan.sstables import parse
 from agent.wire.commands import SnapshotArguments
 from tests.cluster.scratch import ScratchCluster
 from tests.real.cassandra.rig import Rig, settings_for
