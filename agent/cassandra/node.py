@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
-from agent.cassandra.held_bytes import HeldBytes
+from agent.cassandra.inventory import live_bytes
 from agent.cassandra.jolokia import Jolokia
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.node_view import NodeView
@@ -16,6 +16,7 @@ from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.cassandra.strays import Strays
 from agent.wire.node import DataDirectory, RingMember
+from kit.lately import Lately
 
 
 class CassandraNode:
@@ -30,11 +31,14 @@ class CassandraNode:
         self.view = NodeView(self.cql)
         self.agreement = SchemaAgreement(self.view, self.control)
         self.directories = NodeDirectories(settings, self.view)
-        self.held_bytes = HeldBytes(self.directories.data)
+        self.held_bytes: Lately[int | None] = Lately(self._live_bytes, None)
+        """The bytes of the live SSTables, snapshots apart; None while they could not be counted yet. Counted from the
+        files: `nodetool info` starts a JVM for each look, and `system_views.disk_usage` rounds every table up to whole
+        MiB [X: TableMetricTables]."""
         self.snapshots = NodeSnapshots(
             settings, self.control, self.cql, self.view, self.agreement, self.directories, state
         )
-        self.strays = Strays(self.directories.data, self.snapshots.ours)
+        self.strays: Lately[list[str]] = Lately(Strays(self.directories.data, self.snapshots.ours).look, [])
 
     async def data_directories(self) -> list[DataDirectory]:
         """The data directories as GET /v1/node shows them."""
@@ -44,6 +48,9 @@ class CassandraNode:
     async def ring(self) -> list[RingMember]:
         """The ring as GET /v1/node shows it: with up and down where Jolokia tells it cheaply, else without."""
         return await self.view.ring(await self.control.members() if self._jolokia is not None else None)
+
+    async def _live_bytes(self) -> int:
+        return await asyncio.to_thread(live_bytes, await self.directories.data())
 
     async def close(self) -> None:
         """Close its connections."""

@@ -12,6 +12,7 @@ from agent.cassandra.protocol import MemberState
 from agent.wire.commands import Kind
 from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
 from kit.errors import HelenusError, first_of
+from kit.lately import Lately
 
 MEMBERS_SECONDS = 10.0
 """How long a look at who is up is good: with nodetool each one starts a JVM."""
@@ -21,7 +22,7 @@ ANSWER_SECONDS = 12.0
 
 class NodeReports:
     """`throttle` gives the node's limit (bytes per second), `newest` the newest sequence of the event log. Those who
-    ask at the same time share one look at the node."""
+    ask at the same time share one look at the node. `clock`: unix seconds; `ticks`: seconds that only grow."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class NodeReports:
         throttle: Callable[[], int],
         newest: Callable[[], int],
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
         self._agent_id = agent_id
@@ -44,9 +46,9 @@ class NodeReports:
         self._newest = newest
         self._clock = clock
         self._looking: asyncio.Task[NodeReport] | None = None
-        self._members: Mapping[str, MemberState] = {}
-        self._members_at = 0.0
-        self._members_turn = asyncio.Lock()
+        self._members: Lately[Mapping[str, MemberState]] = Lately(
+            self._seen, {}, fresh=MEMBERS_SECONDS, patience=ANSWER_SECONDS, clock=ticks
+        )
 
     async def report(self, *, members: bool = False) -> NodeReport:
         """The report as of now. `members`: with what the node's failure detector holds of each member of the ring, up
@@ -57,20 +59,16 @@ class NodeReports:
         report = await asyncio.shield(self._looking)
         if not members or report.node is None or all(member.up is not None for member in report.ring):
             return report
-        states = await self._seen()
+        states = await self._members.read()
         ring = [_seen_as(member, states.get(member.address)) for member in report.ring]
         return msgspec.structs.replace(report, ring=ring)
 
     async def _seen(self) -> Mapping[str, MemberState]:
-        async with self._members_turn:
-            if abs(self._clock() - self._members_at) >= MEMBERS_SECONDS:
-                try:
-                    async with asyncio.timeout(ANSWER_SECONDS):
-                        self._members = await self._node.control.members()
-                except (HelenusError, TimeoutError):
-                    self._members = {}  # not known is an answer; what is wrong with the node the report tells
-                self._members_at = self._clock()
-            return self._members
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._node.control.members()
+        except (HelenusError, TimeoutError):
+            return {}  # not known is an answer; what is wrong with the node the report tells
 
     def _looked(self, task: "asyncio.Task[NodeReport]") -> None:
         self._looking = None

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from agent.cassandra.protocol import OwnSnapshot
-from agent.cassandra.strays import FRESH_SECONDS, Strays
+from agent.cassandra.strays import Strays
 
 ID = "0123456789abcdef0123456789abcdef"
 OURS, LOST = "opscenter_adhoc_2017-03-17-15-06-09-UTC", "opscenter_adhoc_2017-03-18-15-06-09-UTC"
@@ -14,7 +16,7 @@ async def test_snapshots_that_were_an_agents_before_its_state_was_lost_are_named
     table = tmp_path / f"shop/orders-{ID}/snapshots"
     for tag in (OURS, LOST, "truncated-1-orders", "mine", "opscenter_mine"):
         (table / tag).mkdir(parents=True)
-    known, now = [OwnSnapshot(OURS, "command", 1.0, True)], 100.0
+    known = [OwnSnapshot(OURS, "command", 1.0, True)]
 
     async def data() -> list[str]:
         return [str(tmp_path)]
@@ -22,12 +24,12 @@ async def test_snapshots_that_were_an_agents_before_its_state_was_lost_are_named
     async def ours() -> list[OwnSnapshot]:
         return known
 
-    strays = Strays(data, ours, clock=lambda: now)
-    assert await strays.read() == [LOST]
+    strays = Strays(data, ours)
+    assert await strays.look() == [LOST]
     known.clear()
-    assert await strays.read() == [LOST]
-    now += FRESH_SECONDS
-    assert await strays.read() == [OURS, LOST]
+    with capture_logs() as logs:
+        assert await strays.look() == await strays.look() == [OURS, LOST]
+    assert [log["tags"] for log in logs] == [[OURS, LOST]]
 
 
 async def test_a_snapshot_that_is_cleared_during_the_look_is_no_stray(tmp_path: Path) -> None:
@@ -41,4 +43,4 @@ async def test_a_snapshot_that_is_cleared_during_the_look_is_no_stray(tmp_path: 
     async def ours() -> list[OwnSnapshot]:
         return answers.pop(0)
 
-    assert await Strays(data, ours).read() == []
+    assert await Strays(data, ours).look() == []

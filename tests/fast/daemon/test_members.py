@@ -57,7 +57,7 @@ async def test_who_is_up_is_looked_at_only_when_asked_and_once_for_all_who_ask()
         kinds=frozenset(),
         throttle=lambda: 0,
         newest=lambda: 0,
-        clock=lambda: now,
+        ticks=lambda: now,
     )
     assert [member.up for member in (await reports.report()).ring] == [None, None]
     assert node.asked == 0
