@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from agent.model.job import JobContext, Outcome
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
+from agent.repository.data_objects import data_index, data_objects
 from agent.repository.errors import IntentForeign, SweepWaits
 from agent.repository.intents import UNDO_SECONDS, Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
@@ -27,7 +28,6 @@ from agent.repository.keys import (
     manifest_key,
     parse_backup,
     parse_catalogue,
-    parse_data,
 )
 from agent.repository.manifest import names_of, read_manifest
 from agent.repository.opened import OpenedRepository, Repositories
@@ -204,13 +204,7 @@ class _Sweep:
 
     async def listed(self) -> ObjectIndex:
         """Every object of the prefix."""
-        listed = ObjectIndex()
-        prefix = data_prefix(self._cluster_id, self._host_id)
-        async for entry in self._storage.list(prefix):
-            name = parse_data(prefix, entry.key)
-            if name is not None:
-                listed.add(bytes.fromhex(name.digest), entry.size, name.codec)
-        return listed
+        return await data_index(self._storage, self._cluster_id, self._host_id)
 
     async def delete(self, view: SweepView, marked: ObjectIndex, needed: ObjectIndex, before: float) -> FreedResult:
         """Remove manifests of deleted backups, then data, then the last traces of tags."""
@@ -219,15 +213,11 @@ class _Sweep:
         freed = 0
         count = 0
         batch: list[str] = []
-        prefix = data_prefix(self._cluster_id, self._host_id)
-        async for entry in self._storage.list(prefix):
-            name = parse_data(prefix, entry.key)
-            if name is None:
-                continue
-            named = bytes.fromhex(name.digest), name.codec
-            if marked.get(*named) is not None and needed.get(*named) is None and entry.modified <= before:
-                batch.append(entry.key)
-                freed += entry.size
+        async for one in data_objects(self._storage, self._cluster_id, self._host_id):
+            name = one.id, one.codec
+            if marked.get(*name) is not None and needed.get(*name) is None and one.modified <= before:
+                batch.append(one.key)
+                freed += one.size
                 count += 1
             if len(batch) == _BATCH:
                 await self._storage.delete(batch)

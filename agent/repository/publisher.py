@@ -7,9 +7,10 @@ exists with its size (I1, I5), or an error.
 from collections.abc import Sequence
 
 from agent.plan.objects import ObjectIndex
+from agent.repository.data_objects import data_index, data_objects
 from agent.repository.errors import BackupDeleted, BackupExists, ManifestIncomplete
 from agent.repository.intents import Intents, Writer
-from agent.repository.keys import data_prefix, deleted_key, manifest_key, parse_data
+from agent.repository.keys import deleted_key, manifest_key
 from agent.repository.manifest import Manifest, names_of, read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Buffer, Gate
@@ -47,13 +48,7 @@ class Publisher:
     async def begin(self, command_id: str) -> ObjectIndex:
         """Put the intent, then list the node's objects. Raises IntentForeign, a StorageError."""
         await self._intents.begin(self._tag, command_id)
-        index = ObjectIndex()
-        prefix = data_prefix(self._cluster_id, self._host_id)
-        async for entry in self._storage.list(prefix):
-            name = parse_data(prefix, entry.key)
-            if name is not None:
-                index.add(bytes.fromhex(name.digest), entry.size, name.codec)
-        return index
+        return await data_index(self._storage, self._cluster_id, self._host_id)
 
     async def publish(self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate) -> None:
         """Check by a new listing that everything `named` exists with its size (`named` is empty afterwards), put the
@@ -105,11 +100,9 @@ class Publisher:
             raise BackupDeleted(f"the backup {self._tag} was deleted in this destination", tag=self._tag)
 
     async def _check(self, named: ObjectIndex) -> None:
-        prefix = data_prefix(self._cluster_id, self._host_id)
-        async for entry in self._storage.list(prefix):
-            name = parse_data(prefix, entry.key)
-            if name is not None and named.get(bytes.fromhex(name.digest), name.codec) == entry.size:
-                named.discard(bytes.fromhex(name.digest), name.codec)
+        async for one in data_objects(self._storage, self._cluster_id, self._host_id):
+            if named.get(one.id, one.codec) == one.size:
+                named.discard(one.id, one.codec)
         if len(named):
             missing = [digest.hex() for digest, _, _ in named.missing_from(ObjectIndex())]
             raise ManifestIncomplete(
