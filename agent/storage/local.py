@@ -8,7 +8,7 @@ import io
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -95,17 +95,18 @@ class LocalStorage:
     def _put(self, key: str, body: Sequence[Buffer], replace: bool, gate: Gate, stop: Stop) -> Put:
         *above, name = key.split("/")
         size = sum(memoryview(part).nbytes for part in body)
-        with translated("put", key, self._root):
+        with translated("put", key, self._root), ExitStack() as stack:
             self._clean_once()
-            if not replace:
-                there = self._there(above, name)
+            target = self._found(above, stack)
+            if target is not None and not replace:
+                there = self._there(target, above, name)
                 if there is not None:
                     return there
             with self._temporary.directory() as unfinished:
                 temporary = self._temporary.name()
                 try:
                     self._write(unfinished, temporary, body, size, gate, stop)
-                    return self._publish(unfinished, temporary, above, name, replace, size)
+                    return self._publish(unfinished, temporary, target, above, name, replace, size)
                 finally:
                     with suppress(FileNotFoundError):
                         os.unlink(temporary, dir_fd=unfinished)
@@ -115,15 +116,21 @@ class LocalStorage:
             self._cleaned = True
             self._temporary.clean()
 
-    def _there(self, above: Sequence[str], name: str) -> Put | None:
+    def _found(self, above: Sequence[str], stack: ExitStack) -> int | None:
+        """A descriptor of the directory, as long as the stack, None if it is not there."""
         try:
-            with self._tree.directory(above) as directory:
-                size = _regular(os.stat(name, dir_fd=directory, follow_symlinks=False), name).st_size
-                # Whoever made it may not have come to this yet, and our caller will rely on the object.
-                self._syncs.sync("/".join(above), directory)
-                return Put(created=False, size=size)
+            return stack.enter_context(self._tree.directory(above))
         except FileNotFoundError:
             return None
+
+    def _there(self, directory: int, above: Sequence[str], name: str) -> Put | None:
+        try:
+            size = _regular(os.stat(name, dir_fd=directory, follow_symlinks=False), name).st_size
+        except FileNotFoundError:
+            return None
+        # Whoever made it may not have come to this yet, and our caller will rely on the object.
+        self._syncs.sync("/".join(above), directory)
+        return Put(created=False, size=size)
 
     def _write(
         self, unfinished: int, temporary: str, body: Sequence[Buffer], size: int, gate: Gate, stop: Stop
@@ -144,12 +151,21 @@ class LocalStorage:
             os.close(descriptor)
 
     def _publish(
-        self, unfinished: int, temporary: str, above: Sequence[str], name: str, replace: bool, size: int
+        self,
+        unfinished: int,
+        temporary: str,
+        target: int | None,
+        above: Sequence[str],
+        name: str,
+        replace: bool,
+        size: int,
     ) -> Put:
+        """`target`: the directory if it was there before."""
         path = "/".join(above)
         for left in range(TRIES, 0, -1):
+            known = target if left == TRIES and self._tree.is_durable(above) else None
             try:
-                with self._tree.directory(above, make=True) as directory:
+                with self._tree.directory(above, make=True) if known is None else nullcontext(known) as directory:
                     if replace:
                         os.replace(temporary, name, src_dir_fd=unfinished, dst_dir_fd=directory)
                     else:
@@ -157,9 +173,11 @@ class LocalStorage:
                     self._syncs.sync(path, directory)
                     return Put(created=True, size=size)
             except FileExistsError:
-                there = self._there(above, name)
-                if there is not None:
-                    return there
+                with ExitStack() as stack:
+                    again = self._found(above, stack)
+                    there = None if again is None else self._there(again, above, name)
+                    if there is not None:
+                        return there
             except FileNotFoundError:
                 if left == 1:
                     raise

@@ -192,6 +192,10 @@ class Tree:
         finally:
             os.close(current)
 
+    def is_durable(self, segments: Sequence[str]) -> bool:
+        """Whether the names of the directory and of those above it are known to be durable."""
+        return all("/".join(segments[:depth]) in self._durable for depth in range(1, len(segments) + 1))
+
     def _make(self, parent: int, parent_path: str, name: str, path: str) -> None:
         # Whoever finds the directory there already can't know whether its name is durable yet, so syncs it too.
         with suppress(FileExistsError):

@@ -218,6 +218,39 @@ async def test_emptied_directories_go_and_come_back_under_concurrency(tmp_path: 
     await store.close()
 
 
+async def test_a_directory_that_goes_while_a_body_is_written_is_made_again(tmp_path: Path) -> None:
+    """Promise: the key is there when the put returns, also when a delete has taken its directory meanwhile."""
+    store = LocalStorage(tmp_path)
+    await store.put("a/b/c", [b"x"])
+    reached, go = threading.Event(), threading.Event()
+    task = asyncio.ensure_future(store.put("a/b/d", [bytes(1_000_000)], gate=Tripwire(300_000, reached, go)))
+    await asyncio.to_thread(reached.wait, 60)
+    await store.delete(["a/b/c"])
+    assert not (tmp_path / "a").exists()
+    go.set()
+    assert (await task).created
+    assert (tmp_path / "a/b/d").stat().st_size == 1_000_000
+    await store.close()
+
+
+async def test_a_put_opens_each_directory_of_its_key_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a small object costs few system calls beside its two syncs: there are hundreds of thousands."""
+    store = LocalStorage(tmp_path)
+    await store.put("a/b/c/d/e/1", [b"x"])
+    opened: list[str] = []
+    really = os.open
+
+    def noted(path: str, *more: int, **named: int) -> int:
+        opened.append(str(path))
+        return really(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", noted)
+    assert (await store.put("a/b/c/d/e/2", [b"x"])).created
+    monkeypatch.undo()
+    assert [name for name in opened if len(name) == 1] == ["a", "b", "c", "d", "e"]
+    await store.close()
+
+
 async def test_leftovers_go_when_their_writer_is_dead_and_else_after_an_hour(tmp_path: Path) -> None:
     """Those of a killed agent at the next backup; those of another machine, container or release by their age. A
     process that only has the number of the dead one keeps nothing."""
