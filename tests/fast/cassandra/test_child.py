@@ -1,6 +1,7 @@
 """Children end: by themselves, by their deadline, by a cancel, and with them everything they started."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -32,6 +33,19 @@ def _hanging(tmp_path: Path) -> tuple[list[str], Path]:
     script.write_text(f"#!/bin/sh\ntrap '' TERM\nsleep 1000 &\necho $! > {note}.new\nmv {note}.new {note}\nwait\n")
     script.chmod(0o755)
     return [str(script)], note
+
+
+def _marked(mark: str) -> list[int]:
+    """The living processes that were started with `mark` in their environment, by themselves or by their parents."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            marked = mark.encode() in path.read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is another user's
+            continue
+        if marked and _alive(int(path.parent.name)):
+            found.append(int(path.parent.name))
+    return found
 
 
 async def _grandchild(note: Path) -> int:
@@ -83,9 +97,12 @@ def _stand_still(seconds: float) -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_child_that_is_just_starting_is_killed_too(tmp_path: Path, turns: int) -> None:
-    """Whenever the cancel comes, before or after the child is known to run: its group goes with it."""
-    command, note = _hanging(tmp_path)
-    task = asyncio.create_task(run_child(command, deadline=1000))
+    """Whenever the cancel comes, before or after the child is known to run, and before or after it has started others:
+    all of its group go with it."""
+    command, _ = _hanging(tmp_path)
+    mark = f"HELENUS_TEST={tmp_path}"
+    environment = {**os.environ, "HELENUS_TEST": str(tmp_path)}
+    task = asyncio.create_task(run_child(command, deadline=1000, environment=environment))
     for _ in range(turns):
         await asyncio.sleep(0)
     if turns:
@@ -93,8 +110,9 @@ async def test_a_child_that_is_just_starting_is_killed_too(tmp_path: Path, turns
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    if note.exists():
-        await _until_gone(int(note.read_text()))
+    for pid in _marked(mark):
+        await _until_gone(pid)
+    assert _marked(mark) == []
 
 
 async def test_endless_output_is_kept_within_bounds() -> None:
