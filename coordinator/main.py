@@ -87,14 +87,13 @@ def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
     if len({url.rstrip("/") for url in of.agents}) != len(of.agents):
         raise ConfigError(f"«{at}.agents» names an agent twice", setting=f"{at}.agents")
     token = read_secret(of.token_file, setting=f"{at}.token_file") if of.token_file else None
-    for url in of.agents:
+    for number, url in enumerate(of.agents):
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme == "http" and not _is_loopback(host):
             # A bearer token and the destinations' secrets would travel in clear.
-            raise ConfigError(
-                f"«{at}.agents»: {url} is another address than loopback and needs https", setting=f"{at}.agents"
-            )
+            setting = f"{at}.agents[{number}]"
+            raise ConfigError(f"«{setting}»: {url} is another address than loopback and needs https", setting=setting)
     if bool(of.certificate_file) != bool(of.key_file):
         raise ConfigError(f"«{at}.certificate_file» and «{at}.key_file» go together", setting=f"{at}.key_file")
     tls = None

@@ -3,6 +3,7 @@
 Secrets never stand in the file itself: a setting names a file, or `credential:<name>` for a systemd credential.
 """
 
+import copy
 import difflib
 import os
 import re
@@ -10,7 +11,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -21,10 +22,13 @@ CREDENTIAL = "credential:"
 """The beginning of a secret's setting that names a systemd credential instead of a path."""
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+_STEP = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
+"""Of msgspec's paths: a setting, a position in a list, or `_ANY`, some key of a table."""
+_ANY = "[...]"
 
 
 class ConfigError(HelenusError):
-    """A configuration that can't be used; `setting` is its dotted path."""
+    """A configuration that can't be used; `setting` is its dotted path, with positions in lists as `[0]`."""
 
     code = "configuration"
     todo = "Correct the named setting in the configuration file and start the service again."
@@ -50,18 +54,21 @@ def parse(text: str, kind: type[Settings], *, source: str = "the configuration")
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        message, setting = _explain(str(error), kind)
+        message, setting = _explain(str(error), kind, tree)
         raise ConfigError(f"{source}: {message}", file=source, setting=setting) from None
 
 
-def _explain(text: str, kind: type[msgspec.Struct]) -> tuple[str, str]:
+def _explain(text: str, kind: type[msgspec.Struct], tree: dict[str, Any]) -> tuple[str, str]:
     """msgspec's sentence in terms of the file: (sentence, dotted path of the setting)."""
-    told, _, where = text.partition(" - at `$")
-    place = where.rstrip("`").removeprefix(".").replace("[...]", ".*")
+    told, _, where = text.partition(" - at `")
+    steps = _STEP.findall(where.removeprefix("key` in `").removeprefix("$").rstrip("`"))
+    if where.startswith("key`"):  # the name that a person chose for a table is itself the trouble
+        steps.append(_ANY)
+    place = _place(steps, kind, tree, text)
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", told)
     if unknown:
         name = unknown.group(1)
-        allowed = _fields_at(kind, place)
+        allowed = _fields_at(kind, steps)
         near = difflib.get_close_matches(name, allowed, 1)
         hint = f" (did you mean «{near[0]}»?)" if near else ""
         setting = f"{place}.{name}" if place else name
@@ -73,15 +80,46 @@ def _explain(text: str, kind: type[msgspec.Struct]) -> tuple[str, str]:
     return f"the setting «{place}» is not as it must be: {told[:1].lower()}{told[1:]}", place
 
 
-def _fields_at(kind: object, place: str) -> list[str]:
-    """The settings that a table at the dotted path may have; empty if the path leads to no struct."""
+def _place(steps: list[str], kind: type[msgspec.Struct], tree: dict[str, Any], text: str) -> str:
+    """The dotted path that the steps lead to. Which key of a table msgspec doesn't say: it is the one that brings the
+    same refusal when it is there alone."""
+    tree = copy.deepcopy(tree)
+    here: Any = tree
+    place = ""
+    for step in steps:
+        if step == _ANY:
+            for key, value in dict(here).items():
+                here.clear()
+                here[key] = value
+                if _refusal(tree, kind) == text:
+                    break
+            place, here = f"{place}.{key}", here[key]
+        elif step.startswith("["):
+            place, here = f"{place}{step}", here[int(step[1:-1])]
+        else:
+            place, here = f"{place}{step}", here[step[1:]]
+    return place.removeprefix(".")
+
+
+def _refusal(tree: dict[str, Any], kind: type[msgspec.Struct]) -> str:
+    """What msgspec finds wrong, "" for nothing."""
+    try:
+        msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def _fields_at(kind: object, steps: list[str]) -> list[str]:
+    """The settings that the table which the steps lead to may have; empty if they lead to no struct."""
     current = kind
-    for part in place.split(".") if place else []:
+    for step in steps:
         struct, chosen = nested(current)
-        if chosen:  # `part` is the name that a person chose
+        if chosen:  # a key or a position
             current = struct
         elif struct is not None:
-            current = next((field.type for field in msgspec.structs.fields(struct) if field.encode_name == part), None)
+            names = {f".{field.encode_name}": field.type for field in msgspec.structs.fields(struct)}
+            current = names.get(step)
     struct, _ = nested(current)
     return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
 

@@ -84,9 +84,9 @@ def check(settings: AgentSettings) -> None:
     absolute_path(settings.state_directory, setting="state_directory")
     for name in ("local_roots", "file_roots"):
         for number, root in enumerate(getattr(settings.destinations, name)):
-            absolute_path(root, setting=f"destinations.{name}.{number}")
+            absolute_path(root, setting=f"destinations.{name}[{number}]")
     for number, directory in enumerate(settings.cassandra.data_directories):
-        absolute_path(directory, setting=f"cassandra.data_directories.{number}")
+        absolute_path(directory, setting=f"cassandra.data_directories[{number}]")
     for name, coordinator in settings.coordinators.items():
         try:
             check_name("coordinator", name)

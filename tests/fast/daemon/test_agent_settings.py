@@ -55,8 +55,8 @@ def test_what_the_file_says_is_the_default() -> None:
     ("text", "setting"),
     [
         ('state_directory = "relative"', "state_directory"),
-        ('[destinations]\nlocal_roots = ["a"]', "destinations.local_roots.0"),
-        ('[cassandra]\ndata_directories = ["/a", "b"]', "cassandra.data_directories.1"),
+        ('[destinations]\nlocal_roots = ["a"]', "destinations.local_roots[0]"),
+        ('[cassandra]\ndata_directories = ["/a", "b"]', "cassandra.data_directories[1]"),
         ('[coordinators."../x"]\nurl = "http://h/"', "coordinators.../x"),
         ('[coordinators.main]\nurl = "ftp://h/"', "coordinators.main.url"),
         ("[transfer]\nnode_bytes_per_second = -1", "transfer.node_bytes_per_second"),

@@ -13,6 +13,7 @@ from tests.fast.setting_names import setting_names
 
 class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
+    paths: list[str] = []
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,10 +21,14 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "x"
 
 
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z.]+$")]
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
-    coordinators: Annotated[dict[str, Coordinator], msgspec.Meta(max_length=9)] = {}
+    coordinators: Annotated[dict[Name, Coordinator], msgspec.Meta(max_length=9)] = {}
     roots: list[str] = []
+    listeners: list[Http] = []
 
 
 def refused(text: str) -> ConfigError:
@@ -45,13 +50,35 @@ def test_an_unknown_setting_is_named_with_those_allowed_and_the_nearest_one() ->
     assert "allowed here: host, port" in error.message
 
 
+GOOD = '[coordinators.good]\nurl = "u"\n'
+
+
+@pytest.mark.parametrize("text", ["{good}{bad}", "{bad}{good}"], ids=["last", "first"])
+@pytest.mark.parametrize(
+    ("bad", "setting"),
+    [
+        ('[coordinators."b.d"]\nurl = "u"\nurll = "u"\n', "coordinators.b.d.urll"),
+        ("[coordinators.bad]\n", "coordinators.bad.url"),
+        ("[coordinators.bad]\nurl = 1\n", "coordinators.bad.url"),
+        ('[coordinators.bad]\nurl = "u"\npaths = ["a", 2]\n', "coordinators.bad.paths[1]"),
+        ('[coordinators.BAD]\nurl = "u"\n', "coordinators.BAD"),
+    ],
+)
+def test_of_several_named_tables_the_wrong_one_is_named(text: str, bad: str, setting: str) -> None:
+    error = refused(text.format(good=GOOD, bad=bad))
+    assert error.fields["setting"] == setting
+    assert f"«{setting}»" in error.message
+
+
 def test_an_unknown_setting_inside_a_named_table_is_explained_too() -> None:
-    error = refused('[coordinators.main]\nurl = "u"\nurll = "u"')
-    assert "allowed here: url" in error.message
+    assert "allowed here: paths, url" in refused('[coordinators.main]\nurl = "u"\nurll = "u"').message
 
 
-def test_a_missing_setting_is_named() -> None:
-    assert "coordinators" in str(refused("[coordinators.main]\n").fields["setting"])
+def test_what_stands_in_a_list_is_named_by_its_position() -> None:
+    assert refused('roots = ["a", 2]').fields["setting"] == "roots[1]"
+    error = refused("listeners = [{}, {prot = 1}]")
+    assert error.fields["setting"] == "listeners[1].prot"
+    assert "did you mean «port»" in error.message
 
 
 def test_a_text_that_is_no_toml_names_the_line() -> None:
@@ -64,7 +91,10 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_path() -> None:
-    assert setting_names(Settings) == ["http.port", "http.host", "coordinators.*.url", "roots"]
+    assert setting_names(Settings) == [
+        *("http.port", "http.host", "coordinators.*.url", "coordinators.*.paths", "roots"),
+        *("listeners.*.port", "listeners.*.host"),
+    ]
 
 
 def test_a_secret_is_read_from_a_file_without_its_last_newline(tmp_path: Path) -> None:
