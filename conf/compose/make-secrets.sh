@@ -1,10 +1,12 @@
 #!/bin/sh
 # Makes what the services must not share with the world: a CA, a certificate for the agents and one for the coordinator,
-# the bearer tokens and the keys of the S3 server. What is there already stays. Usage: make-secrets.sh DIRECTORY UID
+# the bearer tokens and the keys of the S3 server. What is there already stays. As root it gives all of that, and the
+# VOLUMEs, to the user UID and the group of the same number. Usage: make-secrets.sh DIRECTORY UID [VOLUME …]
 set -eu
 umask 077
 directory=$1
 owner=$2
+shift 2
 mkdir -p "$directory"
 cd "$directory"
 
@@ -40,7 +42,7 @@ JSON
 chmod 0644 ca.pem agent.crt coordinator.crt
 if [ "$(id -u)" = 0 ]; then
     chown -R "$owner:$owner" "$directory"
-    for mounted in /var/lib/helenus/* /var/backups/helenus/*; do
-        [ ! -d "$mounted" ] || chown "$owner:$owner" "$mounted"
+    for volume in "$@"; do
+        chown "$owner:$owner" "$volume"
     done
 fi

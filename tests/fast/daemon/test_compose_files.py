@@ -1,5 +1,6 @@
 """conf/compose is a whole: mounted files are there and parse, names, ports and secrets agree, TLS material works."""
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -41,13 +42,20 @@ def coordinator() -> CoordinatorSettings:
     return load(DIRECTORY / "coordinator.toml", CoordinatorSettings)
 
 
+def make_secrets(directory: Path, owner: int, *volumes: Path) -> None:
+    """Run the init service's script."""
+    shell = shutil.which("sh")
+    assert shell
+    command = [shell, str(DIRECTORY / "make-secrets.sh"), str(directory), str(owner), *map(str, volumes)]
+    subprocess.run(command, check=True, timeout=60)
+
+
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
     """What the init service makes, made by its own script."""
-    shell = shutil.which("sh")
-    assert shell
-    subprocess.run([shell, str(DIRECTORY / "make-secrets.sh"), str(tmp_path), "0"], check=True, timeout=60)
-    return tmp_path
+    directory = tmp_path / "secrets"
+    make_secrets(directory, os.getuid())
+    return directory
 
 
 def mounts(service: Any) -> dict[str, str]:
@@ -156,10 +164,44 @@ def test_the_agents_certificate_is_good_for_every_name_the_coordinator_uses(
 
 def test_making_secrets_twice_changes_none(secrets: Path) -> None:
     before = {path.name: path.read_bytes() for path in secrets.iterdir()}
-    shell = shutil.which("sh")
-    assert shell
-    subprocess.run([shell, str(DIRECTORY / "make-secrets.sh"), str(secrets), "0"], check=True, timeout=60)
+    make_secrets(secrets, os.getuid())
     assert {path.name: path.read_bytes() for path in secrets.iterdir()} == before
+
+
+def test_everybody_is_the_user_to_whom_the_secrets_and_all_volumes_are_given(topology: Topology) -> None:
+    """The files are closed to all others: a service of another user couldn't read its keys, or write its volume."""
+    services = topology["services"]
+    command = services["init"]["command"]
+    handed = command[4:]
+    assert command[:4] == ["sh", "/etc/helenus/make-secrets.sh", SECRETS, "999"]
+    given = mounts(services["init"])
+    for name, service in services.items():
+        if SECRETS not in mounts(service) or name == "init":
+            continue
+        assert service["user"] == "999:999", name
+        for source in mounts(service).values():
+            if source in topology["volumes"] and not source.startswith(("data-", "secrets")):
+                assert [path for path in handed if given[path] == source], (name, source)
+
+
+def test_the_script_gives_away_what_it_is_told_and_nothing_beside(tmp_path: Path) -> None:
+    """As root it chowns: only the secrets and the volumes of its command line. Else it leaves owners alone."""
+    volumes = [tmp_path / "state", tmp_path / "backups"]
+    beside = tmp_path / "beside"
+    for path in (*volumes, beside):
+        path.mkdir()
+    owner = 999 if os.getuid() == 0 else os.getuid()
+    make_secrets(tmp_path / "secrets", owner, *volumes)
+    assert {path.stat().st_uid for path in (*volumes, *(tmp_path / "secrets").iterdir())} == {owner}
+    assert beside.stat().st_uid == os.getuid()
+    assert "/var/" not in (DIRECTORY / "make-secrets.sh").read_text()
+
+
+def test_every_image_has_a_version_and_what_serves_says_how_it_is(topology: Topology) -> None:
+    for name, service in topology["services"].items():
+        _, _, tag = service["image"].partition(":")
+        assert tag not in ("", "latest"), name
+        assert ("healthcheck" in service) != (name == "init"), name
 
 
 def test_the_image_has_what_the_configurations_start(topology: Topology, agent: AgentSettings) -> None:
