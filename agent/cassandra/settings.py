@@ -63,8 +63,8 @@ class SpaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The node. `data_directories` and `commitlog_directory`: empty = asked of the node. `run_as`: the user Cassandra
-    runs as (empty = the agent's own user). `snapshot_ttl_seconds`: when Cassandra itself clears an uploaded snapshot
-    that the agent could not; 0 = never."""
+    runs as (empty = the owner of what it made). `snapshot_ttl_seconds`: when Cassandra itself clears an uploaded
+    snapshot that the agent could not; 0 = never."""
 
     data_directories: tuple[str, ...] = ()
     commitlog_directory: str = ""

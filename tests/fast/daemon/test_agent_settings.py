@@ -10,6 +10,7 @@ import pytest
 
 from agent.daemon.settings import AgentSettings, check
 from kit.config import ConfigError, parse
+from tests.fast.daemon.commented import without_comment
 from tests.fast.setting_names import setting_names
 
 FILE = Path(__file__).resolve().parents[3] / "conf" / "agent.toml"
@@ -42,6 +43,18 @@ def test_the_file_names_every_setting_and_no_unknown_one() -> None:
     check(settings)
     named = {name.replace("coordinators.main.", "coordinators.*.") for name in flat(tomllib.loads(uncommented()))}
     assert named == set(setting_names(AgentSettings))
+
+
+def test_every_setting_of_the_file_says_what_it_is() -> None:
+    assert without_comment(FILE.read_text()) == []
+
+
+def test_a_setting_that_says_nothing_is_found() -> None:
+    """Not even among others that do, in a table that is commented out, or under a heading."""
+    told = "# What it is.\na = 1\n# [t]\n# What that is\n# and more.\n# b = 2\n"
+    assert without_comment(told) == []
+    for silent in ("a = 1", "\na = 1", "# --- A ---\na = 1", "[t]\na = 1", "# [t]\n# a = 1", f"{told}# a = 1"):
+        assert without_comment(silent) == [silent.splitlines()[-1]], silent
 
 
 def test_what_the_file_says_is_the_default() -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings
 from kit.config import parse
+from tests.fast.daemon.commented import without_comment
 from tests.fast.daemon.test_agent_settings import flat
 from tests.fast.setting_names import setting_names
 
@@ -21,6 +22,10 @@ def test_the_file_is_accepted_and_names_every_setting_and_no_unknown_one() -> No
     parse(FILE.read_text(), CoordinatorSettings)
     named = {name.replace("clusters.main.", "clusters.*.") for name in flat(tomllib.loads(FILE.read_text()))}
     assert named == set(setting_names(CoordinatorSettings))
+
+
+def test_every_setting_of_the_file_says_what_it_is() -> None:
+    assert without_comment(FILE.read_text()) == []
 
 
 def test_what_the_file_says_is_the_default() -> None:
