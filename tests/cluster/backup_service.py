@@ -26,10 +26,13 @@ _OWN = ("truncated-", "dropped-")  # Cassandra's own snapshots
 class BackupService:
     """Agents and coordinator of one cluster."""
 
-    def __init__(self, cluster: ScratchCluster, directory: Path) -> None:
+    def __init__(
+        self, cluster: ScratchCluster, directory: Path, *, agents: Sequence[AgentProcess] | None = None
+    ) -> None:
+        """`agents`: one for each node, in their order, where they are to be special."""
         self.cluster = cluster
         self.directory = directory
-        self.agents = [
+        self.agents = list(agents or []) or [
             AgentProcess(node, directory / f"agent{number}", changes=QUICK)
             for number, node in enumerate(cluster.nodes, 1)
         ]

@@ -1,18 +1,24 @@
 """The systemd units: clean, well fenced in, and saying what the services do.
 
-systemd itself judges them (Debian package `systemd`; it need not run).
+systemd itself judges them (Debian package `systemd`; it need not run). What they forbid is tried in their fence, which
+needs root.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import dukpy
 import pytest
 
+from tests.cluster import fence
+
 ROOT = Path(__file__).resolve().parents[2]
+AGENT = ROOT / "systemd" / "helenus-agent.service"
 UNITS = ("helenus-agent.service", "helenus-coordinator.service")
 MOST_EXPOSURE = 4.0
 
@@ -24,12 +30,15 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def settings(unit: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for line in (ROOT / "systemd" / unit).read_text().splitlines():
-        name, separator, value = line.partition("=")
-        if separator and not line.startswith("#"):
-            found.setdefault(name, []).append(value)
-    return found
+    return fence.settings_of(ROOT / "systemd" / unit)
+
+
+def fenced(program: str, command: list[str]) -> str:
+    """What a Python program prints in the fence, with its errors."""
+    result = subprocess.run(
+        [*command, sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    return result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -68,11 +77,75 @@ def test_the_agent_runs_as_cassandras_user_and_lets_nodetools_jvm_compile() -> N
     assert "MemoryDenyWriteExecute" not in found
 
 
-def test_the_polkit_rule_names_the_units_user_one_unit_and_no_other_action() -> None:
-    rule = (ROOT / "systemd" / "50-helenus.rules").read_text()
-    assert f'var user = "{settings("helenus-agent.service")["User"][0]}"' in rule
-    assert 'var unit = "cassandra.service"' in rule
-    assert re.findall(r"org\.freedesktop\.\S+?(?=[\";])", rule.split("polkit.addRule")[1]) == [
-        "org.freedesktop.systemd1.manage-units"
-    ]
-    assert rule.count("polkit.Result.YES") == 1
+@pytest.mark.parametrize(("unit", "refused"), [(UNITS[0], False), (UNITS[1], True)])
+def test_only_the_agent_may_set_the_setgid_bit(unit: str, refused: bool, tmp_path: Path) -> None:
+    """As another user than Cassandra's it needs that, and @chown, for what it stages. (RestrictSUIDSGID=)"""
+    program = f"import os; os.chmod({str(tmp_path)!r}, 0o700); os.chmod({str(tmp_path)!r}, 0o2700); print('done')"
+    printed = fenced(program, fence.command(ROOT / "systemd" / unit))
+    assert ("not permitted" in printed, "done" in printed) == (refused, not refused)
+    assert bool(tmp_path.stat().st_mode & 0o2000) != refused
+
+
+def test_the_agent_may_give_its_files_to_a_group_that_it_is_in_and_to_no_other(tmp_path: Path) -> None:
+    """What @chown is allowed for, and all that it allows without capabilities."""
+    tmp_path.chmod(0o777)
+    user = fence.User(61002, 61002, (61000,))
+    at = dict.fromkeys(("/var/lib/cassandra", "/var/backups/helenus", "/var/lib/helenus/agent"), tmp_path)
+    for owner, group, wanted in ((-1, 61000, "done"), (-1, 61003, "not permitted"), (61001, -1, "not permitted")):
+        file = tmp_path / f"{owner}-{group}"
+        program = f"import os; open({str(file)!r}, 'x'); os.chown({str(file)!r}, {owner}, {group}); print('done')"
+        assert wanted in fenced(program, fence.command(AGENT, user=user, at=at))
+        assert file.stat().st_gid == (61000 if wanted == "done" else 61002)
+
+
+@pytest.mark.parametrize("line", ["ReadWritePaths", "StateDirectory"])
+def test_the_agent_writes_where_the_unit_says_and_nowhere_else(line: str, tmp_path: Path) -> None:
+    """Without either line its places can't be written: both are needed, as the fence's own proof."""
+    places = {
+        "/var/lib/cassandra": tmp_path / "data",
+        "/var/backups/helenus": tmp_path / "backups",
+        "/var/lib/helenus/agent": tmp_path / "state",
+    }
+    for place in places.values():
+        place.mkdir()
+    shorn = tmp_path / AGENT.name
+    shorn.write_text(re.sub(rf"^{line}=.*\n", "", AGENT.read_text(), flags=re.MULTILINE))
+    lost = {"ReadWritePaths": {"data", "backups"}, "StateDirectory": {"state"}}[line]
+    program = "\n".join(
+        [
+            "import os",
+            "for place in {places!r}:",
+            " try: os.mkdir(place + '/made'); print(place)",
+            " except OSError: pass",
+        ]
+    )
+    for unit, left in ((AGENT, {"data", "backups", "state"}), (shorn, {"data", "backups", "state"} - lost)):
+        tried = [*map(str, places.values()), str(tmp_path), "/etc", "/opt", "/var/lib", "/root"]
+        printed = fenced(program.format(places=tried), fence.command(unit, at=places, keep=[tmp_path]))
+        assert set(printed.split()) == {str(tmp_path / name) for name in left}
+        for name in left:
+            os.rmdir(tmp_path / name / "made")
+
+
+def verdict(**asked: str) -> object:
+    """What the polkit rule says to a question, in the JavaScript engine that polkit itself has."""
+    question = {"id": "org.freedesktop.systemd1.manage-units", "user": "cassandra", "unit": "cassandra.service"}
+    question |= {"verb": "restart"} | asked
+    program = """
+        var rules = [], asked = dukpy.asked;
+        var polkit = {Result: {YES: "yes", NOT_HANDLED: null}, addRule: function (rule) { rules.push(rule); }};
+        %s
+        rules[0]({id: asked.id, lookup: function (name) { return asked[name]; }}, {user: asked.user});
+    """
+    return dukpy.evaljs(program % (ROOT / "systemd" / "50-helenus.rules").read_text(), asked=question)
+
+
+def test_the_polkit_rule_lets_the_units_user_start_and_stop_cassandra_and_nothing_else() -> None:
+    assert settings("helenus-agent.service")["User"] == ["cassandra"]
+    for verb in ("start", "stop", "restart"):
+        assert verdict(verb=verb) == "yes", verb
+    for verb in ("kill", "reload", "set-property", "enable", "START", ""):
+        assert verdict(verb=verb) is None, verb
+    assert verdict(user="helenus") is None
+    assert verdict(unit="ssh.service") is None
+    assert verdict(id="org.freedesktop.systemd1.manage-unit-files") is None
