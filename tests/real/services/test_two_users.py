@@ -170,7 +170,7 @@ async def test_a_restored_table_can_be_backed_up_and_compacted_again(
         await service.delete(tag, None)
         await service.delete(tag, local)
         assert {found for found, _ in await service.inspected(local)} == {again}
-        assert service.snapshots() == set()
+        assert service.snapshots().isdisjoint({tag, again})  # scrub keeps one of its own
     assert service.staged() == []
     assert not list(node.directory.rglob(".helenus"))
     await node.stop()
