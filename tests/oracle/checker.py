@@ -5,10 +5,12 @@ It asserts the invariants of the design after every step of a test, and keeps wh
 I1  a manifest names only objects that exist, with the size it says
 I2  an object's name is the digest of its plain bytes
 I3  no key ever gets other bytes (intents apart)
-I4  nothing that a manifest of an undeleted backup needs is gone, and no such manifest is
-I5  what was reported `success` has its manifest (`expect`)
+I4  nothing that a manifest of an undeleted backup needs is gone, and no such manifest is; deleted is only what somebody
+    said that it is (`deleted`): a mark by itself excuses nothing, it is a finding
+I5  what was reported `success` has its manifest: to whoever asked (`expect`), and by a listing record
 
-and reads every byte of every file of every undeleted backup: file digests, sizes, Cassandra's own Digest.crc32.
+and reads every byte of every file of every undeleted backup: file digests, sizes, Cassandra's own Digest.crc32. When
+all that was asked for has ended (`idle`), no intent may be left.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.oracle.formats import Broken, b3, head_of, parts_of, plain_of, segments
+from tests.oracle.listing import Listing, lies
 from tests.oracle.reader import Reader
 
 ROOT = "helenus/v1/"
@@ -43,40 +46,52 @@ class Backup:
 
 
 class Oracle:
-    """One destination, looked at again and again."""
+    """One destination, looked at again and again. `per_node`: it is one node's own directory, of a cluster of more."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, *, per_node: bool = False) -> None:
         self._reader = reader
+        self._per_node = per_node
         self._seen: dict[str, bytes] = {}
         self._manifests: set[tuple[str, str]] = set()
         self._expected: set[tuple[str, str]] = set()
         self._gone: set[str] = set()
 
     def expect(self, tag: str, host_ids: Iterable[str]) -> None:
-        """A command reported success for these nodes' parts of `tag`: from now on they must be there (I5)."""
+        """A command reported success for these nodes' parts of `tag`: from now on they must be there (I5), also of a
+        backup that was deleted and has been copied here anew."""
+        self._gone.discard(tag)
         self._expected.update((tag, host_id) for host_id in host_ids)
 
     def deleted(self, tag: str) -> None:
-        """The backup was deleted by a command: its manifests may go."""
+        """Somebody deletes the backup, or cancels it: it may bear a mark, and its manifests may go."""
         self._gone.add(tag)
 
-    def check(self) -> dict[tuple[str, str], Backup]:
-        """Look at everything. (tag, host id) → backup, of those that are not deleted. Raises OracleFailed."""
+    def check(self, *, idle: bool = False) -> dict[tuple[str, str], Backup]:
+        """Look at everything. (tag, host id) → backup, of those that are not deleted. `idle`: all that was asked for
+        has ended. Raises OracleFailed."""
         look = _Look(self._reader)
         look.run()
+        look.judge_listings(per_node=self._per_node)
         findings = look.findings
+        findings += [
+            f"I4: {tag} bears the mark of a deleted backup, and nobody deleted it"
+            for tag in sorted(look.deleted - self._gone)
+        ]
+        if idle:
+            findings += [f"{key} is left although nothing works here" for key in look.intents]
         for key, digest in look.digests.items():
-            if self._seen.setdefault(key, digest) != digest:
+            if self._seen.get(key, digest) != digest:
                 findings.append(f"I3: {key} has got other bytes")
         for tag, host_id in sorted((self._manifests | self._expected) - set(look.backups)):
-            if tag not in look.deleted | self._gone:
+            if tag not in self._gone:
                 findings.append(
-                    f"I4/I5: the manifest of {tag} of the node {host_id} is not there, nor is the tag deleted"
+                    f"I4/I5: the manifest of {tag} of the node {host_id} is not there, and nobody deleted it"
                 )
         if findings:
             raise OracleFailed(findings)
+        self._seen = look.digests
         self._manifests = set(look.backups)
-        self._expected = {pair for pair in self._expected if pair[0] not in look.deleted | self._gone}
+        self._expected = {pair for pair in self._expected if pair[0] not in self._gone}
         return look.backups
 
 
@@ -89,7 +104,9 @@ class _Look:
         self.findings: list[str] = []
         self.digests: dict[str, bytes] = {}
         self.deleted: set[str] = set()
+        self.intents: list[str] = []
         self.backups: dict[tuple[str, str], Backup] = {}
+        self._listings: dict[str, Listing] = {}
 
     def run(self) -> None:
         manifests = []
@@ -103,14 +120,15 @@ class _Look:
                 case ["repository.json"] | ["names", _, _] | ["clusters", _, "cluster.json"]:
                     self._remember(key)
                 case ["clusters", _, "nodes", _, "intents", _]:
-                    pass
+                    self.intents.append(key)
                 case ["clusters", _, "nodes", _, "data", directory, name] if name.endswith(".raw"):
                     self._object(key, directory, name.removesuffix(".raw"))
                 case ["clusters", _, "catalogue", tag, "deleted"]:
                     self.deleted.add(tag)
-                case ["clusters", _, "catalogue", _, _] | ["clusters", _, "backups", _, "plan.json"]:
-                    self._remember(key)
-                    self._json(key)
+                case ["clusters", _, "catalogue", tag, name] if name.removesuffix(".json").isdecimal():
+                    self._listing(tag).records[int(name.removesuffix(".json"))] = self._json(key)
+                case ["clusters", _, "backups", tag, "plan.json"]:
+                    self._listing(tag).plan = self._json(key)
                 case ["clusters", cluster, "backups", tag, name] if name.endswith(".manifest"):
                     manifests.append((key, cluster, tag, name.removesuffix(".manifest")))
                     self._remember(key)
@@ -120,6 +138,20 @@ class _Look:
             if tag not in self.deleted:
                 self._manifest(key, cluster, tag, host_id)
 
+    def judge_listings(self, *, per_node: bool) -> None:
+        """Plans and records of what is not deleted, by the manifests that were read."""
+        for tag, listing in sorted(self._listings.items()):
+            if tag in self.deleted:
+                continue
+            heads = {host_id: backup.head for (each, host_id), backup in self.backups.items() if each == tag}
+            try:
+                self.findings += lies(listing, heads, per_node=per_node)
+            except (KeyError, TypeError) as error:
+                self.findings.append(f"plan or records of {tag}: {type(error).__name__}: {error}")
+
+    def _listing(self, tag: str) -> Listing:
+        return self._listings.setdefault(tag, Listing(tag))
+
     def _remember(self, key: str) -> bytes:
         content = self._reader.get(key)
         if len(content) != self._sizes[key]:
@@ -127,11 +159,14 @@ class _Look:
         self.digests[key] = b3(content)
         return content
 
-    def _json(self, key: str) -> None:
+    def _json(self, key: str) -> dict[str, Any]:
+        content = self._remember(key)
         try:
-            json.loads(self._reader.get(key))
+            read: dict[str, Any] = json.loads(content)
         except ValueError as error:
             self.findings.append(f"{key} can't be read: {error}")
+            return {}
+        return read
 
     def _object(self, key: str, directory: str, digest: str) -> None:
         stored = self._remember(key)
