@@ -20,6 +20,8 @@ from tests.oracle.reader import BucketReader, DirectoryReader, Reader
 
 QUICK = {"sweep": {"margin_seconds": 0.5}}
 """What tests make short: between the sweep's mark and its deletions lies half a minute otherwise."""
+EVERYBODY = ""
+"""Whose part lies in a destination that all nodes share."""
 _OWN = ("truncated-", "dropped-")  # Cassandra's own snapshots
 
 
@@ -42,7 +44,10 @@ class BackupService:
         )
         self.api = OpsCenter(self.coordinator)
         self._readers: dict[str, list[Reader]] = {}
-        self._oracles: dict[str, list[Oracle]] = {}
+        self._oracles: dict[str, dict[str, Oracle]] = {}
+        """Destination → agent's address (or EVERYBODY) → the oracle of that part."""
+        self._memory: dict[str, dict[str, Oracle]] = {}
+        """The same by where the destination is."""
 
     @property
     def node(self) -> CassandraNode:
@@ -76,14 +81,15 @@ class BackupService:
         """Add a local destination (again); its id."""
         made = await self.api.post("/backups/destinations", {"provider": "local", "path": path})
         name = str(made["destination_id"]["id"])
-        return self._watched(name, [DirectoryReader(agent.local_root / path) for agent in self.agents])
+        parts: dict[str, Reader] = {agent.address: DirectoryReader(agent.local_root / path) for agent in self.agents}
+        return self._watched(name, path, parts)
 
     async def s3(self, store: S3Server, bucket: str) -> str:
         """Add a bucket (which is made when it isn't there) as a destination; its id."""
         await store.make_bucket(bucket)
         made = await self.api.post("/backups/destinations", store.settings(bucket))
         name = str(made["destination_id"]["id"])
-        return self._watched(name, [BucketReader(store.client(), bucket)])
+        return self._watched(name, f"{store.endpoint}/{bucket}", {EVERYBODY: BucketReader(store.client(), bucket)})
 
     async def sizes(self, destination: str) -> dict[str, int]:
         """Key → bytes of all that lies in a destination (of a per-node one: of the last node that has the key)."""
@@ -94,11 +100,18 @@ class BackupService:
         return await asyncio.to_thread(look)
 
     async def inspected(self, destination: str) -> dict[tuple[str, str], Backup]:
-        """What the oracle read there: every byte of every backup, by tag and host id. Raises OracleFailed."""
+        """What the oracle read there: every byte of every backup, by tag and host id. Nothing runs meanwhile. Raises
+        OracleFailed."""
         found: dict[tuple[str, str], Backup] = {}
-        for oracle in self._oracles[destination]:
-            found |= await asyncio.to_thread(oracle.check)
+        for oracle in self._oracles[destination].values():
+            found |= await asyncio.to_thread(oracle.check, idle=True)
         return found
+
+    async def judged(self) -> None:
+        """Every destination there ever was is as it should be. Nothing runs meanwhile. Raises OracleFailed."""
+        for oracles in self._memory.values():
+            for oracle in oracles.values():
+                await asyncio.to_thread(oracle.check, idle=True)
 
     # Backups and restores
 
@@ -109,13 +122,14 @@ class BackupService:
         keep: bool = False,
         deadline: float = 600.0,
     ) -> str:
-        """Run a backup that must succeed (no destination: on the nodes); its tag."""
+        """Run a backup that must succeed (no destination: on the nodes); its tag. The oracles are told."""
         body: dict[str, Any] = {}
         if keyspaces is not None:
             body["keyspaces"] = unquoted(keyspaces)
         if destinations:
             body["destinations"] = {name: {} for name in (*destinations, *(["OPSC_ON_SERVER"] if keep else []))}
         status = await self._follow(await self.api.post("/backups/run", body), deadline)
+        self._expect(str(status["tag"]), status, destinations)
         return str(status["tag"])
 
     async def restore(
@@ -132,16 +146,18 @@ class BackupService:
         return await self._follow(await self.api.post(path, body), deadline)
 
     async def sync(self, tag: str, *destinations: str) -> dict[str, Any]:
-        """Copy an on-server backup to destinations."""
+        """Copy an on-server backup to destinations. The oracles are told."""
         body = {"tag": tag, "destinations": {name: {} for name in destinations}}
-        return await self._follow(await self.api.post("/backups/sync", body), 600)
+        status = await self._follow(await self.api.post("/backups/sync", body), 600)
+        self._expect(tag, status, destinations)
+        return status
 
     async def delete(self, tag: str, destination: str | None, *, remove_destination: bool = False) -> dict[str, Any]:
-        """Delete a backup and free its space; the request's last status. The oracle is told."""
+        """Delete a backup and free its space; the request's last status. The oracles are told."""
         query = f"?tag={tag}" + (f"&destination={destination}" if destination else "")
         query += "&remove_destination=true" if remove_destination else ""
         status = await self._follow(await self.api.delete(f"/backups{query}"), 600)
-        for oracle in self._oracles.get(destination or "", []):
+        for oracle in self._oracles.get(destination or "", {}).values():
             oracle.deleted(tag)
         return status
 
@@ -184,10 +200,19 @@ class BackupService:
                 found += [path for path in place.glob(".helenus/**/*") if path.is_file()]
         return found
 
-    def _watched(self, name: str, readers: Sequence[Reader]) -> str:
-        self._readers[name] = list(readers)
-        self._oracles[name] = [Oracle(reader) for reader in readers]
+    def _watched(self, name: str, place: str, readers: dict[str, Reader]) -> str:
+        self._readers[name] = list(readers.values())
+        # Services that lost their state call a place by another name: what was there is to be there all the same.
+        new = {whose: Oracle(reader, per_node=whose != EVERYBODY) for whose, reader in readers.items()}
+        self._oracles[name] = self._memory.setdefault(place, new)
         return name
+
+    def _expect(self, tag: str, status: dict[str, Any], destinations: Sequence[str]) -> None:
+        """What a request reported as done must be there from now on."""
+        for address, part in status["details"]["subrequests"].items():
+            for name in destinations:
+                oracles = self._oracles[name]
+                oracles[EVERYBODY if EVERYBODY in oracles else address].expect(tag, [str(part["host_id"])])
 
     async def _follow(self, request: str, deadline: float) -> dict[str, Any]:
         return await self.api.follow(request, deadline=deadline, poll=0.1)

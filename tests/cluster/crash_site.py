@@ -222,8 +222,9 @@ class CrashSite:
         await self.succeeded(await self.start_delete(await self.backup()))
 
     async def all_is_well(self, *, rows: bool = True) -> None:
-        """The oracle is green, nothing is left on the node, and the rows are those that were written."""
-        self.oracle.check()
+        """The oracle is green, nothing is left in the destination or on the node, and the rows are those that were
+        written."""
+        self.oracle.check(idle=True)
         assert self.snapshots() == set()
         assert self.staging() == []
         if rows:

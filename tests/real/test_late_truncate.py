@@ -54,6 +54,9 @@ class Ring:
         self.data.tables = [spec for spec in self.data.tables if spec.name in TABLES]
         self.keyspace = self.data.keyspaces[0]
         self.tag = ""
+        self.oracles = {
+            agent.address: Oracle(DirectoryReader(agent.local_root / "late"), per_node=True) for agent in self.agents
+        }
         self.session: Session
 
     async def __aenter__(self) -> Self:
@@ -72,6 +75,8 @@ class Ring:
         status = await self.ended(backup)
         assert status["state"] == "success", status
         self.tag = status["tag"]
+        for address, part in status["details"]["subrequests"].items():
+            self.oracles[address].expect(self.tag, [part["host_id"]])
         return self
 
     async def __aexit__(
@@ -108,7 +113,7 @@ class Ring:
 
     async def speaker(self) -> AgentProcess:
         """The agent that will truncate: that of the lowest host id."""
-        hosts = {(await agent.ask("GET", "/v1/node"))["node"]["host_id"]: agent for agent in self.agents}
+        hosts = {await host_of(agent): agent for agent in self.agents}
         return hosts[min(hosts)]
 
     async def arm(self, moment: str) -> AgentProcess:
@@ -151,10 +156,10 @@ class Ring:
         return found
 
     async def all_is_well(self) -> None:
-        """Every row on every replica, the oracle green, nothing staged."""
+        """Every row on every replica, the oracles green, nothing staged."""
         await compare_every_column(self.data, self.cluster.nodes)
         for agent in self.agents:
-            Oracle(DirectoryReader(agent.local_root / "late")).check()
+            assert list(self.oracles[agent.address].check(idle=True)) == [(self.tag, await host_of(agent))]
             assert not [path for path in agent.node.directory.glob("**/.helenus/**/*") if path.is_file()]
 
 
@@ -232,6 +237,10 @@ async def test_stopped_between_check_and_truncate_force_goes_on_and_its_waking_l
     assert await ring.counts(without=lost) == restored
     await lost.restart()
     await _finished_by_posting_again(ring, lost, request, truncated=False)
+
+
+async def host_of(agent: AgentProcess) -> str:
+    return str((await agent.ask("GET", "/v1/node"))["node"]["host_id"])
 
 
 async def _forced(ring: Ring, request: str, lost: AgentProcess) -> None:

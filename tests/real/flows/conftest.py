@@ -31,6 +31,7 @@ async def service(
         await service.start()
         try:
             yield service
+            await service.judged()
         finally:
             await service.stop()
 

@@ -135,6 +135,7 @@ async def test_a_rebuilt_node_takes_its_backup_with_its_own_tokens_alone(tmp_pat
             names = _sstables(cluster.nodes[0])
             assert names
             assert all(_numbered(name) for name in names)
+            await service.judged()
         finally:
             await service.stop()
 
