@@ -6,6 +6,7 @@ asked.json      what FETCH was asked for, before anything is staged: another que
 fetched.json    that FETCH finished, and the count of SSTables per table
 views.json      the live views' CQL, before they are dropped
 truncated.jsonl a line for each table that TRUNCATE has emptied for the job
+made.json       the tables that SCHEMA makes, before it makes any
 imports.jsonl   a line before and a line after each batch; its existence means that the import has begun
 cleaned         that CLEAN finished
 """
@@ -149,6 +150,14 @@ class RestoreNotes:
         before any import, as one would be whose answer was lost."""
         text = await self._read(_TRUNCATED) or b""
         return {line for each in text.split(b"\n")[:-1] if (line := self._line(each, tuple[str, str])) is not None}
+
+    async def begin_tables(self, tables: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Note the tables (keyspace, name) that are about to be made; these and those of earlier, cut runs."""
+        noted = msgspec.json.decode(await self._read("made.json") or b"[]", type=set[tuple[str, str]])
+        begun = noted.union(tables)
+        if begun != noted:
+            await self._write("made.json", msgspec.json.encode(sorted(begun)))
+        return begun
 
     def import_begun(self) -> bool:
         """Whether this agent has begun the job's import. Costs a stat."""

@@ -2,10 +2,11 @@
 
 Order: tables to be replaced are dropped, then per keyspace: keyspace, types, functions, aggregates, tables (without
 `WITH ID`), their indexes. One statement at a time, agreement awaited. Whatever is there already as it should be is
-passed over, so that a run that was cut is simply done again.
+passed over, so that a run that was cut is simply done again. A live table that lacks an index stays so, unless an
+earlier run of this job has begun to make it: the tables are noted before the first statement.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.schema_capture import types_of
@@ -47,9 +48,18 @@ class SchemaJob:
             await self._change(context, notes, label, statement)
         live = await self._tools.live(sorted(arguments.tables))
         _refuse_other_types(arguments, backup, live, {})  # should somebody have made one while tables were dropped
+        begun = await notes.begin_tables(
+            {
+                (keyspace, table)
+                for keyspace, tables in arguments.tables.items()
+                for table in tables
+                if keyspace not in live or table not in live[keyspace].columns
+            }
+        )
         for keyspace in sorted(arguments.tables):
-            for one in missing_objects(backup[keyspace], live.get(keyspace), arguments.tables[keyspace]):
-                for statement in all_statements(one):
+            ours = {table for each, table in begun if each == keyspace}
+            for one in missing_objects(backup[keyspace], live.get(keyspace), arguments.tables[keyspace], ours):
+                for statement in missing_statements(one, live.get(keyspace)):
                     await self._change(context, notes, f"making {one.kind} {keyspace}.{one.name}", statement)
                 done.append(f"{keyspace}.{one.name}" if one.kind != "keyspace" else keyspace)
         return Outcome(PhaseResult(done))
@@ -59,14 +69,18 @@ class SchemaJob:
         await self._tools.settled()
 
 
-def missing_objects(backup: KeyspaceSchema, live: KeyspaceSchema | None, tables: Sequence[str]) -> list[SchemaObject]:
-    """What the live keyspace lacks for the asked tables, in the order in which it can be made.
+def missing_objects(
+    backup: KeyspaceSchema, live: KeyspaceSchema | None, tables: Sequence[str], begun: Collection[str] = ()
+) -> list[SchemaObject]:
+    """What the live keyspace lacks for the asked tables, in the order in which it can be made; of the tables `begun` by
+    an earlier run what that did not come to, so that they are among it though they may be whole.
 
     A keyspace that is gone comes back with all its types, functions and aggregates; one that is there gets only the
     types (and, for masked columns, the functions) that the tables to be made need. Indexes come with their table.
     """
     have = {(one.kind, one.name) for one in live.objects} if live is not None else set()
-    making = {table for table in tables if live is None or table not in live.columns}
+    have -= {("table", table) for table in begun}
+    making = {table for table in tables if table in begun or live is None or table not in live.columns}
     types = {name for table in making for name in types_of(backup, table)}
     masked = any("MASKED WITH" in one.statement for one in backup.objects if one.kind == "table" and one.name in making)
 
@@ -86,6 +100,18 @@ def missing_objects(backup: KeyspaceSchema, live: KeyspaceSchema | None, tables:
                 return False
 
     return [one for one in backup.objects if wanted(one) and (one.kind, one.name) not in have]
+
+
+def missing_statements(one: SchemaObject, live: KeyspaceSchema | None) -> list[str]:
+    """What makes the object; of a table that is there already, what it was not told yet: Cassandra describes it by the
+    statements that it has carried out."""
+    there = [
+        each for each in (live.objects if live is not None else ()) if (each.kind, each.name) == (one.kind, one.name)
+    ]
+    if not there:
+        return all_statements(one)
+    told = all_statements(there[0])
+    return [statement for statement in all_statements(one)[1:] if statement not in told]
 
 
 def _drops(

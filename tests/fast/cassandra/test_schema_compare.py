@@ -14,7 +14,7 @@ from agent.cassandra.schema_compare import (
     views_on,
 )
 from agent.cassandra.schema_telling import what_differs
-from agent.jobs.schema import missing_objects
+from agent.jobs.schema import missing_objects, missing_statements
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 
 ID = "7fe7d710-e77b-11f1-8a68-917191c0c181"
@@ -74,6 +74,23 @@ def test_a_keyspace_that_is_there_gets_only_what_the_missing_tables_need() -> No
         ("index", "i"),
     ]
     assert not missing_objects(_schema(), _schema(), ["t", "u"])
+
+
+def test_a_table_that_a_cut_run_has_begun_gets_the_rest() -> None:
+    """Its indexes, and its dropped columns one by one; an index that a person dropped from another table stays so."""
+    create = f"CREATE TABLE ks.t (id int PRIMARY KEY, a int, b int) WITH ID = {ID};"
+    drops = ["\nALTER TABLE ks.t DROP a USING TIMESTAMP 5;", "\nALTER TABLE ks.t DROP b USING TIMESTAMP 6;"]
+    whole = SchemaObject("table", "ks", "t", "".join([create, *drops]))
+    index = SchemaObject("index", "ks", "i", "CREATE INDEX i ON ks.t (v);", "t")
+    backup = _schema(objects=(whole, index))
+    for done in range(3):
+        live = _schema(objects=(SchemaObject("table", "ks", "t", "".join([create, *drops[:done]])),))
+        assert missing_objects(backup, live, ["t"]) == []
+        assert missing_objects(backup, live, ["t"], ["t"]) == [whole, index]
+        assert missing_statements(whole, live) == [drop.strip("\n;") for drop in drops[done:]]
+        assert missing_statements(index, live) == ["CREATE INDEX i ON ks.t (v)"]
+    assert _kinds(missing_objects(backup, backup, ["t"], ["t"])) == [("table", "t")]
+    assert missing_statements(whole, backup) == []
 
 
 def test_a_table_is_made_without_its_id_and_with_its_dropped_columns() -> None:
