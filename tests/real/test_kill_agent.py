@@ -11,53 +11,12 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
+from tests.cluster.moments import BACKUP, DELETE, ON_SERVER_BACKUP, ON_SERVER_DELETE, REMADE, REPLACED, RESTORE, named
 from tests.cluster.scratch import ScratchCluster
-from tests.cluster.victims import signal_nodetool
+from tests.cluster.victims import signal_nodetool, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BACKUP = {
-    "snapshot": ["snapshot:accepted", "snapshot:snapshot", "snapshot:listing", "snapshot:success:before"],
-    "upload": [
-        "snapshot:success",
-        "upload:running",
-        "upload:opening",
-        "upload:storing",
-        "upload:publishing",
-        "upload:published",
-        "upload:clearing",
-        "upload:success:before",
-    ],
-}
-RESTORE = {
-    "preflight": ["preflight:accepted", "preflight:reading the backup", "preflight:success:before"],
-    "fetch": ["fetch:running", "fetch:fetching", "fetch:success:before"],
-    "drop_views": ["drop_views:dropping {ks}.stock_by_state", "drop_views:success:before"],
-    "truncate": [
-        "truncate:truncating {ks}.orders:before",
-        "truncate:truncating {ks}.stock",
-        "truncate:success:before",
-    ],
-    "schema": ["schema:reading the backup", "schema:making table {ks}.visits", "schema:success:before"],
-    "import": ["import:importing", "import:importing {ks}.stock, batch 2", "import:success:before"],
-    "create_views": [
-        "create_views:making view {ks}.stock_by_state",
-        "create_views:waiting for the views to be built",
-        "create_views:success:before",
-    ],
-    "check and clean": ["check:checking", "check:success:before", "clean:cleaning", "clean:success:before"],
-}
-DELETE = {
-    "delete": ["delete:running", "delete:marking", "delete:success:before"],
-    "sweep": [
-        "sweep:accepted",
-        "sweep:looking",
-        "sweep:marking",
-        "sweep:waiting",
-        "sweep:deleting",
-        "sweep:success:before",
-    ],
-}
 ONCE = ("truncate", "schema", "drop_views", "import")
 
 
@@ -81,15 +40,11 @@ async def live_through(site: CrashSite, request: str, moments: list[str]) -> dic
     return await site.succeeded(request, TERMINAL_SECONDS)
 
 
-def named(site: CrashSite, moments: list[str]) -> list[str]:
-    return [moment.replace("{ks}", site.keyspace) for moment in moments]
-
-
 @pytest.mark.parametrize("phase", BACKUP)
 async def test_a_backup_outlives_its_agents_deaths_in(site: CrashSite, tag: str, phase: str) -> None:
     """Each stage once: the same request succeeds, the oracle reads every byte, no snapshot is left, and the next backup
     reuses all but what names the snapshot itself."""
-    first, *others = named(site, BACKUP[phase])
+    first, *others = named(BACKUP[phase], site.keyspace)
     await site.arm_agent(first)
     request = await site.start_backup()
     status = await live_through(site, request, others)
@@ -107,7 +62,7 @@ async def test_a_restore_outlives_its_agents_deaths_in(site: CrashSite, tag: str
     """Each stage of each phase once: the same request succeeds, every row is as it was written, staging is gone, and
     only attempts that were interrupted are done again."""
     await site.disaster()
-    first, *others = named(site, RESTORE[phase])
+    first, *others = named(RESTORE[phase], site.keyspace)
     await site.arm_agent(first)
     request = await site.start_restore(tag)
     await live_through(site, request, others)
@@ -120,11 +75,43 @@ async def test_a_restore_outlives_its_agents_deaths_in(site: CrashSite, tag: str
     assert all(one["state"] == "success" for one in commands if one["kind"] not in (*ONCE, "create_views"))
 
 
+async def test_a_replaced_schema_outlives_its_agents_deaths(site: CrashSite) -> None:
+    """Between the DROP and the CREATE of a table and of a type, then of a keyspace that is gone with its index: the
+    same restore makes what the death left out, and the rows are back."""
+    keyspace = f"{site.data.prefix}_forced"
+    made = (
+        f"CREATE KEYSPACE {keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', 'dc1': 1}}",
+        f"CREATE TYPE {keyspace}.pair (one int)",
+        f"CREATE TABLE {keyspace}.paired (id int PRIMARY KEY, both frozen<pair>, text text)",
+        f"CREATE INDEX paired_text ON {keyspace}.paired (text)",
+        f"INSERT INTO {keyspace}.paired (id, both, text) VALUES (1, {{one: 7}}, 'one')",
+    )
+    await run(site, *made)
+    status = await site.succeeded(await site.start_backup(keyspaces=[keyspace]))
+    losses = {
+        REPLACED: (f"ALTER TYPE {keyspace}.pair ADD two int", f"DROP INDEX {keyspace}.paired_text"),
+        REMADE: (f"DROP KEYSPACE {keyspace}",),
+    }
+    for moments, loss in losses.items():
+        await run(site, *loss)
+        first, *others = named(moments, keyspace)
+        await site.arm_agent(first)
+        wanted = {keyspace: {"truncate": True}}
+        request = await site.start_restore(str(status["tag"]), keyspaces=wanted, force_schema=True)
+        await live_through(site, request, others)
+        commands = await site.commands(job=request, kind="schema")
+        assert [one["state"] for one in commands] == ["interrupted"] * len(moments) + ["success"]
+        (row,) = await run(site, f"SELECT id, both, text FROM {keyspace}.paired WHERE text = 'one'")
+        assert (row.id, tuple(row.both), row.text) == (1, (7,), "one")
+        await site.all_is_well(rows=False)
+    await run(site, f"DROP KEYSPACE {keyspace}")
+
+
 @pytest.mark.parametrize("phase", DELETE)
 async def test_a_delete_outlives_its_agents_deaths_in(site: CrashSite, tag: str, phase: str) -> None:
     """The mark and the sweep: the backup is gone, the others are whole."""
     doomed = await site.backup()
-    first, *others = named(site, DELETE[phase])
+    first, *others = named(DELETE[phase], site.keyspace)
     await site.arm_agent(first)
     request = await site.start_delete(doomed)
     await live_through(site, request, others)
@@ -136,15 +123,17 @@ async def test_a_delete_outlives_its_agents_deaths_in(site: CrashSite, tag: str,
 
 async def test_an_on_server_backup_outlives_its_agents_deaths(site: CrashSite) -> None:
     """Killed while it is taken and while it is deleted: it is listed, then it is gone with its snapshot."""
-    await site.arm_agent("snapshot:listing")
+    first, *others = ON_SERVER_BACKUP
+    await site.arm_agent(first)
     request = str(await site.ask("POST", "/backups/run", {"keyspaces": [site.keyspace]}))
-    status = await live_through(site, request, ["snapshot:success:before"])
+    status = await live_through(site, request, others)
     kept = str(status["tag"])
     assert site.snapshots() == {kept}
     assert kept in await site.ask("GET", "/backups")
-    await site.arm_agent("delete:clearing")
+    first, *others = ON_SERVER_DELETE
+    await site.arm_agent(first)
     request = str(await site.ask("DELETE", f"/backups?tag={kept}"))
-    await live_through(site, request, ["delete:success:before"])
+    await live_through(site, request, others)
     assert kept not in await site.ask("GET", "/backups")
     await site.all_is_well(rows=False)
 
@@ -256,19 +245,24 @@ async def test_an_agent_and_its_nodetool_killed_in_an_import_go_on(site: CrashSi
     await site.all_is_well()
 
 
-async def test_a_hanging_nodetool_is_ended_at_its_deadline(site: CrashSite, tag: str) -> None:
-    """In a snapshot the backup ends in error with the reason and no snapshot; in an import the batch is made again."""
+async def test_a_hanging_nodetool_is_ended_at_its_deadline(site: CrashSite) -> None:
+    """In a snapshot the backup ends in error with the reason and no snapshot."""
     request = await site.start_backup()
     hanging = await signal_nodetool(site.node, "snapshot", signal.SIGSTOP)
     status = await site.follow(request)
     assert status["state"] == "error"
     assert "nodetool_timeout" in str(status["details"])
+    assert state_of(hanging) == ""
     assert site.snapshots() == set()
-    await site.disaster()
-    request = await site.start_restore(tag)
-    assert await signal_nodetool(site.node, "import", signal.SIGSTOP) != hanging
-    await site.succeeded(request)
-    await site.all_is_well()
+    await site.all_is_well(rows=False)
+
+
+async def run(site: CrashSite, *statements: str) -> list[Any]:
+    """The rows of the last of the statements."""
+    rows: list[Any] = []
+    for statement in statements:
+        rows = list(await asyncio.to_thread(site.session.execute, statement, timeout=120))
+    return rows
 
 
 def random_bytes(seed: str, size: int) -> bytes:

@@ -9,37 +9,11 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
+from tests.cluster.moments import S3_BACKUP, S3_DELETE, S3_RESTORE, SYNC, Moments, named
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SYNC = (
-    "sync:accepted",
-    "sync:running",
-    "sync:opening",
-    "sync:storing",
-    "sync:publishing",
-    "sync:published",
-    "sync:success:before",
-)
-BACKUP = (
-    "snapshot:snapshot",
-    "snapshot:success:before",
-    "upload:opening",
-    "upload:storing",
-    "upload:publishing",
-    "upload:published",
-    "upload:clearing",
-)
-RESTORE = (
-    "preflight:reading the backup",
-    "fetch:fetching",
-    "fetch:success:before",
-    "import:importing {ks}.stock, batch 2",
-    "check:checking",
-)
-DELETE = ("delete:marking", "sweep:marking", "sweep:deleting", "sweep:success:before")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,9 +30,9 @@ async def tag(site: CrashSite) -> str:
     return await site.backup()
 
 
-async def live_through(site: CrashSite, request: str, moments: tuple[str, ...]) -> dict[str, Any]:
+async def live_through(site: CrashSite, request: str, moments: Moments) -> dict[str, Any]:
     """The agent, armed with the first moment, dies at each; after the last restart all moves, and ends, in time."""
-    await site.die([moment.replace("{ks}", site.keyspace) for moment in moments[1:]])
+    await site.die(named(moments[1:], site.keyspace))
     await site.moving(request, await site.sequence())
     return await site.succeeded(request, TERMINAL_SECONDS)
 
@@ -91,8 +65,8 @@ async def test_a_sync_outlives_its_agents_deaths(site: CrashSite, tag: str) -> N
 
 async def test_a_backup_outlives_its_agents_deaths(site: CrashSite, tag: str) -> None:
     """The same request succeeds, no snapshot is left, the next backup reuses all but what names the snapshot itself."""
-    await site.arm_agent(BACKUP[0])
-    status = await live_through(site, await site.start_backup(), BACKUP)
+    await site.arm_agent(S3_BACKUP[0])
+    status = await live_through(site, await site.start_backup(), S3_BACKUP)
     site.oracle.expect(str(status["tag"]), [part["host_id"] for part in status["details"]["subrequests"].values()])
     await site.all_is_well(rows=False)
     await site.backup()
@@ -103,9 +77,9 @@ async def test_a_backup_outlives_its_agents_deaths(site: CrashSite, tag: str) ->
 async def test_a_restore_outlives_its_agents_deaths(site: CrashSite, tag: str) -> None:
     """The same request succeeds, every row is as it was written, staging is gone."""
     await site.disaster()
-    await site.arm_agent(RESTORE[0])
+    await site.arm_agent(S3_RESTORE[0])
     request = await site.start_restore(tag)
-    await live_through(site, request, RESTORE)
+    await live_through(site, request, S3_RESTORE)
     await site.all_is_well()
     commands = await site.commands(job=request)
     assert [one["state"] for one in commands if one["kind"] == "truncate"] == ["success"]
@@ -115,8 +89,8 @@ async def test_a_restore_outlives_its_agents_deaths(site: CrashSite, tag: str) -
 async def test_a_delete_outlives_its_agents_deaths(site: CrashSite, tag: str) -> None:
     """The mark and the sweep: the backup is gone, the others are whole."""
     doomed = await site.backup()
-    await site.arm_agent(DELETE[0])
-    await live_through(site, await site.start_delete(doomed), DELETE)
+    await site.arm_agent(S3_DELETE[0])
+    await live_through(site, await site.start_delete(doomed), S3_DELETE)
     await site.all_is_well(rows=False)
     listed = await site.ask("GET", f"/backups?destination={site.place}")
     assert (doomed in listed, tag in listed) == (False, True)

@@ -6,11 +6,10 @@ import contextlib
 import aiohttp
 import pytest
 
+from tests.cluster.moments import COMMAND
 from tests.real.services.conftest import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-MOMENTS = ("backup:snapshot", "backup:taken", "backup:storing", "backup:published", "backup:clearing")
 
 
 async def test_a_command_outlives_its_agents_deaths(site: Site) -> None:
@@ -18,10 +17,10 @@ async def test_a_command_outlives_its_agents_deaths(site: Site) -> None:
     target = await site.destination("killed")
     first = await site.backup(target, "killed-first")
     await site.agent.stop()
-    await site.agent.start_mortal(MOMENTS[0])
+    await site.agent.start_mortal(COMMAND[0])
     with contextlib.suppress(aiohttp.ClientError):  # an early death takes the answer with it
         await site.agent.command("backup", site.backup_arguments(target, "killed-second"), id="killed-command")
-    for moment in (*MOMENTS[1:], ""):
+    for moment in (*COMMAND[1:], ""):
         assert await site.agent.died() == -9
         if moment:
             site.agent.launch_mortal(moment)

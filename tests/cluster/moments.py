@@ -1,0 +1,125 @@
+"""At which moments tests kill an agent: `<kind>:<stage>`, as `mortal_agent` takes them. One list is what one request
+lives through, in that order; `{ks}` stands for the keyspace. tests/fast/harness/test_moments.py compares them with the
+stages that the jobs can enter.
+"""
+
+Moments = tuple[str, ...]
+
+BACKUP: dict[str, Moments] = {
+    "snapshot": ("snapshot:accepted", "snapshot:snapshot", "snapshot:listing", "snapshot:success:before"),
+    "upload": (
+        "snapshot:success",
+        "upload:accepted",
+        "upload:running",
+        "upload:opening",
+        "upload:storing",
+        "upload:publishing",
+        "upload:published",
+        "upload:clearing",
+        "upload:success:before",
+    ),
+}
+RESTORE: dict[str, Moments] = {
+    "preflight": ("preflight:accepted", "preflight:reading the backup", "preflight:success:before"),
+    "fetch": ("fetch:accepted", "fetch:running", "fetch:fetching", "fetch:success:before"),
+    "drop_views": ("drop_views:accepted", "drop_views:dropping {ks}.stock_by_state", "drop_views:success:before"),
+    "truncate": (
+        "truncate:truncating {ks}.orders:before",
+        "truncate:truncating {ks}.stock",
+        "truncate:success:before",
+    ),
+    "schema": ("schema:reading the backup", "schema:making table {ks}.visits", "schema:success:before"),
+    "import": ("import:importing", "import:importing {ks}.stock, batch 2", "import:success:before"),
+    "create_views": (
+        "create_views:making view {ks}.stock_by_state",
+        "create_views:waiting for the views to be built",
+        "create_views:success:before",
+    ),
+    "check and clean": (
+        "check:accepted",
+        "check:checking",
+        "check:success:before",
+        "clean:accepted",
+        "clean:cleaning",
+        "clean:success:before",
+    ),
+}
+REPLACED: Moments = (
+    "schema:dropping table {ks}.paired",
+    "schema:dropping type {ks}.pair",
+    "schema:making type {ks}.pair",
+)
+"""Of a restore with force_schema: between the DROP and the CREATE."""
+REMADE: Moments = ("schema:making keyspace {ks}.{ks}", "schema:making index {ks}.paired_text")
+"""Of a keyspace that is gone altogether."""
+DELETE: dict[str, Moments] = {
+    "delete": ("delete:accepted", "delete:running", "delete:marking", "delete:success:before"),
+    "sweep": (
+        "sweep:accepted",
+        "sweep:looking",
+        "sweep:marking",
+        "sweep:waiting",
+        "sweep:deleting",
+        "sweep:success:before",
+    ),
+}
+ON_SERVER_BACKUP: Moments = ("snapshot:listing", "snapshot:success:before")
+ON_SERVER_DELETE: Moments = ("delete:clearing", "delete:success:before")
+SYNC: Moments = (
+    "sync:accepted",
+    "sync:running",
+    "sync:opening",
+    "sync:storing",
+    "sync:publishing",
+    "sync:published",
+    "sync:success:before",
+)
+COMMAND: Moments = (
+    "backup:accepted",
+    "backup:snapshot",
+    "backup:taken",
+    "backup:storing",
+    "backup:published",
+    "backup:clearing",
+    "backup:success:before",
+)
+"""Of the command that no coordinator's request uses: snapshot and copy in one."""
+
+S3_BACKUP: Moments = (
+    "snapshot:snapshot",
+    "snapshot:success:before",
+    "upload:opening",
+    "upload:storing",
+    "upload:publishing",
+    "upload:published",
+    "upload:clearing",
+)
+"""What touches a store, once more with S3 for it."""
+S3_RESTORE: Moments = (
+    "preflight:reading the backup",
+    "fetch:fetching",
+    "fetch:success:before",
+    "import:importing {ks}.stock, batch 2",
+    "check:checking",
+)
+S3_DELETE: Moments = ("delete:marking", "sweep:marking", "sweep:deleting", "sweep:success:before")
+
+ALL: frozenset[str] = frozenset().union(
+    *BACKUP.values(),
+    *RESTORE.values(),
+    REPLACED,
+    REMADE,
+    *DELETE.values(),
+    ON_SERVER_BACKUP,
+    ON_SERVER_DELETE,
+    SYNC,
+    COMMAND,
+    S3_BACKUP,
+    S3_RESTORE,
+    S3_DELETE,
+)
+
+
+def named(moments: Moments, keyspace: str) -> list[str]:
+    """The moments in that keyspace."""
+    return [moment.replace("{ks}", keyspace) for moment in moments]
