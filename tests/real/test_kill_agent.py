@@ -5,19 +5,30 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from cassandra.concurrent import execute_concurrent_with_args
 
 from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
 from tests.cluster.moments import BACKUP, DELETE, ON_SERVER_BACKUP, ON_SERVER_DELETE, REMADE, REPLACED, RESTORE, named
+from tests.cluster.relay import CountingRelay
 from tests.cluster.scratch import ScratchCluster
+from tests.cluster.stores import Versity
 from tests.cluster.victims import signal_nodetool, state_of
+from tests.oracle.checker import Oracle
+from tests.oracle.reader import BucketReader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ONCE = ("truncate", "schema", "drop_views", "import")
+BULK_ROW = 64 * 1024
+BULK_BYTES = 96 * 1024 * 1024
+IN_FLIGHT = 32 * 1024 * 1024
+"""What may be put twice after a death: the pieces that were on their way."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -138,38 +149,46 @@ async def test_an_on_server_backup_outlives_its_agents_deaths(site: CrashSite) -
     await site.all_is_well(rows=False)
 
 
-async def test_what_was_put_before_the_death_is_not_put_again(site: CrashSite) -> None:
-    """Killed in the midst of storing: finished objects stay as they are, and no byte of them is written twice."""
-    bulk = f"{site.data.prefix}_single"
-    names = [f"bulk{number}" for number in range(8)]
+async def test_what_was_put_before_the_death_is_not_sent_again(site: CrashSite, versity: Versity) -> None:
+    """Killed in the midst of storing, under a throttle: the store is sent every byte once, but for the pieces that were
+    in flight (32 MiB at most), and the objects that were there stay as they are."""
+    bulk, bucket = f"{site.data.prefix}_single.bulk", f"bulk-{site.data.prefix}"
+    await asyncio.to_thread(write_bulk, site, bulk)
+    await versity.make_bucket(bucket)
 
-    def write() -> None:
-        for name in names:
-            site.session.execute(f"CREATE TABLE {bulk}.{name} (id int PRIMARY KEY, bytes blob)")
-            insert = site.session.prepare(f"INSERT INTO {bulk}.{name} (id, bytes) VALUES (?, ?)")
-            for number in range(30):
-                site.session.execute(insert, (number, random_bytes(f"{name}/{number}", 50_000)))
+    def objects() -> dict[Path, tuple[int, int, int]]:
+        found = {path: path.stat() for path in (versity.data / bucket).rglob("*.raw")}
+        return {path: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
 
-    await asyncio.to_thread(write)
-    before = site.objects()
-    body = {"keyspaces": [bulk], "destinations": {site.place: {}}, "throttle": 3}
-    request = str(await site.ask("POST", "/backups/run", body))
-    async with asyncio.timeout(120):
-        while len([path for path in site.objects() if path not in before]) < 3:  # noqa: ASYNC110  # files set no event
-            await asyncio.sleep(0.01)
-    await site.agent.kill()
-    dead = {path: known for path, known in site.objects().items() if path not in before}
-    assert sum(size for _, _, size in dead.values()) < 11_000_000, "everything was stored before the death"
-    await site.agent.start()
-    last = await site.sequence()
-    await site.moving(request, last)
-    await site.succeeded(request, TERMINAL_SECONDS)
-    after = {path: known for path, known in site.objects().items() if path not in before}
-    assert {path: after.get(path) for path in dead} == dead
-    upload = (await site.commands(kind="upload"))[-1]
-    (target,) = upload["result"]["targets"].values()
-    put = target["put_bytes"] + sum(size for _, _, size in dead.values())
-    assert put == sum(size for _, _, size in after.values())
+    async with CountingRelay(versity.address, versity.port) as relay:
+        made = await site.ask("POST", "/backups/destinations", versity.settings(bucket, endpoint=relay.endpoint))
+        await site.succeeded(made["request_id"])
+        place = made["destination_id"]["id"]
+        body = {"keyspaces": [bulk.partition(".")[0]], "destinations": {place: {}}, "throttle": 16}
+        before = relay.received
+        request = str(await site.ask("POST", "/backups/run", body))
+        async with asyncio.timeout(120):
+            while relay.received - before < BULK_BYTES * 2 // 3:  # noqa: ASYNC110  # bytes set no event
+                await asyncio.sleep(0.01)
+        await site.agent.kill()
+        dead, sent = objects(), relay.received - before
+        assert sent < BULK_BYTES, "everything was sent before the death"
+        assert sum(size for _, _, size in dead.values()) > IN_FLIGHT, "too little was there to be sent twice"
+        await site.agent.start()
+        await site.moving(request, await site.sequence())
+        status = await site.succeeded(request, TERMINAL_SECONDS)
+        sent = relay.received - before
+        after = objects()
+        assert {path: after.get(path) for path in dead} == dead
+        unique = sum(size for _, _, size in after.values())
+        assert unique > BULK_BYTES
+        assert unique <= sent <= unique + IN_FLIGHT
+        with closing(versity.client()) as client:
+            oracle = Oracle(BucketReader(client, bucket))
+            oracle.expect(str(status["tag"]), [part["host_id"] for part in status["details"]["subrequests"].values()])
+            oracle.check(idle=True)
+        forgotten = f"/backups?tag={status['tag']}&destination={place}&remove_destination=true"
+        await site.succeeded(str(await site.ask("DELETE", forgotten)))
     await site.all_is_well(rows=False)
 
 
@@ -265,5 +284,9 @@ async def run(site: CrashSite, *statements: str) -> list[Any]:
     return rows
 
 
-def random_bytes(seed: str, size: int) -> bytes:
-    return random.Random(seed).randbytes(size)
+def write_bulk(site: CrashSite, table: str) -> None:
+    """BULK_BYTES of content that no compression makes less."""
+    site.session.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, bytes blob)")
+    insert = site.session.prepare(f"INSERT INTO {table} (id, bytes) VALUES (?, ?)")
+    rows = ((number, random.Random(number).randbytes(BULK_ROW)) for number in range(BULK_BYTES // BULK_ROW))
+    execute_concurrent_with_args(site.session, insert, rows, concurrency=16)
