@@ -232,22 +232,17 @@ class CrashSite:
 
     def snapshots(self) -> set[str]:
         """Tags of the snapshots on the node's disks, Cassandra's own left out."""
-        found = {path.name for data in self.node.data_directories for path in data.glob("*/*/snapshots/*")}
-        return {name for name in found if not name.startswith(("truncated-", "dropped-"))}
+        return {path.name for path in self.snapshot_directories()}
+
+    def snapshot_directories(self) -> set[Path]:
+        """Where on the node's disks these snapshots are, one directory for each table and volume."""
+        found = {path for data in self.node.data_directories for path in data.glob("*/*/snapshots/*")}
+        return {path for path in found if not path.name.startswith(("truncated-", "dropped-"))}
 
     def staging(self) -> list[Path]:
         """Files that restores left on the node's volumes."""
         places = {*self.node.data_directories, *(data.parent for data in self.node.data_directories)}
         return [path for place in places for path in place.glob(".helenus/**/*") if path.is_file()]
-
-    def objects(self) -> dict[Path, tuple[int, int, int]]:
-        """The data objects in the local destination: inode, time and size."""
-        found = {}
-        for path in (self.agent.local_root / PLACE).rglob("*.raw"):
-            if ".helenus-tmp" not in path.parts:
-                stat = path.stat()
-                found[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        return found
 
     async def commands(self, **wanted: str) -> list[dict[str, Any]]:
         """The agent's commands, the oldest first, whose fields are as given."""

@@ -18,7 +18,7 @@ from tests.cluster.moments import BACKUP, DELETE, ON_SERVER_BACKUP, ON_SERVER_DE
 from tests.cluster.relay import CountingRelay
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Versity
-from tests.cluster.victims import signal_nodetool, state_of
+from tests.cluster.victims import data_files_told, signal_after, signal_nodetool, state_of
 from tests.oracle.checker import Oracle
 from tests.oracle.reader import BucketReader
 
@@ -220,6 +220,52 @@ async def test_nodetool_killed_in_an_import_is_started_again(site: CrashSite, ta
     request = await site.start_restore(tag)
     await signal_nodetool(site.node, "import", signal.SIGKILL)
     await site.succeeded(request)
+    await site.all_is_well()
+
+
+async def test_nodetool_killed_when_cassandra_takes_the_snapshot_leaves_none(site: CrashSite, tag: str) -> None:
+    """Cassandra was told, has begun, and goes on whoever is dead: the request ends in error with the reason, and no
+    directory of that snapshot comes or stays, also of the tables whose turn came later."""
+    await run(site, *(f"INSERT INTO {site.keyspace}.stock (id, state) VALUES ({number}, 'new')" for number in range(9)))
+    await run(site, f"INSERT INTO {site.keyspace}.orders (customer, id) VALUES ('since', 1)")  # there is to be flushed
+    request = await site.start_backup()
+    nodetool = await signal_nodetool(site.node, "snapshot", signal.SIGCONT)
+    await signal_after(nodetool, lambda: site.snapshots() != set(), signal.SIGKILL)
+    status = await site.follow(request)
+    assert status["state"] == "error"
+    assert "nodetool_killed" in str(status["details"])
+    assert site.snapshots() == set()
+    await site.backup()
+    await site.all_is_well(rows=False)
+
+
+async def test_nodetool_killed_when_cassandra_clears_leaves_no_debt_behind(site: CrashSite) -> None:
+    """The backup is a success; whatever Cassandra had not come to is gone with the next one's."""
+    request = await site.start_backup()
+    nodetool = await signal_nodetool(site.node, "clearsnapshot", signal.SIGCONT)
+    there = site.snapshot_directories()
+    await signal_after(nodetool, lambda: site.snapshot_directories() < there, signal.SIGKILL)
+    status = await site.succeeded(request)
+    assert site.snapshots() <= {str(status["tag"])}
+    await site.backup()
+    await site.all_is_well(rows=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_nodetool_lost_when_cassandra_imports_counts_nothing_twice(
+    site: CrashSite, tag: str, number: signal.Signals
+) -> None:
+    """A Data.db of the counters has left staging, so that Cassandra has it already when the batch is made again from
+    held/: the counters are what they were, and nothing is left in staging. A nodetool that stands still is ended at its
+    deadline first."""
+    await site.disaster()
+    request = await site.start_restore(tag)
+    nodetool = await signal_nodetool(site.node, "import", signal.SIGCONT, "visits")
+    told = data_files_told(nodetool)
+    assert told > 0
+    await signal_after(nodetool, lambda: data_files_told(nodetool) < told, number)
+    await site.succeeded(request)
+    assert state_of(nodetool) == ""
     await site.all_is_well()
 
 
