@@ -9,7 +9,9 @@ no staging, no snapshot left.
 import asyncio
 import os
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -188,12 +190,25 @@ class CrashSite:
                     return
                 await asyncio.sleep(0.1)
 
+    async def coordinator_moving(self, before: list[Any]) -> None:
+        """Within MOVING_SECONDS the coordinator, which was started just now, has written something about a request, or
+        has died of what it was to write. `before`: what was `noted` when the earlier process had ended."""
+        async with asyncio.timeout(MOVING_SECONDS):
+            while self.coordinator.alive and self.noted() == before:  # noqa: ASYNC110  # a store sets no event
+                await asyncio.sleep(0.1)
+
+    def noted(self) -> list[Any]:
+        """What the coordinator's store holds of requests, their steps and their commands."""
+        with closing(sqlite3.connect(self.coordinator.state_directory / "coordinator.sqlite")) as store:
+            statements = ("SELECT id, data FROM commands", "SELECT request, name FROM steps", "SELECT * FROM requests")
+            return [store.execute(statement).fetchall() for statement in statements]
+
     async def sequence(self) -> int:
         """The newest sequence of the agent's log."""
         return int((await self.agent.ask("GET", "/v1/node"))["events"])
 
     async def lost_reply(self, posting: Callable[[], Awaitable[str]], kind: str) -> str:
-        """Post a request to a coordinator that dies before its reply; the id that its next life tells."""
+        """Post a request to a coordinator that dies before its reply; the id that its next life, which moves, tells."""
         before = await self._requests_of(kind)
         try:
             await posting()
@@ -202,7 +217,9 @@ class CrashSite:
         else:
             raise AssertionError("the coordinator lived and replied")
         assert await self.coordinator.died() == -9
+        noted = self.noted()
         await self.coordinator.start()
+        await self.coordinator_moving(noted)
         (request,) = await self._requests_of(kind) - before
         return request
 

@@ -3,6 +3,7 @@ and the agent did nothing twice. (Among several agents: tests/fast/coordinator/o
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,6 +21,18 @@ BACKUP = [
     "ended snapshot",
     "before accepted upload",
     "ended upload",
+    "before finished",
+]
+SYNC = ["posted sync", "before accepted sync", "before ended sync", "ended sync", "before finished"]
+DELETE = [
+    "posted delete",
+    "before accepted delete",
+    "before ended delete",
+    "ended delete",
+    "posted sweep",
+    "before accepted sweep",
+    "before ended sweep",
+    "ended sweep",
     "before finished",
 ]
 RESTORE = [
@@ -57,14 +70,18 @@ async def done_since(site: CrashSite, before: set[str]) -> Counter[str]:
     return Counter(one["kind"] for one in await site.commands() if one["id"] not in before)
 
 
-async def lives(site: CrashSite, request: str, moments: list[str]) -> None:
-    """The armed coordinator dies, each next life dies at the next moment, the last one ends the request."""
-    for moment in moments:
+async def lives(site: CrashSite, request: str, moments: list[str]) -> dict[str, Any]:
+    """The armed coordinator dies, each next life moves in time and dies at the next moment, the last one ends the
+    request in time; its status."""
+    for moment in [*moments, ""]:
         assert await site.coordinator.died() == -9
-        site.launch_coordinator(moment)
-    assert await site.coordinator.died() == -9
-    await site.coordinator.start()
-    await site.succeeded(request, TERMINAL_SECONDS)
+        before = site.noted()
+        if moment:
+            site.launch_coordinator(moment)
+        else:
+            await site.coordinator.start()
+        await site.coordinator_moving(before)
+    return await site.succeeded(request, TERMINAL_SECONDS)
 
 
 async def test_a_backup_outlives_its_coordinators_deaths(site: CrashSite, tag: str) -> None:
@@ -89,6 +106,31 @@ async def test_a_restore_outlives_its_coordinators_deaths(site: CrashSite, tag: 
     await lives(site, request, RESTORE[1:])
     assert await done_since(site, before) == dict.fromkeys(PHASES, 1)
     await site.all_is_well()
+
+
+async def test_a_sync_outlives_its_coordinators_deaths(site: CrashSite) -> None:
+    """Copied once, the kept backup stays, the copy is what its record says."""
+    kept = await site.keep()
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator(SYNC[0])
+    status = await lives(site, await site.start_sync(kept), SYNC[1:])
+    assert await done_since(site, before) == {"sync": 1}
+    site.oracle.expect(kept, [part["host_id"] for part in status["details"]["subrequests"].values()])
+    assert site.snapshots() == {kept}
+    await site.succeeded(str(await site.ask("DELETE", f"/backups?tag={kept}")))
+    await site.all_is_well(rows=False)
+
+
+async def test_a_delete_outlives_its_coordinators_deaths(site: CrashSite, tag: str) -> None:
+    """Between the mark and the sweep, too: one mark, one sweep, the backup is gone and the other is whole."""
+    doomed = await site.backup()
+    before = {one["id"] for one in await site.commands()}
+    await site.arm_coordinator(DELETE[0])
+    await lives(site, await site.start_delete(doomed), DELETE[1:])
+    assert await done_since(site, before) == {"delete": 1, "sweep": 1}
+    listed = await site.ask("GET", f"/backups?destination={site.place}")
+    assert (doomed in listed, tag in listed) == (False, True)
+    await site.all_is_well(rows=False)
 
 
 @pytest.mark.parametrize("kind", ["backup", "restore", "delete"])
@@ -138,7 +180,11 @@ async def test_agent_and_coordinator_dead_at_once_both_go_on(site: CrashSite, ta
     request = await site.start_restore(tag)
     assert await site.agent.died() == -9
     await site.coordinator.kill()
+    noted = site.noted()
     await site.agent.start()
+    last = await site.sequence()
     await site.coordinator.start()
+    await site.coordinator_moving(noted)
+    await site.moving(request, last)
     await site.succeeded(request, TERMINAL_SECONDS)
     await site.all_is_well()
