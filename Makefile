@@ -112,7 +112,7 @@ test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)
-	$(RUN) -m pytest tests/long
+	$(RUN) -m pytest -s tests/long
 
 # The peers get an environment of their own: their dependencies are none of ours.
 PEERS := build/peers/.made

@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -238,11 +238,11 @@ class CrashSite:
         """A further backup, deleted again: what a killed nodetool left owed is paid by it."""
         await self.succeeded(await self.start_delete(await self.backup()))
 
-    async def all_is_well(self, *, rows: bool = True) -> None:
-        """The oracle is green, nothing is left in the destination or on the node, and the rows are those that were
-        written."""
+    async def all_is_well(self, *, rows: bool = True, kept: Collection[str] = ()) -> None:
+        """The oracle is green, nothing is left in the destination or on the node (but for the snapshots `kept`), and
+        the rows are those that were written."""
         self.oracle.check(idle=True)
-        assert self.snapshots() == set()
+        assert self.snapshots() == set(kept)
         assert self.staging() == []
         if rows:
             await compare_every_column(self.data, [self.node])
