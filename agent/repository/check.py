@@ -19,7 +19,7 @@ from agent.repository.destinations import Destinations
 from agent.repository.errors import NotARepository, RepositoryError
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
-from agent.storage.opened import check_store
+from agent.storage.opened import check_store, probe_store
 from agent.storage.protocol import BucketMissing, Storage
 from agent.wire.destinations import CheckDestination, CheckReport, CheckResult, LocalSettings
 from kit.errors import HelenusError
@@ -93,6 +93,17 @@ class DestinationChecks:
         async with self._opened(record) as storage:
             await storage.head(REPOSITORY)
 
+    async def _probe(self, record: StoredDestination) -> tuple[list[CheckResult], bool]:
+        """Only whether this store creates conditionally. Each agent sees for itself: an endpoint may lead it to another
+        store than the first agent's, and a copied repository has the same ids there. A probe that fails stops nobody:
+        the next check that attaches tries again."""
+        prefix = f"{CHECKS}{self._new_name()}/"
+        probe = await probe_store(lambda conditional: self._opening.open(record, conditional), prefix)
+        capable = probe.outcome == "ok"
+        if probe.outcome != "failed":
+            await self._destinations.remember(record.id, record.revision, conditional_create=capable)
+        return [probe], capable
+
     async def _conform(self, record: StoredDestination) -> tuple[list[CheckResult], bool]:
         prefix = f"{CHECKS}{self._new_name()}/"
         results, capable = await check_store(lambda conditional: self._opening.open(record, conditional), prefix)
@@ -121,10 +132,13 @@ class DestinationChecks:
             if request.nonce_put is not None:
                 self._trials.note(record, request, NONCES + request.nonce_put, attached, made)
                 await _put_nonce(storage, NONCES + request.nonce_put)
+        capable = record.conditional_create
+        if request.initialise and not request.conformance and not record.probed:
+            results, capable = await self._probe(record)
         return CheckReport(
             True,
             list(results),
-            record.conditional_create,
+            capable,
             repository_id=attached.repository_id if attached else None,
             cluster_id=attached.cluster_id if attached else None,
             made=attached.made if attached else False,

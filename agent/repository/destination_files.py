@@ -22,7 +22,8 @@ class DestinationFileDamaged(HelenusError):
 
 class StoredDestination(msgspec.Struct, frozen=True):
     """A destination as this agent keeps it: what was put, and what checks found out about the place it means.
-    `conditional_create`: the store was seen to keep «create only if absent» under concurrency."""
+    `conditional_create`: the store was seen to keep «create only if absent» under concurrency. `probed`: that was
+    tried."""
 
     id: str
     revision: int
@@ -30,6 +31,7 @@ class StoredDestination(msgspec.Struct, frozen=True):
     repository_id: str | None = None
     cluster_id: str | None = None
     conditional_create: bool = False
+    probed: bool = False
 
 
 class DestinationFiles:

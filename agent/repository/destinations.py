@@ -190,6 +190,7 @@ class Destinations:
             record = msgspec.structs.replace(
                 before,
                 conditional_create=before.conditional_create if conditional_create is None else conditional_create,
+                probed=before.probed or conditional_create is not None,
                 repository_id=repository_id or before.repository_id,
                 cluster_id=cluster_id or before.cluster_id,
             )

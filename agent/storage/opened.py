@@ -70,15 +70,22 @@ async def check_store(
     `open_with` opens the store with the given `conditional_create`: the probe runs with it, everything else with what
     the probe found.
     """
-    probing = open_with(True)
-    try:
-        probe = await conform(probing, prefix, big=big, names={CONDITIONAL_CREATE})
-    finally:
-        await probing.close()
-    capable = probe[0].outcome == "ok"
+    probe = await probe_store(open_with, prefix)
+    capable = probe.outcome == "ok"
     using = open_with(capable)
     try:
         rest = await conform(using, prefix, big=big, names=NAMES - {CONDITIONAL_CREATE})
     finally:
         await using.close()
-    return [*probe, *rest], capable
+    return [probe, *rest], capable
+
+
+async def probe_store(open_with: Callable[[bool], Storage], prefix: str) -> CheckResult:
+    """Try whether the store creates conditionally: «ok» if it does, «skipped» if it doesn't, «failed» if nobody knows.
+    `open_with` and `prefix` as `check_store`'s."""
+    probing = open_with(True)
+    try:
+        [probe] = await conform(probing, prefix, big=False, names={CONDITIONAL_CREATE})
+    finally:
+        await probing.close()
+    return probe

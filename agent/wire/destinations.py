@@ -90,7 +90,9 @@ class PutDestination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckDestination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/destinations/{id}/check. `initialise`: make or attach the repository after the checks passed, with the
     ids given (a per-node local destination gets the same ids on every node). `cluster_name` finds or makes the
-    cluster's id. `nonce_put`/`nonce_find`: prove that a directory is shared (one agent puts, the others find)."""
+    cluster's id. `nonce_put`/`nonce_find`: prove that a directory is shared (one agent puts, the others find).
+    `conformance`: all checks of the store; without them an agent that attaches tries once, for itself, whether its
+    store creates conditionally."""
 
     initialise: bool = False
     repository_id: str | None = None

@@ -1,7 +1,9 @@
 """A destination's check: what the store can do, which repository is there, and nothing left behind."""
 
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -12,10 +14,13 @@ from agent.repository.check import NONCES, DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import UnknownDestination
+from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
 from agent.storage.local import LocalStorage
-from agent.storage.protocol import Storage
+from agent.storage.protocol import Entry, Storage
 from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination
+from tests.fast.storage.memory import MemoryStorage
+from tests.fast.storage.test_conformance import Overwriting
 
 
 class Agent:
@@ -31,6 +36,22 @@ class Agent:
 
     async def put(self, path: str) -> None:
         await self.destinations.put("store", PutDestination(1, LocalSettings(path)))
+
+
+class InMemory:
+    """Opens one store."""
+
+    def __init__(self, store: Storage) -> None:
+        self.store = store
+
+    async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
+        return False
+
+    async def discard(self, record: StoredDestination, *, made: bool) -> None:
+        return None
+
+    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+        return self.store
 
 
 @pytest.fixture
@@ -78,7 +99,7 @@ async def test_nodes_of_a_per_node_destination_get_the_same_ids(tmp_path: Path, 
 async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) -> None:
     (root / "store").mkdir()
     (root / "store" / "photo.jpg").touch()
-    report = await agent.checks.check("store", CheckDestination(initialise=True))
+    report = await agent.checks.check("store", CheckDestination(initialise=True, conformance=False))
     assert not report.ok
     assert report.error is not None
     assert report.error["code"] == "not_a_repository"
@@ -88,7 +109,7 @@ async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) ->
 async def test_what_a_crashed_check_left_is_no_foreign_content(agent: Agent, root: Path) -> None:
     (root / "store" / "helenus-check").mkdir(parents=True)
     (root / "store" / "helenus-check" / "left").touch()
-    report = await agent.checks.check("store", CheckDestination(initialise=True))
+    report = await agent.checks.check("store", CheckDestination(initialise=True, conformance=False))
     assert report.ok
 
 
@@ -159,6 +180,49 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
     assert report.error is not None
     assert report.error["code"] == "destination_unfit"
     assert "helenus/v1/repository.json" not in files(root / "store")
+
+
+async def test_a_store_that_lists_1000_keys_only_is_unfit(tmp_path: Path, root: Path) -> None:
+    """Promise: a sweep never trusts a listing that ends early: what it hides would count as used by no backup."""
+
+    class FirstPage(MemoryStorage):
+        async def list(self, prefix: str) -> AsyncIterator[Entry]:
+            entries = [entry async for entry in super().list(prefix)]
+            for entry in entries[:1000]:
+                yield entry
+
+    agent = Agent(tmp_path / "state", root)
+    await agent.put("store")
+    store = FirstPage()
+    checks = DestinationChecks(agent.destinations, InMemory(store))
+    report = await checks.check("store", CheckDestination(initialise=True))
+    assert [result.name for result in report.results if result.outcome == "failed"] == ["past_1000_keys"]
+    assert report.error is not None
+    assert report.error["code"] == "destination_unfit"
+    assert await store.head(REPOSITORY) is None
+
+
+@pytest.mark.parametrize("second", [MemoryStorage, Overwriting])
+async def test_each_agent_sees_for_itself_whether_its_store_creates_conditionally(
+    tmp_path: Path, root: Path, second: Callable[[], Storage]
+) -> None:
+    """Promise: an agent that only attaches asks before each put no longer than it must, and trusts no other agent: its
+    endpoint may lead to another store with a copy of the repository."""
+    stores = {"first": MemoryStorage(), "second": second()}
+    request = CheckDestination(initialise=True, repository_id="r1", cluster_id="c1", cluster_name="x")
+    for name, store in stores.items():
+        agent = Agent(tmp_path / name, root)
+        await agent.put("store")
+        opening = InMemory(store)
+        report = await DestinationChecks(agent.destinations, opening).check("store", request)
+        able = not isinstance(store, Overwriting)
+        assert (report.ok, report.conditional_create) == (True, able)
+        assert agent.destinations.record("store").conditional_create == able
+        assert [key async for key in store.list(CHECKS)] == []
+        again = await DestinationChecks(agent.destinations, opening).check("store", request)
+        assert again.conditional_create == able
+        assert name == "first" or again.results == []
+        request = msgspec.structs.replace(request, conformance=False)
 
 
 async def test_an_unknown_destination_is_an_error(agent: Agent) -> None:
