@@ -17,6 +17,7 @@ import structlog
 from agent.commands.endless import died
 from agent.commands.errors import JournalFailed, SequenceAhead
 from agent.commands.journal import Journal
+from agent.commands.journal_rows import encode
 from agent.commands.records import CommandRecord
 from agent.progress.tally import CommandTally
 from agent.wire.commands import Event, Progress
@@ -29,6 +30,9 @@ one, and one more per table that it counts: about 10 MB in all."""
 RESERVED_TOGETHER = 10_000
 MOST_EVENTS = 1_000
 """Events of one answer."""
+MOST_BYTES = 1_000_000
+"""JSON of one answer: a terminal event counts every table, so that 1,000 of them may be 15 MB. One event may have more.
+"""
 
 
 class _Watched:
@@ -171,8 +175,9 @@ class EventLog:
     async def after(
         self, sequence: int, limit: int = MOST_EVENTS, wait: float = 0.0, report_to: str | None = None
     ) -> list[Event]:
-        """Events after `sequence`, in order, at most `limit`; if there are none, the first that come within `wait`
-        seconds. With `report_to` only those of commands that report there. Raises SequenceAhead."""
+        """Events after `sequence`, in order, at most `limit` and `MOST_BYTES` (but one at least); if there are none,
+        the first that come within `wait` seconds. With `report_to` only those of commands that report there. Raises
+        SequenceAhead."""
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             news = self._news  # taken before looking, so that nothing falls between
@@ -221,6 +226,7 @@ class EventLog:
             for watched in self._watched.values()
             if after < watched.sequence <= newest and report_to in (None, watched.command.report_to)
         ]
+        complete = True
         if after >= self._forgotten:
             for reader, event in reversed(self._recent):
                 if event.sequence <= after:
@@ -228,11 +234,15 @@ class EventLog:
                 if event.sequence <= newest and report_to in (None, reader):
                     events.append(event)
         else:
-            events += await self._journal.events(after, newest, limit, report_to)
+            older, complete = await self._journal.events(after, newest, limit, MOST_BYTES, report_to)
+            if older and not complete:
+                events = [event for event in events if event.sequence < older[-1].sequence]
+            events += older
         events.sort(key=_sequence)
-        if len(events) < limit:
+        fitting = _fitting(events[:limit])
+        if complete and len(fitting) == len(events):
             return events, newest
-        events = events[:limit]
+        events = fitting
         seen = events[-1].sequence
         for watched in self._watched.values():
             if watched.sequence > seen:
@@ -248,6 +258,16 @@ class EventLog:
 
 def _weight(event: Event) -> int:
     return 1 + sum(len(tables) for keyspaces in event.progress.values() for tables in keyspaces.values())
+
+
+def _fitting(events: list[Event]) -> list[Event]:
+    """The first of the events, as many as one answer holds."""
+    size = 0
+    for count, event in enumerate(events):
+        size += len(encode(event)) + 1
+        if size > MOST_BYTES and count:
+            return events[:count]
+    return events
 
 
 def _sequence(event: Event) -> int:

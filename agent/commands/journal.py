@@ -178,9 +178,14 @@ class Journal:
 
     # The event log
 
-    async def events(self, after: int, until: int, limit: int, report_to: str | None = None) -> list[Event]:
-        """Entries after a sequence up to another, in order."""
-        return await self._read(lambda connection: select_events(connection, after, until, limit, report_to))
+    async def events(
+        self, after: int, until: int, limit: int, most_bytes: int, report_to: str | None = None
+    ) -> tuple[list[Event], bool]:
+        """Entries after a sequence up to another, in order, at most `limit` and not many more than `most_bytes` of
+        JSON; whether these are all."""
+        return await self._read(
+            lambda connection: select_events(connection, after, until, limit, most_bytes, report_to)
+        )
 
     async def last_sequence(self) -> int:
         """No higher sequence was ever given out."""

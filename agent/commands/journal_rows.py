@@ -115,16 +115,24 @@ def insert_event(connection: sqlite3.Connection, event: Event, report_to: str | 
 
 
 def select_events(
-    connection: sqlite3.Connection, after: int, until: int, limit: int, report_to: str | None
-) -> list[Event]:
-    """Entries after one sequence up to another, in order; of one reader's commands or of all."""
+    connection: sqlite3.Connection, after: int, until: int, limit: int, most_bytes: int, report_to: str | None
+) -> tuple[list[Event], bool]:
+    """Entries after one sequence up to another, in order; of one reader's commands or of all: at most `limit`, and up
+    to the one that passes `most_bytes`. Whether these are all."""
     mine = "" if report_to is None else "AND report_to = ?"
     values: list[object] = [after, until] + ([] if report_to is None else [report_to])
     rows = connection.execute(
         f"SELECT event FROM events WHERE sequence > ? AND sequence <= ? {mine} ORDER BY sequence LIMIT ?",  # noqa: S608
         (*values, limit),
     )
-    return [_event.decode(row[0]) for row in rows]
+    events: list[Event] = []
+    size = 0
+    for (event,) in rows:
+        events.append(_event.decode(event))
+        size += len(event)
+        if size > most_bytes:
+            return events, False
+    return events, len(events) < limit
 
 
 def fence_of(connection: sqlite3.Connection, job: str | None) -> Fence:

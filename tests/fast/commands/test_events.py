@@ -153,12 +153,50 @@ async def test_sequences_go_on_after_a_restart_above_all_that_was_told(tmp_path:
             await agent.events.after(agent.events.newest + 1)
 
 
+@pytest.mark.parametrize("recent", [10**6, 7])
+async def test_an_answer_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent: int) -> None:
+    """From memory and from the journal; an event that is larger than the bound comes alone, and none is left out."""
+    monkeypatch.setattr(events_module, "RECENT", recent)
+    monkeypatch.setattr(events_module, "MOST_BYTES", 20_000, raising=False)
+
+    async def job(context: JobContext) -> Outcome:
+        tables = 500 if context.command_id in ("c3", "c4") else 50
+        for number in range(tables):
+            context.tally.done("d", "k", f"t{number}", 1, 10)
+        return Outcome(FreedResult())
+
+    async with running(tmp_path / "j", everything(job)) as agent:
+        for number in range(12):
+            await agent.post(f"c{number}", Kind.DELETE, delete(f"t{number}"))
+        await agent.until("c11")
+        seen: list[Event] = []
+        sizes = []
+        while events := await agent.events.after(seen[-1].sequence if seen else 0):
+            sizes.append((len(msgspec.json.encode(events)), len(events)))
+            seen += events
+        followed: list[Event] = []
+        async for events, _ in agent.events.follow(0, silence=0.01):
+            if not events:
+                break
+            followed += events
+    assert all(size <= 20_000 or count == 1 for size, count in sizes)
+    assert [count for size, count in sizes if size > 20_000] == [1, 1]
+    assert followed == seen
+    assert [event.command for event in seen if event.state.terminal] == [f"c{number}" for number in range(12)]
+    assert [event.sequence for event in seen] == sorted({event.sequence for event in seen})
+    assert len(seen) >= 36
+
+
 class Coordinator:
     """A coordinator that takes events, when it is there."""
 
     def __init__(self) -> None:
         self.lists: list[list[Event]] = []
         self.refuse = 0
+        self.refused: set[str] = set()
+        """Commands of which no event is taken."""
+        self.most_bytes = 10**9
+        self.posts = 0
         self.headers: list[str | None] = []
         self.heard = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -179,6 +217,12 @@ class Coordinator:
     async def _take(self, request: web.Request) -> web.Response:
         events = msgspec.json.decode(await request.read(), type=list[Event])
         self.headers.append(request.headers.get("Authorization"))
+        self.posts += 1
+        if (request.content_length or 0) > self.most_bytes:
+            return web.Response(status=413)
+        if any(event.command in self.refused for event in events):
+            self.heard.set()
+            return web.Response(status=400)
         if self.refuse:
             self.refuse -= 1
             return web.Response(status=500)
@@ -240,6 +284,46 @@ async def test_a_coordinator_that_was_away_is_told_everything_when_it_returns(tm
     assert set(coordinator.headers) == {"Bearer canary-token"}
 
 
+async def test_a_coordinator_that_refuses_an_event_is_told_the_others(tmp_path: Path) -> None:
+    """Promise: one event that is refused holds up no other one for ever, and none is skipped while all are refused."""
+    coordinator = Coordinator()
+    port = await coordinator.up()
+    address = CoordinatorAddress("main", f"http://127.0.50.1:{port}/events")
+    coordinator.refused = {"bad"}
+
+    async def job(context: JobContext) -> Outcome:
+        for number in range(500 if context.command_id == "large" else 1):
+            context.tally.done("d", "k", f"t{number}", 1, 10)
+        return Outcome(FreedResult())
+
+    async with running(tmp_path / "j", everything(job)) as agent:
+        reporter = Reporter(address, agent.events, agent.journal, pause=lambda tries: 0.01)
+        await agent.post("bad", Kind.DELETE, delete("bad"), report_to="main")
+        await agent.until("bad")
+        task = asyncio.create_task(reporter.run(), name="reporter")
+        async with asyncio.timeout(DEADLINE):
+            while coordinator.posts < 20:  # refused over and over, nothing else is there to be taken
+                coordinator.heard.clear()
+                await coordinator.heard.wait()
+        assert await agent.journal.position("main") == 0
+        for name in ("a", "large", "b"):
+            await agent.post(name, Kind.DELETE, delete(name), report_to="main")
+        await coordinator.until("b", State.SUCCESS)
+        task.cancel()
+        await asyncio.wait([task])
+        coordinator.lists.clear()
+        coordinator.most_bytes = 5_000
+        await agent.journal.set_position("main", 0)
+        task = asyncio.create_task(reporter.run(), name="reporter")
+        await coordinator.until("b", State.SUCCESS)
+        task.cancel()
+        await asyncio.wait([task])
+    await coordinator.down()
+    told = [event.command for event in coordinator.events if event.state is State.SUCCESS]
+    assert told == ["a", "b"]
+    assert [event.state for event in coordinator.events if event.command == "large"] == [State.QUEUED, State.RUNNING]
+
+
 async def test_thousands_of_counted_pieces_make_few_events(tmp_path: Path) -> None:
     """Progress is coalesced: neither the journal nor the readers hear of single pieces."""
 
@@ -254,7 +338,7 @@ async def test_thousands_of_counted_pieces_make_few_events(tmp_path: Path) -> No
         await agent.post("a", Kind.DELETE, delete())
         view = await agent.until("a")
         events = await agent.events.after(0)
-        assert len(await agent.journal.events(0, 10**9, 1_000)) == 3
+        assert len((await agent.journal.events(0, 10**9, 1_000, 10**9))[0]) == 3
     assert len(events) == 3
     assert sum(counts.done_files for counts in view.progress["d"]["k"].values()) == 200_000
     assert json.loads(msgspec.json.encode(view))["progress"]["d"]["k"]["t7"]["done_files"] == 200
