@@ -1,11 +1,13 @@
 """Opens destinations' storages. In: a record and what this agent allows. Out: a provider in its wrappers.
 
-An SDK is loaded, in a thread, when the first destination needs it.
+An SDK is loaded, in a thread, when the first destination needs it. Directories and files of credentials may lie on a
+file system that hangs: they are looked at in threads of their own (agent.storage.own_threads).
 """
 
 import asyncio
 import importlib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from agent.daemon.measures import StorageMeasures
@@ -15,6 +17,7 @@ from agent.repository.limits import Limits
 from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
 from agent.storage.opened import open_storage
+from agent.storage.own_threads import OwnThreads
 from agent.storage.protocol import Gate, Storage
 from agent.storage.throttle import Gates
 from agent.wire.destinations import LocalSettings
@@ -24,40 +27,45 @@ from kit.atomic_files import make_directory
 class Provider:
     """Opens storages whose bytes pass the destination's and the node's limits."""
 
-    def __init__(self, settings: DestinationSettings, limits: Limits, measures: StorageMeasures) -> None:
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        limits: Limits,
+        measures: StorageMeasures,
+        threads: OwnThreads | None = None,
+    ) -> None:
         self._settings = settings
         self._local_roots = roots(settings.local_roots)
         self._file_roots = roots(settings.file_roots)
         self._limits = limits
         self._measures = measures
+        self._threads = threads or OwnThreads()
 
     async def __call__(self, record: StoredDestination) -> Storage:
         """An `Opener` (agent.repository.destinations)."""
         await self.prepare(record, make=False)
-        return self.open(record, record.conditional_create)
+        return await self.open(record, record.conditional_create)
 
     async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
         """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
-        `BadSettings`, `Denied`."""
+        `BadSettings`, `Denied`, `Transient`."""
         if not isinstance(record.settings, LocalSettings):
             await asyncio.to_thread(importlib.import_module, "agent.storage.s3")
         elif make:
-            return await asyncio.to_thread(self._make_directory, record.settings.path)
+            return await self._threads.run(record.id, partial(self._make_directory, record.settings.path))
         return False
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
         """Remove what a local directory without objects holds beside them; with `made` the directory too. What is in
         use stays."""
         if isinstance(record.settings, LocalSettings):
-            directory = allowed_path(record.settings.path, self._local_roots)
-            for place in (directory / RESERVED, *([directory] if made else [])):
-                with suppress(OSError):
-                    await asyncio.to_thread(place.rmdir)
+            await self._threads.run(record.id, partial(self._discard, record.settings.path, made))
 
-    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
-        """A new storage. Raises `BadSettings`."""
+    async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+        """A new storage. Raises `BadSettings`, `Transient`."""
         gate: Gate = Gates(self._limits.of(record.id), self._limits.node)
-        return open_storage(
+        open_it = partial(
+            open_storage,
             record.settings,
             roots=self._local_roots,
             conditional_create=conditional_create,
@@ -67,6 +75,13 @@ class Provider:
             file_roots=self._file_roots,
             link_local=self._settings.link_local_hosts,
         )
+        return await self._threads.run(record.id, open_it)
+
+    def _discard(self, path: str, made: bool) -> None:
+        directory = allowed_path(path, self._local_roots)
+        for place in (directory / RESERVED, *([directory] if made else [])):
+            with suppress(OSError):
+                place.rmdir()
 
     def _make_directory(self, path: str) -> bool:
         directory: Path = allowed_path(path, self._local_roots)

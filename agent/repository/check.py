@@ -43,7 +43,7 @@ class Opening(Protocol):
     async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
         """Whatever must be there before `open`; with `make` also the local directory itself. Whether that was made."""
 
-    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+    async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
         """A new storage, closed by the caller."""
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
@@ -163,7 +163,7 @@ class DestinationChecks:
 
     @asynccontextmanager
     async def _opened(self, record: StoredDestination) -> AsyncIterator[Storage]:
-        storage = self._opening.open(record, record.conditional_create)
+        storage = await self._opening.open(record, record.conditional_create)
         try:
             yield storage
         finally:

@@ -78,7 +78,8 @@ class Destinations:
         self._opened: dict[str, _Opened] = {}
         self._uses: dict[str, int] = {}
         self._changes = asyncio.Lock()
-        self._opening = asyncio.Lock()
+        self._opening: dict[str, asyncio.Lock] = {}
+        """One for each destination: an opening that hangs holds up no other destination's."""
         self._changed: dict[str, asyncio.Event] = {}
         self._generation = 0
         self.taken_back: Callable[[StoredDestination], Awaitable[None]] = _nothing
@@ -162,6 +163,7 @@ class Destinations:
             await asyncio.to_thread(self._files.remove, destination_id)
             record = self._records.pop(destination_id)
             self._limits.forget(destination_id)
+            self._opening.pop(destination_id, None)
             await self._retire(destination_id)
             await self.taken_back(record)
             self._log.info("destination deleted", destination=destination_id)
@@ -295,7 +297,7 @@ class Destinations:
             self._limits.of(record.id).set_rate(rate)  # else a limit that was set live stays
 
     async def _open(self, destination_id: str) -> _Opened:
-        async with self._opening:
+        async with self._opening.setdefault(destination_id, asyncio.Lock()):
             record = self.record(destination_id)
             opened = self._opened.get(destination_id)
             while opened is None:

@@ -29,7 +29,7 @@ _log = structlog.get_logger("agent.destinations")
 class Discarding(Protocol):
     """Opens storages, and removes the directory of one (agent.daemon.provider)."""
 
-    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+    async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
         """A new storage, closed by the caller."""
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
@@ -72,7 +72,7 @@ class Trials:
         if trial is None or trial.place != place_of(record.settings) or self._clock() > trial.until:
             return
         try:
-            storage = self._opening.open(record, record.conditional_create)
+            storage = await self._opening.open(record, record.conditional_create)
             try:
                 await storage.delete([trial.nonce])
                 there = {entry.key async for entry in storage.list("")}

@@ -2,7 +2,7 @@
 that limits, measures and retries. An SDK is imported only when a destination needs it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -63,7 +63,7 @@ def open_storage(
 
 
 async def check_store(
-    open_with: Callable[[bool], Storage], prefix: str, *, big: bool = False
+    open_with: Callable[[bool], Awaitable[Storage]], prefix: str, *, big: bool = False
 ) -> tuple[list[CheckResult], bool]:
     """Run the conformance suite as the store will be used; the results, and whether it creates conditionally.
 
@@ -72,7 +72,7 @@ async def check_store(
     """
     probe = await probe_store(open_with, prefix)
     capable = probe.outcome == "ok"
-    using = open_with(capable)
+    using = await open_with(capable)
     try:
         rest = await conform(using, prefix, big=big, names=NAMES - {CONDITIONAL_CREATE})
     finally:
@@ -80,10 +80,10 @@ async def check_store(
     return [probe, *rest], capable
 
 
-async def probe_store(open_with: Callable[[bool], Storage], prefix: str) -> CheckResult:
+async def probe_store(open_with: Callable[[bool], Awaitable[Storage]], prefix: str) -> CheckResult:
     """Try whether the store creates conditionally: «ok» if it does, «skipped» if it doesn't, «failed» if nobody knows.
     `open_with` and `prefix` as `check_store`'s."""
-    probing = open_with(True)
+    probing = await open_with(True)
     try:
         [probe] = await conform(probing, prefix, big=False, names={CONDITIONAL_CREATE})
     finally:

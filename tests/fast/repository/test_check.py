@@ -50,7 +50,7 @@ class InMemory:
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
         return None
 
-    def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+    async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
         return self.store
 
 
@@ -170,7 +170,7 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
         async def discard(self, record: StoredDestination, *, made: bool) -> None:
             return None
 
-        def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
+        async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:
             return Forgetful(root / "store")
 
     agent = Agent(tmp_path / "state", root)

@@ -123,7 +123,7 @@ async def test_the_store_is_checked_as_it_will_be_used() -> None:
     """After a failed probe the remaining checks run on a store that asks first, and pass."""
     opened: list[bool] = []
 
-    def open_with(conditional_create: bool) -> Storage:
+    async def open_with(conditional_create: bool) -> Storage:
         opened.append(conditional_create)
         return Overwriting() if conditional_create else MemoryStorage()
 

@@ -33,7 +33,11 @@ def opened(settings: S3Settings, *, conditional_create: bool = True) -> Storage:
 async def test_a_real_store_keeps_the_protocol(server: S3Server) -> None:
     """All checks with what the probe found; a missing conditional create is a capability, everything else must hold."""
     settings = settings_for(server, path=f"{BUCKET}/some/prefix")
-    results, capable = await check_store(lambda ask: opened(settings, conditional_create=ask), "scratch/", big=True)
+
+    async def open_with(conditional_create: bool) -> Storage:
+        return opened(settings, conditional_create=conditional_create)
+
+    results, capable = await check_store(open_with, "scratch/", big=True)
     assert {result.name for result in results} == NAMES
     wrong = [result for result in results if result.outcome != "ok" and result.name != "conditional_create"]
     assert wrong == []
@@ -90,7 +94,10 @@ async def test_wrong_keys_are_denied_by_every_verb(server: S3Server, verb: int, 
 
 
 async def test_a_check_with_wrong_keys_says_so_at_once(server: S3Server) -> None:
-    results, capable = await check_store(lambda ask: opened(settings_for(server, access_secret="wrong")), "scratch/")
+    async def open_with(conditional_create: bool) -> Storage:
+        return opened(settings_for(server, access_secret="wrong"))
+
+    results, capable = await check_store(open_with, "scratch/")
     assert not capable
     assert results[0].detail.startswith("storage_denied")
 
