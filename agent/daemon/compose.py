@@ -82,8 +82,8 @@ def _composed(
         DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
     )
     patience = Patience(settings.destinations.patience_seconds, settings.destinations.poll_seconds)
-    repositories = OpenDestinations(destinations, limits, _verify, patience)
-    impatient = OpenDestinations(destinations, limits, _verify, NOW, once=True)
+    repositories = OpenDestinations(destinations, _verify, patience)
+    impatient = OpenDestinations(destinations, _verify, NOW, once=True)
 
     node = CassandraNode(settings.cassandra, state)
     on_server = OnServer(state / "on-server")

@@ -134,7 +134,7 @@ class Copier:
                 for target in targets:
                     try:
                         opened = await stack.enter_async_context(self._repositories.opened(target, context.waiting))
-                        ready = await self._prepare(opened.limited(limit, throttle), info, context.command_id)
+                        ready = await self._prepare(opened.limited(limit), info, context.command_id)
                     except HelenusError as error:
                         results[target.destination] = TargetResult("failed", error=error.as_dict())
                         continue

@@ -55,7 +55,7 @@ class RestoreSources:
             return
         async with self._repositories.opened(arguments.source, waiting) as opened:
             throttle = arguments.throttle_bytes_per_second
-            limited = opened.limited(TokenBucket(throttle) if throttle else OPEN, throttle)
+            limited = opened.limited(TokenBucket(throttle) if throttle else OPEN)
             if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
                 raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
             manifest = await read_manifest(

@@ -22,7 +22,7 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
 from agent.storage.protocol import OPEN, Gate, Truncated
 from agent.storage.threads import Stop, Workers
-from agent.storage.throttle import Gates
+from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
 
 WRITERS = 4
@@ -154,7 +154,7 @@ class _Fetch:
         flow = Flow(wanted, moved) if wanted >= STEP else None
         for left in reversed(range(_TRIES)):
             try:
-                found = await self._plain(name, size, parts, wanted, self._gate if flow is None else self._with(flow))
+                found = await self._plain(name, size, parts, wanted, Stream(self._gate, flow or OPEN))
                 break
             except ObjectDamaged:
                 if not left:
@@ -165,9 +165,6 @@ class _Fetch:
             moved(wanted)
         else:
             flow.settled(wanted)
-
-    def _with(self, flow: Flow) -> Gate:
-        return flow if self._gate is OPEN else Gates(self._gate, flow)
 
     async def _plain(self, name: str, size: int, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
         """An object's bytes: the `size` of it that the manifest names, whatever stands there, or only a range if little

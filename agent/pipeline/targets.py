@@ -11,7 +11,7 @@ from agent.repository.errors import ManifestIncomplete, ObjectDamaged
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Buffer, Gate
-from agent.storage.throttle import Gates
+from agent.storage.throttle import Stream
 from kit.errors import HelenusError
 
 
@@ -70,7 +70,7 @@ class StoreTarget:
             async with self._streams:
                 if self._errors:  # it failed while this one waited for its turn
                     return False
-                put = await self.opened.storage.put(key, frame, gate=self._gate if flow is OPEN else self._with(flow))
+                put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
             if put.size != stored:
                 raise ObjectDamaged(
                     f"the object {key} is in {self.id} with {put.size} bytes instead of {stored}",
@@ -85,6 +85,3 @@ class StoreTarget:
             self.put_objects += 1
             self.put_bytes += put.size
         return True
-
-    def _with(self, flow: Gate) -> Gate:
-        return flow if self._gate is OPEN else Gates(self._gate, flow)

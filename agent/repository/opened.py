@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agent.storage.protocol import OPEN, Gate, Storage
-from agent.storage.throttle import Gates, streams_for
+from agent.storage.throttle import Gates
 from agent.wire.commands import Target
 
 Waiting = Callable[[dict[str, Any] | None], None]
@@ -26,8 +26,8 @@ class OpenedRepository:
     """A destination as one command uses it.
 
     `gate`: the target's own limit, for every put and get of this command; the node's and the destination's are in the
-    storage already. `streams`: concurrent requests that the destination's settings and limits allow (each keeps at
-    least 256 KiB/s).
+    storage already. `streams`: concurrent requests that the destination's settings allow; how many of them run at a
+    time is for the limits to say, as they are then (`Stream`).
     """
 
     destination_id: str
@@ -37,12 +37,11 @@ class OpenedRepository:
     gate: Gate
     streams: int
 
-    def limited(self, limit: Gate, bytes_per_second: int) -> "OpenedRepository":
+    def limited(self, limit: Gate) -> "OpenedRepository":
         """The repository under the command's own limit as well; `OPEN` is none."""
         if limit is OPEN:
             return self
-        gate = limit if self.gate is OPEN else Gates(limit, self.gate)
-        return replace(self, gate=gate, streams=streams_for(bytes_per_second, self.streams))
+        return replace(self, gate=limit if self.gate is OPEN else Gates(limit, self.gate))
 
 
 class Repositories(Protocol):

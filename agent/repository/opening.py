@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from agent.repository.destinations import Destinations
-from agent.repository.limits import Limits
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Storage
-from agent.storage.throttle import TokenBucket, streams_for
+from agent.storage.throttle import TokenBucket
 from agent.wire.commands import Target
 from agent.wire.destinations import S3Settings
 
@@ -28,14 +27,12 @@ class OpenDestinations:
     def __init__(
         self,
         destinations: Destinations,
-        limits: Limits,
         verify: Verify,
         patience: Patience,
         *,
         once: bool = False,
     ) -> None:
         self._destinations = destinations
-        self._limits = limits
         self._verify = verify
         self._patience = patience
         self._once = once
@@ -68,15 +65,9 @@ class OpenDestinations:
                 target.repository_id,
                 target.cluster_id,
                 TokenBucket(own) if own else OPEN,
-                self._streams(target),
+                self._streams(target.destination),
             )
 
-    def _streams(self, target: Target) -> int:
-        settings = self._destinations.record(target.destination).settings
-        most = settings.connections if isinstance(settings, S3Settings) else LOCAL_STREAMS
-        limits = (
-            self._limits.node.rate,
-            self._limits.of(target.destination).rate,
-            float(target.throttle_bytes_per_second),
-        )
-        return streams_for(min((limit for limit in limits if limit), default=0.0), most)
+    def _streams(self, destination_id: str) -> int:
+        settings = self._destinations.record(destination_id).settings
+        return settings.connections if isinstance(settings, S3Settings) else LOCAL_STREAMS

@@ -1,10 +1,13 @@
 """A store whose bytes pass a gate. In: a store and a gate, such as the node's and the destination's buckets. Out: the
-same store, whose puts and gets wait at that gate and at the caller's own."""
+same store, whose puts and gets wait at that gate and at the caller's own; a `Stream` also for its turn, at each try
+anew: one that a store gave up because a limit fell goes on when the limit has room for it."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Storage
-from agent.storage.throttle import Gates
+from agent.storage.throttle import Gates, Stream
+from agent.storage.turns import in_turn
 
 
 class Limited:
@@ -16,11 +19,13 @@ class Limited:
 
     async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
         """See `Storage.put`."""
-        return await self._inner.put(key, body, replace=replace, gate=self._both(gate))
+        async with self._in_turn(gate) as limit:
+            return await self._inner.put(key, body, replace=replace, gate=limit)
 
     async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
         """See `Storage.get`."""
-        return await self._inner.get(key, start, length, gate=self._both(gate))
+        async with self._in_turn(gate) as limit:
+            return await self._inner.get(key, start, length, gate=limit)
 
     async def head(self, key: str) -> Entry | None:
         """See `Storage.head`."""
@@ -38,5 +43,11 @@ class Limited:
         """Close the inner store."""
         await self._inner.close()
 
-    def _both(self, gate: Gate) -> Gate:
-        return self._gate if gate is OPEN else Gates(gate, self._gate)
+    @asynccontextmanager
+    async def _in_turn(self, gate: Gate) -> AsyncIterator[Gate]:
+        if gate is OPEN:
+            yield self._gate
+            return
+        both = Gates(gate, self._gate)
+        async with in_turn(both.turns() if isinstance(gate, Stream) else ()):
+            yield both

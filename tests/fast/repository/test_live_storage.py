@@ -281,17 +281,14 @@ async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
         await live.get("k")
 
 
-async def test_an_opened_repository_is_in_use_and_its_streams_fit_the_lowest_limit(store: Store) -> None:
+async def test_an_opened_repository_is_in_use(store: Store) -> None:
     await store.put_key(1, GOOD)
 
     async def verify(storage: Storage, target: Target) -> None:
         assert target.repository_id == "r"
 
-    repositories = OpenDestinations(store.destinations, store.limits, verify, LONG)
+    repositories = OpenDestinations(store.destinations, verify, LONG)
     async with repositories.opened(Target("store", "r", "c")) as free:
         assert store.destinations.view("store").in_use
         assert free.streams == 16
     assert not store.destinations.view("store").in_use
-    store.limits.of("store").set_rate(2 << 20)
-    async with repositories.opened(Target("store", "r", "c", 1 << 20)) as limited:
-        assert limited.streams == 4
