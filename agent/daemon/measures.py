@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from agent.storage.protocol import Transient
-from agent.wire.destinations import LocalSettings, Settings
+from agent.wire.destinations import Settings
 
 
 class StorageMeasures:
@@ -33,7 +33,7 @@ class StorageMeasures:
 
     def observer(self, settings: Settings) -> "ProviderObserver":
         """An observer (agent.storage.measured) for storages of that provider."""
-        provider = "local" if isinstance(settings, LocalSettings) else "s3"
+        provider = settings.provider
         return ProviderObserver(
             provider, self._operations, self._seconds, self._sent.labels(provider), self._received.labels(provider)
         )

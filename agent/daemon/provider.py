@@ -5,7 +5,6 @@ file system that hangs: they are looked at in threads of their own (agent.storag
 """
 
 import asyncio
-import importlib
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,10 @@ from agent.repository.destination_files import StoredDestination
 from agent.repository.limits import Limits
 from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
-from agent.storage.opened import open_storage
+from agent.storage.opened import load, open_storage
 from agent.storage.own_threads import OwnThreads
 from agent.storage.protocol import Gate, Storage
 from agent.storage.throttle import Gates
-from agent.wire.destinations import LocalSettings
 from kit.atomic_files import make_directory
 
 
@@ -49,16 +47,15 @@ class Provider:
     async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
         """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
         `BadSettings`, `Denied`, `Transient`."""
-        if not isinstance(record.settings, LocalSettings):
-            await asyncio.to_thread(importlib.import_module, "agent.storage.s3")
-        elif make:
+        await asyncio.to_thread(load, record.settings)
+        if make and record.settings.on_the_nodes:
             return await self._threads.run(record.id, partial(self._make_directory, record.settings.path))
         return False
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
         """Remove what a local directory without objects holds beside them; with `made` the directory too. What is in
         use stays."""
-        if isinstance(record.settings, LocalSettings):
+        if record.settings.on_the_nodes:
             await self._threads.run(record.id, partial(self._discard, record.settings.path, made))
 
     async def open(self, record: StoredDestination, conditional_create: bool) -> Storage:

@@ -21,7 +21,7 @@ from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
 from agent.storage.opened import check_store, probe_store
 from agent.storage.protocol import BucketMissing, Storage
-from agent.wire.destinations import CheckDestination, CheckReport, CheckResult, LocalSettings
+from agent.wire.destinations import CheckDestination, CheckReport, CheckResult
 from kit.errors import HelenusError
 
 NONCES = CHECKS + "nonces/"
@@ -83,7 +83,7 @@ class DestinationChecks:
                     msgspec.structs.replace(record, conditional_create=capable), request, results, made
                 )
         except HelenusError as error:
-            if isinstance(error, RepositoryError | BucketMissing) or isinstance(record.settings, LocalSettings):
+            if isinstance(error, RepositoryError | BucketMissing) or record.settings.on_the_nodes:
                 error.fields.setdefault("setting", "path")
             unseen = False if request.nonce_find is not None and isinstance(error, BucketMissing) else None
             return CheckReport(False, results, capable, nonce_found=unseen, error=error.as_dict())

@@ -9,10 +9,6 @@ from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket
 from agent.wire.commands import Target
-from agent.wire.destinations import S3Settings
-
-LOCAL_STREAMS = 8
-"""Concurrent requests to a directory: as many as its provider has threads."""
 
 Verify = Callable[[Storage, Target], Awaitable[None]]
 """Raises unless the storage holds the repository and the cluster that the target names."""
@@ -65,9 +61,5 @@ class OpenDestinations:
                 target.repository_id,
                 target.cluster_id,
                 TokenBucket(own) if own else OPEN,
-                self._streams(target.destination),
+                self._destinations.record(target.destination).settings.streams,
             )
-
-    def _streams(self, destination_id: str) -> int:
-        settings = self._destinations.record(destination_id).settings
-        return settings.connections if isinstance(settings, S3Settings) else LOCAL_STREAMS

@@ -25,6 +25,17 @@ def _ignore_retry(verb: str, fault: Transient) -> None:
     return None
 
 
+def load(settings: Settings) -> None:
+    """Import what an opening of such settings needs. It takes time the first time: call it in a thread."""
+    match settings:
+        case LocalSettings():
+            pass
+        case S3Settings():
+            import agent.storage.s3  # noqa: F401
+        case _:
+            assert_never(settings)
+
+
 def open_storage(
     settings: Settings,
     *,
@@ -45,7 +56,7 @@ def open_storage(
     store: Storage
     match settings:
         case LocalSettings():
-            store = LocalStorage(allowed_path(settings.path, roots))
+            store = LocalStorage(allowed_path(settings.path, roots), workers=settings.streams)
         case S3Settings():
             from agent.storage.s3 import S3Storage  # the SDK costs time and memory: only when S3 is used
 

@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.storage.allowed_files import allowed_file
+from agent.storage.endpoints import host_of, refuse_link_local
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
+from agent.storage.listing_order import in_order
 from agent.storage.protocol import (
     OPEN,
     BadSettings,
@@ -28,10 +31,9 @@ from agent.storage.protocol import (
 )
 from agent.storage.s3_body import PutBody, received
 from agent.storage.s3_client import S3Timeouts, checked_endpoint, make_client
-from agent.storage.s3_credentials import allowed_file, keys_of
+from agent.storage.s3_credentials import keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
-from agent.storage.s3_listing import in_order
-from agent.storage.s3_peer import host_of, refuse_link_local, watch_peers
+from agent.storage.s3_peer import watch_peers
 from agent.storage.threads import Stop, Workers
 from agent.wire.destinations import S3Settings
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.storage.allowed_files import allowed_file
 from agent.storage.protocol import BadSettings
 from agent.wire.destinations import S3Settings
 from kit.secret import Secret
@@ -38,7 +39,7 @@ def keys_of(settings: S3Settings, roots: Sequence[Path], environment: Mapping[st
     if settings.access_key or settings.access_secret:
         return _keys(settings.access_key, settings.access_secret, settings.session_token, "access_secret")
     if settings.credentials_file:
-        return _from_file(_allowed(settings.credentials_file, roots), settings.profile)
+        return _from_file(allowed_file(settings.credentials_file, roots, "credentials_file"), settings.profile)
     if environment.get("AWS_ACCESS_KEY_ID"):
         return _keys(
             environment["AWS_ACCESS_KEY_ID"],
@@ -47,24 +48,6 @@ def keys_of(settings: S3Settings, roots: Sequence[Path], environment: Mapping[st
             "access_secret",
         )
     return None
-
-
-def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
-    """The file, links resolved, if it lies under one of the roots. Raises `BadSettings` with the setting's name."""
-    if "\0" in path:
-        raise BadSettings(f"{setting} is no path", setting=setting)
-    found = Path(path).resolve()
-    if not Path(path).is_absolute() or not any(found.is_relative_to(root.resolve()) for root in roots):
-        raise BadSettings(
-            f"the file {path!r} lies outside of the directories that this agent takes such files from",
-            setting=setting,
-            roots=[str(root) for root in roots],
-        )
-    return found
-
-
-def _allowed(path: str, roots: Sequence[Path]) -> Path:
-    return allowed_file(path, roots, "credentials_file")
 
 
 def _from_file(path: Path, profile: str) -> Keys:

@@ -1,6 +1,10 @@
-"""A destination as coordinators send it and as agents answer it."""
+"""A destination as coordinators send it and as agents answer it.
 
-from typing import Literal
+What is to be known of a provider without its SDK stands with its settings, under the same names for each: a new
+provider is one more struct here, in `Settings` and `PROVIDERS`, and its opening in agent.storage.opened.
+"""
+
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -12,9 +16,28 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     """A directory. `path`: absolute, or relative to the agent's first allowed root. `shared`: every node sees the same
     directory (proved by a nonce); else each node has its own and the backup is their union."""
 
+    provider: ClassVar[str] = "local"
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are shown to nobody but the store."""
+    on_the_nodes: ClassVar[bool] = True
+    """A directory in each node's file system: the agent makes it, and whether all see the same one is to be proved."""
+    streams: ClassVar[int] = 8
+    """Concurrent requests: as many as the store has threads."""
+
     path: str
     shared: bool = False
     throttle_bytes_per_second: int = 0
+
+    @property
+    def one_for_all(self) -> bool:
+        """Every node sees the same store; else the backup is the union of the nodes'."""
+        return self.shared
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `place_of`."""
+        start = "/" if self.path.startswith("/") else ""
+        return (self.provider, start + "/".join(part for part in self.path.split("/") if part not in ("", ".")))
 
 
 class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="s3"):
@@ -27,6 +50,11 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     `path_style`: None = path style when an endpoint is given. `ca_file`: a PEM bundle on the agent.
     `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
     """
+
+    provider: ClassVar[str] = "s3"
+    secrets: ClassVar[frozenset[str]] = frozenset({"access_secret", "session_token"})
+    on_the_nodes: ClassVar[bool] = False
+    one_for_all: ClassVar[bool] = True
 
     path: str
     endpoint: str = ""
@@ -45,10 +73,24 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     connections: int = 16
     throttle_bytes_per_second: int = 0
 
+    @property
+    def streams(self) -> int:
+        """Concurrent requests."""
+        return self.connections
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `place_of`."""
+        bucket, _, prefix = self.path.strip("/").partition("/")
+        endpoint = self.endpoint.rstrip("/").lower()
+        return (self.provider, endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
+
 
 Settings = LocalSettings | S3Settings
+PROVIDERS: dict[str, type[Settings]] = {kind.provider: kind for kind in (LocalSettings, S3Settings)}
 
-SECRET_FIELDS = frozenset({"access_secret", "session_token"})
+SECRET_FIELDS = frozenset[str]().union(*(kind.secrets for kind in PROVIDERS.values()))
+"""Of all providers: what is sent under such a name is a secret even where it doesn't belong."""
 MASK = "********"
 """What a secret reads as in answers; sent back in an update it means «unchanged»."""
 _PORTS = {"http": ":80", "https": ":443"}
@@ -56,7 +98,7 @@ _PORTS = {"http": ":80", "https": ":443"}
 
 def secrets_of(settings: Settings) -> dict[str, str]:
     """The secret fields of the settings, empty ones too."""
-    return {name: getattr(settings, name) for name in sorted(SECRET_FIELDS & {*settings.__struct_fields__})}
+    return {name: getattr(settings, name) for name in sorted(settings.secrets)}
 
 
 def masked(settings: Settings) -> Settings:
@@ -67,12 +109,7 @@ def masked(settings: Settings) -> Settings:
 def place_of(settings: Settings) -> tuple[str, ...]:
     """What identifies the store itself, however it is spelt: provider and path of a directory; provider, endpoint,
     bucket and prefix of a bucket. What was found out about a store holds as long as this stays the same."""
-    if isinstance(settings, LocalSettings):
-        start = "/" if settings.path.startswith("/") else ""
-        return ("local", start + "/".join(part for part in settings.path.split("/") if part not in ("", ".")))
-    bucket, _, prefix = settings.path.strip("/").partition("/")
-    endpoint = settings.endpoint.rstrip("/").lower()
-    return ("s3", endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
+    return settings.place
 
 
 def recipient_of(settings: Settings) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, LocalSettings, S3Settings, Settings, masked
+from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, Settings, masked
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -24,15 +24,15 @@ class Destination(msgspec.Struct, frozen=True):
     @property
     def shared(self) -> bool:
         """Every node sees the same store; else (a local directory per node) the backup is the union of the nodes'."""
-        return not isinstance(self.settings, LocalSettings) or self.settings.shared
+        return self.settings.one_for_all
 
 
 def attributes_of(settings: Settings) -> dict[str, Any]:
     """The settings as JSON data that people see, secrets masked. Encryption at rest is OpsCenter's false or true
     (AES256); another sort is named."""
     data: dict[str, Any] = msgspec.to_builtins(masked(settings))
-    if isinstance(settings, S3Settings):
-        sort = settings.server_side_encryption
+    if "server_side_encryption" in data:
+        sort = data["server_side_encryption"]
         data["server_side_encryption"] = {"": False, "AES256": True}.get(sort, sort)
     return data
 

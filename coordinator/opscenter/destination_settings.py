@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import MASK, SECRET_FIELDS, LocalSettings, S3Settings, Settings, recipient_of
+from agent.wire.destinations import MASK, PROVIDERS, SECRET_FIELDS, S3Settings, Settings, recipient_of
 from coordinator.opscenter import quirks
 from coordinator.opscenter.copies import refuse_compression
 from kit.errors import HelenusError
 from kit.logs import Redactor
 
-PROVIDERS: dict[str, type[Settings]] = {"local": LocalSettings, "s3": S3Settings}
 OPTIONS = frozenset({"provider", "throttle", "compressed"}).union(
     *({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values())
 )

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from agent.wire.destinations import LocalSettings, Settings, place_of
+from agent.wire.destinations import Settings, place_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse
 from coordinator.model.orders import DeleteOrder, DestinationOrder
@@ -204,4 +204,4 @@ def _name(cluster: str) -> str:
 
 def _kind_of_place(settings: Settings) -> tuple[tuple[str, ...], bool]:
     """The place, and whether all nodes see the same."""
-    return place_of(settings), not isinstance(settings, LocalSettings) or settings.shared
+    return place_of(settings), settings.one_for_all

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.wire.destinations import CheckDestination, CheckReport, LocalSettings, PutDestination, Settings
+from agent.wire.destinations import CheckDestination, CheckReport, PutDestination, Settings
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
@@ -154,9 +154,9 @@ class DestinationFlow:
 
 async def _initialise(agents: list[Agent], destination: str, settings: Settings, name: str) -> tuple[str, str]:
     """Repository and cluster id, the same on all agents (design §3.13)."""
-    if isinstance(settings, LocalSettings) and not settings.shared:
+    if not settings.one_for_all:
         return await _initialise_directories(agents, destination, name)
-    nonce = uuid.uuid4().hex if isinstance(settings, LocalSettings) else None
+    nonce = uuid.uuid4().hex if settings.on_the_nodes else None
     first, others = agents[0], agents[1:]
     make = CheckDestination(initialise=True, cluster_name=name, nonce_put=nonce)
     [(_, report)] = await _each([first], lambda agent: agent.client.check_destination(destination, make))

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.storage import s3_peer
+from agent.storage import endpoints
 from agent.storage.protocol import BadSettings, Transient
 from agent.storage.s3 import S3Storage
 from agent.storage.s3_credentials import Keys, keys_of
@@ -131,7 +131,7 @@ async def test_a_name_that_means_a_metadata_service_a_moment_later_gets_nothing(
     server = await asyncio.start_server(note, "127.0.36.9", 0)
     port = server.sockets[0].getsockname()[1]
     answers = iter(["127.0.36.8"])
-    monkeypatch.setattr(s3_peer, "is_of_metadata", lambda address: address == "127.0.36.9")
+    monkeypatch.setattr(endpoints, "is_of_metadata", lambda address: address == "127.0.36.9")
     monkeypatch.setattr(
         socket,
         "getaddrinfo",

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from agent.storage.listing_order import HOLD, in_order
 from agent.storage.protocol import Entry, StorageError
-from agent.storage.s3_listing import HOLD, in_order
 
 
 async def pages(keys: Sequence[str], size: int = 1000) -> AsyncIterator[Sequence[Entry]]:

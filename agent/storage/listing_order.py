@@ -1,7 +1,8 @@
 """Puts a store's listing in lexical order. In: pages. Out: entries, sorted.
 
-S3 lists by bytes; stores that keep directories list `a/1` before `a-1`. Small listings are sorted here; a large one,
-which would not fit in memory, is passed on as it comes and must be in order, or the listing fails rather than lies.
+The protocol's order is that of the bytes, and S3's too; stores that keep directories list `a/1` before `a-1`. Small
+listings are sorted here; a large one, which would not fit in memory, is passed on as it comes and must be in order, or
+the listing fails rather than lies.
 """
 
 from collections.abc import AsyncIterator, Sequence

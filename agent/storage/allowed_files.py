@@ -1,0 +1,21 @@
+"""Which files of the agent's machine settings may name. In: a path and the directories such files may lie in. Out: the
+file, or `BadSettings`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.storage.protocol import BadSettings
+
+
+def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
+    """The file, links resolved, if it lies under one of the roots. Raises `BadSettings` with the setting's name."""
+    if "\0" in path:
+        raise BadSettings(f"{setting} is no path", setting=setting)
+    found = Path(path).resolve()
+    if not Path(path).is_absolute() or not any(found.is_relative_to(root.resolve()) for root in roots):
+        raise BadSettings(
+            f"the file {path!r} lies outside of the directories that this agent takes such files from",
+            setting=setting,
+            roots=[str(root) for root in roots],
+        )
+    return found
