@@ -100,6 +100,20 @@ class NodeView:
         """Whether CREATE MATERIALIZED VIEW is allowed here (off by default; `enable_…` was its name before 4.1)."""
         return (await self.setting("materialized_views_enabled", "enable_materialized_views")) == "true"
 
+    async def auto_snapshot(self) -> bool:
+        """Whether Cassandra keeps a snapshot of what is truncated or dropped here (on by default)."""
+        return (await self.setting("auto_snapshot")) != "false"
+
+    async def truncated_at(self) -> dict[str, int]:
+        """Table id → when the table was last truncated, milliseconds since 1970 by this node's clock."""
+        (row,) = await self._cql.rows("SELECT truncated_at FROM system.local")
+        return {str(table): _truncated_at(record) for table, record in (row["truncated_at"] or {}).items()}
+
+
+def _truncated_at(record: bytes) -> int:
+    """A record is a position in the commit log, and then the time [X: SystemKeyspace.truncationAsMapEntry]."""
+    return int.from_bytes(record[-8:], "big", signed=True)
+
 
 def _member(row: Row, address: str, states: Mapping[str, MemberState] | None) -> RingMember:
     known = (states or {}).get(address)

@@ -50,18 +50,28 @@ class NodeReports:
             self._seen, {}, fresh=MEMBERS_SECONDS, patience=ANSWER_SECONDS, clock=ticks
         )
 
-    async def report(self, *, members: bool = False) -> NodeReport:
+    async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport:
         """The report as of now. `members`: with what the node's failure detector holds of each member of the ring, up
-        to 10 s old, where it can be asked; of a member that it doesn't know nothing is said."""
+        to 10 s old, where it can be asked; of a member that it doesn't know nothing is said. `truncations`: with when
+        tables were truncated, where the node tells."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(self._looked)
         report = await asyncio.shield(self._looking)
+        if truncations and report.node is not None:
+            report = msgspec.structs.replace(report, truncated_at=await self._truncated_at())
         if not members or report.node is None or all(member.up is not None for member in report.ring):
             return report
         states = await self._members.read()
         ring = [_seen_as(member, states.get(member.address)) for member in report.ring]
         return msgspec.structs.replace(report, ring=ring)
+
+    async def _truncated_at(self) -> dict[str, int] | None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._node.view.truncated_at()
+        except (HelenusError, TimeoutError):
+            return None
 
     async def _seen(self) -> Mapping[str, MemberState]:
         try:

@@ -7,6 +7,8 @@ from agent.http.services import services_of
 
 
 async def get(request: web.Request) -> web.Response:
-    """Identity, versions, tokens, data directories, keyspaces and ring; with `members=true` also who is up."""
-    members = flag(query_of(request, ("members",)), "members")
-    return json_response(await services_of(request).node.report(members=members))
+    """Identity, versions, tokens, data directories, keyspaces and ring; with `members=true` also who is up, with
+    `truncations=true` when tables were truncated."""
+    query = query_of(request, ("members", "truncations"))
+    members, truncations = flag(query, "members"), flag(query, "truncations")
+    return json_response(await services_of(request).node.report(members=members, truncations=truncations))

@@ -37,7 +37,7 @@ class Events(Protocol):
 class Node(Protocol):
     """Who and how the node is. `events` of the report is the newest sequence of the event log."""
 
-    async def report(self, *, members: bool = False) -> NodeReport: ...
+    async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport: ...
 
 
 class Destinations(Protocol):

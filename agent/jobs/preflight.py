@@ -93,6 +93,7 @@ class PreflightJob:
             refusals=refusals,
             warnings=await warnings_of(self._tools, arguments, head, backup, live, needs),
             now=self._tools.clock(),
+            auto_snapshot=await node.view.auto_snapshot(),
         )
 
     async def _probes(self, notes: RestoreNotes, found: Sequence[Volume]) -> tuple[list[Probe], list[Refusal]]:

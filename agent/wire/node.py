@@ -84,6 +84,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     stray_snapshots: tuple[str, ...] = ()
     """tags of snapshots on the node that are named as backups and of which the agent knows nothing (its state was lost,
     or another program's are named so); up to a minute old"""
+    truncated_at: dict[str, int] | None = None
+    """table id → when it was last truncated, milliseconds since 1970 by the node's clock; told only when asked for"""
 
 
 class HealthView(msgspec.Struct, frozen=True):

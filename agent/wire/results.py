@@ -100,6 +100,8 @@ class PreflightResult(msgspec.Struct, frozen=True):
     refusals: list[dict[str, object]]
     warnings: list[str]
     now: float
+    auto_snapshot: bool = True
+    """whether Cassandra keeps what is truncated or dropped here as a snapshot of its own"""
 
 
 class FetchResult(msgspec.Struct, frozen=True):

@@ -76,10 +76,18 @@ class AgentClient:
         self._deadlines = deadlines or Deadlines()
         self._bulk = bulk or Bulk()
 
-    async def node(self, *, members: bool = False, read: Callable[[bytes], NodeReport] = decode_report) -> NodeReport:
-        """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up. `read` makes
-        the report of its text; what it raises besides `msgspec.DecodeError` comes out as it is."""
-        query = [("members", "true")] if members else []
+    async def node(
+        self,
+        *,
+        members: bool = False,
+        truncations: bool = False,
+        read: Callable[[bytes], NodeReport] = decode_report,
+    ) -> NodeReport:
+        """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up, with
+        `truncations` when tables were truncated. `read` makes the report of its text; what it raises besides
+        `msgspec.DecodeError` comes out as it is."""
+        asked = {"members": members, "truncations": truncations}
+        query = [(name, "true") for name, wanted in asked.items() if wanted]
         return await self._while_alive(self._read_large("/v1/node", self._deadlines.call, read, query))
 
     async def newest_event(self) -> int:

@@ -64,7 +64,9 @@ class ToyAgent:
         await self.events.open()
         jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in toy_jobs(self.node).items()}
         patience = RunnerTiming(cancel=5.0, journal_retry=0.01)
-        self.runner = Runner(self._journal, self.events, jobs, instance=self.instance, patience=patience)
+        self.runner = Runner(
+            self._journal, self.events, jobs, instance=self.instance, patience=patience, clock=self._clock
+        )
         await self.runner.start()
         services = AgentServices(
             commands=self.runner,
@@ -105,12 +107,15 @@ class ToyAgent:
         """Go on, as after SIGCONT."""
         self._frozen.set()
 
+    def _clock(self) -> float:
+        return time.time() + self.node.clock_ahead
+
     @web.middleware
     async def _while_thawed(self, request: web.Request, handler: object) -> web.StreamResponse:
         await self._frozen.wait()
         return await handler(request)  # type: ignore[operator, no-any-return]
 
-    async def report(self, *, members: bool = False) -> NodeReport:
+    async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport:
         await asyncio.sleep(self.slow_seconds)
         world, node = self.node.world, self.node
         ring = [each.member() for each in world.nodes] if node.up else []
@@ -124,7 +129,7 @@ class ToyAgent:
             protocol_min=1,
             protocol_max=1,
             features=[],
-            now=time.time(),
+            now=self._clock(),
             node=node.identity() if node.up else None,
             trouble=None if node.up else {"code": "cassandra_unavailable"},
             data_directories=node.data(),
@@ -133,6 +138,7 @@ class ToyAgent:
             throttle_bytes_per_second=0,
             events=self.events.newest,
             load_bytes=node.number * 1_000 if node.up else None,
+            truncated_at=dict(node.truncated_at) if truncations and node.up else None,
         )
 
     def views(self) -> list[DestinationView]:

@@ -90,6 +90,9 @@ class ToyNode:
         """what a command says it waits for at its gate"""
         self.warnings: list[str] = []
         """what its copies and cleanings tell a person"""
+        self.clock_ahead = 0.0  # seconds
+        self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
+        self.auto_snapshot = True
         self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
 
     def identity(self) -> NodeIdentity:
@@ -164,6 +167,13 @@ class ToyCluster:
             for keyspace, tables in self.tables.items()
         }
 
+    def empty(self, keyspace: str, table: str) -> None:
+        """TRUNCATE, whoever sends it."""
+        for node in self.nodes:
+            before = node.truncated_at.get(self.tables[keyspace][table], 0)
+            node.truncated_at[self.tables[keyspace][table]] = max(before + 1, int(time.time() * 1000))
+            node.rows[keyspace, table] = set()
+
     def place_key(self, node: ToyNode, settings: Settings) -> str:
         shared = getattr(settings, "shared", True)
         return settings.path if shared else f"{node.number}:{settings.path}"
@@ -196,7 +206,8 @@ def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspe
             await node.gates[kind].wait()
             context.waiting(None)
         if context.stop_requested:
-            raise ToyFailure("stopped", "a person stopped it")
+            code = "import_stopped" if kind is Kind.IMPORT else "stopped"
+            raise ToyFailure(code, "a person stopped it", imported={"shop": {"orders": 1}})
         if node.failures.get(kind):
             raise node.failures[kind].pop(0)
         result = work(context, context.arguments)
@@ -308,7 +319,7 @@ class _Jobs:
                 if table in asked.tables.get(ks, [])
             ],
             replication_differs={}, live_views=live, backup_views=[], views_enabled=True,
-            volumes=[], refusals=refused, warnings=[], now=time.time(),
+            volumes=[], refusals=refused, warnings=[], now=time.time(), auto_snapshot=self._node.auto_snapshot,
         )  # fmt: skip
 
     def fetch(self, context: JobContext, asked: RestoreArguments) -> FetchResult:
@@ -329,11 +340,9 @@ class _Jobs:
         return FreedResult()
 
     def truncate(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
-        for node in self._world.nodes:
-            for keyspace, names in asked.tables.items():
-                for table in names:
-                    assert table in self._world.tables[keyspace]
-                    node.rows[keyspace, table] = set()
+        for keyspace, names in asked.tables.items():
+            for table in names:
+                self._world.empty(keyspace, table)
         return FreedResult()
 
     def schema(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
@@ -342,6 +351,7 @@ class _Jobs:
             for table in names:
                 self._world.tables[keyspace].setdefault(table, str(uuid.uuid4()))
                 if table in asked.replace.get(keyspace, []):
+                    self._world.tables[keyspace][table] = str(uuid.uuid4())
                     self._world.columns.pop((keyspace, table), None)
                     for node in self._world.nodes:
                         node.rows[keyspace, table] = set()

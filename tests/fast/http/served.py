@@ -55,7 +55,7 @@ class Node:
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    async def report(self, *, members: bool = False) -> NodeReport:
+    async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport:
         return NodeReport(
             "agent1",
             "instance1",

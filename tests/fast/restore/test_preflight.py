@@ -34,8 +34,8 @@ class ViewInMemory(NodeView):
     async def keyspaces(self) -> dict[str, KeyspaceView]:
         return {"ks": KeyspaceView({}, True, {"t": "1", "u": "2"}, {})}
 
-    async def views_enabled(self) -> bool:
-        return True
+    async def setting(self, *names: str) -> str | None:
+        return {"materialized_views_enabled": "true", "auto_snapshot": "false"}[names[0]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     tools.schemas["ks"] = schema("int", tables)
     tools.ring["127.0.0.1"] = MemberState(True, "NORMAL")
     assert await codes() == []
+    found = (await PreflightJob(tools).run(Context(asked))).result
+    assert isinstance(found, PreflightResult)
+    assert (found.views_enabled, found.auto_snapshot) == (True, False)
     roles = msgspec.structs.replace(asked, tables={"ks": ["t"], "system_auth": ["roles"]}, truncate=True)
     mixed = msgspec.structs.replace(roles, truncate_keyspaces=["ks"])
     assert [await codes(roles), await codes(mixed)] == [["keyspace_refused", LACKING], [LACKING]]

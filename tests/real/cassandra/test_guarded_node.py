@@ -102,6 +102,8 @@ async def test_the_grants_for_a_backup_are_enough_for_one(
     assert info.tables["Back"] == ["Tab", "based", "counted"]
     assert await rig.node.snapshots.inventory("small")
     assert await rig.node.view.views_enabled()
+    assert await rig.node.view.auto_snapshot()
+    assert isinstance(await rig.node.view.truncated_at(), dict)
     assert await rig.node.data_directories()
     assert (await rig.node.held_bytes.read() or 0) > 0
     await rig.node.snapshots.clear("small")

@@ -15,7 +15,7 @@ async def test_the_list_of_nodes_names_the_snapshots_that_an_agent_does_not_know
     agent = scene.agents[1]
     usual = agent.report
 
-    async def report(*, members: bool = False) -> NodeReport:
+    async def report(*, members: bool = False, truncations: bool = False) -> NodeReport:
         return msgspec.structs.replace(await usual(members=members), stray_snapshots=("lost",))
 
     monkeypatch.setattr(agent, "report", report)

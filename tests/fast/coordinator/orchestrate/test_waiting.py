@@ -145,9 +145,9 @@ async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(
     asked = Counter[str]()
     for agent in scene.agents:
 
-        async def report(agent: ToyAgent = agent, own: Report = agent.report, *, members: bool = False) -> NodeReport:
+        async def report(agent: ToyAgent = agent, own: Report = agent.report, **of: bool) -> NodeReport:
             asked[agent.node.address] += 1
-            return await own(members=members)
+            return await own(**of)
 
         monkeypatch.setattr(agent, "report", report)
     await scene.until(lambda: asked[node.address] >= 4)
