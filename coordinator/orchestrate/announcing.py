@@ -15,9 +15,9 @@ import structlog
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
 from coordinator.model.destinations import Destination
 from coordinator.orchestrate.copies import NOT_OURS, CopyStates
-from coordinator.orchestrate.fan_out import one_error
 from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run
+from coordinator.orchestrate.side_by_side import one_error
 
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""

@@ -13,7 +13,8 @@ from agent.wire.results import UploadResult
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import Copy
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.answers import Answered
+from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, cause_of, failures, nodes_failed
 from coordinator.orchestrate.places import Places, place_id, target_of
 from coordinator.orchestrate.run import Run

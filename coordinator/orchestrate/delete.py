@@ -12,8 +12,9 @@ from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import MissingNodes
-from coordinator.orchestrate.fan_out import Answered, FanOut
+from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of

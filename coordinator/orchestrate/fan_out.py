@@ -6,22 +6,25 @@ posts the same again and no agent does anything twice.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from agent.wire.commands import FENCED, CommandView, Kind, PostCommand, State
-from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable, DuplicateHostId, MixedClusters
+from agent.wire.commands import FENCED, Kind, PostCommand, State
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
+from coordinator.orchestrate.answers import Answered, answered, ended, failed, target_errors
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
 from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
+from coordinator.orchestrate.sent_once import NO_AGENT, SentOnce, hopeless_from, waited_for
+from coordinator.orchestrate.side_by_side import one_error, set_when, unless
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
-from kit.errors import HelenusError, first_of
+from kit.errors import HelenusError
 
 MOST_ATTEMPTS = 10
 """Of one command on one node, whatever goes wrong."""
@@ -30,33 +33,26 @@ MOST_REPAIRS = 3
 GIVEN_UP = frozenset({AgentUnreachable.code, AgentMisbehaved.code, OutcomeUnknown.code})
 """Codes of commands that were waited for as long as one waits: another attempt would wait as long again."""
 
-NO_AGENT = (AgentUnreachable, DuplicateHostId, MixedClusters)
-"""What the registry raises when it can't say which agent speaks for a node: trouble of that node, not of the phase."""
-
 Repair = Callable[[Agent, dict[str, Any]], Coroutine[Any, Any, bool]]
 """Given the agent and the error: True when the cause was mended and another attempt is worth it."""
 
-
-class Answered(msgspec.Struct, frozen=True):
-    """How one node's part of a phase ended. `error` is set unless the state is success."""
-
-    host_id: str
-    address: str
-    state: State
-    result: dict[str, Any]
-    error: dict[str, Any] | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether all was done."""
-        return self.state is State.SUCCESS
+OnEnd = Callable[[Answered], Awaitable[None]]
+"""Told of a node's end as soon as it is known, while others are still at it."""
 
 
 class FanOut:
-    """Asks nodes to do phases of one request. `job` and `fence`: of a restore."""
+    """Asks nodes to do phases of one request. `job` and `fence`: of a restore; `sent`: its notes of what may happen
+    once only."""
 
     def __init__(
-        self, run: Run, *, job: str | None = None, fence: int = 0, force: bool = False, repair: Repair | None = None
+        self,
+        run: Run,
+        *,
+        job: str | None = None,
+        fence: int = 0,
+        force: bool = False,
+        repair: Repair | None = None,
+        sent: SentOnce | None = None,
     ) -> None:
         self._run = run
         self._around = run.around
@@ -64,9 +60,16 @@ class FanOut:
         self._fence = fence
         self._force = force
         self._repair = repair
+        self._sent = sent
 
     async def ask(
-        self, phase: str, kind: Kind, arguments: Mapping[str, msgspec.Struct], *, undoing: bool = False
+        self,
+        phase: str,
+        kind: Kind,
+        arguments: Mapping[str, msgspec.Struct],
+        *,
+        undoing: bool = False,
+        on_end: OnEnd | None = None,
     ) -> dict[str, Answered]:
         """Do a phase on every host id of `arguments` and wait for all (the barrier).
 
@@ -87,6 +90,8 @@ class FanOut:
         async def one(command: PostedCommand) -> None:
             answer = await self._drive(command, abandon, undoing)
             answers[command.host_id] = answer
+            if on_end is not None:
+                await on_end(answer)
             code = str((answer.error or {}).get("code", ""))
             if not answer.ok and self._job is not None and reaction_to(kind, code).then is Answer.ABORT:
                 abandon.set()
@@ -95,7 +100,7 @@ class FanOut:
             async with asyncio.TaskGroup() as group:
                 workers = [group.create_task(one(command)) for command, _ in first]
                 if not undoing:
-                    watch = group.create_task(_set_when(self._run.cancelled, abandon))
+                    watch = group.create_task(set_when(self._run.cancelled, abandon))
                     await asyncio.wait(workers)
                     watch.cancel()
         if not undoing and not all(answer.ok for answer in answers.values()):
@@ -113,7 +118,7 @@ class FanOut:
         """Attempts on one node until one ends well or the reactions are used up."""
         for attempt in range(1, MOST_ATTEMPTS + 1):
             command = await self._attempt(command, abandon, undoing)
-            answer = _answered(command)
+            answer = answered(command)
             if answer.ok or command.state is State.CANCELLED or abandon.is_set():
                 return answer
             following = self._id(command.phase, command.host_id, attempt + 1)
@@ -122,7 +127,7 @@ class FanOut:
             ):
                 return answer
             command = await self._next(command, attempt + 1)
-        return _answered(command)
+        return answered(command)
 
     async def _again(self, command: PostedCommand, attempt: int, abandon: asyncio.Event) -> bool:
         error = command.error or {}
@@ -130,13 +135,13 @@ class FanOut:
         if self._repair is not None and attempt <= MOST_REPAIRS:
             with suppress(*NO_AGENT):
                 agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
-                mended = [await self._repair(agent, each) for each in [error, *_target_errors(command)]]
+                mended = [await self._repair(agent, each) for each in [error, *target_errors(command)]]
                 if any(mended):
                     return True
         if command.state is State.PARTIAL:
             return False
         if code == "tag_in_use" and error.get("retry") == "later":
-            return await _unless(abandon, asyncio.sleep(self._around.timing.retry_pause)) and attempt < MOST_ATTEMPTS
+            return await unless(abandon, asyncio.sleep(self._around.timing.retry_pause)) and attempt < MOST_ATTEMPTS
         reaction = reaction_to(command.kind, code)
         if code in GIVEN_UP or attempt > reaction.retries:
             return False
@@ -145,7 +150,7 @@ class FanOut:
             until = self._around.clock() + self._around.timing.agent_return
             self._run.retrying[command.id] = waits_for_its_node(command, until)
             try:
-                return await _unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
+                return await unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
             finally:
                 self._run.retrying.pop(command.id, None)
         return True
@@ -168,6 +173,8 @@ class FanOut:
         """One command to its terminal state, recorded durably."""
         if command.state.terminal:
             return command
+        if self._sent is not None and waited_for(command.kind):
+            await self._sent.about_to_send(command)
         settled = asyncio.create_task(self._settle(command, undoing))
         stop = asyncio.create_task(abandon.wait())
         try:
@@ -175,7 +182,7 @@ class FanOut:
             told = settled.done() or await self._cancel(command, settled)
             if settled.cancelled():
                 error = RequestCancelled(f"{command.phase} on {command.address} was cancelled").as_dict()
-                command = _failed(command, error, self._around.clock(), State.CANCELLED)
+                command = failed(command, error, self._around.clock(), State.CANCELLED)
                 command = msgspec.structs.replace(command, cancel_owed=not told)
             else:
                 command = await settled
@@ -191,54 +198,67 @@ class FanOut:
         clock = self._around.clock
         lost_since: float | None = None
         while True:
+            trouble: HelenusError
             try:
                 agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
-                if not command.accepted:
-                    view = await agent.client.post_command(self._post(command))
-                    lost_since = None
-                    command = msgspec.structs.replace(command, accepted=True, agent=agent.url)
-                    await self._around.store.commands.put([command])
-                    if view.state.terminal:
-                        return _ended(command, view)
-                self._around.reports.name(agent.url, command.id, command.kind, told_as(command, self._run.request))
-                view = await self._around.reports.wait(
-                    agent.client, command.id, partial(self._gives_up, command, undoing)
-                )
-                return _ended(command, view)
-            except AgentRefused as refused:
-                passing = refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")
-                if command.accepted and refused.agent_status == 404:
-                    # The agent lost its state. What may be repeated is posted again; the rest must be looked at.
-                    if command.kind in FENCED:
-                        return _failed(command, interrupted(command), clock(), State.INTERRUPTED)
-                    command = msgspec.structs.replace(command, accepted=False)
-                    continue
-                if not passing:
-                    return _failed(command, refused.as_dict(), clock())
-                trouble: HelenusError = refused
-            except (*NO_AGENT, AgentMisbehaved) as lost:
-                if command.accepted and not isinstance(lost, DuplicateHostId | MixedClusters):
-                    return _failed(command, self._given_up(command, lost), clock())
-                trouble = lost
+            except NO_AGENT as nobody:
+                trouble = nobody
+            else:
+                try:
+                    if not command.accepted:
+                        view = await agent.client.post_command(self._post(command))
+                        lost_since = None
+                        command = msgspec.structs.replace(command, accepted=True, agent=agent.url)
+                        await self._around.store.commands.put([command])
+                        if view.state.terminal:
+                            return await self._told(ended(command, view))
+                    what = told_as(command, self._run.request)
+                    self._around.reports.name(agent.url, command.id, command.kind, what)
+                    view = await self._around.reports.wait(
+                        agent.client, command.id, partial(self._gives_up, command, undoing)
+                    )
+                    return await self._told(ended(command, view))
+                except AgentRefused as refused:
+                    if command.accepted and refused.agent_status == 404:
+                        # The agent lost its state. What may be repeated is posted again; the rest must be looked at.
+                        if command.kind in FENCED:
+                            return await self._told(failed(command, interrupted(command), clock(), State.INTERRUPTED))
+                        command = msgspec.structs.replace(command, accepted=False)
+                        continue
+                    if not (_passing(refused) or (command.accepted and waited_for(command.kind))):
+                        command = failed(command, refused.as_dict(), clock())
+                        return command if lost_since is not None else await self._told(command)
+                    trouble = refused
+                except (AgentUnreachable, AgentMisbehaved) as lost:
+                    if command.accepted:  # waited for as long as one waits
+                        return failed(command, self._given_up(command, lost), clock())
+                    trouble = lost
             if not isinstance(trouble, AgentRefused):
                 self._around.reports.lose(command.agent, command.id, trouble.as_dict())
             lost_since = lost_since or clock()
             if self._gives_up(command, undoing, clock() - lost_since):
-                return _failed(command, self._given_up(command, trouble), clock())
+                return failed(command, self._given_up(command, trouble), clock())
             await asyncio.sleep(self._around.timing.retry_pause)
+
+    async def _told(self, command: PostedCommand) -> PostedCommand:
+        """The command, of whose end its agent has told: nobody need wait for that any more."""
+        if self._sent is not None and waited_for(command.kind):
+            await self._sent.ended(command)
+        return command
 
     def _gives_up(self, command: PostedCommand, undoing: bool, lost: float) -> bool:
         """Whether a node is given up that hasn't answered for `lost` seconds. One that may be truncating or changing
-        the schema never is, but by force and then not before its deadline and the margin (design §4)."""
-        if reaction_to(command.kind, AgentUnreachable.code).then is not Answer.WAIT:
-            timing = self._around.timing
+        the schema never is, but by force, of the order or of a cancel, or while undoing, and then not before its
+        deadline and the margin (design §4)."""
+        timing = self._around.timing
+        if not waited_for(command.kind):
             return lost >= (min(timing.brief, timing.agent_return) if undoing else timing.agent_return)
-        if not self._force or command.not_after is None:
+        if not (undoing or self._force or self._run.request.cancel == "force"):
             return False
-        return self._around.clock() >= command.not_after + self._around.timing.force_margin
+        return self._around.clock() >= hopeless_from(command, timing)
 
     def _given_up(self, command: PostedCommand, trouble: HelenusError) -> dict[str, Any]:
-        if reaction_to(command.kind, AgentUnreachable.code).then is not Answer.WAIT:
+        if not waited_for(command.kind):
             return trouble.as_dict()
         return OutcomeUnknown(
             f"The agent of {command.address} was lost during {command.phase}; whether it was done is not known",
@@ -332,65 +352,5 @@ class FanOut:
         return str(uuid.uuid5(uuid.UUID(self._run.request.id), f"{phase}/{host_id}/{attempt}"))
 
 
-@contextmanager
-def one_error() -> Iterator[None]:
-    """Let the first `HelenusError` of a task group out as itself: what undoes a request looks for that. A group with
-    an error of another sort in it stays as it is."""
-    try:
-        yield
-    except ExceptionGroup as group:
-        expected, unforeseen = group.split(HelenusError)
-        if expected is None or unforeseen is not None:
-            raise
-        raise first_of(expected) from None
-
-
-def _answered(command: PostedCommand) -> Answered:
-    error = command.error
-    if error is None and command.state is not State.SUCCESS:
-        error = {"code": str(command.state), "message": f"{command.phase} ended {command.state}", "retry": "later"}
-    return Answered(command.host_id, command.address, command.state, command.result or {}, error)
-
-
-def _target_errors(command: PostedCommand) -> list[dict[str, Any]]:
-    """What single destinations of an upload or sync failed with."""
-    targets = (command.result or {}).get("targets")
-    if not isinstance(targets, dict):
-        return []
-    return [target["error"] for target in targets.values() if isinstance(target, dict) and target.get("error")]
-
-
-def _ended(command: PostedCommand, view: CommandView) -> PostedCommand:
-    return msgspec.structs.replace(
-        command,
-        accepted=True,
-        state=view.state,
-        stage=view.stage,
-        started=view.started,
-        finished=view.finished,
-        result=view.result,
-        error=view.error,
-        instance=view.instance,
-    )
-
-
-def _failed(command: PostedCommand, error: dict[str, Any], at: float, state: State = State.FAILED) -> PostedCommand:
-    return msgspec.structs.replace(command, state=state, finished=at, error=error)
-
-
-async def _set_when(cause: asyncio.Event, effect: asyncio.Event) -> None:
-    await cause.wait()
-    effect.set()
-
-
-async def _unless(abandon: asyncio.Event, wait: Coroutine[Any, Any, None]) -> bool:
-    """Wait; False when it was abandoned meanwhile."""
-    waiting = asyncio.create_task(wait)
-    stop = asyncio.create_task(abandon.wait())
-    try:
-        await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (waiting, stop):
-            task.cancel()
-        await asyncio.gather(waiting, stop, return_exceptions=True)
-    return not abandon.is_set()
+def _passing(refused: AgentRefused) -> bool:
+    return refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")

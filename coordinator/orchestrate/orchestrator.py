@@ -26,13 +26,13 @@ from coordinator.orchestrate.backup import scope_of
 from coordinator.orchestrate.delete import delete_scope
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
+from coordinator.orchestrate.job_steps import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
-from coordinator.orchestrate.restore import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.restore_scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import NodesFailed
-from coordinator.orchestrate.fan_out import Answered
 
 SHOWN = 200
 """Characters of a node's reason that a request's message repeats; its error has all of it."""

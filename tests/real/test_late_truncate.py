@@ -144,6 +144,14 @@ class Ring:
             if agent is not lost:
                 assert await self.told(agent, request) <= {"preflight", "fetch"}
 
+    async def truncated_at(self) -> list[int]:
+        """When each node truncated the large table last."""
+        found = []
+        for agent in self.agents:
+            report = await agent.ask("GET", "/v1/node?truncations=true")
+            found.append(report["truncated_at"][report["keyspaces"][self.keyspace]["tables"]["orders"]])
+        return found
+
     async def counts(self, without: AgentProcess) -> dict[str, int]:
         """Rows of the large table at ONE on each node but that agent's."""
         found = {}
@@ -237,6 +245,32 @@ async def test_stopped_between_check_and_truncate_force_goes_on_and_its_waking_l
     assert await ring.counts(without=lost) == restored
     await lost.restart()
     await _finished_by_posting_again(ring, lost, request, truncated=False)
+
+
+async def test_cancelled_by_force_while_stopped_the_next_restore_waits_for_it(ring: Ring) -> None:
+    """SIGSTOP exactly there, cancelled by force, the same restore posted again by force: it names the agent, nobody
+    truncates in its place and nobody imports. SIGCONT: what was sent is settled, and every row is restored. When tables
+    were truncated last the nodes tell as it is."""
+    lost = await ring.arm(TRUNCATING)
+    request = await ring.restore(force=False)
+    await until_stopped(lost.child.pid)
+    await ring.coordinator.ask("POST", f"/request/{request}/cancel", {"force": True})
+    assert (await ring.ended(request))["state"] == "cancelled"
+    again = await ring.post_restore(force=True)
+    async with asyncio.timeout(60 * SLOWER):
+        while f"waits for the agent of {lost.address}" not in (await ring.status(again))["details"]["message"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    await ring.nobody_else_went_on(request, lost)
+    assert set((await ring.counts(without=lost)).values()) == {ROWS + 1}
+    lost.resume()
+    status = await ring.ended(again)
+    assert status["state"] == "success", status
+    assert "without knowing" not in str(status["details"])
+    await lost.restart()
+    await ring.all_is_well()
+    before = await ring.truncated_at()
+    await asyncio.to_thread(ring.session.execute, f"TRUNCATE {ring.keyspace}.orders", timeout=120)
+    assert all(now > then > 0 for then, now in zip(before, await ring.truncated_at(), strict=True))
 
 
 async def host_of(agent: AgentProcess) -> str:

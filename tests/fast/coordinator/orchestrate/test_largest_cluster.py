@@ -19,8 +19,8 @@ from coordinator.fleet.reports import Reports
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.orchestrate import replicas
+from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import RestoreRefused
-from coordinator.orchestrate.fan_out import Answered
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.restore import RestoreFlow
 from coordinator.orchestrate.restore_scope import RestoreScope

@@ -12,8 +12,8 @@ from coordinator.fleet.errors import DuplicateHostId
 from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import RestoreRunning
-from coordinator.orchestrate.fan_out import one_error
 from coordinator.orchestrate.scope import common_tables
+from coordinator.orchestrate.side_by_side import one_error
 from coordinator.store.database import Database, StoreFailed
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies

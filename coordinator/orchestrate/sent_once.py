@@ -1,0 +1,199 @@
+"""Commands that change tables or views for the whole cluster, told to one agent: noted before they are sent, open until
+that agent has said how they ended.
+
+One whose outcome isn't known may still be done whenever its agent wakes up: whoever works on the same tables asks for
+it first. In: commands, before they are posted and when they ended. Out: the certainty that none of them comes any more.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+
+from agent.wire.commands import Kind, State
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable, DuplicateHostId, MixedClusters
+from coordinator.fleet.registry import Agent
+from coordinator.model.commands import PostedCommand
+from coordinator.model.requests import Request, RequestKind
+from coordinator.orchestrate.job_steps import JobSteps, job_of
+from coordinator.orchestrate.phases import Answer, reaction_to
+from coordinator.orchestrate.run import Run
+from coordinator.orchestrate.scope import common_tables
+from coordinator.orchestrate.timing import Timing
+
+SENT = "sent"
+"""The step of a job that holds its notes, by phase."""
+
+NOTED_WHEN_DONE = {Kind.TRUNCATE: "truncated", Kind.SCHEMA: "schema_made"}
+"""The step that says that such a command was carried out."""
+
+NO_AGENT = (AgentUnreachable, DuplicateHostId, MixedClusters)
+"""What the registry raises when it can't say which agent speaks for a node: trouble of that node, not of the phase."""
+
+GIVEN_UP = "unknown"
+"""How a command ended that nothing is known of, where one went on without knowing."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A command that was, or is about to be, sent. `not_after`: when its agent must not begin it any more, by the
+    agent's clock. `until`: from when on nobody need wait for it, by the coordinator's. Both unix seconds. `ended`: its
+    terminal state, or `GIVEN_UP`; "" while that is open."""
+
+    request: str
+    phase: str
+    kind: Kind
+    host_id: str
+    address: str
+    command: str
+    not_after: float
+    until: float
+    ended: str = ""
+
+
+def waited_for(kind: Kind) -> bool:
+    """Whether nothing else may happen until the agent that was told has said how it ended."""
+    return reaction_to(kind, AgentUnreachable.code).then is Answer.WAIT
+
+
+def hopeless_from(command: PostedCommand, timing: Timing) -> float:
+    """From when on, by the coordinator's clock, an agent that was lost with the command can't begin it any more, and
+    the margin is over as well."""
+    return max(command.not_after or 0.0, command.posted + timing.fence) + timing.force_margin
+
+
+class SentOnce:
+    """The notes of the run's job, and those of other jobs that work on the same tables. `force`: whether the person
+    lets it go on without an agent that was lost."""
+
+    def __init__(self, run: Run, *, force: bool) -> None:
+        self._run = run
+        self._around = run.around
+        self._force = force
+        self._job = job_of(run.request)
+
+    async def about_to_send(self, command: PostedCommand) -> None:
+        """Note a command of the run, durable when it returns."""
+        known = (await self._notes(self._job)).get(command.phase)
+        if known is None or known.command != command.id:
+            sent = Sent(
+                request=command.request,
+                phase=command.phase,
+                kind=command.kind,
+                host_id=command.host_id,
+                address=command.address,
+                command=command.id,
+                not_after=command.not_after or 0.0,
+                until=hopeless_from(command, self._around.timing),
+            )
+            await self._put(self._job, sent)
+
+    async def ended(self, command: PostedCommand) -> None:
+        """Close the note of a command: its agent has said how it ended, or that it doesn't take it."""
+        await self._close(self._job, command.phase, command.state.value)
+
+    async def gave_up(self, phase: str) -> None:
+        """Close the note of a phase without knowing how it ended."""
+        await self._close(self._job, phase, GIVEN_UP)
+
+    async def settle_earlier(self) -> None:
+        """Return when nothing that other requests sent for the run's tables can come any more. Raises
+        `RequestCancelled` when a person ends the wait."""
+        for job in await self._jobs():
+            for sent in (await self._notes(job)).values():
+                if not sent.ended and sent.request != self._run.request.id:
+                    await self._settle(JobSteps(self._around.store, job), sent)
+        if self._run.request.message:
+            await self._run.update(message="")
+
+    async def _jobs(self) -> list[str]:
+        """The job of the run, and every other one that has any of its tables."""
+        requests = await self._around.store.requests.find(cluster=self._run.cluster, kind=RequestKind.RESTORE)
+        return list(dict.fromkeys([self._job, *(job_of(each) for each in requests if self._meets(each))]))
+
+    def _meets(self, request: Request) -> bool:
+        return bool(common_tables(request.keyspaces, self._run.request.keyspaces))
+
+    async def _settle(self, steps: JobSteps, sent: Sent) -> None:
+        waiting = asyncio.create_task(self._end_of(sent))
+        cancelled = asyncio.create_task(self._run.cancelled.wait())
+        try:
+            await asyncio.wait({waiting, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                self._run.stop_if_cancelled()
+            end = await waiting
+        finally:
+            for task in (waiting, cancelled):
+                task.cancel()
+            await asyncio.gather(waiting, cancelled, return_exceptions=True)
+        step = NOTED_WHEN_DONE.get(sent.kind)
+        if end == GIVEN_UP:
+            await steps.note(f"lost/{sent.host_id}", phase=sent.phase)
+            self._run.warn(
+                f"{sent.address} was lost during {sent.phase} of the restore {sent.request}; this one went on without "
+                "knowing whether it was done"
+            )
+        if step is not None and end in (GIVEN_UP, State.SUCCESS):
+            await steps.note(step, outcome="done" if end == State.SUCCESS else "unknown")
+        await self._close(steps.job, sent.phase, end)
+
+    async def _end_of(self, sent: Sent) -> str:
+        """How it ended, once that is known, or once nobody need know."""
+        too_late = False
+        while True:
+            try:
+                agent = await self._around.registry.agent_of(self._run.cluster, sent.host_id)
+                try:
+                    view = await agent.client.command(sent.command)
+                    if view.state.terminal:
+                        return view.state.value
+                    why = f"it is {view.state.value} there"
+                except AgentRefused as refused:
+                    if refused.agent_status != 404:
+                        raise
+                    if too_late or await self._was_accepted(sent):
+                        # It never arrived, or the agent lost its state with it: that takes a new process.
+                        return State.INTERRUPTED.value
+                    # The post may still be on its way. Past its time the agent refuses it: then one more look.
+                    too_late = await self._is_late_at(agent, sent)
+                    why = "the agent doesn't know it, but it may still arrive"
+            except (*NO_AGENT, AgentMisbehaved, AgentRefused) as lost:
+                if self._may_be_given_up(sent):
+                    return GIVEN_UP
+                why = lost.message
+            await self._tell(sent, why)
+            await asyncio.sleep(self._around.timing.retry_pause)
+
+    async def _was_accepted(self, sent: Sent) -> bool:
+        command = await self._around.store.commands.get(sent.command)
+        return command is None or command.accepted
+
+    async def _is_late_at(self, agent: Agent, sent: Sent) -> bool:
+        return (await agent.client.node()).now > sent.not_after
+
+    def _may_be_given_up(self, sent: Sent) -> bool:
+        """Of views only work is lost, and it is named; of tables rows are, so that a person must say it."""
+        return self._around.clock() >= sent.until and (self._force or sent.kind not in NOTED_WHEN_DONE)
+
+    async def _tell(self, sent: Sent, why: str) -> None:
+        told = (
+            f"waits for the agent of {sent.address}, for it isn't known what became of {sent.phase} of the restore "
+            f"{sent.request} ({why})"
+        )
+        if sent.kind in NOTED_WHEN_DONE:
+            until = f"{datetime.fromtimestamp(sent.until, UTC):%H:%M} UTC"
+            told += f"; goes on without it from {until}" if self._force else f"; force goes on without it from {until}"
+        if self._run.request.message != told:
+            await self._run.update(message=told)
+
+    async def _notes(self, job: str) -> dict[str, Sent]:
+        step = await self._around.store.requests.step(job, SENT)
+        return {} if step is None else msgspec.convert(step, dict[str, Sent])
+
+    async def _put(self, job: str, sent: Sent) -> None:
+        notes = {**(await self._notes(job)), sent.phase: sent}
+        await self._around.store.requests.record_step(job, SENT, msgspec.to_builtins(notes))
+
+    async def _close(self, job: str, phase: str, ended: str) -> None:
+        known = (await self._notes(job)).get(phase)
+        if known is not None and not known.ended:
+            await self._put(job, msgspec.structs.replace(known, ended=ended))

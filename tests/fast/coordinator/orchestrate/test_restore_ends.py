@@ -1,0 +1,54 @@
+"""How a restore ends that doesn't end well: what it tells, undoes and keeps."""
+
+import asyncio
+
+import pytest
+
+from agent.wire.commands import Kind
+from coordinator.model.orders import RestoreOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.restore import RestoreFlow
+from tests.cluster.toy_coordinator import CLUSTER
+from tests.fast.coordinator.orchestrate.conftest import Scene
+from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
+
+
+async def test_a_forced_cancel_tells_what_is_in(scene: Scene) -> None:
+    """Of the nodes that had finished, and of the one that was stopped after its running batch."""
+    coordinator, tag = await backed_up(scene)
+    slow = scene.nodes[1]
+    slow.gates[Kind.IMPORT] = asyncio.Event()
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await asyncio.wait_for(slow.begun[Kind.IMPORT].wait(), 10)
+    await scene.until(lambda: scene.world.count(Kind.IMPORT) == 2)
+    await coordinator.orchestrator.cancel(request_id, force=True)
+    [command] = [view.id for view in await scene.agents[1].runner.views() if view.kind == "import"]
+    await scene.until(lambda: scene.agents[1].runner._live[command].stop_requested)
+    slow.gates.pop(Kind.IMPORT).set()
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED, request
+    assert sorted(request.result["imported"]) == [scene.nodes[0].address, scene.nodes[2].address]
+    assert request.result["imported_in_part"] == {slow.address: {"shop": {"orders": 1}}}
+
+
+@pytest.mark.parametrize(("step", "past"), [("_pass_the_point_of_return", False), ("_make_schema", True)])
+async def test_what_nobody_foresaw_is_left_like_any_other_error(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str, past: bool
+) -> None:
+    """Before the point of no return views come back and nothing fetched stays; after it the job can be gone on with."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    coordinator, tag = await backed_up(scene)
+
+    async def broken(*_: object) -> None:
+        raise ValueError("a mistake")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RestoreFlow, step, broken)
+        request = await restored(coordinator, tag)
+    assert request.state is RequestState.ERROR
+    assert "a mistake" in request.message
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert any(node.held for node in scene.nodes) == past
+    assert request.result.get("resumable_job") == (request.id if past else None)
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
