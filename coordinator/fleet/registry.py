@@ -64,6 +64,11 @@ class Agent:
         return self.error is None and self.report is not None and self.report.node is not None
 
     @property
+    def skew(self) -> float:
+        """Seconds by which the node's clock was ahead of this one when it was last heard; 0 while it never was."""
+        return self.report.now - self.seen if self.report is not None else 0.0
+
+    @property
     def address(self) -> str:
         """What people call the node: its Cassandra address, else the agent's URL."""
         return self.identity.address if self.identity is not None else self.url

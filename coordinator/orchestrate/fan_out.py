@@ -345,7 +345,10 @@ class FanOut:
             arguments=arguments,
             fence=self._fence,
             posted=now,
-            not_after=now + self._around.timing.fence if kind in FENCED else None,
+            # By the clock of who compares it.
+            not_after=now + self._around.timing.fence + (agent.skew if agent is not None else 0.0)
+            if kind in FENCED
+            else None,
         )
 
     def _id(self, phase: str, host_id: str, attempt: int) -> str:

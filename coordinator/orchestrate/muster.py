@@ -83,7 +83,7 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
         schema_version=first.schema_version if first is not None else "",
         cluster_name=first.cluster_name if first is not None else "",
         down=list(down.values()),
-        skews={agent.address: agent.report.now - agent.seen for agent in up if agent.report is not None},
+        skews={agent.address: agent.skew for agent in up if agent.report is not None},
         reasons={member.host_id: _reason(by_host.get(member.host_id)) for member in missing},
     )
 

@@ -25,7 +25,7 @@ from coordinator.orchestrate.restore_scope import RestoreScope, restore_scope_of
 from coordinator.orchestrate.restore_undo import RestoreUndo, speaker
 from coordinator.orchestrate.run import Run, once
 from coordinator.orchestrate.sent_once import SentOnce
-from coordinator.orchestrate.verdict import Situation, Verdict, judge
+from coordinator.orchestrate.verdict import Situation, Verdict, judge, most_skew
 from kit.errors import HelenusError
 
 NOT_IN = frozenset({"counts_differ", "not_fetched"})
@@ -145,6 +145,7 @@ class RestoreFlow:
                     if keyspace in scope.plan.replication
                 },
                 skews=present.skews,
+                most_skew=most_skew(self._run.around.timing.force_margin),
                 force=self._order.force,
                 force_schema=self._order.force_schema,
             ),

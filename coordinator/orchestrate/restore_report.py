@@ -72,7 +72,7 @@ class RestoreReport:
 
     async def _advise(self, scope: RestoreScope, verdict: Verdict) -> None:
         self._run.warn("recommended: nodetool cleanup on every node (imports do not check token ranges)")
-        if not verdict.truncate and not verdict.replace:
+        if (not verdict.truncate and not verdict.replace) or len(verdict.without_snapshots) == len(scope.hosts):
             return
         snapshots, held = 0, 0
         for host_id in scope.hosts:
@@ -80,8 +80,9 @@ class RestoreReport:
             kept = (step or {}).get("kept") or [0, 0]
             snapshots, held = snapshots + kept[0], held + kept[1]
         counted = f" ({snapshots} over all nodes, {held} bytes, earlier ones included)" if snapshots else ""
+        where = f", but on {', '.join(verdict.without_snapshots)}" if verdict.without_snapshots else ""
         self._run.warn(
-            "owed on every node: Cassandra kept what was there before as its own snapshots, truncated-* and "
+            f"owed on every node{where}: Cassandra kept what was there before as its own snapshots, truncated-* and "
             f"dropped-*{counted}: nodetool listsnapshots names them; when nobody needs them, clear each with nodetool "
             "clearsnapshot -t <tag> (never all at once: backups that are kept on the nodes are snapshots too)"
         )

@@ -15,15 +15,10 @@ from coordinator.orchestrate.replicas import uncovered_ranges
 NODES_DOWN = "nodes_down"
 FORCE = "force"
 FORCE_SCHEMA = "force_schema"
-LIFTED_BY = {
-    "schema_differs": FORCE_SCHEMA,
-    "ranges_uncovered": FORCE,
-    "backup_incomplete": FORCE,
-    "missing_nodes": FORCE,
-}
+LIFTED_BY = {"schema_differs": FORCE_SCHEMA, "ranges_uncovered": FORCE}
 """Refusals that a person may lift; every other one stands, whatever is forced."""
 
-MOST_SKEW = 60.0
+TOLD_SKEW = 60.0
 """Seconds between a node's clock and the coordinator's that are warned about."""
 
 SHOWN_RANGES = 5
@@ -35,7 +30,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """`refusals`: error objects, each with `lifted_by`; any one stops the restore. `tables`: all that come back.
     `truncate`: those of them that are emptied. `replace`: dropped and made again. `make_schema`: something of the
     backup isn't there yet. `drop_views`, `live_views`: what stands in the way now. `create_views`: all that is made
-    (again) at the end. `force`, `force_schema`: what it was lifted by."""
+    (again) at the end. `force`, `force_schema`: what it was lifted by. `without_snapshots`: addresses of nodes where
+    Cassandra keeps nothing of what is emptied or dropped."""
 
     refusals: list[dict[str, Any]]
     warnings: list[str]
@@ -47,6 +43,7 @@ class Verdict(msgspec.Struct, frozen=True):
     create_views: list[ViewCql]
     force: bool = False
     force_schema: bool = False
+    without_snapshots: list[str] = []
 
     def with_views_of(self, earlier: "Verdict", *, dropped: bool) -> "Verdict":
         """This verdict of a job that another one carried on before: what that was going to make is still to be made,
@@ -59,7 +56,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class Situation(msgspec.Struct, frozen=True):
     """What is known beside the preflights. `truncated`: keyspaces that are to be emptied first. `down`: ring members
-    held for down. `restored`: host ids that take part. `replication`: of the asked keyspaces, as in the backup."""
+    held for down. `restored`: host ids that take part. `replication`: of the asked keyspaces, as in the backup.
+    `skews`: address → seconds by which the node's clock is ahead; more than `most_skew`, either way, is refused."""
 
     tables: Tables
     truncated: list[str]
@@ -71,6 +69,13 @@ class Situation(msgspec.Struct, frozen=True):
     skews: dict[str, float]
     force: bool
     force_schema: bool
+    most_skew: float
+
+
+def most_skew(force_margin: float) -> float:
+    """By how many seconds a node's clock may differ: what must not begin after a moment is told by that clock, and the
+    margin after it, in seconds, is for what the clock does meanwhile."""
+    return max(force_margin / 2, TOLD_SKEW)
 
 
 def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict:
@@ -130,10 +135,11 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         names = sorted(down)
         refusals.append(_refusal(NODES_DOWN, f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
     refusals += _coverage(situation)
+    refusals += _skewed(situation)
     refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
     return Verdict(
         refusals=refusals,
-        warnings=_warnings(situation, found, truncate),
+        warnings=_warnings(situation, found, emptied=bool(truncate or replace)),
         truncate=truncate,
         replace=replace,
         make_schema=bool(missing or replace),
@@ -142,6 +148,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         create_views=create_views,
         force=situation.force,
         force_schema=situation.force_schema,
+        without_snapshots=_without_snapshots(found),
     )
 
 
@@ -189,16 +196,46 @@ def _coverage(situation: Situation) -> list[dict[str, Any]]:
     return refusals
 
 
-def _warnings(situation: Situation, found: Mapping[str, PreflightResult], truncate: Tables) -> list[str]:
+def _skewed(situation: Situation) -> list[dict[str, Any]]:
+    restored = {member.address for member in situation.ring if member.host_id in situation.restored}
+    return [
+        _refusal(
+            "clock_skewed",
+            f"{address}: its clock is {_told_skew(skew)}; over {situation.most_skew:.0f} s nobody can rely on a "
+            "truncate being refused when its time has passed: correct the clock",
+            node=address,
+            skew_seconds=round(skew, 1),
+        )
+        for address, skew in sorted(situation.skews.items())
+        if address in restored and abs(skew) > situation.most_skew
+    ]
+
+
+def _told_skew(skew: float) -> str:
+    return f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+
+
+def _warnings(situation: Situation, found: Mapping[str, PreflightResult], *, emptied: bool) -> list[str]:
     warnings = [f"{address}: {text}" for address, result in sorted(found.items()) for text in result.warnings]
     for address, skew in sorted(situation.skews.items()):
-        if abs(skew) > MOST_SKEW:
-            warnings.append(f"{address}: its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}")
-    if situation.excluded and truncate:
-        warnings.append(f"excluded nodes are truncated too: {', '.join(situation.excluded)}")
+        if abs(skew) > TOLD_SKEW:
+            warnings.append(f"{address}: its clock is {_told_skew(skew)}")
+    if situation.excluded and emptied:
+        warnings.append(
+            "excluded nodes are truncated too, and lose the tables that are dropped and made anew: "
+            + ", ".join(situation.excluded)
+        )
+    if emptied and (bare := _without_snapshots(found)):
+        warnings.append(
+            f"auto_snapshot is off on {', '.join(bare)}: of what is emptied or dropped there Cassandra keeps nothing"
+        )
     if any(tables and keyspace not in situation.truncated for keyspace, tables in situation.tables.items()):
         warnings.append("what isn't truncated is merged: newer writes and deletes, and counters as they are now, win")
     return warnings
+
+
+def _without_snapshots(found: Mapping[str, PreflightResult]) -> list[str]:
+    return sorted(address for address, result in found.items() if not result.auto_snapshot)
 
 
 def _refusal(code: str, message: str, **fields: object) -> dict[str, Any]:

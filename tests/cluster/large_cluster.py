@@ -2,6 +2,7 @@
 as the wire's types, equal for equal numbers."""
 
 import random
+import time
 import uuid
 
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
@@ -65,7 +66,7 @@ class LargeCluster:
             protocol_min=1,
             protocol_max=1,
             features=[],
-            now=1.0,
+            now=time.time(),
             node=NodeIdentity(
                 own.host_id,
                 own.address,

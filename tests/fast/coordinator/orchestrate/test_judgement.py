@@ -167,7 +167,7 @@ def situation(**changes: object) -> Situation:
     facts: dict[str, object] = {
         "tables": {"shop": ["orders", "users"]}, "truncated": ["shop"], "ring": ring, "down": [],
         "restored": ["host1", "host2"], "excluded": [], "replication": {"shop": SIMPLE}, "skews": {},
-        "force": False, "force_schema": False,
+        "force": False, "force_schema": False, "most_skew": 300.0,
     }  # fmt: skip
     return Situation(**(facts | changes))  # type: ignore[arg-type]
 
@@ -201,6 +201,8 @@ def test_every_nodes_findings_are_joined() -> None:
         ({}, {"volumes": [VolumeNeed("/data", 2, 1)]}, "not_enough_space", None),
         ({}, {"refusals": [{"code": "staging_refused", "message": "x"}]}, "staging_refused", None),
         ({"down": [member(2)]}, {}, "nodes_down", None),
+        ({"skews": {"10.0.0.1": 301.0}}, {}, "clock_skewed", None),
+        ({"skews": {"10.0.0.2": -301.0}}, {}, "clock_skewed", None),
         ({"restored": [], "excluded": ["10.0.0.1", "10.0.0.2"]}, {}, "ranges_uncovered", "force"),
     ],
 )
@@ -225,12 +227,30 @@ def test_a_node_that_is_down_is_named_once_whoever_found_it() -> None:
 
 
 def test_skewed_clocks_are_warned_about() -> None:
-    """More than a minute apart: said, by node."""
-    verdict = judge(situation(skews={"n1": 61.0, "n2": -120.0, "n3": 30.0}), {"n1": found()})
+    """More than a minute apart: said, by node; the clock of a node that takes no part is only told about."""
+    verdict = judge(situation(skews={"n1": 61.0, "n2": -400.0, "n3": 30.0}), {"n1": found()})
     assert [warning for warning in verdict.warnings if "clock" in warning] == [
         "n1: its clock is 61 s ahead",
-        "n2: its clock is 120 s behind",
+        "n2: its clock is 400 s behind",
     ]
+    assert verdict.refusals == []
+
+
+def test_excluded_nodes_are_said_to_lose_what_is_emptied_or_made_anew() -> None:
+    """Also when tables are only replaced by force_schema; never when nothing is taken away."""
+    difference = TableDifference("shop", "orders", "a", "b")
+    excluding = situation(truncated=[], excluded=["10.0.0.2"], restored=["host1", "host2"], force_schema=True)
+    for findings, said in (([difference], True), ([], False)):
+        verdict = judge(excluding, {"n1": found(differences=findings)})
+        assert any("excluded nodes are truncated too" in warning for warning in verdict.warnings) == said
+
+
+def test_a_node_that_keeps_no_snapshots_is_named_before_anything_is_emptied() -> None:
+    """auto_snapshot: false means that what is truncated there is gone for good."""
+    for truncated in ([], ["shop"]):
+        verdict = judge(situation(truncated=truncated), {"n1": found(auto_snapshot=False), "n2": found()})
+        assert verdict.without_snapshots == ["n1"]
+        assert any("auto_snapshot is off on n1" in warning for warning in verdict.warnings) == bool(truncated)
 
 
 @pytest.mark.parametrize(("truncated", "merges"), [(["shop"], False), ([], True)])

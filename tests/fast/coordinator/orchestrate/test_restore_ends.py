@@ -1,14 +1,15 @@
-"""How a restore ends that doesn't end well: what it tells, undoes and keeps."""
+"""How a restore ends that doesn't end well: what it tells, undoes and keeps; and clocks that differ."""
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.restore import RestoreFlow
-from tests.cluster.toy_coordinator import CLUSTER
+from tests.cluster.toy_coordinator import CLUSTER, TIMING, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
 
@@ -52,3 +53,41 @@ async def test_what_nobody_foresaw_is_left_like_any_other_error(
     assert any(node.held for node in scene.nodes) == past
     assert request.result.get("resumable_job") == (request.id if past else None)
     assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+
+
+@pytest.mark.parametrize("ahead", [45.0, -45.0])
+async def test_what_must_not_begin_after_a_moment_is_told_by_the_agents_own_clock(scene: Scene, ahead: float) -> None:
+    """A clock that differs by more than the whole time neither makes every command too late, nor lets one come after
+    its time."""
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, fence=20.0))
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    scene.nodes[0].clock_ahead = ahead
+    request = await restored(coordinator, tag)
+    assert request.state is RequestState.SUCCESS, request
+    [truncate] = [each for each in await coordinator.store.commands.of(request.id) if each.kind is Kind.TRUNCATE]
+    assert truncate.not_after is not None
+    assert truncate.posted + ahead < truncate.not_after <= truncate.posted + ahead + 20.0
+
+
+async def test_a_clock_that_is_far_off_is_refused_before_anything_is_done(scene: Scene) -> None:
+    """Named with its node, and lifted by nothing."""
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[2].clock_ahead = -90.0
+    request = await restored(coordinator, tag, force=True)
+    assert request.state is RequestState.ERROR
+    assert request.error is not None
+    [refusal] = request.error["fields"]["refusals"]
+    assert (refusal["code"], refusal["lifted_by"]) == ("clock_skewed", None)
+    assert refusal["fields"]["node"] == scene.nodes[2].address
+
+
+async def test_snapshots_are_not_said_to_be_kept_where_cassandra_makes_none(scene: Scene) -> None:
+    """auto_snapshot: false everywhere: said before, and nothing is called owed afterwards."""
+    coordinator, tag = await backed_up(scene)
+    for node in scene.nodes:
+        node.auto_snapshot = False
+    request = await restored(coordinator, tag)
+    assert request.state is RequestState.SUCCESS, request
+    assert any("auto_snapshot is off" in warning for warning in request.result["warnings"])
+    assert not any("clearsnapshot" in warning for warning in request.result["warnings"])
