@@ -1,7 +1,7 @@
 """What the API calls: orders in, requests made durable and begun, listings and live views out."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,7 @@ from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
+from coordinator.orchestrate.restore_again import why_begin_anew
 from coordinator.orchestrate.restore_scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
@@ -118,13 +119,14 @@ class FleetOrchestrator:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
         that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises, and
         `RestoreRunning` while another one changes any of the same tables."""
+        fallen = await self._fallen(cluster, order)
         async with self._turn(cluster):
-            same, _ = await self._same_restore(cluster, order)
+            same, _ = await self._same_restore(cluster, order, fallen)
         if same is not None:
             return same
         scope = await restore_scope_of(self._around, cluster, order)
         async with self._turn(cluster):
-            same, warnings = await self._same_restore(cluster, order)
+            same, warnings = await self._same_restore(cluster, order, fallen)
             if same is not None:
                 return same
             await self._refuse_overlapping(cluster, scope.tables)
@@ -288,10 +290,19 @@ class FleetOrchestrator:
         await self._refuse_while(cluster, order, order.tag, users)
         return None
 
-    async def _same_restore(self, cluster: str, order: RestoreOrder) -> tuple[str | None, list[str]]:
+    async def _fallen(self, cluster: str, order: RestoreOrder) -> dict[str, str]:
+        """The job of the same restore that stopped → why it can't be gone on with, as the nodes tell."""
+        former = await self._former_restore(cluster, order)
+        job = former.result.get(RESUMABLE) if former is not None else None
+        why = await why_begin_anew(self._around, cluster, job) if isinstance(job, str) else None
+        return {} if job is None or why is None else {job: why}
+
+    async def _same_restore(
+        self, cluster: str, order: RestoreOrder, fallen: Mapping[str, str]
+    ) -> tuple[str | None, list[str]]:
         """Id of the same restore's request: of the one that runs, or of one that is made here and goes on with the job
-        of the one that stopped. None: a new restore is needed, with these warnings. Raises `TagInUse`,
-        `RestoreRunning`."""
+        of the one that stopped, unless that has `fallen`. None: a new restore is needed, with these warnings. Raises
+        `TagInUse`, `RestoreRunning`."""
         former = await self._former_restore(cluster, order)
         if former is not None and former.state is RequestState.RUNNING:
             return former.id, []
@@ -301,11 +312,10 @@ class FleetOrchestrator:
             return None, []
         await self._refuse_overlapping(cluster, former.keyspaces)
         later = await self._changed_since(former, job)
-        if later is not None:
-            return None, [
-                f"a new restore: {former.id} can't be gone on with, for {later.id} changed the same tables since; "
-                "what the result of the former calls owed stays owed"
-            ]
+        why = f"{later.id} changed the same tables since" if later is not None else fallen.get(job)
+        if why is not None:
+            owed = "what the result of the former calls owed stays owed"
+            return None, [f"a new restore: {former.id} can't be gone on with, for {why}; {owed}"]
         places = [order.destination or ON_SERVER]
         made = await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
         return made, []

@@ -25,6 +25,7 @@ from coordinator.orchestrate.restore_scope import RestoreScope, restore_scope_of
 from coordinator.orchestrate.restore_undo import RestoreUndo, speaker
 from coordinator.orchestrate.run import Run, once
 from coordinator.orchestrate.sent_once import SentOnce
+from coordinator.orchestrate.table_marks import table_marks
 from coordinator.orchestrate.verdict import Situation, Verdict, judge, most_skew
 from kit.errors import HelenusError
 
@@ -191,7 +192,9 @@ class RestoreFlow:
         await self._steps.note("schema_made")
 
     async def _import_and_after(self, scope: RestoreScope, verdict: Verdict, hosts: list[str]) -> Outcome:
-        await self._steps.note("import_begun")
+        if not await self._steps.noted("import_begun"):
+            marks = await table_marks(self._run.around, self._run.cluster, scope.tables, scope.hosts)
+            await self._steps.note("import_begun", marks=msgspec.to_builtins(marks))
         answers = await self._ask("import", Kind.IMPORT, scope, hosts, on_end=self._imported)
         failed = failures(answers.values())
         good = await self._hosts(scope, having="imported", lacking="checked")

@@ -1,0 +1,68 @@
+"""May a restore that stopped be gone on with? In: its job, and the cluster as it is now. Out: why not, or nothing."""
+
+import msgspec
+
+from agent.wire.node import KeyspaceView, Tables
+from coordinator.orchestrate.job_steps import JobSteps
+from coordinator.orchestrate.muster import muster
+from coordinator.orchestrate.restore_scope import RestoreScope
+from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.table_marks import TableMarks, table_marks
+from coordinator.orchestrate.verdict import Verdict
+
+SHOWN = 5
+"""Tables that a reason names."""
+
+
+async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | None:
+    """Why what the job has done no longer stands, as a clause; None when it can be gone on with. Raises
+    `MissingNodes` when no agent of the cluster sees its Cassandra."""
+    steps = JobSteps(around.store, job)
+    noted = await steps.step("scope")
+    if noted is None:
+        return "what it had decided is forgotten"
+    scope = msgspec.convert(noted, RestoreScope)
+    present = await muster(around, cluster)
+    ring = {member.host_id for member in present.ring}
+    gone = sorted(host_id for host_id in scope.hosts if host_id not in ring)
+    if gone:
+        return f"the ring has the nodes {', '.join(gone)} no more"
+    verdict = await steps.step("verdict")
+    lacking = _lacking(
+        await _expected(steps, scope, None if verdict is None else msgspec.convert(verdict, Verdict)),
+        present.keyspaces,
+    )
+    if lacking:
+        return f"{_few(lacking)} is there no more"
+    begun = await steps.step("import_begun")
+    if begun is None or "marks" not in begun:
+        return None
+    then = msgspec.convert(begun["marks"], TableMarks)
+    asked = list(then.truncated_at) or scope.hosts
+    now = await table_marks(around, cluster, scope.tables, asked)
+    if then.truncated_at and not now.truncated_at:
+        return "no node tells whether its tables were truncated since"
+    changed = then.changed(now)
+    return f"since its import began {_few(changed)}" if changed else None
+
+
+async def _expected(steps: JobSteps, scope: RestoreScope, verdict: Verdict | None) -> Tables:
+    """The tables that must be there, as far as the job had come."""
+    if verdict is None:
+        return {}
+    made = not verdict.make_schema or await steps.noted("schema_made")
+    return scope.tables if made else verdict.truncate
+
+
+def _lacking(expected: Tables, live: dict[str, KeyspaceView]) -> list[str]:
+    return [
+        f"{keyspace}.{table}"
+        for keyspace, tables in sorted(expected.items())
+        for table in tables
+        if keyspace not in live or table not in live[keyspace].tables
+    ]
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
