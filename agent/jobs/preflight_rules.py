@@ -70,11 +70,10 @@ def _not_in_backup(arguments: RestoreArguments, head: Head) -> list[HelenusError
         held = {one.table for one in head.tables if one.keyspace == keyspace}
         absent = [table for table in tables if table not in schema.columns or table not in held]
         if absent:
-            found.append(
-                TableNotInBackup(
-                    f"the backup has no table {keyspace}.{absent[0]}", keyspace=keyspace, tables=absent[:100]
-                )
-            )
+            known = absent[0] in schema.columns  # its SSTables on that node were corrupt, or it came just then
+            where = "this node's part of the backup lacks the" if known else "the backup has no"
+            message = f"{where} table {keyspace}.{absent[0]}"
+            found.append(TableNotInBackup(message, keyspace=keyspace, tables=absent[:100]))
     return found
 
 

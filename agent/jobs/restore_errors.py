@@ -44,7 +44,10 @@ class TableNotInBackup(RestoreError):
 
     code = "not_in_backup"
     status = 404
-    todo = "Ask for keyspaces and tables that the backup has: its listing names them (case-sensitive, without quotes)."
+    todo = (
+        "Ask for keyspaces and tables that the backup has: its listing names them (case-sensitive, without quotes)."
+        " Where only one node's part lacks it, exclude that node and repair it afterwards."
+    )
 
 
 class NodesDown(RestoreError):
