@@ -158,6 +158,14 @@ class NoDataDirectories(CassandraError):
     todo = "Set `cassandra.data_directories` in agent.toml, and let the agent's user read them."
 
 
+class DataDirectoriesDiffer(CassandraError):
+    """The node has data directories that the agent's settings leave out; `fields`: directories, configured."""
+
+    code = "data_directories_differ"
+    status = 409
+    todo = "Add the named ones to `cassandra.data_directories` in agent.toml, or leave it empty: the node is asked."
+
+
 class StagingRefused(CassandraError):
     """Files for a restore can't be put where Cassandra could import them; `fields`: path, reason."""
 

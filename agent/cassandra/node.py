@@ -38,11 +38,11 @@ class CassandraNode:
         self.snapshots = NodeSnapshots(
             settings, self.control, self.cql, self.view, self.agreement, self.directories, state
         )
-        self.strays: Lately[list[str]] = Lately(Strays(self.directories.data, self.snapshots.ours).look, [])
+        self.strays: Lately[list[str]] = Lately(Strays(self.directories.every, self.snapshots.ours).look, [])
 
     async def data_directories(self) -> list[DataDirectory]:
         """The data directories as GET /v1/node shows them."""
-        directories = await self.directories.data()
+        directories = await self.directories.fresh()
         return list(as_wire(await asyncio.to_thread(volumes, directories)))  # a hung disk must not hold up the loop
 
     async def ring(self) -> list[RingMember]:
@@ -50,7 +50,7 @@ class CassandraNode:
         return await self.view.ring(await self.control.members() if self._jolokia is not None else None)
 
     async def _live_bytes(self) -> int:
-        return await asyncio.to_thread(live_bytes, await self.directories.data())
+        return await asyncio.to_thread(live_bytes, await self.directories.every())
 
     async def close(self) -> None:
         """Close its connections."""

@@ -5,6 +5,7 @@ asked for has a directory.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.selection import select_tables
 from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.snapshot_manifest import not_found
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED, time_to_live
@@ -97,6 +99,7 @@ class NodeSnapshots:
             taken = await self.info(arguments.tag) if own is not None else None
             if taken is not None:
                 return taken
+            await self._directories.renew()  # Cassandra may have been started with another list since
             await self._refuse_full_volumes()
             if own is not None:  # a run of this command left it half done
                 await self._clear_on_node(arguments.tag)
@@ -123,11 +126,12 @@ class NodeSnapshots:
         """See `Snapshots.inventory`. The tables of an own snapshot are those it was taken of."""
         check_name("tag", tag)
         taken = await self.info(tag)
+        whole = tables is None
         if tables is None and taken is not None:
             tables = taken.tables
         ids = _table_ids(taken.schema) if taken is not None else {}
         vanished: list[str] = []
-        found = await self._read(tag, tables, vanished)
+        found = await self._read(tag, tables, vanished, None if taken is None else taken.data_directories)
         if vanished:  # a manifest of what is left would pass for the whole
             raise SnapshotMissing(f"the snapshot {tag} is being cleared", tag=tag, files=vanished[:100])
         current = tuple(
@@ -135,6 +139,8 @@ class NodeSnapshots:
         )  # a table dropped and made again has left a directory of its older id
         if tables is not None:
             _refuse_missing(tag, tables, current)
+        if whole:
+            _refuse_incomplete(tag, await asyncio.to_thread(not_found, current))
         return current
 
     async def info(self, tag: str) -> SnapshotInfo | None:
@@ -174,7 +180,7 @@ class NodeSnapshots:
 
     async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
         """See `Snapshots.volumes_below`."""
-        found = await asyncio.to_thread(volumes, await self._directories.data())
+        found = await asyncio.to_thread(volumes, await self._directories.every())
         return as_wire(one for one in found if one.free_percent < free_percent)
 
     async def _refuse_full_volumes(self) -> None:
@@ -244,7 +250,7 @@ class NodeSnapshots:
             node=await self._view.identity(),
             schema=schema,
             tables=tables,
-            data_directories=await self._directories.data(),
+            data_directories=await self._directories.every(),
             commitlog_floor=floor,
         )
 
@@ -252,7 +258,7 @@ class NodeSnapshots:
         """Seconds that the snapshot of these tables lives. Files are only counted where that can matter: what the
         volumes hold in all mostly shows that it can't."""
         least = self._settings.snapshot_ttl_seconds
-        directories = await self._directories.data()
+        directories = await self._directories.every()
         devices = {one.device: one for one in await asyncio.to_thread(volumes, directories)}
         most = time_to_live(least, sum(one.total_bytes - one.free_bytes for one in devices.values()), copy_rate)
         if most is None or most == least:
@@ -283,14 +289,24 @@ class NodeSnapshots:
         return Clearing(freed, sum(len(table.files) for table in found))
 
     async def _read(
-        self, tag: str, tables: Mapping[str, Sequence[str]] | None, vanished: list[str] | None = None
+        self,
+        tag: str,
+        tables: Mapping[str, Sequence[str]] | None,
+        vanished: list[str] | None = None,
+        noted: Sequence[str] | None = None,
     ) -> tuple[SnapshotTable, ...]:
+        """`noted`: the directories when it was taken, by which the files' `volume` counts."""
         wanted = None if tables is None else {keyspace: frozenset(names) for keyspace, names in tables.items()}
-        directories = await self._directories.data()
+        if noted is None:
+            directories: Sequence[str] = await self._directories.every()
+        elif await asyncio.to_thread(_all_there, noted):
+            directories = noted
+        else:
+            directories = await asyncio.to_thread(_moved, noted, await self._directories.every())
         return await asyncio.to_thread(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
 
     async def _places(self, tag: str) -> list[SnapshotDirectory]:
-        directories = await self._directories.data()
+        directories = await self._directories.every()
         return await asyncio.to_thread(lambda: list(snapshot_directories(directories, tag)))
 
 
@@ -300,6 +316,27 @@ def _table_ids(schema: Sequence[KeyspaceSchema]) -> dict[tuple[str, str], str]:
         for keyspace in schema
         for table, text in keyspace.table_ids.items()
     }
+
+
+def _all_there(directories: Sequence[str]) -> bool:
+    return all(os.path.isdir(path) for path in directories)
+
+
+def _moved(noted: Sequence[str], now: Sequence[str]) -> tuple[str, ...]:
+    """The noted directories, with the node's new ones in the place of those that are not there any more: the data, and
+    the snapshots with it, may have been moved."""
+    new = iter([path for path in now if path not in noted])
+    return tuple(path if os.path.isdir(path) else next(new, path) for path in noted)
+
+
+def _refuse_incomplete(tag: str, missing: list[str]) -> None:
+    if missing:
+        raise SnapshotMissing(
+            f"{len(missing)} files that Cassandra put into the snapshot {tag} are in no data directory that the agent "
+            f"sees, among them {missing[0]}",
+            tag=tag,
+            files=missing[:100],
+        )
 
 
 def _refuse_missing(

@@ -5,6 +5,7 @@ rewrites Statistics.db at its source first, as Cassandra does.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -49,7 +50,8 @@ class DirectoryControl:
                 for path in live.iterdir():
                     if path.is_file():
                         (target / path.name).hardlink_to(path)
-                (target / "manifest.json").write_text("{}")
+                data = sorted(path.name for path in live.glob("*-Data.db"))
+                (target / "manifest.json").write_text(json.dumps({"files": data}))
 
     async def clear_snapshot(self, tag: str) -> None:
         """Remove it everywhere."""

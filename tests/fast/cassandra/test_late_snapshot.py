@@ -61,7 +61,7 @@ def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots
     async def commitlog() -> str:
         return str(tmp_path)
 
-    places: Any = SimpleNamespace(data=data, commitlog=commitlog)
+    places: Any = SimpleNamespace(every=data, renew=data, commitlog=commitlog)
     nothing: Any = None
     settings = CassandraSettings(space=SpaceSettings(backup_free=0.0))
     return Snapshots(settings, control, nothing, nothing, nothing, places, tmp_path / "state", lambda: now[0])

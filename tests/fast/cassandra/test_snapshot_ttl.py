@@ -48,7 +48,7 @@ async def test_the_snapshot_of_a_slow_copy_lives_longer(
     nothing: Any = None
     settings = CassandraSettings(space=SpaceSettings(backup_free=0.0), snapshot_ttl_seconds=least)
     view: Any = SimpleNamespace(identity=identity)
-    places: Any = SimpleNamespace(data=data, commitlog=commitlog)
+    places: Any = SimpleNamespace(every=data, renew=data, commitlog=commitlog)
     snapshots = Snapshots(settings, control, nothing, view, nothing, places, tmp_path / "state")
     await snapshots.take(SnapshotArguments("t1", keep=keep), "c1", copy_rate=copy_rate)
     assert control.calls == [("snapshot", "t1", wanted)]
