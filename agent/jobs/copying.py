@@ -169,7 +169,7 @@ class Copier:
         publisher = Publisher(opened, info.node.host_id, info.tag, self._writer)
         there = await publisher.published(info.taken_at)
         if there is not None:
-            await publisher.end()
+            await publisher.withdraw()
             return there
         index = await publisher.begin(command_id)
         return _Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate), publisher)
@@ -325,4 +325,4 @@ async def _drop_intents(prepared: Sequence[_Prepared]) -> None:
     """As far as the destinations let us: what stays is cleared by this agent's next job there."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(UNDO_SECONDS):
-            await asyncio.gather(*(one.publisher.end() for one in prepared), return_exceptions=True)
+            await asyncio.gather(*(one.publisher.withdraw() for one in prepared), return_exceptions=True)

@@ -144,8 +144,8 @@ class _Sweep:
         return now
 
     async def end(self) -> None:
-        """Remove the sweep's own mark, if the store lets us soon; one that stays is cleared by this agent's next job
-        there."""
+        """Remove the sweep's own mark, if the store lets us soon, unless it was cut between its deletions; one that
+        stays is cleared by this agent's next job there."""
         if self._marked:
             with contextlib.suppress(StorageError, TimeoutError):
                 async with asyncio.timeout(UNDO_SECONDS):
@@ -207,7 +207,9 @@ class _Sweep:
         return await data_index(self._storage, self._cluster_id, self._host_id)
 
     async def delete(self, view: SweepView, marked: ObjectIndex, needed: ObjectIndex, before: float) -> FreedResult:
-        """Remove manifests of deleted backups, then data, then the last traces of tags."""
+        """Remove manifests of deleted backups, then data, then the last traces of tags. Cut in between, it leaves its
+        mark: a deletion that got no answer may be carried out yet, and another agent's backup must not come between."""
+        self._marked = False
         doomed = view.doomed(self._host_id)
         await self._storage.delete([manifest_key(self._cluster_id, tag, self._host_id) for tag in doomed])
         freed = 0
@@ -226,6 +228,7 @@ class _Sweep:
             await self._storage.delete(batch)
         for tag in (await self.view()).traces():
             await self._forget(tag)
+        self._marked = True
         return FreedResult(freed, count, doomed)
 
     async def _forget(self, tag: str) -> None:

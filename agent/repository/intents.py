@@ -66,7 +66,7 @@ class Intents:
             there = await self._read(Entry(key, put.size, 0.0), tag)
             if there is not None and not self._is_own(there):
                 raise self._foreign([there])
-        others = [one for one in await self.standing() if one.key != key]
+        others = await self.standing(but=key)
         foreign = [one for one in others if not self._is_own(one)]
         if foreign:
             await self._storage.delete([key])
@@ -80,20 +80,13 @@ class Intents:
 
     async def withdraw(self, tag: str) -> None:
         """Remove the intent of `tag` if it is this agent's own: another one's stands for what that one is writing."""
-        key = intent_key(self._cluster_id, self._host_id, tag)
-        entry = await self._storage.head(key)
-        there = await self._read(entry, tag) if entry is not None else None
-        if there is not None and self._is_own(there):
-            await self._storage.delete([key])
+        if await self.stands(tag):
+            await self.end(tag)
 
     async def sweep_mark(self, command_id: str) -> float:
         """Put the sweep's own mark anew; the store's time of it, in unix seconds."""
         key = sweep_key(self._cluster_id, self._host_id)
-        there = await self._storage.head(key)
-        if there is not None:
-            found = await self._read(there, SWEEP)
-            if found is not None and not self._is_own(found):
-                raise self._foreign([found])
+        await self.refuse_foreign_sweep()
         await self._storage.put(key, [self._body(SWEEP, command_id)], replace=True)
         entry = await self._storage.head(key)
         if entry is None:
@@ -110,9 +103,21 @@ class Intents:
             raise IntentForeign("an intent vanished: somebody else works in this node's prefix")
         return entry.modified
 
-    async def stands(self, tag: str) -> bool:
-        """Whether the intent of `tag` is there."""
+    async def is_there(self, tag: str) -> bool:
+        """Whether there is an intent of `tag`, whoever's."""
         return await self._storage.head(intent_key(self._cluster_id, self._host_id, tag)) is not None
+
+    async def stands(self, tag: str) -> bool:
+        """Whether the intent of `tag` is there, and this agent's own: one that was given up may have been followed by
+        another agent's."""
+        there = await self._find(intent_key(self._cluster_id, self._host_id, tag), tag)
+        return there is not None and self._is_own(there)
+
+    async def refuse_foreign_sweep(self) -> None:
+        """Raise IntentForeign while another agent's sweep stands."""
+        there = await self._find(sweep_key(self._cluster_id, self._host_id), SWEEP)
+        if there is not None and not self._is_own(there):
+            raise self._foreign([there])
 
     async def sweep_end(self) -> None:
         """Remove the sweep's own mark."""
@@ -129,11 +134,13 @@ class Intents:
         if standing:
             await self._storage.delete([one.key for one in standing])
 
-    async def standing(self) -> list[Standing]:
-        """Every intent of the prefix."""
+    async def standing(self, but: str = "") -> list[Standing]:
+        """Every intent of the prefix, without the one of the key `but`."""
         prefix = intents_prefix(self._cluster_id, self._host_id)
         found = []
         async for entry in self._storage.list(prefix):
+            if entry.key == but:
+                continue
             one = await self._read(entry, parse_intent(prefix, entry.key) or entry.key)
             if one is not None:
                 found.append(one)
@@ -147,6 +154,10 @@ class Intents:
 
     def _body(self, tag: str, command_id: str) -> bytes:
         return msgspec.json.encode(Intent(tag, self._writer.agent_id, self._writer.instance, command_id))
+
+    async def _find(self, key: str, name: str) -> Standing | None:
+        entry = await self._storage.head(key)
+        return None if entry is None else await self._read(entry, name)
 
     async def _read(self, entry: Entry, name: str) -> Standing | None:
         """The intent behind a key; None if it went meanwhile."""

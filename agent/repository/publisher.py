@@ -2,9 +2,31 @@
 
 In: an opened repository, what was named, the manifest's buffers. Out: a durable manifest for which everything it names
 exists with its size (I1, I5), or an error.
+
+While the intent stands no sweep deletes anything in the prefix. But a person may have it given up (`abandon_intents`)
+while the agent behind it lives and was only silent. Then a sweep S and this backup run side by side:
+
+    S:    mark → intent gone → … → looks at manifests (V) → deletes → mark gone
+    here: … → manifest put (P) → own intent gone? → foreign mark there (L)? → objects there (C)? → success
+
+- V after P (as it is where the intent still stood after P): S needs what the manifest names, and keeps it.
+- V before P: S deletes what it likes until its mark goes. If the mark stands at L, the manifest is taken back and the
+  backup fails (`intent_foreign`). If it has gone, all deletions are over, and C, which comes after L, sees what they
+  left. With C before L, what goes between the two would go unseen.
+- A sweep whose mark was not there at L puts it after L: its V is after P.
+- S dies, or ends between its deletions: its mark stays, and L refuses until S's agent clears it (its next sweep looks
+  anew: V after P) or a person gives it up.
+- This agent dies between P and the end of C, or the store refuses to take the manifest back: the command was no
+  success, but the manifest may name what is gone. So a manifest that is found (`published`) is believed only beside its
+  own intent, which was put before the data and not again since. Without it L and C are made again, and one that fails C
+  goes before the backup is made anew. At L it stays: it may be an old one, which S has seen and keeps.
+
+The look at the mark before P keeps all this to the time of one put.
 """
 
 from collections.abc import Sequence
+
+import structlog
 
 from agent.plan.objects import ObjectIndex
 from agent.repository.data_objects import data_index, data_objects
@@ -17,6 +39,7 @@ from agent.storage.protocol import Buffer, Gate
 from kit.errors import HelenusError
 
 _SHOWN = 10
+_log = structlog.get_logger(__name__)
 
 
 class Publisher:
@@ -30,9 +53,10 @@ class Publisher:
         self._intents = Intents(opened, host_id, writer)
 
     async def published(self, taken_at: float) -> Manifest | None:
-        """The manifest that is there already for the snapshot taken at `taken_at`, None if there is none.
+        """The manifest that is there already for the snapshot taken at `taken_at`, with all that it names; None if
+        there is none, or none any more: one that names missing objects is removed.
 
-        Raises BackupDeleted, BackupExists (another snapshot's), ManifestInvalid.
+        Raises BackupDeleted, BackupExists (another snapshot's), ManifestInvalid, IntentForeign.
         """
         await self._refuse_deleted()
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
@@ -43,6 +67,13 @@ class Publisher:
             raise BackupExists(
                 f"the destination has another backup {self._tag} of the node {self._host_id}", tag=self._tag
             )
+        if not await self._intents.stands(self._tag):
+            try:
+                await self._check_unguarded(found)
+            except ManifestIncomplete as error:
+                _log.warning("broken_manifest_removed", key=key, reason=error.message)
+                await self._storage.delete([key])
+                return None
         return found
 
     async def begin(self, command_id: str) -> ObjectIndex:
@@ -55,6 +86,8 @@ class Publisher:
         manifest, drop the intent. Raises ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
         await self._check(named)
         await self._refuse_deleted()
+        if not await self._intents.is_there(self._tag):
+            await self._intents.refuse_foreign_sweep()
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
         size = sum(memoryview(buffer).nbytes for buffer in manifest)
         put = await self._storage.put(key, manifest, gate=gate)
@@ -65,31 +98,35 @@ class Publisher:
                 raise BackupExists(f"the destination has another manifest {key}", tag=self._tag, key=key)
         elif put.size != size:
             raise ManifestIncomplete(f"the manifest {key} was stored with {put.size} bytes instead of {size}", key=key)
-        if not await self._intents.stands(self._tag):
-            await self._check_unguarded(key)
-        await self.end()
-
-    async def _check_unguarded(self, key: str) -> None:
-        """The intent was given up while this backup was on its way: a sweep may have taken what the first check still
-        saw. A manifest that names missing objects must not stay."""
-        manifest = await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id)
+        if await self._intents.stands(self._tag):
+            await self._intents.end(self._tag)
+            return
         try:
-            named = ObjectIndex()
-            for name, size in names_of(manifest.head):
-                named.add(bytes.fromhex(name), size)
-            await self._check(named)  # the tables' lists, which are read next, among them
-            seen: set[bytes] = set()
-            for reference in manifest.head.tables:
-                async for name, size in manifest.objects(reference, seen):
-                    named.add(bytes.fromhex(name), size)
-            await self._check(named)
+            await self._check_unguarded(await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id))
         except HelenusError:
-            await self._storage.delete([key])
+            await self._take_back(key)
             raise
 
-    async def end(self) -> None:
-        """Drop the intent."""
-        await self._intents.end(self._tag)
+    async def _check_unguarded(self, manifest: Manifest) -> None:
+        """The intent was given up: first whether a sweep may still be deleting, then whether all is there. Raises
+        IntentForeign, ManifestIncomplete, what reading raises."""
+        await self._intents.refuse_foreign_sweep()
+        named = ObjectIndex()
+        for name, size in names_of(manifest.head):
+            named.add(bytes.fromhex(name), size)
+        await self._check(named)  # the tables' lists, which are read next, among them
+        seen: set[bytes] = set()
+        for reference in manifest.head.tables:
+            async for name, size in manifest.objects(reference, seen):
+                named.add(bytes.fromhex(name), size)
+        await self._check(named)
+
+    async def _take_back(self, key: str) -> None:
+        """What can't be taken back the next run of the command looks at again; the reason is what is to be told."""
+        try:
+            await self._storage.delete([key])
+        except HelenusError as error:
+            _log.warning("manifest_not_taken_back", key=key, code=error.code, reason=error.message)
 
     async def withdraw(self) -> None:
         """Drop the intent of a backup that is not to be, if it is this agent's own and there at all."""
