@@ -142,6 +142,25 @@ class SnapshotMissing(CassandraError):
     todo = "Somebody cleared the snapshot, or its TTL passed: take a new backup."
 
 
+class SnapshotUnreadable(CassandraError):
+    """A file or directory of a snapshot, or of the tables, can't be listed; `fields`: path, reason."""
+
+    code = "snapshot_unreadable"
+    retry = "later"
+    todo = "Let the agent's user read the data directories, or look at the disk, then send the command again."
+
+
+class SnapshotNoteDamaged(CassandraError):
+    """What the agent noted of its snapshot can't be read; `fields`: tag, path."""
+
+    code = "snapshot_note_damaged"
+    status = 500
+    todo = (
+        "Clear the snapshot if nobody needs it (`nodetool clearsnapshot -t <tag>`), then remove the named file's "
+        "directory."
+    )
+
+
 class NotEnoughSpace(CassandraError):
     """A data volume has less room than the operation needs or the watermark allows; `fields`: volumes."""
 

@@ -9,6 +9,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import structlog
 
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
@@ -21,6 +24,7 @@ from agent.cassandra.errors import (
     SchemaDisagreement,
     SnapshotExists,
     SnapshotMissing,
+    SnapshotUnreadable,
     TableNotFound,
 )
 from agent.cassandra.inventory import (
@@ -46,6 +50,8 @@ from agent.wire.names import check_name
 from agent.wire.node import DataDirectory, Tables
 from kit.errors import HelenusError
 
+Found = TypeVar("Found")
+_log = structlog.get_logger(__name__)
 _TRIES = 3
 _SETTLE_SECONDS = 15.0
 _LATE_SECONDS = 600.0
@@ -116,10 +122,10 @@ class NodeSnapshots:
                 )
             try:
                 info = await self._take_settled(arguments, copy_rate, chosen)
-            except HelenusError:
+                await asyncio.to_thread(self._notes.complete, info)
+            except Exception:
                 await self._undo(arguments.tag)
                 raise
-            await asyncio.to_thread(self._notes.complete, info)
             return info
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
@@ -263,23 +269,23 @@ class NodeSnapshots:
         most = time_to_live(least, sum(one.total_bytes - one.free_bytes for one in devices.values()), copy_rate)
         if most is None or most == least:
             return most
-        return time_to_live(least, await asyncio.to_thread(live_bytes, directories, tables), copy_rate)
+        return time_to_live(least, await _on_disk(lambda: live_bytes(directories, tables)), copy_rate)
 
     async def _undo(self, tag: str) -> None:
         """After a failed try: what Cassandra may have made goes; if that fails as well, or Cassandra may make it yet,
         the note stays, and with it the debt (`ours` lists it)."""
         try:
             await self._clear_on_node(tag)
-        except CassandraError:
-            return
-        if await asyncio.to_thread(self._notes.unanswered_since, tag) is None:
-            await asyncio.to_thread(self._notes.forget, tag)
+            if await asyncio.to_thread(self._notes.unanswered_since, tag) is None:
+                await asyncio.to_thread(self._notes.forget, tag)
+        except HelenusError as error:  # the try's own reason is what is to be told
+            _log.warning("snapshot_not_undone", tag=tag, code=error.code, reason=error.message)
 
     async def _clear_on_node(self, tag: str) -> Clearing:
         found = await self._read(tag, None)
         if not await self.exists(tag):
             return Clearing(0, 0)
-        freed = await asyncio.to_thread(bytes_held_alone, found)
+        freed = await _on_disk(lambda: bytes_held_alone(found))
         await self._control.clear_snapshot(tag)
         left = await self._places(tag)
         if left:
@@ -303,11 +309,22 @@ class NodeSnapshots:
             directories = noted
         else:
             directories = await asyncio.to_thread(_moved, noted, await self._directories.every())
-        return await asyncio.to_thread(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
+        return await _on_disk(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
 
     async def _places(self, tag: str) -> list[SnapshotDirectory]:
         directories = await self._directories.every()
-        return await asyncio.to_thread(lambda: list(snapshot_directories(directories, tag)))
+        return await _on_disk(lambda: list(snapshot_directories(directories, tag)))
+
+
+async def _on_disk(look: Callable[[], Found]) -> Found:
+    """What a look at the disk found. Raises `SnapshotUnreadable`."""
+    try:
+        return await asyncio.to_thread(look)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SnapshotUnreadable(
+            f"{error.filename} can't be read: {reason}", path=str(error.filename), reason=reason
+        ) from error
 
 
 def _table_ids(schema: Sequence[KeyspaceSchema]) -> dict[tuple[str, str], str]:

@@ -14,7 +14,6 @@ from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import BackupArguments
 from agent.wire.results import SnapshotResult
-from kit.errors import HelenusError
 
 TAKEN = "taken"
 
@@ -41,26 +40,27 @@ class BackupJob:
             if context.undo and before is not None:  # resumed only to be undone: the earlier run may have gone further
                 await asyncio.shield(self._copier.undo(before, arguments.targets))
             raise
-        await context.stages.enter(TAKEN, msgspec.to_builtins(taken))
-        if not arguments.targets:
-            return outcome_of(Copied({}), (), taken, cleared=False)
         inventory = list(tables)
         del tables
         try:
+            await context.stages.enter(TAKEN, msgspec.to_builtins(taken))
+            if not arguments.targets:
+                return outcome_of(Copied({}), (), taken, cleared=False)
             copied = await self._copier.copy(
                 context, info, arguments.targets, arguments.throttle_bytes_per_second, inventory
             )
+            if not snapshot.keep:
+                await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
         except asyncio.CancelledError:
             if context.undo:
                 await asyncio.shield(self._taker.clear(snapshot.tag))
             raise
-        except HelenusError:
+        except Exception:
             if not snapshot.keep:
                 await self._taker.clear(snapshot.tag)
             raise
         cleared = False
         if not snapshot.keep:
-            await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
             cleared = await self._taker.clear(snapshot.tag)
         return outcome_of(copied, arguments.targets, taken, cleared=cleared)
 

@@ -152,7 +152,7 @@ class Copier:
                 if context.undo:
                     await asyncio.shield(self.undo(info, targets))
                 raise
-            except HelenusError:
+            except Exception:
                 await _drop_intents(prepared)
                 raise
 

@@ -9,6 +9,7 @@ ends the agent, in between: the loop of owed snapshots goes on with it. Only whe
 import structlog
 
 from agent.cassandra.protocol import Clearing, Snapshots
+from agent.model.own_state import StateFailed
 from agent.repository.on_server import OnServer
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ async def _owe(tag: str, on_server: OnServer, *, doomed: bool) -> bool:
     """Whether the debt is on disk. A full disk is no reason to clear nothing: Cassandra may need the room as well."""
     try:
         await on_server.owe(tag, doomed=doomed)
-    except OSError as error:
-        _log.warning("debt_not_written", tag=tag, reason=str(error))
+    except StateFailed as error:
+        _log.warning("debt_not_written", tag=tag, reason=error.message)
         return False
     return True

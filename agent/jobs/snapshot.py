@@ -62,9 +62,8 @@ class SnapshotTaker:
             if context.undo:
                 await asyncio.shield(self._clear_of(arguments.tag, context.command_id))
             raise
-        except HelenusError:
-            if await self._is_half_done(arguments.tag, context.command_id):
-                await self._on_server.owe(arguments.tag)
+        except Exception:
+            await self._owe_half_done(arguments.tag, context.command_id)
             raise
         try:
             await context.stages.enter("listing")
@@ -79,7 +78,7 @@ class SnapshotTaker:
             if context.undo:
                 await asyncio.shield(self.clear(arguments.tag))
             raise
-        except HelenusError:
+        except Exception:
             await self.clear(arguments.tag)
             raise
 
@@ -90,18 +89,33 @@ class SnapshotTaker:
 
     async def clear(self, tag: str) -> bool:
         """Clear the agent's own snapshot with all that is kept of it. One that can't be cleared now (False) is owed: it
-        is tried again. A full disk takes no debt: the log tells."""
+        is tried again. A full disk takes no debt: the log tells. Raises nothing, for who clears after an error has that
+        one to tell."""
         try:
             await give_up(tag, self._snapshots, self._on_server)
         except HelenusError as error:
-            reason = {"code": error.code, "reason": error.message}
-        except OSError as error:
-            reason = {"reason": str(error)}
-        else:
-            return True
-        owed = tag in {*await self._on_server.owed(), *await self._half_done()}
-        _log.warning("snapshot_owed" if owed else "snapshot_not_cleared", tag=tag, **reason)
-        return False
+            event = "snapshot_owed" if await self._is_owed(tag) else "snapshot_not_cleared"
+            _log.warning(event, tag=tag, code=error.code, reason=error.message)
+            return False
+        except Exception:  # noqa: BLE001 - whatever it is
+            _log.exception("snapshot_not_cleared", tag=tag)
+            return False
+        return True
+
+    async def _is_owed(self, tag: str) -> bool:
+        try:
+            return tag in {*await self._on_server.owed(), *await self._half_done()}
+        except HelenusError:
+            return False
+
+    async def owe(self, tag: str) -> None:
+        """Note that a complete snapshot is to go, unless it is uploaded again before. Where the disk takes no debt it
+        goes now: else nobody would ever clear it. Raises nothing, as `clear`."""
+        try:
+            await self._on_server.owe(tag)
+        except HelenusError as error:
+            _log.warning("debt_not_written", tag=tag, code=error.code, reason=error.message)
+            await self.clear(tag)
 
     async def clear_owed(self, but: str = "") -> list[str]:
         """Clear the snapshots that are owed, or half done, and that no command works on; those that still are owed."""
@@ -128,10 +142,14 @@ class SnapshotTaker:
         if own is not None and own.command_id == command_id:
             await self.clear(tag)
 
-    async def _is_half_done(self, tag: str, command_id: str) -> bool:
-        """Whether a try of the command has left something that could not be cleared."""
-        own = await self._snapshots.own(tag)
-        return own is not None and own.command_id == command_id and not own.complete
+    async def _owe_half_done(self, tag: str, command_id: str) -> None:
+        """Where a try of the command has left something that could not be cleared. Its note is a debt of its own."""
+        try:
+            own = await self._snapshots.own(tag)
+            if own is not None and own.command_id == command_id and not own.complete:
+                await self._on_server.owe(tag)
+        except HelenusError as error:
+            _log.warning("debt_not_written", tag=tag, code=error.code, reason=error.message)
 
 
 class SnapshotJob:

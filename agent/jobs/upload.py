@@ -18,7 +18,6 @@ from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.repository.on_server import OnServer
 from agent.wire.commands import UploadArguments
-from kit.errors import HelenusError
 
 
 class UploadJob:
@@ -44,20 +43,22 @@ class UploadJob:
             await self._on_server.disown_debt(arguments.tag)
         try:
             copied = await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
+            whole = not info.kept and all(one.outcome != "failed" for one in copied.targets.values())
+            if whole:
+                await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
         except asyncio.CancelledError:
             if context.undo and not info.kept:
                 await asyncio.shield(self._taker.clear(arguments.tag))
             raise
         except SnapshotGivenUp:
             raise
-        except HelenusError:
+        except Exception:
             if not info.kept:
-                await self._on_server.owe(arguments.tag)
+                await self._taker.owe(arguments.tag)
             raise
         cleared = False
-        if not info.kept and any(one.outcome == "failed" for one in copied.targets.values()):
-            await self._on_server.owe(arguments.tag)
-        elif not info.kept:
-            await context.stages.enter(CLEARING, msgspec.to_builtins(copied))
+        if whole:
             cleared = await self._taker.clear(arguments.tag)
+        elif not info.kept:
+            await self._taker.owe(arguments.tag)
         return outcome_of(copied, arguments.targets, None, cleared=cleared)

@@ -13,20 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from agent.model.on_server import MANIFEST, OWED, OWNER, PLAN, RECORD
+from agent.model.own_state import own_state
 from agent.repository.errors import BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
 from agent.storage.protocol import Buffer
-from agent.wire.backups import RUNNING, BackupView, Plan, Record
+from agent.wire.backups import RUNNING, SUCCESS, BackupView, Plan, Record
 from agent.wire.names import InvalidName, check_name
 from kit.atomic_files import remove_from, write_into
 
 _DOOMED = b"doomed"
+_log = structlog.get_logger(__name__)
 
 
 class OnServer:
-    """The on-server backups under `directory` (`<state>/on-server`)."""
+    """The on-server backups under `directory` (`<state>/on-server`). Methods raise StateFailed where the disk does."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -43,7 +46,9 @@ class OnServer:
             await asyncio.to_thread(self._put_plan, plan)
 
     async def put_record(self, record: Record) -> None:
-        """Store the listing record, replacing an earlier one of the tag; one that says `running` replaces none."""
+        """Store the listing record, replacing an earlier one of the tag; one that says `running` replaces none. Raises
+        BackupNotFound for one that says `running` or `success` where nothing is kept of the backup, so that none that
+        comes late brings a deleted one back; how one failed may be told after all of it was cleared."""
         await asyncio.to_thread(self._put_record, record)
 
     async def manifest(self, tag: str, host_id: str) -> Manifest:
@@ -65,7 +70,8 @@ class OnServer:
         return None if plan is None else plan.made_by
 
     async def listing(self) -> list[BackupView]:
-        """Every backup on this node, by tag; `complete` False where this node's manifest isn't there."""
+        """Every backup on this node, by tag; `complete` False where this node's manifest isn't there. One whose record
+        can't be read is listed without it, so that it hides no others; the log tells of it."""
         return await asyncio.to_thread(self._listing)
 
     async def view(self, tag: str, host_id: str) -> BackupView:
@@ -87,7 +93,7 @@ class OnServer:
 
     async def owed(self) -> list[str]:
         """The snapshots that are to be cleared."""
-        return await asyncio.to_thread(lambda: [tag for tag in self._tags() if (self._path(tag) / OWED).is_file()])
+        return await asyncio.to_thread(self._owed)
 
     async def doomed(self) -> list[str]:
         """Those of them that nobody will want any more."""
@@ -96,6 +102,7 @@ class OnServer:
     def _path(self, tag: str) -> Path:
         return self._directory / check_name("tag", tag)
 
+    @own_state()
     def _tags(self) -> list[str]:
         found = []
         with contextlib.suppress(FileNotFoundError):
@@ -104,19 +111,27 @@ class OnServer:
                     found.append(check_name("tag", path.name))
         return sorted(found)
 
+    @own_state()
     def _write(self, tag: str, name: str, content: bytes) -> None:
         write_into(self._path(tag), name, content)
 
+    @own_state()
+    def _owed(self) -> list[str]:
+        return [tag for tag in self._tags() if (self._path(tag) / OWED).is_file()]
+
+    @own_state()
     def _is_doomed(self, tag: str) -> bool:
         try:
             return (self._path(tag) / OWED).read_bytes() == _DOOMED
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    @own_state()
     def _has(self, tag: str) -> bool:
         path = self._path(tag)
         return not self._is_doomed(tag) and any((path / name).is_file() for name in (MANIFEST, PLAN, RECORD))
 
+    @own_state()
     def _put_plan(self, plan: Plan) -> None:
         if self._is_doomed(plan.tag):
             if (self._path(plan.tag) / OWNER).is_file():
@@ -130,30 +145,36 @@ class OnServer:
             raise BackupExists(f"the node has another backup {plan.tag}", tag=plan.tag)
         self._write(plan.tag, PLAN, msgspec.json.encode(plan))
 
+    @own_state()
     def _put_record(self, record: Record) -> None:
+        if record.state in (RUNNING, SUCCESS) and not self._has(record.tag):
+            raise _not_found(record.tag)
         if record.state != RUNNING or not (self._path(record.tag) / RECORD).is_file():
             self._write(record.tag, RECORD, msgspec.json.encode(record))
 
+    @own_state()
     def _listing(self) -> list[BackupView]:
         return [
             BackupView(
-                tag, False, self._record(tag), complete=None if (self._path(tag) / MANIFEST).is_file() else False
+                tag, False, self._readable(tag), complete=None if (self._path(tag) / MANIFEST).is_file() else False
             )
             for tag in self._tags()
             if self._has(tag)
         ]
 
+    @own_state()
     def _view(self, tag: str, host_id: str) -> BackupView:
         path = self._path(tag)
         there = (path / MANIFEST).is_file()
         plan = self._plan(tag)
-        record = self._record(tag)
+        record = self._readable(tag)
         if not self._has(tag):
             raise _not_found(tag)
         manifests = [host_id] if there else []
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         return BackupView(tag, False, record, plan, manifests, complete)
 
+    @own_state()
     def _plan(self, tag: str) -> Plan | None:
         try:
             return msgspec.json.decode((self._path(tag) / PLAN).read_bytes(), type=Plan)
@@ -162,6 +183,7 @@ class OnServer:
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the plan of the on-server backup {tag} can't be read: {error}", tag=tag) from error
 
+    @own_state()
     def _record(self, tag: str) -> Record | None:
         try:
             return msgspec.json.decode((self._path(tag) / RECORD).read_bytes(), type=Record)
@@ -172,9 +194,18 @@ class OnServer:
                 f"the record of the on-server backup {tag} can't be read: {error}", tag=tag
             ) from error
 
+    def _readable(self, tag: str) -> Record | None:
+        try:
+            return self._record(tag)
+        except ManifestInvalid as error:
+            _log.warning("record_not_read", tag=tag, reason=error.message)
+            return None
+
+    @own_state()
     def _forget(self, tag: str) -> None:
         remove_from(self._path(tag), MANIFEST, RECORD, PLAN)
 
+    @own_state()
     def _disown_debt(self, tag: str) -> None:
         remove_from(self._path(tag), OWED)
 

@@ -6,6 +6,8 @@ from agent.wire.node import Tables
 
 RUNNING = "running"
 """The state of a record that is put with the plan; the final one replaces it."""
+SUCCESS = "success"
+"""The state of a record of a backup of which every node has its part."""
 
 
 class PlannedNode(msgspec.Struct, frozen=True):

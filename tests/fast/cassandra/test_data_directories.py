@@ -1,6 +1,7 @@
 """Promise: a backup has what Cassandra put into its snapshot on every disk, or fails; it is never quietly smaller."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Cassandra(DirectoryControl):
 
     async def identity(self) -> NodeIdentity:
         return IDENTITY
+
+    async def clear_snapshot(self, tag: str) -> None:
+        for directory in self.root.glob(f"*/*/*/snapshots/{tag}"):
+            shutil.rmtree(directory)
 
     async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
         named = []

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import shutil
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from agent.cassandra.errors import CassandraUnavailable
+from agent.repository import on_server
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command
 from tests.fast.jobs.node import Node
@@ -93,7 +95,7 @@ async def test_a_full_state_disk_keeps_no_snapshot_from_being_given_up(
     await agent.snapshot.run(Command("old", SnapshotArguments("old")))
     (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
     node.full = [str(node.data)]
-    monkeypatch.setattr(agent.on_server, "owe", no_space)
+    monkeypatch.setattr(on_server, "write_into", no_space)
     assert await looks(agent, [], 1) == ["old"]
     assert not await node.exists("old")
 
@@ -105,7 +107,7 @@ async def test_a_debt_that_was_not_written_is_not_told(
     await agent.snapshot.run(Command("old", SnapshotArguments("old")))
     node.refuse_clear = CassandraUnavailable("down")
     with monkeypatch.context() as full, capture_logs() as lines:
-        full.setattr(agent.on_server, "owe", no_space)
+        full.setattr(on_server, "write_into", no_space)
         assert not await agent.taker.clear("old")
     assert [line["event"] for line in lines] == ["debt_not_written", "debt_not_written", "snapshot_not_cleared"]
     with capture_logs() as lines:
@@ -113,5 +115,5 @@ async def test_a_debt_that_was_not_written_is_not_told(
     assert [line["event"] for line in lines] == ["snapshot_owed"]
 
 
-async def no_space(tag: str, *, doomed: bool = False) -> None:
+def no_space(directory: Path, name: str, content: bytes) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")

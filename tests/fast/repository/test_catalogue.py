@@ -69,6 +69,7 @@ async def test_a_running_record_never_hides_how_a_backup_ended() -> None:
 async def test_a_running_record_on_the_node_never_hides_how_a_backup_ended(tmp_path: Path) -> None:
     """Promise: as in a destination."""
     on_server = OnServer(tmp_path)
+    await on_server.put_plan(plan("t1"))
     for put in (record(state="running"), record(), record(state="running")):
         await on_server.put_record(put)
     assert (await on_server.view("t1", "h1")).record == record()

@@ -1,5 +1,6 @@
 """The files of on-server backups: a tag names one of them for ever, and what is to go is not there any more."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.on_server import OWNER
+from agent.model.own_state import StateFailed
+from agent.repository import on_server as module
 from agent.repository.errors import BackupExists, BackupNotFound
 from agent.repository.on_server import OnServer
 from agent.wire.backups import RUNNING, Plan, PlannedNode, Record
@@ -137,3 +140,42 @@ async def test_what_goes_leaves_a_directory_in_which_the_other_has_just_begun(
         notes.forget("t1")
     assert [path.name for path in (tmp_path / "on-server" / "t1").iterdir()] == ["another's"]
     assert notes.find("t1") is None
+
+
+async def test_a_record_that_cant_be_read_hides_no_other_backup(on_server: OnServer, tmp_path: Path) -> None:
+    """Promise: as in a destination: it costs its own words only."""
+    for tag in ("t1", "t2"):
+        await on_server.put_plan(msgspec.structs.replace(PLAN, tag=tag))
+        await on_server.put_record(Record(tag, "adhoc", 1.0, "success", {}, []))
+    (tmp_path / "on-server" / "t1" / "record.json").write_bytes(b"{")
+    assert [(view.tag, view.record is None) for view in await on_server.listing()] == [("t1", True), ("t2", False)]
+    shown = await on_server.view("t1", "h1")
+    assert (shown.record, shown.plan) == (None, msgspec.structs.replace(PLAN, tag="t1"))
+
+
+async def test_a_record_that_comes_late_brings_no_deleted_backup_back(on_server: OnServer) -> None:
+    """Promise: where nothing is kept, only how a backup failed may be told, for then all of it was cleared before."""
+    await on_server.put_plan(PLAN)
+    await on_server.owe("t1", doomed=True)
+    await on_server.forget("t1")
+    for state in (RUNNING, "success"):
+        with pytest.raises(BackupNotFound):
+            await on_server.put_record(Record("t1", "adhoc", 1.0, state, {}, []))
+    await on_server.disown_debt("t1")
+    with pytest.raises(BackupNotFound):
+        await on_server.put_record(Record("t1", "adhoc", 1.0, "success", {}, []))
+    assert await on_server.listing() == []
+    await on_server.put_record(Record("t1", "adhoc", 1.0, "failed", {}, []))
+    assert [view.tag for view in await on_server.listing()] == ["t1"]
+
+
+async def test_a_disk_that_is_full_has_a_name(on_server: OnServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: no error of the agent's own state ends a request or a command as `internal`."""
+
+    def full(directory: Path, name: str, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(directory / name))
+
+    monkeypatch.setattr(module, "write_into", full)
+    with pytest.raises(StateFailed, match="No space left") as caught:
+        await on_server.put_plan(PLAN)
+    assert str(caught.value.fields["path"]).endswith("t1/plan.json")
