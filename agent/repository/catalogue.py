@@ -2,7 +2,8 @@
 
 A listing costs the flat prefix `catalogue/` and one GET for each record that was not read before: records never change,
 the highest number counts. They are remembered, and wait to be told, compressed: those of a year of 1,000 nodes are
-90 MB as JSON and more than twice that when they are decoded.
+90 MB as JSON and more than twice that when they are decoded. Remembered by key, size and time: a swept tag may be used
+again, and its records then are others under the same keys.
 """
 
 import asyncio
@@ -107,12 +108,11 @@ class Catalogue:
             if deleted:
                 raise BackupDeleted(f"the backup {record.tag} was deleted in this destination", tag=record.tag)
             newest = max(numbers, default=-1)
-            if newest >= 0 and (record.state == RUNNING or await self._says(record, newest, numbers[newest])):
+            if newest >= 0 and (record.state == RUNNING or await self._says(record, newest, *numbers[newest])):
                 return newest
             key = record_key(self._cluster_id, record.tag, newest + 1)
             put = await self._storage.put(key, [body])
             if put.created:
-                self._cache.put(self._repository_id, key, body)
                 return newest + 1
 
     async def mark_deleted(self, tag: str) -> None:
@@ -127,22 +127,22 @@ class Catalogue:
     async def listing(self) -> Listing:
         """Every undeleted backup that has a record. One whose record can't be read is listed without it, for its plan
         and manifests tell."""
-        newest: dict[str, tuple[int, int]] = {}
+        newest: dict[str, tuple[int, int, float]] = {}
         deleted = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             name = parse_catalogue(self._cluster_id, entry.key)
             if name is not None and name.number is None:
                 deleted.add(name.tag)
             elif name is not None and name.number is not None:
-                newest[name.tag] = max((name.number, entry.size), newest.get(name.tag, (-1, 0)))
+                newest[name.tag] = max((name.number, entry.size, entry.modified), newest.get(name.tag, (-1, 0, 0.0)))
         tags = sorted(set(newest) - deleted)
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def read(tag: str) -> tuple[str, bytes | None] | None:
-            number, size = newest[tag]
+            number, size, modified = newest[tag]
             try:
                 async with at_once:
-                    return tag, await self._packed(record_key(self._cluster_id, tag, number), size)
+                    return tag, await self._packed(record_key(self._cluster_id, tag, number), size, modified)
             except ManifestInvalid:
                 return tag, None
             except NotFound:
@@ -160,7 +160,7 @@ class Catalogue:
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         record = None
         with suppress(ManifestInvalid):
-            record = await self._record(tag, *max(numbers.items())) if numbers else None
+            record = await self._record(tag, max(numbers), *numbers[max(numbers)]) if numbers else None
         return BackupView(tag, deleted, record, plan, sorted(manifests), complete)
 
     async def _refuse_deleted(self, tag: str) -> None:
@@ -173,8 +173,8 @@ class Catalogue:
                 return True
         return False
 
-    async def _tag(self, tag: str) -> tuple[dict[int, int], bool]:
-        """The numbers of a tag's records with their sizes, and whether its deletion mark is there."""
+    async def _tag(self, tag: str) -> tuple[dict[int, tuple[int, float]], bool]:
+        """The numbers of a tag's records with their sizes and times, and whether its deletion mark is there."""
         numbers = {}
         deleted = False
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id, tag)):
@@ -182,7 +182,7 @@ class Catalogue:
             if name is not None and name.number is None:
                 deleted = True
             elif name is not None and name.number is not None:
-                numbers[name.number] = entry.size
+                numbers[name.number] = entry.size, entry.modified
         return numbers, deleted
 
     async def _manifests(self, tag: str) -> tuple[list[str], int | None]:
@@ -206,27 +206,29 @@ class Catalogue:
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag) from error
 
-    async def _says(self, record: Record, number: int, size: int) -> bool:
+    async def _says(self, record: Record, number: int, size: int, modified: float) -> bool:
         """Whether the stored record of that number means the same; its bytes may be an older release's."""
         try:
-            return await self._record(record.tag, number, size) == record
+            return await self._record(record.tag, number, size, modified) == record
         except ManifestInvalid:
             return False
 
-    async def _record(self, tag: str, number: int, size: int) -> Record | None:
+    async def _record(self, tag: str, number: int, size: int, modified: float) -> Record | None:
         try:
-            record = _record.decode(_unpacked(await self._packed(record_key(self._cluster_id, tag, number), size)))
+            key = record_key(self._cluster_id, tag, number)
+            record = _record.decode(_unpacked(await self._packed(key, size, modified)))
         except NotFound:
             return None  # swept since it was listed
         except msgspec.DecodeError as error:
             raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag) from error
         return record
 
-    async def _packed(self, key: str, size: int) -> bytes:
-        packed = self._cache.get(self._repository_id, key)
+    async def _packed(self, key: str, size: int, modified: float) -> bytes:
+        which = f"{key} {size} {modified}"
+        packed = self._cache.get(self._repository_id, which)
         if packed is None:
             packed = self._cache.put(
-                self._repository_id, key, await read_bounded(self._storage, key, size, MOST_RECORD)
+                self._repository_id, which, await read_bounded(self._storage, key, size, MOST_RECORD)
             )
         return packed
 

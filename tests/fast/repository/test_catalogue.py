@@ -219,6 +219,19 @@ async def test_a_deleted_backup_is_not_listed_and_takes_nothing_more() -> None:
         await catalogue.put_record(record())
 
 
+async def test_a_tag_that_was_swept_and_is_used_again_shows_its_own_record() -> None:
+    """Promise: what was read of the backup before it is not told of the new one, though its record has the same key and
+    the same length."""
+    counted = Counted()
+    catalogue = counted.open()
+    for keyspace in ("ks", "kt"):
+        put = msgspec.structs.replace(record(), keyspaces={keyspace: ["t"]})
+        counted.store._objects.clear()  # the sweeps of all nodes: other agents' this one hears nothing of
+        await Catalogue(OpenedRepository("d1", counted.store, "r1", "c1", OPEN, 4), RecordCache()).put_record(put)
+        assert [view.record for view in await catalogue.listing()] == [put]
+        assert (await catalogue.view("t1")).record == put
+
+
 def test_the_cache_of_records_keeps_to_its_size() -> None:
     """Promise: memory is bounded; what is used stays longest."""
     cache = RecordCache(most_bytes=3_000)
