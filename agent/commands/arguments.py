@@ -92,6 +92,7 @@ def _check(arguments: msgspec.Struct) -> None:
             _check_rate(arguments.throttle_bytes_per_second)
         case DeleteArguments():
             check_name("tag", arguments.tag, "arguments.tag")
+            check_name("made_by", arguments.made_by, "arguments.made_by")
             if arguments.target is not None:
                 _check_target(arguments.target, "arguments.target")
         case SweepArguments():
@@ -109,6 +110,7 @@ def _check(arguments: msgspec.Struct) -> None:
 def _check_snapshot(arguments: SnapshotArguments, where: str) -> None:
     check_name("tag", arguments.tag, f"{where}.tag")
     check_name("backup_id", arguments.backup_id, f"{where}.backup_id")
+    check_name("made_by", arguments.made_by, f"{where}.made_by")
     if arguments.keyspaces is not None:
         if not arguments.keyspaces:
             raise InvalidInput("keyspaces is empty; leave it out for all of them", field=f"{where}.keyspaces")

@@ -32,6 +32,7 @@ async def put_plan(request: web.Request) -> web.Response:
     plan = await read_json(request, Plan)
     _check_head(tag, plan.tag, plan.backup_id)
     check_name("cluster_id", plan.cluster_id)
+    check_name("made_by", plan.made_by)
     check_tables(plan.keyspaces, "keyspaces")
     for node in plan.nodes:
         check_name("host_id", node.host_id, "nodes.host_id")

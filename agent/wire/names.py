@@ -20,6 +20,7 @@ _GRAMMARS = {
     "phase": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "coordinator": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "backup_id": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+    "made_by": re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})?"),
     "repository_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
     "nonce": re.compile(r"[A-Za-z0-9_-]{1,128}"),
     "cluster_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),

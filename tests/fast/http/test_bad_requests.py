@@ -146,6 +146,11 @@ async def test_odd_names_are_refused_before_anything_is_looked_up(tmp_path: Path
         for field in ("id", "job", "phase", "report_to"):
             answer = await agent.client.post("/v1/commands", {**POST, field: f"../{name[:20]}"}, wrong=True)
             assert (answer.status, answer.code) == (400, "invalid_name")
+        for made_by in (f"../{name[:20]}", "x" * 201):
+            for kind, arguments in (("delete", {"target": None}), ("snapshot", {})):
+                body = {**POST, "kind": kind, "arguments": {"tag": "t", "made_by": made_by, **arguments}}
+                answer = await agent.client.post("/v1/commands", body, wrong=True)
+                assert (answer.status, answer.code) == (400, "invalid_name")
 
 
 async def test_unknown_paths_and_methods_have_the_same_form(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_enumerations_and_grammars_are_the_codes_own() -> None:
         "TableName": "table",
         "HostId": "host_id",
         "ShortId": "repository_id",
+        "MadeBy": "made_by",
     }.items():
         assert SCHEMAS[schema]["pattern"] == f"^{names._GRAMMARS[what].pattern}$"
 

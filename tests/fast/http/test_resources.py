@@ -90,6 +90,8 @@ async def test_plans_and_records_are_put_and_listed_per_destination(tmp_path: Pa
         nodes = [{**PLAN["nodes"][0], "host_id": "../x"}]
         odd = await agent.client.put("/v1/backups/t1/plan", {**PLAN, "nodes": nodes}, wrong=True)
         assert odd.code == "invalid_name"
+        odd = await agent.client.put("/v1/backups/t1/plan", {**PLAN, "made_by": "x" * 201}, wrong=True)
+        assert odd.code == "invalid_name"
 
 
 async def test_a_long_listing_is_sent_backup_by_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
