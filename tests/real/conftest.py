@@ -29,10 +29,14 @@ async def one_node_50(servers: Path) -> AsyncIterator[ScratchCluster]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def one_node_41(servers: Path) -> AsyncIterator[ScratchCluster]:
-    """One node of Cassandra 4.1 with a Jolokia agent; tests use keyspaces of their own and leave it running."""
+    """One node of Cassandra 4.1 with a Jolokia agent and a directory of their own for the system's keyspaces; tests use
+    keyspaces of their own and leave it running."""
     directory = servers / "one-4.1"
     version = places.CASSANDRA_41
-    async with ScratchCluster(directory, nodes=1, name="one_41", version=version, jolokia=True) as cluster:
+    options = {"local_system_data_file_directory": str(directory / "system-data")}
+    async with ScratchCluster(
+        directory, nodes=1, name="one_41", version=version, jolokia=True, options=options
+    ) as cluster:
         yield cluster
 
 

@@ -18,6 +18,7 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import SpaceSettings
 from agent.plan.sstables import parse
 from agent.wire.commands import SnapshotArguments
+from tests.cluster.places import CASSANDRA_41
 from tests.cluster.scratch import ScratchCluster
 from tests.real.cassandra.rig import Rig, settings_for
 
@@ -62,12 +63,18 @@ async def test_a_snapshot_holds_what_was_written_and_no_views(rig: Rig, session:
     assert await rig.node.snapshots.ours() == ()
 
 
-async def test_all_means_every_keyspace_but_traces(rig: Rig, session: Session) -> None:
-    """Also the system's own, for they belong to a whole backup."""
+async def test_all_means_every_keyspace_but_traces(rig: Rig, session: Session, either: ScratchCluster) -> None:
+    """Also the system's own, for they belong to a whole backup, wherever the node keeps them: on two disks with the
+    others (5.0), or in a directory of their own (4.1). All is there that Cassandra's own lists name."""
     info = await rig.node.snapshots.take(SnapshotArguments("whole"), "c1")
     assert {"system", "system_auth", "system_schema", "Snap", "snap_empty"} <= set(info.tables)
     assert not {"system_traces", "system_views", "system_virtual_schema"} & set(info.tables)
+    found = await rig.node.snapshots.inventory("whole")
+    assert len(info.data_directories) == 2
+    volumes = {file.volume for table in found if table.keyspace == "system_schema" for file in table.files}
+    assert volumes == {1 if either.nodes[0].spec.version == CASSANDRA_41 else 0}
     await rig.node.snapshots.clear("whole")
+    assert not await rig.node.snapshots.exists("whole")
 
 
 async def test_the_same_command_gets_the_same_snapshot_and_another_is_refused(rig: Rig, session: Session) -> None:
