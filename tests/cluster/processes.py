@@ -168,7 +168,7 @@ class Child:
         await self.until(f"listening on {address}:{port}", listening, deadline)
 
 
-async def together(*waits: Coroutine[Any, Any, None]) -> None:
+async def together(*waits: Coroutine[Any, Any, object]) -> None:
     """Await all at once; the first failure cancels the others and is raised as it is, not in a group."""
     try:
         async with asyncio.TaskGroup() as group:

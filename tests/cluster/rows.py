@@ -8,14 +8,18 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from cassandra import ConsistencyLevel
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent, execute_concurrent_with_args
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
+from tests.cluster import fading
+from tests.cluster.cassandra import CassandraNode
 from tests.cluster.comparison import canonical
+from tests.cluster.processes import together
 from tests.cluster.tables import DELETED_ROW, LONG_TTL, Row, TableSpec, keyspace_statements, table_specs
 
 FIRST_WRITE = 1_700_000_000_000_000  # microseconds since 1970; row n is written at FIRST_WRITE + n
@@ -49,9 +53,18 @@ class DataSet:
         """Make the keyspaces, types, tables, indexes and views."""
         await asyncio.to_thread(self._create, session)
 
-    async def write(self, session: Session) -> None:
-        """Write all rows, at the session's consistency; raises what the driver raises."""
+    async def write(self, session: Session, nodes: Sequence[CassandraNode] = ()) -> None:
+        """Write all rows, at the session's consistency; raises what the driver raises. `nodes` are flushed before rows
+        are deleted again: the tombstones then lie in other SSTables than what they hide."""
         await asyncio.to_thread(self._write, session)
+        for spec in self._fading:
+            await together(*(node.nodetool("flush", spec.keyspace, spec.name) for node in nodes))
+        await asyncio.to_thread(self._run, session, fading.deletions)
+
+    async def write_the_deleted_again(self, session: Session) -> None:
+        """Write what was deleted at times before its deletion, on every replica. Nothing of it shows, so `expected`
+        stays what it was, unless tombstones are missing."""
+        await asyncio.to_thread(self._run, session, fading.written_again, ConsistencyLevel.ALL)
 
     def expected(self, spec: TableSpec) -> dict[Row, Row]:
         """Primary key → all columns and, behind them, the write time of each timed column (None where no value)."""
@@ -114,18 +127,27 @@ class DataSet:
         _execute(session, f"{insert} USING TIMESTAMP ?", rows)
 
     def _write_fading(self, session: Session, spec: TableSpec, insert: str) -> None:
-        """Rows with and without a TTL, then tombstones of rows and of columns over some of them."""
+        """Rows with and without a TTL (of 0, which is none), those among them that will be deleted."""
         self.first_ttl_write = time.time()
         numbers = range(self.count(spec))
-        rows = (self._row(spec, number) or (number // 10, number, "gone", "gone") for number in numbers)
-        # A TTL of 0 is none. What will be deleted again is written first, one microsecond earlier.
+        rows = (self._row(spec, number) or (number // fading.PARTITION, number, "gone", "gone") for number in numbers)
         full = ((*row[:3], row[3] or "gone", FIRST_WRITE + row[1], 0 if row[1] % 2 else LONG_TTL) for row in rows)
         _execute(session, f"{insert} USING TIMESTAMP ? AND TTL ?", full)
-        where = "WHERE part = ? AND id = ?"
-        columns = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 5 == 0]
-        _execute(session, f"DELETE second FROM {spec.full_name} USING TIMESTAMP ? {where}", columns)
-        rows_gone = [(FIRST_WRITE + number + 1, number // 10, number) for number in numbers if number % 10 == 3]
-        _execute(session, f"DELETE FROM {spec.full_name} USING TIMESTAMP ? {where}", rows_gone)
+
+    @property
+    def _fading(self) -> list[TableSpec]:
+        """The table whose rows end: none when a test took only other tables."""
+        return [spec for spec in self.tables if spec.ttl]
+
+    def _run(
+        self,
+        session: Session,
+        made: Callable[[str, range, int], list[fading.Statement]],
+        consistency: int | None = None,
+    ) -> None:
+        for spec in self._fading:
+            for statement, arguments in made(spec.full_name, range(self.count(spec)), FIRST_WRITE):
+                _execute(session, statement, arguments, consistency)
 
 
 def _some_node(session: Session) -> Any:
@@ -134,9 +156,11 @@ def _some_node(session: Session) -> Any:
     return next(host for host in session.get_pool_state() if host.is_up)
 
 
-def _execute(session: Session, statement: str, arguments: Iterable[Row]) -> None:
-    """Counters one by one, all else in unlogged batches: a batch costs little more than a statement."""
+def _execute(session: Session, statement: str, arguments: Iterable[Row], consistency: int | None = None) -> None:
+    """Updates (counters) one by one, all else in unlogged batches: a batch costs little more than a statement.
+    `consistency` is for updates; the session's by default."""
     prepared = session.prepare(statement)
+    prepared.consistency_level = consistency
     in_batches = not statement.startswith("UPDATE")
     source = iter(arguments)
     while chunk := list(itertools.islice(source, _CHUNK)):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tests.cluster import places
+from tests.cluster import fading, places
 
 HONEST = "speculative_retry = 'NEVER' AND read_repair = 'NONE'"
 LONG_TTL = 900_000  # seconds; far longer than any test
@@ -48,7 +48,7 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     make: Callable[[random.Random, int], Row]
     counter: bool = False
     ttl: bool = False
-    """Rows with an even number are written with LONG_TTL; every fifth loses its last column again."""
+    """Rows with an even number are written with LONG_TTL; some rows and values are deleted again: see `fading`."""
     view_of: str | None = None
     indexed: str | None = None
     """A column with an index, to be queried by each of STATES."""
@@ -99,9 +99,9 @@ def _visit(rng: random.Random, number: int) -> Row:
 
 
 def _fading(rng: random.Random, number: int) -> Row:
-    if number % 10 == 3:
+    if fading.gone(number):
         return DELETED_ROW
-    return (number // 10, number, _words(rng, 2), None if number % 5 == 0 else _words(rng, 2))
+    return (number // fading.PARTITION, number, _words(rng, 2), None if fading.second_gone(number) else _words(rng, 2))
 
 
 def _item(rng: random.Random, number: int) -> Row:

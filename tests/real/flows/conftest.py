@@ -44,7 +44,7 @@ async def shop(service: BackupService, seaweed: Seaweed) -> Shop:
     data = DataSet(seed=31, rows=300, version=cluster.version, replication=1)
     await data.create(session)
     await service.node.nodetool("disableautocompaction")
-    await data.write(session)
+    await data.write(session, cluster.nodes)
     local = await service.local("shop")
     s3 = await service.s3(seaweed, f"flows-{cluster.version.replace('.', '-')}")
     tag = await service.backup(None, local, keep=True)

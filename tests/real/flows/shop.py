@@ -49,6 +49,11 @@ class Shop:
         compared = await compare_every_column(self.data, self.service.cluster.nodes, list(tables) or None)
         assert compared.rows > 0
 
+    async def tombstones_hold(self) -> None:
+        """What was deleted and is written again, earlier than its deletion, does not show."""
+        await self.data.write_the_deleted_again(self.session)
+        await self.is_whole("fading")
+
     async def state(self, leave_out: Callable[[str, str], bool] = whatever) -> State:
         """What the node holds, but for what `leave_out` names."""
         node = self.service.node
