@@ -20,7 +20,8 @@ DELETING = "deleting"
 
 class Joined(msgspec.Struct, frozen=True):
     """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
-    that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer)."""
+    that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer, and
+    may come back)."""
 
     tag: str
     deleted: bool
@@ -36,13 +37,14 @@ class Joined(msgspec.Struct, frozen=True):
         return not self.missing and bool(self.manifests)
 
 
-def join(views: Mapping[str, Iterable[BackupView]], *, shared: bool) -> dict[str, Joined]:
-    """`views`: host id of the agent → what it answered. Tag → the joined backup, deleted ones included."""
+def join(views: Mapping[str, Iterable[BackupView]], *, shared: bool, ring: Set[str] = frozenset()) -> dict[str, Joined]:
+    """`views`: host id of the agent → what it answered; `ring`: host ids of the ring's members, empty when no agent
+    sees its Cassandra. Tag → the joined backup, deleted ones included."""
     by_tag: dict[str, dict[str, BackupView]] = {}
     for host_id, answers in views.items():
         for view in answers:
             by_tag.setdefault(view.tag, {})[host_id] = view
-    return {tag: _join(tag, seen, set(views), shared) for tag, seen in by_tag.items()}
+    return {tag: _join(tag, seen, set(views), shared, ring) for tag, seen in by_tag.items()}
 
 
 def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backup:
@@ -110,7 +112,15 @@ def _state(joined: Joined, running: bool) -> str:
     return "partial" if joined.manifests else "failed"
 
 
-def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: bool) -> Joined:
+def _gone(seen: Mapping[str, BackupView], expected: Set[str], asked: Set[str], ring: Set[str]) -> Set[str]:
+    """Hosts that left the ring for good: no agent of theirs will answer. The part of such a one may still lie in the
+    directory of a rebuilt node, whose agent then lists a backup that its new host id has no part in."""
+    if not ring or any(host not in expected and view.complete is not False for host, view in seen.items()):
+        return frozenset()
+    return expected - asked - ring
+
+
+def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: bool, ring: Set[str]) -> Joined:
     records = [view.record for view in seen.values() if view.record is not None]
     # Later records replace earlier ones; an agent that was away may still hold an earlier one.
     record = max(records, key=lambda each: (each.finished or 0.0, each.state != RUNNING), default=None)
@@ -118,14 +128,15 @@ def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: boo
     manifests = {host for view in seen.values() for host in view.manifests}
     expected = {node.host_id for node in plan.nodes} if plan is not None else set()
     if record is not None:
-        done = {node.host_id for node in record.nodes if node.state == "success"}
         expected |= {node.host_id for node in record.nodes}
-        if not any(view.manifests for view in seen.values()):
-            # A short listing names no manifests: the record does, but only what some agent still has counts. An agent
-            # that lists a backup of which it has no manifest says so (`complete`).
-            there = {host for host, view in seen.items() if view.complete is not False}
-            manifests = done if shared else {host for host in done if host in there or host not in asked}
-    unseen = set() if shared else expected - asked - manifests
+    gone = _gone(seen, expected, asked, ring)
+    if record is not None and not any(view.manifests for view in seen.values()):
+        # A short listing names no manifests: the record does, but only what some agent still has counts. An agent that
+        # lists a backup of which it has no manifest says so (`complete`).
+        done = {node.host_id for node in record.nodes if node.state == "success"}
+        there = {host for host, view in seen.items() if view.complete is not False}
+        manifests = done if shared else {host for host in done if host in there or host not in asked | gone}
+    unseen = set() if shared else expected - asked - manifests - gone
     if plan is None and record is None:
         expected = set(manifests)
     return Joined(

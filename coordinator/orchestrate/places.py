@@ -182,7 +182,7 @@ class Places:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
         views = await self._views(destination, lambda client: client.backups(where))
-        return join(views, shared=_shared(destination))
+        return join(views, shared=_shared(destination), ring=await self._ring())
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
         """One backup with plan and manifests; None when no agent knows it."""
@@ -196,7 +196,8 @@ class Places:
                     return []
                 raise
 
-        return join(await self._views(destination, ask), shared=_shared(destination)).get(tag)
+        views = await self._views(destination, ask)
+        return join(views, shared=_shared(destination), ring=await self._ring()).get(tag)
 
     async def _views(
         self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]
@@ -245,6 +246,11 @@ class Places:
                     return {}
             return errors
         return {host_id: answer.as_dict() for host_id, answer in await on_each(hosts, one) if answer is not None}
+
+    async def _ring(self) -> set[str]:
+        """Host ids of the ring's members, as the agents last saw it."""
+        reports = [agent.report for agent in await self._agents() if agent.cassandra_up]
+        return {member.host_id for report in reports if report is not None for member in report.ring}
 
     async def _agents(self) -> list[Agent]:
         return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)

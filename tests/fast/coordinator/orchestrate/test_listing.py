@@ -66,6 +66,21 @@ def test_a_node_that_gave_no_answer_leaves_the_records_word() -> None:
     assert (joined.missing, backup_of(joined, running=False).state) == ([], "success")
 
 
+def test_a_node_that_left_the_ring_took_its_part_along_unless_a_rebuilt_one_has_its_directory() -> None:
+    """Promise: the part of a host id that no agent will ever answer for is missing, in listings short and long; when an
+    agent of a new host id still lists the backup, the record's word stands."""
+    seen = BackupView("tag", False, record())
+    left = {"a": [seen], "b": [seen], "new": []}
+    for ring, expected in (({"a", "b", "new"}, (["c"], "partial")), ({"a", "b", "c"}, ([], "success"))):
+        joined = join(left, shared=False, ring=ring)["tag"]
+        assert (joined.missing, backup_of(joined, running=False).state) == expected
+    long = {host: [BackupView("tag", False, record(), plan(), [host])] for host in ("a", "b")}
+    joined = join({**long, "new": []}, shared=False, ring={"a", "b", "new"})["tag"]
+    assert (joined.missing, joined.unseen, backup_of(joined, running=False).state) == (["c"], [], "partial")
+    joined = join({**left, "new": [seen]}, shared=False, ring={"a", "b", "new"})["tag"]
+    assert (joined.missing, backup_of(joined, running=False).state) == ([], "success")
+
+
 def test_one_delete_mark_deletes_and_the_newest_record_counts() -> None:
     """Any node's mark is enough; an agent that was away may still show an earlier record."""
     old, new = record(state="running", finished=0.0), record(state="partial", failed=("c",), finished=9.0)
