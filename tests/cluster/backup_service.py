@@ -75,6 +75,12 @@ class BackupService:
             shutil.rmtree(service.state_directory)
         await self.start()
 
+    async def lose_state_of(self, agent: AgentProcess) -> None:
+        """The same for one agent, as when its disk is lost."""
+        await agent.stop()
+        shutil.rmtree(agent.state_directory)
+        await agent.start()
+
     # Destinations
 
     async def local(self, path: str) -> str:

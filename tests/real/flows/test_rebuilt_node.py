@@ -49,9 +49,10 @@ async def _rebuilt(cluster: ScratchCluster, node: CassandraNode) -> None:
 
 
 async def test_backups_survive_a_node_that_was_rebuilt_with_the_same_tokens(tmp_path: Path, seaweed: Seaweed) -> None:
-    """Promise: after a node of three was wiped and rebuilt (new host id, SSTable names that repeat), the oracle reads
-    every byte of the older backup as it was, and each backup restores its own rows on every node, from S3 and from the
-    nodes' own directories."""
+    """Promise: after a node of three was wiped and rebuilt (new host id, SSTable names that repeat), its agent's state
+    lost with it, the oracle reads every byte of the older backup as it was, and each backup restores its own rows on
+    every node, from S3 and from the nodes' own directories, without the destinations being added again. What that node
+    kept of an on-server backup is gone: it is listed as partial, by host id, and not restored."""
     async with ScratchCluster(tmp_path / "cassandra", nodes=3, name="rebuilt") as cluster:
         service = BackupService(cluster, tmp_path)
         await service.start()
@@ -67,7 +68,7 @@ async def _survives(service: BackupService, cluster: ScratchCluster, seaweed: Se
     older = DataSet(seed=41, rows=200, version=cluster.version, replication=3)
     await older.create(session)
     await older.write(session)
-    first = await service.backup(older.keyspaces, local, s3)
+    first = await service.backup(older.keyspaces, local, s3, keep=True)
     before = {place: _files(await service.inspected(place), first) for place in (local, s3)}
     assert len(before[s3]) == 3
 
@@ -77,6 +78,12 @@ async def _survives(service: BackupService, cluster: ScratchCluster, seaweed: Se
     await _rebuilt(cluster, replaced)
     new_host = await _host_id(service, 1)
     assert new_host != old_host
+    await service.lose_state_of(service.agents[1])
+    kept = (await service.listed())[first]
+    assert kept["status"] == "partial"
+    assert [node["host_id"] for node in kept["missing_nodes"]] == [old_host]
+    error = await service.refusal(first, None, truncate=True)
+    assert [refusal["code"] for refusal in error["fields"]["refusals"]] == ["backup_incomplete"], error
     session = await cluster.session()
     for spec in older.tables:
         if spec.view_of is None:
