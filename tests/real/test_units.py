@@ -55,6 +55,7 @@ def test_systemd_finds_nothing_to_complain_of(unit: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_exposure_is_at_most_four(unit: str) -> None:
+    """Promise: systemd itself finds each unit well fenced in."""
     result = analyze("security", "--offline=true", "--json=short", str(ROOT / "systemd" / unit))
     assert json.loads(result.stdout), result.stderr
     plain = analyze("security", "--offline=true", "--no-pager", str(ROOT / "systemd" / unit))
@@ -64,6 +65,7 @@ def test_the_exposure_is_at_most_four(unit: str) -> None:
 
 
 def test_both_tell_systemd_how_they_are_and_take_secrets_as_credentials() -> None:
+    """Promise: the units use what the services offer: notify, watchdog, credentials."""
     for unit in UNITS:
         found = settings(unit)
         assert found["Type"] == ["notify"]
@@ -72,6 +74,7 @@ def test_both_tell_systemd_how_they_are_and_take_secrets_as_credentials() -> Non
 
 
 def test_the_agent_runs_as_cassandras_user_and_lets_nodetools_jvm_compile() -> None:
+    """Promise: the fence lets through what import and nodetool need."""
     found = settings("helenus-agent.service")
     assert found["User"] == ["cassandra"]
     assert "MemoryDenyWriteExecute" not in found

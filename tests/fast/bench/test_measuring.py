@@ -14,6 +14,7 @@ MIB = 2**20
 
 
 def test_a_peers_peak_is_not_that_of_whoever_started_it(tmp_path: Path) -> None:
+    """Promise: a peer's peak of memory is its own, not that of the process that measures it."""
     own = bytearray(b"x") * (200 * MIB)
     hold = "import time; x = bytearray(b'x') * (60 << 20); time.sleep(0.2)"
     figure = timed_commands([[sys.executable, "-S", "-c", hold], ["true"]], os.environ, tmp_path / "log")
@@ -23,17 +24,21 @@ def test_a_peers_peak_is_not_that_of_whoever_started_it(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_told_and_ends_the_unit(tmp_path: Path) -> None:
+    """Promise: no figure comes of a command that failed, and nothing is run after it."""
     with pytest.raises(RuntimeError, match="false ended with 1"):
         timed_commands([["false"], ["touch", str(tmp_path / "after")]], os.environ, tmp_path / "log")
     assert not (tmp_path / "after").exists()
 
 
 def test_the_fullest_second_need_not_be_a_whole_one() -> None:
+    """Promise: the fullest second is looked for at every beginning, not at whole seconds alone."""
     came = [(0.0, 1), (0.6, 10), (1.5, 10), (2.9, 1), (5.5, 100)]
     assert judged(came, 5) == (22 / 5, 20)
 
 
 def test_a_bar_compares_the_medians_of_one_run() -> None:
+    """Promise: each bar sets medians of one run against each other and says whether it holds."""
+
     def rounds(*walls: float) -> list[Figure]:
         return [Figure(wall, 0, 0, 150, requests=700, files=2000) for wall in walls]
 

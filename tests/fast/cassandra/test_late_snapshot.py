@@ -74,6 +74,7 @@ def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots
 async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
     snapshots: Snapshots, control: LateControl, now: list[float], failure: HelenusError
 ) -> None:
+    """Promise: a snapshot of unknown outcome stays the agent's until it can't come any more, and is cleared."""
     control.failure = failure
     with pytest.raises(type(failure)):
         await snapshots.take(SnapshotArguments("t1"), "c1")
@@ -106,6 +107,7 @@ async def test_an_agent_that_was_started_anew_knows_which_call_was_never_answere
 
 
 async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: LateControl) -> None:
+    """Promise: a snapshot that Cassandra refused is not owed."""
     control.failure = NodetoolFailed("no such table")
     with pytest.raises(NodetoolFailed):
         await snapshots.take(SnapshotArguments("t1"), "c1")

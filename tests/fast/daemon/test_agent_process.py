@@ -109,6 +109,7 @@ class Notified:
 
 
 async def test_it_serves_when_it_says_ready_and_stops_in_order(agent: Process, notified: Notified) -> None:
+    """Promise: READY comes when it answers, Cassandra or not; SIGTERM ends it with 0, STOPPING told."""
     process = agent.start(environment=notified.environment)
     assert await notified.until(b"READY=1") == [b"READY=1"]
     assert (await agent.ask("GET", "/health"))[0] == 200
@@ -142,12 +143,14 @@ async def test_web_pages_of_other_sites_are_kept_out(agent: Process, notified: N
 
 
 async def test_signs_of_life_come_while_it_runs(agent: Process, notified: Notified) -> None:
+    """Promise: with a watchdog the agent tells it again and again that it lives."""
     agent.start(environment={**notified.environment, "WATCHDOG_USEC": "300000"})
     await notified.until(b"WATCHDOG=1")
     await notified.until(b"WATCHDOG=1")
 
 
 async def test_a_second_agent_of_the_same_state_is_refused_by_name(agent: Process, notified: Notified) -> None:
+    """Promise: two agents never share a state directory; the second ends and names it."""
     agent.start(environment=notified.environment)
     await notified.until(b"READY=1")
     agent.tree["http"]["port"] = free_port()
@@ -158,6 +161,7 @@ async def test_a_second_agent_of_the_same_state_is_refused_by_name(agent: Proces
 
 
 async def test_identity_stays_and_the_instance_is_new_at_each_start(agent: Process, notified: Notified) -> None:
+    """Promise: the agent's id outlives kill -9, and every start is another instance."""
     seen = []
     for number in (signal.SIGKILL, signal.SIGTERM):
         process = agent.start(environment=notified.environment)
@@ -170,6 +174,7 @@ async def test_identity_stays_and_the_instance_is_new_at_each_start(agent: Proce
 
 
 async def test_destinations_survive_kill_9_and_secrets_show_nowhere(agent: Process, notified: Notified) -> None:
+    """Promise: settings that were answered outlive kill -9; a secret is in no answer and no log."""
     secret = "canary-access-secret"
     settings = {"provider": "s3", "path": "bucket", "access_key": "k", "access_secret": secret}
     process = agent.start(environment=notified.environment)
@@ -192,6 +197,7 @@ async def test_destinations_survive_kill_9_and_secrets_show_nowhere(agent: Proce
 
 
 async def test_only_the_token_opens_the_door(agent: Process, notified: Notified) -> None:
+    """Promise: without the token nothing but health is answered."""
     agent.start(environment=notified.environment)
     await notified.until(b"READY=1")
     for path in ("/v1/node", "/v1/commands", "/metrics", "/openapi.yaml"):
@@ -200,6 +206,7 @@ async def test_only_the_token_opens_the_door(agent: Process, notified: Notified)
 
 
 def test_a_wrong_configuration_ends_with_78_and_names_the_setting(agent: Process) -> None:
+    """Promise: a wrong setting ends the agent with systemd's code for it and is named."""
     agent.tree["http"]["prot"] = 1
     process = agent.start("--check-config")
     _, log = process.communicate(timeout=30)
@@ -208,6 +215,7 @@ def test_a_wrong_configuration_ends_with_78_and_names_the_setting(agent: Process
 
 
 def test_a_jmx_password_file_that_is_not_there_is_told_by_the_check(agent: Process) -> None:
+    """Promise: the check of the configuration looks for nodetool's password file too."""
     agent.tree["cassandra"]["nodetool"] = {"username": "joe", "password_file": str(agent.directory / "nowhere")}
     process = agent.start("--check-config")
     _, log = process.communicate(timeout=30)
@@ -216,6 +224,7 @@ def test_a_jmx_password_file_that_is_not_there_is_told_by_the_check(agent: Proce
 
 
 def test_a_right_configuration_is_fine_and_nothing_is_started(agent: Process) -> None:
+    """Promise: the check of the configuration makes no state."""
     process = agent.start("--check-config")
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
@@ -224,6 +233,7 @@ def test_a_right_configuration_is_fine_and_nothing_is_started(agent: Process) ->
 
 
 def test_no_sdk_is_loaded_before_a_destination_needs_it() -> None:
+    """Promise: an agent without cloud destinations pays for no cloud SDK."""
     program = (
         "import sys, agent.daemon.main; print(sorted({'boto3', 'botocore', 'google', 'azure'} & set(sys.modules)))"
     )

@@ -35,10 +35,12 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_the_file_as_it_stands_is_accepted() -> None:
+    """Promise: the shipped file works without a change."""
     check(parse(FILE.read_text(), AgentSettings))
 
 
 def test_the_file_names_every_setting_and_no_unknown_one() -> None:
+    """Promise: the shipped file, uncommented, is the whole list of settings."""
     settings = parse(uncommented(), AgentSettings)
     check(settings)
     named = {name.replace("coordinators.main.", "coordinators.*.") for name in flat(tomllib.loads(uncommented()))}
@@ -58,6 +60,7 @@ def test_a_setting_that_says_nothing_is_found() -> None:
 
 
 def test_what_the_file_says_is_the_default() -> None:
+    """Promise: the values that the shipped file shows are what a left-out setting means."""
     defaults = flat(msgspec.json.decode(msgspec.json.encode(AgentSettings())))
     for name, value in flat(tomllib.loads(FILE.read_text())).items():
         if name not in DIFFERENT:
@@ -79,6 +82,7 @@ def test_what_the_file_says_is_the_default() -> None:
     ],
 )
 def test_a_setting_that_can_not_be_is_named_by_its_path(text: str, setting: str) -> None:
+    """Promise: a value that can't be is refused with the path of its setting."""
     with pytest.raises(ConfigError) as caught:
         check(parse(text, AgentSettings))
     assert caught.value.fields["setting"] == setting

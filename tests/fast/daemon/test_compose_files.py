@@ -64,6 +64,7 @@ def mounts(service: Any) -> dict[str, str]:
 
 
 def test_three_nodes_with_an_agent_each_a_coordinator_and_a_store(topology: Topology) -> None:
+    """Promise: the composition has every part of the picture and no other."""
     wanted = {f"{kind}-{number}" for kind in ("cassandra", "agent") for number in NODES}
     assert set(topology["services"]) == wanted | {"coordinator", "seaweedfs", "init"}
 
@@ -81,6 +82,7 @@ def test_it_is_the_topology_of_the_playground(topology: Topology, coordinator: C
 def test_an_agent_shares_its_nodes_network_and_files_and_has_state_of_its_own(
     topology: Topology, agent: AgentSettings
 ) -> None:
+    """Promise: an agent sees its own node's files and loopback, and no other agent's state."""
     check(agent)
     states = set()
     for number in NODES:
@@ -94,6 +96,7 @@ def test_an_agent_shares_its_nodes_network_and_files_and_has_state_of_its_own(
 
 
 def test_every_mounted_file_is_there_and_every_volume_declared(topology: Topology) -> None:
+    """Promise: nothing is mounted that isn't in the directory or declared."""
     for name, service in topology["services"].items():
         for target, source in mounts(service).items():
             if source.startswith("."):
@@ -103,6 +106,7 @@ def test_every_mounted_file_is_there_and_every_volume_declared(topology: Topolog
 
 
 def test_everybody_waits_for_what_he_needs(topology: Topology) -> None:
+    """Promise: nothing starts before what it depends on is healthy, or its secrets made."""
     services = topology["services"]
     for name, service in services.items():
         for other, condition in service.get("depends_on", {}).items():
@@ -116,6 +120,7 @@ def test_everybody_waits_for_what_he_needs(topology: Topology) -> None:
 def test_the_coordinator_asks_the_agents_where_they_listen(
     topology: Topology, agent: AgentSettings, coordinator: CoordinatorSettings
 ) -> None:
+    """Promise: names, ports, scheme and token agree between coordinator, agents and nodes."""
     (cluster,) = coordinator.clusters.values()
     asked = [urlsplit(url) for url in cluster.agents]
     assert {url.hostname for url in asked} == {f"cassandra-{number}" for number in NODES}
@@ -130,6 +135,7 @@ def test_the_coordinator_asks_the_agents_where_they_listen(
 def test_the_made_secrets_are_what_the_configurations_name_and_fit_together(
     secrets: Path, agent: AgentSettings, coordinator: CoordinatorSettings
 ) -> None:
+    """Promise: each secret named is made, fits its partner, and is private."""
     (cluster,) = coordinator.clusters.values()
 
     def here(settings: HttpSettings) -> HttpSettings:
@@ -153,6 +159,7 @@ def test_the_made_secrets_are_what_the_configurations_name_and_fit_together(
 def test_the_agents_certificate_is_good_for_every_name_the_coordinator_uses(
     secrets: Path, coordinator: CoordinatorSettings
 ) -> None:
+    """Promise: no agent is refused for the name in its certificate."""
     (cluster,) = coordinator.clusters.values()
     openssl = shutil.which("openssl")
     assert openssl
@@ -163,6 +170,7 @@ def test_the_agents_certificate_is_good_for_every_name_the_coordinator_uses(
 
 
 def test_making_secrets_twice_changes_none(secrets: Path) -> None:
+    """Promise: a second `up` keeps the secrets of the first."""
     before = {path.name: path.read_bytes() for path in secrets.iterdir()}
     make_secrets(secrets, os.getuid())
     assert {path.name: path.read_bytes() for path in secrets.iterdir()} == before
@@ -205,6 +213,7 @@ def test_every_image_has_a_version_and_what_serves_says_how_it_is(topology: Topo
 
 
 def test_the_image_has_what_the_configurations_start(topology: Topology, agent: AgentSettings) -> None:
+    """Promise: nodetool's path and the user's id agree between image and configuration."""
     text = (DIRECTORY / "Dockerfile").read_text()
     assert "/opt/cassandra" in text
     assert agent.cassandra.nodetool.command[0].startswith("/opt/cassandra/bin/")

@@ -19,6 +19,7 @@ DIFFERENT = {"http.token_file", "clusters.main.token_file"}
 
 
 def test_the_file_is_accepted_and_names_every_setting_and_no_unknown_one() -> None:
+    """Promise: the shipped file is the whole list of settings."""
     parse(FILE.read_text(), CoordinatorSettings)
     named = {name.replace("clusters.main.", "clusters.*.") for name in flat(tomllib.loads(FILE.read_text()))}
     assert named == set(setting_names(CoordinatorSettings))
@@ -29,6 +30,7 @@ def test_every_setting_of_the_file_says_what_it_is() -> None:
 
 
 def test_what_the_file_says_is_the_default() -> None:
+    """Promise: the values that the shipped file shows are what a left-out setting means."""
     defaults = CoordinatorSettings("/s", {"main": ClusterSettings(["http://127.0.0.1:1"])})
     known = flat(msgspec.json.decode(msgspec.json.encode(defaults)))
     for name, value in flat(tomllib.loads(FILE.read_text())).items():

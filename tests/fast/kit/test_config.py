@@ -38,12 +38,14 @@ def refused(text: str) -> ConfigError:
 
 
 def test_a_wrong_type_is_named_by_its_dotted_path() -> None:
+    """Promise: a value of the wrong type is refused with its path and the type expected."""
     error = refused('[http]\nport = "a"')
     assert error.fields["setting"] == "http.port"
     assert "expected `int`, got `str`" in error.message
 
 
 def test_an_unknown_setting_is_named_with_those_allowed_and_the_nearest_one() -> None:
+    """Promise: a slip in a name is answered with what was probably meant."""
     error = refused("[http]\nprot = 1")
     assert error.fields["setting"] == "http.prot"
     assert "did you mean «port»" in error.message
@@ -82,10 +84,12 @@ def test_what_stands_in_a_list_is_named_by_its_position() -> None:
 
 
 def test_a_text_that_is_no_toml_names_the_line() -> None:
+    """Promise: a file that is no TOML is refused with the line."""
     assert "line 2" in refused("[http]\nport = = 1").message
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Promise: a configuration that isn't there is named."""
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
         load(tmp_path / "nothing.toml", Settings)
 
@@ -98,6 +102,7 @@ def test_every_setting_has_a_path() -> None:
 
 
 def test_a_secret_is_read_from_a_file_without_its_last_newline(tmp_path: Path) -> None:
+    """Promise: an editor's last newline is no part of a secret."""
     path = tmp_path / "token"
     path.write_text("s3cret\n")
     path.chmod(0o640)
@@ -105,6 +110,7 @@ def test_a_secret_is_read_from_a_file_without_its_last_newline(tmp_path: Path) -
 
 
 def test_a_secret_file_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
+    """Promise: I9: a secret that others can read is refused, and not quoted."""
     path = tmp_path / "token"
     path.write_text("s3cret")
     path.chmod(0o644)
@@ -114,6 +120,7 @@ def test_a_secret_file_that_everybody_may_read_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_credential_is_read_from_the_directory_that_systemd_names(tmp_path: Path) -> None:
+    """Promise: `credential:` reads systemd's credential, and says when there is none."""
     path = tmp_path / "agent-token"
     path.write_text("abc")
     path.chmod(0o400)
@@ -125,11 +132,13 @@ def test_a_credential_is_read_from_the_directory_that_systemd_names(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["", "../token", "a/b", ".hidden"])
 def test_a_credential_name_can_not_leave_the_directory(tmp_path: Path, name: str) -> None:
+    """Promise: a credential's name reaches no other file."""
     with pytest.raises(ConfigError):
         read_secret(f"credential:{name}", setting="x", environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 def test_a_relative_path_and_an_empty_file_are_refused(tmp_path: Path) -> None:
+    """Promise: a secret never depends on the working directory and is never empty."""
     with pytest.raises(ConfigError, match="absolute"):
         read_secret("token", setting="x")
     path = tmp_path / "token"

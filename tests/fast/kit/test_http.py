@@ -79,6 +79,7 @@ async def ask(url: str, **options: object) -> tuple[int, bytes]:
 
 
 async def test_only_the_right_token_is_let_in_and_health_is_open(tmp_path: Path) -> None:
+    """Promise: nothing but the exact token opens, in the header alone, and no answer quotes it."""
     async with served(HttpSettings(token_file=token_file(tmp_path))) as server:
         for header in ("", f"Bearer {TOKEN}x", "Bearer", f"Basic {TOKEN}", TOKEN, "Bearer \xe4"):
             status, body = await ask(f"{server.url}/echo", headers={"Authorization": header})
@@ -92,6 +93,7 @@ async def test_only_the_right_token_is_let_in_and_health_is_open(tmp_path: Path)
 
 
 async def test_mutual_tls_lets_in_a_signed_certificate_and_no_other(tmp_path: Path) -> None:
+    """Promise: with mutual TLS each side takes only what its authority signed."""
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     certificate, key = authority.certificate("server")
     settings = HttpSettings(tls_certificate=str(certificate), tls_key=str(key), client_ca=str(authority.ca))
@@ -111,6 +113,7 @@ async def test_mutual_tls_lets_in_a_signed_certificate_and_no_other(tmp_path: Pa
 
 
 def test_another_address_than_loopback_needs_tls_and_authentication(tmp_path: Path) -> None:
+    """Promise: a door to the network is never open or in clear text."""
     certificate, key = map(str, Authority(tmp_path).certificate("server"))
     with pytest.raises(ConfigError, match="TLS") as caught:
         access_of(HttpSettings(host="0.0.0.0", token_file=token_file(tmp_path)))
@@ -124,6 +127,7 @@ def test_another_address_than_loopback_needs_tls_and_authentication(tmp_path: Pa
 
 
 def test_half_a_tls_configuration_is_refused_by_name(tmp_path: Path) -> None:
+    """Promise: TLS is whole or refused, with the setting that lacks."""
     certificate, key = map(str, Authority(tmp_path).certificate("server"))
     with pytest.raises(ConfigError, match="tls_key"):
         access_of(HttpSettings(tls_certificate=certificate))
@@ -135,6 +139,8 @@ def test_half_a_tls_configuration_is_refused_by_name(tmp_path: Path) -> None:
 
 
 async def test_a_body_over_the_limit_is_refused_sized_and_chunked() -> None:
+    """Promise: no client fills the memory, whether it tells its size or not."""
+
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b"x" * 1000
@@ -148,6 +154,7 @@ async def test_a_body_over_the_limit_is_refused_sized_and_chunked() -> None:
 
 
 async def test_a_body_that_trickles_is_answered_408_and_its_connection_closed() -> None:
+    """Promise: a slow client holds no connection for ever."""
     async with served(HttpSettings(body_seconds=0.2)) as server, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nslow")
@@ -158,6 +165,7 @@ async def test_a_body_that_trickles_is_answered_408_and_its_connection_closed() 
 
 
 async def test_connections_over_the_cap_are_closed_and_the_others_are_served() -> None:
+    """Promise: too many connections cost those served nothing."""
     async with served(HttpSettings(max_connections=2)) as server, asyncio.timeout(20):
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
         for reader, writer in held:
@@ -178,6 +186,7 @@ async def _read_or_reset(read: Callable[[], Awaitable[bytes]]) -> bytes:
 
 
 async def test_an_address_that_is_taken_is_a_clear_error() -> None:
+    """Promise: a port that somebody else has is a wrong setting, not a traceback."""
     async with served(HttpSettings()) as server:
         with pytest.raises(ConfigError, match="can't be listened on"):
             async with served(HttpSettings(port=server.port)):

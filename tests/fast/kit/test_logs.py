@@ -37,6 +37,7 @@ def lines_of(form: Form, level: Any = "info") -> io.StringIO:
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.usefixtures("logging_kept")
 def test_a_secret_shows_in_no_field_and_no_traceback(form: Form) -> None:
+    """Promise: I9: a known secret is cut out everywhere, also percent-encoded, escaped or in a traceback."""
     stream = lines_of(form)
     log = structlog.get_logger("x")
     log.info("put " + CANARY, key=CANARY, url="http://h/?k=can%22ary%2F%2B%C3%A4-1234", nested={"a": [CANARY]})
@@ -54,6 +55,7 @@ def test_a_secret_shows_in_no_field_and_no_traceback(form: Form) -> None:
 
 @pytest.mark.usefixtures("logging_kept")
 def test_the_libraries_own_lines_are_json_with_level_and_logger() -> None:
+    """Promise: a library's line looks like ours."""
     stream = lines_of("json")
     logging.getLogger("some.library").error("it broke")
     line = json.loads(stream.getvalue())
@@ -62,6 +64,7 @@ def test_the_libraries_own_lines_are_json_with_level_and_logger() -> None:
 
 @pytest.mark.usefixtures("logging_kept")
 def test_botocore_never_prints_its_headers_even_at_debug() -> None:
+    """Promise: I9: signed headers are not logged at any level."""
     stream = lines_of("json", "debug")
     logging.getLogger("botocore.endpoint").debug("headers: Authorization: AWS4 …")
     structlog.get_logger("agent").debug("mine")
@@ -70,6 +73,7 @@ def test_botocore_never_prints_its_headers_even_at_debug() -> None:
 
 
 def test_a_text_too_short_to_be_a_secret_is_left_alone() -> None:
+    """Promise: a short text taken for a secret doesn't make logs unreadable."""
     redactor = Redactor()
     redactor.add("a")
     assert redactor.clean("a table") == "a table"

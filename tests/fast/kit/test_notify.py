@@ -35,19 +35,23 @@ TOLD = [b"READY=1", b"STATUS=uploading 2 commands", b"WATCHDOG=1", b"STOPPING=1"
 
 
 def test_all_four_states_arrive_on_a_socket_with_a_path(tmp_path: Path) -> None:
+    """Promise: systemd hears every state on a socket in the file system."""
     assert tell_all(str(tmp_path / "notify")) == TOLD
 
 
 def test_all_four_states_arrive_on_an_abstract_socket() -> None:
+    """Promise: and on an abstract one."""
     assert tell_all(f"@helenus-test-{secrets.token_hex(8)}") == TOLD
 
 
 def test_without_a_socket_or_with_one_that_is_gone_nothing_happens(tmp_path: Path) -> None:
+    """Promise: without systemd a service runs all the same."""
     Notifier({}).ready()
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
 
 
 def test_the_watchdog_is_only_kept_by_the_process_it_was_set_for() -> None:
+    """Promise: a child that inherits the environment gives no signs of life for its parent."""
     asked = {"WATCHDOG_USEC": "6000000"}
     assert Notifier(asked).watchdog_seconds == 6.0
     assert Notifier({**asked, "WATCHDOG_PID": str(os.getpid())}).watchdog_seconds == 6.0
@@ -56,6 +60,7 @@ def test_the_watchdog_is_only_kept_by_the_process_it_was_set_for() -> None:
 
 
 async def test_signs_of_life_stop_while_the_loop_is_blocked_or_a_part_is_dead(tmp_path: Path) -> None:
+    """Promise: systemd is told of life only while all of the service lives."""
     address = str(tmp_path / "notify")
     state = {"healthy": True, "asked": 0}
     blocked, asked_thrice = asyncio.Event(), asyncio.Event()

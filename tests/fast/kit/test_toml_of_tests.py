@@ -18,10 +18,12 @@ TREES = st.recursive(
 
 @given(TREES)
 def test_every_tree_is_read_back_as_it_was(tree: dict[str, object]) -> None:
+    """Promise: whatever a test configures reaches the service unchanged."""
     assert tomllib.loads(toml.dumps(tree)) == tree
 
 
 def test_changes_win_table_by_table() -> None:
+    """Promise: a test's changes replace single settings, not whole tables."""
     assert toml.merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": {}}) == {
         "a": {"b": 1, "c": 4},
         "d": 3,

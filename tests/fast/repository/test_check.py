@@ -73,6 +73,7 @@ def files(root: Path) -> set[str]:
 
 
 async def test_an_empty_directory_is_made_checked_and_initialised(agent: Agent, root: Path) -> None:
+    """Promise: an empty place becomes a repository, once; the second check finds the same one."""
     report = await agent.checks.check("store", CheckDestination(initialise=True, cluster_name="Test Cluster"))
     assert (report.ok, report.error, report.made, report.conditional_create) == (True, None, True, True)
     assert {result.outcome for result in report.results} <= {"ok", "skipped"}
@@ -88,6 +89,7 @@ async def test_an_empty_directory_is_made_checked_and_initialised(agent: Agent, 
 
 
 async def test_nodes_of_a_per_node_destination_get_the_same_ids(tmp_path: Path, root: Path) -> None:
+    """Promise: per-node directories are one repository with one id."""
     wanted = CheckDestination(initialise=True, repository_id="r1", cluster_id="c1", cluster_name="x", conformance=False)
     for number in (1, 2):
         agent = Agent(tmp_path / f"state{number}", root)
@@ -97,6 +99,7 @@ async def test_nodes_of_a_per_node_destination_get_the_same_ids(tmp_path: Path, 
 
 
 async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) -> None:
+    """Promise: a place with somebody else's files is refused and left as it is."""
     (root / "store").mkdir()
     (root / "store" / "photo.jpg").touch()
     report = await agent.checks.check("store", CheckDestination(initialise=True, conformance=False))
@@ -107,6 +110,7 @@ async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) ->
 
 
 async def test_what_a_crashed_check_left_is_no_foreign_content(agent: Agent, root: Path) -> None:
+    """Promise: a check that died half way doesn't spoil the place for the next."""
     (root / "store" / "helenus-check").mkdir(parents=True)
     (root / "store" / "helenus-check" / "left").touch()
     report = await agent.checks.check("store", CheckDestination(initialise=True, conformance=False))
@@ -114,6 +118,7 @@ async def test_what_a_crashed_check_left_is_no_foreign_content(agent: Agent, roo
 
 
 async def test_a_missing_directory_is_an_error_of_its_own_unless_it_is_to_be_made(agent: Agent) -> None:
+    """Promise: a check that may not make the place says that it is missing."""
     report = await agent.checks.check("store", CheckDestination())
     assert not report.ok
     assert report.error is not None
@@ -136,6 +141,7 @@ async def test_what_is_wrong_with_a_directory_names_the_setting(tmp_path: Path, 
 
 
 async def test_a_check_alone_makes_no_repository(agent: Agent, root: Path) -> None:
+    """Promise: without being told to, a check makes nothing."""
     (root / "store").mkdir()
     report = await agent.checks.check("store", CheckDestination())
     assert (report.ok, report.repository_id) == (True, None)
@@ -146,6 +152,7 @@ async def test_a_check_alone_makes_no_repository(agent: Agent, root: Path) -> No
 
 
 async def test_a_nonce_is_found_where_the_directory_is_shared_and_not_elsewhere(tmp_path: Path, root: Path) -> None:
+    """Promise: it is found out whether two agents see one directory."""
     first, shared, alone = (Agent(tmp_path / f"state{number}", root) for number in range(3))
     for agent, path in ((first, "same"), (shared, "same"), (alone, "other")):
         await agent.put(path)
@@ -158,6 +165,8 @@ async def test_a_nonce_is_found_where_the_directory_is_shared_and_not_elsewhere(
 
 
 async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp_path: Path, root: Path) -> None:
+    """Promise: a store that doesn't keep the protocol is never used."""
+
     class Forgetful(LocalStorage):
         async def delete(self, keys: object) -> None:
             return None
@@ -226,6 +235,7 @@ async def test_each_agent_sees_for_itself_whether_its_store_creates_conditionall
 
 
 async def test_an_unknown_destination_is_an_error(agent: Agent) -> None:
+    """Promise: only a destination that was put can be checked."""
     with pytest.raises(UnknownDestination):
         await agent.checks.check("nothing", CheckDestination())
 

@@ -71,6 +71,7 @@ def s3(path: str = "bucket", secret: str = SECRET, **more: object) -> Settings:
 async def test_settings_survive_a_restart_with_mode_0600_and_answers_are_masked(
     registry: Registry, tmp_path: Path
 ) -> None:
+    """Promise: I9: settings are kept privately and shown without secrets."""
     view = await registry.destinations.put("store", PutDestination(3, s3()))
     assert isinstance(view.settings, S3Settings)
     assert view.settings.access_secret == MASK
@@ -85,6 +86,7 @@ async def test_settings_survive_a_restart_with_mode_0600_and_answers_are_masked(
 
 
 async def test_an_older_revision_is_refused_and_the_same_one_is_idempotent(registry: Registry) -> None:
+    """Promise: the newest settings win, whatever order requests come in."""
     await registry.destinations.put("store", PutDestination(3, s3()))
     await registry.destinations.put("store", PutDestination(3, s3()))
     for request in (PutDestination(2, s3()), PutDestination(3, s3("other"))):
@@ -96,6 +98,7 @@ async def test_an_older_revision_is_refused_and_the_same_one_is_idempotent(regis
 
 
 async def test_a_mask_in_an_update_means_unchanged_and_nothing_else(registry: Registry) -> None:
+    """Promise: what was shown masked may be sent back; the secret stays."""
     with pytest.raises(InvalidInput, match="masked"):
         await registry.destinations.put("store", PutDestination(1, s3(secret=MASK)))
     await registry.destinations.put("store", PutDestination(1, s3()))
@@ -113,6 +116,7 @@ async def test_a_masked_secret_does_not_follow_to_another_store(registry: Regist
 
 
 async def test_settings_that_can_not_work_are_refused_before_they_are_kept(registry: Registry, tmp_path: Path) -> None:
+    """Promise: nothing is kept that can't work."""
     with pytest.raises(BadSettings):
         await registry.destinations.put("store", PutDestination(1, LocalSettings("refused")))
     with pytest.raises(InvalidInput):
@@ -122,6 +126,7 @@ async def test_settings_that_can_not_work_are_refused_before_they_are_kept(regis
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a\0b", "x" * 300, "OPSC_ON_SERVER"])
 async def test_a_name_that_could_leave_the_directory_is_refused(registry: Registry, name: str) -> None:
+    """Promise: a destination's name reaches no file of others."""
     with pytest.raises((InvalidName, InvalidInput)):
         await registry.destinations.put(name, PutDestination(1, LocalSettings("a")))
 
@@ -186,6 +191,7 @@ def test_places_that_differ_are_told_apart() -> None:
 
 
 async def test_what_is_in_use_or_wanted_by_a_command_can_not_be_deleted(registry: Registry, tmp_path: Path) -> None:
+    """Promise: settings that a command needs stay."""
     destinations = registry.destinations
     await destinations.put("store", PutDestination(1, LocalSettings("a")))
     with destinations.used("store"):
@@ -205,6 +211,7 @@ async def test_what_is_in_use_or_wanted_by_a_command_can_not_be_deleted(registry
 
 
 async def test_a_storage_is_opened_once_and_closed_when_its_last_user_has_gone(registry: Registry) -> None:
+    """Promise: users share a store; new settings open another, the old one is closed after its last user."""
     destinations, opener = registry.destinations, registry.opener
     await destinations.put("store", PutDestination(1, LocalSettings("a")))
     opener.opened.clear()
@@ -223,6 +230,7 @@ async def test_a_storage_is_opened_once_and_closed_when_its_last_user_has_gone(r
 
 
 async def test_what_a_check_found_is_kept_for_the_same_place_only(registry: Registry) -> None:
+    """Promise: what is known of a store is forgotten when the settings lead elsewhere."""
     destinations = registry.destinations
     await destinations.put("store", PutDestination(1, s3()))
     await destinations.remember("store", 1, conditional_create=True, repository_id="r", cluster_id="c")
@@ -237,6 +245,7 @@ async def test_what_a_check_found_is_kept_for_the_same_place_only(registry: Regi
 
 
 async def test_live_limits_hold_until_the_settings_name_another(registry: Registry) -> None:
+    """Promise: a limit set live holds until settings name a new one; a wrong one changes nothing."""
     destinations = registry.destinations
     await destinations.put("store", PutDestination(1, LocalSettings("a", throttle_bytes_per_second=100)))
     view = destinations.set_throttle(PatchThrottle(node_bytes_per_second=7, destinations={"store": 50}))
@@ -253,6 +262,7 @@ async def test_live_limits_hold_until_the_settings_name_another(registry: Regist
 
 
 async def test_a_damaged_file_is_an_error_that_names_it_and_not_its_content(tmp_path: Path) -> None:
+    """Promise: I9: a damaged file is named, and none of it quoted."""
     directory = tmp_path / "destinations"
     directory.mkdir()
     (directory / "store.json").write_text(f'{{"id":"store","revision":"{SECRET}"}}')

@@ -81,6 +81,7 @@ async def store(tmp_path: Path) -> Store:
 
 
 async def test_a_command_with_wrong_keys_waits_says_so_and_goes_on_with_new_ones(store: Store) -> None:
+    """Promise: every stream waits once, said once, and goes on with new keys."""
     await store.put_key(1, "bad")
     live = store.live(LONG)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
@@ -96,6 +97,7 @@ async def test_a_command_with_wrong_keys_waits_says_so_and_goes_on_with_new_ones
 
 
 async def test_keys_that_change_in_the_middle_of_a_listing_repeat_and_lose_nothing(store: Store) -> None:
+    """Promise: a listing goes on behind the key it had come to."""
     await store.put_key(1, GOOD)
     live = store.live(LONG)
     for number in range(1500):
@@ -117,6 +119,7 @@ async def put_when_told(store: Store) -> None:
 
 
 async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> None:
+    """Promise: keys that change behind the settings (a file, a role) are noticed."""
     await store.put_key(1, GOOD)
     store.good = "for a moment"
     live = store.live(Patience(seconds=60, poll_seconds=0.01))
@@ -128,6 +131,7 @@ async def test_the_same_settings_are_opened_anew_now_and_then(store: Store) -> N
 
 
 async def test_after_the_patience_it_fails_with_storage_denied(store: Store) -> None:
+    """Promise: nobody waits for keys for ever."""
     await store.put_key(1, "bad")
     live = store.live(Patience(seconds=0.05, poll_seconds=0.01))
     async with asyncio.timeout(20):
@@ -263,6 +267,7 @@ async def test_patience_is_one_for_all_calls_and_is_had_again_after_an_answer(st
 
 
 async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
+    """Promise: a command never goes on in another repository than it began in."""
     await store.put_key(1, GOOD)
     verified = 0
 

@@ -14,6 +14,7 @@ from tests.fast.storage.memory import MemoryStorage
 
 
 async def test_memory_keeps_the_protocol() -> None:
+    """Promise: the tests' store keeps the protocol, every check was run, nothing is left behind."""
     store = MemoryStorage()
     results = await conform(store, "scratch/", big=True)
     assert [(result.name, result.detail) for result in results if result.outcome != "ok"] == []
@@ -22,6 +23,7 @@ async def test_memory_keeps_the_protocol() -> None:
 
 
 async def test_a_local_directory_keeps_the_protocol(tmp_path: Path) -> None:
+    """Promise: a directory keeps the whole protocol and nothing is left behind."""
     store = LocalStorage(tmp_path)
     results = await conform(store, "scratch/", big=True)
     assert [(result.name, result.detail) for result in results if result.outcome != "ok"] == []
@@ -83,6 +85,7 @@ class Undeleting(MemoryStorage):
     ],
 )
 async def test_a_store_that_breaks_a_promise_fails_that_check(store: Storage, broken: str) -> None:
+    """Promise: each breach of the protocol is noticed by the check that is named for it."""
     results = {result.name: result for result in await conform(store, "scratch/", big=True)}
     assert results[broken].outcome == "failed"
     assert results[broken].detail

@@ -13,12 +13,14 @@ BAD = [
 
 @pytest.mark.parametrize("key", GOOD)
 def test_a_usable_key_is_taken_as_it_is(key: str) -> None:
+    """Promise: a good key is not changed."""
     assert check_key(key) == key
     assert check_prefix(key) == key
 
 
 @pytest.mark.parametrize("key", BAD)
 def test_a_key_that_could_mean_something_else_is_refused(key: str) -> None:
+    """Promise: a key that some provider reads in another way is refused by all."""
     with pytest.raises(BadKey) as refusal:
         check_key(key)
     assert refusal.value.code == "bad_key"
@@ -26,10 +28,12 @@ def test_a_key_that_could_mean_something_else_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["/", "a//", "../", "a/../", "é", "\0"])
 def test_a_prefix_that_no_key_can_have_is_refused(prefix: str) -> None:
+    """Promise: nobody lists what can't be there."""
     with pytest.raises(BadKey):
         check_prefix(prefix)
 
 
 @pytest.mark.parametrize("prefix", ["", "a/", "a/b", "a/..b"])
 def test_any_beginning_of_a_key_is_a_prefix(prefix: str) -> None:
+    """Promise: a listing may begin anywhere in a key."""
     assert check_prefix(prefix) == prefix

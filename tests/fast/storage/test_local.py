@@ -40,6 +40,7 @@ class Tripwire:
 
 
 async def test_a_put_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """Promise: a full disk leaves no half object and is named."""
     store = LocalStorage(tmp_path)
     with pytest.raises(DestinationFull):
         await store.put("a/b", [bytes(1_000_000)], gate=Tripwire(300_000, OSError(28, "No space left on device")))
@@ -133,6 +134,7 @@ def test_waiting_callers_share_one_directory_sync() -> None:
 
 
 async def test_a_failed_directory_sync_is_no_success(tmp_path: Path) -> None:
+    """Promise: what isn't durable isn't stored."""
     store = LocalStorage(tmp_path)
 
     def fsync(descriptor: int) -> None:
@@ -169,6 +171,7 @@ async def test_links_inside_the_root_lead_nowhere(tmp_path: Path) -> None:
 
 
 async def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    """Promise: each verb tells a disk that isn't mounted from a missing object."""
     store = LocalStorage(tmp_path / "gone")
     for call in (store.put("a", [b"x"]), store.get("a"), store.head("a"), store.delete(["a"]), _listed(store)):
         with pytest.raises(BucketMissing):
@@ -181,6 +184,7 @@ async def _listed(store: LocalStorage) -> Sequence[str]:
 
 
 async def test_what_the_kernel_refuses_has_the_protocols_names(tmp_path: Path) -> None:
+    """Promise: full, over quota, read-only and forbidden are told as every provider tells them."""
     for number, kind in ((28, DestinationFull), (122, DestinationFull), (13, Denied), (30, Denied), (1, Denied)):
         store = LocalStorage(tmp_path)
         with pytest.raises(kind):
@@ -312,6 +316,7 @@ async def test_a_listing_is_in_the_order_of_whole_keys(tmp_path: Path) -> None:
 
 
 def test_only_directories_under_the_roots_are_allowed(tmp_path: Path) -> None:
+    """Promise: no path, however spelled or linked, leads out of the allowed roots."""
     root, other, outside = tmp_path / "root", tmp_path / "other", tmp_path / "outside"
     for directory in (root, other, outside):
         directory.mkdir()

@@ -22,11 +22,13 @@ sys.exit(", ".join(loaded) or 0)
 
 
 def test_a_local_destination_loads_no_sdk(tmp_path: Path) -> None:
+    """Promise: a local destination costs no SDK."""
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 async def test_a_local_destination_opens_under_its_root(tmp_path: Path) -> None:
+    """Promise: a relative path lies below the first root."""
     (tmp_path / "backups").mkdir()
     store = open_storage(LocalSettings(path="backups"), roots=[tmp_path], conditional_create=True)
     results = await conform(store, "scratch/", big=False)
@@ -37,11 +39,13 @@ async def test_a_local_destination_opens_under_its_root(tmp_path: Path) -> None:
 
 
 def test_a_directory_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Promise: a path outside the roots is refused."""
     with pytest.raises(BadSettings):
         open_storage(LocalSettings(path="/etc"), roots=[tmp_path], conditional_create=True)
 
 
 async def test_s3_settings_open_an_s3_store() -> None:
+    """Promise: S3 settings are checked when the store is opened."""
     settings = S3Settings(path="bucket/prefix", access_key="a", access_secret="b")
     store = open_storage(settings, roots=[], conditional_create=False)
     await store.close()

@@ -40,6 +40,7 @@ class Clockwork:
 
 
 async def test_a_passing_fault_is_forgiven() -> None:
+    """Promise: a fault that passes is seen by nobody but the counters."""
     works = Clockwork(Transient("one"), Transient("two"))
     store = works.store()
     assert (await store.put("a", [b"x"])).created
@@ -48,6 +49,7 @@ async def test_a_passing_fault_is_forgiven() -> None:
 
 
 async def test_tries_are_counted_and_the_last_fault_is_told() -> None:
+    """Promise: the tries end, and the last fault is what is said."""
     works = Clockwork(*[Transient(str(number)) for number in range(20)])
     with pytest.raises(Transient, match=r"^5$"):
         await works.store().head("a")
@@ -55,6 +57,7 @@ async def test_tries_are_counted_and_the_last_fault_is_told() -> None:
 
 
 async def test_a_pause_never_leads_past_the_deadline() -> None:
+    """Promise: nobody sleeps past the time that was given."""
     works = Clockwork(*[Transient(str(number)) for number in range(99)])
     with pytest.raises(Transient):
         await works.store(Policy(attempts=99, deadline=30.0)).get("a")
@@ -77,6 +80,7 @@ async def test_a_slow_try_does_not_use_up_the_patience() -> None:
 
 @pytest.mark.parametrize("fault", [Denied("no"), NotFound("no"), StorageError("no")])
 async def test_what_will_not_pass_is_not_tried_again(fault: StorageError) -> None:
+    """Promise: a refusal is told at once."""
     works = Clockwork(fault)
     with pytest.raises(type(fault)):
         await works.store().get("a")
@@ -85,6 +89,7 @@ async def test_what_will_not_pass_is_not_tried_again(fault: StorageError) -> Non
 
 
 async def test_the_store_may_ask_for_a_longer_pause() -> None:
+    """Promise: a store's Retry-After is kept."""
     works = Clockwork(Transient("slow down", retry_after=7.0))
     await works.store().delete(["a"])
     assert works.slept == [7.0]
@@ -110,6 +115,7 @@ async def test_an_object_that_is_shorter_for_good_is_asked_for_once() -> None:
 
 
 async def test_a_cancelled_task_does_not_try_again() -> None:
+    """Promise: a cancel ends the tries."""
     calls = 0
     waiting = asyncio.Event()
 

@@ -26,6 +26,7 @@ class Counter:
 
 
 def test_a_body_reads_as_a_file_of_all_buffers() -> None:
+    """Promise: the SDK may read and seek in buffers as in one file."""
     body = PutBody(PARTS, Counter(), Stop())
     assert len(body) == len(WHOLE)
     assert b"".join(iter(lambda: bytes(body.read(30_000)), b"")) == WHOLE
@@ -38,6 +39,7 @@ def test_a_body_reads_as_a_file_of_all_buffers() -> None:
 
 
 def test_only_what_is_sent_passes_the_gate() -> None:
+    """Promise: what is read to be signed is no traffic; what is sent is, in small pieces."""
     gate = Counter()
     body = PutBody(PARTS, gate, Stop())
     body.read()
@@ -50,6 +52,7 @@ def test_only_what_is_sent_passes_the_gate() -> None:
 
 
 def test_sending_stops_when_nobody_waits_any_more() -> None:
+    """Promise: a cancelled put stops sending."""
     stop = Stop()
     sending = PutBody(PARTS, Counter(), stop).sending()
     next(sending)
@@ -72,6 +75,7 @@ class Answer(io.BytesIO):
 
 
 def test_nothing_is_taken_from_the_socket_before_the_gate_let_it_through() -> None:
+    """Promise: a limit holds back the socket, not the memory."""
     gate = Counter()
     answer = Answer(gate)
     assert received("key", answer, len(WHOLE), gate, Stop()) == WHOLE
@@ -81,6 +85,7 @@ def test_nothing_is_taken_from_the_socket_before_the_gate_let_it_through() -> No
 
 
 def test_an_answer_without_a_limit_comes_whole() -> None:
+    """Promise: a short answer is noticed without a limit too."""
     assert received("key", io.BytesIO(WHOLE), len(WHOLE), OPEN, Stop()) == WHOLE
     with pytest.raises(Truncated):
         received("key", io.BytesIO(WHOLE), len(WHOLE) + 1, OPEN, Stop())

@@ -27,6 +27,7 @@ def from_file(path: Path, root: Path, profile: str = "default") -> Keys | None:
 
 
 def test_keys_come_from_the_settings_then_the_file_then_the_environment(tmp_path: Path) -> None:
+    """Promise: the nearest keys win, and no other place is asked."""
     file = tmp_path / "keys.json"
     file.write_text(json.dumps({"access_key": "F", "access_secret": "f"}))
     environment = {"AWS_ACCESS_KEY_ID": "E", "AWS_SECRET_ACCESS_KEY": "e", "AWS_SESSION_TOKEN": "t"}
@@ -39,6 +40,7 @@ def test_keys_come_from_the_settings_then_the_file_then_the_environment(tmp_path
 
 
 def test_both_forms_of_a_credentials_file_are_read(tmp_path: Path) -> None:
+    """Promise: INI and JSON of the usual tools are understood."""
     ini = tmp_path / "credentials"
     ini.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = s%40\n[other]\nregion=x\n")
     assert from_file(ini, tmp_path) == Keys("A", Secret("s%40"), Secret(""))
@@ -52,6 +54,7 @@ def test_both_forms_of_a_credentials_file_are_read(tmp_path: Path) -> None:
     ["credential_process = /bin/evil", "role_arn = arn:x", "source_profile = x", "web_identity_token_file = /x"],
 )
 def test_a_profile_that_does_more_than_name_keys_is_refused(tmp_path: Path, line: str) -> None:
+    """Promise: a credentials file runs nothing and calls nobody."""
     file = tmp_path / "credentials"
     file.write_text(f"[default]\naws_access_key_id = A\naws_secret_access_key = s\n{line}\n")
     with pytest.raises(BadSettings) as refusal:
@@ -61,6 +64,7 @@ def test_a_profile_that_does_more_than_name_keys_is_refused(tmp_path: Path, line
 
 @pytest.mark.parametrize("text", ["{", "{}", "[x", "[default]\n", "", '{"access_key": "A"}', "\udcff"])
 def test_a_file_without_keys_is_refused_and_never_quoted(tmp_path: Path, text: str) -> None:
+    """Promise: I9: what lies in a wrong file is not shown."""
     file = tmp_path / "credentials"
     file.write_bytes(text.encode("utf-8", "surrogateescape") + b" canary-1234 ")
     with pytest.raises(BadSettings) as refusal:
@@ -69,6 +73,7 @@ def test_a_file_without_keys_is_refused_and_never_quoted(tmp_path: Path, text: s
 
 
 def test_files_outside_of_the_allowed_directories_are_not_opened(tmp_path: Path) -> None:
+    """Promise: settings read no file that the agent wasn't allowed."""
     inside = tmp_path / "inside"
     inside.mkdir()
     secret = tmp_path / "secret"
@@ -103,6 +108,7 @@ def test_files_outside_of_the_allowed_directories_are_not_opened(tmp_path: Path)
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(fields: dict[str, object], setting: str) -> None:
+    """Promise: each setting that can't work is named before the first request."""
     with pytest.raises(BadSettings) as refusal:
         S3Storage(changed(**fields), conditional_create=True)
     assert refusal.value.fields["setting"] == setting
@@ -157,5 +163,6 @@ async def test_a_name_that_means_a_metadata_service_a_moment_later_gets_nothing(
 
 
 async def test_secrets_are_in_no_repr() -> None:
+    """Promise: I9: keys don't show when they are printed."""
     keys = keys_of(PLAIN, [], {})
     assert "the secret" not in repr(keys)

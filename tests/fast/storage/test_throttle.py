@@ -46,6 +46,7 @@ def worst_second(flow: Flow, until: float) -> int:
 @pytest.mark.parametrize("megabytes", [1, 4, 16])
 @pytest.mark.parametrize("streams", [1, 16])
 def test_a_limit_is_kept_over_ten_seconds_and_in_each_of_them(megabytes: int, streams: int) -> None:
+    """Promise: one stream or sixteen: the limit holds within 5 %, and no second bursts."""
     rate = megabytes * MEGA
     flow = run(streams, 10, lambda time: TokenBucket(rate, clock=time.clock, wait=time.wait).pass_bytes)
     assert between(flow, 0, 10) == pytest.approx(10 * rate, rel=0.05)
@@ -172,6 +173,7 @@ def test_a_gate_is_free_only_while_no_limit_is_set() -> None:
 
 
 def test_a_negative_limit_is_refused() -> None:
+    """Promise: a limit is 0 (none) or positive."""
     with pytest.raises(ValueError, match="negative"):
         TokenBucket(-1)
     with pytest.raises(ValueError, match="negative"):
@@ -179,6 +181,7 @@ def test_a_negative_limit_is_refused() -> None:
 
 
 def test_each_stream_keeps_a_quarter_of_a_mebibyte_per_second() -> None:
+    """Promise: a low limit makes fewer streams, not slower ones."""
     assert streams_for(0, 16) == 16
     assert streams_for(1, 16) == 1
     assert streams_for(1 * MEGA, 16) == 3
@@ -207,6 +210,7 @@ def test_a_wait_ends_when_nobody_wants_it_and_gives_its_place_back() -> None:
 
 
 def test_the_rate_of_gates_is_that_of_the_narrowest() -> None:
+    """Promise: of several limits the lowest counts, none is no limit."""
     slow, fast, none = TokenBucket(1_000), TokenBucket(5_000), TokenBucket(0)
     assert rate_of(Gates(fast, Gates(slow, none))) == 1_000
     assert rate_of(Gates(none, OPEN)) == 0

@@ -28,6 +28,7 @@ class Counter:
 
 
 async def test_wrapped_stores_keep_the_protocol() -> None:
+    """Promise: all wrappers together keep the whole protocol."""
     counter = Counter()
     store = Retrying(Measured(Limited(MemoryStorage(), counter), counter))
     results = await conform(store, "scratch/", big=True)
@@ -36,6 +37,7 @@ async def test_wrapped_stores_keep_the_protocol() -> None:
 
 
 async def test_bytes_wait_at_the_stores_gate_and_at_the_callers() -> None:
+    """Promise: each byte passes both limits once."""
     own, node = Counter(), Counter()
     store = Limited(MemoryStorage(), node)
     await store.put("a", [b"12345", b"678"], gate=own)
@@ -46,6 +48,7 @@ async def test_bytes_wait_at_the_stores_gate_and_at_the_callers() -> None:
 
 
 async def test_each_verb_is_observed_with_its_bytes_and_its_error() -> None:
+    """Promise: metrics count what really flowed, and failures by their codes."""
     counter = Counter()
     store = Measured(MemoryStorage(), counter)
     await store.put("a", [b"12345"])
@@ -68,6 +71,7 @@ async def test_each_verb_is_observed_with_its_bytes_and_its_error() -> None:
 
 
 async def test_a_cancelled_verb_is_observed_as_such() -> None:
+    """Promise: a cancel is counted as one, not as an error of the store."""
     counter = Counter()
 
     async def hook(verb: str, key: str) -> None:

@@ -57,6 +57,7 @@ async def test_a_command_waits_for_keys_that_work_and_then_goes_on(site: Site, v
 
 
 async def test_a_check_with_wrong_keys_says_so_at_once(site: Site, versity: Versity) -> None:
+    """Promise: a person who checks a destination isn't kept waiting for other keys."""
     await versity.make_bucket("denied")
     await site.agent.ask(
         "PUT", "/v1/destinations/denied", {"revision": 1, "settings": versity.settings("denied", access_secret=WRONG)}
@@ -66,6 +67,7 @@ async def test_a_check_with_wrong_keys_says_so_at_once(site: Site, versity: Vers
 
 
 async def test_a_missing_bucket_is_an_error_of_its_own(site: Site, versity: Versity) -> None:
+    """Promise: a bucket that isn't there is told from keys that are refused."""
     wanted = versity.settings("no-such-bucket")
     await site.agent.ask("PUT", "/v1/destinations/missing", {"revision": 1, "settings": wanted})
     report = await site.agent.ask("POST", "/v1/destinations/missing/check", {"initialise": True})

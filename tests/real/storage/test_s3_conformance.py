@@ -60,6 +60,7 @@ async def test_a_store_that_is_asked_first_keeps_the_protocol_too(server: S3Serv
 @pytest.mark.parametrize("checksum", ["when_required", "CRC32", "SHA256"])
 @pytest.mark.parametrize("signing", ["always", "never"])
 async def test_each_mode_of_checksum_and_signing_works(server: S3Server, checksum: str, signing: str) -> None:
+    """Promise: every checksum and signing mode stores the same bytes and overwrites nothing."""
     store = opened(settings_for(server, checksum=checksum, payload_signing=signing))
     prefix = f"{uuid.uuid4()}/"
     content = os.urandom(300_000)
@@ -87,6 +88,7 @@ def _verbs(store: Storage) -> list[Callable[[], Awaitable[object]]]:
 @pytest.mark.parametrize("verb", range(5))
 @pytest.mark.parametrize("wrong", [{"access_secret": "wrong"}, {"access_key": "nobody"}])
 async def test_wrong_keys_are_denied_by_every_verb(server: S3Server, verb: int, wrong: dict[str, str]) -> None:
+    """Promise: a wrong key or secret has one name, whatever was asked."""
     store = opened(settings_for(server, **wrong))
     with pytest.raises(Denied):
         await _verbs(store)[verb]()
@@ -104,6 +106,7 @@ async def test_a_check_with_wrong_keys_says_so_at_once(server: S3Server) -> None
 
 @pytest.mark.parametrize("verb", range(4))
 async def test_a_missing_bucket_is_named(server: S3Server, verb: int) -> None:
+    """Promise: a missing bucket is no missing object."""
     store = opened(settings_for(server, path="no-such-bucket"))
     with pytest.raises(BucketMissing):
         await _verbs(store)[verb]()
@@ -138,6 +141,7 @@ async def test_each_byte_passes_the_gate_once(server: S3Server) -> None:
 
 
 async def test_gates_of_calls_at_the_same_time_are_not_mixed_up(server: S3Server) -> None:
+    """Promise: each call's bytes pass its own gate."""
     counts = Counter[int]()
 
     class Gate:
@@ -190,6 +194,7 @@ async def test_every_agent_puts_with_one_request(versity: S3Server, tmp_path: Pa
 
 
 async def test_keys_come_from_a_file_and_from_the_environment(versity: S3Server, tmp_path: Path) -> None:
+    """Promise: keys from a file or the environment are accepted by a real server."""
     settings = settings_for(versity)
     file = tmp_path / "keys"
     file.write_text(

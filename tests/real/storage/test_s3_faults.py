@@ -107,6 +107,7 @@ async def test_each_fault_has_its_name(
 
 
 async def test_a_cut_answer_is_noticed_by_its_length(versity: S3Server, proxy: FaultProxy) -> None:
+    """Promise: no cut object is taken for a whole one, wherever it was cut."""
     store = direct(versity, proxy)
     key = f"{uuid.uuid4()}/a"
     await store.put(key, [CONTENT])
@@ -198,6 +199,7 @@ async def test_a_lost_answer_does_not_make_a_second_object(versity: S3Server, pr
 
 
 async def test_the_store_is_waited_for_as_long_as_it_asks(versity: S3Server, proxy: FaultProxy) -> None:
+    """Promise: a real answer's Retry-After is kept."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -211,6 +213,7 @@ async def test_the_store_is_waited_for_as_long_as_it_asks(versity: S3Server, pro
 
 
 async def test_no_more_requests_run_at_once_than_connections_are_allowed(versity: S3Server, proxy: FaultProxy) -> None:
+    """Promise: the setting of connections bounds the requests under way."""
     store = direct(versity, proxy, connections=3)
     proxy.delay = 0.02
     await asyncio.gather(*(store.head(f"a{number}") for number in range(20)))
@@ -232,6 +235,7 @@ async def test_a_store_without_conditional_puts_is_asked_first(versity: S3Server
 
 
 async def test_a_store_without_batch_deletes_is_asked_one_by_one(versity: S3Server, proxy: FaultProxy) -> None:
+    """Promise: a store that knows no batch delete loses its objects all the same."""
     store = direct(versity, proxy)
     keys = [f"{uuid.uuid4()}/{number}" for number in range(3)]
     for key in keys:
@@ -273,6 +277,7 @@ async def test_a_cancelled_put_ends_before_its_buffers_are_free(versity: S3Serve
 
 
 async def test_a_store_that_is_not_there_is_a_passing_fault() -> None:
+    """Promise: a store that is down is waited for."""
     settings = S3Settings(path="bucket", endpoint="http://127.0.20.9:9", access_key="a", access_secret="b")
     store = S3Storage(settings, conditional_create=True, patience=QUICK)
     with pytest.raises(Transient):
@@ -281,5 +286,6 @@ async def test_a_store_that_is_not_there_is_a_passing_fault() -> None:
 
 
 async def test_an_unreadable_ca_file_is_a_wrong_setting(versity: S3Server) -> None:
+    """Promise: an authority's file outside the allowed directories is refused."""
     with pytest.raises(BadSettings, match="outside"):
         S3Storage(settings_for(versity, ca_file="/etc/hostname"), conditional_create=True)

@@ -36,6 +36,7 @@ async def through(toxic: Toxiproxy, server: S3Server, least_rate: float = 4_000_
 async def test_a_put_broken_half_way_ends_and_leaves_no_object(
     versity: S3Server, toxic: Toxiproxy, kind: str, attributes: dict[str, int]
 ) -> None:
+    """Promise: a put that the network breaks ends, leaves no object, and can be done again."""
     store = await through(toxic, versity)
     key = f"{uuid.uuid4()}/a"
     await toxic.spoil("store", kind, upstream=True, **attributes)
@@ -55,6 +56,7 @@ async def test_a_put_broken_half_way_ends_and_leaves_no_object(
 async def test_a_get_broken_half_way_ends(
     versity: S3Server, toxic: Toxiproxy, kind: str, attributes: dict[str, int]
 ) -> None:
+    """Promise: a get that the network breaks ends, and the next one gives every byte."""
     store = await through(toxic, versity)
     key = f"{uuid.uuid4()}/a"
     await store.put(key, [LARGE])

@@ -32,6 +32,7 @@ def ca_file(tls_server: SecureVersity) -> Path:
 
 
 async def test_the_store_is_used_when_its_certificate_is_known(tls_server: SecureVersity, ca_file: Path) -> None:
+    """Promise: with its authority's file an https store keeps the protocol."""
     settings = settings_for(tls_server, ca_file=str(ca_file))
     store = open_storage(settings, roots=[], conditional_create=True, file_roots=[ca_file.parent])
     results = await conform(store, "scratch/", big=False)
@@ -53,6 +54,7 @@ async def test_an_unknown_certificate_is_refused_by_name(tls_server: S3Server, t
 
 
 async def test_a_certificate_for_another_address_is_refused(tls_server: S3Server, tmp_path: Path) -> None:
+    """Promise: a certificate of somebody else is refused."""
     authority = Authority(tmp_path)
     wrong = authority.certificate("store", "127.0.20.99")
     async with SecureVersity(tmp_path / "store", *wrong, address="127.0.20.5") as server:
@@ -64,6 +66,7 @@ async def test_a_certificate_for_another_address_is_refused(tls_server: S3Server
 
 
 async def test_a_plain_http_store_is_no_https_store(versity: S3Server) -> None:
+    """Promise: https never falls back to clear text."""
     endpoint = versity.endpoint.replace("http:", "https:")
     settings = msgspec.structs.replace(settings_for(versity), endpoint=endpoint)
     store = open_storage(settings, roots=[], conditional_create=True)
