@@ -144,6 +144,7 @@ def verdict(**asked: str) -> object:
 
 
 def test_the_polkit_rule_lets_the_units_user_start_and_stop_cassandra_and_nothing_else() -> None:
+    """Promise: the rule gives three verbs on one unit."""
     assert settings("helenus-agent.service")["User"] == ["cassandra"]
     for verb in ("start", "stop", "restart"):
         assert verdict(verb=verb) == "yes", verb

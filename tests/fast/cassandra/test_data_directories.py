@@ -125,6 +125,7 @@ async def test_files_on_a_disk_that_the_agent_does_not_know_are_missed(tmp_path:
 
 @pytest.mark.parametrize("content", [b"", b'{"files": [1]}', b"{}"])
 async def test_a_list_that_can_not_be_read_is_no_proof(tmp_path: Path, content: bytes) -> None:
+    """Promise: a snapshot whose own list is damaged is refused, for nobody knows what it should hold."""
     cassandra = Cassandra(tmp_path, "data1")
     site = Site(cassandra)
     await site.backup("t1")
@@ -147,6 +148,7 @@ async def test_a_snapshot_that_went_from_one_disk_is_missed(tmp_path: Path) -> N
 
 
 async def test_a_legacy_index_is_named_by_its_directory_too(tmp_path: Path) -> None:
+    """Promise: an index's Data.db counts wherever the list names it."""
     cassandra = Cassandra(tmp_path, "data1")
     site = Site(cassandra)
     await site.backup("t1")
@@ -161,6 +163,7 @@ async def test_a_legacy_index_is_named_by_its_directory_too(tmp_path: Path) -> N
 
 
 async def test_settings_that_leave_out_a_disk_are_refused_by_its_name(tmp_path: Path) -> None:
+    """Promise: no snapshot is taken of a part of the node's data directories."""
     cassandra = Cassandra(tmp_path, "data1", "data2")
     with pytest.raises(DataDirectoriesDiffer, match="data2") as caught:
         await Site(cassandra, cassandra.disks[0]).backup("t1")

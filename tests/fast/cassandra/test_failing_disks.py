@@ -55,6 +55,7 @@ async def test_what_was_taken_and_can_not_be_read_is_neither_used_nor_taken_for_
 
 
 async def test_a_call_of_unreadable_time_was_made_when_its_note_was_written(tmp_path: Path) -> None:
+    """Promise: a damaged time never makes an unanswered snapshot look settled."""
     notes = SnapshotNotes(tmp_path)
     notes.begin("t1", "c1", 1.0, made_by="", kept=False)
     notes.ask("t1", 5.0)
@@ -82,6 +83,7 @@ async def test_a_snapshot_that_can_not_be_noted_is_undone(tmp_path: Path, monkey
 
 
 async def test_what_nobody_foresaw_leaves_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a snapshot is cleared whatever breaks after it."""
     cassandra = Cassandra(tmp_path, "data1")
     site = Site(cassandra)
 
@@ -96,6 +98,7 @@ async def test_what_nobody_foresaw_leaves_no_snapshot(tmp_path: Path, monkeypatc
 
 
 async def test_a_directory_that_refuses_to_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a disk that refuses is an error with its path, not an internal one."""
     cassandra = Cassandra(tmp_path, "data1")
     site = Site(cassandra)
     await site.backup("t1")

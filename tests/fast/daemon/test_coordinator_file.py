@@ -26,6 +26,7 @@ def test_the_file_is_accepted_and_names_every_setting_and_no_unknown_one() -> No
 
 
 def test_every_setting_of_the_file_says_what_it_is() -> None:
+    """Promise: a comment stands right above each setting."""
     assert without_comment(FILE.read_text()) == []
 
 

@@ -76,6 +76,7 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
 
 
 async def test_what_hangs_is_told_in_time_and_tried_again_when_it_answers() -> None:
+    """Promise: a hung mount costs its own destination alone, and no thread for each try."""
     threads = OwnThreads(patience=0.05)
     hung = threading.Event()
     for _ in range(3):

@@ -50,6 +50,7 @@ def texts(tree: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("service", FILES)
 def test_a_unit_starts_an_installed_program_with_the_file_that_the_readme_installs(service: str) -> None:
+    """Promise: following the README gives what the unit starts."""
     (line,) = unit(service)["ExecStart"]
     assert line == f"/opt/helenus/bin/{service} --config /etc/helenus/{FILES[service]}"
     assert service in SCRIPTS
@@ -61,12 +62,14 @@ def test_a_unit_starts_an_installed_program_with_the_file_that_the_readme_instal
 
 @pytest.mark.parametrize("service", FILES)
 def test_the_state_directory_is_the_one_that_systemd_makes(service: str) -> None:
+    """Promise: the service may write where its file says that its state is."""
     (name,) = unit(service)["StateDirectory"]
     assert conf(service)["state_directory"] == f"/var/lib/{name}"
 
 
 @pytest.mark.parametrize("service", FILES)
 def test_the_credentials_are_those_that_the_file_names(service: str) -> None:
+    """Promise: the unit loads each credential that the file asks for, from where the README puts it."""
     named = {text.removeprefix("credential:") for text in texts(conf(service)) if text.startswith("credential:")}
     assert set(credentials(service)) == named
     readme = (REPOSITORY / "README.md").read_text()
@@ -75,6 +78,7 @@ def test_the_credentials_are_those_that_the_file_names(service: str) -> None:
 
 
 def test_the_unit_lets_the_agent_write_the_roots_that_the_file_allows() -> None:
+    """Promise: a local destination works as shipped."""
     writable = [Path(path) for path in writable_paths(unit(AGENT))]
     for root in conf(AGENT)["destinations"]["local_roots"]:
         assert any(Path(root).is_relative_to(path) for path in writable), root
@@ -161,6 +165,7 @@ async def test_both_start_with_their_shipped_files_and_the_credentials_of_the_un
 
 @pytest.mark.parametrize("service", FILES)
 def test_without_its_credentials_a_service_says_what_is_missing(service: str, tmp_path: Path) -> None:
+    """Promise: a service that was started without systemd's credentials names them."""
     shipped = Shipped(service, tmp_path, dict.fromkeys(credentials(service), "x"))
     del shipped.environment["CREDENTIALS_DIRECTORY"]
     ended = subprocess.run(

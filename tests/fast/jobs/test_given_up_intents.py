@@ -199,6 +199,7 @@ async def test_a_manifest_that_could_not_be_taken_back_is_made_good(two: Two, er
 
 
 async def test_an_agent_that_died_with_an_unproven_manifest_proves_it_when_it_resumes(two: Two) -> None:
+    """Promise: a manifest that was put beside a given-up intent is never believed unseen."""
     command = await stopped_after_the_manifest(two, ("head", MARK), Crash())
     again = two.agent("old", two.store)
     assert (await again.upload.run(command)).state is State.SUCCESS

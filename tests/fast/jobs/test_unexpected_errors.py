@@ -42,6 +42,7 @@ def unforeseen(request: pytest.FixtureRequest) -> Exception:
 
 
 async def test_an_inventory_that_fails_leaves_no_snapshot(agent: Agent, node: Node, unforeseen: Exception) -> None:
+    """Promise: what nobody foresaw clears the snapshot too (I8)."""
     node.inventory = Failing(unforeseen)  # type: ignore[method-assign]
     with pytest.raises(type(unforeseen)):
         await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
@@ -50,6 +51,7 @@ async def test_an_inventory_that_fails_leaves_no_snapshot(agent: Agent, node: No
 
 
 async def test_a_half_done_snapshot_is_owed(agent: Agent, node: Node, unforeseen: Exception) -> None:
+    """Promise: a snapshot of unknown extent is listed as owed (I8)."""
     node.fail_half_way = unforeseen
     with pytest.raises(type(unforeseen)):
         await agent.snapshot.run(Command("s", SnapshotArguments("t1")))
@@ -82,6 +84,7 @@ async def test_a_backup_that_breaks_clears_its_snapshot(
 async def test_a_backup_that_breaks_while_cassandra_is_down_owes_its_snapshot(
     agent: Agent, node: Node, unforeseen: Exception
 ) -> None:
+    """Promise: what can't be cleared now is owed, under the error that was first."""
     node.refuse_clear = CassandraUnavailable("down")
     with pytest.raises(type(unforeseen)):
         await agent.backup.run(breaking(backup("t1"), "storing", unforeseen))
@@ -113,6 +116,7 @@ async def test_an_upload_that_fails_on_a_full_state_disk_tells_its_own_reason(
 
 
 async def test_a_kept_snapshot_stays_whatever_breaks(agent: Agent, node: Node, unforeseen: Exception) -> None:
+    """Promise: an on-server backup outlives the failure of its copies."""
     with pytest.raises(type(unforeseen)):
         await agent.backup.run(breaking(backup("t1", keep=True), "storing", unforeseen))
     assert await node.exists("t1")

@@ -67,16 +67,19 @@ GOOD = '[coordinators.good]\nurl = "u"\n'
     ],
 )
 def test_of_several_named_tables_the_wrong_one_is_named(text: str, bad: str, setting: str) -> None:
+    """Promise: with two clusters one knows which of them is wrong."""
     error = refused(text.format(good=GOOD, bad=bad))
     assert error.fields["setting"] == setting
     assert f"«{setting}»" in error.message
 
 
 def test_an_unknown_setting_inside_a_named_table_is_explained_too() -> None:
+    """Promise: so it is inside a table whose name is free."""
     assert "allowed here: paths, url" in refused('[coordinators.main]\nurl = "u"\nurll = "u"').message
 
 
 def test_what_stands_in_a_list_is_named_by_its_position() -> None:
+    """Promise: the first of a list is [0], whatever it holds."""
     assert refused('roots = ["a", 2]').fields["setting"] == "roots[1]"
     error = refused("listeners = [{}, {prot = 1}]")
     assert error.fields["setting"] == "listeners[1].prot"
@@ -95,6 +98,7 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_path() -> None:
+    """Promise: the list of settings goes into tables, named ones and lists too."""
     assert setting_names(Settings) == [
         *("http.port", "http.host", "coordinators.*.url", "coordinators.*.paths", "roots"),
         *("listeners.*.port", "listeners.*.host"),

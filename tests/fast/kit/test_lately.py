@@ -62,6 +62,7 @@ async def test_a_look_that_fails_is_tried_again_by_the_next(error: Exception) ->
 
 
 async def test_closing_waits_for_no_look() -> None:
+    """Promise: an agent that ends doesn't wait for a disk that hangs."""
     looks = Looks()
     looks.open.clear()
     seen = Lately(looks, 0, patience=0)

@@ -287,6 +287,7 @@ async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:
 
 
 async def test_an_opened_repository_is_in_use(store: Store) -> None:
+    """Promise: its destination can't be forgotten meanwhile."""
     await store.put_key(1, GOOD)
 
     async def verify(storage: Storage, target: Target) -> None:

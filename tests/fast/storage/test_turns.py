@@ -119,6 +119,7 @@ async def test_the_narrowest_limit_counts_and_small_things_pass() -> None:
 
 
 async def test_a_cancelled_stream_takes_no_turn_away() -> None:
+    """Promise: the others' turns come all the same."""
     turns = Turns(lambda: 1)
     inside = asyncio.Event()
     done: list[int] = []

@@ -96,6 +96,8 @@ async def test_wrong_keys_are_denied_by_every_verb(server: S3Server, verb: int, 
 
 
 async def test_a_check_with_wrong_keys_says_so_at_once(server: S3Server) -> None:
+    """Promise: the conformance suite stops at its first check when the keys are refused."""
+
     async def open_with(conditional_create: bool) -> Storage:
         return opened(settings_for(server, access_secret="wrong"))
 

@@ -166,6 +166,7 @@ async def test_bytes_damaged_on_their_way_back_are_left_to_the_reader(versity: S
 
 
 async def test_a_damaged_or_cut_listing_is_no_listing(versity: S3Server, proxy: FaultProxy) -> None:
+    """Promise: half a listing is tried again, never taken for a whole one."""
     retried: list[str] = []
     store = patient(direct(versity, proxy), retried)
     prefix = f"{uuid.uuid4()}/"
