@@ -105,10 +105,10 @@ check: $(VENV)
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
-	$(RUN) -m pytest -n 4 tests/fast tests/oracle
+	$(RUN) -m pytest -n 4 tests/fast
 
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest -n 4 tests/fast tests/oracle
+	$(RUN) -m pytest -n 4 tests/fast
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)

@@ -22,14 +22,13 @@ from coordinator.orchestrate.copies import (
     targets,
     upload_states,
 )
-from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged
+from coordinator.orchestrate.errors import RequestCancelled, SchemaChanged, foreseen
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scope import backup_scope, union_of_tables
-from kit.errors import HelenusError
 
 SNAPSHOT_ROUNDS = 3
 ON_NODES = "on-server"
@@ -111,8 +110,8 @@ class BackupFlow:
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
-        except HelenusError as error:
-            states.fail_rest([place_id(place) for place in places], error.as_dict())
+        except Exception as error:  # also what nobody foresaw: listings tell of it, and no secret stays behind
+            states.fail_rest([place_id(place) for place in places], foreseen(error).as_dict())
             await self._close(scope, places, states)
             raise
 

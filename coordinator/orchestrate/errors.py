@@ -1,6 +1,7 @@
 """What can keep a request from being done, beside the errors of `coordinator.model.errors` (docs/errors.md)."""
 
 from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
+from kit.errors import HelenusError
 
 
 class KeyspaceRefused(InvalidArguments):
@@ -145,3 +146,10 @@ class RequestCancelled(CoordinatorError):
     type = "RequestCancelled"
     status = 409
     todo = "Nothing: what the request had begun is undone, unless its warnings say otherwise."
+
+
+def foreseen(error: Exception) -> HelenusError:
+    """The error as people are shown it; one that nobody foresaw is named by its type."""
+    if isinstance(error, HelenusError):
+        return error
+    return HelenusError(f"an error that nobody foresaw: {type(error).__name__}: {error}")

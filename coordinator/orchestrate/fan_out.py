@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from agent.wire.commands import FENCED, Kind, PostCommand, State
+from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
@@ -108,11 +109,13 @@ class FanOut:
         return answers
 
     async def cancel_posted(self) -> None:
-        """Cancel what an earlier life of the coordinator posted for the request and didn't see the end of."""
-        for command in await self._around.store.commands.of(self._run.request.id):
-            if not command.state.terminal:
-                with suppress(HelenusError):
-                    await self._tell_cancel(command)
+        """Cancel what was posted for the request and has no end yet: an earlier life of the coordinator posted it, or
+        this one broke off. What an agent doesn't hear is owed to it."""
+        posted = await self._around.store.commands.of(self._run.request.id)
+        told = await on_each([command for command in posted if not command.state.terminal], self._tell_cancel)
+        await self._around.store.commands.put(
+            [self._cancelled(command, owed=True) for command, answer in told if _unheard(answer)]
+        )
 
     async def _drive(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> Answered:
         """Attempts on one node until one ends well or the reactions are used up."""
@@ -181,9 +184,7 @@ class FanOut:
             await asyncio.wait({settled, stop}, return_when=asyncio.FIRST_COMPLETED)
             told = settled.done() or await self._cancel(command, settled)
             if settled.cancelled():
-                error = RequestCancelled(f"{command.phase} on {command.address} was cancelled").as_dict()
-                command = failed(command, error, self._around.clock(), State.CANCELLED)
-                command = msgspec.structs.replace(command, cancel_owed=not told)
+                command = self._cancelled(command, owed=not told)
             else:
                 command = await settled
         finally:
@@ -231,13 +232,13 @@ class FanOut:
                     trouble = refused
                 except (AgentUnreachable, AgentMisbehaved) as lost:
                     if command.accepted:  # waited for as long as one waits
-                        return failed(command, self._given_up(command, lost), clock())
+                        return self._given_up(command, lost)
                     trouble = lost
             if not isinstance(trouble, AgentRefused):
                 self._around.reports.lose(command.agent, command.id, trouble.as_dict())
             lost_since = lost_since or clock()
             if self._gives_up(command, undoing, clock() - lost_since):
-                return failed(command, self._given_up(command, trouble), clock())
+                return self._given_up(command, trouble)
             await asyncio.sleep(self._around.timing.retry_pause)
 
     async def _told(self, command: PostedCommand) -> PostedCommand:
@@ -257,16 +258,26 @@ class FanOut:
             return False
         return self._around.clock() >= hopeless_from(command, timing)
 
-    def _given_up(self, command: PostedCommand, trouble: HelenusError) -> dict[str, Any]:
+    def _given_up(self, command: PostedCommand, trouble: HelenusError) -> PostedCommand:
+        """The command, failed. Its agent goes on with it by itself once it is back: of a restore that ends for it (and
+        is undone) nobody wants that, and the agent is owed the cancel."""
+        now = self._around.clock()
         if not waited_for(command.kind):
-            return trouble.as_dict()
-        return OutcomeUnknown(
+            ends = self._job is not None and reaction_to(command.kind, AgentUnreachable.code).then is Answer.ABORT
+            return msgspec.structs.replace(failed(command, trouble.as_dict(), now), cancel_owed=ends)
+        unknown = OutcomeUnknown(
             f"The agent of {command.address} was lost during {command.phase}; whether it was done is not known",
             node=command.address,
             host_id=command.host_id,
             phase=command.phase,
             cause=trouble.as_dict(),
-        ).as_dict()
+        )
+        return failed(command, unknown.as_dict(), now)
+
+    def _cancelled(self, command: PostedCommand, *, owed: bool) -> PostedCommand:
+        error = RequestCancelled(f"{command.phase} on {command.address} was cancelled").as_dict()
+        command = failed(command, error, self._around.clock(), State.CANCELLED)
+        return msgspec.structs.replace(command, cancel_owed=owed)
 
     async def _cancel(self, command: PostedCommand, settled: "asyncio.Task[PostedCommand]") -> bool:
         """Ask the agent to stop the command and give it time to end. False: it couldn't be asked, and may go on."""
@@ -283,18 +294,20 @@ class FanOut:
             if settled.done():
                 return True
             known = not (isinstance(trouble, AgentRefused) and trouble.agent_status == 404)
-            unheard = not isinstance(trouble, AgentRefused | TimeoutError)
+            heard = not _unheard(trouble)
             reason = getattr(trouble, "message", "the agent did not end the command in time")
             if known:
-                later = "; it is told as soon as it answers" if unheard else ""
+                later = "" if heard else "; it is told as soon as it answers"
                 self._run.warn(f"{command.phase} on {command.address} could not be cancelled: {reason}{later}")
             settled.cancel()
             await asyncio.gather(settled, return_exceptions=True)
             if not known:
                 # The post may have been on its way just then.
-                with suppress(HelenusError):
+                try:
                     await self._tell_cancel(command)
-            return not unheard
+                except HelenusError as again:
+                    heard = not _unheard(again)
+            return heard
         return True
 
     async def _tell_cancel(self, command: PostedCommand) -> None:
@@ -353,6 +366,14 @@ class FanOut:
 
     def _id(self, phase: str, host_id: str, attempt: int) -> str:
         return str(uuid.uuid5(uuid.UUID(self._run.request.id), f"{phase}/{host_id}/{attempt}"))
+
+
+def _unheard(answer: object) -> bool:
+    """Whether an answer to a cancel, or the lack of one, means that the agent may go on: all but a time-out (it was
+    told, and is slow) and a refusal of its own (nothing is left to be cancelled)."""
+    if isinstance(answer, AgentRefused):
+        return answer.agent_status >= 500
+    return isinstance(answer, HelenusError)
 
 
 def _passing(refused: AgentRefused) -> bool:

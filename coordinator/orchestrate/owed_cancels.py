@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 import structlog
 
+from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.run import Surroundings
@@ -39,8 +40,7 @@ class OwedCancels:
     async def _tell_all(self) -> None:
         while True:
             try:
-                for command in await self._around.store.commands.cancels_owed():
-                    await self._tell(command)
+                await on_each(await self._around.store.commands.cancels_owed(), self._tell)
             except Exception:  # the store fails now, or worse: the next look is another one's
                 log.exception("owed cancels can't be told", again_seconds=self._around.timing.owed_cancel)
             await asyncio.sleep(self._around.timing.owed_cancel)

@@ -19,7 +19,7 @@ from coordinator.model.requests import Request, RequestKind, RequestState, order
 from coordinator.orchestrate.backup import BackupFlow
 from coordinator.orchestrate.delete import DeleteFlow
 from coordinator.orchestrate.destinations import DestinationFlow
-from coordinator.orchestrate.errors import RequestCancelled
+from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.restore import RestoreFlow
 from coordinator.orchestrate.run import Run, Surroundings
@@ -110,7 +110,7 @@ class RunningRequests:
             raise
         except Exception as error:
             log.exception("request failed in an unforeseen way", request=run.request.id)
-            told = HelenusError(f"an error that nobody foresaw: {type(error).__name__}: {error}")
+            told = foreseen(error)
             outcome = Outcome(RequestState.ERROR, told.message, error=told.as_dict())
         finished, pause = self._around.clock(), self._around.timing.retry_pause
         while True:

@@ -75,12 +75,10 @@ class RestoreFlow:
             await self._truncate(scope, verdict)
             await self._make_schema(scope, verdict)
             return await self._import_and_after(scope, verdict, left)
-        except RequestCancelled:
-            await self._fan_out.cancel_posted()
-            await self._undo.leave(scope, verdict)
-            raise
         except Exception:
-            # Also what nobody foresaw: views that were dropped come back, and nothing that was fetched stays behind.
+            # Also what nobody foresaw: no agent works on, views that were dropped come back, and nothing that was
+            # fetched stays behind.
+            await self._fan_out.cancel_posted()
             await self._undo.leave(scope, verdict)
             raise
 

@@ -17,13 +17,12 @@ from coordinator.orchestrate.copies import (
     targets,
     upload_states,
 )
-from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled
+from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled, foreseen
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run, Surroundings
-from kit.errors import HelenusError
 
 
 class SyncScope(msgspec.Struct, frozen=True):
@@ -106,8 +105,8 @@ class SyncFlow:
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
-        except HelenusError as error:
-            states.fail_rest([place.id for place in destinations], error.as_dict())
+        except Exception as error:  # also what nobody foresaw: listings tell of it, and no secret stays behind
+            states.fail_rest([place.id for place in destinations], foreseen(error).as_dict())
             # What a sync only added to keeps the record that says how it ended before.
             fresh = [place for place in destinations if place.id not in scope.held]
             await close_copies(run, self._places, fresh, scope.hosts, states, record)
