@@ -13,7 +13,7 @@ import structlog
 
 from agent.cassandra.errors import SnapshotNoteDamaged
 from agent.cassandra.protocol import OwnSnapshot
-from agent.model.on_server import INFO, OWNER, UNANSWERED
+from agent.model.on_server import INFO, LISTING, OWNER, UNANSWERED
 from agent.model.own_state import own_state
 from agent.model.snapshot import SnapshotInfo
 from agent.wire.names import check_name
@@ -51,7 +51,7 @@ class SnapshotNotes:
     @own_state()
     def forget(self, tag: str) -> None:
         """Remove the notes (and the directory when nothing else is in it)."""
-        remove_from(self._of(tag), INFO, UNANSWERED, OWNER)
+        remove_from(self._of(tag), LISTING, INFO, UNANSWERED, OWNER)
 
     @own_state()
     def ask(self, tag: str, now: float) -> None:

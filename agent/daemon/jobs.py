@@ -20,6 +20,7 @@ from agent.jobs.restore_tools import RestoreTools
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
+from agent.jobs.taken_files import TakenFiles
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.model.job import Job
@@ -63,7 +64,11 @@ def owed_snapshots(parts: Collaborators) -> OwedSnapshots:
 
 
 def _taker(parts: Collaborators) -> SnapshotTaker:
-    return SnapshotTaker(parts.node.snapshots, parts.on_server, _writer(parts), parts.in_use, parts.rate)
+    return SnapshotTaker(parts.node.snapshots, parts.on_server, _taken_files(parts), parts.in_use, parts.rate)
+
+
+def _taken_files(parts: Collaborators) -> TakenFiles:
+    return TakenFiles(parts.on_server, _writer(parts))
 
 
 def _writer(parts: Collaborators) -> Writer:
@@ -80,7 +85,8 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         keyspaces = (await parts.node.view.keyspaces()).values()
         return frozenset(table_id.replace("-", "") for keyspace in keyspaces for table_id in keyspace.tables.values())
 
-    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate, live_tables)
+    taken = _taken_files(parts)
+    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate, live_tables, taken)
 
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id

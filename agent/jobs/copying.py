@@ -21,6 +21,7 @@ from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, done_o
 from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import TableCollector, head_of
+from agent.jobs.taken_files import TakenFiles
 from agent.jobs.watermark import Watermark
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
@@ -78,6 +79,7 @@ class Copier:
         writer: Writer,
         rate: CopyRate,
         live_tables: LiveTables,
+        taken_files: TakenFiles,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories
@@ -86,6 +88,7 @@ class Copier:
         self._writer = writer
         self._rate = rate
         self._live_tables = live_tables
+        self._taken_files = taken_files
 
     async def copy(
         self,
@@ -97,7 +100,7 @@ class Copier:
     ) -> Copied:
         """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
         bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already; a list is emptied.
-        Raises what concerns no single destination (SnapshotVanished, SnapshotGivenUp, …)."""
+        Raises what concerns no single destination (SnapshotVanished, DamagedOnServer, SnapshotGivenUp, …)."""
         if len({target.destination for target in targets}) != len(targets):
             raise InvalidInput("a destination is named twice", field="targets")
         results = msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
@@ -185,7 +188,7 @@ class Copier:
     ) -> None:
         await context.stages.enter("storing")
         targets = [one.target for one in prepared]
-        listed = inventory if inventory is not None else await self._snapshots.inventory(info.tag)
+        listed = inventory if inventory is not None else await self._listed(info)
         tables = listed if isinstance(listed, list) else list(listed)  # a list is the caller's gift: it is emptied
         del listed, inventory
         tables.sort(key=_most_bytes_first)
@@ -214,6 +217,11 @@ class Copier:
             counts[target.id] = done_of(totals, whole if result.outcome != "failed" else set())
         await context.stages.enter(PUBLISHED, noted(results, counts))
         await self._forget_dropped(copied)
+
+    async def _listed(self, info: SnapshotInfo) -> Sequence[SnapshotTable]:
+        found = await self._snapshots.inventory(info.tag)
+        await self._taken_files.compare(info, found)  # else a backup of what is left would pass for the whole
+        return found
 
     async def _forget_dropped(self, copied: Set[str]) -> None:
         """Tables that were dropped since need no digests any more; those that a node can't name now, the next time."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.model.manifest import MANIFEST_FORMAT, FileEntry, Head, TablePart, TableReference
-from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
 from agent.pipeline.table_run import StoredTable
@@ -21,6 +21,8 @@ from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from agent.storage.protocol import Buffer
 from kit.errors import HelenusError
 
+_TURN = 32
+"""SSTables after which the event loop gets its turn."""
 MOST_WARNINGS = 100
 """Tables whose warnings a result holds; each table's own counts have its in any case."""
 
@@ -89,20 +91,22 @@ def head_of(info: SnapshotInfo, cluster_id: str, writer: Writer, command_id: str
 async def on_server_manifest(
     info: SnapshotInfo, tables: Sequence[SnapshotTable], writer: Writer, command_id: str
 ) -> list[Buffer]:
-    """The manifest of an on-server backup: names and sizes, no digests; all frames inline."""
+    """The manifest of an on-server backup: names, sizes and times, no digests; all frames inline."""
     manifest = ManifestWriter()
     references = []
     for table in tables:
         await asyncio.sleep(0)
         frame = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
         count = 0
-        for group in grouped(table):
+        for number, group in enumerate(grouped(table), 1):
             sstable = laid_out(group)
             count += sstable.is_table_data
-            part = TablePart(tuple(_plain(file.name, file.size, file.volume) for file in sstable.files), {})
+            part = TablePart(*_plain(sstable.files))
             check_written(part, on_server=True)
             frame.add(part)
-        own = tuple(_plain(file.name, file.size, file.volume) for file in table.files if file.name in OWN_FILES)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+        own, _, own_times = _plain([file for file in table.files if file.name in OWN_FILES])
         packed = frame.close()
         references.append(
             TableReference(
@@ -115,13 +119,16 @@ async def on_server_manifest(
                 length=len(packed),
                 offset=manifest.inline(packed),
                 own=own,
+                own_times=own_times,
             )
         )
     return manifest.close(_head(info, "", writer, command_id, references, {}))
 
 
-def _plain(name: str, size: int, volume: int) -> FileEntry:
-    return FileEntry(name, size, volume, "", (), 0)
+def _plain(files: Sequence[FileStat]) -> tuple[tuple[FileEntry, ...], dict[str, int], tuple[int, ...]]:
+    """Files whose bytes stay where they are, as the fields of a part."""
+    entries = tuple(FileEntry(file.name, file.size, file.volume, "", (), 0) for file in files)
+    return entries, {}, tuple(file.mtime_ns for file in files)
 
 
 def _head(

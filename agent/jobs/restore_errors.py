@@ -132,7 +132,8 @@ class StagingLeft(RestoreError):
 
 
 class DamagedOnServer(RestoreError):
-    """A file of an on-server backup is missing, or is not what it was when the backup was taken."""
+    """A file of a snapshot is missing, came to it, or isn't what it was when that was taken; `fields`: keyspace, table,
+    file."""
 
     code = "snapshot_damaged"
-    todo = "Restore from another backup; look at the disk and into who changed the snapshot's files."
+    todo = "Take a new backup, or restore from another one; look at the disk and into who changed the snapshot's files."

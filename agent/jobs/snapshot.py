@@ -12,11 +12,10 @@ from agent.cassandra.protocol import Snapshots, unheard
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
-from agent.jobs.manifests import on_server_manifest
+from agent.jobs.taken_files import TakenFiles
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.repository.errors import ZeroBackup
-from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.wire.commands import SnapshotArguments
 from agent.wire.destinations import ON_SERVER
@@ -31,11 +30,11 @@ class SnapshotTaker:
     """Takes, describes and clears snapshots, for every job that does."""
 
     def __init__(
-        self, snapshots: Snapshots, on_server: OnServer, writer: Writer, in_use: InUse, rate: CopyRate
+        self, snapshots: Snapshots, on_server: OnServer, taken_files: TakenFiles, in_use: InUse, rate: CopyRate
     ) -> None:
         self._snapshots = snapshots
         self._on_server = on_server
-        self._writer = writer
+        self._taken_files = taken_files
         self._in_use = in_use
         self._rate = rate
 
@@ -70,9 +69,7 @@ class SnapshotTaker:
             tables = await self._snapshots.inventory(arguments.tag)
             if not tables and not info.schema:
                 raise ZeroBackup(f"the snapshot {arguments.tag} holds no table", tag=arguments.tag)
-            if arguments.keep:
-                manifest = await on_server_manifest(info, tables, self._writer, context.command_id)
-                await self._on_server.put_manifest(arguments.tag, manifest)
+            await self._taken_files.note(info, tables, context.command_id)
             return info, tables, snapshot_result(info, tables)
         except asyncio.CancelledError:
             if context.undo:

@@ -31,10 +31,14 @@ class FileEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class TablePart(msgspec.Struct, frozen=True):
     """A line of a table's frame: the files of one SSTable and the objects they are in, object id → stored size in bytes
-    as the store reported it (invariant I1). Part by part, a table of any size is written and read in little memory."""
+    as the store reported it (invariant I1). Part by part, a table of any size is written and read in little memory.
+
+    `times`: when each of the files was last written (mtime, nanoseconds since 1970), in their order. Only where the
+    bytes stay in a snapshot; parts in destinations are without, so that an unchanged SSTable's line stays the same."""
 
     files: tuple[FileEntry, ...]
     objects: dict[str, int]
+    times: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TableReference(msgspec.Struct, frozen=True):
@@ -42,7 +46,7 @@ class TableReference(msgspec.Struct, frozen=True):
 
     `own`: files that Cassandra writes anew with each snapshot (manifest.json, schema.cql). They are listed here, so
     that the frame of an unchanged table stays the same; their objects are in the head's `own_objects`. `files`, `bytes`
-    count them too."""
+    count them too. `own_times`: theirs, as a part's `times`."""
 
     keyspace: str
     table: str
@@ -54,6 +58,7 @@ class TableReference(msgspec.Struct, frozen=True):
     offset: int | None = None
     object: str | None = None
     own: tuple[FileEntry, ...] = ()
+    own_times: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Head(msgspec.Struct, frozen=True):

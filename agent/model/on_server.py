@@ -1,7 +1,10 @@
 """What stands under `<state>/on-server/<tag>/`, and whose it is.
 
-    owner.json, snapshot.json, unanswered      of the snapshot, as long as it is there (agent.cassandra.snapshot_notes)
-    manifest, plan.json, record.json, owed     of the backup that stays on the node (agent.repository.on_server)
+    owner.json, snapshot.json, unanswered, listing    of the snapshot, as long as it is there; removed together
+                                                      (agent.cassandra.snapshot_notes)
+    manifest, plan.json, record.json, owed            of the backup that stays on the node (agent.repository.on_server)
+
+`listing` is what `manifest` is, of a snapshot that was taken to be copied: the files that it held when it was taken.
 
 Either may come and go while the other stays, and at the same time: both write with `write_into`, which makes the
 directory, and remove with `remove_from` (kit.atomic_files), which takes it away with its last file.
@@ -10,6 +13,7 @@ directory, and remove with `remove_from` (kit.atomic_files), which takes it away
 OWNER = "owner.json"
 INFO = "snapshot.json"
 UNANSWERED = "unanswered"
+LISTING = "listing"
 
 MANIFEST = "manifest"
 PLAN = "plan.json"

@@ -5,6 +5,9 @@ looked at here. Pure.
 """
 
 import re
+from collections.abc import Sequence
+
+from msgspec import UnsetType
 
 from agent.model.manifest import MANIFEST_FORMAT, FileEntry, Head, TablePart, TableReference
 from agent.repository.errors import ManifestInvalid
@@ -42,6 +45,7 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
         if table in seen:
             raise ManifestInvalid(f"the manifest names {table[0]}.{table[1]} twice")
         seen.add(table)
+        _check_times(reference.own, reference.own_times)
         for entry in reference.own:
             _check_file(entry, len(head.data_directories), names.setdefault(table, set()), on_server=on_server)
             if not on_server:
@@ -53,11 +57,17 @@ def check_written(part: TablePart, *, on_server: bool = False) -> None:
     check_part(part, MOST_VOLUMES, set(), on_server=on_server)
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file of that name, relative to its table's directory, may be in a manifest."""
+    return _FILE.fullmatch(name) is not None and ".." not in name and all(len(part) <= 255 for part in name.split("/"))
+
+
 def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     """A part of a table with `volumes` data directories; its names are added to `names`."""
     _check_objects(part.objects)
     if max(part.objects.values(), default=0) > MOST_PIECE + OVERHEAD:
         raise ManifestInvalid("the manifest names an object that is larger than any of ours")
+    _check_times(part.files, part.times)
     for entry in part.files:
         _check_file(entry, volumes, names, on_server=on_server)
         if not on_server:
@@ -91,12 +101,7 @@ def _check_objects(objects: dict[str, int]) -> None:
 
 
 def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
-    good_name = (
-        _FILE.fullmatch(entry.name)
-        and ".." not in entry.name
-        and all(len(part) <= 255 for part in entry.name.split("/"))
-    )
-    if not good_name or (entry.volume, entry.name) in names:
+    if not is_file_name(entry.name) or (entry.volume, entry.name) in names:
         shown = entry.name[:80].encode("unicode_escape").decode("ascii")
         raise ManifestInvalid(f"the manifest names a file that can't be, or twice: {shown!r}", name=shown)
     names.add((entry.volume, entry.name))
@@ -104,6 +109,11 @@ def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, 
         raise ManifestInvalid(f"size or volume of {entry.name} are impossible", name=entry.name)
     if not on_server and (not _DIGEST.fullmatch(entry.digest) or entry.piece_size < LEAST_PIECE):
         raise ManifestInvalid(f"digest or piece size of {entry.name} are impossible", name=entry.name)
+
+
+def _check_times(files: Sequence[FileEntry], times: Sequence[int] | UnsetType) -> None:
+    if not isinstance(times, UnsetType) and len(times) != len(files):
+        raise ManifestInvalid(f"the manifest has {len(times)} times of {len(files)} files")
 
 
 def _check_pieces(entry: FileEntry, objects: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
     <state>/on-server/<tag>/manifest, plan.json, record.json     (beside the snapshot's own: agent.model.on_server)
     <state>/on-server/<tag>/owed                                 the snapshot is to go
+    <state>/on-server/<tag>/listing                              its files, if it was taken to be copied
 
 They live and die with the node. A backup is listed from its plan on: what runs or failed shows as well. `owed` comes
 first when it is to go, and its removal is the last that is done: nothing that is half gone is listed, restored or lost.
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from agent.model.on_server import MANIFEST, OWED, OWNER, PLAN, RECORD
+from agent.model.on_server import LISTING, MANIFEST, OWED, OWNER, PLAN, RECORD
 from agent.model.own_state import own_state
 from agent.repository.errors import BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
@@ -38,6 +39,19 @@ class OnServer:
     async def put_manifest(self, tag: str, manifest: Sequence[Buffer]) -> None:
         """Store the node's manifest, durable when it returns."""
         await asyncio.to_thread(self._write, tag, MANIFEST, b"".join(manifest))
+
+    async def put_listing(self, tag: str, listing: Sequence[Buffer]) -> None:
+        """Store what a snapshot that is to be copied holds, in a manifest's form, durable when it returns. It makes no
+        backup of it, and goes with the snapshot's own notes."""
+        await asyncio.to_thread(self._write, tag, LISTING, b"".join(listing))
+
+    async def taken_files(self, tag: str, host_id: str, *, kept: bool) -> Manifest | None:
+        """What the snapshot held when it was taken, also of one that is to go; None if that was not noted. `kept`: it
+        is an on-server backup. Raises ManifestInvalid."""
+        try:
+            return await read_manifest_file(self._path(tag) / (MANIFEST if kept else LISTING), tag, host_id)
+        except BackupNotFound:
+            return None
 
     async def put_plan(self, plan: Plan) -> None:
         """Store the plan; the same again is fine. Raises BackupExists when the node has another backup of that tag, or

@@ -16,6 +16,7 @@ from agent.jobs.in_use import InUse
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
+from agent.jobs.taken_files import TakenFiles
 from agent.jobs.upload import UploadJob
 from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
@@ -148,14 +149,15 @@ class Agent:
         self.on_server = OnServer(state / "on-server")
         self.in_use = InUse()
         self.rate = CopyRate()
-        taker = SnapshotTaker(node, self.on_server, writer, self.in_use, self.rate)
+        taken = TakenFiles(self.on_server, writer)
+        taker = SnapshotTaker(node, self.on_server, taken, self.in_use, self.rate)
         watermark = Watermark(node, self.on_server, 5.0, self.in_use)
         self.watermark = watermark
 
         async def live_tables() -> frozenset[str]:
             return frozenset(path.name.rpartition("-")[2] for path in node.data.glob("*/*"))
 
-        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate, live_tables)
+        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate, live_tables, taken)
         self.taker = taker
         self.snapshot = SnapshotJob(taker)
         self.upload = UploadJob(node, taker, copier, self.on_server)

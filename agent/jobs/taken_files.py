@@ -1,0 +1,132 @@
+"""What a snapshot held when it was taken: in, its files as they are now; out, nothing, or `DamagedOnServer`.
+
+Noted when the snapshot is listed first, compared whenever its files are used again: a manifest of what is left would
+pass for the whole. Names, sizes and times are compared, which the listing has anyway: no file is opened for it. A bit
+that flipped on the disk is so not seen here; Data.db is compared with Cassandra's own CRC-32 where its bytes are read.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from msgspec import UnsetType
+
+from agent.jobs.manifests import on_server_manifest
+from agent.jobs.restore_errors import DamagedOnServer
+from agent.model.manifest import FileEntry, TableReference
+from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
+from agent.plan.sstables import parse
+from agent.repository.intents import Writer
+from agent.repository.manifest import Manifest
+from agent.repository.manifest_check import is_file_name
+from agent.repository.on_server import OnServer
+
+_SECOND = 1_000_000_000
+_APPENDED = "TOC.txt"
+"""A new index of the live table is added to it in place, and so through the hard link to the snapshot's [X 4.1, 5.0:
+SSTable.appendTOC]: only that it is there can be compared."""
+
+
+class TakenFiles:
+    """What the agent's snapshots held. `writer`: this agent, as the notes name it."""
+
+    def __init__(self, on_server: OnServer, writer: Writer) -> None:
+        self._on_server = on_server
+        self._writer = writer
+
+    async def note(self, info: SnapshotInfo, tables: Sequence[SnapshotTable], command_id: str) -> None:
+        """Note the files of a snapshot that was just taken, durably; of an on-server backup that is its manifest. When
+        an earlier run of the command noted them, they are compared instead. Raises DamagedOnServer, ManifestInvalid,
+        StateFailed."""
+        known = await self._noted(info)
+        if known is not None:
+            await _compare(known, tables)
+            return
+        if info.kept:
+            manifest = await on_server_manifest(info, tables, self._writer, command_id)
+            await self._on_server.put_manifest(info.tag, manifest)
+            return
+        # The copy leaves a table out by its name for a file that no manifest may have; so does its listing.
+        copied = [table for table in tables if all(is_file_name(file.name) for file in table.files)]
+        await self._on_server.put_listing(info.tag, await on_server_manifest(info, copied, self._writer, command_id))
+
+    async def compare(self, info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> None:
+        """The whole snapshot with what was noted; nothing where an older agent noted nothing. Raises DamagedOnServer,
+        ManifestInvalid."""
+        known = await self._noted(info)
+        if known is not None:
+            await _compare(known, tables)
+
+    async def _noted(self, info: SnapshotInfo) -> Manifest | None:
+        known = await self._on_server.taken_files(info.tag, info.node.host_id, kept=info.kept)
+        if known is None or (known.head.backup_id, known.head.taken_at) != (info.backup_id, info.taken_at):
+            return None  # nothing, or what an earlier snapshot of that tag has left
+        return known
+
+
+async def compare_table(
+    manifest: Manifest, reference: TableReference, files: Sequence[FileStat], asked: Callable[[str], bool]
+) -> set[str]:
+    """A table's files with what `manifest` says of those that are `asked` for, by their names; the names of all others.
+    Raises DamagedOnServer, ManifestInvalid."""
+    there: dict[str, list[FileStat]] = {}
+    for file in files:
+        there.setdefault(file.name, []).append(file)
+    async for entry, time in _entries(manifest, reference):
+        if asked(entry.name):
+            found = there.get(entry.name, [])
+            found.remove(_refuse_other(reference, entry, time, found))  # another volume may have one of that name
+    return {name for name, others in there.items() if others}
+
+
+async def _compare(manifest: Manifest, tables: Sequence[SnapshotTable]) -> None:
+    """All tables that are noted, what came to them included: it would be copied too."""
+    there = {(table.keyspace, table.table): table.files for table in tables}
+    for reference in manifest.head.tables:
+        files = there.get((reference.keyspace, reference.table), ())
+        for name in sorted(await compare_table(manifest, reference, files, _every)):
+            raise _damaged(reference, name, "was not in the snapshot when it was taken")
+
+
+async def _entries(manifest: Manifest, reference: TableReference) -> AsyncIterator[tuple[FileEntry, int | None]]:
+    """The table's files, each with its time where that is noted."""
+    async for part in manifest.parts(reference):
+        for found in _timed(part.files, part.times):
+            yield found
+    for found in _timed(reference.own, reference.own_times):
+        yield found
+
+
+def _timed(files: Sequence[FileEntry], times: Sequence[int] | UnsetType) -> Sequence[tuple[FileEntry, int | None]]:
+    return list(zip(files, [None] * len(files) if isinstance(times, UnsetType) else times, strict=True))
+
+
+def _refuse_other(reference: TableReference, entry: FileEntry, time: int | None, found: Sequence[FileStat]) -> FileStat:
+    """That one of `found` which is the file of the manifest."""
+    component = parse(entry.name)
+    for file in found:
+        appended = component is not None and component.component == _APPENDED
+        if appended or (file.size == entry.size and _is_same(time, file.mtime_ns)):
+            return file
+    if not found:
+        raise _damaged(reference, entry.name, "is missing from the snapshot")
+    if found[0].size != entry.size:
+        raise _damaged(reference, entry.name, f"is {found[0].size} bytes, not {entry.size} as when it was taken")
+    raise _damaged(reference, entry.name, "was written since the snapshot was taken: its time is another")
+
+
+def _is_same(then: int | None, now: int) -> bool:
+    """Whether it is the time that was noted. Data that was moved by a program, or to a file system, that keeps whole
+    seconds only is the same."""
+    return then is None or now in (then, then - then % _SECOND)
+
+
+def _damaged(reference: TableReference, name: str, what: str) -> DamagedOnServer:
+    return DamagedOnServer(
+        f"{name} of {reference.keyspace}.{reference.table} {what}",
+        keyspace=reference.keyspace,
+        table=reference.table,
+        file=name,
+    )
+
+
+def _every(name: str) -> bool:
+    return True
