@@ -13,8 +13,10 @@ from typing import Protocol
 import msgspec
 
 from agent.cassandra.protocol import Snapshots
+from agent.cassandra.sstables import is_staged
 from agent.cassandra.staging import StagingRoot, link_or_copy
 from agent.jobs.restore_errors import DamagedOnServer
+from agent.jobs.taken_files import compare_table
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat
 from agent.plan.sstables import DATA, DIGEST
@@ -99,14 +101,15 @@ class OnServerSource:
         return self._manifest.parts(reference)
 
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
-        """Hard-link the snapshot's files (or copy them where links are refused), after their sizes and each Data.db's
-        CRC-32 were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
+        """Hard-link the snapshot's files (or copy them where links are refused), after the sizes and times of all, and
+        each Data.db's CRC-32, were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
         workers = Workers(1, "link")
         directories: set[Path] = set()
         table: tuple[str, str] | None = None
         present: dict[str, FileStat] = {}
         try:
             inventory = await self._inventory()
+            await self._compare(inventory)
             async for one in wanted:
                 if table != (one.keyspace, one.table):
                     table = (one.keyspace, one.table)
@@ -118,6 +121,13 @@ class OnServerSource:
                 await workers.run(partial(_synced, directory))
         finally:
             await workers.close()
+
+    async def _compare(self, inventory: Mapping[tuple[str, str], Sequence[FileStat]]) -> None:
+        """All that is going to be linked, first of all: a file that differs is told in seconds, not after hours."""
+        for reference in self.head.tables:
+            if reference.table in self._asked.get(reference.keyspace, ()):
+                files = inventory.get((reference.keyspace, reference.table), ())
+                await compare_table(self._manifest, reference, files, is_staged)
 
     async def _inventory(self) -> dict[tuple[str, str], list[FileStat]]:
         """(keyspace, table) → the snapshot's files, of all the tables at once: a look at the snapshot costs the same
@@ -138,23 +148,13 @@ def _synced(directory: Path, stop: Stop) -> None:
 
 
 def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object], stop: Stop) -> None:
-    for entry in wanted.files:
-        found = present.get(entry.name)
-        if found is None or found.size != entry.size:
-            raise DamagedOnServer(
-                f"{entry.name} of {wanted.keyspace}.{wanted.table} is "
-                + ("missing from the snapshot" if found is None else f"{found.size} bytes, not {entry.size}"),
-                keyspace=wanted.keyspace,
-                table=wanted.table,
-                file=entry.name,
-            )
     compared = _check_crc(wanted, present, moved, stop)
     for entry in wanted.files:
-        target = wanted.directory / entry.name
-        if target.exists() and target.stat().st_size != entry.size:
+        target, source = wanted.directory / entry.name, present[entry.name]
+        if target.exists() and target.stat().st_size != source.size:
             target.unlink()
         if not target.exists():
-            link_or_copy(wanted.root, Path(present[entry.name].path), target)
+            link_or_copy(wanted.root, Path(source.path), target)
         if entry.name != compared:
             moved(entry.size)
 

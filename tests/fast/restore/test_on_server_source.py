@@ -10,15 +10,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
+from agent.jobs.restore_errors import DamagedOnServer
 from agent.jobs.restore_source import OnServerSource, WantedSstable
-from agent.model.manifest import FileEntry
+from agent.model.manifest import FileEntry, TablePart, TableReference
+from agent.model.snapshot import FileStat, SnapshotTable
 from agent.repository.manifest import Manifest
 
-PARTS = ("Data.db", "Digest.crc32", "Statistics.db")
+PARTS = ("Data.db", "Digest.crc32", "Index.db", "TOC.txt")
 CHUNKS = 4
 
 
@@ -30,8 +33,11 @@ class Kept:
         self.snapshot = data / "ks" / "t" / "snapshots" / "tag"
         self.snapshot.mkdir(parents=True)
         content = os.urandom(CHUNKS << 20)
-        for part, text in zip(PARTS, (content, str(zlib.crc32(content)).encode(), b"statistics"), strict=True):
+        texts = (content, str(zlib.crc32(content)).encode(), b"index", b"toc")
+        for part, text in zip(PARTS, texts, strict=True):
             (self.snapshot / f"nb-1-big-{part}").write_bytes(text)
+        self.taken = {path.name: path.stat() for path in self._files()}
+        self.timed = True
         self.root: StagingRoot = staging_root(str(data), "job-1")
         make_root(self.root)
         self.held = make_directory(self.root, ("held", "ks", "t"))
@@ -40,21 +46,32 @@ class Kept:
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]]) -> Any:
         self.looks.append(tables)
-        files = [SimpleNamespace(name=path.name, size=path.stat().st_size, path=str(path)) for path in self._files()]
-        return (SimpleNamespace(keyspace="ks", table="t", files=files),)
+        files = tuple(
+            FileStat(path.name, str(self.snapshot), 0, stat.st_size, stat.st_ino, stat.st_mtime_ns, "fs")
+            for path in self._files()
+            for stat in [path.stat()]
+        )
+        return (SnapshotTable("ks", "t", "0" * 32, files),)
+
+    async def parts(self, reference: Any) -> AsyncIterator[TablePart]:
+        times = tuple(stat.st_mtime_ns for stat in self.taken.values())
+        if reference.table == "t":
+            yield TablePart(self._entries(), {}, times if self.timed else msgspec.UNSET)
+
+    def _entries(self) -> tuple[FileEntry, ...]:
+        return tuple(FileEntry(name, stat.st_size, 0, "", (), 1 << 20) for name, stat in self.taken.items())
 
     def _files(self) -> list[Path]:
         return sorted(self.snapshot.iterdir())
 
     async def fetch(self) -> None:
-        tables = [SimpleNamespace(keyspace="ks", table=table) for table in ("other", "t", "u")]
-        head = SimpleNamespace(head=SimpleNamespace(tag="tag", tables=tables))
+        tables = [TableReference("ks", table, "0" * 32, 0, 0, 0, 0) for table in ("other", "t", "u")]
+        head = SimpleNamespace(head=SimpleNamespace(tag="tag", tables=tables), parts=self.parts)
         asked = {"ks": ["t", "u", "unknown"], "unasked": []}
         source = OnServerSource(cast("Manifest", head), cast("Snapshots", self), asked)
-        entries = tuple(FileEntry(path.name, path.stat().st_size, 0, "", (), 1 << 20) for path in self._files())
 
         async def wanted() -> AsyncIterator[WantedSstable]:
-            yield WantedSstable("ks", "t", "nb-1-big", entries, self.root, self.held)
+            yield WantedSstable("ks", "t", "nb-1-big", self._entries(), self.root, self.held)
 
         async def placed(one: WantedSstable) -> None:
             return None
@@ -104,6 +121,55 @@ async def test_a_file_of_another_size_is_placed_anew(kept: Kept) -> None:
     target.write_bytes(b"cut")
     await kept.fetch()
     assert target.stat().st_size == CHUNKS << 20
+
+
+@pytest.mark.parametrize("part", ["Data.db", "Digest.crc32", "Index.db"])
+async def test_a_file_that_was_replaced_is_told_before_anything_is_staged(kept: Kept, part: str) -> None:
+    """Promise: other bytes of the same size are not imported, whatever component they are of."""
+    path = kept.snapshot / f"nb-1-big-{part}"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(DamagedOnServer, match=rf"nb-1-big-{part} of ks\.t was written since") as caught:
+        await kept.fetch()
+    assert caught.value.fields == {"keyspace": "ks", "table": "t", "file": path.name}
+    assert list(kept.held.iterdir()) == []
+
+
+async def test_a_data_file_whose_bits_flipped_on_the_disk_is_told(kept: Kept) -> None:
+    """Promise: nobody wrote the file, and its time is as it was: Cassandra's own CRC-32 tells."""
+    path = kept.snapshot / "nb-1-big-Data.db"
+    then = path.stat()
+    with path.open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
+    os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns))
+    with pytest.raises(DamagedOnServer, match="CRC-32"):
+        await kept.fetch()
+
+
+@pytest.mark.parametrize("change", ["missing", "cut"])
+async def test_a_backup_of_which_no_times_were_noted_is_compared_by_size(kept: Kept, change: str) -> None:
+    """Promise: what an older agent kept is restored as before."""
+    kept.timed = False
+    path = kept.snapshot / "nb-1-big-Index.db"
+    os.utime(path, ns=(0, 0))
+    await kept.fetch()
+    if change == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"inde")
+    with pytest.raises(DamagedOnServer, match=r"nb-1-big-Index\.db of ks\.t is (missing|4 bytes, not 5)"):
+        await kept.fetch()
+
+
+async def test_an_index_that_came_to_the_live_table_is_no_damage(kept: Kept) -> None:
+    """Promise: Cassandra adds it to TOC.txt in place, so that the snapshot's grows with the live one."""
+    with (kept.snapshot / "nb-1-big-TOC.txt").open("a") as toc:
+        toc.write("SAI+aa+Meta.db")
+    await kept.fetch()
+    assert (kept.held / "nb-1-big-TOC.txt").read_text() == "tocSAI+aa+Meta.db"
 
 
 async def test_a_cancel_ends_the_comparison_of_a_large_file_within_a_chunk(kept: Kept) -> None:
