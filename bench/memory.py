@@ -77,6 +77,8 @@ async def _filled(stage: Stage, agent: MeasuredAgent, tables: Mapping[str, list[
     await agent.agent.do("snapshot", {"tag": tag, "keyspaces": dict(tables)})
     try:
         await asyncio.to_thread(fill, _places(stage.node, tag))
+        # The agent noted which files it took: without the note it takes the snapshot for one of an older release.
+        (agent.agent.state_directory / "on-server" / tag / "listing").unlink()
         requests = len(stage.store.requests())
         async with _hollowing(stage.store.data):
             figure, _ = await agent.measured("upload", {"tag": tag, "targets": [dict(target)]}, deadline=3600)
