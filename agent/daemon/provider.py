@@ -46,7 +46,7 @@ class Provider:
 
     async def prepare(self, record: StoredDestination, *, make: bool) -> bool:
         """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
-        `BadSettings`, `Denied`, `Transient`."""
+        `BadSettings`, `DirectoryDenied`, `DirectoryReadOnly`, `Transient`."""
         await asyncio.to_thread(load, record.settings)
         if make and record.settings.on_the_nodes:
             return await self._threads.run(record.id, partial(self._make_directory, record.settings.path))

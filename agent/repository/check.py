@@ -76,7 +76,7 @@ class DestinationChecks:
         try:
             with self._destinations.used(destination_id):
                 made = await self._opening.prepare(record, make=request.initialise and request.nonce_find is None)
-                await self._reach(record)
+                await self._reach(record, write=request.conformance)
                 if request.conformance:
                     results, capable = await self._conform(record)
                 return await self._repository(
@@ -88,10 +88,15 @@ class DestinationChecks:
             unseen = False if request.nonce_find is not None and isinstance(error, BucketMissing) else None
             return CheckReport(False, results, capable, nonce_found=unseen, error=error.as_dict())
 
-    async def _reach(self, record: StoredDestination) -> None:
-        """One small question first: wrong keys, a missing bucket and a dead endpoint are errors of their own."""
+    async def _reach(self, record: StoredDestination, *, write: bool) -> None:
+        """One small question and one small object first: wrong keys, a missing bucket, a dead endpoint and a place that
+        takes nothing are errors of their own."""
         async with self._opened(record) as storage:
             await storage.head(REPOSITORY)
+            if write:
+                key = f"{CHECKS}{self._new_name()}/first"
+                await storage.put(key, [b"first"])
+                await storage.delete([key])
 
     async def _probe(self, record: StoredDestination) -> tuple[list[CheckResult], bool]:
         """Only whether this store creates conditionally. Each agent sees for itself: an endpoint may lead it to another

@@ -11,7 +11,7 @@ from typing import Literal
 
 from agent.storage import conformance_checks as checks
 from agent.storage.conformance_checks import Broken, Skipped
-from agent.storage.protocol import BucketMissing, Denied, Storage, StorageError
+from agent.storage.protocol import BucketMissing, Denied, DirectoryDenied, DirectoryReadOnly, Storage, StorageError
 from agent.wire.destinations import CheckResult
 
 CONDITIONAL_CREATE = "conditional_create"
@@ -80,7 +80,7 @@ async def _outcome(
         return "skipped", str(reason)
     except Broken as failure:
         return "failed", str(failure)
-    except (BucketMissing, Denied) as failure:
+    except (BucketMissing, Denied, DirectoryDenied, DirectoryReadOnly) as failure:
         return "hopeless", f"{failure.code}: {failure.message}"
     except StorageError as failure:
         return "failed", f"{failure.code}: {failure.message}"

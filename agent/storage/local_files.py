@@ -6,6 +6,7 @@ inside the root leads nowhere.
 
 import errno
 import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,8 +15,9 @@ from pathlib import Path
 from agent.storage.protocol import (
     BadSettings,
     BucketMissing,
-    Denied,
     DestinationFull,
+    DirectoryDenied,
+    DirectoryReadOnly,
     StorageError,
     Transient,
 )
@@ -26,7 +28,9 @@ NAME_BYTES = 255
 SHOWN = 80
 """Characters of a refused path that an error repeats."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+REFUSED = frozenset({errno.EACCES, errno.EPERM})
+LOOKS = frozenset({"get", "head", "list"})
+"""Verbs for which reading is enough."""
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR})
 
 
@@ -43,11 +47,26 @@ def translated(verb: str, key: str, root: Path) -> Iterator[None]:
             why = "has no quota left" if error.errno == errno.EDQUOT else "is full"
             text = f"{root} {why} ({'unknown' if free is None else free} bytes free): {verb} of {key!r}"
             raise DestinationFull(text, **fields, directory=str(root), free_bytes=free) from error
+        if error.errno == errno.EROFS:
+            text = f"{root} is mounted read-only: {verb} of {key!r}"
+            raise DirectoryReadOnly(text, **fields, directory=str(root)) from error
         if error.errno in REFUSED:
-            raise Denied(text, **fields) from error
+            user = _own_user()
+            right = "read" if verb in LOOKS else "write"
+            text = f"the agent's user {user} may not {right} in {root} ({error.strerror}): {verb} of {key!r}"
+            raise DirectoryDenied(text, **fields, directory=str(root), user=user) from error
         if error.errno in PASSING:
             raise Transient(text, **fields) from error
         raise StorageError(text, **fields) from error
+
+
+def _own_user() -> str:
+    """The name of the user this process acts as; its number where it has none."""
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _free(root: Path) -> int | None:

@@ -114,6 +114,30 @@ class Denied(StorageError):
     todo = "Correct the destination's credentials or the rights they give, then put the destination again."
 
 
+class DirectoryReadOnly(StorageError):
+    """A local destination's file system is mounted read-only."""
+
+    code = "destination_read_only"
+    retry = "later"
+    status = 403
+    todo = (
+        "Mount the named directory's file system writable on that node (the kernel's log says why it is not), then "
+        "send the command again."
+    )
+
+
+class DirectoryDenied(StorageError):
+    """The agent's user has no right to a local destination's directory, or to something in it."""
+
+    code = "directory_denied"
+    retry = "later"
+    status = 403
+    todo = (
+        "Give the named user the right to read and write the named directory and all that is in it, on that node, then "
+        "send the command again."
+    )
+
+
 class BucketMissing(StorageError):
     """The bucket, container or directory itself is not there."""
 

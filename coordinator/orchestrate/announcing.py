@@ -21,6 +21,8 @@ from coordinator.orchestrate.side_by_side import one_error
 
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""
+NOT_LET_IN = frozenset({DENIED, "destination_read_only", "directory_denied"})
+"""The agents' codes for a place that takes nothing from them now; only keys are waited for."""
 
 log = structlog.get_logger(__name__)
 
@@ -137,9 +139,9 @@ class Announcer:
 
 
 def _put_nothing(error: Mapping[str, object], *, first: bool) -> bool:
-    """Whether nothing of this backup is at a node's part of a place that refused the plan so. Keys that are refused
-    only now say nothing of what was put with them before."""
-    return error.get("code") in NOT_OURS or (first and error.get("code") == DENIED)
+    """Whether nothing of this backup is at a node's part of a place that refused the plan so. A place that refuses
+    only now says nothing of what was put before."""
+    return error.get("code") in NOT_OURS or (first and error.get("code") in NOT_LET_IN)
 
 
 def _patience(error: Mapping[str, object]) -> float:

@@ -25,7 +25,15 @@ Answer = TypeVar("Answer")
 
 
 OUTDATED = frozenset(
-    {"bucket_missing", "destination_settings", "not_a_repository", "repository_mismatch", "storage_denied"}
+    {
+        "bucket_missing",
+        "destination_read_only",
+        "destination_settings",
+        "directory_denied",
+        "not_a_repository",
+        "repository_mismatch",
+        "storage_denied",
+    }
 )
 """What a command fails with on an agent that missed an update: it holds keys that were revoked, or another place."""
 

@@ -17,7 +17,7 @@ from agent.repository.errors import UnknownDestination
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
 from agent.storage.local import LocalStorage
-from agent.storage.protocol import Entry, Storage
+from agent.storage.protocol import Denied, DirectoryDenied, DirectoryReadOnly, Entry, Storage, StorageError
 from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination
 from tests.fast.storage.memory import MemoryStorage
 from tests.fast.storage.test_conformance import Overwriting
@@ -189,6 +189,25 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
     assert report.error is not None
     assert report.error["code"] == "destination_unfit"
     assert "helenus/v1/repository.json" not in files(root / "store")
+
+
+@pytest.mark.parametrize("kind", [Denied, DirectoryDenied, DirectoryReadOnly])
+async def test_a_place_that_takes_nothing_is_told_with_its_own_error(
+    tmp_path: Path, root: Path, kind: type[StorageError]
+) -> None:
+    """Promise: who adds a destination that can be read and not written reads why and what to do about it, not that a
+    check of the store failed."""
+
+    async def refuse(verb: str, key: str) -> None:
+        if verb == "put":
+            raise kind("no writing here")
+
+    agent = Agent(tmp_path / "state", root)
+    await agent.put("store")
+    checks = DestinationChecks(agent.destinations, InMemory(MemoryStorage(hook=refuse)))
+    report = await checks.check("store", CheckDestination(initialise=True))
+    assert report.error is not None
+    assert (report.ok, report.error["code"], report.error["todo"]) == (False, kind.code, kind.todo)
 
 
 async def test_a_store_that_lists_1000_keys_only_is_unfit(tmp_path: Path, root: Path) -> None:

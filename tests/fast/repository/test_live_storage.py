@@ -13,7 +13,7 @@ from agent.repository.errors import RepositoryMismatch
 from agent.repository.limits import Limits
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opening import OpenDestinations
-from agent.storage.protocol import Denied, Storage, Transient
+from agent.storage.protocol import Denied, DirectoryDenied, DirectoryReadOnly, Storage, StorageError, Transient
 from agent.wire.commands import Target
 from agent.wire.destinations import PutDestination, S3Settings
 from tests.fast.storage.memory import MemoryStorage
@@ -264,6 +264,23 @@ async def test_patience_is_one_for_all_calls_and_is_had_again_after_an_answer(st
     with pytest.raises(Transient):
         await live.get("k")
     assert len(store.shown) == shown + 2
+
+
+@pytest.mark.parametrize("kind", [DirectoryDenied, DirectoryReadOnly])
+async def test_a_directory_that_lets_nobody_in_is_not_waited_for(store: Store, kind: type[StorageError]) -> None:
+    """Promise: no newer keys mend a mount or rights: the command ends at once and holds up nobody."""
+    await store.put_key(1, GOOD)
+    live = store.live(LONG)
+    await live.put("before", [b"x"])
+
+    def refuse(name: str) -> bool:
+        raise kind("no writing here")
+
+    store.away = refuse
+    async with asyncio.timeout(20):
+        with pytest.raises(kind):
+            await live.put("k", [b"x"])
+    assert store.shown == []
 
 
 async def test_new_settings_must_hold_the_same_repository(store: Store) -> None:

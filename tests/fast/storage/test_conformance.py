@@ -9,7 +9,20 @@ from agent.storage.conformance import NAMES, conform
 from agent.storage.conformance_checks import PUTS, REPEATS, ROUNDS
 from agent.storage.local import LocalStorage
 from agent.storage.opened import check_store
-from agent.storage.protocol import OPEN, BucketMissing, Buffer, Denied, Entry, Gate, Put, Storage, Transient
+from agent.storage.protocol import (
+    OPEN,
+    BucketMissing,
+    Buffer,
+    Denied,
+    DirectoryDenied,
+    DirectoryReadOnly,
+    Entry,
+    Gate,
+    Put,
+    Storage,
+    StorageError,
+    Transient,
+)
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -137,8 +150,8 @@ async def test_the_store_is_checked_as_it_will_be_used() -> None:
     assert {result.name for result in results if result.outcome != "ok"} == {"conditional_create", "large_object"}
 
 
-@pytest.mark.parametrize("kind", [Denied, BucketMissing])
-async def test_a_store_that_refuses_everything_is_asked_once(kind: type[Denied]) -> None:
+@pytest.mark.parametrize("kind", [Denied, BucketMissing, DirectoryDenied, DirectoryReadOnly])
+async def test_a_store_that_refuses_everything_is_asked_once(kind: type[StorageError]) -> None:
     """No twelve time-outs for wrong keys: the first answer names the reason, the rest is skipped."""
 
     async def hook(verb: str, key: str) -> None:

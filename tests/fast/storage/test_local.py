@@ -1,7 +1,9 @@
 """Promise: a local object is whole or not there, durable, inside its root; a full or missing disk is named."""
 
 import asyncio
+import errno
 import os
+import pwd
 import subprocess
 import sys
 import threading
@@ -14,7 +16,15 @@ import pytest
 from agent.storage.local import LocalStorage
 from agent.storage.local_files import DirectorySyncs, allowed_path
 from agent.storage.local_temporary import own_place, started
-from agent.storage.protocol import BadSettings, BucketMissing, Denied, DestinationFull, Put, StorageError
+from agent.storage.protocol import (
+    BadSettings,
+    BucketMissing,
+    DestinationFull,
+    DirectoryDenied,
+    DirectoryReadOnly,
+    Put,
+    StorageError,
+)
 
 
 def unfinished(root: Path) -> list[str]:
@@ -185,11 +195,43 @@ async def _listed(store: LocalStorage) -> Sequence[str]:
 
 async def test_what_the_kernel_refuses_has_the_protocols_names(tmp_path: Path) -> None:
     """Promise: full, over quota, read-only and forbidden are told as every provider tells them."""
-    for number, kind in ((28, DestinationFull), (122, DestinationFull), (13, Denied), (30, Denied), (1, Denied)):
+    kinds = {
+        errno.ENOSPC: DestinationFull,
+        errno.EDQUOT: DestinationFull,
+        errno.EACCES: DirectoryDenied,
+        errno.EPERM: DirectoryDenied,
+        errno.EROFS: DirectoryReadOnly,
+    }
+    for number, kind in kinds.items():
         store = LocalStorage(tmp_path)
         with pytest.raises(kind):
             await store.put("x", [b"x"], gate=Tripwire(0, OSError(number, os.strerror(number))))
         await store.close()
+
+
+async def test_a_directory_that_lets_nobody_in_is_named_with_the_reason(tmp_path: Path) -> None:
+    """Promise: errors of a directory are no matter of keys: which directory, what is wrong with it, and for which user,
+    stand before the long key; what to do is about the mount, or the rights."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    store = LocalStorage(tmp_path)
+    key = "/".join(["long"] * 40)
+
+    async def refused(number: int) -> StorageError:
+        with pytest.raises(StorageError) as caught:
+            await store.put(key, [b"x"], gate=Tripwire(0, OSError(number, os.strerror(number))))
+        return caught.value
+
+    read_only, denied = await refused(errno.EROFS), await refused(errno.EACCES)
+    assert (read_only.code, denied.code) == ("destination_read_only", "directory_denied")
+    assert read_only.message.startswith(f"{tmp_path} is mounted read-only")
+    assert denied.message.startswith(f"the agent's user {user} may not write in {tmp_path} (Permission denied)")
+    assert read_only.fields["directory"] == denied.fields["directory"] == str(tmp_path)
+    assert denied.fields["user"] == user
+    for error in (read_only, denied):
+        assert error.message.endswith(repr(key))
+        assert "directory" in error.todo
+        assert "credentials" not in error.todo
+    await store.close()
 
 
 async def test_a_full_destination_is_named_before_the_key(tmp_path: Path) -> None:

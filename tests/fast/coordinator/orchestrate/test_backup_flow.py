@@ -317,6 +317,20 @@ async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_t
     assert request.error["fields"]["nodes"][node.address]["code"] == "storage_denied"
 
 
+async def test_a_node_whose_directory_takes_nothing_is_named_and_holds_up_nobody(scene: Scene) -> None:
+    """Promise: a read-only mount is no matter of keys: the other nodes have their part, the request names the node."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    node = scene.nodes[1]
+    node.plan_failures = [ToyFailure("destination_read_only", "/b is mounted read-only") for _ in range(1000)]
+    _, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.ERROR
+    assert node.address in request.message
+    assert "/b is mounted read-only" in request.message
+    assert request.error is not None
+    assert list(request.error["fields"]["nodes"]) == [node.address]
+
+
 async def test_a_backup_that_waits_for_keys_can_be_cancelled(scene: Scene) -> None:
     """At once, and without a mark where nothing was written: that would wait for the same keys."""
     coordinator = await scene.coordinator()
