@@ -14,6 +14,7 @@ from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.outcomes import cancelled, ended_with, refused
 from agent.commands.records import CommandRecord, Fence, Guard
+from agent.commands.telling import tell_begin
 from agent.commands.unbroken import Unbroken
 from agent.model.job import Job, JobContext, Outcome
 from agent.wire.commands import State
@@ -62,6 +63,7 @@ class Execution:
             return
         if self._stopping.is_set():
             return
+        tell_begin(live.record, resumed=resumed)
         live.attach(self._enter_stage, self._show_waiting)
         live.task = asyncio.create_task(_run(job, live), name=f"{live.record.kind.value} {live.record.id}")
         late = None

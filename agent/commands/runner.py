@@ -34,6 +34,7 @@ from agent.commands.measures import CommandMeasures
 from agent.commands.outcomes import cancelled, refused
 from agent.commands.queue import Lane
 from agent.commands.records import CommandRecord
+from agent.commands.telling import tell_end
 from agent.commands.unbroken import Unbroken
 from agent.model.job import Job
 from agent.wire.commands import FENCED, CommandView, Event, Kind, PatchCommand, PostCommand, State
@@ -254,7 +255,7 @@ class Runner:
         ended = self._end_at_start(record)
         if ended is not None:
             await self._events.record(ended, lambda event: self._journal.set_state(ended, event))
-            self._count(ended)
+            self._note_end(ended)
             return
         arguments = decode_arguments(record.kind, record.arguments)
         if record.state is not State.QUEUED:
@@ -300,9 +301,10 @@ class Runner:
     def _has_ended(self, end: CommandRecord) -> None:
         if self._live.pop(end.id, None) is not None and self._measures:
             self._measures.unfinished.labels(self._jobs[end.kind].lane).dec()
-        self._count(end)
+        self._note_end(end)
 
-    def _count(self, end: CommandRecord) -> None:
+    def _note_end(self, end: CommandRecord) -> None:
+        tell_end(end)
         if self._measures is None or end.finished is None:
             return
         kind = end.kind.value

@@ -19,6 +19,7 @@ from agent.commands.records import CommandRecord, Decide
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import Event, Kind
 from agent.wire.results import FreedResult
+from kit.logs import Redactor, configure
 from tests.fast.commands.tiny_agent import everything, restore, running, sync
 
 
@@ -98,6 +99,7 @@ async def live(order: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve lives until the input ends."""
+    configure("info", "console", Redactor())  # standard output is for the answers
     for line in sys.stdin:
         reading, writing = os.pipe()
         child = os.fork()
