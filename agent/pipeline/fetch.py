@@ -13,14 +13,15 @@ from typing import NamedTuple, Protocol, TypeVar
 from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece
 from agent.pipeline.budget import BYTES, Budget
+from agent.pipeline.errors import FileDiffers
 from agent.pipeline.writing import NewFile, sync_directory
 from agent.progress.flow import STEP, Flow
-from agent.repository.errors import ObjectDamaged
+from agent.repository.errors import ObjectDamaged, of_table
 from agent.repository.frame import HEADER_SIZE, decode
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
-from agent.storage.protocol import OPEN, Gate, Truncated
+from agent.storage.protocol import OPEN, Gate, NotFound, Truncated
 from agent.storage.threads import Stop, Workers
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
@@ -38,6 +39,12 @@ class Wanted(Protocol):
 
     @property
     def directory(self) -> Path: ...
+
+    @property
+    def keyspace(self) -> str: ...
+
+    @property
+    def table(self) -> str: ...
 
     @property
     def objects(self) -> Mapping[str, int]:
@@ -134,6 +141,8 @@ class _Fetch:
             nonlocal left
             try:
                 await self._object(name, one.objects[name], parts, moved)
+            except (FileDiffers, NotFound, ObjectDamaged) as error:
+                raise of_table(error, one.keyspace, one.table) from error
             finally:
                 self._budget.give(span)
             left -= 1
@@ -180,7 +189,7 @@ class _Fetch:
         except Truncated as error:
             if "size" not in error.fields:
                 raise  # the answer was cut, not the object
-            raise ObjectDamaged(f"the object {key} is cut: {error.fields['size']} bytes", key=key) from error
+            raise ObjectDamaged(f"an object is cut, {error.fields['size']} bytes are there: {key}", key=key) from error
         decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
         return _Fetched(decoded.plain, 0, decoded.id)
 

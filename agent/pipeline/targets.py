@@ -54,7 +54,9 @@ class StoreTarget:
         for name, stored in objects.items():
             object_id = bytes.fromhex(name)
             if not self.has(object_id, stored):
-                self.fail(ManifestIncomplete(f"the object {name} was to be in {self.id} and is not", object=name))
+                self.fail(
+                    ManifestIncomplete(f"an object that the manifest names is not in {self.id}: {name}", object=name)
+                )
                 return
             self.named.add(object_id, stored)
 
@@ -73,7 +75,7 @@ class StoreTarget:
                 put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
             if put.size != stored:
                 raise ObjectDamaged(
-                    f"the object {key} is in {self.id} with {put.size} bytes instead of {stored}",
+                    f"an object is in {self.id} with {put.size} bytes instead of {stored}: {key}",
                     key=key,
                     size=put.size,
                 )

@@ -204,7 +204,7 @@ class Catalogue:
         except NotFound:
             return None
         except msgspec.DecodeError as error:
-            raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag) from error
+            raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag, key=key) from error
 
     async def _says(self, record: Record, number: int, size: int, modified: float) -> bool:
         """Whether the stored record of that number means the same; its bytes may be an older release's."""
@@ -214,13 +214,13 @@ class Catalogue:
             return False
 
     async def _record(self, tag: str, number: int, size: int, modified: float) -> Record | None:
+        key = record_key(self._cluster_id, tag, number)
         try:
-            key = record_key(self._cluster_id, tag, number)
             record = _record.decode(_unpacked(await self._packed(key, size, modified)))
         except NotFound:
             return None  # swept since it was listed
         except msgspec.DecodeError as error:
-            raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag) from error
+            raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag, key=key) from error
         return record
 
     async def _packed(self, key: str, size: int, modified: float) -> bytes:

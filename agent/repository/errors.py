@@ -1,6 +1,24 @@
 """What can be wrong with a repository: the errors of this package, each with a stable code."""
 
+from typing import TypeVar
+
 from kit.errors import HelenusError
+
+Kind = TypeVar("Kind", bound=HelenusError)
+
+
+def of_table(error: Kind, keyspace: str, table: str) -> Kind:
+    """The same error with the table that it is about, which stands first: keys at the end are long."""
+    named = type(error)(f"{keyspace}.{table}: {error.message}")
+    named.fields = {**error.fields, "keyspace": keyspace, "table": table}
+    return named
+
+
+def of_backup(error: Kind, tag: str, host_id: str, key: str) -> Kind:
+    """The same error with the manifest that it is about: the backup, whose part, and where it lies."""
+    named = type(error)(f"{error.message} (backup {tag}, node {host_id}): {key}")
+    named.fields = {"tag": tag, "host_id": host_id, "key": key, **error.fields}
+    return named
 
 
 class RepositoryError(HelenusError):

@@ -66,22 +66,22 @@ def decode(stored: Buffer, key: str, expected: bytes | None = None) -> Decoded:
     """
     view = memoryview(stored)
     if view.nbytes < OVERHEAD:
-        raise ObjectDamaged(f"the object {key} is cut: {view.nbytes} bytes", key=key)
+        raise ObjectDamaged(f"an object is cut, {view.nbytes} bytes are there: {key}", key=key)
     magic, version, codec, kind, _, epoch, plain_length = _HEADER.unpack(view[:HEADER_SIZE])
     if magic != MAGIC:
-        raise ObjectDamaged(f"the object {key} does not begin as one of ours", key=key)
+        raise ObjectDamaged(f"an object does not begin as one of ours: {key}", key=key)
     if version > FORMAT or codec not in Codec.__members__.values() or epoch != 0:
         raise RepositoryFormatNewer(
-            f"the object {key} has format {version}, codec {codec}, key epoch {epoch}; known: {FORMAT}, 0, 0",
+            f"an object has format {version}, codec {codec}, key epoch {epoch} (known: {FORMAT}, 0, 0): {key}",
             key=key,
             format=version,
         )
     payload = view[HEADER_SIZE:-DIGEST_SIZE]
     found = digest(payload)
     if digest_of([view[:HEADER_SIZE], found]) != bytes(view[-DIGEST_SIZE:]):
-        raise ObjectDamaged(f"the object {key} is damaged: its footer does not match its bytes", key=key)
+        raise ObjectDamaged(f"an object is damaged, its footer does not match its bytes: {key}", key=key)
     if payload.nbytes != plain_length or kind not in ObjectType.__members__.values():
-        raise ObjectDamaged(f"the object {key} is damaged: its header does not match its bytes", key=key)
+        raise ObjectDamaged(f"an object is damaged, its header does not match its bytes: {key}", key=key)
     if expected is not None and found != expected:
-        raise ObjectDamaged(f"the object {key} holds other bytes than its name promises", key=key)
+        raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
     return Decoded(payload, ObjectType(kind), found)

@@ -11,6 +11,7 @@ objects of the node, named by content.
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,14 @@ import zstandard
 
 from agent.crypto.digest import digest, digest_of
 from agent.model.manifest import Head, TablePart, TableReference
-from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
+from agent.repository.errors import (
+    BackupNotFound,
+    ManifestInvalid,
+    ObjectDamaged,
+    RepositoryFormatNewer,
+    of_backup,
+    of_table,
+)
 from agent.repository.frame import ObjectType, decode
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest_check import check_head
@@ -70,7 +78,11 @@ class ManifestWriter:
 
 
 class Source(Protocol):
-    """Where a manifest and its data objects are read from."""
+    """Where a manifest and its data objects are read from. `key`: the manifest's own, or its path."""
+
+    key: str
+
+    def key_of(self, digest: str) -> str: ...
 
     async def manifest(self, start: int, length: int) -> bytes: ...
 
@@ -90,31 +102,36 @@ class Manifest:
     async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
         """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises ManifestInvalid,
         ObjectDamaged, a StorageError."""
-        frame = await self._frame(reference)
-        for number, part in enumerate(self._checked(frame, reference), 1):
-            yield part
-            if number % _TURN == 0:
-                await asyncio.sleep(0)
+        with self._named():
+            frame = await self._frame(reference)
+            for number, part in enumerate(self._checked(frame, reference), 1):
+                yield part
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
 
     async def objects(self, reference: TableReference, seen: set[bytes]) -> AsyncIterator[tuple[str, int]]:
         """The objects that a table's frame names, with their stored sizes. Frames that `seen` has are passed over: of
         many backups most frames are the same. They are added at once, so that manifests can be read side by side: after
         an error `seen` is of no more use. Raises as `parts`."""
-        if reference.object is not None:
-            if (name := bytes.fromhex(reference.object)) in seen:
-                return
-            seen.add(name)
-            frame = await self._frame(reference)
-        else:
-            frame = await self._frame(reference)
-            if (name := digest(frame)) in seen:
-                return
-            seen.add(name)
-        for number, part in enumerate(self._checked(frame, reference), 1):
-            for found in part.objects.items():
-                yield found
-            if number % _TURN == 0:
-                await asyncio.sleep(0)
+        with self._named():
+            if reference.object is not None:
+                if (name := bytes.fromhex(reference.object)) in seen:
+                    return
+                seen.add(name)
+                frame = await self._frame(reference)
+            else:
+                frame = await self._frame(reference)
+                if (name := digest(frame)) in seen:
+                    return
+                seen.add(name)
+            for number, part in enumerate(self._checked(frame, reference), 1):
+                for found in part.objects.items():
+                    yield found
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
+
+    def _named(self) -> AbstractContextManager[None]:
+        return _naming(self.head.tag, self.head.node.host_id, self._source.key)
 
     def _checked(self, frame: bytes | memoryview, reference: TableReference) -> Iterator[TablePart]:
         return read_parts(frame, reference, len(self.head.data_directories), on_server=self._on_server)
@@ -123,9 +140,13 @@ class Manifest:
         if reference.object is not None:
             if reference.length > _MOST_FRAME:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is impossibly large")
-            stored = await self._source.object(reference.object, reference.length)
-            # In a thread: it digests as many bytes.
-            found = await asyncio.to_thread(decode, stored, reference.object, bytes.fromhex(reference.object))
+            key = self._source.key_of(reference.object)
+            try:
+                stored = await self._source.object(reference.object, reference.length)
+                # In a thread: it digests as many bytes.
+                found = await asyncio.to_thread(decode, stored, key, bytes.fromhex(reference.object))
+            except (ManifestInvalid, ObjectDamaged) as error:
+                raise of_table(error, reference.keyspace, reference.table) from error
             if found.type is not ObjectType.TABLE:
                 raise ManifestInvalid(f"the frame of {reference.keyspace}.{reference.table} is no frame of a table")
             return found.plain
@@ -146,7 +167,8 @@ async def read_manifest(storage: Storage, cluster_id: str, tag: str, host_id: st
     if entry is None:
         raise BackupNotFound(f"the backup {tag} has no manifest of the node {host_id}", tag=tag, host_id=host_id)
     source = _Stored(storage, cluster_id, host_id, key, gate)
-    return await _read(source, entry.size, cluster_id, tag, host_id, on_server=False)
+    with _naming(tag, host_id, key):
+        return await _read(source, entry.size, cluster_id, tag, host_id, on_server=False)
 
 
 async def read_manifest_file(path: Path, tag: str, host_id: str) -> Manifest:
@@ -155,7 +177,9 @@ async def read_manifest_file(path: Path, tag: str, host_id: str) -> Manifest:
         content = await asyncio.to_thread(path.read_bytes)
     except FileNotFoundError:
         raise BackupNotFound(f"there is no on-server backup {tag}", tag=tag, host_id=host_id) from None
-    return await _read(_File(content), len(content), "", tag, host_id, on_server=True)
+    source = _File(str(path), content)
+    with _naming(tag, host_id, source.key):
+        return await _read(source, len(content), "", tag, host_id, on_server=True)
 
 
 def names_of(head: Head) -> Sequence[tuple[str, int]]:
@@ -164,39 +188,48 @@ def names_of(head: Head) -> Sequence[tuple[str, int]]:
     return [*head.own_objects.items(), *frames]
 
 
+@contextmanager
+def _naming(tag: str, host_id: str, key: str) -> Iterator[None]:
+    """What is wrong with a manifest, told with the backup, the node and the place."""
+    try:
+        yield
+    except (ManifestInvalid, RepositoryFormatNewer) as error:
+        raise of_backup(error, tag, host_id, key) from error
+
+
 async def _read(source: Source, size: int, cluster_id: str, tag: str, host_id: str, *, on_server: bool) -> Manifest:
     if size < len(MAGIC) + _TRAILER.size:
-        raise ManifestInvalid(f"the manifest of {tag} is cut: {size} bytes", tag=tag)
+        raise ManifestInvalid(f"the manifest is cut, {size} bytes are there")
     end_offset = max(0, size - _TAIL_READ)
     end = await source.manifest(end_offset, size - end_offset)
     magic, version, tail_offset, tail_length, tail_digest, whole = _TRAILER.unpack(end[-_TRAILER.size :])
     if magic != _TRAILER_MAGIC:
-        raise ManifestInvalid(f"the manifest of {tag} does not end as one of ours", tag=tag)
+        raise ManifestInvalid("the manifest does not end as one of ours")
     if version > FORMAT:
-        raise RepositoryFormatNewer(f"the manifest of {tag} has format {version}, up to {FORMAT} is known", tag=tag)
+        raise RepositoryFormatNewer(f"the manifest has format {version}, up to {FORMAT} is known")
     if not len(MAGIC) <= tail_offset or tail_offset + tail_length + _TRAILER.size != size or tail_length > _MOST_HEAD:
-        raise ManifestInvalid(f"the manifest of {tag} is cut or damaged: its parts do not fit", tag=tag)
+        raise ManifestInvalid("the manifest is cut or damaged: its parts do not fit")
     if end_offset == 0 and (digest(memoryview(end)[:-32]) != whole or not end.startswith(MAGIC)):
-        raise ManifestInvalid(f"the manifest of {tag} is damaged", tag=tag)
+        raise ManifestInvalid("the manifest is damaged")
     if tail_offset < end_offset:
         end_offset, end = tail_offset, await source.manifest(tail_offset, size - tail_offset)
     tail = end[tail_offset - end_offset : tail_offset - end_offset + tail_length]
-    head = await asyncio.to_thread(_unpacked, tail, tail_digest, tag)
+    head = await asyncio.to_thread(_unpacked, tail, tail_digest)
     check_head(head, cluster_id, tag, host_id, tail_offset, on_server=on_server)
     return Manifest(head, source, end, end_offset, on_server=on_server)
 
 
-def _unpacked(tail: bytes, tail_digest: bytes, tag: str) -> Head:
+def _unpacked(tail: bytes, tail_digest: bytes) -> Head:
     if digest(tail) != tail_digest:
-        raise ManifestInvalid(f"the head of the manifest of {tag} is damaged", tag=tag)
+        raise ManifestInvalid("the head of the manifest is damaged")
     try:
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 23)
         size = zstandard.frame_content_size(tail)
         if not 0 <= size <= _MOST_HEAD:
-            raise ManifestInvalid(f"the head of the manifest of {tag} has an impossible size", tag=tag)
+            raise ManifestInvalid("the head of the manifest has an impossible size")
         return _head.decode(unpacker.decompress(tail, max_output_size=size, allow_extra_data=False))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
-        raise ManifestInvalid(f"the head of the manifest of {tag} can't be read: {error}", tag=tag) from error
+        raise ManifestInvalid(f"the head of the manifest can't be read: {error}") from error
 
 
 class _Stored:
@@ -206,25 +239,31 @@ class _Stored:
         self._storage = storage
         self._cluster_id = cluster_id
         self._host_id = host_id
-        self._key = key
+        self.key = key
         self._gate = gate
 
+    def key_of(self, digest: str) -> str:
+        return data_key(self._cluster_id, self._host_id, digest)
+
     async def manifest(self, start: int, length: int) -> bytes:
-        return await self._storage.get(self._key, start, length, gate=self._gate)
+        return await self._storage.get(self.key, start, length, gate=self._gate)
 
     async def object(self, digest: str, length: int) -> bytes:
-        key = data_key(self._cluster_id, self._host_id, digest)
         try:
-            return await self._storage.get(key, 0, length, gate=self._gate)
+            return await self._storage.get(self.key_of(digest), 0, length, gate=self._gate)
         except (NotFound, Truncated) as error:
-            raise ManifestInvalid(f"a table's frame, the object {digest}, is not there", object=digest) from error
+            raise ManifestInvalid(f"its frame, the object {digest}, is not there", object=digest) from error
 
 
 class _File:
     """A manifest in a file of the agent's own state."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, key: str, content: bytes) -> None:
+        self.key = key
         self._content = content
+
+    def key_of(self, digest: str) -> str:
+        return digest
 
     async def manifest(self, start: int, length: int) -> bytes:
         return self._content[start : start + length]

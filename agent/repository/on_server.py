@@ -190,22 +190,26 @@ class OnServer:
 
     @own_state()
     def _plan(self, tag: str) -> Plan | None:
+        path = self._path(tag) / PLAN
         try:
-            return msgspec.json.decode((self._path(tag) / PLAN).read_bytes(), type=Plan)
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError as error:
-            raise ManifestInvalid(f"the plan of the on-server backup {tag} can't be read: {error}", tag=tag) from error
-
-    @own_state()
-    def _record(self, tag: str) -> Record | None:
-        try:
-            return msgspec.json.decode((self._path(tag) / RECORD).read_bytes(), type=Record)
+            return msgspec.json.decode(path.read_bytes(), type=Plan)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
             raise ManifestInvalid(
-                f"the record of the on-server backup {tag} can't be read: {error}", tag=tag
+                f"the plan of the on-server backup {tag} can't be read: {error}", tag=tag, key=str(path)
+            ) from error
+
+    @own_state()
+    def _record(self, tag: str) -> Record | None:
+        path = self._path(tag) / RECORD
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise ManifestInvalid(
+                f"the record of the on-server backup {tag} can't be read: {error}", tag=tag, key=str(path)
             ) from error
 
     def _readable(self, tag: str) -> Record | None:

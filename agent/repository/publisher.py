@@ -97,7 +97,7 @@ class Publisher:
             if not same:
                 raise BackupExists(f"the destination has another manifest {key}", tag=self._tag, key=key)
         elif put.size != size:
-            raise ManifestIncomplete(f"the manifest {key} was stored with {put.size} bytes instead of {size}", key=key)
+            raise ManifestIncomplete(f"the manifest was stored with {put.size} bytes instead of {size}: {key}", key=key)
         if await self._intents.stands(self._tag):
             await self._intents.end(self._tag)
             return

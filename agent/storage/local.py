@@ -190,12 +190,12 @@ class LocalStorage:
                 with self._tree.directory(above) as directory:
                     descriptor = os.open(name, READ, dir_fd=directory)
             except (FileNotFoundError, NotADirectoryError):
-                raise NotFound(f"there is no object {key}", key=key) from None
+                raise NotFound(f"there is no such object: {key}", key=key) from None
             try:
                 size = _regular(os.fstat(descriptor), name).st_size
                 end = size if length is None else start + length
                 if end > size or start > size:
-                    raise Truncated(f"the object {key} is shorter than asked for", key=key, size=size)
+                    raise Truncated(f"an object is shorter than asked for: {key}", key=key, size=size)
                 return _read(descriptor, start, end, gate, stop, key)
             finally:
                 os.close(descriptor)
@@ -292,7 +292,7 @@ def _read(descriptor: int, start: int, end: int, gate: Gate, stop: Stop, key: st
         stop.check()
         part = os.pread(descriptor, min(step, end - at), at)
         if not part:
-            raise Truncated(f"the object {key} became shorter while it was read", key=key)
+            raise Truncated(f"an object became shorter while it was read: {key}", key=key)
         pass_checked(gate, len(part), stop.check)
         at += len(part)
         if len(part) == end - start:

@@ -181,9 +181,9 @@ class S3Storage:
         if length == 0 or (length is None and start):
             there = self._head(name)
             if there is None:
-                raise NotFound(f"there is no object {name!r}", key=name)
+                raise NotFound(f"there is no such object: {name!r}", key=name)
             if start > there.size:
-                raise Truncated(f"the object {name!r} is shorter than asked for", key=name, size=there.size)
+                raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, size=there.size)
             if length == 0 or start == there.size:
                 return b""  # HTTP has no empty range
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
@@ -279,5 +279,5 @@ def _check_range(name: str, answer: Any, start: int, length: int | None) -> None
         if came < length:
             total = answer.get("ContentRange", "").rpartition("/")[2]
             told = {"size": int(total)} if total.isdigit() else {}
-            raise Truncated(f"the object {name!r} is shorter than asked for", key=name, came=came, **told)
+            raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, came=came, **told)
         raise StorageError(f"the store ignores ranges: it sent {came} bytes of {name!r}", key=name)

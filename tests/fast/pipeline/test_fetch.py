@@ -41,6 +41,8 @@ class Wanted:
     files: Sequence[FileEntry]
     directory: Path
     objects: Mapping[str, int]
+    keyspace: str = "shop"
+    table: str = "orders"
 
 
 @dataclass
@@ -149,7 +151,8 @@ async def test_what_is_there_is_verified_and_not_fetched_again(stored: Stored) -
 
 
 async def test_damage_of_any_object_is_found(stored: Stored) -> None:
-    """Promise: the manifest's bytes or an error; nothing damaged ever gets its name (I6)."""
+    """Promise: the manifest's bytes or an error; nothing damaged ever gets its name (I6). The error begins with the
+    table and what is wrong; the long key comes last."""
     for name in ("nb-1-big-Data.db", "nb-2-big-TOC.txt"):
         key = stored.object_of(name)
         body, modified = stored.store._objects[key]
@@ -157,12 +160,16 @@ async def test_damage_of_any_object_is_found(stored: Stored) -> None:
         flipped[len(body) // 2] ^= 1
         for bad, error in ((bytes(flipped), ObjectDamaged), (body[:-1], ObjectDamaged), (b"", ObjectDamaged)):
             stored.store._objects[key] = (bad, modified)
-            with pytest.raises((error, FileDiffers)):
+            with pytest.raises((error, FileDiffers)) as damaged:
                 await stored.fetch()
+            assert damaged.value.message.startswith("shop.orders: an object is ")
+            assert damaged.value.message.endswith(f": {key}")
+            assert (damaged.value.fields["keyspace"], damaged.value.fields["table"]) == ("shop", "orders")
             assert name not in stored.there()
         del stored.store._objects[key]
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as missing:
             await stored.fetch()
+        assert missing.value.message.startswith("shop.orders: ")
         stored.store._objects[key] = (body, modified)
     await stored.fetch()
     assert stored.there() == stored.wanted()

@@ -10,7 +10,7 @@ import zstandard
 
 from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece, TablePart, TableReference
-from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
+from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFormatNewer
 from agent.repository.frame import Decoded, ObjectType, decode, encode, stored_size
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest import read_manifest
@@ -106,6 +106,28 @@ async def test_a_large_table_leaves_others_their_turn(how: str, monkeypatch: pyt
     assert threading.get_ident() not in threads
 
 
+async def test_a_damaged_frame_is_named_by_its_table() -> None:
+    """Promise: a person reads which table, what is wrong, and last the object's whole key, which can be removed."""
+    parts = [part(file(f"nb-{number}-big-Data.db", number)) for number in range(1, 2_000)]
+    packed = frame(*parts)
+    name = digest(packed).hex()
+    key = data_key(CLUSTER, HOST, name)
+    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    store = MemoryStorage()
+    whole = b"".join(encode(packed, bytes.fromhex(name), ObjectType.TABLE))
+    await store.put(key, [whole[:-1] + bytes([whole[-1] ^ 1])])
+    await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
+    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    with pytest.raises(ObjectDamaged) as damaged:
+        [one async for one in found.parts(about)]
+    where = f"{about.keyspace}.{about.table}"
+    assert damaged.value.message == f"{where}: an object is damaged, its footer does not match its bytes: {key}"
+    await store.delete([key])
+    with pytest.raises(ManifestInvalid) as missing:
+        [one async for one in found.parts(about)]
+    assert missing.value.message.startswith(f"{where}: its frame")
+
+
 async def test_no_manifest_is_no_backup() -> None:
     """Promise: a missing backup has its own error."""
     with pytest.raises(BackupNotFound):
@@ -113,14 +135,18 @@ async def test_no_manifest_is_no_backup() -> None:
 
 
 async def test_any_flipped_or_missing_byte_is_found() -> None:
-    """Promise: a damaged manifest is refused, wherever the damage is."""
+    """Promise: a damaged manifest is refused, wherever the damage is; what is wrong stands before the backup, the node
+    and the long key."""
+    key = manifest_key(CLUSTER, TAG, HOST)
     packed = frame(part(file()))
     content = manifest(packed, head(reference(packed, part(file()))))
     for place in range(0, len(content), 3):
         changed = bytearray(content)
         changed[place] ^= 0x10
-        with pytest.raises((ManifestInvalid, RepositoryFormatNewer)):
+        with pytest.raises((ManifestInvalid, RepositoryFormatNewer)) as caught:
             await read_whole(bytes(changed))
+        assert caught.value.message.endswith(f" (backup {TAG}, node {HOST}): {key}")
+        assert {"key": key, "tag": TAG, "host_id": HOST}.items() <= caught.value.fields.items()
         with pytest.raises(ManifestInvalid):
             await read_whole(content[:place])
 
