@@ -268,4 +268,14 @@ def _is_of_tls(error: Exception) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:_SHOWN]
+    """Why, in words: the driver puts its own hosts, numbers and call names around them."""
+    if isinstance(error, OperationTimedOut):
+        said = "no answer in time"
+    elif isinstance(error, NoHostAvailable):
+        inner = error.errors.values() if isinstance(error.errors, dict) else ()
+        said = "; ".join(_reason(one) for one in inner if isinstance(one, Exception)) or str(error.args[0])
+    elif isinstance(error, OSError):
+        said = (error.strerror or str(error)).rpartition("Last error: ")[2]
+    else:
+        said = str(error)
+    return (said or type(error).__name__)[:_SHOWN]

@@ -108,6 +108,12 @@ class KeyspaceRefused(CassandraError):
     todo = "Leave the keyspace out: it belongs to the node or the cluster itself."
 
 
+class KeyspaceNotEmptied(KeyspaceRefused):
+    """A keyspace that can be restored, but not emptied: the cluster lives by it."""
+
+    todo = "Restore the named keyspace without truncate, beside the others or alone."
+
+
 class SchemaChanged(CassandraError):
     """The schema kept changing around the snapshot, or the nodes disagree about it."""
 

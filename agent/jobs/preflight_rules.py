@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from agent.cassandra.directories import volumes
-from agent.cassandra.errors import KeyspaceRefused
+from agent.cassandra.errors import KeyspaceNotEmptied, KeyspaceRefused
 from agent.jobs.restore_errors import NodesDown, PartitionerDiffers, TableNotInBackup, VersionOlder
 from agent.jobs.restore_tools import RestoreTools
 from agent.model.manifest import Head
@@ -28,7 +28,7 @@ def refuse_what_cannot_be(
         if keyspace in NODE_KEYSPACES or keyspace in excluded:
             found.append(KeyspaceRefused(f"{keyspace} is not restored on a live cluster", keyspace=keyspace))
         elif keyspace in CLUSTER_KEYSPACES and keyspace in emptied:
-            found.append(KeyspaceRefused(f"{keyspace} is not truncated: restore it without", keyspace=keyspace))
+            found.append(KeyspaceNotEmptied(f"{keyspace} can't be emptied, the cluster lives by it", keyspace=keyspace))
     found += _not_in_backup(arguments, head)
     if _release(identity.version) < _release(head.node.version):
         found.append(

@@ -7,7 +7,7 @@ on behind it.
 """
 
 from agent.cassandra.cql_text import quote
-from agent.cassandra.errors import KeyspaceRefused
+from agent.cassandra.errors import KeyspaceNotEmptied
 from agent.jobs.restore_tools import RestoreTools, checked, refuse_after_import
 from agent.model.job import JobContext, Outcome
 from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
@@ -31,7 +31,7 @@ class TruncateJob:
         refuse_after_import(notes)
         for keyspace in arguments.tables:
             if keyspace in NODE_KEYSPACES | CLUSTER_KEYSPACES:
-                raise KeyspaceRefused(f"{keyspace} is not truncated", keyspace=keyspace)
+                raise KeyspaceNotEmptied(f"{keyspace} can't be emptied, the cluster lives by it", keyspace=keyspace)
         await self._tools.refuse_when_down_or_moving("TRUNCATE")
         await self._tools.refuse_new_views(arguments, notes)
         present = await self._tools.node.view.keyspaces()

@@ -13,6 +13,7 @@ from agent.repository.errors import (
     ClusterAmbiguous,
     NotARepository,
     RepositoryFormatNewer,
+    RepositoryGone,
     RepositoryMismatch,
 )
 from agent.repository.keys import CHECKS, REPOSITORY, cluster_key, decoded, named_key, named_prefix
@@ -57,7 +58,7 @@ async def attach(
     is missing. `repository_id`: the one that must be there. `cluster_id` must be there or is made with `cluster_name`;
     without it the cluster of that name is looked for.
 
-    Raises NotARepository, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous, a StorageError.
+    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous, a StorageError.
     """
     found = await _found(storage)
     made = False
@@ -66,6 +67,8 @@ async def attach(
             if entry.key.startswith(CHECKS):
                 continue
             raise NotARepository("the destination holds something else than a repository", key=entry.key)
+        if not initialise and repository_id is not None:
+            raise RepositoryGone(repository_id)
         if not initialise:
             raise NotARepository("the destination is empty: no repository was made in it yet")
         wanted = RepositoryFile(repository_id or uuid.uuid4().hex)

@@ -16,7 +16,7 @@ import msgspec
 from agent.repository.attach import Attached, attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import NotARepository, RepositoryError
+from agent.repository.errors import NotARepository, RepositoryError, RepositoryGone
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
 from agent.storage.opened import check_store, probe_store
@@ -82,7 +82,8 @@ class DestinationChecks:
                 return await self._repository(
                     msgspec.structs.replace(record, conditional_create=capable), request, results, made
                 )
-        except HelenusError as error:
+        except HelenusError as caught:
+            error = caught.at(record.settings.path) if isinstance(caught, RepositoryGone) else caught
             if isinstance(error, RepositoryError | BucketMissing) or record.settings.on_the_nodes:
                 error.fields.setdefault("setting", "path")
             unseen = False if request.nonce_find is not None and isinstance(error, BucketMissing) else None

@@ -54,6 +54,30 @@ class NotARepository(RepositoryError):
     todo = "Choose an empty bucket, prefix or directory, or one that Helenus initialised."
 
 
+class RepositoryGone(NotARepository):
+    """The destination is empty, and held a repository before."""
+
+    code = "repository_gone"
+    retry = "later"
+    todo = (
+        "See whether the directory's file system is mounted there, or whether the bucket was emptied, and bring back "
+        "what it held; if that is gone for good, remove the destination and add it anew."
+    )
+
+    def __init__(self, repository_id: str, place: str = "the destination") -> None:
+        super().__init__(
+            f"{place} is empty and held the repository {repository_id} before: was it unmounted, or emptied?",
+            repository_id=repository_id,
+        )
+        self._repository_id = repository_id
+
+    def at(self, path: str) -> "RepositoryGone":
+        """The same with the directory or bucket."""
+        named = RepositoryGone(self._repository_id, path)
+        named.fields |= {"path": path}
+        return named
+
+
 class RepositoryFormatNewer(RepositoryError):
     """The repository, or a file in it, has a format that this version can't read."""
 

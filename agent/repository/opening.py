@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from agent.repository.destinations import Destinations
+from agent.repository.errors import RepositoryGone
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Storage
@@ -39,7 +40,10 @@ class OpenDestinations:
         """See `Repositories.opened`."""
 
         async def verify(storage: Storage) -> None:
-            await self._verify(storage, target)
+            try:
+                await self._verify(storage, target)
+            except RepositoryGone as error:
+                raise error.at(self._destinations.record(target.destination).settings.path) from error
 
         with self._destinations.used(target.destination):
             key = (target.destination, target.repository_id, target.cluster_id)

@@ -95,7 +95,7 @@ class LocalStorage:
     def _put(self, key: str, body: Sequence[Buffer], replace: bool, gate: Gate, stop: Stop) -> Put:
         *above, name = key.split("/")
         size = sum(memoryview(part).nbytes for part in body)
-        with translated("put", key, self._root), ExitStack() as stack:
+        with translated("put", key, self._root, size), ExitStack() as stack:
             self._clean_once()
             target = self._found(above, stack)
             if target is not None and not replace:

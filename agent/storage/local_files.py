@@ -35,8 +35,9 @@ PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, err
 
 
 @contextmanager
-def translated(verb: str, key: str, root: Path) -> Iterator[None]:
-    """What the kernel refuses in the destination at `root`, as the protocol's errors. Keys are long: they come last."""
+def translated(verb: str, key: str, root: Path, needed: int | None = None) -> Iterator[None]:
+    """What the kernel refuses in the destination at `root`, as the protocol's errors. Keys are long: they come last.
+    `needed`: bytes of what is put."""
     try:
         yield
     except OSError as error:
@@ -45,8 +46,9 @@ def translated(verb: str, key: str, root: Path) -> Iterator[None]:
         if error.errno in FULL:
             free = _free(root)
             why = "has no quota left" if error.errno == errno.EDQUOT else "is full"
-            text = f"{root} {why} ({'unknown' if free is None else free} bytes free): {verb} of {key!r}"
-            raise DestinationFull(text, **fields, directory=str(root), free_bytes=free) from error
+            told = f"{'unknown' if free is None else free} bytes free{'' if needed is None else f', {needed} needed'}"
+            text = f"{root} {why} ({told}): {verb} of {key!r}"
+            raise DestinationFull(text, **fields, directory=str(root), free_bytes=free, needed_bytes=needed) from error
         if error.errno == errno.EROFS:
             text = f"{root} is mounted read-only: {verb} of {key!r}"
             raise DirectoryReadOnly(text, **fields, directory=str(root)) from error

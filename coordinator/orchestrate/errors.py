@@ -8,7 +8,7 @@ class KeyspaceRefused(InvalidArguments):
     """A keyspace that can't be restored on a live cluster, or not by this way (design §3.11)."""
 
     code = "keyspace_refused"
-    todo = "Leave the named keyspaces out."
+    todo = "Leave the named keyspaces out; where the message names another way, take that one."
 
 
 class MissingNodes(CoordinatorError):

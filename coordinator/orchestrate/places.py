@@ -31,6 +31,7 @@ OUTDATED = frozenset(
         "destination_settings",
         "directory_denied",
         "not_a_repository",
+        "repository_gone",
         "repository_mismatch",
         "storage_denied",
     }

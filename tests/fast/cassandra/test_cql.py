@@ -2,10 +2,13 @@
 question is left behind. Real nodes: tests/real/cassandra."""
 
 import asyncio
+import errno
 import threading
 from typing import Any
 
 import pytest
+from cassandra import OperationTimedOut
+from cassandra.cluster import NoHostAvailable
 
 from agent.cassandra import cql as cql_module
 from agent.cassandra.cql import Cql, Row
@@ -41,6 +44,46 @@ class HangingCql(Cql):
     def join(self) -> None:
         self.go.set()
         self._threads.shutdown(wait=True)
+
+
+class FailingCql(Cql):
+    """Its driver raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(CqlSettings(host="127.0.1.3"))
+        self._error = error
+
+    def _connected(self) -> Any:
+        raise self._error
+
+
+_TRIED = "Tried connecting to [('127.0.1.3', 9042)]. Last error: "
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OperationTimedOut({"127.0.1.3:9042": "Client request timeout. See Session.execute[_async](timeout)"}, "x"),
+            "no answer in time",
+        ),
+        (OSError(errno.ECONNREFUSED, _TRIED + "Connection refused"), "Connection refused"),
+        (OSError(None, _TRIED + "timed out"), "timed out"),
+        (
+            NoHostAvailable("Unable to connect", {"x": OSError(errno.ECONNREFUSED, _TRIED + "Connection refused")}),
+            "Connection refused",
+        ),
+        (NoHostAvailable("Unable to connect", {}), "Unable to connect"),
+    ],
+)
+async def test_what_the_driver_says_is_told_in_words(error: Exception, said: str) -> None:
+    """Promise: a person reads which Cassandra does not answer and why, without the driver's numbers and call names."""
+    cql = FailingCql(error)
+    with pytest.raises(CassandraUnavailable) as caught:
+        await cql.rows("SELECT key FROM system.local")
+    assert caught.value.message == f"Cassandra at 127.0.1.3:9042 does not answer: {said}"
+    assert caught.value.fields["reason"] == said
+    await cql.close()
 
 
 @pytest.fixture(autouse=True)

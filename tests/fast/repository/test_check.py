@@ -1,5 +1,6 @@
 """A destination's check: what the store can do, which repository is there, and nothing left behind."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,14 +11,18 @@ from prometheus_client import CollectorRegistry
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.provider import Provider
 from agent.daemon.settings import DestinationSettings
+from agent.repository.attach import attach
 from agent.repository.check import NONCES, DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import UnknownDestination
+from agent.repository.errors import RepositoryGone, UnknownDestination
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
+from agent.repository.live_storage import Patience
+from agent.repository.opening import OpenDestinations
 from agent.storage.local import LocalStorage
 from agent.storage.protocol import Denied, DirectoryDenied, DirectoryReadOnly, Entry, Storage, StorageError
+from agent.wire.commands import Target
 from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination
 from tests.fast.storage.memory import MemoryStorage
 from tests.fast.storage.test_conformance import Overwriting
@@ -148,7 +153,34 @@ async def test_a_check_alone_makes_no_repository(agent: Agent, root: Path) -> No
     assert files(root) == set()
     asked = await agent.checks.check("store", CheckDestination(repository_id="r1", conformance=False))
     assert asked.error is not None
-    assert asked.error["code"] == "not_a_repository"
+    assert asked.error["code"] == "repository_gone"
+
+
+async def test_a_destination_that_lost_its_repository_asks_whether_it_was_unmounted(agent: Agent, root: Path) -> None:
+    """Promise: where a repository was before, an empty directory is no place to choose another one for: the error names
+    the directory and the repository that was there, to a check, and to a command as well."""
+    made = await agent.checks.check("store", CheckDestination(initialise=True, cluster_name="x", conformance=False))
+    assert made.repository_id is not None
+    assert made.cluster_id is not None
+    shutil.rmtree(root / "store" / "helenus")
+    look = CheckDestination(repository_id=made.repository_id, conformance=False)
+    report = await agent.checks.check("store", look)
+
+    async def verify(storage: Storage, target: Target) -> None:
+        await attach(storage, initialise=False, repository_id=target.repository_id, cluster_id=None, cluster_name=None)
+
+    repositories = OpenDestinations(agent.destinations, verify, Patience(0.0))
+    with pytest.raises(RepositoryGone) as gone:
+        async with repositories.opened(Target("store", made.repository_id, made.cluster_id)):
+            pass
+    for error in (report.error, gone.value.as_dict()):
+        assert error is not None
+        assert (
+            error["message"] == f"store is empty and held the repository {made.repository_id} before: was it "
+            "unmounted, or emptied?"
+        )
+        assert "mounted" in str(error["todo"])
+        assert "Choose" not in str(error["todo"])
 
 
 async def test_a_nonce_is_found_where_the_directory_is_shared_and_not_elsewhere(tmp_path: Path, root: Path) -> None:

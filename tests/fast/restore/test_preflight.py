@@ -78,6 +78,11 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     roles = msgspec.structs.replace(asked, tables={"ks": ["t"], "system_auth": ["roles"]}, truncate=True)
     mixed = msgspec.structs.replace(roles, truncate_keyspaces=["ks"])
     assert [await codes(roles), await codes(mixed)] == [["keyspace_refused", LACKING], [LACKING]]
+    refused = (await PreflightJob(tools).run(Context(roles))).result
+    assert isinstance(refused, PreflightResult)
+    [kept] = [refusal for refusal in refused.refusals if refusal["code"] == "keyspace_refused"]
+    assert "can't be emptied" in str(kept["message"])
+    assert kept["todo"] == "Restore the named keyspace without truncate, beside the others or alone."
     tools.ring["127.0.0.2"] = MemberState(True, "JOINING")
     tools.schemas["ks"] = schema("text", tables)
     assert sorted(set(await codes())) == ["nodes_moving", "type_in_use"]

@@ -235,7 +235,8 @@ async def test_a_directory_that_lets_nobody_in_is_named_with_the_reason(tmp_path
 
 
 async def test_a_full_destination_is_named_before_the_key(tmp_path: Path) -> None:
-    """A person reads the first words: which directory, that it is full, and how much is free; keys are long."""
+    """A person reads the first words: which directory, that it is full, how much is free and how much was needed;
+    keys are long."""
     store = LocalStorage(tmp_path)
     key = "/".join(["long"] * 40)
     for number, word in ((28, "is full"), (122, "has no quota left")):
@@ -243,7 +244,8 @@ async def test_a_full_destination_is_named_before_the_key(tmp_path: Path) -> Non
             await store.put(key, [b"x"], gate=Tripwire(0, OSError(number, os.strerror(number))))
         free = full.value.fields["free_bytes"]
         assert isinstance(free, int)
-        assert full.value.message.startswith(f"{tmp_path} {word} ({free} bytes free)")
+        assert full.value.message.startswith(f"{tmp_path} {word} ({free} bytes free, 1 needed)")
+        assert full.value.fields["needed_bytes"] == 1
         assert (full.value.fields["directory"], full.value.fields["key"]) == (str(tmp_path), key)
     await store.close()
 
