@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
     try:
         ready = prepare(chosen.config)
         if chosen.check_config:
-            print(f"{chosen.config}: right; clusters: {', '.join(ready.settings.clusters)}")
+            print(f"{chosen.config}: fine; clusters: {', '.join(ready.settings.clusters)}")
             return 0
         redactor = logs.Redactor()
         for secret in (ready.access.token, *(agents.token for agents in ready.agents.values())):

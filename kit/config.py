@@ -34,12 +34,20 @@ class ConfigError(HelenusError):
     todo = "Correct the named setting in the configuration file and start the service again."
 
 
+class ConfigUnreadable(ConfigError):
+    """The configuration file, or a file of a secret that it names, can't be read."""
+
+    todo = "Correct the file's path, or let the service's user read it, and start the service again."
+
+
 def load(path: Path, kind: type[Settings]) -> Settings:
     """The settings in the TOML file at `path` as a `kind`. Raises `ConfigError`."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise ConfigError(f"the configuration file {path} can't be read: {error.strerror}", file=str(path)) from None
+        raise ConfigUnreadable(
+            f"the configuration file {path} can't be read: {error.strerror}", file=str(path)
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"the configuration file {path} is not UTF-8", file=str(path)) from None
     return parse(text, kind, source=str(path))
@@ -150,7 +158,9 @@ def read_secret(place: str, *, setting: str, environment: Mapping[str, str] = os
             mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
             text = file.read(1 << 16).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the file of «{setting}» can't be read: {error}", setting=setting, file=str(path)) from None
+        raise ConfigUnreadable(
+            f"the file of «{setting}» can't be read: {error}", setting=setting, file=str(path)
+        ) from None
     if mode & 0o007:
         raise ConfigError(
             f"the file of «{setting}» may be read or written by everybody (mode {mode:04o}); allowed: 0600, 0640",
@@ -170,7 +180,8 @@ def secret_path(place: str, *, setting: str, environment: Mapping[str, str] = os
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory:
             raise ConfigError(
-                f"«{setting}» names the credential «{name}», but the service was given no credentials by systemd",
+                f"«{setting}» names the credential «{name}», but CREDENTIALS_DIRECTORY is not set: the service was "
+                "given no credentials by systemd; where it is started by hand, the variable names their directory",
                 setting=setting,
             )
         if not name or "/" in name or name.startswith("."):

@@ -95,7 +95,7 @@ def show(known: list[Part]) -> None:
     curl, url = f"curl -K {_short(CURL)}", f"http://{coordinator.address}:{coordinator.port}"
     backups = f"{curl} {url}/{CLUSTER}/backups"
     tag = f"$({backups} | grep -o 'opscenter_adhoc[^\"]*' | head -1)"
-    status = f"{curl} {url}/request/$1/status | tee /dev/stderr"
+    status = f"{curl} {url}/request/$1/status | tee -a /dev/stderr"
     follow = f"follow() {{ while {status} | grep -q '\"running\"'; do sleep 1; done; }}"
     print(f"""
 Stop one of them, and start it again (its log goes on):
@@ -160,15 +160,19 @@ def start(name: str) -> None:
 
 
 def cql(statement: str) -> None:
-    """Run a statement and print its rows. Raises PartError with what the server has against it."""
+    """Run a statement and print its rows, columns under their own names. Raises PartError with what the server has
+    against it."""
+    if not statement.strip():
+        raise PartError("say which statement: make cluster-cql CQL='SELECT * FROM shop.orders LIMIT 5'")
     nodes = [part for part in parts.read(DIRECTORY) if part.name.startswith("node") and part.running()]
     if not nodes:
         raise PartError("no node runs; make cluster starts them")
     try:
         session = open_session([node.address for node in nodes])
         try:
-            for row in session.execute(statement):
-                print(", ".join(f"{key} = {value}" for key, value in row._asdict().items()))
+            found = session.execute(statement)
+            for row in found:  # their own field names are those that Python allows
+                print(", ".join(f"{name} = {value}" for name, value in zip(found.column_names, row, strict=True)))
             print("done")
         finally:
             close(session)

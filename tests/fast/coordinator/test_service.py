@@ -209,9 +209,9 @@ async def test_a_coordinator_whose_address_is_taken_resumes_nothing(tmp_path: Pa
 
 
 def test_check_config_says_yes_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Good for a deployment script."""
+    """Good for a deployment script, in the agent's word for it."""
     assert main(["--config", str(configuration(tmp_path)), "--check-config"]) == 0
-    assert "Test_Cluster" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{tmp_path / 'coordinator.toml'}: fine; clusters: Test_Cluster\n"
     assert not (tmp_path / "state" / FILE).exists()
 
 

@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import InvalidRequestException, SyntaxException
+from cassandra.query import named_tuple_factory
 
 from tests.cluster.reaper import start_time
 from tests.demo import parts, playground
@@ -15,6 +18,23 @@ from tests.demo.parts import Part
 
 _SYNTAX = SyntaxException(0x2000, "line 1:8 no viable alternative\n  at input '<EOF>'", None)
 _UNKNOWN = InvalidRequest(InvalidRequestException(0x2200, "table nix does not exist", None))
+
+
+class Answering:
+    """A session whose server gives one row, as the driver hands it over."""
+
+    def __init__(self) -> None:
+        self.cluster = self
+        self.column_names = ["id", 'a b"c', "[applied]"]
+
+    def execute(self, statement: str) -> "Answering":
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(named_tuple_factory(self.column_names, [(1, "x", True)]))
+
+    def shutdown(self) -> None:
+        """Nothing is open."""
 
 
 class Refusing:
@@ -44,8 +64,45 @@ def test_a_statement_that_is_refused_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, said: str
 ) -> None:
     """Promise: `make cluster-cql` with a slip in it prints what the server said, and exits with 1."""
+    one_node(monkeypatch, tmp_path)
+    monkeypatch.setattr(playground, "open_session", lambda addresses: Refusing(error))
+    monkeypatch.setattr(sys, "argv", ["playground", "cql", "select x"])
+    with pytest.raises(SystemExit) as ended:
+        playground.main()
+    assert ended.value.code == said
+
+
+def test_without_a_statement_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a bare `make cluster-cql` shows how it is used, instead of a parser's complaint."""
+    monkeypatch.setattr(sys, "argv", ["playground", "cql", ""])
+    with pytest.raises(SystemExit) as ended:
+        playground.main()
+    assert ended.value.code == "say which statement: make cluster-cql CQL='SELECT * FROM shop.orders LIMIT 5'"
+
+
+def test_columns_have_their_own_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: a row is shown under the names that the table has, not those that Python allows."""
+    one_node(monkeypatch, tmp_path)
+    monkeypatch.setattr(playground, "open_session", lambda addresses: Answering())
+    playground.cql("SELECT …")
+    assert capsys.readouterr().out == 'id = 1, a b"c = x, [applied] = True\ndone\n'
+
+
+def test_following_keeps_what_a_file_of_errors_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: the printed `follow` adds to a file that stands for the terminal, at each poll."""
+    one_node(monkeypatch, tmp_path, name="coordinator")
+    playground.show(parts.read(tmp_path))
+    assert "| tee -a /dev/stderr |" in capsys.readouterr().out
+
+
+def one_node(monkeypatch: pytest.MonkeyPatch, directory: Path, *, name: str = "node1") -> None:
+    """This process stands for the one part that runs."""
     me = Part(
-        name="node1",
+        name=name,
         argv=[],
         cwd="",
         environment={},
@@ -55,13 +112,8 @@ def test_a_statement_that_is_refused_ends_in_one_line(
         pid=os.getpid(),
         began=start_time(os.getpid()),
     )
-    parts.write(tmp_path, [me])
-    monkeypatch.setattr(playground, "DIRECTORY", tmp_path)
-    monkeypatch.setattr(playground, "open_session", lambda addresses: Refusing(error))
-    monkeypatch.setattr(sys, "argv", ["playground", "cql", "select x"])
-    with pytest.raises(SystemExit) as ended:
-        playground.main()
-    assert ended.value.code == said
+    parts.write(directory, [me])
+    monkeypatch.setattr(playground, "DIRECTORY", directory)
 
 
 def test_what_stays_on_the_disk_is_said(

@@ -1,5 +1,6 @@
 """The configuration's promise: an error names the setting's path and what is allowed there; secrets are in files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -123,6 +124,16 @@ def test_a_secret_file_that_everybody_may_read_is_refused(tmp_path: Path) -> Non
     assert "s3cret" not in str(caught.value.as_dict())
 
 
+@pytest.mark.parametrize("read", [lambda path: load(path, Settings), lambda path: read_secret(str(path), setting="x")])
+def test_a_file_that_can_not_be_read_asks_for_path_and_rights(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Promise: nobody is sent to a setting of a file that isn't there; the message names the file."""
+    with pytest.raises(ConfigError, match="nowhere") as caught:
+        read(tmp_path / "nowhere.toml")
+    assert (
+        caught.value.todo == "Correct the file's path, or let the service's user read it, and start the service again."
+    )
+
+
 def test_a_credential_is_read_from_the_directory_that_systemd_names(tmp_path: Path) -> None:
     """Promise: `credential:` reads systemd's credential, and says when there is none."""
     path = tmp_path / "agent-token"
@@ -130,7 +141,7 @@ def test_a_credential_is_read_from_the_directory_that_systemd_names(tmp_path: Pa
     path.chmod(0o400)
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert read_secret("credential:agent-token", setting="x", environment=environment).reveal() == "abc"
-    with pytest.raises(ConfigError, match="no credentials"):
+    with pytest.raises(ConfigError, match=r"CREDENTIALS_DIRECTORY is not set.* no credentials"):
         read_secret("credential:agent-token", setting="x", environment={})
 
 
