@@ -108,7 +108,8 @@ class Announcer:
                 self._run.stop_if_cancelled()
                 if not told:
                     told = True
-                    await self._run.update(message=f"{place.id} refuses its keys: waiting for newer ones")
+                    named = ", ".join(sorted(node.address for node in plan.nodes if node.host_id in waiting))
+                    await self._run.update(message=f"{place.id} refuses the keys of {named}: waiting for newer ones")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._run.around.timing.retry_pause):
                         await self._run.cancelled.wait()

@@ -300,13 +300,14 @@ async def test_a_tag_that_another_backup_has_leaves_that_one_alone(scene: Scene,
 
 
 async def test_keys_that_are_refused_before_the_plan_are_waited_for_as_long_as_the_agent_says(scene: Scene) -> None:
-    """`patience_seconds` holds for the plan as for commands; the request says what it waits for."""
+    """`patience_seconds` holds for the plan as for commands; the request says what it waits for, and
+    which node is refused."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     node = scene.nodes[1]
     node.plan_failures = [ToyFailure("storage_denied", "wrong keys", patience_seconds=60.0) for _ in range(1000)]
     await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5, keep=False, copies=copies("there")))
-    request = await coordinator.until_says("tag", "keys")
+    request = await coordinator.until_says("tag", f"the keys of {node.address}: waiting for newer ones")
     node.plan_failures.clear()
     request = await coordinator.ended(request.id)
     assert (request.state, request.message) == (RequestState.SUCCESS, "done")
