@@ -42,7 +42,7 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
 ) -> None:
     """A hung network mount must not freeze the agent, take its threads, or keep other destinations from opening."""
     limits = Limits()
-    threads = OwnThreads(patience=0.2)
+    threads = OwnThreads(patience=1.5)
     settings = DestinationSettings(local_roots=[str(tmp_path)])
     provider = Provider(settings, limits, StorageMeasures(CollectorRegistry()), threads)
     destinations = Destinations(DestinationFiles(tmp_path / "state"), provider, limits)
@@ -75,6 +75,16 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
     await destinations.close()
 
 
+async def _answer(threads: OwnThreads, name: str) -> str:
+    """What the name answers at last: a busy machine may be slower than the little patience of a test."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await threads.run(name, lambda: "there")
+            except Transient:
+                continue
+
+
 async def test_what_hangs_is_told_in_time_and_tried_again_when_it_answers() -> None:
     """Promise: a hung mount costs its own destination alone, and no thread for each try."""
     threads = OwnThreads(patience=0.05)
@@ -83,14 +93,8 @@ async def test_what_hangs_is_told_in_time_and_tried_again_when_it_answers() -> N
         with pytest.raises(Transient):
             await threads.run("nfs", lambda: hung.wait(10))
     assert [thread.name for thread in threading.enumerate()].count("open-nfs") == 1
-    assert await threads.run("disk", lambda: "there") == "there"
+    assert await _answer(threads, "disk") == "there"
     hung.set()
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                assert await threads.run("nfs", lambda: "there") == "there"
-                break
-            except Transient:
-                continue
+    assert await _answer(threads, "nfs") == "there"
     with pytest.raises(KeyError):
         await threads.run("disk", lambda: dict[str, str]()["nothing"])
