@@ -25,6 +25,9 @@ from tests.oracle.checker import Oracle
 from tests.oracle.reader import BucketReader
 
 BUCKET = "loops"
+NODETOOL_KILLED = "nodetool_killed"
+NOT_THERE = {"agent_unreachable", "missing_nodes"}
+"""Codes of a request whose agent died before it was told of it."""
 VICTIMS = ("agent", "agent", "coordinator", "both", "nodetool")
 VERBS = ("snapshot", "clearsnapshot", "import")
 MOST_DEATHS = 3
@@ -157,13 +160,16 @@ async def post(site: CrashSite, order: Order) -> str:
 
 
 async def finish(world: World, order: Order, request: str, *, nodetool_died: bool = False) -> None:
-    """See the request to its end, asked for again where its nodetool was killed, and note what is there now."""
+    """See the request to its end and note what is there now. It is asked for again where its nodetool was killed, or
+    where its agent was dead before it was settled who takes part and nobody was told anything, and it says so."""
     site, place = world.site, order.place
     status = await site.follow(request)
-    if nodetool_died and status["state"] == "error":
-        assert "nodetool_killed" in str(status["details"]), status
+    if status["state"] == "error":
+        reasons = {NODETOOL_KILLED} if nodetool_died else set()
+        reasons |= NOT_THERE if await site.commands(job=request) == [] else set()
+        assert any(reason in str(status["details"]) for reason in reasons), str(status)
         status = await site.follow(await post(site, order))
-    assert status["state"] == "success", status
+    assert status["state"] == "success", str(status)
     if order.kind == "delete":
         place.tags.remove(order.tag)
     elif order.kind != "restore":
