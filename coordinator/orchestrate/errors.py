@@ -1,7 +1,9 @@
 """What can keep a request from being done, beside the errors of `coordinator.model.errors` (docs/errors.md)."""
 
+from typing import ClassVar
+
 from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
-from kit.errors import HelenusError
+from kit.errors import HelenusError, Retry
 
 
 class KeyspaceRefused(InvalidArguments):
@@ -19,6 +21,32 @@ class MissingNodes(CoordinatorError):
     status = 409
     retry = "later"
     todo = 'Start the agents (and Cassandra) of the named nodes; or send it with "force": true to go on without them.'
+
+
+class TruncateNeedsAll(MissingNodes):
+    """Missing nodes whose Cassandra doesn't run, and tables that should be emptied: force would lead nowhere."""
+
+    todo = (
+        "Start Cassandra and the agents of the named nodes: TRUNCATE needs every node, and force doesn't lift that; "
+        'without truncate, "force": true goes on without them.'
+    )
+
+
+class NoNodeLeft(Conflict):
+    """Every node is excluded, missing, or has no part in the backup: none is left to be restored."""
+
+    code = "no_node_left"
+    todo = "Exclude fewer nodes, start the named nodes' agents, or choose a backup that holds their parts."
+
+
+class PartUnreadable(Conflict):
+    """Nodes whose agent answers that it can't read its part of the backup; `refusals` holds each one's own error."""
+
+    code = "part_unreadable"
+    todo = (
+        "Mount or repair the destination on the named nodes, then send it again (force doesn't lift this); or name "
+        "them in excluded-nodes: they aren't restored then, and with truncate they are emptied all the same."
+    )
 
 
 class NodesFailed(CoordinatorError):
@@ -83,13 +111,24 @@ class PastThePointOfReturn(Conflict):
 
 
 class NodeLeftOut(CoordinatorError):
-    """A node that force left out of a restore: down, without an agent that answers, or without a part in the backup."""
+    """A node that force left out of a restore: down, or without an agent that answers."""
 
     code = "node_left_out"
     type = "NodeLeftOut"
     status = 502
-    retry = "later"
+    retry: ClassVar[Retry] = "later"
     todo = "Once the node can take part, run the restore again; or repair the node from the others."
+
+
+class NoPartInBackup(NodeLeftOut):
+    """A node that force left out of a restore because the backup has no part of it."""
+
+    code = "no_part_in_backup"
+    retry = "never"
+    todo = (
+        "This backup can't restore the node, however often it is run: repair it from the others (nodetool repair), or "
+        "restore a backup that holds its part."
+    )
 
 
 class OutcomeUnknown(CoordinatorError):

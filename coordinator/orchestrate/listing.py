@@ -5,6 +5,7 @@ part, and the backup is their union.
 """
 
 from collections.abc import Iterable, Mapping, Set
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ DELETING = "deleting"
 class Joined(msgspec.Struct, frozen=True):
     """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
     that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer, and
-    may come back)."""
+    may come back). `unread`: host id → error of an agent that could not tell what of the backup its node has."""
 
     tag: str
     deleted: bool
@@ -30,6 +31,7 @@ class Joined(msgspec.Struct, frozen=True):
     manifests: list[str]
     missing: list[str]
     unseen: list[str]
+    unread: dict[str, dict[str, Any]] = {}
 
     @property
     def complete(self) -> bool:

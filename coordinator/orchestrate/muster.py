@@ -30,6 +30,8 @@ class Muster(msgspec.Struct, frozen=True):
     """address → seconds by which the node's clock is ahead of the coordinator's"""
     reasons: dict[str, str] = {}
     """host id of a missing member → why it can't take part, in words"""
+    stopped: list[str] = []
+    """host ids of the missing members whose Cassandra doesn't run, as its own agent or the ring says"""
 
     def planned(self, host_ids: list[str]) -> list[PlannedNode]:
         """The named members as a plan describes them."""
@@ -85,14 +87,29 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
         down=list(down.values()),
         skews={agent.address: agent.skew for agent in up if agent.report is not None},
         reasons={member.host_id: _reason(by_host.get(member.host_id)) for member in missing},
+        stopped=[member.host_id for member in missing if member.host_id in down or _alive(by_host, member.host_id)],
     )
 
 
-def missing_nodes(missing: list[RingMember], reasons: Mapping[str, str]) -> MissingNodes:
-    """The error that names ring members without a usable agent; `reasons` as in `Muster`."""
+def _alive(agents: Mapping[str, Agent], host_id: str) -> bool:
+    """Whether the agent of a missing member answers: then it is its Cassandra that doesn't."""
+    agent = agents.get(host_id)
+    return agent is not None and agent.alive
+
+
+def missing_nodes(
+    missing: list[RingMember],
+    reasons: Mapping[str, str],
+    kind: type[MissingNodes] = MissingNodes,
+    also: str = "",
+    **fields: object,
+) -> MissingNodes:
+    """The error that names ring members without a usable agent; `reasons` as in `Muster`. `also`: what else its
+    message says; `fields`: its further ones."""
     why = {member.address: reasons.get(member.host_id, "it has no agent that answers") for member in missing}
-    return MissingNodes(
-        f"Missing nodes of the ring: {'; '.join(f'{address}: {reason}' for address, reason in why.items())}",
+    return kind(
+        f"Missing nodes of the ring: {'; '.join(f'{address}: {reason}' for address, reason in why.items())}{also}",
+        **fields,
         missing_nodes=list(why),
         host_ids=[member.host_id for member in missing],
         reasons=why,

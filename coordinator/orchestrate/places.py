@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
 from agent.wire.destinations import ON_SERVER, CheckDestination, PutDestination
@@ -190,11 +192,11 @@ class Places:
     async def backups(self, destination: Destination | None) -> dict[str, Joined]:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
-        views = await self._views(destination, lambda client: client.backups(where))
+        views, _ = await self._views(destination, lambda client: client.backups(where))
         return join(views, shared=_shared(destination), ring=await self._ring())
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
-        """One backup with plan and manifests; None when no agent knows it."""
+        """One backup with plan and manifests, and whose part could not be looked for; None when no agent knows it."""
         where = destination.id if destination is not None else None
 
         async def ask(client: AgentClient) -> list[BackupView]:
@@ -205,19 +207,23 @@ class Places:
                     return []
                 raise
 
-        views = await self._views(destination, ask)
-        return join(views, shared=_shared(destination), ring=await self._ring()).get(tag)
+        views, unread = await self._views(destination, ask)
+        found = join(views, shared=_shared(destination), ring=await self._ring()).get(tag)
+        return None if found is None else msgspec.structs.replace(found, unread=unread)
 
     async def _views(
         self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]
-    ) -> Mapping[str, list[BackupView]]:
+    ) -> tuple[Mapping[str, list[BackupView]], dict[str, dict[str, Any]]]:
+        """Host id → what its agent answers; and of a place where each node has its own part, host id → error of those
+        that could not tell. Raises what the last of them says when none could."""
         agents = [agent for agent in await self._agents() if agent.alive]
         trouble: HelenusError | None = None
         views: dict[str, list[BackupView]] = {}
+        unread: dict[str, dict[str, Any]] = {}
         if _shared(destination):
             for agent in agents:
                 try:
-                    return {agent.host_id or agent.url: await self.call(agent, destination, ask)}
+                    return {agent.host_id or agent.url: await self.call(agent, destination, ask)}, {}
                 except HelenusError as error:
                     trouble = error
         else:
@@ -227,11 +233,12 @@ class Places:
             ):
                 if isinstance(answer, HelenusError):
                     trouble = answer
+                    unread[agent.host_id or agent.url] = answer.as_dict()
                 else:
                     views[agent.host_id or agent.url] = answer
         if not views:
             raise trouble or MissingNodes("No agent of the cluster answers", missing_nodes=[a.url for a in agents])
-        return views
+        return views, unread
 
     async def _running(self, destination_id: str) -> list[Request]:
         running = await self._around.store.requests.find(cluster=self._cluster, state=RequestState.RUNNING)

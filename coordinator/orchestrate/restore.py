@@ -109,7 +109,12 @@ class RestoreFlow:
         is made anew is decided once more. Tables, and what is emptied, are the job's own."""
         now = await self._decide_scope()
         scope = msgspec.structs.replace(
-            scope, sources=now.sources, left_out=now.left_out, forced_out=now.forced_out, source=now.source
+            scope,
+            sources=now.sources,
+            left_out=now.left_out,
+            forced_out=now.forced_out,
+            partless=now.partless,
+            source=now.source,
         )
         await self._store.requests.record_step(self._job, "scope", msgspec.to_builtins(scope))
         dropped = await self._steps.step("views_dropped")

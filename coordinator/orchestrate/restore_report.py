@@ -5,7 +5,7 @@ from typing import Any
 from agent.wire.results import ViewCql
 from coordinator.model.requests import RESUMABLE, RequestState
 from coordinator.orchestrate.answers import Answered
-from coordinator.orchestrate.errors import NodeLeftOut
+from coordinator.orchestrate.errors import NodeLeftOut, NoPartInBackup
 from coordinator.orchestrate.job_steps import JobSteps
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
 from coordinator.orchestrate.restore_scope import RestoreScope
@@ -64,7 +64,10 @@ class RestoreReport:
             result[RESUMABLE] = self._steps.job
         for address in scope.forced_out:
             # Of this nothing is left to go on with: the same restore, once the node can take part, is a new one.
-            failed.setdefault(address, NodeLeftOut("left out by force, not restored", node=address).as_dict())
+            partless = address in scope.partless
+            why = ", for the backup has no part of it" if partless else ""
+            kind = NoPartInBackup if partless else NodeLeftOut
+            failed.setdefault(address, kind(f"left out by force, not restored{why}", node=address).as_dict())
         if not failed and not owed_views:
             return Outcome(RequestState.SUCCESS, "restored", result=result)
         error = nodes_failed("The restore", failed or {"views": {"message": "some could not be made"}})

@@ -14,15 +14,11 @@ from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.orchestrate.errors import (
     BackupDeleted,
     KeyspaceRefused,
-    MissingNodes,
     ReplicationDiffers,
-    RestoreRefused,
-    TopologyDiffers,
 )
-from coordinator.orchestrate.listing import Joined
-from coordinator.orchestrate.mapping import map_topology
-from coordinator.orchestrate.muster import Muster, missing_nodes, muster
+from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.restore_sources import sources_of
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import named_nodes, restore_scope
 
@@ -32,7 +28,8 @@ WRITERS = frozenset({RequestKind.BACKUP, RequestKind.SYNC, RequestKind.DELETE})
 class RestoreScope(msgspec.Struct, frozen=True):
     """`sources`: host id of each node that is restored → host id of the backup's node whose part it takes.
     `truncated`: keyspaces to be emptied first. `left_out`: addresses of nodes that aren't restored (excluded, down, or
-    without a part in the backup); `forced_out`: those of them that nobody excluded, whom only force left out."""
+    without a part in the backup); `forced_out`: those of them that nobody excluded, whom only force left
+    out; `partless`: those of these of whom the backup has no part."""
 
     plan: Plan
     tables: Tables
@@ -41,6 +38,7 @@ class RestoreScope(msgspec.Struct, frozen=True):
     left_out: list[str]
     source: Target | None
     forced_out: list[str] = []
+    partless: list[str] = []
 
     @property
     def hosts(self) -> list[str]:
@@ -62,8 +60,8 @@ class RestoreScope(msgspec.Struct, frozen=True):
 
 async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrder) -> RestoreScope:
     """Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`, `UnknownKeyspace`, `UnknownTable`,
-    `KeyspaceRefused`, `InvalidArguments`, `TopologyDiffers`, `ReplicationDiffers`, `MissingNodes`, `RestoreRefused`;
-    `TagInUse` while it is being taken."""
+    `KeyspaceRefused`, `InvalidArguments`, `ReplicationDiffers`, what `sources_of` raises; `TagInUse` while it is
+    being taken."""
     places = Places(around, cluster)
     destination = await places.optional(order.destination)
     backup = await places.backup(destination, order.tag)
@@ -106,7 +104,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         )
     present = await muster(around, cluster)
     excluded = named_nodes(order.excluded_nodes, present.ring)
-    sources, left_out = _sources(order, backup, backup.plan, present, excluded)
+    found = sources_of(order, backup, backup.plan, present, excluded, emptied=bool(truncated))
     live = {keyspace: view.replication for keyspace, view in present.keyspaces.items()}
     differing = replication_differences(backup.plan.replication, live, tables)
     if differing:
@@ -118,10 +116,11 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         plan=backup.plan,
         tables=tables,
         truncated=truncated,
-        sources=sources,
-        left_out=left_out,
+        sources=found.sources,
+        left_out=found.left_out,
         source=target_of(destination) if destination is not None else None,
-        forced_out=[address for address in left_out if address not in chosen_away],
+        forced_out=[address for address in found.left_out if address not in chosen_away],
+        partless=found.partless,
     )
 
 
@@ -131,57 +130,3 @@ async def _last_writer(around: Surroundings, cluster: str, order: RestoreOrder) 
     requests = await around.store.requests.find(cluster=cluster, tag=order.tag)
     writers = [each for each in requests if each.kind in WRITERS and place in each.destinations]
     return writers[-1] if writers and writers[-1].kind is not RequestKind.DELETE else None
-
-
-def _sources(
-    order: RestoreOrder, backup: Joined, plan: Plan, present: Muster, excluded: list[str]
-) -> tuple[dict[str, str], list[str]]:
-    mapping = map_topology(plan.nodes, plan.missing_nodes, present.ring)
-    if mapping.misfits:
-        told = "; ".join(f"{misfit.node} {misfit.reason}" for misfit in mapping.misfits)
-        reasons: dict[str, list[str]] = {}
-        for misfit in mapping.misfits:  # a rebuilt node has the address of the one whose tokens are gone
-            reasons.setdefault(misfit.node, []).append(misfit.reason)
-        raise TopologyDiffers(
-            f"The ring is not the one of the backup: {told}",
-            nodes={node: "; ".join(each) for node, each in reasons.items()},
-        )
-    missing = [member for member in present.missing if member.host_id not in excluded]
-    if missing and not order.force:
-        raise missing_nodes(missing, present.reasons)
-    absent = {member.host_id for member in present.missing}
-    with_part = {*backup.manifests}
-    no_part = [
-        host_id
-        for host_id in present.present
-        if host_id not in excluded and mapping.sources.get(host_id) not in with_part
-    ]
-    if no_part and not order.force:
-        addresses = present.addresses(no_part)
-        refusal = {
-            "code": "backup_incomplete",
-            "message": f"the backup has no manifest for {', '.join(addresses)}",
-            "fields": {"nodes": addresses},
-            "lifted_by": "force",
-        }
-        raise RestoreRefused(f"The backup {order.tag} is not complete", refusals=[refusal])
-    without = {*no_part}
-    chosen = {
-        host_id: source
-        for host_id, source in mapping.sources.items()
-        if host_id not in excluded and host_id not in absent and host_id not in without
-    }
-    if not chosen:
-        raise MissingNodes(
-            "No node is left that could be restored: "
-            + "; ".join(
-                [
-                    *(f"{member.address}: {present.reasons[member.host_id]}" for member in missing),
-                    *(f"{address}: the backup has no part of it" for address in present.addresses(no_part)),
-                    *(f"{address}: excluded" for address in present.addresses(excluded)),
-                ]
-            ),
-            missing_nodes=present.addresses(list(absent)),
-        )
-    ring = [member.host_id for member in present.ring]
-    return chosen, present.addresses([host_id for host_id in ring if host_id not in chosen])

@@ -134,7 +134,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
     if down:
         names = sorted(down)
         refusals.append(_refusal(NODES_DOWN, f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
-    refusals += _coverage(situation)
+    refusals += _coverage(situation, emptied=bool(truncate or replace))
     refusals += _skewed(situation)
     refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
     return Verdict(
@@ -174,9 +174,11 @@ def _down(found: Mapping[str, PreflightResult]) -> set[str]:
     return {str(address) for named in nodes if isinstance(named, list) for address in named}
 
 
-def _coverage(situation: Situation) -> list[dict[str, Any]]:
+def _coverage(situation: Situation, *, emptied: bool) -> list[dict[str, Any]]:
     refusals = []
     restored = set(situation.restored)
+    loss = {"will_be_emptied": situation.excluded} if emptied and situation.excluded else {}
+    also = f" (emptied and not restored: {', '.join(situation.excluded)})" if loss else ""
     of_replication: dict[frozenset[tuple[str, str]], list[str]] = {}  # most keyspaces replicate alike
     for keyspace, replication in sorted(situation.replication.items()):
         alike = frozenset(replication.items())
@@ -187,10 +189,11 @@ def _coverage(situation: Situation) -> list[dict[str, Any]]:
             refusals.append(
                 _refusal(
                     "ranges_uncovered",
-                    f"{len(uncovered)} ranges of {keyspace} would have no restored replica",
+                    f"{len(uncovered)} ranges of {keyspace} would have no restored replica{also}",
                     keyspace=keyspace,
                     ranges=uncovered[:SHOWN_RANGES],
                     excluded_nodes=situation.excluded,
+                    **loss,
                 )
             )
     return refusals

@@ -216,6 +216,8 @@ class ToyBackups:
             return self._node.own
         if destination not in self._node.destinations:
             raise UnknownDestination(f"no destination {destination}", destination=destination)
+        if self._node.unreadable is not None:
+            raise self._node.unreadable
         place = self._node.world.place(self._node, self._node.destinations[destination][1])
         assert place is not None
         return place
