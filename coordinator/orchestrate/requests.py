@@ -127,12 +127,13 @@ class RunningRequests:
         result = {**run.result, **outcome.result}
         if run.warnings:
             result["warnings"] = run.warnings
+        ended_well = outcome.state is RequestState.SUCCESS or not run.aftermath
         request = msgspec.structs.replace(
             run.request,
             state=outcome.state,
             partial=outcome.partial,
             finished=finished,
-            message=outcome.message,
+            message=outcome.message if ended_well else f"{outcome.message}; {run.aftermath}",
             error=outcome.error,
             result=result,
         )
@@ -143,7 +144,11 @@ class RunningRequests:
         self._runs.pop(request.id, None)
         with suppress(HelenusError):
             self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
-        log.info("request ended", request=request.id, kind=request.kind, state=request.state, message=request.message)
+        told = {"request": request.id, "kind": request.kind, "state": request.state, "message": request.message}
+        if request.state is RequestState.ERROR:
+            log.warning("request ended", **told, code=(request.error or {}).get("code"), partial=request.partial)
+        else:
+            log.info("request ended", **told)
 
 
 def flow_of(run: Run) -> Flow:

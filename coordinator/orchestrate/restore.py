@@ -48,7 +48,14 @@ class RestoreFlow:
         run.result.update(run.request.result)
 
     async def __call__(self) -> Outcome:
-        """To the end. Raises what the whole request fails with."""
+        """To the end. Raises what the whole request fails with, and says when no table was changed by then."""
+        try:
+            return await self._restore()
+        except Exception:
+            await self._say_what_changed()
+            raise
+
+    async def _restore(self) -> Outcome:
         run = self._run
         fence = await self._store.commands.next_fence(self._job)
         self._fan_out = FanOut(
@@ -81,6 +88,15 @@ class RestoreFlow:
             await self._fan_out.cancel_posted()
             await self._undo.leave(scope, verdict)
             raise
+
+    async def _say_what_changed(self) -> None:
+        if await self._steps.noted(IRREVOCABLE):
+            return
+        dropped = await self._steps.step("views_dropped")
+        views = "" if dropped is None else "; views that were dropped are made again"
+        if dropped is not None and dropped["dropped"]:
+            views = "; views that were dropped are still owed (owed_views)"
+        self._run.aftermath = f"no table was changed{views}"
 
     async def _settle_earlier(self) -> None:
         """Nothing is judged, emptied or imported while another request's truncate or DDL may still come."""

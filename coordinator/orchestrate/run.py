@@ -66,6 +66,8 @@ class Run:
         self.warnings: list[str] = list(request.result.get(WARNINGS, []))
         self.result: dict[str, Any] = {}
         """what the request's result tells beside the outcome, also when it fails"""
+        self.aftermath = ""
+        """what the request's message says beside the reason when it fails or is cancelled: what that has changed"""
         self.retrying: dict[str, str] = {}
         """commands that failed and are tried again once their node is back: id → what for, as a sentence"""
         self.forget: set[str] = set()

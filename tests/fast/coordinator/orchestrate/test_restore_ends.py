@@ -49,6 +49,7 @@ async def test_what_nobody_foresaw_is_left_like_any_other_error(
         request = await restored(coordinator, tag)
     assert request.state is RequestState.ERROR
     assert "a mistake" in request.message
+    assert ("no table was changed" in request.message) == (not past)
     assert scene.world.views == {("shop", VIEW.name): VIEW}
     assert any(node.held for node in scene.nodes) == past
     assert request.result.get("resumable_job") == (request.id if past else None)

@@ -115,7 +115,8 @@ async def test_views_are_dropped_before_and_made_again_after(scene: Scene) -> No
 
 
 async def test_nothing_is_touched_before_every_node_has_fetched(scene: Scene) -> None:
-    """The barrier before anything destructive; a node that can't fetch aborts the whole and leaves no staging."""
+    """The barrier before anything destructive; a node that can't fetch aborts the whole and leaves no staging, and the
+    message says that no table was changed."""
     scene.world.views["shop", VIEW.name] = VIEW
     coordinator, tag = await backed_up(scene)
     add_rows(scene)
@@ -125,6 +126,7 @@ async def test_nothing_is_touched_before_every_node_has_fetched(scene: Scene) ->
     assert request.state is RequestState.ERROR
     assert request.error is not None
     assert request.error["fields"]["nodes"][scene.nodes[2].address]["code"] == "object_damaged"
+    assert request.message.endswith("digest; no table was changed")
     assert scene.world.rows() == before
     assert scene.world.count(Kind.TRUNCATE) == scene.world.count(Kind.DROP_VIEWS) == 0
     assert not any(node.held for node in scene.nodes)
@@ -243,6 +245,7 @@ async def test_a_schema_that_differs_is_shown_and_force_schema_replaces_it(scene
     assert request.error is not None
     [refusal] = request.error["fields"]["refusals"]
     assert (refusal["code"], refusal["lifted_by"]) == ("schema_differs", "force_schema")
+    assert request.message.endswith("; no table was changed")
     assert (refusal["fields"]["backup"], refusal["fields"]["live"]) == ("a int", "a text")
     forced = await restored(coordinator, tag, force_schema=True)
     assert forced.state is RequestState.SUCCESS, forced
@@ -336,6 +339,7 @@ async def test_cancel_while_views_are_being_dropped_brings_them_back(scene: Scen
     asyncio.get_running_loop().call_later(0.1, gate.set)
     request = await coordinator.ended(request_id)
     assert request.state is RequestState.CANCELLED, request
+    assert request.message.endswith("; no table was changed; views that were dropped are made again")
     assert scene.world.count(Kind.DROP_VIEWS) == 1
     assert scene.world.views == {("shop", VIEW.name): VIEW}
     assert scene.world.rows() == before
