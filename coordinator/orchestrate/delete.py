@@ -13,7 +13,8 @@ from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchB
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered
-from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.delete_marks import marked_by, too_late, unheard
+from coordinator.orchestrate.errors import MissingNodes, RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
@@ -70,7 +71,24 @@ class DeleteFlow:
 
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with."""
-        order, around, cluster = self._order, self._run.around, self._run.cluster
+        try:
+            return await self._delete()
+        except RequestCancelled:
+            commands = await self._run.around.store.commands.of(self._run.request.id)
+            marked = marked_by(commands)
+            if not marked:
+                unknown = unheard(commands)
+                self._run.aftermath = (
+                    f"whether it is deleted on {', '.join(unknown)} is not known" if unknown else "nothing was deleted"
+                )
+                raise
+            # The cancel was taken just before the first node told that it is done.
+            await self._note_deleted()
+            error = too_late(self._run.request, f"the cancel came when {', '.join(marked)} had done it")
+            return Outcome(RequestState.ERROR, error.message, partial=True, error=error.as_dict())
+
+    async def _delete(self) -> Outcome:
+        order = self._order
         scope = await self._run.once("scope", self._scope, DeleteScope)
         place = await self._places.optional(order.destination)
         marked: dict[str, Answered] = {}
@@ -85,6 +103,7 @@ class DeleteFlow:
         good = [answer for answer in marked.values() if answer.ok]
         if not good:
             raise nodes_failed("The delete", failures(marked.values()))
+        self._run.stop_if_cancelled()
         result: dict[str, Any] = {}
         failed = {
             address: error
@@ -96,9 +115,7 @@ class DeleteFlow:
                 self._run.warn(f"{address} doesn't answer: its data of {order.tag} goes with its next sweep")
             else:
                 failed[address] = {"code": "agent_unreachable", "message": "the agent doesn't answer", "retry": "later"}
-        await around.store.requests.mark_deleted(
-            cluster, order.tag, order.destination or ON_SERVER, int(around.clock())
-        )
+        await self._note_deleted()
         freed = [msgspec.convert(answer.result, FreedResult) for answer in good]
         if place is not None:
             sweeps = await self._fan_out.ask(
@@ -133,8 +150,13 @@ class DeleteFlow:
                 requests=users,
             )
         )
-        return Outcome(
-            RequestState.ERROR, f"deleted, but {error.message}", partial=True, error=error.as_dict(), result=result
+        told = f"{error.message[:1].lower()}{error.message[1:]}"
+        return Outcome(RequestState.ERROR, f"deleted, but {told}", partial=True, error=error.as_dict(), result=result)
+
+    async def _note_deleted(self) -> None:
+        order, around = self._order, self._run.around
+        await around.store.requests.mark_deleted(
+            self._run.cluster, order.tag, order.destination or ON_SERVER, int(around.clock())
         )
 
     async def _scope(self) -> DeleteScope:

@@ -110,6 +110,12 @@ class PastThePointOfReturn(Conflict):
     todo = "Let the restore finish; or cancel with force, then post the same restore again to finish it."
 
 
+class DeletedAlready(PastThePointOfReturn):
+    """A delete mark is put, or a node's snapshot cleared: no cancel, forced or not, gives the backup back."""
+
+    todo = "Let the delete finish; one that was cut short goes on when the same DELETE is sent again."
+
+
 class NodeLeftOut(CoordinatorError):
     """A node that force left out of a restore: down, or without an agent that answers."""
 

@@ -24,6 +24,7 @@ from coordinator.model.orders import (
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
 from coordinator.orchestrate.delete import delete_scope
+from coordinator.orchestrate.delete_marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.job_steps import CHANGED, IRREVOCABLE, job_of
@@ -145,7 +146,8 @@ class FleetOrchestrator:
         return await self._changes.start(cluster, order)
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
-        """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`."""
+        """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`,
+        `DeletedAlready`."""
         run = self._requests.running(request_id)
         request = await self._around.store.requests.get(request_id)
         if request is None:
@@ -153,6 +155,8 @@ class FleetOrchestrator:
         if run is None or request.state is not RequestState.RUNNING:
             raise RequestFinished(f"the request has ended: {request.state}", request=request_id)
         async with run.guard:
+            if request.kind is RequestKind.DELETE:
+                await refuse_too_late(self._around.store, self._around.reports, request)
             if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
                 raise PastThePointOfReturn(await self._why_no_return(request), request=request_id)
             kept = await self._around.store.requests.ask_cancel(request_id, force=force)

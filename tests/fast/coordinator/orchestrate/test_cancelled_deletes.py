@@ -1,0 +1,104 @@
+"""Deletes that a person cancels: before the first mark nothing is deleted, after it the cancel is refused."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from agent.wire.commands import Kind, State
+from coordinator.model.commands import PostedCommand
+from coordinator.model.orders import DeleteOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.errors import PastThePointOfReturn
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
+from tests.fast.coordinator.orchestrate.conftest import Scene
+from tests.fast.coordinator.orchestrate.test_deletes import listed
+
+
+async def backed_up(scene: Scene) -> tuple[ToyCoordinator, str]:
+    """A coordinator and the tag of a backup that is in `there` and on the nodes."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    return coordinator, tag
+
+
+@pytest.mark.parametrize("place", [None, "there"])
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_cancel_after_a_mark_is_refused(scene: Scene, place: str | None, force: bool) -> None:
+    """Promise: no delete ends cancelled whose backup is gone: forced or not, it is told that it is deleted."""
+    coordinator, tag = await backed_up(scene)
+    last = scene.nodes[2]
+    last.gates[Kind.DELETE] = asyncio.Event()
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, place))
+
+    await told(coordinator, request_id, lambda commands: any(each.state is State.SUCCESS for each in commands))
+    with pytest.raises(PastThePointOfReturn) as refused:
+        await coordinator.orchestrator.cancel(request_id, force=force)
+    assert f"{tag} is deleted" in refused.value.message
+    assert ("its space goes with the next sweep" in refused.value.message) == (place is not None)
+    last.gates.pop(Kind.DELETE).set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
+async def test_a_cancel_before_any_node_was_told_deletes_nothing(scene: Scene) -> None:
+    """Promise: while it is still looked up who takes part, a cancel ends the delete, and says that nothing is gone."""
+    coordinator, tag = await backed_up(scene)
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    for agent in scene.agents:
+        agent.freeze()
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    for agent in scene.agents:
+        agent.thaw()
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED
+    assert request.message.endswith("; nothing was deleted")
+    assert await listed(coordinator.orchestrator, "there") == [(tag, "success", [])]
+
+
+async def test_a_cancel_calls_queued_marks_back(scene: Scene) -> None:
+    """Promise: a delete that waits at its agents behind another one can be cancelled, and its backup stays whole."""
+    coordinator, tag = await backed_up(scene)
+    other, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    for node in scene.nodes:
+        node.gates[Kind.DELETE] = asyncio.Event()
+    first = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(other, "there"))
+    await asyncio.gather(*(asyncio.wait_for(node.begun[Kind.DELETE].wait(), 10) for node in scene.nodes))
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    await told(coordinator, request_id, lambda commands: bool(commands) and all(each.accepted for each in commands))
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED
+    assert request.message.endswith("; nothing was deleted")
+    for node in scene.nodes:
+        node.gates.pop(Kind.DELETE).set()
+    assert (await coordinator.ended(first)).state is RequestState.SUCCESS
+    assert await listed(coordinator.orchestrator, "there") == [(tag, "success", [])]
+
+
+async def test_a_cancel_that_crosses_the_first_mark_tells_that_the_backup_is_gone(scene: Scene) -> None:
+    """Promise: taken just before a node told that it is done, the cancel doesn't end `cancelled`: it says what is gone,
+    and the same DELETE sent again frees the rest."""
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[2].gates[Kind.DELETE] = asyncio.Event()
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    await scene.until(lambda: scene.world.count(Kind.DELETE) == 2)
+    run = coordinator.orchestrator._requests.running(request_id)
+    assert run is not None
+    run.cancelled.set()
+    scene.nodes[2].gates.pop(Kind.DELETE).set()
+    request = await coordinator.ended(request_id)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.error is not None
+    assert request.error["code"] == "past_the_point_of_return"
+    assert scene.nodes[0].address in request.message
+    assert await listed(coordinator.orchestrator, "there") == []
+    again = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    assert (await coordinator.ended(again)).state is RequestState.SUCCESS
+
+
+async def told(coordinator: ToyCoordinator, request_id: str, true: Callable[[list[PostedCommand]], bool]) -> None:
+    """Return once the coordinator has noted so much of the request's commands."""
+    async with asyncio.timeout(10):
+        while not true(await coordinator.store.commands.of(request_id)):  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.005)
