@@ -58,7 +58,8 @@ def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backu
     sizes: dict[str, int] = dict.fromkeys(tables, 0)
     holders: dict[str, list[str]] = {keyspace: [] for keyspace in tables}
     if record is not None and ended:
-        good = [node for node in record.nodes if node.state == "success"]
+        # A part that was lost since isn't held any more, whatever the record says.
+        good = [node for node in record.nodes if node.state == "success" and node.host_id not in joined.missing]
         for keyspace in tables:
             sizes[keyspace] = sum(node.sizes.get(keyspace, 0) for node in good)
             # Of an empty keyspace no node tells a size: it is in every manifest.

@@ -56,7 +56,10 @@ def test_a_node_whose_directory_lost_the_backup_makes_it_partial() -> None:
     """The record says success, but an agent that answers no longer has its part."""
     seen = BackupView("tag", False, record())
     joined = join({"a": [seen], "b": [seen], "c": []}, shared=False)["tag"]
-    assert (joined.missing, backup_of(joined, running=False).state) == (["c"], "partial")
+    listed = backup_of(joined, running=False)
+    assert (joined.missing, listed.state) == (["c"], "partial")
+    assert listed.missing == [MissingNode("addr-c", "c")]
+    assert (listed.keyspaces["shop"].nodes, listed.keyspaces["shop"].bytes) == (["addr-a", "addr-b"], 20)
 
 
 def test_a_node_that_gave_no_answer_leaves_the_records_word() -> None:
