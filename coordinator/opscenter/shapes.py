@@ -11,16 +11,22 @@ from typing import Any
 from agent.wire.commands import Counts
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request, RequestState
+from coordinator.opscenter.under_way import under_way
 
 
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
     """The answer of GET /request/{id}/status, and `full_status` of an event: then with the counts of its `destination`
     only."""
     parts = list(parts)
+    entries = [subrequest(part, destination) for part in parts]
+    message = request.message or "; ".join([*_waiting(parts), *_standing_still(parts)])
+    if not message and request.state is RequestState.RUNNING:
+        sstables = [entry["details"]["sstables"] for entry in entries]
+        message = under_way(zip(parts, sstables, strict=True))
     details: dict[str, Any] = {
         **request.result,
-        "message": request.message or "; ".join([*_waiting(parts), *_standing_still(parts)]),
-        "subrequests": {part.address: subrequest(part, destination) for part in parts},
+        "message": message,
+        "subrequests": {part.address: entry for part, entry in zip(parts, entries, strict=True)},
     }
     if request.error is not None:
         details["error"] = request.error

@@ -309,6 +309,7 @@ class FleetOrchestrator:
         `TagInUse`, `RestoreRunning`."""
         former = await self._former_restore(cluster, order)
         if former is not None and former.state is RequestState.RUNNING:
+            self._tell_ignored(former, order)
             return former.id, []
         await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
         job = former.result.get(RESUMABLE) if former is not None else None
@@ -323,6 +324,15 @@ class FleetOrchestrator:
         places = [order.destination or ON_SERVER]
         made = await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
         return made, []
+
+    def _tell_ignored(self, former: Request, order: RestoreOrder) -> None:
+        """What the same restore that runs doesn't take over from the order sent again."""
+        run, running = self._requests.running(former.id), order_of(former)
+        names = ("throttle_bytes_per_second", "force", "force_schema")
+        other = [name for name in names if getattr(order, name) != getattr(running, name)]
+        if run is not None and other:
+            options = ", ".join(other).replace("throttle_bytes_per_second", "throttle")
+            run.warn(f"sent again while it ran with another {options}: that was not taken over")
 
     async def _former_restore(self, cluster: str, order: RestoreOrder) -> Request | None:
         """The newest request of the same restore, whatever it was forced or throttled to."""

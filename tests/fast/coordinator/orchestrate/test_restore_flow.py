@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
@@ -143,10 +144,13 @@ async def test_cancel_before_truncate_undoes_everything_the_views_included(scene
     order = RestoreOrder(tag, destination="there", truncate=True)
     request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
     await asyncio.wait_for(first.begun[Kind.FETCH].wait(), 10)
-    assert await coordinator.orchestrator.start_restore(CLUSTER, order) == request_id
+    slower = msgspec.structs.replace(order, throttle_bytes_per_second=5)
+    for again in (order, slower):
+        assert await coordinator.orchestrator.start_restore(CLUSTER, again) == request_id
     await coordinator.orchestrator.cancel(request_id, force=False)
     request = await coordinator.ended(request_id)
     assert request.state is RequestState.CANCELLED
+    assert [each for each in request.result["warnings"] if "another throttle" in each], "said, not silently ignored"
     assert scene.world.rows() == before
     assert scene.world.views == {("shop", VIEW.name): VIEW}
     assert not any(node.held for node in scene.nodes)
@@ -240,7 +244,10 @@ async def test_a_schema_that_differs_is_shown_and_force_schema_replaces_it(scene
     """Without force_schema the difference is an error that shows both; with it the table is made anew."""
     coordinator, tag = await backed_up(scene)
     scene.world.columns["shop", "orders"] = "a text"
-    request = await restored(coordinator, tag)
+    with capture_logs() as logged:
+        request = await restored(coordinator, tag)
+    [ended] = [each for each in logged if each["event"] == "request ended"]
+    assert (ended["log_level"], ended["code"]) == ("warning", "restore_refused")
     assert request.state is RequestState.ERROR
     assert request.error is not None
     [refusal] = request.error["fields"]["refusals"]

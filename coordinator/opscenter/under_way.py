@@ -1,0 +1,61 @@
+"""What a running request is at, in a few words. In: its nodes' parts, with what each shows of its files. Out: a
+sentence, or nothing while none has begun. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from coordinator.model.requests import NodePart, RequestState
+
+STEPS = {
+    "snapshot": "taking snapshots",
+    "upload": "uploading",
+    "sync": "copying",
+    "preflight": "looking whether it can be restored",
+    "fetch": "fetching",
+    "drop_views": "dropping views",
+    "truncate": "emptying tables",
+    "schema": "making tables",
+    "import": "importing",
+    "check": "checking what was imported",
+    "create_views": "making views",
+    "clean": "removing what was staged",
+    "delete": "deleting",
+    "sweep": "freeing space",
+}
+"""Phases in words; another one is told by its name."""
+
+COUNTED = frozenset({"upload", "sync", "fetch", "import"})
+"""Phases whose nodes count their files from 0 of all; what other ones show was counted before."""
+
+SSTables = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""keyspace → table → counts as they are shown"""
+
+
+def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
+    """The steps that nodes stand in, each with the files done of all over its nodes; those that have done all of their
+    step wait for the others and aren't told of beside them."""
+    files: dict[str, tuple[int, int]] = {}
+    ended = [0, 0]
+    for part, sstables in parts:
+        done, total = _files(sstables)
+        if part.state is not RequestState.RUNNING:
+            ended = [ended[0] + done, ended[1] + total]
+        elif part.phase:
+            before = files.get(part.phase, (0, 0))
+            files[part.phase] = (before[0] + done, before[1] + total)
+    if len(files) == 1:
+        # Nodes that have done all of their part have done this step as well.
+        [(phase, (done, total))] = files.items()
+        files[phase] = (done + ended[0], total + ended[1])
+    busy = {phase: counts for phase, counts in files.items() if phase not in COUNTED or counts[0] < counts[1]}
+    return "; ".join(_told(phase, *counts) for phase, counts in (busy or files).items())
+
+
+def _told(phase: str, done: int, total: int) -> str:
+    step = STEPS.get(phase, phase)
+    return f"{step}, {done} of {total} files" if phase in COUNTED and total else step
+
+
+def _files(sstables: SSTables) -> tuple[int, int]:
+    counts = [table for tables in sstables.values() for table in tables.values()]
+    return sum(each["done_files"] for each in counts), sum(each["total_files"] for each in counts)
