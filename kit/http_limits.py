@@ -57,7 +57,8 @@ def body_limits(body_seconds: float, larger: Mapping[str, int] | None = None) ->
             except TimeoutError:
                 raise BodyTooSlow(f"the body was not whole after {body_seconds:g} seconds") from None
             except web.HTTPRequestEntityTooLarge:
-                raise BodyTooLarge("the body is larger than this service takes") from None
+                most = request.client_max_size
+                raise BodyTooLarge(f"the body is larger than {most} bytes, the most here", most=most) from None
             except web.RequestPayloadError:
                 raise BodyBroken("the body is not what the request's headers say of it") from None
         return await handler(request)

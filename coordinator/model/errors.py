@@ -38,7 +38,10 @@ class NoSuchDestination(CoordinatorError):
     code = "unknown_destination"
     type = "NoSuchDestination"
     status = 404
-    todo = "Use an id that GET /{cluster}/backups/destinations lists."
+    todo = (
+        "Use an id that GET /{cluster}/backups/destinations lists. If the coordinator's state was lost: add the same "
+        "place again (POST there), and all its backups are found, under the new id."
+    )
 
     def __init__(self, destination: str) -> None:
         super().__init__(f"there is no destination with the ID '{destination}'", destination=destination)

@@ -58,7 +58,7 @@ async def read_copies(api: Api, cluster: str, value: object) -> tuple[list[Copy]
         value = {quirks.as_destination_id(entry, "destinations"): {} for entry in quirks.as_list(value, "destinations")}
     copies: list[Copy] = []
     on_server = False
-    for name, given in quirks.as_object(value, "destinations").items():
+    for name, given in quirks.as_object(value, "destinations", quirks.EITHER).items():
         inside = f"destinations.{quirks.shown(name)}."
         options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
         quirks.allow_only(options, ("throttle", "compressed", *UNBUILT), inside)

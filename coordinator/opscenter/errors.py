@@ -73,7 +73,7 @@ def errors_in_form() -> Middleware:
             return error_answer(error)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
-            refused = error_answer(MethodNotAllowed(f"{request.method} is not served here, but {allowed}"))
+            refused = error_answer(MethodNotAllowed(f"{request.method} is not served at this path; it takes {allowed}"))
             refused.headers["Allow"] = allowed
             return refused
         except web.HTTPNotFound:

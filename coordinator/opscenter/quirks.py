@@ -36,6 +36,10 @@ MOST_ENTRIES = 10_000
 SHOWN = 80
 """Characters of a refused text that an error repeats."""
 
+LIST = "a JSON list or a text"
+EITHER = "a JSON list, an object or a text"
+"""What a field may be, for who sent something else."""
+
 RESERVED_KEYSPACES = frozenset({"pit"})
 """GET /backups/<this> has another meaning, so it is no keyspace's name there."""
 
@@ -192,25 +196,25 @@ def as_filter(value: object, field: str) -> str | None:
     return text
 
 
-def as_object(value: object, field: str) -> dict[str, Any]:
-    """A JSON object; null = {}."""
+def as_object(value: object, field: str, allowed: str = "a JSON object") -> dict[str, Any]:
+    """A JSON object; null = {}. `allowed`: what else a caller takes, for the refusal, here and below."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise refuse(field, f"must be a JSON object, not {_kind(value)}")
+        raise refuse(field, f"must be {allowed}, not {_kind(value)}")
     if len(value) > MOST_ENTRIES:
         raise refuse(field, f"has more than {MOST_ENTRIES} entries")
     return value
 
 
-def as_list(value: object, field: str) -> list[Any]:
+def as_list(value: object, field: str, allowed: str = LIST) -> list[Any]:
     """A JSON list, or one text instead of a list of it; null = []."""
     if value is None:
         return []
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        raise refuse(field, f"must be a JSON list, not {_kind(value)}")
+        raise refuse(field, f"must be {allowed}, not {_kind(value)}")
     if len(value) > MOST_ENTRIES:
         raise refuse(field, f"has more than {MOST_ENTRIES} entries")
     return value
@@ -234,17 +238,17 @@ def as_name(value: object, field: str) -> str:
     return text
 
 
-def as_names(value: object, field: str) -> list[str]:
+def as_names(value: object, field: str, allowed: str = LIST) -> list[str]:
     """A list of names, each once, in the order given."""
-    return list(dict.fromkeys(as_name(entry, field) for entry in as_list(value, field)))
+    return list(dict.fromkeys(as_name(entry, field) for entry in as_list(value, field, allowed)))
 
 
-def as_chosen(value: object, field: str) -> list[str]:
+def as_chosen(value: object, field: str, allowed: str = LIST) -> list[str]:
     """The names that a restore is confined to; absent or null = no such limit, an empty list. One that is there and
     names nothing is refused: taken for «all» it would overwrite what nobody named."""
     if value is not None and not value:
         raise refuse(field, "names nothing; leave it out to restore all")
-    return as_names(value, field)
+    return as_names(value, field, allowed)
 
 
 def as_tag(value: object, field: str = "tag") -> str:

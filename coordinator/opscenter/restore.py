@@ -73,7 +73,9 @@ class Restore:
 def _keyspaces(value: Any, truncate: bool) -> dict[str, RestoreTables] | None:
     """Absent = all. An object's options win over the body's truncate."""
     if not value or not isinstance(value, dict):
-        return {name: RestoreTables([], truncate) for name in quirks.as_chosen(value, "keyspaces")} or None
+        return {
+            name: RestoreTables([], truncate) for name in quirks.as_chosen(value, "keyspaces", quirks.EITHER)
+        } or None
     chosen: dict[str, RestoreTables] = {}
     for name, given in quirks.as_object(value, "keyspaces").items():
         keyspace = quirks.as_name(name, "keyspaces")

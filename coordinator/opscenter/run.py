@@ -55,9 +55,7 @@ class Run:
         tag = quirks.as_tag(body.get("tag"))
         copies, on_server = await read_copies(self._api, cluster, body.get("destinations"))
         if on_server:
-            raise quirks.refuse(
-                "destinations", "a sync copies from the nodes, so OPSC_ON_SERVER is no destination of it"
-            )
+            raise quirks.refuse("destinations", "can't name OPSC_ON_SERVER in a sync, which copies from there")
         if not copies:
             raise quirks.refuse("destinations", "must name at least one destination to copy to")
         order = SyncOrder(
@@ -72,7 +70,7 @@ class Run:
 def _keyspaces(value: Any) -> dict[str, list[str]] | None:
     """Absent or empty = all. A list of names, or an object: keyspace → tables, or {"column-families": tables}."""
     if not isinstance(value, dict):
-        names = quirks.as_names(value, "keyspaces")
+        names = quirks.as_names(value, "keyspaces", quirks.EITHER)
         return {name: [] for name in names} or None
     chosen: dict[str, list[str]] = {}
     for name, given in quirks.as_object(value, "keyspaces").items():
@@ -82,5 +80,5 @@ def _keyspaces(value: Any) -> dict[str, list[str]] | None:
             options = quirks.canonical(given, f"{inside}.")
             quirks.allow_only(options, ("column_families",), f"{inside}.")
             given = options.get("column_families")
-        chosen[keyspace] = quirks.as_names(given, inside)
+        chosen[keyspace] = quirks.as_names(given, inside, quirks.EITHER)
     return chosen or None

@@ -193,7 +193,8 @@ async def test_a_body_that_is_no_json_object_is_refused(
 async def test_a_body_that_is_too_large_is_a_413(client: Client, cluster: ClusterInMemory, path: str) -> None:
     """Nobody fills the coordinator's memory."""
     status, told = await client.ask("POST", path, data=io.BytesIO(b'{"a": "' + b"x" * MOST + b'"}'))
-    assert (status, told["code"]) == (413, "body_too_large")
+    assert (status, told["code"], told["fields"]) == (413, "body_too_large", {"most": MOST})
+    assert f"larger than {MOST} bytes" in told["message"]
     assert in_form(told)
     assert cluster.orders == []
 

@@ -1,0 +1,94 @@
+"""What a person reads: refusals that say what is allowed, and what a running request is at."""
+
+from typing import Any
+
+import pytest
+
+from agent.wire.commands import Counts
+from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+from coordinator.opscenter.shapes import request_status
+from coordinator.opscenter.under_way import under_way
+from tests.fast.coordinator.conftest import Client
+
+C = "/Test_Cluster"
+TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
+ANY_OF_THREE = "must be a JSON list, an object or a text, not a number"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "/backups/run", {"keyspaces": 5}, f"«keyspaces» {ANY_OF_THREE}"),
+        ("POST", "/backups/run", {"keyspaces": {"shop": 5}}, f"«keyspaces.shop» {ANY_OF_THREE}"),
+        ("POST", "/backups/run", {"destinations": 5}, f"«destinations» {ANY_OF_THREE}"),
+        ("POST", f"/backups/restore/{TAG}", {"keyspaces": 5}, f"«keyspaces» {ANY_OF_THREE}"),
+        (
+            "POST",
+            f"/backups/restore/{TAG}",
+            {"excluded-nodes": 5},
+            "«excluded-nodes» must be a JSON list or a text, not a number",
+        ),
+        (
+            "POST",
+            "/backups/sync",
+            {"tag": TAG, "destinations": ["OPSC_ON_SERVER"]},
+            "«destinations» can't name OPSC_ON_SERVER in a sync, which copies from there",
+        ),
+        ("PUT", "/backups", {}, "PUT is not served at this path; it takes DELETE, GET"),
+    ],
+)
+async def test_a_refusal_says_what_is_allowed(
+    client: Client, method: str, path: str, body: dict[str, Any], told: str
+) -> None:
+    """Promise: whoever sent a wrong kind of value or method reads which ones are taken there."""
+    status, answer = await client.ask(method, C + path, json=body)
+    assert status in (400, 405)
+    assert answer["message"] == told
+
+
+def part(number: int, phase: str, done: int, total: int, state: RequestState = RequestState.RUNNING) -> Any:
+    """A node's part with its counts as they are shown."""
+    shown = {"shop": {"orders": {"done_files": done, "total_files": total}}}
+    return NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", state, phase=phase), shown
+
+
+DONE = RequestState.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([], ""),
+        ([part(1, "fetch", 1, 8), part(2, "fetch", 2, 8), part(3, "fetch", 0, 8)], "fetching, 3 of 24 files"),
+        ([part(1, "upload", 8, 8, DONE), part(2, "upload", 2, 8)], "uploading, 10 of 16 files"),
+        ([part(1, "upload", 8, 8), part(2, "snapshot", 2, 8)], "taking snapshots"),
+        ([part(1, "truncate", 8, 8), part(2, "fetch", 8, 8)], "emptying tables"),
+        ([part(1, "fetch", 8, 8), part(2, "fetch", 8, 8)], "fetching, 16 of 16 files"),
+        ([part(1, "import", 1, 8), part(2, "check", 8, 8)], "importing, 1 of 8 files; checking what was imported"),
+        ([part(1, "upload", 0, 0)], "uploading"),
+        ([part(1, "undo-clear", 1, 8)], "undo-clear"),
+        ([part(1, "clean", 8, 8, DONE)], ""),
+    ],
+)
+def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
+    """Promise: the step and the files of all nodes in it; what an earlier step counted isn't told as this one's."""
+    assert under_way(parts) == told
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "waiting", "told"),
+    [
+        (RequestState.RUNNING, "", "", "fetching, 3 of 8 files"),
+        (RequestState.RUNNING, "waits for keys", "", "waits for keys"),
+        (RequestState.RUNNING, "", "waits for its agent", "127.0.70.1: fetch waits for its agent"),
+        (RequestState.SUCCESS, "", "", ""),
+    ],
+)
+def test_what_a_request_waits_for_goes_before_its_step(
+    state: RequestState, message: str, waiting: str, told: str
+) -> None:
+    """Promise: a healthy running request's `message` is never empty once a node works; trouble is told instead."""
+    request = Request("id", RequestKind.RESTORE, "Test_Cluster", state, 5.0, {}, message=message)
+    progress = {"there": {"shop": {"orders": Counts(3, 8, 30, 80, [])}}}
+    node = NodePart("127.0.70.1", "host", "id", state, phase="fetch", progress=progress, waiting=waiting)
+    assert request_status(request, [node])["details"]["message"] == told
