@@ -85,8 +85,7 @@ class ToyNode:
         """what the next puts of a plan fail with"""
         self.record_failures: list[Exception] = []
         """what the next puts of a listing record fail with"""
-        self.unreadable: Exception | None = None
-        """what its destinations' listings fail with, as a directory that isn't mounted"""
+        self.unreadable: Exception | None = None  # what its destinations fail with when they are listed
         self.gates: dict[Kind, asyncio.Event] = {}
         self.waits: dict[Kind, dict[str, Any]] = {}
         """what a command says it waits for at its gate"""

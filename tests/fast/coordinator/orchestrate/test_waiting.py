@@ -81,7 +81,7 @@ def test_a_copy_that_is_queued_behind_a_sweep_says_so() -> None:
         return str(request_status(request, parts_of(request, [posted], reports))["details"]["message"])
 
     reports.learn("url", CommandView("copy", Kind.SYNC, State.QUEUED, "", None, "sync", 0, 1.0, None, None, {}))
-    assert told() == ""
+    assert told() == "copying"
     now += 20
     assert told() == "127.0.80.1: sync waits for what its agent does before it"
     for url, name, kind in (("other", "elsewhere", Kind.SWEEP), ("url", "mark", Kind.DELETE), ("url", "s", Kind.SWEEP)):
