@@ -8,11 +8,13 @@ import msgspec
 from agent.wire.commands import DeleteArguments, Kind, SweepArguments
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
+from coordinator.fleet.each import on_each
 from coordinator.model.cluster import MissingNode
+from coordinator.model.commands import PostedCommand
 from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.answers import Answered
+from coordinator.orchestrate.answers import Answered, ended
 from coordinator.orchestrate.delete_marks import marked_by, too_late, unheard
 from coordinator.orchestrate.errors import MissingNodes, RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
@@ -74,7 +76,7 @@ class DeleteFlow:
         try:
             return await self._delete()
         except RequestCancelled:
-            commands = await self._run.around.store.commands.of(self._run.request.id)
+            commands = await self._called_back()
             marked = marked_by(commands)
             if not marked:
                 unknown = unheard(commands)
@@ -152,6 +154,22 @@ class DeleteFlow:
         )
         told = f"{error.message[:1].lower()}{error.message[1:]}"
         return Outcome(RequestState.ERROR, f"deleted, but {told}", partial=True, error=error.as_dict(), result=result)
+
+    async def _called_back(self) -> list[PostedCommand]:
+        """The commands, none left with an agent that heard of the cancel; also those that an earlier life of the
+        coordinator posted, with what became of them."""
+        store, registry = self._run.around.store, self._run.around.registry
+
+        async def look(command: PostedCommand) -> None:
+            agent = await registry.agent_of(self._run.cluster, command.host_id)
+            view = await agent.client.command(command.id)
+            if view.state.terminal:
+                await store.commands.put([ended(command, view)])
+
+        await self._fan_out.cancel_posted()
+        posted = await store.commands.of(self._run.request.id)
+        await on_each([command for command in posted if not command.state.terminal], look)
+        return await store.commands.of(self._run.request.id)
 
     async def _note_deleted(self) -> None:
         order, around = self._order, self._run.around

@@ -25,8 +25,10 @@ def marked_by(commands: list[PostedCommand]) -> list[str]:
 
 
 def unheard(commands: list[PostedCommand]) -> list[str]:
-    """Addresses of the nodes that could not be told of the cancel, and may delete all the same."""
-    return sorted({each.address for each in commands if each.kind is Kind.DELETE and each.cancel_owed})
+    """Addresses of the nodes that could not be told of the cancel, or haven't told how they ended: they may delete all
+    the same."""
+    deletes = [each for each in commands if each.kind is Kind.DELETE]
+    return sorted({each.address for each in deletes if each.cancel_owed or not each.state.terminal})
 
 
 def too_late(request: Request, why: str) -> DeletedAlready:

@@ -12,6 +12,7 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import PastThePointOfReturn
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
+from tests.fast.coordinator.orchestrate.test_cancels import _cancelled_while_down as cancelled_while_down
 from tests.fast.coordinator.orchestrate.test_deletes import listed
 
 
@@ -95,6 +96,39 @@ async def test_a_cancel_that_crosses_the_first_mark_tells_that_the_backup_is_gon
     assert await listed(coordinator.orchestrator, "there") == []
     again = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
     assert (await coordinator.ended(again)).state is RequestState.SUCCESS
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_delete_cancelled_while_the_coordinator_was_down_tells_what_became_of_it(
+    scene: Scene, done: bool
+) -> None:
+    """Promise: the next life calls back what agents still queue, and a mark that was put meanwhile is told, never
+    passed over as undone."""
+    coordinator, tag = await backed_up(scene)
+    other, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    for node in scene.nodes:
+        node.gates[Kind.DELETE] = asyncio.Event()
+    await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(other, "there"))
+    await asyncio.gather(*(asyncio.wait_for(node.begun[Kind.DELETE].wait(), 10) for node in scene.nodes))
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    await told(coordinator, request_id, lambda commands: bool(commands) and all(each.accepted for each in commands))
+    await cancelled_while_down(scene, request_id)
+    if done:
+        for node in scene.nodes:
+            node.gates.pop(Kind.DELETE).set()
+        await scene.until(lambda: scene.world.count(Kind.DELETE) == 6)
+    again = await scene.coordinator()
+    request = await again.ended(request_id)
+    if done:
+        assert (request.state, request.partial) == (RequestState.ERROR, True)
+        assert f"{tag} is deleted" in request.message
+        assert await listed(again.orchestrator, "there") == []
+        return
+    assert request.state is RequestState.CANCELLED
+    assert request.message.endswith("; nothing was deleted")
+    for node in scene.nodes:
+        node.gates.pop(Kind.DELETE).set()
+    assert (tag, "success", []) in await listed(again.orchestrator, "there")
 
 
 async def told(coordinator: ToyCoordinator, request_id: str, true: Callable[[list[PostedCommand]], bool]) -> None:
