@@ -43,7 +43,7 @@ class RestoreFlow:
         self._places = Places(run.around, run.cluster)
         self._job = job_of(run.request)
         self._steps = JobSteps(self._store, self._job)
-        self._sent = SentOnce(run, force=order.force)
+        self._sent = SentOnce(run, force=order.force, empties=_empties(order))
         self._report = RestoreReport(run, self._steps)
         run.result.update(run.request.result)
 
@@ -306,6 +306,11 @@ class RestoreFlow:
     ) -> dict[str, Answered]:
         arguments = {host_id: scope.arguments(host_id, self._order) for host_id in hosts}
         return await self._fan_out.ask(phase, kind, arguments, on_end=on_end)
+
+
+def _empties(order: RestoreOrder) -> bool:
+    """Whether tables are truncated or made anew."""
+    return order.truncate or order.force_schema or any(each.truncate for each in (order.keyspaces or {}).values())
 
 
 def _causes(failed: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

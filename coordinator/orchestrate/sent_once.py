@@ -1,12 +1,14 @@
 """Commands that change tables or views for the whole cluster, told to one agent: noted before they are sent, open until
-that agent has said how they ended.
+that agent has said how they ended, and until what its Cassandra was sent can't be carried out any more.
 
-One whose outcome isn't known may still be done whenever its agent wakes up: whoever works on the same tables asks for
-it first. In: commands, before they are posted and when they ended. Out: the certainty that none of them comes any more.
+One whose outcome isn't known may still be done whenever its agent, or Cassandra, wakes up: whoever works on the same
+tables asks for it first. Who empties them asks for IMPORTs too that nobody heard the end of. In: commands, before they are posted and when they ended. Out: the certainty that none of them comes any more.
 """
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -16,6 +18,7 @@ from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import Request, RequestKind
 from coordinator.orchestrate.job_steps import JobSteps, job_of
+from coordinator.orchestrate.lost_imports import lost_imports
 from coordinator.orchestrate.phases import Answer, reaction_to
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.scope import common_tables
@@ -27,6 +30,9 @@ SENT = "sent"
 NOTED_WHEN_DONE = {Kind.TRUNCATE: "truncated", Kind.SCHEMA: "schema_made"}
 """The step that says that such a command was carried out."""
 
+CHANGES_ROWS = frozenset({*NOTED_WHEN_DONE, Kind.IMPORT})
+"""Kinds that cost, or bring, rows when they are done late: only a person may go on without knowing."""
+
 NO_AGENT = (AgentUnreachable, DuplicateHostId, MixedClusters)
 """What the registry raises when it can't say which agent speaks for a node: trouble of that node, not of the phase."""
 
@@ -37,7 +43,8 @@ GIVEN_UP = "unknown"
 class Sent(msgspec.Struct, frozen=True):
     """A command that was, or is about to be, sent. `not_after`: when its agent must not begin it any more, by the
     agent's clock. `until`: from when on nobody need wait for it, by the coordinator's. Both unix seconds. `ended`: its
-    terminal state, or `GIVEN_UP`; "" while that is open."""
+    terminal state, or `GIVEN_UP`; "" while that is open. `unknown`: why Cassandra may still carry out what this command,
+    or one before it of the same phase, has sent; "" when it can't."""
 
     request: str
     phase: str
@@ -48,6 +55,12 @@ class Sent(msgspec.Struct, frozen=True):
     not_after: float
     until: float
     ended: str = ""
+    unknown: str = ""
+
+    @property
+    def key(self) -> str:
+        """Under which the job knows it: of an import there is one for each node."""
+        return f"{self.phase}/{self.command}" if self.kind is Kind.IMPORT else self.phase
 
 
 def waited_for(kind: Kind) -> bool:
@@ -61,35 +74,42 @@ def hopeless_from(command: PostedCommand, timing: Timing) -> float:
     return max(command.not_after or 0.0, command.posted + timing.fence) + timing.force_margin
 
 
+def why_unknown(state: State, error: Mapping[str, Any] | None) -> str:
+    """Why Cassandra may still carry out what a command had sent whose agent tells this end; "" when it can't."""
+    if state is State.INTERRUPTED:
+        return "its agent was restarted meanwhile"
+    if ((error or {}).get("fields") or {}).get("outcome_unknown"):
+        return "its Cassandra did not say whether it was carried out"
+    return ""
+
+
 class SentOnce:
     """The notes of the run's job, and those of other jobs that work on the same tables. `force`: whether the person
-    lets it go on without an agent that was lost."""
+    lets it go on without an agent that was lost. `empties`: whether the run truncates tables, or makes them anew."""
 
-    def __init__(self, run: Run, *, force: bool) -> None:
+    def __init__(self, run: Run, *, force: bool, empties: bool) -> None:
         self._run = run
         self._around = run.around
         self._force = force
+        self._empties = empties
         self._job = job_of(run.request)
 
     async def about_to_send(self, command: PostedCommand) -> None:
         """Note a command of the run, durable when it returns."""
         known = (await self._notes(self._job)).get(command.phase)
         if known is None or known.command != command.id:
-            sent = Sent(
-                request=command.request,
-                phase=command.phase,
-                kind=command.kind,
-                host_id=command.host_id,
-                address=command.address,
-                command=command.id,
-                not_after=command.not_after or 0.0,
-                until=hopeless_from(command, self._around.timing),
-            )
-            await self._put(self._job, sent)
+            unknown = known.unknown if known is not None and not known.ended else ""
+            await self._put(self._job, msgspec.structs.replace(self._sent(command), unknown=unknown))
 
     async def ended(self, command: PostedCommand) -> None:
-        """Close the note of a command: its agent has said how it ended, or that it doesn't take it."""
-        await self._close(self._job, command.phase, command.state.value)
+        """Close the note of a command: its agent has said how it ended, or that it doesn't take it. It stays open when
+        Cassandra may still carry out what was sent."""
+        known = (await self._notes(self._job)).get(command.phase)
+        unknown = why_unknown(command.state, command.error) or (known.unknown if known is not None else "")
+        if known is not None and not known.ended and unknown and command.state is not State.SUCCESS:
+            await self._put(self._job, msgspec.structs.replace(known, unknown=unknown))
+        else:
+            await self._close(self._job, command.phase, command.state.value)
 
     async def gave_up(self, phase: str) -> None:
         """Close the note of a phase without knowing how it ended."""
@@ -98,17 +118,41 @@ class SentOnce:
     async def settle_earlier(self) -> None:
         """Return when nothing that other requests sent for the run's tables can come any more. Raises
         `RequestCancelled` when a person ends the wait."""
-        for job in await self._jobs():
-            for sent in (await self._notes(job)).values():
-                if not sent.ended and sent.request != self._run.request.id:
-                    await self._settle(JobSteps(self._around.store, job), sent)
+        for job, requests in (await self._jobs()).items():
+            for sent in await self._open(job, requests):
+                await self._settle(JobSteps(self._around.store, job), sent)
         if self._run.request.message:
             await self._run.update(message="")
 
-    async def _jobs(self) -> list[str]:
-        """The job of the run, and every other one that has any of its tables."""
-        requests = await self._around.store.requests.find(cluster=self._run.cluster, kind=RequestKind.RESTORE)
-        return list(dict.fromkeys([self._job, *(job_of(each) for each in requests if self._meets(each))]))
+    async def _jobs(self) -> dict[str, list[Request]]:
+        """The job of the run, and every other one that has any of its tables; of each its other requests."""
+        jobs: dict[str, list[Request]] = {self._job: []}
+        for each in await self._around.store.requests.find(cluster=self._run.cluster, kind=RequestKind.RESTORE):
+            if each.id != self._run.request.id and self._meets(each):
+                jobs.setdefault(job_of(each), []).append(each)
+        return jobs
+
+    async def _open(self, job: str, requests: list[Request]) -> list[Sent]:
+        """What other requests sent for the job and may still come. The imports of the run's own job may: it empties
+        nothing once they were let go, and the agents know which batches are in."""
+        notes = await self._notes(job)
+        found = [sent for sent in notes.values() if not sent.ended and sent.request != self._run.request.id]
+        if self._empties and job != self._job:
+            lost = [self._sent(each) for request in requests for each in await lost_imports(self._around.store, request)]
+            found += [sent for sent in lost if sent.key not in notes]
+        return found
+
+    def _sent(self, command: PostedCommand) -> Sent:
+        return Sent(
+            request=command.request,
+            phase=command.phase,
+            kind=command.kind,
+            host_id=command.host_id,
+            address=command.address,
+            command=command.id,
+            not_after=command.not_after or 0.0,
+            until=hopeless_from(command, self._around.timing),
+        )
 
     def _meets(self, request: Request) -> bool:
         return bool(common_tables(request.keyspaces, self._run.request.keyspaces))
@@ -127,59 +171,75 @@ class SentOnce:
             await asyncio.gather(waiting, cancelled, return_exceptions=True)
         step = NOTED_WHEN_DONE.get(sent.kind)
         if end == GIVEN_UP:
-            await steps.note(f"lost/{sent.host_id}", phase=sent.phase)
+            if sent.kind is not Kind.IMPORT:
+                await steps.note(f"lost/{sent.host_id}", phase=sent.phase)
             self._run.warn(
                 f"{sent.address} was lost during {sent.phase} of the restore {sent.request}; this one went on without "
                 "knowing whether it was done"
             )
         if step is not None and end in (GIVEN_UP, State.SUCCESS):
             await steps.note(step, outcome="done" if end == State.SUCCESS else "unknown")
-        await self._close(steps.job, sent.phase, end)
+        await self._put(steps.job, msgspec.structs.replace(sent, ended=end))
 
     async def _end_of(self, sent: Sent) -> str:
-        """How it ended, once that is known, or once nobody need know."""
-        too_late = False
+        """How it ended, once that is known and nothing of it can come any more, or once nobody need know."""
+        late = False
+        answers_since: float | None = None
         while True:
+            answers = False
             try:
                 agent = await self._around.registry.agent_of(self._run.cluster, sent.host_id)
-                try:
-                    view = await agent.client.command(sent.command)
-                    if view.state.terminal:
-                        return view.state.value
-                    why = f"it is {view.state.value} there"
-                except AgentRefused as refused:
-                    if refused.agent_status != 404:
-                        raise
-                    if too_late or await self._was_accepted(sent):
-                        # It never arrived, or the agent lost its state with it: that takes a new process.
-                        return State.INTERRUPTED.value
-                    # The post may still be on its way. Past its time the agent refuses it: then one more look.
-                    too_late = await self._is_late_at(agent, sent)
-                    why = "the agent doesn't know it, but it may still arrive"
+                end, why = await self._told_by(agent, sent, late)
+                if end is not None and (end is State.SUCCESS or sent.kind is Kind.IMPORT or not why):
+                    return end.value
+                report = await agent.client.node()
+                answers, late = end is None or report.node is not None, report.now > sent.not_after
+                if end is not None and answers:
+                    now = self._around.clock()
+                    answers_since = now if answers_since is None else answers_since
+                    if now >= answers_since + self._around.timing.outlive:
+                        return end.value
             except (*NO_AGENT, AgentMisbehaved, AgentRefused) as lost:
+                why = lost.message
+            if not answers:
+                answers_since = None
                 if self._may_be_given_up(sent):
                     return GIVEN_UP
-                why = lost.message
             await self._tell(sent, why)
             await asyncio.sleep(self._around.timing.retry_pause)
+
+    async def _told_by(self, agent: Agent, sent: Sent, late: bool) -> tuple[State | None, str]:
+        """The terminal state, and why Cassandra may carry it out all the same; or None, and why the end isn't known.
+        `late`: that the agent's clock had passed `not_after` before it is asked here."""
+        try:
+            view = await agent.client.command(sent.command)
+        except AgentRefused as refused:
+            if refused.agent_status != 404:
+                raise
+            if await self._was_accepted(sent):
+                # The agent lost its state with it: that takes a new process.
+                return State.INTERRUPTED, sent.unknown or why_unknown(State.INTERRUPTED, None)
+            if late:  # it never arrived, and would be refused by now
+                return State.INTERRUPTED, sent.unknown
+            return None, "the agent doesn't know it, but it may still arrive"
+        if not view.state.terminal:
+            return None, f"it is {view.state.value} there"
+        return view.state, sent.unknown or why_unknown(view.state, view.error)
 
     async def _was_accepted(self, sent: Sent) -> bool:
         command = await self._around.store.commands.get(sent.command)
         return command is None or command.accepted
 
-    async def _is_late_at(self, agent: Agent, sent: Sent) -> bool:
-        return (await agent.client.node()).now > sent.not_after
-
     def _may_be_given_up(self, sent: Sent) -> bool:
         """Of views only work is lost, and it is named; of tables rows are, so that a person must say it."""
-        return self._around.clock() >= sent.until and (self._force or sent.kind not in NOTED_WHEN_DONE)
+        return self._around.clock() >= sent.until and (self._force or sent.kind not in CHANGES_ROWS)
 
     async def _tell(self, sent: Sent, why: str) -> None:
         told = (
             f"waits for the agent of {sent.address}, for it isn't known what became of {sent.phase} of the restore "
             f"{sent.request} ({why})"
         )
-        if sent.kind in NOTED_WHEN_DONE:
+        if sent.kind in CHANGES_ROWS:
             until = f"{datetime.fromtimestamp(sent.until, UTC):%H:%M} UTC"
             told += f"; goes on without it from {until}" if self._force else f"; force goes on without it from {until}"
         if self._run.request.message != told:
@@ -190,7 +250,7 @@ class SentOnce:
         return {} if step is None else msgspec.convert(step, dict[str, Sent])
 
     async def _put(self, job: str, sent: Sent) -> None:
-        notes = {**(await self._notes(job)), sent.phase: sent}
+        notes = {**(await self._notes(job)), sent.key: sent}
         await self._around.store.requests.record_step(job, SENT, msgspec.to_builtins(notes))
 
     async def _close(self, job: str, phase: str, ended: str) -> None:

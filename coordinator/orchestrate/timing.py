@@ -12,7 +12,10 @@ class Timing(msgspec.Struct, frozen=True):
     deadline `force` goes on without a lost agent. `report_age`: how old a node's report may be where only who answers
     matters. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a cancelled command may take
     to end. `owed_cancel`: between attempts to tell an agent of a cancel that it did not hear. `former_place`: how long
-    the backups are looked for that stay where a destination was.
+    the backups are looked for that stay where a destination was. `outlive`: how long Cassandra, once it answers again,
+    may still be at a statement whose sender gave up: twice its `truncate_request_timeout` (60 s in cassandra.yaml of 4.1
+    and 5.0; other statements have shorter ones). Before it answers that time doesn't run: the statement may lie unread
+    in the node's socket, and no age is relied on at which it would be thrown away.
     """
 
     agent_return: float = 600.0
@@ -24,3 +27,4 @@ class Timing(msgspec.Struct, frozen=True):
     cancel: float = 120.0
     owed_cancel: float = 5.0
     former_place: float = 15.0
+    outlive: float = 120.0

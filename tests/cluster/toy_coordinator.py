@@ -31,6 +31,7 @@ TIMING = Timing(
     retry_pause=0.02,
     cancel=5.0,
     owed_cancel=0.05,
+    outlive=0.05,
 )
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
