@@ -5,7 +5,7 @@ left.json       staging roots of data directories that the settings lost while t
 asked.json      what FETCH was asked for, before anything is staged: another question under the same job is another job
 fetched.json    that FETCH finished, and the count of SSTables per table
 views.json      the live views' CQL, before they are dropped
-truncated.jsonl a line for each table that TRUNCATE has emptied for the job
+truncated.jsonl a line for each table that TRUNCATE has emptied for the job, with the table's id
 made.json       the tables that SCHEMA makes, before it makes any
 imports.jsonl   a line before and a line after each batch; its existence means that the import has begun
 cleaned         that CLEAN finished
@@ -140,16 +140,19 @@ class RestoreNotes:
         """The views that were live before the drop."""
         return msgspec.json.decode(await self._read("views.json") or b"[]", type=list[ViewCql])
 
-    async def put_truncated(self, keyspace: str, table: str) -> None:
-        """Note that the job has emptied the table."""
+    async def put_truncated(self, keyspace: str, table: str, table_id: str) -> None:
+        """Note that the job has emptied the table, which had this id."""
+        line = msgspec.json.encode([keyspace, table, table_id]) + b"\n"
         async with self._appending:
-            await asyncio.to_thread(self._append, _TRUNCATED, msgspec.json.encode([keyspace, table]) + b"\n")
+            await asyncio.to_thread(self._append, _TRUNCATED, line)
 
-    async def truncated(self) -> set[tuple[str, str]]:
-        """(keyspace, table) of what the job has emptied. One whose line a crash cut is left out: it is emptied again,
-        before any import, as one would be whose answer was lost."""
+    async def truncated(self) -> set[tuple[str, str, str]]:
+        """(keyspace, table, table id) of what the job has emptied. One whose line a crash cut, or an earlier release
+        wrote without an id, is left out: it is emptied again, before any import, as one would be whose answer was
+        lost."""
         text = await self._read(_TRUNCATED) or b""
-        return {line for each in text.split(b"\n")[:-1] if (line := self._line(each, tuple[str, str])) is not None}
+        lines = (self._line(each, tuple[str, str, str]) for each in text.split(b"\n")[:-1])
+        return {line for line in lines if line is not None}
 
     async def begin_tables(self, tables: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Note the tables (keyspace, name) that are about to be made; these and those of earlier, cut runs."""

@@ -41,9 +41,11 @@ class TruncateJob:
             for table in tables:
                 if keyspace not in present or table not in present[keyspace].tables:
                     continue
-                if (keyspace, table) not in truncated:
+                # A table that was made anew since has another id, and may be full again.
+                emptied = (keyspace, table, present[keyspace].tables[table])
+                if emptied not in truncated:
                     statement = f"TRUNCATE TABLE {quote(keyspace)}.{quote(table)}"
                     await self._tools.change(context, notes, f"truncating {keyspace}.{table}", statement)
-                    await notes.put_truncated(keyspace, table)
+                    await notes.put_truncated(*emptied)
                 done.append(f"{keyspace}.{table}")
         return Outcome(PhaseResult(done))

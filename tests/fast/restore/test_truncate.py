@@ -119,10 +119,24 @@ async def test_more_tables_than_the_time_allows_are_emptied_by_several_commands(
 async def test_a_note_that_a_crash_cut_empties_its_table_again(tools: ToolsInMemory) -> None:
     """Before any import that is harmless; to pass over a table that may be full would not be."""
     notes = RestoreNotes(tools.state, "job-1")
-    await notes.put_truncated("ks", "t")
-    await notes.put_truncated("ks", "u")
+    await notes.put_truncated("ks", "t", "1")
+    await notes.put_truncated("ks", "u", "2")
     path = tools.state / "jobs" / "job-1" / "truncated.jsonl"
     path.write_bytes(path.read_bytes()[:-2])
-    assert await notes.truncated() == {("ks", "t")}
-    await notes.put_truncated("ks", "u")
-    assert await notes.truncated() == {("ks", "t"), ("ks", "u")}
+    assert await notes.truncated() == {("ks", "t", "1")}
+    await notes.put_truncated("ks", "u", "2")
+    assert await notes.truncated() == {("ks", "t", "1"), ("ks", "u", "2")}
+
+
+async def test_a_table_that_was_made_anew_since_is_emptied_again(tools: ToolsInMemory) -> None:
+    """Promise: a name alone is no proof of an empty table: dropped and made anew it has another id, and rows. A note
+    of an earlier release has no id, and proves nothing."""
+    notes = RestoreNotes(tools.state, "job-1")
+    await notes.put_truncated("ks", "t", "of the table that was dropped")
+    path = tools.state / "jobs" / "job-1" / "truncated.jsonl"
+    path.write_bytes(path.read_bytes() + b'["ks","u"]\n')
+    arguments = RestoreArguments("tag", HOST, {"ks": ["t", "u"]}, truncate=True)
+    await TruncateJob(tools).run(Context(arguments))
+    assert tools.statements == ['TRUNCATE TABLE "ks"."t"', 'TRUNCATE TABLE "ks"."u"']
+    await TruncateJob(tools).run(Context(arguments))
+    assert len(tools.statements) == 2
