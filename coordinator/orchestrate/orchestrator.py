@@ -306,9 +306,10 @@ class FleetOrchestrator:
     ) -> tuple[str | None, list[str]]:
         """Id of the same restore's request: of the one that runs, or of one that is made here and goes on with the job
         of the one that stopped, unless that has `fallen`. None: a new restore is needed, with these warnings. Raises
-        `TagInUse`, `RestoreRunning`."""
+        `TagInUse`, `RestoreRunning`, also when force comes to one that runs without."""
         former = await self._former_restore(cluster, order)
         if former is not None and former.state is RequestState.RUNNING:
+            _refuse_later_force(former, order)
             self._tell_ignored(former, order)
             return former.id, []
         await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
@@ -367,6 +368,18 @@ class FleetOrchestrator:
 
     async def _irrevocable(self, request: Request) -> bool:
         return await self._around.store.requests.step(job_of(request), IRREVOCABLE) is not None
+
+
+def _refuse_later_force(running: Request, order: RestoreOrder) -> None:
+    """The id of a restore that runs without force would promise what never comes."""
+    known = order_of(running)
+    if order.force and isinstance(known, RestoreOrder) and not known.force:
+        raise RestoreRunning(
+            f"the same restore {running.id} runs without force; cancel it (with force), then send this one again",
+            request=running.id,
+            tag=running.tag,
+            tables=sorted(f"{keyspace}.{table}" for keyspace, names in running.keyspaces.items() for table in names),
+        )
 
 
 def _places_of(order: Order) -> list[str]:

@@ -2,7 +2,8 @@
 that agent has said how they ended, and until what its Cassandra was sent can't be carried out any more.
 
 One whose outcome isn't known may still be done whenever its agent, or Cassandra, wakes up: whoever works on the same
-tables asks for it first. Who empties them asks for IMPORTs too that nobody heard the end of. In: commands, before they are posted and when they ended. Out: the certainty that none of them comes any more.
+tables asks for it first. Who empties them asks for IMPORTs too that nobody heard the end of. In: commands, before they
+are posted and when they ended. Out: the certainty that none of them comes any more.
 """
 
 import asyncio
@@ -43,8 +44,8 @@ GIVEN_UP = "unknown"
 class Sent(msgspec.Struct, frozen=True):
     """A command that was, or is about to be, sent. `not_after`: when its agent must not begin it any more, by the
     agent's clock. `until`: from when on nobody need wait for it, by the coordinator's. Both unix seconds. `ended`: its
-    terminal state, or `GIVEN_UP`; "" while that is open. `unknown`: why Cassandra may still carry out what this command,
-    or one before it of the same phase, has sent; "" when it can't."""
+    terminal state, or `GIVEN_UP`; "" while that is open. `unknown`: why Cassandra may still carry out what this
+    command, or one before it of the same phase, has sent; "" when it can't."""
 
     request: str
     phase: str
@@ -111,6 +112,11 @@ class SentOnce:
         else:
             await self._close(self._job, command.phase, command.state.value)
 
+    async def is_open(self, phase: str) -> bool:
+        """Whether what a phase of the run's job has sent may still come."""
+        known = (await self._notes(self._job)).get(phase)
+        return known is not None and not known.ended
+
     async def gave_up(self, phase: str) -> None:
         """Close the note of a phase without knowing how it ended."""
         await self._close(self._job, phase, GIVEN_UP)
@@ -138,7 +144,9 @@ class SentOnce:
         notes = await self._notes(job)
         found = [sent for sent in notes.values() if not sent.ended and sent.request != self._run.request.id]
         if self._empties and job != self._job:
-            lost = [self._sent(each) for request in requests for each in await lost_imports(self._around.store, request)]
+            lost = [
+                self._sent(each) for request in requests for each in await lost_imports(self._around.store, request)
+            ]
             found += [sent for sent in lost if sent.key not in notes]
         return found
 
@@ -241,7 +249,10 @@ class SentOnce:
         )
         if sent.kind in CHANGES_ROWS:
             until = f"{datetime.fromtimestamp(sent.until, UTC):%H:%M} UTC"
-            told += f"; goes on without it from {until}" if self._force else f"; force goes on without it from {until}"
+            if self._force:
+                told += f"; goes on without it from {until}"
+            else:
+                told += f"; only force goes on without it, from {until}: cancel this (with force), send it with force"
         if self._run.request.message != told:
             await self._run.update(message=told)
 

@@ -11,6 +11,7 @@ from agent.wire.commands import Kind, PostCommand
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import Request, RequestState
+from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.timing import Timing
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -178,14 +179,20 @@ async def test_only_force_goes_on_without_an_earlier_truncate_and_not_before_the
 
 
 async def test_waiting_for_an_earlier_truncate_can_be_cancelled_and_gone_on_with(scene: Scene) -> None:
-    """The job stays, and so does what is open."""
+    """Promise: the job stays, and so does what is open. Sent again with force meanwhile it isn't answered with the id
+    of the one without, which would wait for ever: cancel that first, as its message says."""
     before = scene.world.rows()
     coordinator, tag = await backed_up(scene, PATIENT)
     order = RestoreOrder(tag, destination="there", truncate=True)
     former = await left_behind(scene, coordinator, Kind.TRUNCATE, order)
     forced = msgspec.structs.replace(order, force=True)
-    second = await coordinator.orchestrator.start_restore(CLUSTER, forced)
+    second = await coordinator.orchestrator.start_restore(CLUSTER, order)
     await says_that_it_waits(scene, coordinator, second, scene.nodes[0].address)
+    waiting = await coordinator.store.requests.get(second)
+    assert waiting is not None
+    assert "cancel this (with force), send it with force" in waiting.message
+    with pytest.raises(RestoreRunning, match=r"cancel it \(with force\)"):
+        await coordinator.orchestrator.start_restore(CLUSTER, forced)
     await coordinator.orchestrator.cancel(second, force=True)
     ended = await coordinator.ended(second)
     assert (ended.state, ended.result["resumable_job"]) == (RequestState.CANCELLED, former.id)
