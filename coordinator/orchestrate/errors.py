@@ -98,7 +98,8 @@ class RestoreRefused(Conflict):
 
 
 class RestoreRunning(Conflict):
-    """Another restore is changing some of the same tables; `request` is its id, `tables` what both have."""
+    """Another restore is changing some of the same tables, or the same restore runs without `force` and was sent with
+    it; `request` is its id, `tables` what both have."""
 
     code = "restore_running"
 
@@ -145,6 +146,16 @@ class OutcomeUnknown(CoordinatorError):
     status = 503
     retry = "later"
     todo = "Bring the named agent back and look at the tables on its node."
+
+
+class TablesUnseen(CoordinatorError):
+    """No node tells whether the tables are still those that a restore worked on; `hosts` are the nodes to ask."""
+
+    code = "tables_unseen"
+    type = "TablesUnseen"
+    status = 503
+    retry = "later"
+    todo = "See that agents and Cassandra of the named nodes answer, then send the restore again."
 
 
 class DestinationRefused(InvalidArguments):

@@ -9,6 +9,9 @@ from coordinator.store.protocol import Store
 IRREVOCABLE = "irrevocable"
 """The step after which cancelling can't give back what was in the tables."""
 
+EMPTIED = "emptied"
+"""The step that holds the marks of the tables after the truncate ended or stopped, before the import begins."""
+
 CHANGED = ("truncated", "schema_made", "import_begun")
 """The steps that say that an order which changes tables was carried out, or is being."""
 

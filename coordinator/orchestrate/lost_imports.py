@@ -1,5 +1,5 @@
-"""IMPORTs that nobody heard the end of: their agents were lost, or went on after a cancel, and may still be bringing rows
-in. In: a request that ended. Out: those commands."""
+"""IMPORTs that nobody heard the end of: their agents were lost, or went on after a cancel, and may still be bringing
+rows in. In: a request that ended. Out: those commands."""
 
 from agent.wire.commands import Kind
 from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters

@@ -5,6 +5,7 @@ coordinator, and the same restore posted again, goes on from there and never tru
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,9 +15,9 @@ from agent.wire.results import CheckRestoreResult, ImportResult, PreflightResult
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import RESUMABLE
 from coordinator.orchestrate.answers import Answered
-from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, RestoreRefused
+from coordinator.orchestrate.errors import NodesFailed, OutcomeUnknown, RequestCancelled, RestoreRefused, TablesUnseen
 from coordinator.orchestrate.fan_out import FanOut, OnEnd
-from coordinator.orchestrate.job_steps import IRREVOCABLE, JobSteps, job_of
+from coordinator.orchestrate.job_steps import EMPTIED, IRREVOCABLE, JobSteps, job_of
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places
@@ -199,10 +200,22 @@ class RestoreFlow:
         """At most once for the job, whatever happens; noted before any import is let go."""
         if not verdict.truncate or await self._steps.noted("truncated"):
             return
-        if await self._one("truncate", Kind.TRUNCATE, scope, tables=verdict.truncate, truncate=True):
-            await self._steps.note("truncated", outcome="done")
-        else:
-            await self._steps.note("truncated", outcome="unknown")
+        await self._steps.take_back(EMPTIED)
+        try:
+            known = await self._one("truncate", Kind.TRUNCATE, scope, tables=verdict.truncate, truncate=True)
+        except NodesFailed:
+            if not await self._sent.is_open("truncate"):
+                await self._note_emptied(scope, verdict)
+            raise
+        await self._steps.note("truncated", outcome="done" if known else "unknown")
+        if known:
+            await self._note_emptied(scope, verdict)
+
+    async def _note_emptied(self, scope: RestoreScope, verdict: Verdict) -> None:
+        """By what a later post of the restore knows that nobody dropped, made anew or emptied them since."""
+        with suppress(TablesUnseen):  # before the import begins it is asked once more
+            marks = await table_marks(self._run.around, self._run.cluster, verdict.truncate, scope.hosts)
+            await self._steps.note(EMPTIED, marks=msgspec.to_builtins(marks))
 
     async def _make_schema(self, scope: RestoreScope, verdict: Verdict) -> None:
         if not verdict.make_schema or await self._steps.noted("schema_made"):

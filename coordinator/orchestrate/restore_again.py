@@ -3,7 +3,7 @@
 import msgspec
 
 from agent.wire.node import KeyspaceView, Tables
-from coordinator.orchestrate.job_steps import JobSteps
+from coordinator.orchestrate.job_steps import EMPTIED, JobSteps
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Surroundings
@@ -16,7 +16,7 @@ SHOWN = 5
 
 async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | None:
     """Why what the job has done no longer stands, as a clause; None when it can be gone on with. Raises
-    `MissingNodes` when no agent of the cluster sees its Cassandra."""
+    `MissingNodes` when no agent of the cluster sees its Cassandra, `TablesUnseen`."""
     steps = JobSteps(around.store, job)
     noted = await steps.step("scope")
     if noted is None:
@@ -34,16 +34,15 @@ async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | 
     )
     if lacking:
         return f"{_few(lacking)} is there no more"
-    begun = await steps.step("import_begun")
-    if begun is None or "marks" not in begun:
+    noted_last, since = await steps.step("import_begun"), "its import began"
+    if noted_last is None:
+        noted_last, since = await steps.step(EMPTIED), "it had emptied tables"
+    if noted_last is None or "marks" not in noted_last:
         return None
-    then = msgspec.convert(begun["marks"], TableMarks)
+    then = msgspec.convert(noted_last["marks"], TableMarks)
     asked = list(then.truncated_at) or scope.hosts
-    now = await table_marks(around, cluster, scope.tables, asked)
-    if then.truncated_at and not now.truncated_at:
-        return "no node tells whether its tables were truncated since"
-    changed = then.changed(now)
-    return f"since its import began {_few(changed)}" if changed else None
+    changed = then.changed(await table_marks(around, cluster, scope.tables, asked))
+    return f"since {since} {_few(changed)}" if changed else None
 
 
 async def _expected(steps: JobSteps, scope: RestoreScope, verdict: Verdict | None) -> Tables:

@@ -6,12 +6,17 @@ import asyncio
 import msgspec
 
 from agent.wire.node import NodeReport, Tables
+from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
+from coordinator.orchestrate.errors import TablesUnseen
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 MOST_ASKED = 5
 """Nodes that are asked: every one has the same schema, and a TRUNCATE happens on all."""
+
+
+MOST_ATTEMPTS = 3
 
 
 class TableMarks(msgspec.Struct, frozen=True):
@@ -37,10 +42,18 @@ class TableMarks(msgspec.Struct, frozen=True):
 
 
 async def table_marks(around: Surroundings, cluster: str, tables: Tables, hosts: list[str]) -> TableMarks:
-    """The marks of the tables now, as some of the nodes tell them. A table that isn't there has none."""
-    agents = [agent for agent in around.registry.agents(cluster) if agent.host_id in hosts and agent.alive]
-    answers = await asyncio.gather(*(_asked(agent) for agent in agents[:MOST_ASKED]))
-    reports = [report for report in answers if report is not None and report.node is not None]
+    """The marks of the tables now, as some of the nodes tell them. A table that isn't there has none. Raises
+    `TablesUnseen` when no node tells, but not because their agents are too old for the question."""
+    for attempt in range(MOST_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(around.timing.retry_pause)
+        agents = [agent for agent in around.registry.agents(cluster) if agent.host_id in hosts and agent.alive]
+        answers = await asyncio.gather(*(_asked(agent) for agent in agents[:MOST_ASKED]))
+        reports = [each for each in answers if isinstance(each, NodeReport) and each.node is not None]
+        if any(report.truncated_at is not None for report in reports) or (answers and all(map(_too_old, answers))):
+            break
+    else:
+        raise TablesUnseen("No node tells now whether its tables were truncated, dropped or made anew", hosts=hosts)
     ids: dict[str, dict[str, str]] = {}
     for report in reports:
         for keyspace, names in tables.items():
@@ -55,11 +68,16 @@ async def table_marks(around: Surroundings, cluster: str, tables: Tables, hosts:
     return TableMarks(ids, truncated_at)
 
 
-async def _asked(agent: Agent) -> NodeReport | None:
+async def _asked(agent: Agent) -> NodeReport | HelenusError:
     try:
         return await agent.client.node(truncations=True)
-    except HelenusError:
-        return None  # also an agent of an earlier release, which doesn't know the question
+    except HelenusError as error:
+        return error
+
+
+def _too_old(answer: NodeReport | HelenusError) -> bool:
+    """Whether an agent of an earlier release refuses the question, which it doesn't know."""
+    return isinstance(answer, AgentRefused) and answer.agent_status < 500
 
 
 def _later(then: dict[str, int], now: dict[str, int] | None, table: str) -> bool:

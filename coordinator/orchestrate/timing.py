@@ -13,9 +13,9 @@ class Timing(msgspec.Struct, frozen=True):
     matters. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a cancelled command may take
     to end. `owed_cancel`: between attempts to tell an agent of a cancel that it did not hear. `former_place`: how long
     the backups are looked for that stay where a destination was. `outlive`: how long Cassandra, once it answers again,
-    may still be at a statement whose sender gave up: twice its `truncate_request_timeout` (60 s in cassandra.yaml of 4.1
-    and 5.0; other statements have shorter ones). Before it answers that time doesn't run: the statement may lie unread
-    in the node's socket, and no age is relied on at which it would be thrown away.
+    may still be at a statement whose sender gave up: twice its `truncate_request_timeout` (60 s in cassandra.yaml of
+    4.1 and 5.0; other statements have shorter ones). Before it answers that time doesn't run: the statement may lie
+    unread in the node's socket, and no age is relied on at which it would be thrown away.
     """
 
     agent_return: float = 600.0

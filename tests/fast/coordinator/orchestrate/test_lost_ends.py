@@ -76,9 +76,8 @@ async def test_a_truncate_that_cassandra_may_still_do_is_waited_for(scene: Scene
     coordinator, tag = await backed_up(scene, patient)
     stalled = scene.nodes[0]
     failure = ToyFailure("cassandra_unavailable", "no answer", outcome_unknown=True)
-    stalled.failures[Kind.TRUNCATE] = [failure, failure, failure, ToyFailure("too_late", "late")] + [
-        ToyFailure("nodes_down", "one is down") for _ in range(9)
-    ]
+    stalled.failures[Kind.TRUNCATE] = [failure, ToyFailure("too_late", "late"), failure]
+    stalled.failures[Kind.TRUNCATE] += [ToyFailure("nodes_down", "one is down") for _ in range(9)]
     former = await restored(coordinator, tag)
     assert (former.state, former.result["resumable_job"]) == (RequestState.ERROR, former.id)
     stalled.failures.clear()

@@ -1,11 +1,15 @@
 """A restore that stopped, sent again when what it had done no longer stands: a new one begins, and says why."""
 
 import uuid
+from typing import Any
 
 import pytest
 
 from agent.wire.commands import Kind
+from agent.wire.node import NodeReport
 from coordinator.model.requests import Request, RequestState
+from coordinator.orchestrate.errors import TablesUnseen
+from kit.errors import HelenusError
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import ToyCoordinator
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -72,3 +76,75 @@ async def test_what_applications_write_meanwhile_is_no_disaster(scene: Scene) ->
     assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
     assert "written since" in scene.nodes[0].rows["shop", "orders"]
     assert scene.world.count(Kind.TRUNCATE) == 1
+
+
+@pytest.mark.parametrize("lost", ["nothing", "truncated", "made anew"])
+async def test_a_disaster_after_the_truncate_stopped_makes_it_a_new_restore(scene: Scene, lost: str) -> None:
+    """Promise: what was emptied before the truncate stopped counts as empty only while it is the same table; what
+    applications write into it is no disaster."""
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[0].failures[Kind.TRUNCATE] = [ToyFailure("disk_full", "full") for _ in range(4)]
+    former = await restored(coordinator, tag)
+    assert former.result["resumable_job"] == former.id
+    scene.nodes[0].failures.clear()
+    if lost == "truncated":
+        scene.world.empty("shop", "orders")
+    elif lost == "made anew":
+        scene.world.tables["shop"]["orders"] = str(uuid.uuid4())
+    scene.nodes[0].rows["shop", "orders"].add("written since")
+    again = await restored(coordinator, tag)
+    if lost == "nothing":
+        assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
+    else:
+        begun_anew(former, again, f"since it had emptied tables shop.orders was {lost}")
+
+
+class Deaf(HelenusError):
+    """What a node says that doesn't tell of truncations now."""
+
+    code = "cassandra_unavailable"
+    status = 503
+
+
+def deaf(scene: Scene, monkeypatch: pytest.MonkeyPatch, failure: HelenusError) -> None:
+    """From now on no agent tells of truncations."""
+    for agent in scene.agents:
+        report = agent.report
+
+        async def refuse(*, members: bool = False, truncations: bool = False, report: Any = report) -> NodeReport:
+            if truncations:
+                raise failure
+            told: NodeReport = await report(members=members)
+            return told
+
+        monkeypatch.setattr(agent, "report", refuse)
+
+
+async def test_a_question_that_nobody_answers_decides_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: when no node tells what became of the tables, the restore neither goes on nor begins anew: 503, and once
+    they tell it goes on where it stopped."""
+    coordinator, tag = await backed_up(scene)
+    former = await stopped(scene, coordinator, tag)
+    with monkeypatch.context() as silent:
+        deaf(scene, silent, Deaf("no answer"))
+        with pytest.raises(TablesUnseen) as refused:
+            await restored(coordinator, tag)
+    assert (refused.value.code, refused.value.status) == ("tables_unseen", 503)
+    again = await restored(coordinator, tag)
+    assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
+
+
+async def test_no_import_begins_before_its_tables_are_known(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: without that no later truncate or drop would ever be seen. Agents that are too old for the question keep
+    nothing from being restored."""
+    coordinator, tag = await backed_up(scene)
+    with monkeypatch.context() as silent:
+        deaf(scene, silent, Deaf("no answer"))
+        former = await restored(coordinator, tag)
+    assert former.error is not None
+    assert (former.error["code"], scene.world.count(Kind.IMPORT)) == ("tables_unseen", 0)
+    old = Deaf("unknown field truncations")
+    monkeypatch.setattr(old, "status", 400)
+    deaf(scene, monkeypatch, old)
+    again = await restored(coordinator, tag)
+    assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
