@@ -8,6 +8,7 @@ import msgspec
 
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, remove_root, settle_file, staging_root
+from agent.jobs.other_imports import end_other_imports
 from agent.jobs.restore_counts import all_held
 from agent.jobs.restore_errors import JobDiffers
 from agent.jobs.restore_notes import Asked, Fetched, RestoreNotes
@@ -36,9 +37,13 @@ class FetchJob:
         if done is not None and await all_held(notes, done.tables):
             # An earlier command of the job did it all: held/ stays until CLEAN.
             _count_again(context, counted_as(arguments), done)
+            await end_other_imports(self._tools, context, notes, arguments.tables)
             return Outcome(FetchResult(done.tables))
         try:
-            return Outcome(await self._fetch(context, arguments, notes))
+            result = await self._fetch(context, arguments, notes)
+            # The last that happens on every node before a table is emptied.
+            await end_other_imports(self._tools, context, notes, arguments.tables)
+            return Outcome(result)
         except asyncio.CancelledError:
             if context.undo and not notes.import_begun():
                 await remove_staging(notes)

@@ -36,7 +36,7 @@ async def remove_replaced(state: Path, newer: RestoreNotes, in_use: InUse) -> tu
     asked, since = await newer.asked(), await newer.asked_at()
     if asked is None or since is None or not newer.import_begun():
         return removed, stay
-    for older in await asyncio.to_thread(_others, state, newer.job):
+    for older in await asyncio.to_thread(other_jobs, state, newer.job):
         if in_use.has(older.job):
             continue  # before its turn is waited for: a fetch may take hours
         async with in_use.alone(older.job):
@@ -83,7 +83,7 @@ def _within(tables: Mapping[str, Sequence[str]], others: Tables) -> bool:
     return all(set(names) <= set(others.get(keyspace, ())) for keyspace, names in tables.items())
 
 
-def _others(state: Path, job: str) -> list[RestoreNotes]:
+def other_jobs(state: Path, job: str) -> list[RestoreNotes]:
     """The notes of every other job, in the order of their names."""
     found = []
     directory = state / "jobs"
