@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.wire.destinations import Settings
+from agent.wire.destinations import ON_SERVER, Settings
 
 
 class Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,3 +83,16 @@ class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Order = BackupOrder | SyncOrder | DeleteOrder | RestoreOrder | DestinationOrder
+
+
+def places_of(order: Order) -> list[str]:
+    """Ids of the places that an order reads or writes."""
+    match order:
+        case BackupOrder():
+            return [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
+        case SyncOrder():
+            return [ON_SERVER, *(copy.destination for copy in order.copies)]
+        case DeleteOrder() | RestoreOrder():
+            return [order.destination or ON_SERVER]
+        case DestinationOrder():
+            return [order.id]

@@ -20,6 +20,7 @@ from coordinator.model.orders import (
     Order,
     RestoreOrder,
     SyncOrder,
+    places_of,
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
@@ -278,7 +279,7 @@ class FleetOrchestrator:
     async def _repositories_of(self, cluster: str, order: Order) -> set[str]:
         """What an order reads or writes: two destinations with one repository are the same place."""
         found = set()
-        for place in _places_of(order):
+        for place in places_of(order):
             known = None if place == ON_SERVER else await self._around.store.destinations.get(cluster, place)
             found.add(known.repository_id if known is not None else place)
         return found
@@ -380,19 +381,6 @@ def _refuse_later_force(running: Request, order: RestoreOrder) -> None:
             tag=running.tag,
             tables=sorted(f"{keyspace}.{table}" for keyspace, names in running.keyspaces.items() for table in names),
         )
-
-
-def _places_of(order: Order) -> list[str]:
-    """Ids of the places that an order reads or writes."""
-    match order:
-        case BackupOrder():
-            return [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
-        case SyncOrder():
-            return [ON_SERVER, *(copy.destination for copy in order.copies)]
-        case DeleteOrder() | RestoreOrder():
-            return [order.destination or ON_SERVER]
-        case DestinationOrder():
-            return [order.id]
 
 
 def _essence(order: RestoreOrder) -> dict[str, Any]:
