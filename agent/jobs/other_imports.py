@@ -5,7 +5,8 @@ Such a batch goes on in Cassandra when its agent was killed or its nodetool gave
 TRUNCATE stay. Cassandra (4.0 to 5.0) does one import of a table after the other: it holds the table's importer alone,
 and finds nothing to do in an empty directory. So to import one returns when the running one has ended. One that was
 asked for and had not begun by then finds its directory gone, which Cassandra refuses; one that began just before that
-is waited for by a second empty import.
+is waited for by a second empty import. Then the other job forgets that these batches began: they stand in the way of
+nobody's restore any more, nor of the removal of what that job fetched.
 """
 
 import asyncio
@@ -28,14 +29,16 @@ async def end_other_imports(tools: RestoreTools, context: JobContext, notes: Res
     for other in await asyncio.to_thread(other_jobs, tools.state, notes.job):
         unknown = set(undecided(await other.batches()))
         asked = [(keyspace, table) for keyspace, names in tables.items() for table in names]
-        met = [(keyspace, table) for keyspace, table in asked if f"{keyspace}.{table}" in unknown]
-        if not met:
+        of_unknown_end = [(keyspace, table) for keyspace, table in asked if f"{keyspace}.{table}" in unknown]
+        if not of_unknown_end:
             continue
         await context.stages.enter(f"waiting for the import of {other.job}")
         present = await tools.node.view.keyspaces()
         # What was dropped, or made anew, since isn't what that batch goes into.
         met = [
-            (keyspace, table) for keyspace, table in met if keyspace in present and table in present[keyspace].tables
+            (keyspace, table)
+            for keyspace, table in of_unknown_end
+            if keyspace in present and table in present[keyspace].tables
         ]
         root = (await notes.staging())[0]
         await _wait(tools, root, met)
@@ -43,6 +46,9 @@ async def end_other_imports(tools: RestoreTools, context: JobContext, notes: Res
             if not tools.in_use.has(other.job):
                 await asyncio.to_thread(remove_batches, await other.all_staging())
         await _wait(tools, root, met)
+        async with tools.in_use.alone(other.job):
+            if not tools.in_use.has(other.job):  # else it may have begun another one just now
+                await other.forget_unknown(of_unknown_end)
 
 
 async def _wait(tools: RestoreTools, root: StagingRoot, tables: list[tuple[str, str]]) -> None:

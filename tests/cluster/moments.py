@@ -52,6 +52,8 @@ REPLACED: Moments = (
 """Of a restore with force_schema: between the DROP and the CREATE."""
 REMADE: Moments = ("schema:making keyspace {ks}.{ks}", "schema:making index {ks}.paired_text")
 """Of a keyspace that is gone altogether."""
+OTHER_IMPORTS: Moments = ("fetch:waiting for the import of {job}",)
+"""Of a restore that finds what another one's import, `{job}`, began and did not end."""
 DELETE: dict[str, Moments] = {
     "delete": ("delete:accepted", "delete:running", "delete:marking", "delete:success:before"),
     "sweep": (
@@ -109,6 +111,7 @@ ALL: frozenset[str] = frozenset().union(
     *RESTORE.values(),
     REPLACED,
     REMADE,
+    OTHER_IMPORTS,
     *DELETE.values(),
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,

@@ -13,8 +13,18 @@ import pytest
 import pytest_asyncio
 from cassandra.concurrent import execute_concurrent_with_args
 
-from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
-from tests.cluster.moments import BACKUP, DELETE, ON_SERVER_BACKUP, ON_SERVER_DELETE, REMADE, REPLACED, RESTORE, named
+from tests.cluster.crash_site import TABLES, TERMINAL_SECONDS, CrashSite
+from tests.cluster.moments import (
+    BACKUP,
+    DELETE,
+    ON_SERVER_BACKUP,
+    ON_SERVER_DELETE,
+    OTHER_IMPORTS,
+    REMADE,
+    REPLACED,
+    RESTORE,
+    named,
+)
 from tests.cluster.relay import CountingRelay
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Versity
@@ -307,6 +317,26 @@ async def test_an_agent_and_its_nodetool_killed_in_an_import_go_on(site: CrashSi
     last = await site.sequence()
     await site.moving(request, last)
     await site.succeeded(request, TERMINAL_SECONDS)
+    await site.all_is_well()
+
+
+async def test_an_import_that_nobody_saw_the_end_of_is_ended_by_the_next_restore(site: CrashSite, tag: str) -> None:
+    """Promise: a restore that was given up in its import brings nothing into what the next one restores: that one's
+    fetch has Cassandra end the old batch (by importing nothing), and outlives its agent's death there."""
+    await site.disaster()
+    given_up = await site.start_restore(tag)
+    await signal_nodetool(site.node, "import", signal.SIGCONT)
+    await site.agent.child.kill(group=False)
+    await site.coordinator.ask("POST", f"/request/{given_up}/cancel", {"force": True})
+    ended = await site.follow(given_up)
+    assert ended["state"] == "cancelled"
+    await run(site, *ended["details"]["owed_views"])
+    (moment,) = OTHER_IMPORTS
+    await site.agent.start_mortal(moment.replace("{job}", given_up))
+    tables = [table for table in TABLES if table != "stock_by_state"]
+    wanted = {site.keyspace: {"truncate": True, "column-families": tables}}
+    request = await site.start_restore(tag, keyspaces=wanted)
+    await live_through(site, request, [])
     await site.all_is_well()
 
 

@@ -15,7 +15,7 @@ from tests.cluster import moments
 
 DIRECTORY = Path(jobs.__file__).parent
 REAL = Path(real.__file__).parent
-KIND_OF = {"copying": "upload", "import_held": "import"}
+KIND_OF = {"copying": "upload", "import_held": "import", "other_imports": "fetch"}
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""
 PASSED_ON = frozenset({"change", "_change"})
 """Functions that enter the stage that they are given as their third argument."""

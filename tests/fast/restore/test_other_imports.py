@@ -8,6 +8,7 @@ import pytest
 
 from agent.cassandra.node_view import NodeView
 from agent.jobs.import_held import ImportJob
+from agent.jobs.replaced_jobs import undecided
 from agent.wire.commands import RestoreArguments
 from agent.wire.node import KeyspaceView
 from tests.fast.cassandra.directory_control import DirectoryControl
@@ -76,6 +77,7 @@ async def test_a_fetch_ends_after_the_batch_that_another_restore_left(site: Site
     if held:
         await site.fetch("new")
     await left_in_mid_batch(site)
+    noted = await site.notes("old").last_noted()
     [batch] = {path.parent for path in site.data[0].parent.rglob("import/*/ks/t/*-Data.db")}
     control.slow = asyncio.Event()
     in_cassandra = asyncio.create_task(control.import_sstables("ks", "t", [batch]))
@@ -87,6 +89,12 @@ async def test_a_fetch_ends_after_the_batch_that_another_restore_left(site: Site
     await asyncio.wait_for(asyncio.gather(in_cassandra, fetching), 10)
     assert [bool(files) for files in control.ended] == [True, False, False]
     assert not batch.exists()
+    assert undecided(await site.notes("old").batches()) == []
+    assert site.notes("old").import_begun()
+    assert await site.notes("old").last_noted() == noted
+    calls = len(control.calls)
+    await site.fetch("new")
+    assert len(control.calls) == calls
     assert len(control.data_files("ks", "t")) <= len(SSTABLES)
 
 
