@@ -248,15 +248,15 @@ async def test_stopped_between_check_and_truncate_force_goes_on_and_its_waking_l
 
 
 async def test_cancelled_by_force_while_stopped_the_next_restore_waits_for_it(ring: Ring) -> None:
-    """SIGSTOP exactly there, cancelled by force, the same restore posted again by force: it names the agent, nobody
-    truncates in its place and nobody imports. SIGCONT: what was sent is settled, and every row is restored. When tables
-    were truncated last the nodes tell as it is."""
+    """SIGSTOP exactly there, cancelled by force, the same restore posted again: it names the agent, nobody truncates in
+    its place and nobody imports. SIGCONT: what was sent is settled, and every row is restored. The nodes tell as it is
+    when tables were truncated last."""
     lost = await ring.arm(TRUNCATING)
     request = await ring.restore(force=False)
     await until_stopped(lost.child.pid)
     await ring.coordinator.ask("POST", f"/request/{request}/cancel", {"force": True})
     assert (await ring.ended(request))["state"] == "cancelled"
-    again = await ring.post_restore(force=True)
+    again = await ring.post_restore(force=False)
     async with asyncio.timeout(60 * SLOWER):
         while f"waits for the agent of {lost.address}" not in (await ring.status(again))["details"]["message"]:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
