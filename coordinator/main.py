@@ -9,11 +9,10 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,6 +31,7 @@ from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
+from kit.background import run_until
 from kit.config import ConfigError, absolute_path, load, read_secret, secret_path
 from kit.errors import HelenusError
 from kit.heartbeat import beat
@@ -177,21 +177,6 @@ async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> Non
             await store.prune(time.time())
         except HelenusError as error:
             structlog.get_logger("coordinator").warning("the state could not be pruned", **error.as_dict())
-
-
-async def run_until(stop: asyncio.Event, background: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Let the background parts run until `stop` is set. Raises what ends one of them: a coordinator that lacks it must
-    be started anew, which nothing is lost by."""
-    tasks = [asyncio.create_task(part) for part in background]
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopping}:
-            task.result()
-    finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        await asyncio.wait({stopping, *tasks})
 
 
 def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Application:

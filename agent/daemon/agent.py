@@ -3,11 +3,10 @@ opposite order, also when the start fails halfway."""
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -22,13 +21,12 @@ from agent.jobs.owed import OwedSnapshots
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.destinations import Destinations
 from agent.wire.node import HealthView
+from kit.background import Background, run_until
 from kit.heartbeat import beat
 from kit.http_server import HttpServer
 from kit.metrics import ProcessMetrics
 from kit.notify import Notifier
 from kit.state_lock import StateLock
-
-Background = Coroutine[Any, Any, None]
 
 
 @dataclass(frozen=True)
@@ -108,16 +106,7 @@ class Agent:
         parts = self._parts
         background: list[Background] = [beat(parts.notifier, self._pulse, healthy=self._healthy)]
         background += [parts.owed.run(), parts.journal.mend(), *(reporter.run() for reporter in parts.reporters)]
-        tasks = [asyncio.create_task(part) for part in background]
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
-                task.result()
-        finally:
-            for task in (stopping, *tasks):
-                task.cancel()
-            await asyncio.wait({stopping, *tasks})
+        await run_until(stop, background)
 
     async def stop(self) -> None:
         """Give everything back; commands that run are resumed by the next start."""
