@@ -140,15 +140,15 @@ class RunningRequests:
         events = await activity_of(self._around, request, outcome)
         parts = await run.parts(request)
         await self._around.store.requests.finish(request, parts, events, forget=sorted(run.forget))
-        self._around.leaving.forgotten -= {(run.cluster, each) for each in run.forget}
-        self._runs.pop(request.id, None)
-        with suppress(HelenusError):
-            self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
         told = {"request": request.id, "kind": request.kind, "state": request.state, "message": request.message}
         if request.state is RequestState.ERROR:
             log.warning("request ended", **told, code=(request.error or {}).get("code"), partial=request.partial)
         else:
             log.info("request ended", **told)
+        self._around.leaving.forgotten -= {(run.cluster, each) for each in run.forget}
+        self._runs.pop(request.id, None)
+        with suppress(HelenusError):
+            self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
 
 
 def flow_of(run: Run) -> Flow:
