@@ -6,6 +6,8 @@ From the first step on the backup is not there for anybody; until the last one t
 ends the agent, in between: the loop of owed snapshots goes on with it. Only where the disk takes no debt is there none.
 """
 
+import asyncio
+
 import structlog
 
 from agent.cassandra.protocol import Clearing, Snapshots
@@ -36,9 +38,14 @@ async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> Cleari
 
 
 async def _owe(tag: str, on_server: OnServer, *, doomed: bool) -> bool:
-    """Whether the debt is on disk. A full disk is no reason to clear nothing: Cassandra may need the room as well."""
+    """Whether the debt is on disk. A full disk is no reason to clear nothing: Cassandra may need the room as well. A
+    cancel comes out when it is there: who looks for the backup then finds what stays so."""
+    writing = asyncio.ensure_future(on_server.owe(tag, doomed=doomed))
     try:
-        await on_server.owe(tag, doomed=doomed)
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
     except StateFailed as error:
         _log.warning("debt_not_written", tag=tag, reason=error.message)
         return False

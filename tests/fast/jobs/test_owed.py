@@ -1,12 +1,15 @@
 """What a failed snapshot left goes without a next one."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout
 from agent.jobs.owed import EVERY_SECONDS, OwedSnapshots
-from agent.wire.commands import SnapshotArguments
+from agent.model.on_server import OWED
+from agent.wire.commands import DeleteArguments, SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
@@ -47,3 +50,29 @@ async def test_a_half_done_snapshot_goes_at_the_agents_start_and_is_tried_again(
         started.close()
     assert slept == [EVERY_SECONDS] * 2
     assert [await node.exists(tag) for tag in ("t1", "t2", "t3")] == [False, True, True]
+
+
+async def test_a_cancelled_delete_ends_when_its_debt_is_on_disk(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: once a delete has ended, whether its backup is there doesn't change any more: who looks for it then
+    isn't told of one that goes a moment later."""
+    await agent.snapshot.run(Command("c1", SnapshotArguments("t1", keep=True)))
+    begun, go_on = threading.Event(), threading.Event()
+    write = agent.on_server._write
+
+    def slowly(tag: str, name: str, content: bytes) -> None:
+        if name == OWED:
+            begun.set()
+            go_on.wait(10)
+        write(tag, name, content)
+
+    monkeypatch.setattr(agent.on_server, "_write", slowly)
+    deleting = asyncio.create_task(agent.delete.run(Command("c2", DeleteArguments("t1"))))
+    await asyncio.to_thread(begun.wait, 10)
+    deleting.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not deleting.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
+    assert await agent.on_server.doomed() == ["t1"]
