@@ -5,23 +5,25 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.commands import DeleteArguments, Kind, SweepArguments
+from agent.wire.commands import DeleteArguments, Kind, State, SweepArguments
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
 from coordinator.fleet.each import on_each
+from coordinator.fleet.errors import AgentRefused
 from coordinator.model.cluster import MissingNode
 from coordinator.model.commands import PostedCommand
 from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered, ended
-from coordinator.orchestrate.delete_marks import marked_by, too_late, unheard
+from coordinator.orchestrate.delete_marks import called_back, may_have_deleted, told, too_late
 from coordinator.orchestrate.errors import MissingNodes, RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
+from kit.errors import HelenusError
 
 
 class DeleteScope(msgspec.Struct, frozen=True):
@@ -76,10 +78,8 @@ class DeleteFlow:
         try:
             return await self._delete()
         except RequestCancelled:
-            commands = await self._called_back()
-            marked = marked_by(commands)
+            marked, unknown = await self._called_back()
             if not marked:
-                unknown = unheard(commands)
                 self._run.aftermath = (
                     f"whether it is deleted on {', '.join(unknown)} is not known" if unknown else "nothing was deleted"
                 )
@@ -152,24 +152,45 @@ class DeleteFlow:
                 requests=users,
             )
         )
-        told = f"{error.message[:1].lower()}{error.message[1:]}"
-        return Outcome(RequestState.ERROR, f"deleted, but {told}", partial=True, error=error.as_dict(), result=result)
+        why = f"{error.message[:1].lower()}{error.message[1:]}"
+        return Outcome(RequestState.ERROR, f"deleted, but {why}", partial=True, error=error.as_dict(), result=result)
 
-    async def _called_back(self) -> list[PostedCommand]:
-        """The commands, none left with an agent that heard of the cancel; also those that an earlier life of the
-        coordinator posted, with what became of them."""
-        store, registry = self._run.around.store, self._run.around.registry
-
-        async def look(command: PostedCommand) -> None:
-            agent = await registry.agent_of(self._run.cluster, command.host_id)
-            view = await agent.client.command(command.id)
-            if view.state.terminal:
-                await store.commands.put([ended(command, view)])
-
+    async def _called_back(self) -> tuple[list[str], list[str]]:
+        """Call back what was posted, by an earlier life of the coordinator too. Addresses of the nodes that have
+        deleted their part all the same, and of those of which that isn't known."""
         await self._fan_out.cancel_posted()
-        posted = await store.commands.of(self._run.request.id)
-        await on_each([command for command in posted if not command.state.terminal], look)
-        return await store.commands.of(self._run.request.id)
+        posted = await self._run.around.store.commands.of(self._run.request.id)
+        looked = await on_each(posted, self._has_deleted)
+        marked = {command.address for command, answer in looked if answer is True}
+        unknown = {command.address for command, answer in looked if answer is None or isinstance(answer, HelenusError)}
+        return sorted(marked), sorted(unknown - marked)
+
+    async def _has_deleted(self, command: PostedCommand) -> bool | None:
+        """Whether a command has deleted its node's part of the backup; None while it still may."""
+        around, tag, destination = self._run.around, self._order.tag, self._order.destination
+        if not told(command):
+            agent = await around.registry.agent_of(self._run.cluster, command.host_id)
+            try:
+                view = await agent.client.command(command.id)
+            except AgentRefused as refused:
+                if refused.agent_status == 404 and called_back(command):
+                    return False  # it never arrived
+                raise
+            if not view.state.terminal:
+                return None
+            command = ended(command, view)
+            await around.store.commands.put([command])
+        if not may_have_deleted(command):
+            return command.kind is Kind.DELETE and command.state is State.SUCCESS
+        agent = await around.registry.agent_of(self._run.cluster, command.host_id)
+        place = await self._places.optional(destination)
+        try:
+            backup = await self._places.call(agent, place, lambda client: client.backup(tag, destination))
+        except AgentRefused as refused:
+            if refused.agent_code in NOT_THERE:
+                return place is None  # what was on the node is gone; in a destination a mark would be found
+            raise
+        return backup.deleted
 
     async def _note_deleted(self) -> None:
         order, around = self._order, self._run.around

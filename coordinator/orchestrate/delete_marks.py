@@ -1,5 +1,6 @@
 """How far a delete has come. In: its request, and its commands as they were posted. Out: the nodes that have put the
-mark of a backup in a destination, or cleared what they kept of it. From the first one on a cancel comes too late.
+mark of a backup in a destination, or cleared what they kept of it, and those that may have. From the first one on a
+cancel comes too late.
 """
 
 from agent.wire.commands import Kind, State
@@ -7,7 +8,8 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import Request
-from coordinator.orchestrate.errors import DeletedAlready
+from coordinator.orchestrate.errors import DeletedAlready, RequestCancelled
+from coordinator.orchestrate.outcome import NOT_THERE
 from coordinator.store.protocol import Store
 
 
@@ -24,11 +26,23 @@ def marked_by(commands: list[PostedCommand]) -> list[str]:
     return sorted(done)
 
 
-def unheard(commands: list[PostedCommand]) -> list[str]:
-    """Addresses of the nodes that could not be told of the cancel, or haven't told how they ended: they may delete all
-    the same."""
-    deletes = [each for each in commands if each.kind is Kind.DELETE]
-    return sorted({each.address for each in deletes if each.cancel_owed or not each.state.terminal})
+def told(command: PostedCommand) -> bool:
+    """Whether it was the agent that told how the command ended: one that the coordinator counts as cancelled may not
+    have heard of that, or may be slow to end."""
+    by_us = command.state is State.CANCELLED and (command.error or {}).get("code") == RequestCancelled.code
+    return command.state.terminal and not by_us
+
+
+def called_back(command: PostedCommand) -> bool:
+    """Whether its agent was asked to stop the command, and answered."""
+    return command.state is State.CANCELLED and not command.cancel_owed
+
+
+def may_have_deleted(command: PostedCommand) -> bool:
+    """Whether a command that did not end well may have deleted its part: what it does after it has entered a stage
+    can't be undone (docs/stages.md)."""
+    found = (command.error or {}).get("code") not in NOT_THERE
+    return command.kind is Kind.DELETE and command.state is not State.SUCCESS and command.stage != "" and found
 
 
 def too_late(request: Request, why: str) -> DeletedAlready:

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from agent.commands.runner import JobSpec, RunnerTiming
+from agent.model.job import JobContext, Outcome
 from agent.wire.commands import Kind, State
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import PastThePointOfReturn
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
+from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_cancels import _cancelled_while_down as cancelled_while_down
 from tests.fast.coordinator.orchestrate.test_deletes import listed
@@ -129,6 +132,84 @@ async def test_a_delete_cancelled_while_the_coordinator_was_down_tells_what_beca
     for node in scene.nodes:
         node.gates.pop(Kind.DELETE).set()
     assert (tag, "success", []) in await listed(again.orchestrator, "there")
+
+
+@pytest.mark.parametrize("place", [None, "there"])
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_running_delete_that_ends_cancelled_is_looked_after(
+    scene: Scene, place: str | None, done: bool
+) -> None:
+    """Promise: an agent can't take a mark back, or a snapshot that it has cleared: that its command ended `cancelled`
+    doesn't mean that the backup is still there, so it is looked for before anybody is told."""
+    coordinator, tag = await backed_up(scene)
+    for node in scene.nodes:
+        hold_deletes(scene, node.number, do_it=done and node is scene.nodes[0])
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, place))
+    await shown(coordinator, request_id, State.WAITING)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    request = await coordinator.ended(request_id)
+    ends = [view.state for agent in scene.agents for view in await agent.runner.views() if view.kind == Kind.DELETE]
+    assert ends == [State.CANCELLED] * 3
+    if not done:
+        assert request.state is RequestState.CANCELLED
+        assert request.message.endswith("; nothing was deleted")
+        assert await listed(coordinator.orchestrator, place) == [(tag, "success", [])]
+        return
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert f"{tag} is deleted" in request.message
+    assert f"the cancel came when {scene.nodes[0].address} had done it" in request.message
+
+
+async def test_a_delete_that_does_not_end_when_it_is_cancelled_may_yet_be_done(scene: Scene) -> None:
+    """Promise: of an agent that hears the cancel and goes on it isn't said that it deleted nothing."""
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, cancel=0.2))
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    for agent in scene.agents:
+        agent.runner._patience = RunnerTiming(cancel=0.05)
+    let_go = asyncio.Event()
+    for node in scene.nodes:
+        hold_deletes(scene, node.number, do_it=False, deaf_until=let_go)
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    await shown(coordinator, request_id, State.WAITING)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    request = await coordinator.ended(request_id)
+    let_go.set()
+    assert request.state is RequestState.CANCELLED
+    everybody = ", ".join(node.address for node in scene.nodes)
+    assert request.message.endswith(f"; whether it is deleted on {everybody} is not known")
+
+
+def hold_deletes(scene: Scene, number: int, *, do_it: bool, deaf_until: asyncio.Event | None = None) -> None:
+    """A node's deletes say that they wait, for ever, once they have done it or are just about to; a cancel ends them,
+    or doesn't before `deaf_until`."""
+    runner = scene.agents[number - 1].runner
+    lane, toy = runner._jobs[Kind.DELETE].lane, runner._jobs[Kind.DELETE].run
+
+    async def job(context: JobContext) -> Outcome:
+        await context.stages.enter("marking")
+        if do_it:
+            await toy(context)
+        context.waiting({"code": "waiting_for_destination", "message": "no answer"})
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if deaf_until is not None:
+                await deaf_until.wait()
+        raise AssertionError
+
+    runner._jobs[Kind.DELETE] = JobSpec(lane, job)
+
+
+async def shown(coordinator: ToyCoordinator, request_id: str, state: State) -> None:
+    """Return once all of the request's commands are said to be in that state."""
+    async with asyncio.timeout(10):
+        while True:
+            commands = await coordinator.store.commands.of(request_id)
+            lives = [coordinator.fleet.reports.live(each.id) for each in commands]
+            if lives and all(live is not None and live.state is state for live in lives):
+                return
+            await asyncio.sleep(0.005)
 
 
 async def told(coordinator: ToyCoordinator, request_id: str, true: Callable[[list[PostedCommand]], bool]) -> None:
