@@ -96,3 +96,26 @@ def places_of(order: Order) -> list[str]:
             return [order.destination or ON_SERVER]
         case DestinationOrder():
             return [order.id]
+
+
+def is_same_restore(one: RestoreOrder, other: RestoreOrder) -> bool:
+    """Whether both ask for the same restore, whatever they are forced or throttled to, and in whatever order they name
+    tables and nodes."""
+    return _essence(one) == _essence(other)
+
+
+def _essence(order: RestoreOrder) -> RestoreOrder:
+    keyspaces = order.keyspaces
+    if keyspaces is not None:
+        keyspaces = {
+            keyspace: msgspec.structs.replace(chosen, tables=sorted({*chosen.tables}))
+            for keyspace, chosen in keyspaces.items()
+        }
+    return msgspec.structs.replace(
+        order,
+        keyspaces=keyspaces,
+        excluded_nodes=sorted({*order.excluded_nodes}),
+        throttle_bytes_per_second=0,
+        force=False,
+        force_schema=False,
+    )

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -20,6 +20,7 @@ from coordinator.model.orders import (
     Order,
     RestoreOrder,
     SyncOrder,
+    is_same_restore,
     places_of,
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
@@ -341,7 +342,7 @@ class FleetOrchestrator:
         same: Request | None = None
         for request in await self._around.store.requests.find(cluster=cluster, kind=RequestKind.RESTORE, tag=order.tag):
             former = order_of(request)
-            if isinstance(former, RestoreOrder) and _essence(former) == _essence(order):
+            if isinstance(former, RestoreOrder) and is_same_restore(former, order):
                 same = request
         return same
 
@@ -381,9 +382,3 @@ def _refuse_later_force(running: Request, order: RestoreOrder) -> None:
             tag=running.tag,
             tables=sorted(f"{keyspace}.{table}" for keyspace, names in running.keyspaces.items() for table in names),
         )
-
-
-def _essence(order: RestoreOrder) -> dict[str, Any]:
-    plain = msgspec.structs.replace(order, force=False, force_schema=False, throttle_bytes_per_second=0)
-    essence: dict[str, Any] = msgspec.to_builtins(plain)
-    return essence

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent.wire.commands import Kind
-from coordinator.model.orders import RestoreOrder
+from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import PastThePointOfReturn
 from tests.cluster.toy_cluster import ToyFailure
@@ -84,6 +84,31 @@ async def test_a_node_that_cant_import_is_named_and_the_same_restore_finishes_it
     assert scene.world.count(Kind.IMPORT) == 3
     assert scene.world.count(Kind.TRUNCATE) == 1
     assert scene.world.views == {("shop", VIEW.name): VIEW}
+
+
+async def test_in_which_order_tables_and_nodes_are_named_makes_no_other_restore(scene: Scene) -> None:
+    """Promise: while it runs the answer is its id; after it stopped, its job goes on, and what was imported isn't
+    emptied once more."""
+    coordinator, tag = await backed_up(scene)
+    before = scene.world.rows()
+    first, second, node = scene.nodes
+    orders = [
+        RestoreOrder(tag, "there", {"shop": RestoreTables(tables, truncate=True)}, excluded_nodes=nodes, force=True)
+        for tables, nodes in (
+            (["orders", "users"], [first.address, second.address]),
+            (["users", "orders"], [second.address, first.address]),
+        )
+    ]
+    node.gates[Kind.IMPORT] = asyncio.Event()
+    node.failures[Kind.IMPORT] = [ToyFailure("not_enough_space", "full")]
+    ids = [await coordinator.orchestrator.start_restore(CLUSTER, order) for order in orders]
+    assert ids == [ids[0]] * 2
+    node.gates.pop(Kind.IMPORT).set()
+    assert (await coordinator.ended(ids[0])).result["resumable_job"] == ids[0]
+    again = await coordinator.ended(await coordinator.orchestrator.start_restore(CLUSTER, orders[1]))
+    assert again.result["job"] == ids[0]
+    assert scene.world.count(Kind.TRUNCATE) == 1
+    assert scene.world.rows()[node.host_id] == before[node.host_id]
 
 
 async def test_a_node_whose_check_finds_too_little_imports_when_the_same_restore_is_sent_again(scene: Scene) -> None:
