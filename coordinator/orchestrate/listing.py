@@ -22,7 +22,8 @@ DELETING = "deleting"
 class Joined(msgspec.Struct, frozen=True):
     """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
     that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer, and
-    may come back). `unread`: host id → error of an agent that could not tell what of the backup its node has."""
+    may come back). `unread`: host id → error of an agent that could not tell what of the backup its node has. `told`:
+    host ids of the agents that could; None of a shared place, where one tells of all."""
 
     tag: str
     deleted: bool
@@ -32,6 +33,7 @@ class Joined(msgspec.Struct, frozen=True):
     missing: list[str]
     unseen: list[str]
     unread: dict[str, dict[str, Any]] = {}
+    told: list[str] | None = None
 
     @property
     def complete(self) -> bool:

@@ -209,7 +209,8 @@ class Places:
 
         views, unread = await self._views(destination, ask)
         found = join(views, shared=_shared(destination), ring=await self._ring()).get(tag)
-        return None if found is None else msgspec.structs.replace(found, unread=unread)
+        told = None if _shared(destination) else sorted(views)
+        return None if found is None else msgspec.structs.replace(found, unread=unread, told=told)
 
     async def _views(
         self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]

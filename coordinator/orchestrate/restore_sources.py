@@ -59,7 +59,11 @@ def sources_of(
         for host_id in present.present
         if host_id not in excluded and mapping.sources.get(host_id) not in with_part
     ]
-    silent = [host_id for host_id in no_part if backup.unread.get(host_id, {}).get("code") in NO_ANSWER]
+    # One that was away when the parts were looked for, and is back by now, hasn't said that it has none.
+    unasked = set() if backup.told is None else {*no_part} - {*backup.told, *backup.unread}
+    silent = [
+        host_id for host_id in no_part if host_id in unasked or backup.unread.get(host_id, {}).get("code") in NO_ANSWER
+    ]
     unread = {host_id: backup.unread[host_id] for host_id in no_part if host_id in backup.unread}
     unread = {host_id: error for host_id, error in unread.items() if host_id not in silent}
     partless = [host_id for host_id in no_part if host_id not in unread and host_id not in silent]

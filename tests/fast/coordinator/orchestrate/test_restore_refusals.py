@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.wire.backups import BackupView
 from agent.wire.commands import Kind
 from coordinator.fleet.errors import AgentUnreachable
 from coordinator.model.orders import RestoreOrder
@@ -94,6 +95,38 @@ async def test_an_agent_that_gives_no_answer_may_be_left_out_by_force(
     assert isinstance(refusals, list)
     assert [(each["code"], each["lifted_by"]) for each in refusals] == [("agent_unreachable", "force")]
     assert (await restored(coordinator, tag, force=True)).partial
+
+
+async def test_an_agent_that_is_back_after_its_part_was_looked_for_is_not_taken_for_one_without(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a node is said to lack its part only by its own agent: one that was started again while the others were
+    asked gave no answer, and the restore sent again takes it along."""
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    back = scene.nodes[1]
+    await scene.agents[1].stop()
+    [client] = [
+        agent.client
+        for agent in coordinator.orchestrator._around.registry.agents(CLUSTER)
+        if agent.host_id == scene.nodes[0].host_id
+    ]
+    told = client.backup
+
+    async def while_the_other_comes_back(name: str, destination: str | None) -> BackupView:
+        if not scene.agents[1].running:
+            await scene.agents[1].start()
+        return await told(name, destination)
+
+    monkeypatch.setattr(client, "backup", while_the_other_comes_back)
+    with pytest.raises(RestoreRefused) as refused:
+        await restored(coordinator, tag)
+    refusals = refused.value.fields["refusals"]
+    assert isinstance(refusals, list)
+    [refusal] = refusals
+    assert (refusal["code"], refusal["fields"]["nodes"]) == ("agent_unreachable", [back.address])
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+    assert scene.world.rows() == before
 
 
 async def test_force_is_not_offered_where_truncate_needs_a_cassandra_that_is_down(scene: Scene) -> None:
