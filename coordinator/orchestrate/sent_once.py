@@ -196,6 +196,8 @@ class SentOnce:
         while True:
             answers = False
             try:
+                if sent.kind is Kind.IMPORT and await self._has_left(sent.host_id):
+                    return State.INTERRUPTED.value
                 agent = await self._around.registry.agent_of(self._run.cluster, sent.host_id)
                 end, why = await self._told_by(agent, sent, late)
                 if end is not None and (end is State.SUCCESS or sent.kind is Kind.IMPORT or not why):
@@ -215,6 +217,14 @@ class SentOnce:
                     return GIVEN_UP
             await self._tell(sent, why)
             await asyncio.sleep(self._around.timing.retry_pause)
+
+    async def _has_left(self, host_id: str) -> bool:
+        """Whether no node has this one in its ring any more: it was rebuilt, or removed. Nobody will answer for it, and
+        it brings no rows into the cluster."""
+        agents = await self._around.registry.refresh(self._run.cluster, self._around.timing.report_age)
+        reports = [agent.report for agent in agents if agent.cassandra_up]
+        ring = {member.host_id for report in reports if report is not None for member in report.ring}
+        return bool(ring) and host_id not in ring
 
     async def _told_by(self, agent: Agent, sent: Sent, late: bool) -> tuple[State | None, str]:
         """The terminal state, and why Cassandra may carry it out all the same; or None, and why the end isn't known.

@@ -68,6 +68,25 @@ async def test_what_empties_nothing_does_not_wait_for_a_lost_import(scene: Scene
     assert told == [True, False]
 
 
+async def test_a_lost_import_of_a_node_that_was_rebuilt_is_not_waited_for(scene: Scene) -> None:
+    """Promise: nobody answers for a host id that has left the ring, and it brings no rows in: the restore sent again
+    begins anew without force, and gives the rebuilt node its part."""
+    before = [dict(node.rows) for node in scene.nodes]
+    coordinator, tag = await backed_up(scene, PATIENT)
+    lost = scene.nodes[2]
+    lost.gates[Kind.IMPORT] = asyncio.Event()
+    first = asyncio.create_task(restored(coordinator, tag))
+    await asyncio.wait_for(lost.begun[Kind.IMPORT].wait(), 10)
+    await scene.agents[2].stop()
+    assert ((await first).state, first.result().partial) == (RequestState.ERROR, True)
+    del lost.gates[Kind.IMPORT]
+    lost.host_id = "99999999-9999-9999-9999-999999999999"
+    await scene.agents[2].start()
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+    assert [node.rows for node in scene.nodes] == before
+    assert scene.world.count(Kind.TRUNCATE) == 2
+
+
 async def test_a_truncate_that_cassandra_may_still_do_is_waited_for(scene: Scene) -> None:
     """Promise: a restore that empties nothing itself, and leaves the stalled node out, imports nothing before that
     node's Cassandra answers and has had its time: the truncate in its socket would empty every node afterwards."""
