@@ -24,6 +24,7 @@ from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.sent_once import NO_AGENT, SentOnce, hopeless_from, waited_for
 from coordinator.orchestrate.side_by_side import one_error, set_when, unless
+from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
 from kit.errors import HelenusError
 
@@ -196,7 +197,7 @@ class FanOut:
 
     async def _settle(self, command: PostedCommand, undoing: bool) -> PostedCommand:
         """Post the command and wait for its end; trouble on the way becomes its error."""
-        clock = self._around.clock
+        clock, now = self._around.clock, Steady(self._around.clock)
         lost_since: float | None = None
         while True:
             trouble: HelenusError
@@ -216,7 +217,7 @@ class FanOut:
                     what = told_as(command, self._run.request)
                     self._around.reports.name(agent.url, command.id, command.kind, what)
                     view = await self._around.reports.wait(
-                        agent.client, command.id, partial(self._gives_up, command, undoing)
+                        agent.client, command.id, partial(self._gives_up, command, undoing, now)
                     )
                     return await self._told(ended(command, view))
                 except AgentRefused as refused:
@@ -236,8 +237,8 @@ class FanOut:
                     trouble = lost
             if not isinstance(trouble, AgentRefused):
                 self._around.reports.lose(command.agent, command.id, trouble.as_dict())
-            lost_since = lost_since or clock()
-            if self._gives_up(command, undoing, clock() - lost_since):
+            lost_since = lost_since or now()
+            if self._gives_up(command, undoing, now, now() - lost_since):
                 return self._given_up(command, trouble)
             await asyncio.sleep(self._around.timing.retry_pause)
 
@@ -247,7 +248,7 @@ class FanOut:
             await self._sent.ended(command)
         return command
 
-    def _gives_up(self, command: PostedCommand, undoing: bool, lost: float) -> bool:
+    def _gives_up(self, command: PostedCommand, undoing: bool, now: Steady, lost: float) -> bool:
         """Whether a node is given up that hasn't answered for `lost` seconds. One that may be truncating or changing
         the schema never is, but by force, of the order or of a cancel, or while undoing, and then not before its
         deadline and the margin (design §4)."""
@@ -256,7 +257,7 @@ class FanOut:
             return lost >= (min(timing.brief, timing.agent_return) if undoing else timing.agent_return)
         if not (undoing or self._force or self._run.request.cancel == "force"):
             return False
-        return self._around.clock() >= hopeless_from(command, timing)
+        return now() >= hopeless_from(command, timing)
 
     def _given_up(self, command: PostedCommand, trouble: HelenusError) -> PostedCommand:
         """The command, failed. Its agent goes on with it by itself once it is back: of a restore that ends for it (and

@@ -23,6 +23,7 @@ from coordinator.orchestrate.lost_imports import lost_imports
 from coordinator.orchestrate.phases import Answer, reaction_to
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.scope import common_tables
+from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.timing import Timing
 
 SENT = "sent"
@@ -193,6 +194,7 @@ class SentOnce:
         """How it ended, once that is known and nothing of it can come any more, or once nobody need know."""
         late = False
         answers_since: float | None = None
+        now = Steady(self._around.clock)
         while True:
             answers = False
             try:
@@ -205,15 +207,14 @@ class SentOnce:
                 report = await agent.client.node()
                 answers, late = end is None or report.node is not None, report.now > sent.not_after
                 if end is not None and answers:
-                    now = self._around.clock()
-                    answers_since = now if answers_since is None else answers_since
-                    if now >= answers_since + self._around.timing.outlive:
+                    answers_since = now() if answers_since is None else answers_since
+                    if now() >= answers_since + self._around.timing.outlive:
                         return end.value
             except (*NO_AGENT, AgentMisbehaved, AgentRefused) as lost:
                 why = lost.message
             if not answers:
                 answers_since = None
-                if self._may_be_given_up(sent):
+                if self._may_be_given_up(sent, now()):
                     return GIVEN_UP
             await self._tell(sent, why)
             await asyncio.sleep(self._around.timing.retry_pause)
@@ -248,9 +249,9 @@ class SentOnce:
         command = await self._around.store.commands.get(sent.command)
         return command is None or command.accepted
 
-    def _may_be_given_up(self, sent: Sent) -> bool:
+    def _may_be_given_up(self, sent: Sent, now: float) -> bool:
         """Of views only work is lost, and it is named; of tables rows are, so that a person must say it."""
-        return self._around.clock() >= sent.until and (self._force or sent.kind not in CHANGES_ROWS)
+        return now >= sent.until and (self._force or sent.kind not in CHANGES_ROWS)
 
     async def _tell(self, sent: Sent, why: str) -> None:
         told = (

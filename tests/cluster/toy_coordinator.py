@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -48,12 +49,14 @@ class ToyCoordinator:
         timing: Timing = TIMING,
         database: type[Database] = Database,
         deadlines: Deadlines = DEADLINES,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
         self._urls = urls
         self._timing = timing
         self._database = database
         self._deadlines = deadlines
+        self._clock = clock
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -64,7 +67,11 @@ class ToyCoordinator:
             agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
             self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE))
             around = Surroundings(
-                store=self.store, registry=self.fleet.registry, reports=self.fleet.reports, timing=self._timing
+                store=self.store,
+                registry=self.fleet.registry,
+                reports=self.fleet.reports,
+                timing=self._timing,
+                clock=self._clock,
             )
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
             self._stack = stack.pop_all()
