@@ -180,6 +180,32 @@ async def test_a_delete_that_does_not_end_when_it_is_cancelled_may_yet_be_done(s
     assert request.message.endswith(f"; whether it is deleted on {everybody} is not known")
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["never arrived", "silent"])
+async def test_only_an_agent_that_answers_can_tell_that_it_never_got_the_delete(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """Promise: a command that an agent doesn't know, and was cancelled, deletes nothing; of one that gives no answer
+    that isn't said."""
+    coordinator, tag = await backed_up(scene)
+    sending = asyncio.Event()
+
+    async def on_its_way(command: object) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    for agent in coordinator.fleet.registry.agents(CLUSTER):
+        monkeypatch.setattr(agent.client, "post_command", on_its_way)
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
+    await asyncio.wait_for(sending.wait(), 10)
+    if silent:
+        await scene.agents[1].stop()
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    request = await coordinator.ended(request_id)
+    assert request.state is RequestState.CANCELLED
+    of_it = f"whether it is deleted on {scene.nodes[1].address} is not known"
+    assert request.message.endswith(f"; {of_it if silent else 'nothing was deleted'}")
+
+
 def hold_deletes(scene: Scene, number: int, *, do_it: bool, deaf_until: asyncio.Event | None = None) -> None:
     """A node's deletes say that they wait, for ever, once they have done it or are just about to; a cancel ends them,
     or doesn't before `deaf_until`."""
