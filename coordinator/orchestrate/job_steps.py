@@ -35,6 +35,11 @@ class JobSteps:
         """Record a step, or replace what was noted of it; durable when it returns."""
         await self._store.requests.record_step(self.job, step, data)
 
+    async def note_decided(self, scope: dict[str, Any], verdict: dict[str, Any], *, schema_again: bool) -> None:
+        """Replace what the job does, and whom with, all or nothing. `schema_again`: the schema counts as not made."""
+        again = {"schema_made": {TAKEN_BACK: True}} if schema_again else {}
+        await self._store.requests.record_steps(self.job, {"scope": scope, "verdict": verdict, **again})
+
     async def noted(self, step: str) -> bool:
         """Whether the step was done, and not taken back."""
         return await self.step(step) is not None

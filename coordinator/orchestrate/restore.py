@@ -123,7 +123,7 @@ class RestoreFlow:
 
     async def _judged_anew(self, scope: RestoreScope, earlier: Verdict) -> tuple[RestoreScope, Verdict]:
         """The same restore, sent again with other `force` or `force_schema` before any import: who takes part and what
-        is made anew is decided once more. Tables, and what is emptied, are the job's own."""
+        is made anew is decided once more, to hold once judged. Tables, and what is emptied, are the job's own."""
         now = await self._decide_scope()
         scope = msgspec.structs.replace(
             scope,
@@ -133,14 +133,13 @@ class RestoreFlow:
             partless=now.partless,
             source=now.source,
         )
-        await self._store.requests.record_step(self._job, "scope", msgspec.to_builtins(scope))
         dropped = await self._steps.step("views_dropped")
         verdict = (await self._preflight(scope)).with_views_of(
             earlier, dropped=dropped is not None and bool(dropped["dropped"])
         )
-        if verdict.make_schema:
-            await self._steps.take_back("schema_made")
-        await self._note_verdict(verdict)
+        await self._steps.note_decided(
+            msgspec.to_builtins(scope), msgspec.to_builtins(verdict), schema_again=verdict.make_schema
+        )
         return scope, verdict
 
     async def _preflight(self, scope: RestoreScope) -> Verdict:

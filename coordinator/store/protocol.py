@@ -3,7 +3,7 @@
 Every write is durable when the call returns. An implementation is safe for concurrent tasks of one event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from coordinator.model.activity import ActivityEvent, ActivityQuery
@@ -71,6 +71,10 @@ class Requests(Protocol):
 
     async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
         """Record a step, or replace its record."""
+        ...
+
+    async def record_steps(self, request_id: str, steps: Mapping[str, dict[str, Any]]) -> None:
+        """Record several steps by name, or replace their records, all or nothing."""
         ...
 
     async def events(self, cluster: str, query: ActivityQuery = EVERYTHING) -> list[ActivityEvent]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -120,15 +120,19 @@ class SqliteRequests:
         return None if row is None else _unpacked(row[0])
 
     async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
-        encoded = msgspec.json.encode(data)
+        await self.record_steps(request_id, {name: data})
+
+    async def record_steps(self, request_id: str, steps: Mapping[str, dict[str, Any]]) -> None:
+        encoded = {name: msgspec.json.encode(data) for name, data in steps.items()}
 
         def record(connection: sqlite3.Connection) -> None:
-            kept = zlib.compress(encoded, 1) if len(encoded) >= PACKED_FROM else encoded
-            connection.execute(
-                "INSERT INTO steps (request, name, data) VALUES (?, ?, ?)"
-                " ON CONFLICT (request, name) DO UPDATE SET data = excluded.data",
-                (request_id, name, kept),
-            )
+            for name, plain in encoded.items():
+                kept = zlib.compress(plain, 1) if len(plain) >= PACKED_FROM else plain
+                connection.execute(
+                    "INSERT INTO steps (request, name, data) VALUES (?, ?, ?)"
+                    " ON CONFLICT (request, name) DO UPDATE SET data = excluded.data",
+                    (request_id, name, kept),
+                )
 
         await self._database.write(record)
 

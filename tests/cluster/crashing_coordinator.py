@@ -9,7 +9,7 @@ variable lets it live.
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.main import main
@@ -44,11 +44,12 @@ class FatalRequests(SqliteRequests):
         await super().create(request, events)
         _perhaps({"created"}, before=False)
 
-    async def record_step(self, request_id: str, name: str, data: dict[str, Any]) -> None:
-        """See `protocol.Requests.record_step`."""
-        _perhaps({f"step {name}"}, before=True)
-        await super().record_step(request_id, name, data)
-        _perhaps({f"step {name}"}, before=False)
+    async def record_steps(self, request_id: str, steps: Mapping[str, dict[str, Any]]) -> None:
+        """See `protocol.Requests.record_steps`; single ones come here too."""
+        moments = {f"step {name}" for name in steps}
+        _perhaps(moments, before=True)
+        await super().record_steps(request_id, steps)
+        _perhaps(moments, before=False)
 
     async def finish(
         self,

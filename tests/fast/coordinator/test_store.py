@@ -151,6 +151,19 @@ async def test_a_step_can_be_replaced(store: SqliteStore) -> None:
     assert await store.requests.step("r2", "first") is None
 
 
+async def test_steps_that_belong_together_are_all_kept_or_none(store: SqliteStore, tmp_path: Path) -> None:
+    """Promise: whatever breaks off the write, none of them stands beside what the others were before."""
+    await store.requests.record_steps("r1", {"first": {"n": 1}, "second": {"n": 1}})
+    with sqlite3.connect(tmp_path / "state" / FILE) as connection:
+        connection.execute(
+            "CREATE TRIGGER broken BEFORE UPDATE ON steps WHEN NEW.name = 'second' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    connection.close()
+    with pytest.raises(StoreFailed):
+        await store.requests.record_steps("r1", {"first": {"n": 2}, "second": {"n": 2}})
+    assert [await store.requests.step("r1", name) for name in ("first", "second")] == [{"n": 1}, {"n": 1}]
+
+
 async def test_a_large_step_takes_little_room_and_reads_the_same(store: SqliteStore, tmp_path: Path) -> None:
     """A backup's scope holds its plan, which grows with the cluster; it is kept for thirty days."""
     large = {"plan": msgspec.to_builtins(LargeCluster(20, 256, 5).plan())}
