@@ -109,7 +109,8 @@ class RestoreFlow:
             raise
 
     async def _decide_scope(self) -> RestoreScope:
-        return await restore_scope_of(self._run.around, self._run.cluster, self._order)
+        truncated = await self._steps.noted("truncated")
+        return await restore_scope_of(self._run.around, self._run.cluster, self._order, truncate_done=truncated)
 
     async def _earlier_verdict(self) -> Verdict | None:
         step = await self._steps.step("verdict")
@@ -144,7 +145,9 @@ class RestoreFlow:
 
     async def _preflight(self, scope: RestoreScope) -> Verdict:
         """Every node says what it knows; the verdict, once recorded, holds for the job until it is forced otherwise."""
-        answers = await self._ask("preflight", Kind.PREFLIGHT, scope, scope.hosts)
+        truncated = await self._steps.noted("truncated")
+        asked = msgspec.structs.replace(scope, truncated=[]) if truncated else scope
+        answers = await self._ask("preflight", Kind.PREFLIGHT, asked, scope.hosts)
         failed = failures(answers.values())
         if failed:
             raise nodes_failed("The preflight", _causes(failed))
@@ -168,6 +171,7 @@ class RestoreFlow:
                 most_skew=most_skew(self._run.around.timing.force_margin),
                 force=self._order.force,
                 force_schema=self._order.force_schema,
+                truncate_done=truncated,
             ),
             found,
         )

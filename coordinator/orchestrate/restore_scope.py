@@ -58,10 +58,12 @@ class RestoreScope(msgspec.Struct, frozen=True):
         )
 
 
-async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrder) -> RestoreScope:
-    """Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`, `UnknownKeyspace`, `UnknownTable`,
-    `KeyspaceRefused`, `InvalidArguments`, `ReplicationDiffers`, what `sources_of` raises; `TagInUse` while it is
-    being taken."""
+async def restore_scope_of(
+    around: Surroundings, cluster: str, order: RestoreOrder, *, truncate_done: bool = False
+) -> RestoreScope:
+    """`truncate_done`: what is to be emptied is already. Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`,
+    `UnknownKeyspace`, `UnknownTable`, `KeyspaceRefused`, `InvalidArguments`, `ReplicationDiffers`, what `sources_of`
+    raises; `TagInUse` while it is being taken."""
     places = Places(around, cluster)
     destination = await places.optional(order.destination)
     backup = await places.backup(destination, order.tag)
@@ -104,7 +106,7 @@ async def restore_scope_of(around: Surroundings, cluster: str, order: RestoreOrd
         )
     present = await muster(around, cluster)
     excluded = named_nodes(order.excluded_nodes, present.ring)
-    found = sources_of(order, backup, backup.plan, present, excluded, emptied=bool(truncated))
+    found = sources_of(order, backup, backup.plan, present, excluded, emptied=bool(truncated) and not truncate_done)
     live = {keyspace: view.replication for keyspace, view in present.keyspaces.items()}
     differing = replication_differences(backup.plan.replication, live, tables)
     if differing:

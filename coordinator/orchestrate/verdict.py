@@ -55,9 +55,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What is known beside the preflights. `truncated`: keyspaces that are to be emptied first. `down`: ring members
-    held for down. `restored`: host ids that take part. `replication`: of the asked keyspaces, as in the backup.
-    `skews`: address → seconds by which the node's clock is ahead; more than `most_skew`, either way, is refused."""
+    """What is known beside the preflights. `truncated`: keyspaces that are to be emptied first; `truncate_done`: they
+    are already, so that it needs no node any more. `down`: ring members held for down. `restored`: host ids that take
+    part. `replication`: of the asked keyspaces, as in the backup. `skews`: address → seconds by which the node's clock
+    is ahead; more than `most_skew`, either way, is refused."""
 
     tables: Tables
     truncated: list[str]
@@ -70,6 +71,7 @@ class Situation(msgspec.Struct, frozen=True):
     force: bool
     force_schema: bool
     most_skew: float
+    truncate_done: bool = False
 
 
 def most_skew(force_margin: float) -> float:
@@ -129,7 +131,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
             )
         )
     down = _down(found)
-    if truncate or replace:
+    if replace or (truncate and not situation.truncate_done):
         down |= {member.address for member in situation.down}
     if down:
         names = sorted(down)

@@ -301,13 +301,12 @@ class _Jobs:
     def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
         world = self._world
         missing = {ks: [t for t in names if t not in world.tables.get(ks, {})] for ks, names in asked.tables.items()}
-        refused: list[dict[str, object]] = [
-            {"code": "keyspace_refused", "message": f"{ks} is not truncated"}
-            for ks in asked.tables
-            if ks == "system_auth"
-            and asked.truncate
-            and (asked.truncate_keyspaces is None or ks in asked.truncate_keyspaces)
-        ]
+        emptied = (asked.truncate_keyspaces or [*asked.tables]) if asked.truncate else []
+        refused: list[dict[str, object]] = []
+        if "system_auth" in emptied and "system_auth" in asked.tables:
+            refused.append({"code": "keyspace_refused", "message": "system_auth is not truncated"})
+        if emptied and (down := [node.address for node in world.nodes if node.member().up is False]):
+            refused.append({"code": "nodes_down", "message": "TRUNCATE needs every node", "fields": {"nodes": down}})
         live = [view for view in world.views.values() if view.base in asked.tables.get(view.keyspace, [])]
         return PreflightResult(
             files=1, bytes=1, sstables=1,

@@ -37,3 +37,35 @@ async def test_whom_force_would_have_left_out_takes_part_when_that_was_never_car
     again = await restored(coordinator, tag)
     assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id), again
     assert scene.world.rows() == before
+
+
+async def test_force_leaves_out_a_node_that_died_after_the_tables_were_emptied(scene: Scene) -> None:
+    """Promise: what is emptied already needs no node; the others are restored, and what the lost one has lost is
+    said."""
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    former = await stopped_in_schema(scene, coordinator, tag)
+    await scene.agents[2].stop()
+    scene.nodes[2].up = False
+    forced = await restored(coordinator, tag, force=True)
+    assert (forced.state, forced.partial, forced.result["job"]) == (RequestState.ERROR, True, former.id), forced
+    assert forced.result["nodes_not_restored"] == [scene.nodes[2].address]
+    assert any("truncated too" in told and scene.nodes[2].address in told for told in forced.result["warnings"])
+    assert [scene.world.rows()[node.host_id] == before[node.host_id] for node in scene.nodes] == [True, True, False]
+    assert scene.world.count(Kind.TRUNCATE) == 1
+
+
+async def test_what_is_made_anew_needs_every_node_also_after_the_tables_were_emptied(scene: Scene) -> None:
+    """Promise: a table that `force_schema` drops goes everywhere, so a node that is down refuses it."""
+    coordinator, tag = await backed_up(scene)
+    await stopped_in_schema(scene, coordinator, tag)
+    scene.world.columns["shop", "orders"] = "a text"
+    await scene.agents[2].stop()
+    scene.nodes[2].up = False
+    refused = await restored(coordinator, tag, force=True, force_schema=True)
+    assert refused.error is not None
+    assert [each["code"] for each in refused.error["fields"]["refusals"]] == ["nodes_down"]
+    plain = await restored(coordinator, tag, force_schema=True)
+    assert plain.error is not None
+    assert plain.error["code"] == "missing_nodes"
+    assert "force doesn't lift that" not in plain.error["todo"], "nothing has to be truncated any more"
