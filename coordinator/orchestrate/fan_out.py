@@ -43,8 +43,9 @@ OnEnd = Callable[[Answered], Awaitable[None]]
 
 
 class FanOut:
-    """Asks nodes to do phases of one request. `job` and `fence`: of a restore; `sent`: its notes of what may happen
-    once only."""
+    """Asks nodes to do phases of one request. `job` and `fence`: of a restore; `import_begun`: an import of the job has
+    begun, and from then on a node's trouble ends nothing for the others; `sent`: its notes of what may happen once
+    only."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class FanOut:
         *,
         job: str | None = None,
         fence: int = 0,
+        import_begun: bool = False,
         force: bool = False,
         repair: Repair | None = None,
         sent: SentOnce | None = None,
@@ -60,6 +62,7 @@ class FanOut:
         self._around = run.around
         self._job = job
         self._fence = fence
+        self._import_begun = import_begun
         self._force = force
         self._repair = repair
         self._sent = sent
@@ -95,7 +98,7 @@ class FanOut:
             if on_end is not None:
                 await on_end(answer)
             code = str((answer.error or {}).get("code", ""))
-            if not answer.ok and self._job is not None and reaction_to(kind, code).then is Answer.ABORT:
+            if not answer.ok and self._aborts(kind, code):
                 abandon.set()
 
         with one_error():
@@ -108,6 +111,12 @@ class FanOut:
         if not undoing and not all(answer.ok for answer in answers.values()):
             self._run.stop_if_cancelled()
         return answers
+
+    def _aborts(self, kind: Kind, code: str) -> bool:
+        """Whether a node's error, once its retries are used up, ends the restore for all."""
+        if self._job is None or self._import_begun:
+            return False
+        return reaction_to(kind, code).then is Answer.ABORT
 
     async def cancel_posted(self) -> None:
         """Cancel what was posted for the request and has no end yet: an earlier life of the coordinator posted it, or
@@ -264,7 +273,7 @@ class FanOut:
         is undone) nobody wants that, and the agent is owed the cancel."""
         now = self._around.clock()
         if not waited_for(command.kind):
-            ends = self._job is not None and reaction_to(command.kind, AgentUnreachable.code).then is Answer.ABORT
+            ends = self._aborts(command.kind, AgentUnreachable.code)
             return msgspec.structs.replace(failed(command, trouble.as_dict(), now), cancel_owed=ends)
         unknown = OutcomeUnknown(
             f"The agent of {command.address} was lost during {command.phase}; whether it was done is not known",

@@ -60,7 +60,13 @@ class RestoreFlow:
         run = self._run
         fence = await self._store.commands.next_fence(self._job)
         self._fan_out = FanOut(
-            run, job=self._job, fence=fence, force=self._order.force, repair=self._places.repair, sent=self._sent
+            run,
+            job=self._job,
+            fence=fence,
+            import_begun=await self._steps.noted("import_begun"),
+            force=self._order.force,
+            repair=self._places.repair,
+            sent=self._sent,
         )
         self._undo = RestoreUndo(run, self._order, self._steps, self._fan_out, self._sent)
         await self._settle_earlier()
@@ -77,12 +83,12 @@ class RestoreFlow:
             for warning in verdict.warnings:
                 run.warn(warning)
             left = [host_id for host_id in scope.hosts if not await self._steps.noted(f"imported/{host_id}")]
-            await self._fetch(scope, left)
+            fetched = await self._fetch(scope, left)
             await self._drop_views(scope, verdict)
             await self._pass_the_point_of_return()
             await self._truncate(scope, verdict)
             await self._make_schema(scope, verdict)
-            return await self._import_and_after(scope, verdict, left)
+            return await self._import_and_after(scope, verdict, fetched)
         except Exception:
             # Also what nobody foresaw: no agent works on, views that were dropped come back, and nothing that was
             # fetched stays behind.
@@ -180,12 +186,14 @@ class RestoreFlow:
             raise RestoreRefused(f"The restore can't be done: {told}", refusals=verdict.refusals)
         return verdict
 
-    async def _fetch(self, scope: RestoreScope, hosts: list[str]) -> None:
-        """Nothing is changed in Cassandra before every node holds its verified bytes."""
+    async def _fetch(self, scope: RestoreScope, hosts: list[str]) -> dict[str, Answered]:
+        """Nothing is changed in Cassandra before every node holds its verified bytes; once an import has begun, those
+        that don't keep no other one from its own."""
         answers = await self._ask("fetch", Kind.FETCH, scope, hosts)
         failed = failures(answers.values())
-        if failed:
+        if failed and not await self._steps.noted("import_begun"):
             raise nodes_failed("Fetching", _causes(failed))
+        return answers
 
     async def _drop_views(self, scope: RestoreScope, verdict: Verdict) -> None:
         if not verdict.drop_views or await self._steps.noted("import_begun"):
@@ -226,12 +234,13 @@ class RestoreFlow:
         await self._one("schema", Kind.SCHEMA, scope, replace=verdict.replace)
         await self._steps.note("schema_made")
 
-    async def _import_and_after(self, scope: RestoreScope, verdict: Verdict, hosts: list[str]) -> Outcome:
+    async def _import_and_after(self, scope: RestoreScope, verdict: Verdict, fetched: dict[str, Answered]) -> Outcome:
+        hosts = [answer.host_id for answer in fetched.values() if answer.ok]
         if not await self._steps.noted("import_begun"):
             marks = await table_marks(self._run.around, self._run.cluster, scope.tables, scope.hosts)
             await self._steps.note("import_begun", marks=msgspec.to_builtins(marks))
         answers = await self._ask("import", Kind.IMPORT, scope, hosts, on_end=self._imported)
-        failed = failures(answers.values())
+        failed = failures(fetched.values()) | failures(answers.values())
         good = await self._hosts(scope, having="imported", lacking="checked")
         checks = await self._ask("check", Kind.CHECK, scope, good)
         for answer in checks.values():
