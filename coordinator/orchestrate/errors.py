@@ -158,6 +158,17 @@ class TablesUnseen(CoordinatorError):
     todo = "See that agents and Cassandra of the named nodes answer, then send the restore again."
 
 
+class ViewsChanged(Conflict):
+    """Tables that are about to be imported into have a materialized view, which an import wouldn't fill; `views` names
+    each."""
+
+    code = "views_changed"
+    todo = (
+        "Drop the named views and send the restore again: those that its result calls owed it makes itself, the others "
+        "make anew after it."
+    )
+
+
 class DestinationRefused(InvalidArguments):
     """The agents' checks of a destination failed; `nodes` names what, per node."""
 

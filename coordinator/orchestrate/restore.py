@@ -26,6 +26,7 @@ from coordinator.orchestrate.restore_scope import RestoreScope, restore_scope_of
 from coordinator.orchestrate.restore_undo import RestoreUndo, speaker
 from coordinator.orchestrate.run import Run, once
 from coordinator.orchestrate.sent_once import SentOnce
+from coordinator.orchestrate.standing_views import refuse_views
 from coordinator.orchestrate.table_marks import table_marks
 from coordinator.orchestrate.verdict import Situation, Verdict, judge, most_skew
 from kit.errors import HelenusError
@@ -236,6 +237,10 @@ class RestoreFlow:
 
     async def _import_and_after(self, scope: RestoreScope, verdict: Verdict, fetched: dict[str, Answered]) -> Outcome:
         hosts = [answer.host_id for answer in fetched.values() if answer.ok]
+        if hosts:
+            if await self._steps.noted("views_made"):  # of tables that lacked what is imported now
+                await self._steps.take_back("views_made")
+            await refuse_views(self._run, scope.tables, scope.hosts)
         if not await self._steps.noted("import_begun"):
             marks = await table_marks(self._run.around, self._run.cluster, scope.tables, scope.hosts)
             await self._steps.note("import_begun", marks=msgspec.to_builtins(marks))
@@ -254,8 +259,8 @@ class RestoreFlow:
                 if verdict.create_views and await self._steps.noted("views_made"):
                     views = ", ".join(f"{view.keyspace}.{view.name}" for view in verdict.create_views)
                     self._run.warn(
-                        f"{answer.address} imports again what its check missed: an import fills no view, so drop and "
-                        f"make anew {views} afterwards"
+                        f"{answer.address} imports again what its check missed: an import fills no view, so drop "
+                        f"{views} before the restore is sent again, which makes them anew"
                     )
         failed |= failures(checks.values())
         owed_views: list[ViewCql] = []

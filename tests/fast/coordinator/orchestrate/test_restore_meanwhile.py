@@ -10,7 +10,9 @@ from coordinator.model.requests import Request, RequestKind, RequestState
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import ToyCoordinator
 from tests.fast.coordinator.orchestrate.conftest import Scene
-from tests.fast.coordinator.orchestrate.test_restore_flow import backed_up, restored
+from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
+
+NAME = f"{VIEW.keyspace}.{VIEW.name}"
 
 
 async def stopped_in_schema(scene: Scene, coordinator: ToyCoordinator, tag: str) -> Request:
@@ -36,6 +38,68 @@ async def stopped_in_import(scene: Scene, coordinator: ToyCoordinator, tag: str,
     for number in numbers:
         scene.nodes[number].failures.clear()
     return request
+
+
+def refused_for_the_view(request: Request) -> None:
+    assert request.state is RequestState.ERROR
+    assert request.error is not None
+    assert (request.error["code"], request.error["fields"]["views"]) == ("views_changed", [NAME])
+    assert NAME in request.message
+
+
+async def test_nothing_is_imported_under_a_view_that_was_owed_and_made_by_hand(scene: Scene) -> None:
+    """Promise: an import fills no view, so the restore that goes on names the view instead of leaving rows out of it;
+    dropped again, it is made at the end."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    former = await stopped_in_import(scene, coordinator, tag, 1)
+    assert former.result["owed_views"] == [VIEW.statement]
+    scene.world.views["shop", VIEW.name] = VIEW
+    again = await restored(coordinator, tag)
+    refused_for_the_view(again)
+    assert again.result["owed_views"] == [VIEW.statement]
+    assert scene.world.count(Kind.IMPORT) == 2
+    scene.world.views.clear()
+    last = await restored(coordinator, tag)
+    assert (last.state, last.result["job"]) == (RequestState.SUCCESS, former.id)
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert scene.world.rows() == before
+    assert scene.world.count(Kind.TRUNCATE) == 1
+
+
+async def test_nothing_is_imported_under_a_view_that_came_after_the_verdict(scene: Scene) -> None:
+    """Promise: also when no import had begun, and what the first preflight saw still holds."""
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    former = await stopped_in_schema(scene, coordinator, tag)
+    scene.world.views["shop", VIEW.name] = VIEW
+    again = await restored(coordinator, tag)
+    refused_for_the_view(again)
+    assert scene.world.count(Kind.IMPORT) == 0
+    assert scene.world.views, "nobody drops a view whose statement nobody has kept"
+    scene.world.views.clear()
+    last = await restored(coordinator, tag)
+    assert (last.state, last.result["job"]) == (RequestState.SUCCESS, former.id)
+    assert scene.world.rows() == before
+
+
+async def test_views_are_made_once_more_when_a_node_has_to_import_again_after_them(scene: Scene) -> None:
+    """Promise: a check that comes late, and finds too little, takes back what the views were made of."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[1].failures[Kind.CHECK] = [ToyFailure("no_room", "not now")]
+    assert (await restored(coordinator, tag)).state is RequestState.ERROR
+    assert scene.world.views
+    scene.nodes[1].failures[Kind.CHECK] = [ToyFailure("counts_differ", "not what the backup has")]
+    found = await restored(coordinator, tag)
+    assert any(f"drop {NAME} before" in warning for warning in found.result["warnings"])
+    refused_for_the_view(await restored(coordinator, tag))
+    assert scene.world.count(Kind.IMPORT) == 3
+    scene.world.views.clear()
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+    assert scene.world.count(Kind.IMPORT) == 4
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
 
 
 async def test_whom_force_would_have_left_out_takes_part_when_that_was_never_carried_out(scene: Scene) -> None:
