@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 import msgspec
 
@@ -30,11 +30,20 @@ class SnapshotDirectory(msgspec.Struct, frozen=True):
 def snapshot_directories(
     data_directories: Sequence[str], tag: str, tables: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[SnapshotDirectory]:
-    """Every directory of snapshot `tag`, of `tables` (keyspace → names) or of all."""
+    """Every directory of snapshot `tag`, of `tables` (keyspace → names) or of all. Raises OSError, as do all others
+    here: what refuses to be read may be there."""
     for volume, keyspace, table, table_id, path in _tables(data_directories, tables):
         candidate = f"{path}/snapshots/{tag}"
-        if os.path.isdir(candidate):
+        if is_directory(candidate):
             yield SnapshotDirectory(keyspace, table, table_id, volume, candidate)
+
+
+def is_directory(path: str) -> bool:
+    """Whether there is a directory of that name. `os.path.isdir` would say no of one on a disk that fails, too."""
+    try:
+        return S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def snapshot_tags(data_directories: Sequence[str], prefix: str | tuple[str, ...] = "") -> dict[str, list[str]]:

@@ -25,12 +25,13 @@ _manifest = msgspec.json.Decoder(_Manifest)
 
 def not_found(tables: Sequence[SnapshotTable]) -> list[str]:
     """`<keyspace>.<table>/<name>` of every Data file that a manifest.json names and that is not among the table's
-    files, and of a manifest.json that is missing itself or can't be read. Synchronous: reads one small file a table."""
+    files, and of a manifest.json that is missing itself or makes no sense. Synchronous: reads one small file a table.
+    Raises OSError: what the disk refuses to show is not missing."""
     missing = []
     for table in tables:
         try:
             lost = _named(table) - {file.name for file in table.files}
-        except (OSError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError):
             lost = {MANIFEST}
         missing += [f"{table.keyspace}.{table.table}/{name}" for name in sorted(lost)]
     return missing

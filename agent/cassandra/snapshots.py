@@ -5,7 +5,6 @@ asked for has a directory.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from agent.cassandra.errors import (
 from agent.cassandra.inventory import (
     SnapshotDirectory,
     bytes_held_alone,
+    is_directory,
     live_bytes,
     read_inventory,
     snapshot_directories,
@@ -146,7 +146,7 @@ class NodeSnapshots:
         if tables is not None:
             _refuse_missing(tag, tables, current)
         if whole:
-            _refuse_incomplete(tag, await asyncio.to_thread(not_found, current))
+            _refuse_incomplete(tag, await _on_disk(lambda: not_found(current)))
         return current
 
     async def info(self, tag: str) -> SnapshotInfo | None:
@@ -305,10 +305,11 @@ class NodeSnapshots:
         wanted = None if tables is None else {keyspace: frozenset(names) for keyspace, names in tables.items()}
         if noted is None:
             directories: Sequence[str] = await self._directories.every()
-        elif await asyncio.to_thread(_all_there, noted):
+        elif await _on_disk(lambda: _all_there(noted)):
             directories = noted
         else:
-            directories = await asyncio.to_thread(_moved, noted, await self._directories.every())
+            now = await self._directories.every()
+            directories = await _on_disk(lambda: _moved(noted, now))
         return await _on_disk(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
 
     async def _places(self, tag: str) -> list[SnapshotDirectory]:
@@ -336,14 +337,14 @@ def _table_ids(schema: Sequence[KeyspaceSchema]) -> dict[tuple[str, str], str]:
 
 
 def _all_there(directories: Sequence[str]) -> bool:
-    return all(os.path.isdir(path) for path in directories)
+    return all(is_directory(path) for path in directories)
 
 
 def _moved(noted: Sequence[str], now: Sequence[str]) -> tuple[str, ...]:
     """The noted directories, with the node's new ones in the place of those that are not there any more: the data, and
     the snapshots with it, may have been moved."""
     new = iter([path for path in now if path not in noted])
-    return tuple(path if os.path.isdir(path) else next(new, path) for path in noted)
+    return tuple(path if is_directory(path) else next(new, path) for path in noted)
 
 
 def _refuse_incomplete(tag: str, missing: list[str]) -> None:

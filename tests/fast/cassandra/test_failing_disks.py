@@ -7,13 +7,30 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.cassandra import snapshot_notes, snapshots
+from agent.cassandra import snapshot_notes
 from agent.cassandra.errors import SnapshotNoteDamaged, SnapshotUnreadable
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.own_state import StateFailed
 from agent.wire.commands import SnapshotArguments
+from agent.wire.node import Tables
 from kit.atomic_files import write_atomically
+from tests.fast.cassandra.directory_control import ID
 from tests.fast.cassandra.test_data_directories import Cassandra, Site
+from tests.fast.failing_disk import FailingDisk
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
+    """It refuses the agent: what Cassandra clears, it clears as another user."""
+    disk = FailingDisk(monkeypatch)
+    really = Cassandra.clear_snapshot
+
+    async def as_another_user(cassandra: Cassandra, tag: str) -> None:
+        with disk.for_nobody():
+            await really(cassandra, tag)
+
+    monkeypatch.setattr(Cassandra, "clear_snapshot", as_another_user)
+    return disk
 
 
 async def test_a_damaged_note_costs_its_own_tag_alone(tmp_path: Path) -> None:
@@ -97,15 +114,48 @@ async def test_what_nobody_foresaw_leaves_no_snapshot(tmp_path: Path, monkeypatc
     assert await site.snapshots.ours() == ()
 
 
-async def test_a_directory_that_refuses_to_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: a disk that refuses is an error with its path, not an internal one."""
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("place", ["", "/t1", "/t1/manifest.json"])
+async def test_what_refuses_to_be_read_is_named_and_not_missing(
+    tmp_path: Path, disk: FailingDisk, place: str, number: int
+) -> None:
+    """Promise: a disk that refuses is an error with its path: neither an internal one nor a snapshot that is gone, the
+    rest of which may be cleared."""
+    site = Site(Cassandra(tmp_path, "data1"))
+    await site.backup("t1")
+    path = snapshots_in(tmp_path / "data1") + place
+    disk.fail(path, number)
+    with pytest.raises(SnapshotUnreadable, match=rf"{path}.* can't be read: {os.strerror(number)}"):
+        await site.data_files("t1")
+
+
+async def test_a_disk_that_refuses_was_not_moved(tmp_path: Path, disk: FailingDisk) -> None:
+    """Promise: its snapshots are not looked for on a new one, where they would be missing."""
     cassandra = Cassandra(tmp_path, "data1")
     site = Site(cassandra)
     await site.backup("t1")
-
-    def denied(*asked: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", "/data/ks/t/snapshots/t1/.idx")
-
-    monkeypatch.setattr(snapshots, "read_inventory", denied)
-    with pytest.raises(SnapshotUnreadable, match=r"\.idx can't be read: Permission denied"):
+    cassandra.add("data2")
+    await site.directories.renew()
+    disk.fail(tmp_path / "data1", errno.EIO)
+    with pytest.raises(SnapshotUnreadable, match="data1 can't be read: Input/output error"):
         await site.data_files("t1")
+
+
+async def test_a_snapshot_that_was_made_and_can_not_be_seen_stays_noted(tmp_path: Path, disk: FailingDisk) -> None:
+    """Promise (I8): a disk that fails between Cassandra's call and the look at what that made."""
+    cassandra = Cassandra(tmp_path, "data1")
+    site = Site(cassandra)
+    really = cassandra.snapshot
+
+    async def failing(tag: str, tables: Tables, ttl_seconds: int | None) -> None:
+        await really(tag, tables, ttl_seconds)
+        disk.fail(snapshots_in(tmp_path / "data1") + "/t1", errno.EIO)
+
+    cassandra.snapshot = failing  # type: ignore[method-assign]
+    with pytest.raises(SnapshotUnreadable):
+        await site.backup("t1")
+    assert [one.tag for one in await site.snapshots.ours()] == ["t1"]
+
+
+def snapshots_in(data: Path) -> str:
+    return f"{data}/shop/orders-{ID}/snapshots"
