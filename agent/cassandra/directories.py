@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from agent.cassandra.errors import NoDataDirectories
 from agent.wire.node import DataDirectory
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _UUIDS = Path("/dev/disk/by-uuid")
+_log = structlog.get_logger(__name__)
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -56,6 +58,17 @@ def volumes(directories: Iterable[str]) -> tuple[Volume, ...]:
             ) from None
     if not found:
         raise NoDataDirectories("the node has no data directories that the agent knows of")
+    return tuple(found)
+
+
+def volumes_that_answer(directories: Iterable[str]) -> tuple[Volume, ...]:
+    """As `volumes`, without those that can't be read: the log tells of each."""
+    found: list[Volume] = []
+    for directory in directories:
+        try:
+            found += volumes([directory])
+        except NoDataDirectories as error:
+            _log.warning("volume_not_looked_at", path=directory, reason=error.message)
     return tuple(found)
 
 

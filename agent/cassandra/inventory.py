@@ -109,15 +109,28 @@ def bytes_held_alone(tables: Sequence[SnapshotTable]) -> int:
     return held
 
 
-def held_by(directories: Iterable[str]) -> int:
-    """The bytes that go when these directories of snapshots go: of files that have no other hard link. What goes
-    meanwhile counts nothing."""
+def held_where_readable(data_directories: Iterable[str], tag: str, but: Collection[str]) -> int:
+    """The bytes that go when snapshot `tag` goes, the files named `but` apart. What a disk refuses to show counts
+    nothing."""
+    held = 0
+    for root in data_directories:
+        with contextlib.suppress(OSError):
+            for place in snapshot_directories([root], tag):
+                held += held_by([place.path], but)
+    return held
+
+
+def held_by(directories: Iterable[str], but: Collection[str] = ()) -> int:
+    """The bytes that go when these directories of snapshots go: of files that have no other hard link, and that are
+    not named `but`. What goes meanwhile counts nothing."""
     held = 0
     for directory in directories:
         indexes = [path for inside, path in _subdirectories(directory) if inside.startswith(".")]
         for place in (directory, *indexes):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
                 for entry in entries:
+                    if entry.name in but:
+                        continue
                     with contextlib.suppress(FileNotFoundError):
                         stat = entry.stat(follow_symlinks=False)
                         held += stat.st_size if S_ISREG(stat.st_mode) and stat.st_nlink == 1 else 0

@@ -103,10 +103,17 @@ class Snapshots(Protocol):
 
     async def clear(self, tag: str) -> Clearing:
         """Clear the agent's own snapshot `tag` and forget it; nothing to clear is fine. Other files under
-        `on-server/<tag>/` are the caller's. Raises `SnapshotExists` if the snapshot is somebody else's."""
+        `on-server/<tag>/` are the caller's. Raises `SnapshotExists` if the snapshot is somebody else's. On disks that
+        can't be read Cassandra clears it too, but then it is not forgotten: `SnapshotUnreadable`, `NoDataDirectories`.
+        """
 
     async def ours(self) -> tuple[OwnSnapshot, ...]:
         """Every snapshot this agent took and has not cleared, oldest first."""
 
     async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
-        """Data directories on volumes with less than `free_percent` of their bytes free."""
+        """Data directories on volumes with less than `free_percent` of their bytes free; those that can't be read are
+        left out."""
+
+    async def held_alone(self, tag: str) -> int:
+        """The bytes that nothing but the snapshot `tag` holds, without those that it wrote for itself. What can't be
+        read counts nothing."""

@@ -13,10 +13,11 @@ from typing import TypeVar
 import structlog
 
 from agent.cassandra.cql import Cql
-from agent.cassandra.directories import as_wire, volumes
+from agent.cassandra.directories import as_wire, volumes, volumes_that_answer
 from agent.cassandra.errors import (
     CassandraError,
     CassandraUnavailable,
+    NoDataDirectories,
     NodetoolTimeout,
     NotEnoughSpace,
     SchemaChanged,
@@ -29,6 +30,7 @@ from agent.cassandra.errors import (
 from agent.cassandra.inventory import (
     SnapshotDirectory,
     bytes_held_alone,
+    held_where_readable,
     is_directory,
     live_bytes,
     read_inventory,
@@ -45,6 +47,7 @@ from agent.cassandra.snapshot_manifest import not_found
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED, time_to_live
+from agent.plan.sstables import OWN_FILES
 from agent.wire.commands import SnapshotArguments
 from agent.wire.names import check_name
 from agent.wire.node import DataDirectory, Tables
@@ -186,12 +189,17 @@ class NodeSnapshots:
 
     async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
         """See `Snapshots.volumes_below`."""
-        found = await asyncio.to_thread(volumes, await self._directories.every())
+        found = await asyncio.to_thread(volumes_that_answer, await self._directories.every())
         return as_wire(one for one in found if one.free_percent < free_percent)
+
+    async def held_alone(self, tag: str) -> int:
+        """See `Snapshots.held_alone`."""
+        return await asyncio.to_thread(held_where_readable, await self._directories.every(), tag, OWN_FILES)
 
     async def _refuse_full_volumes(self) -> None:
         wanted = self._settings.space.backup_free
-        full = await self.volumes_below(wanted)
+        found = await asyncio.to_thread(volumes, await self._directories.every())
+        full = [one for one in found if one.free_percent < wanted]
         if full:
             raise NotEnoughSpace(
                 f"less than {wanted:g} % is free on {', '.join(one.path for one in full)}",
@@ -282,17 +290,23 @@ class NodeSnapshots:
             _log.warning("snapshot_not_undone", tag=tag, code=error.code, reason=error.message)
 
     async def _clear_on_node(self, tag: str) -> Clearing:
-        found = await self._read(tag, None)
-        if not await self.exists(tag):
-            return Clearing(0, 0)
-        freed = await _on_disk(lambda: bytes_held_alone(found))
+        """Raises `SnapshotUnreadable` and `NoDataDirectories` only when Cassandra was told to clear it, and whether it
+        is gone can't be seen."""
+        try:
+            found = await self._read(tag, None)
+            if not await self.exists(tag):
+                return Clearing(0, 0)
+            freed = Clearing(await _on_disk(lambda: bytes_held_alone(found)), sum(len(one.files) for one in found))
+        except (NoDataDirectories, SnapshotUnreadable) as error:  # its other disks get their room all the same
+            _log.warning("snapshot_not_counted", tag=tag, code=error.code, reason=error.message)
+            freed = Clearing(0, 0)
         await self._control.clear_snapshot(tag)
         left = await self._places(tag)
         if left:
             raise CassandraError(
                 f"the snapshot {tag} was cleared, but directories of it are left", tag=tag, left=[left[0].path]
             )
-        return Clearing(freed, sum(len(table.files) for table in found))
+        return freed
 
     async def _read(
         self,
@@ -313,8 +327,9 @@ class NodeSnapshots:
         return await _on_disk(lambda: read_inventory(volumes(directories), tag, wanted, vanished))
 
     async def _places(self, tag: str) -> list[SnapshotDirectory]:
+        """Raises `NoDataDirectories` where a disk is away: what it holds can't be seen, and is not gone."""
         directories = await self._directories.every()
-        return await _on_disk(lambda: list(snapshot_directories(directories, tag)))
+        return await _on_disk(lambda: list(snapshot_directories([one.path for one in volumes(directories)], tag)))
 
 
 async def _on_disk(look: Callable[[], Found]) -> Found:

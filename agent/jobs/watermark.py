@@ -10,17 +10,13 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import msgspec
 import structlog
 
-from agent.cassandra.errors import CassandraError, SnapshotMissing
-from agent.cassandra.inventory import bytes_held_alone
+from agent.cassandra.errors import CassandraError, NoDataDirectories, SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import OwnSnapshot, Snapshots
 from agent.jobs.copy_errors import SnapshotGivenUp
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
-from agent.model.snapshot import SnapshotTable
-from agent.plan.sstables import OWN_FILES
 from agent.repository.on_server import OnServer
 
 Result = TypeVar("Result")
@@ -101,6 +97,8 @@ class Watermark:
                 given_up.append(one.tag)  # before: the copy may end, and with it this, while Cassandra clears it
                 try:
                     await give_up(one.tag, self._snapshots, self._on_server)
+                except (NoDataDirectories, SnapshotUnreadable) as error:  # cleared as far as can be seen, else owed
+                    _log.warning("snapshot_owed", tag=one.tag, code=error.code, reason=error.message)
                 except Exception:
                     given_up.remove(one.tag)
                     raise
@@ -116,9 +114,10 @@ class Watermark:
     async def _frees(self, one: OwnSnapshot, copied: str) -> bool:
         """Whether the snapshot holds bytes that nothing else holds: clearing another one would lose it for nothing. One
         that is gone, wholly or in part (its time has passed, or somebody cleared it), is of no use to anybody: what is
-        left of it and its note go too, unless the copy that is under way is about to find that out."""
+        left of it and its note go too, unless the copy that is under way is about to find that out. One that can't be
+        read wholly goes only for what it holds on the disks that answer."""
         try:
-            found = await self._snapshots.inventory(one.tag)
+            await self._snapshots.inventory(one.tag)
         except SnapshotMissing:
             async with self._in_use.clearing:
                 if one.tag != copied and not self._in_use.has(one.tag):
@@ -126,10 +125,6 @@ class Watermark:
                     with contextlib.suppress(CassandraError):
                         await give_up(one.tag, self._snapshots, self._on_server)
             return False
-        return await asyncio.to_thread(bytes_held_alone, [_linked(table) for table in found]) > 0
-
-
-def _linked(table: SnapshotTable) -> SnapshotTable:
-    """Without the few bytes that each snapshot writes for itself."""
-    files = tuple(file for file in table.files if file.name not in OWN_FILES)
-    return msgspec.structs.replace(table, files=files)
+        except (NoDataDirectories, SnapshotUnreadable) as error:
+            _log.warning("snapshot_not_looked_at", tag=one.tag, code=error.code, reason=error.message)
+        return await self._snapshots.held_alone(one.tag) > 0

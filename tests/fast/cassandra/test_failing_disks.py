@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.cassandra import snapshot_notes
-from agent.cassandra.errors import SnapshotNoteDamaged, SnapshotUnreadable
+from agent.cassandra.errors import NoDataDirectories, SnapshotNoteDamaged, SnapshotUnreadable
+from agent.cassandra.protocol import Clearing
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.own_state import StateFailed
 from agent.wire.commands import SnapshotArguments
@@ -141,6 +142,50 @@ async def test_a_disk_that_refuses_was_not_moved(tmp_path: Path, disk: FailingDi
         await site.data_files("t1")
 
 
+async def test_a_disk_that_refuses_keeps_no_snapshot_on_the_others(tmp_path: Path, disk: FailingDisk) -> None:
+    """Promise: Cassandra is told to clear it whatever the agent sees, so that the other disks get their room; and it is
+    owed until it is seen to be gone."""
+    site = Site(Cassandra(tmp_path, "data1", "data2"))
+    await site.backup("t1")
+    disk.fail(snapshots_in(tmp_path / "data2") + "/t1", errno.EIO)
+    with pytest.raises(SnapshotUnreadable, match="data2"):
+        await site.snapshots.exists("t1")
+    with pytest.raises(SnapshotUnreadable, match="data2"):
+        await site.snapshots.clear("t1")
+    assert not Path(snapshots_in(tmp_path / "data1"), "t1").exists()
+    assert await site.snapshots.own("t1") is not None
+    disk.heal()
+    await site.snapshots.clear("t1")
+    assert await site.snapshots.own("t1") is None
+
+
+async def test_a_disk_that_is_away_keeps_no_snapshot_on_the_others(tmp_path: Path) -> None:
+    """Promise: the same for one that is not mounted; what it holds is cleared when it is back."""
+    site = Site(Cassandra(tmp_path, "data1", "data2"))
+    await site.backup("t1")
+    (tmp_path / "data2").rename(tmp_path / "away")
+    (tmp_path / "away/shop").rename(tmp_path / "hidden")  # from Cassandra, too
+    with pytest.raises(NoDataDirectories, match="data2"):
+        await site.snapshots.clear("t1")
+    assert not Path(snapshots_in(tmp_path / "data1"), "t1").exists()
+    assert await site.snapshots.own("t1") is not None
+    (tmp_path / "hidden").rename(tmp_path / "away/shop")
+    (tmp_path / "away").rename(tmp_path / "data2")
+    assert (await site.snapshots.clear("t1")).files == 1
+    assert await site.snapshots.own("t1") is None
+    assert not await site.snapshots.exists("t1")
+
+
+async def test_a_snapshot_that_only_cassandra_may_read_is_cleared(tmp_path: Path, disk: FailingDisk) -> None:
+    """Promise: only what that frees is not told then."""
+    site = Site(Cassandra(tmp_path, "data1"))
+    await site.backup("t1")
+    disk.fail(snapshots_in(tmp_path / "data1") + "/t1", errno.EACCES, "scandir")
+    assert await site.snapshots.clear("t1") == Clearing(0, 0)
+    assert os.listdir(snapshots_in(tmp_path / "data1")) == []
+    assert await site.snapshots.own("t1") is None
+
+
 async def test_a_snapshot_that_was_made_and_can_not_be_seen_stays_noted(tmp_path: Path, disk: FailingDisk) -> None:
     """Promise (I8): a disk that fails between Cassandra's call and the look at what that made."""
     cassandra = Cassandra(tmp_path, "data1")
@@ -155,6 +200,23 @@ async def test_a_snapshot_that_was_made_and_can_not_be_seen_stays_noted(tmp_path
     with pytest.raises(SnapshotUnreadable):
         await site.backup("t1")
     assert [one.tag for one in await site.snapshots.ours()] == ["t1"]
+
+
+async def test_a_dead_disk_hides_the_free_space_of_no_other(tmp_path: Path, disk: FailingDisk) -> None:
+    """Promise: the volumes that answer are looked at, and what a snapshot holds on them is counted; a backup is begun
+    on none."""
+    cassandra = Cassandra(tmp_path, "data1", "data2")
+    site = Site(cassandra)
+    await site.backup("t1")
+    for name in ("data1", "data2"):
+        (live,) = (tmp_path / name / "shop").glob("*/nb-*")
+        live.unlink()
+    assert await site.snapshots.held_alone("t1") == len(b"data1" + b"data2")
+    disk.fail(tmp_path / "data1", errno.EIO)
+    assert [one.path for one in await site.snapshots.volumes_below(101.0)] == [cassandra.disks[1]]
+    assert await site.snapshots.held_alone("t1") == len(b"data2")
+    with pytest.raises(NoDataDirectories, match="data1"):
+        await site.backup("t2")
 
 
 def snapshots_in(data: Path) -> str:

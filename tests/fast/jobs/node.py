@@ -10,10 +10,11 @@ from pathlib import Path
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SnapshotExists, SnapshotMissing
-from agent.cassandra.inventory import bytes_held_alone, read_inventory
+from agent.cassandra.inventory import bytes_held_alone, held_where_readable, read_inventory
 from agent.cassandra.protocol import Clearing, OwnSnapshot, unheard
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED
+from agent.plan.sstables import OWN_FILES
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, NodeIdentity, Tables
 
@@ -170,6 +171,9 @@ class Node:
 
     async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
         return tuple(DataDirectory(path, "v", 100, 1) for path in self.full)
+
+    async def held_alone(self, tag: str) -> int:
+        return held_where_readable([str(self.data)], tag, OWN_FILES)
 
     def _link(self, table: Path, tag: str) -> None:
         target = table / "snapshots" / tag

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.errors import CassandraUnavailable, SnapshotUnreadable
+from agent.jobs.copy_errors import SnapshotGivenUp
 from agent.repository import on_server
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command
@@ -46,6 +47,47 @@ async def test_a_vanished_snapshot_frees_nothing_and_hides_no_other(agent: Agent
     assert await looks(agent, [], 1) == ["old"]
     assert [one.tag for one in await node.ours()] == ["now"]
     assert not await node.exists("half")
+
+
+async def test_a_snapshot_that_can_not_be_read_wholly_is_neither_cleared_for_that_nor_in_the_way(
+    agent: Agent, node: Node
+) -> None:
+    """Promise: a disk error, or no descriptor left for its manifest.json, makes no snapshot useless, and the others are
+    looked at in the same round. It goes as any other does: for what it holds alone."""
+    for tag in ("refused", "old", "now"):
+        await agent.snapshot.run(Command(tag, SnapshotArguments(tag)))
+    agent.in_use.using = lambda tag: ["x"] if tag == "now" else []
+    live = node.table("shop", "orders")
+
+    def only_in(tag: str, name: str) -> None:
+        for other in (".", *({"snapshots/refused", "snapshots/old", "snapshots/now"} - {f"snapshots/{tag}"})):
+            (live / other / name).unlink(missing_ok=True)
+
+    only_in("old", "nb-1-big-Data.db")
+    node.full = [str(node.data)]
+    whole = node.inventory
+
+    async def refused(tag: str, tables: object = None) -> object:
+        if tag == "refused":
+            raise SnapshotUnreadable("manifest.json can't be read: Too many open files")
+        return await whole(tag)
+
+    node.inventory = refused  # type: ignore[method-assign,assignment]
+    assert await looks(agent, [], 1) == ["old"]
+    assert await node.exists("refused")
+    only_in("refused", "nb-1-big-Index.db")
+    assert await looks(agent, [], 1) == ["refused"]
+
+
+async def test_a_snapshot_that_went_from_all_disks_that_answer_is_given_up(agent: Agent, node: Node) -> None:
+    """Promise: the copy of it ends with that reason, though one disk doesn't show whether it is gone from there."""
+    await agent.snapshot.run(Command("now", SnapshotArguments("now")))
+    (node.table("shop", "orders") / "nb-1-big-Data.db").unlink()
+    node.full = [str(node.data)]
+    node.refuse_clear = SnapshotUnreadable("the other disk can't be read")
+    with pytest.raises(SnapshotGivenUp):
+        await looks(agent, [], 1)
+    assert await agent.on_server.owed() == ["now"]
 
 
 async def test_a_fault_in_one_look_ends_neither_the_guard_nor_the_copy(agent: Agent, node: Node) -> None:
