@@ -13,16 +13,13 @@ from agent.jobs.manifests import on_server_manifest
 from agent.jobs.restore_errors import DamagedOnServer
 from agent.model.manifest import FileEntry, TableReference
 from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
-from agent.plan.sstables import parse
+from agent.plan.toc import may_grow
 from agent.repository.intents import Writer
 from agent.repository.manifest import Manifest
 from agent.repository.manifest_check import is_file_name
 from agent.repository.on_server import OnServer
 
 _SECOND = 1_000_000_000
-_APPENDED = "TOC.txt"
-"""A new index of the live table is added to it in place, and so through the hard link to the snapshot's [X 4.1, 5.0:
-SSTable.appendTOC]: only that it is there can be compared."""
 
 
 class TakenFiles:
@@ -101,10 +98,9 @@ def _timed(files: Sequence[FileEntry], times: Sequence[int] | UnsetType) -> Sequ
 
 def _refuse_other(reference: TableReference, entry: FileEntry, time: int | None, found: Sequence[FileStat]) -> FileStat:
     """That one of `found` which is the file of the manifest."""
-    component = parse(entry.name)
+    grows = may_grow(entry.name)  # only that it is there can be compared
     for file in found:
-        appended = component is not None and component.component == _APPENDED
-        if appended or (file.size == entry.size and _is_same(time, file.mtime_ns)):
+        if grows or (file.size == entry.size and _is_same(time, file.mtime_ns)):
             return file
     if not found:
         raise _damaged(reference, entry.name, "is missing from the snapshot")

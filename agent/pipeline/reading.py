@@ -13,7 +13,8 @@ from typing import NamedTuple
 from agent.crypto.digest import digest
 from agent.model.snapshot import FileStat
 from agent.pipeline.errors import FileUnreadable, SnapshotVanished
-from agent.plan.layout import ObjectLayout
+from agent.plan.layout import ObjectLayout, component_of
+from agent.plan.toc import as_listed, may_grow
 from agent.repository.frame import encode
 from agent.storage.protocol import Buffer
 
@@ -21,6 +22,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _POOLED = 1024 * 1024
 _LARGE_READ = 4 * 1024 * 1024
 _CRC_TEXT = 32
+_LARGEST_TOC = 256 * 1024
 
 
 class Loaded(NamedTuple):
@@ -67,7 +69,7 @@ def load(
     offset = 0
     for run in layout.runs:
         part = plain[offset : offset + run.length]
-        read_run(files[run.file], run.start, part)
+        read_run(files[run.file], run.start, part, files)
         digests.append(digest(part))
         if run.file == data:
             crcs[run.file] = zlib.crc32(part)
@@ -85,16 +87,22 @@ def read_text(file: FileStat) -> bytes:
     return bytes(buffer)
 
 
-def read_run(file: FileStat, start: int, into: memoryview) -> None:
-    """Fill `into` from `start` of the file, which must be the very one that the inventory saw."""
+def read_run(file: FileStat, start: int, into: memoryview, beside: Sequence[FileStat] = ()) -> None:
+    """Fill `into` from `start` of the file, which must be the very one that the inventory saw. `beside`: the files of
+    its SSTable, for a TOC.txt that has grown since."""
     try:
         descriptor = os.open(file.path, _OPEN)
     except OSError as error:
         raise _told(file, error) from error
     try:
         about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size != file.size or about.st_ino != file.inode:
-            raise SnapshotVanished(f"the file {file.path} is not the one that the inventory saw", path=file.path)
+        if not stat.S_ISREG(about.st_mode) or about.st_ino != file.inode:
+            raise _another(file)
+        if about.st_size > file.size and may_grow(file.name):
+            into[:] = _grown(descriptor, file, beside)[start : start + into.nbytes]
+            return
+        if about.st_size != file.size:
+            raise _another(file)
         if into.nbytes >= _LARGE_READ:
             os.posix_fadvise(descriptor, start, into.nbytes, os.POSIX_FADV_SEQUENTIAL)
         filled = 0
@@ -107,6 +115,19 @@ def read_run(file: FileStat, start: int, into: memoryview) -> None:
         raise _told(file, error) from error
     finally:
         os.close(descriptor)
+
+
+def _grown(descriptor: int, file: FileStat, beside: Sequence[FileStat]) -> bytes:
+    """What a TOC.txt that has grown held when it was listed."""
+    content = os.pread(descriptor, _LARGEST_TOC, 0)
+    held = as_listed(content, {component_of(one.name) for one in beside}, file.size)
+    if held is None or not file.size < len(content) < _LARGEST_TOC:  # cut just now, or of no use whole
+        raise _another(file)
+    return held
+
+
+def _another(file: FileStat) -> SnapshotVanished:
+    return SnapshotVanished(f"the file {file.path} is not the one that the inventory saw", path=file.path)
 
 
 def _told(file: FileStat, error: OSError) -> SnapshotVanished | FileUnreadable:

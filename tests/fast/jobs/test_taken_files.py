@@ -123,6 +123,33 @@ async def test_what_cassandra_itself_does_to_a_snapshot_is_no_damage(
     assert same(Oracle(MemoryReader(store)).check()["t1", HOST], node)
 
 
+async def test_an_index_that_is_made_during_a_copy_ends_it_for_no_destination(
+    agent: Agent, node: Node, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: TOC.txt may grow between the listing and the hour in which it is read."""
+    whole, toc = node.inventory, node.table("shop", "orders") / "nb-1-big-TOC.txt"
+    before = node.files()
+
+    async def growing(tag: str, tables: Any = None) -> Any:
+        found = await whole(tag, tables)
+        with toc.open("a") as file:
+            file.write("SAI+aa+Meta.db\n")
+        return found
+
+    with monkeypatch.context() as during:
+        during.setattr(node, "inventory", growing)
+        assert (await agent.backup.run(backup("t1"))).state is State.SUCCESS
+    assert (await agent.backup.run(backup("t2"))).state is State.SUCCESS
+    found = Oracle(MemoryReader(store)).check()
+    assert same(found["t2", HOST], node)
+    shutil.rmtree(node.table("shop", "orders"))
+    for (keyspace, table, name), content in before.items():
+        path = node.table(keyspace, table) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert same(found["t1", HOST], node)
+
+
 async def test_a_manifest_of_before_has_no_times_and_is_compared_by_size(
     agent: Agent, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,16 +1,18 @@
 """Two destinations while one of them breaks, or the whole is cancelled."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.inventory import read_inventory
+from agent.crypto.digest import digest, file_digest
 from agent.model.snapshot import SnapshotTable
 from agent.pipeline.budget import BYTES
 from agent.pipeline.digest_cache import DigestCache
+from agent.pipeline.errors import SnapshotVanished
 from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
 from agent.plan.objects import ObjectIndex
@@ -143,6 +145,68 @@ async def test_a_cancel_waits_for_every_destination(how: str, tables: list[Snaps
     with pytest.raises(asyncio.CancelledError):
         await running
     assert (slow.sending, slow.changed) == (0, [])
+    await stored.close()
+
+
+def appended(path: Path, component: str) -> None:
+    """As Cassandra 4.1 does it."""
+    with path.open("a") as toc:
+        toc.write(f"{component}\n")
+
+
+def sorted_in(path: Path, component: str) -> None:
+    """As Cassandra 5.0 does it: the same file, written anew."""
+    path.write_text("".join(f"{line}\n" for line in sorted({component, *path.read_text().splitlines()})))
+
+
+@pytest.mark.parametrize("grow", [appended, sorted_in])
+async def test_an_index_that_is_made_while_a_table_is_stored_is_no_change(
+    tmp_path: Path, grow: Callable[[Path, str], None]
+) -> None:
+    """Promise: Cassandra adds the index to TOC.txt in place, and so through the hard link to the snapshot's. What it
+    held is stored; of one that named more than the snapshot has when that was listed, the lines that are true of it."""
+    node, store = Node(tmp_path / "node"), MemoryStorage()
+    node.sstable("shop", "orders", 1, 30_000)
+    live = node.table("shop", "orders") / "nb-1-big-TOC.txt"
+    before, digests = live.read_bytes(), []
+    for tag, component in (("t1", "SAI+aa+Meta.db"), ("t2", "SAI+bb+Meta.db")):
+        tables = snapshot(node, tag)
+        grow(live, component)
+        stored = Stored(tmp_path, store)
+        await stored.run("tables", tables)
+        known = stored.cache.files("fs", tables[0].table_id, "nb-1-big")[live.name]
+        digests.append((known.size, known.digest))
+        await stored.close()
+    texts = (before, before + b"\n" * len("SAI+aa+Meta.db\n"))
+    assert digests == [(len(text), file_digest([digest(text)], len(text))) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("nb-1-big-TOC.txt", "shorter"),
+        ("nb-1-big-TOC.txt", "another"),
+        ("nb-1-big-Index.db", "longer"),
+        ("nb-1-big-Index.db", "shorter"),
+        ("nb-1-big-Index.db", "another"),
+    ],
+)
+async def test_a_file_that_changes_while_a_table_is_stored_ends_it(tmp_path: Path, name: str, change: str) -> None:
+    """Promise: nothing else that becomes longer is stored as if it were what the listing saw, nor a TOC.txt that was
+    replaced or cut."""
+    node = Node(tmp_path / "node")
+    node.sstable("shop", "orders", 1, 30_000)
+    tables = snapshot(node, "t1")
+    path = node.table("shop", "orders") / "snapshots" / "t1" / name
+    content = path.read_bytes()
+    if change == "another":
+        path.with_suffix(".new").write_bytes(content)
+        path.with_suffix(".new").rename(path)
+    else:
+        path.write_bytes(content + b"x" if change == "longer" else content[:-1])
+    stored = Stored(tmp_path, MemoryStorage())
+    with pytest.raises(SnapshotVanished, match=name):
+        await stored.run("tables", tables)
     await stored.close()
 
 
