@@ -39,11 +39,17 @@ class CheckJob:
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, fetched.tables), left)
         imported = imported_so_far(lines, fetched.tables)
         warnings = await self._sampled(fetched.tables)
-        return Outcome(CheckRestoreResult(imported, warnings, *await self._kept()))
+        kept, held = await self._kept(warnings)
+        return Outcome(CheckRestoreResult(imported, warnings, kept, held))
 
-    async def _kept(self) -> tuple[int, int]:
-        """What `auto_snapshots` counts on this node."""
-        return await asyncio.to_thread(auto_snapshots, await self._tools.node.directories.data())
+    async def _kept(self, warnings: list[str]) -> tuple[int, int]:
+        """What `auto_snapshots` counts on this node. It is told a person, and no reason to call a restore that is in
+        failed: where it can't be counted `warnings` says so."""
+        try:
+            return await asyncio.to_thread(auto_snapshots, await self._tools.node.directories.data())
+        except (HelenusError, OSError) as error:
+            warnings.append(f"Cassandra's own snapshots of emptied and dropped tables could not be counted: {error}")
+            return 0, 0
 
     async def _sampled(self, tables: dict[str, dict[str, list[int]]]) -> list[str]:
         """Read a row of each table (of the first ones) that got SSTables."""
@@ -62,6 +68,6 @@ class CheckJob:
 
 def auto_snapshots(directories: Sequence[str]) -> tuple[int, int]:
     """Count of the snapshots that Cassandra made of emptied and dropped tables, and the bytes that only they hold:
-    nobody clears them but a person."""
+    nobody clears them but a person. Raises OSError."""
     tags = snapshot_tags(directories, AUTO_SNAPSHOTS)
     return len(tags), sum(held_by(places) for places in tags.values())

@@ -120,7 +120,7 @@ class ImportResult(msgspec.Struct, frozen=True):
 class CheckRestoreResult(msgspec.Struct, frozen=True):
     """Of check: nothing left in staging, the imported Data files equal the manifest's; warnings from sampled reads.
     `kept_snapshots`, `kept_bytes`: the node's `truncated-*` and `dropped-*` snapshots, which Cassandra
-    made, and what only they hold."""
+    made, and what only they hold; 0 with a warning where that can't be counted."""
 
     imported: dict[str, dict[str, int]]
     warnings: list[str]

@@ -23,6 +23,7 @@ from agent.progress.tally import CommandTally
 from agent.wire.commands import Counts, Kind, RestoreArguments
 from agent.wire.destinations import ON_SERVER
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
+from tests.fast.failing_disk import FailingDisk
 from tests.fast.restore.context import Context
 
 HOST = "f07c0f1d-962d-4981-b44f-35682d1a3fe8"
@@ -89,6 +90,24 @@ async def test_everything_held_is_imported_once_and_held_keeps_its_bytes(node: F
     assert node.imports() == 3
     assert node.held() == before
     assert (await node.run(Kind.CHECK)).imported == {"ks": {"t": SSTABLES}}
+
+
+@pytest.mark.parametrize("place", ["", "/truncated-1-other"])
+async def test_a_check_ends_well_although_cassandras_own_snapshots_can_not_be_counted(
+    node: Fixture, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Promise: what was verified is in, and no directory of another table makes an error of that; a warning says what
+    is not known."""
+    await node.run(Kind.IMPORT)
+    snapshots = node.control.directory("other", "other") / "snapshots"
+    (snapshots / "truncated-1-other").mkdir(parents=True)
+    (snapshots / "truncated-1-other" / "nb-1-big-Data.db").write_bytes(b"x")
+    assert (await node.run(Kind.CHECK)).kept_snapshots == 1
+    FailingDisk(monkeypatch).fail(f"{snapshots}{place}", errno.EACCES, "scandir")
+    result = await node.run(Kind.CHECK)
+    assert result.imported == {"ks": {"t": SSTABLES}}
+    assert (result.kept_snapshots, result.kept_bytes) == (0, 0)
+    assert any(str(snapshots) in warning for warning in result.warnings)
 
 
 async def test_a_second_command_of_the_job_imports_nothing_twice(node: Fixture) -> None:
