@@ -149,7 +149,8 @@ class SnapshotMissing(CassandraError):
 
 
 class SnapshotUnreadable(CassandraError):
-    """A file or directory of a snapshot, or of the tables, can't be listed; `fields`: path, reason."""
+    """A file or directory of a snapshot, or of the tables, can't be listed, read or linked; `fields`: path, reason (and
+    keyspace, table)."""
 
     code = "snapshot_unreadable"
     retry = "later"

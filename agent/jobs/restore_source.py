@@ -4,14 +4,15 @@ One protocol, two sources: the snapshot that is kept on this node, and a destina
 """
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.sstables import is_staged
 from agent.cassandra.staging import StagingRoot, link_or_copy
@@ -102,7 +103,8 @@ class OnServerSource:
 
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """Hard-link the snapshot's files (or copy them where links are refused), after the sizes and times of all, and
-        each Data.db's CRC-32, were compared. Raises `DamagedOnServer`, `SnapshotMissing`."""
+        each Data.db's CRC-32, were compared. Raises `DamagedOnServer`, `SnapshotMissing`, `SnapshotUnreadable`,
+        `NotEnoughSpace`."""
         workers = Workers(1, "link")
         directories: set[Path] = set()
         table: tuple[str, str] | None = None
@@ -151,12 +153,29 @@ def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[
     compared = _check_crc(wanted, present, moved, stop)
     for entry in wanted.files:
         target, source = wanted.directory / entry.name, present[entry.name]
-        if target.exists() and target.stat().st_size != source.size:
-            target.unlink()
-        if not target.exists():
-            link_or_copy(wanted.root, Path(source.path), target)
+        with _named(wanted, source, "linked or copied"):
+            if target.exists() and target.stat().st_size != source.size:
+                target.unlink()
+            if not target.exists():
+                link_or_copy(wanted.root, Path(source.path), target)
         if entry.name != compared:
             moved(entry.size)
+
+
+@contextmanager
+def _named(wanted: WantedSstable, file: FileStat, done: str) -> Iterator[None]:
+    """What the disk has against a snapshot's file being `done`: an error that names it with its table."""
+    name, about = (
+        f"{file.name} of {wanted.keyspace}.{wanted.table}",
+        {"keyspace": wanted.keyspace, "table": wanted.table},
+    )
+    try:
+        yield
+    except (FileNotFoundError, SnapshotMissing):
+        raise SnapshotMissing(f"{name} is gone", path=file.path, **about) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SnapshotUnreadable(f"{name} can't be {done}: {reason}", path=file.path, reason=reason, **about) from error
 
 
 def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object], stop: Stop) -> str:
@@ -166,9 +185,10 @@ def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Calla
     data = present.get(f"{wanted.sstable}-{DATA}")
     if digest is None or data is None:
         return ""
-    expected = Path(digest.path).read_text(encoding="ascii", errors="replace").strip()
+    with _named(wanted, digest, "read"):
+        expected = Path(digest.path).read_text(encoding="ascii", errors="replace").strip()
     crc = 0
-    with open(data.path, "rb") as file:
+    with _named(wanted, data, "read"), open(data.path, "rb") as file:
         while chunk := file.read(_CHUNK):
             stop.check()
             crc = zlib.crc32(chunk, crc)

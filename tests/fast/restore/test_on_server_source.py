@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
 from agent.jobs.restore_errors import DamagedOnServer
@@ -20,6 +21,7 @@ from agent.jobs.restore_source import OnServerSource, WantedSstable
 from agent.model.manifest import FileEntry, TablePart, TableReference
 from agent.model.snapshot import FileStat, SnapshotTable
 from agent.repository.manifest import Manifest
+from tests.fast.failing_disk import FailingDisk
 
 PARTS = ("Data.db", "Digest.crc32", "Index.db", "TOC.txt")
 CHUNKS = 4
@@ -43,6 +45,7 @@ class Kept:
         self.held = make_directory(self.root, ("held", "ks", "t"))
         self.looks: list[Mapping[str, Sequence[str]]] = []
         self.moved: Callable[[int], None] = lambda size: None
+        self.listed: Callable[[], None] = lambda: None
 
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]]) -> Any:
         self.looks.append(tables)
@@ -51,6 +54,7 @@ class Kept:
             for path in self._files()
             for stat in [path.stat()]
         )
+        self.listed()
         return (SnapshotTable("ks", "t", "0" * 32, files),)
 
     async def parts(self, reference: Any) -> AsyncIterator[TablePart]:
@@ -147,6 +151,55 @@ async def test_a_data_file_whose_bits_flipped_on_the_disk_is_told(kept: Kept) ->
     os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns))
     with pytest.raises(DamagedOnServer, match="CRC-32"):
         await kept.fetch()
+
+
+@pytest.mark.parametrize("part", ["Data.db", "Digest.crc32"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+async def test_a_file_that_the_disk_refuses_is_named(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, part: str, number: int
+) -> None:
+    """Promise: the restore ends with the file, its table and the disk's reason, and says where to look."""
+    path = kept.snapshot / f"nb-1-big-{part}"
+    FailingDisk(monkeypatch).fail(path, number, "open")
+    with pytest.raises(
+        SnapshotUnreadable, match=rf"nb-1-big-{part} of ks\.t can't be read: {os.strerror(number)}"
+    ) as caught:
+        await kept.fetch()
+    assert caught.value.fields == {"keyspace": "ks", "table": "t", "path": str(path), "reason": os.strerror(number)}
+
+
+async def test_a_file_that_breaks_while_it_is_read_is_named(kept: Kept) -> None:
+    """Promise: the same when the disk gives the first bytes."""
+    path = kept.snapshot / "nb-1-big-Data.db"
+
+    def moved(size: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # as read(2) does: without a name
+
+    kept.moved = moved
+    with pytest.raises(SnapshotUnreadable) as caught:
+        await kept.fetch()
+    assert caught.value.fields["path"] == str(path)
+
+
+async def test_a_file_that_can_not_be_linked_is_named(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: neither is a link that the disk refuses an error without a name."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(SnapshotUnreadable, match=r"nb-1-big-Data\.db of ks\.t"):
+        await kept.fetch()
+
+
+@pytest.mark.parametrize("part", ["Data.db", "Digest.crc32", "Index.db"])
+async def test_a_file_that_goes_after_it_was_listed_is_missing(kept: Kept, part: str) -> None:
+    """Promise: Cassandra, or a person, clears the snapshot under the restore."""
+    path = kept.snapshot / f"nb-1-big-{part}"
+    kept.listed = path.unlink
+    with pytest.raises(SnapshotMissing, match=rf"nb-1-big-{part} of ks\.t is gone") as caught:
+        await kept.fetch()
+    assert caught.value.fields == {"keyspace": "ks", "table": "t", "path": str(path)}
 
 
 @pytest.mark.parametrize("change", ["missing", "cut"])
