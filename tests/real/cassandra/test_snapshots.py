@@ -1,5 +1,7 @@
 """Snapshots on real nodes of 5.0 and 4.1: taken, listed, cleared, refused."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,9 @@ from agent.cassandra.errors import (
 )
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import SpaceSettings
+from agent.pipeline.reading import read_run
 from agent.plan.sstables import parse
+from agent.plan.toc import may_grow
 from agent.wire.commands import SnapshotArguments
 from tests.cluster.places import CASSANDRA_41
 from tests.cluster.scratch import ScratchCluster
@@ -61,6 +65,33 @@ async def test_a_snapshot_holds_what_was_written_and_no_views(rig: Rig, session:
     assert cleared.files == sum(len(table.files) for table in found)
     assert not await rig.node.snapshots.exists("first")
     assert await rig.node.snapshots.ours() == ()
+
+
+async def test_an_index_that_is_made_since_changes_what_a_snapshot_holds_and_not_what_is_stored(
+    one_node_50: ScratchCluster, tmp_path: Path
+) -> None:
+    """Promise: Cassandra writes the index into the TOC.txt of the snapshot too, which is a hard link; a copy that is
+    under way stores what that held when it was listed."""
+    session = await one_node_50.session_one(one_node_50.nodes[0])
+    session.execute('DROP KEYSPACE IF EXISTS "Grown"')
+    session.execute(f'CREATE KEYSPACE "Grown" WITH replication = {SIMPLE}')
+    session.execute('CREATE TABLE "Grown".plain (id int PRIMARY KEY, v int)')
+    session.execute('INSERT INTO "Grown".plain (id, v) VALUES (1, 1)')
+    rig = Rig(settings_for(one_node_50.nodes[0]), tmp_path / "state")
+    await rig.node.snapshots.take(SnapshotArguments("grown", {"Grown": []}), "c1")
+    (table,) = await rig.node.snapshots.inventory("grown")
+    (toc,) = [file for file in table.files if may_grow(file.name)]
+    before = Path(toc.path).read_bytes()
+    session.execute("CREATE INDEX by_v ON \"Grown\".plain (v) USING 'sai'")
+    async with asyncio.timeout(60):
+        while Path(toc.path).stat().st_size == toc.size:  # noqa: ASYNC110 - a file sets no event
+            await asyncio.sleep(0.1)
+    assert Path(toc.path).stat().st_ino == toc.inode
+    read = bytearray(toc.size)
+    read_run(toc, 0, memoryview(read), table.files)
+    assert bytes(read) == before
+    await rig.node.snapshots.clear("grown")
+    await rig.close()
 
 
 async def test_all_means_every_keyspace_but_traces(rig: Rig, session: Session, either: ScratchCluster) -> None:
