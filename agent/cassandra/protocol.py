@@ -89,7 +89,8 @@ class Snapshots(Protocol):
     async def inventory(self, tag: str, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[SnapshotTable, ...]:
         """Every file of the snapshot, by table (of `tables`, or of the whole snapshot), over all data directories;
         sorted by keyspace, table, name. Raises `SnapshotMissing` for a named table without a directory, and of the
-        whole snapshot also for a Data file that Cassandra's own manifest.json names and that is not there."""
+        whole snapshot also for a Data file that Cassandra's own manifest.json names and that is not there;
+        `SnapshotUnreadable` and `NoDataDirectories` where a disk doesn't let that be seen."""
 
     async def info(self, tag: str) -> SnapshotInfo | None:
         """The completed snapshot `tag` of this agent with its whole schema (megabytes in a large cluster), None if it
