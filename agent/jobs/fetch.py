@@ -32,15 +32,16 @@ class FetchJob:
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         await notes.refuse_when_finished()
-        await _settle_what_is_asked(notes, arguments)
-        done = await notes.fetched()
-        if done is not None and await all_held(notes, done.tables):
-            # An earlier command of the job did it all: held/ stays until CLEAN.
-            _count_again(context, counted_as(arguments), done)
-            await end_other_imports(self._tools, context, notes, arguments.tables)
-            return Outcome(FetchResult(done.tables))
         try:
-            result = await self._fetch(context, arguments, notes)
+            await _settle_what_is_asked(notes, arguments)
+            done = await notes.fetched()
+            if done is not None and await all_held(notes, done.tables):
+                # An earlier command of the job did it all: held/ stays until CLEAN.
+                await context.stages.enter("fetching")  # by which one that is resumed only to be undone is told so
+                _count_again(context, counted_as(arguments), done)
+                result = FetchResult(done.tables)
+            else:
+                result = await self._fetch(context, arguments, notes)
             # The last that happens on every node before a table is emptied.
             await end_other_imports(self._tools, context, notes, arguments.tables)
             return Outcome(result)

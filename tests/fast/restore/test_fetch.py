@@ -1,5 +1,6 @@
 """FETCH that is done again: every SSTable stands once in held/, and it is what this command asks for."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -148,3 +149,49 @@ async def test_a_job_that_is_asked_for_something_else_begins_afresh(node: Fixtur
     for differing in (node.arguments, msgspec.structs.replace(other, tables={"ks": ["t", "u"]})):
         with pytest.raises(JobDiffers):
             await node.fetch(differing)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["fetched now", "fetched before"])
+async def test_a_fetch_that_is_cancelled_leaves_nothing_staged(
+    node: Fixture, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Promise: what a cancelled restore fetched goes, also when an earlier command had fetched all of it and this one
+    only waits for other restores' batches; the same job fetches it anew."""
+    waits = asyncio.Event()
+
+    async def wait_for_ever(*given: object) -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    if there:
+        await node.fetch()
+    monkeypatch.setattr("agent.jobs.fetch.end_other_imports", wait_for_ever)
+    context = Context(node.arguments)
+    fetching = asyncio.create_task(FetchJob(RestoreTools(node.cassandra, node.backup, node.state)).run(context))
+    await asyncio.wait_for(waits.wait(), 10)
+    assert sorted(node.held()) == SSTABLES
+    context.undo = True
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    assert [root.path for root in node.roots if root.path.exists()] == []
+    monkeypatch.undo()
+    assert (await node.fetch()).tables["ks"]["t"][2] == len(SSTABLES)
+
+
+async def test_a_fetch_that_is_resumed_only_to_be_undone_leaves_nothing_staged(
+    node: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the cancel of an agent that was killed is carried out at its next start, by the first stage that the
+    command enters, also when nothing was left to fetch."""
+    await node.fetch()
+    context = Context(node.arguments)
+    context.undo = True
+
+    async def cancel(stage: str, data: object = None) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(context.stages, "enter", cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await FetchJob(RestoreTools(node.cassandra, node.backup, node.state)).run(context)
+    assert [root.path for root in node.roots if root.path.exists()] == []
