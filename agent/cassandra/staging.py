@@ -229,8 +229,10 @@ def remove_below(root: StagingRoot, *below: str) -> None:
     path = root.path.joinpath(*below)
     if path.is_symlink():
         path.unlink()
-    elif path.is_dir():
-        shutil.rmtree(path)
+        return
+    while path.is_dir():
+        with contextlib.suppress(FileNotFoundError):  # somebody took a file of it meanwhile: look again
+            shutil.rmtree(path)
 
 
 def remove_root(root: StagingRoot) -> bool:

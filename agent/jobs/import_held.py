@@ -1,8 +1,8 @@
 """IMPORT: what stands in held/ goes into the tables, batch by batch. Fenced.
 
 Every batch is journalled before and after it. A new IMPORT command of the same job passes over the batches that are
-done and makes the unfinished ones again from held/. Links of batches that were cut go when all is in, not sooner:
-Cassandra may still be importing them, and it does one import of a table after the other.
+done and makes the unfinished ones again from held/. Links of batches that were cut go when all is in and Cassandra is
+through with them, not sooner: it may still be importing them, or be about to.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from agent.jobs.restore_counts import (
 from agent.jobs.restore_errors import ImportStopped
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, counted_as
+from agent.jobs.unended_batches import end_batches, unended
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import ImportResult
@@ -58,6 +59,7 @@ class ImportJob:
         await notes.begin_import()
         run = _Run(context, notes, roots, counted_as(arguments))
         await self._import_all(run, await self._batches(run, arguments, held, fetched.tables))
+        await end_batches(self._tools, roots[0], notes, unended(await notes.batches()))
         await asyncio.to_thread(remove_batches, roots)
         lines = await notes.batches()
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, asked))

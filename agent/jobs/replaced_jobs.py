@@ -21,7 +21,8 @@ import structlog
 
 from agent.cassandra.staging import remove_root
 from agent.jobs.in_use import InUse
-from agent.jobs.restore_notes import BatchLine, RestoreNotes
+from agent.jobs.restore_notes import RestoreNotes
+from agent.jobs.unended_batches import unended
 from agent.wire.names import InvalidName
 from agent.wire.node import Tables
 from kit.errors import HelenusError
@@ -55,7 +56,7 @@ async def _remove_older(
     before = await older.asked()
     if before is not None and not _within(before.tables, imported):
         return
-    unknown = undecided(await older.batches())
+    unknown = sorted({f"{line.keyspace}.{line.table}" for line in unended(await older.batches())})
     if unknown:
         stay.append(
             f"the files of the older restore {older.job} stay: how its import of {', '.join(unknown)} ended is not "
@@ -70,13 +71,6 @@ async def _remove_older(
         except (HelenusError, OSError) as error:
             stay.append(f"the files of the older restore {older.job} stay in {root.path}: {error}")
     _log.info("replaced_restore_removed", job=older.job)
-
-
-def undecided(lines: Sequence[BatchLine]) -> list[str]:
-    """The tables with SSTables in a batch that began and did not end, nor were in a later one that did."""
-    done = {(line.keyspace, line.table, name) for line in lines if line.done for _, name in line.sstables}
-    begun = {(line.keyspace, line.table, name) for line in lines for _, name in line.sstables}
-    return sorted({f"{keyspace}.{table}" for keyspace, table, _ in begun - done})
 
 
 def _within(tables: Mapping[str, Sequence[str]], others: Tables) -> bool:

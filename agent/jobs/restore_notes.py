@@ -190,15 +190,13 @@ class RestoreNotes:
             kept = [msgspec.json.encode(line) + b"\n" for line in lines if line.number not in done]
             await self._write(_IMPORTS, b"".join(kept))
 
-    async def forget_unknown(self, tables: Collection[tuple[str, str]]) -> None:
-        """Take back that batches of these (keyspace, table) began whose end was never noted: Cassandra is at none of
-        them any more. An import of the job that goes on makes them again, as it would have. It is no sign that the job
-        went on: when that was noted last stays as it is."""
+    async def forget_unknown(self, numbers: Collection[int]) -> None:
+        """Take back that the batches of these numbers began, whose end was never noted: Cassandra is at none of them
+        any more. An import of the job that goes on makes them again, as it would have. It is no sign that the job went
+        on: when that was noted last stays as it is."""
         async with self._appending:
             times = await asyncio.to_thread(self._times)
-            lines = await self.batches()
-            ended = {line.number for line in lines if line.done}
-            kept = [one for one in lines if one.number in ended or (one.keyspace, one.table) not in tables]
+            kept = [line for line in await self.batches() if line.number not in numbers]
             await self._write(_IMPORTS, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
             if _IMPORTS in times:
                 await asyncio.to_thread(os.utime, self._directory / _IMPORTS, ns=(times[_IMPORTS],) * 2)

@@ -16,6 +16,7 @@ from agent.cassandra.staging import (
     make_directory,
     make_root,
     probe,
+    remove_below,
     remove_root,
     staging_root,
 )
@@ -123,6 +124,28 @@ def test_removing_follows_no_link_and_takes_empty_parents_along(data: Path, tmp_
     assert not remove_root(roots[1])
     assert not (data.parent / ".helenus").exists()
     assert (outside / "file").exists()
+
+
+def test_removing_goes_on_when_somebody_takes_a_file_meanwhile(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: Cassandra moves a file out of a batch just then: no failure, and the rest is removed all the same."""
+    root = staging_root(str(data), "job-1")
+    make_root(root)
+    batch = make_directory(root, ("import", "1", "ks", "t"))
+    for name in ("nb-1-big-Data.db", "nb-1-big-Index.db", "nb-2-big-Data.db"):
+        (batch / name).write_bytes(b"x")
+    unlink = os.unlink
+    taken: list[str] = []
+
+    def vanished(path: str, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        if not taken:
+            taken.append(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    monkeypatch.setattr(os, "unlink", vanished)
+    remove_below(root, "import")
+    assert len(taken) == 1
+    assert [path.name for path in root.path.iterdir()] == ["owner"]
 
 
 def test_rights_are_judged_by_owner_group_and_mode(tmp_path: Path) -> None:

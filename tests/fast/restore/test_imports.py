@@ -25,6 +25,7 @@ from agent.wire.destinations import ON_SERVER
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
 from tests.fast.failing_disk import FailingDisk
 from tests.fast.restore.context import Context
+from tests.fast.restore.latest_first import OneTable
 
 HOST = "f07c0f1d-962d-4981-b44f-35682d1a3fe8"
 SSTABLES = 5
@@ -47,6 +48,7 @@ class Fixture:
         self.cassandra = node = CassandraNode(settings, self.state)
         self.control = DirectoryControl(self.data)
         node.control = self.control
+        node.view = OneTable(node.cql)
         self.jobs = restore_jobs(RestoreTools(node, NoSources(), self.state, clock=lambda: 100.0))
         self.notes = RestoreNotes(self.state, "job-1")
         self.root = staging_root(str(self.data), "job-1")

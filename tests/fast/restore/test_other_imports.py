@@ -1,107 +1,168 @@
 """A batch of another restore that its agent did not see the end of has ended before a FETCH succeeds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from agent.cassandra.node_view import NodeView
+from agent.cassandra.errors import ImportFailed
+from agent.cassandra.staging import make_directory
 from agent.jobs.import_held import ImportJob
-from agent.jobs.replaced_jobs import undecided
-from agent.wire.commands import RestoreArguments
-from agent.wire.node import KeyspaceView
-from tests.fast.cassandra.directory_control import DirectoryControl
+from agent.jobs.restore import restore_jobs
+from agent.jobs.restore_notes import BatchLine
+from agent.jobs.unended_batches import unended
+from agent.wire.commands import Kind, RestoreArguments
 from tests.fast.restore.backup_in_memory import HOST
 from tests.fast.restore.context import Context
-from tests.fast.restore.test_replaced_jobs import SSTABLES, Killed, Site
+from tests.fast.restore.latest_first import LatestFirst, OneTable, until
+from tests.fast.restore.test_replaced_jobs import SSTABLES, Site
+
+ARGUMENTS = RestoreArguments("tag", HOST, {"ks": ["t"]}, batch_sstables=1)
 
 
-class OneAtATime(DirectoryControl):
-    """As Cassandra: one import of a table after the other, and none from a directory that isn't there. `slow`: what the
-    next import that finds files waits for in its midst; `ended`: imports in the order in which they ended."""
+class Crowded(Site):
+    """A node whose Cassandra lets the latest import in first."""
 
-    def __init__(self, data: Path) -> None:
-        super().__init__(data)
-        self.slow: asyncio.Event | None = None
-        self.begun = asyncio.Event()
-        self.ended: list[tuple[str, ...]] = []
-        self._importer = asyncio.Lock()
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__(tmp_path)
+        self.cassandra = LatestFirst(self.data[0])
+        self.node.control = self.control = self.cassandra
+        self.node.view = OneTable(self.node.cql)
 
-    async def import_sstables(self, keyspace: str, table: str, directories: Sequence[Path]) -> str:
-        async with self._importer:
-            found = sorted(path.name for directory in directories for path in directory.iterdir())
-            if found and self.slow is not None:
-                self.begun.set()
-                await self.slow.wait()
-            said = await super().import_sstables(keyspace, table, directories)
-            self.ended.append(tuple(found))
-            return said
+    def begin_import(self, job: str) -> asyncio.Task[object]:
+        return asyncio.create_task(ImportJob(self.tools).run(Context(ARGUMENTS, job)))
 
+    async def killed_with_two_batches(self) -> None:
+        """The agent is gone while Cassandra imports a batch of the older restore, and another one waits there."""
+        cassandra = self.cassandra
+        await self.fetch("old")
+        cassandra.slow = True
+        importing = self.begin_import("old")
+        await until(lambda: (len(cassandra.begun), cassandra.waiting) == (1, 1))
+        await killed(importing)
 
-class Tables(NodeView):
-    """One table."""
+    def links(self, job: str) -> list[Path]:
+        """The Data files that stand in batches."""
+        return sorted(path for path in self.data[0].parent.rglob(f"{job}/import/*/*/*/*-Data.db"))
 
-    async def keyspaces(self) -> dict[str, KeyspaceView]:
-        return {"ks": KeyspaceView({}, True, {"t": "1"}, {})}
+    async def open_batches(self, job: str) -> list[int]:
+        return sorted(line.number for line in unended(await self.notes(job).batches()))
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    site = Site(tmp_path)
-    site.node.control = site.control = OneAtATime(site.data[0])
-    site.node.view = Tables(site.node.cql)
+async def site(tmp_path: Path) -> AsyncIterator[Crowded]:
+    site = Crowded(tmp_path)
     yield site
     await site.node.close()
 
 
-async def left_in_mid_batch(site: Site) -> None:
-    """The agent was killed while a batch of the older restore was being imported."""
-
-    def killed(name: str) -> None:
-        raise Killed
-
-    await site.fetch("old")
-    site.control.before_data = killed
-    with pytest.raises(BaseExceptionGroup):
-        await ImportJob(site.tools).run(Context(RestoreArguments("tag", HOST, {"ks": ["t"]}), "old"))
-    site.control.before_data = lambda name: None
+async def killed(task: asyncio.Task[object]) -> None:
+    """The agent is gone in the midst of it."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["fetched now", "fetched before"])
-async def test_a_fetch_ends_after_the_batch_that_another_restore_left(site: Site, held: bool) -> None:
-    """Promise: rows of the older restore never land after the newer one's truncate, for no node's fetch succeeds while
-    Cassandra is still importing a batch of it; a batch that Cassandra had not begun by then finds no files."""
-    control = site.control
-    assert isinstance(control, OneAtATime)
+async def test_a_fetch_ends_after_every_batch_that_another_restore_left(site: Crowded, held: bool) -> None:
+    """Promise: rows of the older restore never land after the newer one's truncate, and no batch is cut in its midst:
+    no node's fetch succeeds while Cassandra imports a batch of it, or has yet to, however it orders those that wait."""
+    cassandra = site.cassandra
     if held:
         await site.fetch("new")
-    await left_in_mid_batch(site)
+    await site.killed_with_two_batches()
     noted = await site.notes("old").last_noted()
-    [batch] = {path.parent for path in site.data[0].parent.rglob("import/*/ks/t/*-Data.db")}
-    control.slow = asyncio.Event()
-    in_cassandra = asyncio.create_task(control.import_sstables("ks", "t", [batch]))
-    await asyncio.wait_for(control.begun.wait(), 10)
     fetching = asyncio.create_task(site.fetch("new"))
-    done, _ = await asyncio.wait({fetching}, timeout=0.3)
-    assert not done
-    control.slow.set()
-    await asyncio.wait_for(asyncio.gather(in_cassandra, fetching), 10)
-    assert [bool(files) for files in control.ended] == [True, False, False]
-    assert not batch.exists()
-    assert undecided(await site.notes("old").batches()) == []
+    await until(lambda: cassandra.waiting == 2)
+    cassandra.go.release()
+    await until(lambda: (len(cassandra.begun), cassandra.waiting) == (2, 1))
+    assert not fetching.done()
+    cassandra.go.release()
+    await asyncio.wait_for(fetching, 10)
+    assert cassandra.cut == []
+    assert [bool(files) for files in cassandra.ended] == [True, False, True, False, False, False]
+    assert site.links("old") == []
+    assert await site.open_batches("old") == []
     assert site.notes("old").import_begun()
     assert await site.notes("old").last_noted() == noted
-    calls = len(control.calls)
+    calls = len(cassandra.ended)
     await site.fetch("new")
-    assert len(control.calls) == calls
-    assert len(control.data_files("ks", "t")) <= len(SSTABLES)
+    assert len(cassandra.ended) == calls
 
 
-async def test_a_fetch_waits_for_nobody_when_every_batch_ended(site: Site) -> None:
+async def test_a_batch_that_reaches_cassandra_later_finds_no_files(site: Crowded) -> None:
+    """Promise: what hung in a socket or a stopped nodetool brings nothing in after the newer restore's fetch."""
+    await site.fetch("old")
+    site.cassandra.deaf = True
+    importing = site.begin_import("old")
+    await until(lambda: len(site.links("old")) == 2)
+    await killed(importing)
+    site.cassandra.deaf = False
+    late = [path.parent for path in site.links("old")]
+    await site.fetch("new")
+    for directory in late:
+        with pytest.raises(ImportFailed):
+            await site.cassandra.import_sstables("ks", "t", [directory])
+    assert site.cassandra.data_files("ks", "t") == []
+
+
+async def test_a_fetch_waits_for_nobody_when_every_batch_ended(site: Crowded) -> None:
     """Promise: it costs no import."""
     await site.fetch("old")
     await site.bring_in("old")
     before = len(site.control.calls)
     await site.fetch("new")
     assert len(site.control.calls) == before
+
+
+async def test_batches_of_tables_that_are_not_restored_are_left_alone(site: Crowded) -> None:
+    """Promise: the links of a batch go only when its own table was waited for; of the others Cassandra may be at
+    them, and how they ended stays unknown."""
+    await site.fetch("old")
+    [root, _] = await site.notes("old").staging()
+    for number, table in enumerate(("t", "u"), 7):
+        await site.notes("old").put_batch(BatchLine(number, "ks", table, [(0, "nb-1-big")], done=False))
+        (make_directory(root, ("import", str(number), "ks", table)) / "nb-1-big-Data.db").write_bytes(b"data")
+    await site.fetch("new")
+    assert [path.parent.name for path in site.links("old")] == ["u"]
+    assert await site.open_batches("old") == [8]
+
+
+async def test_a_restore_that_is_taken_up_again_begins_no_batch_meanwhile(site: Crowded) -> None:
+    """Promise: none is forgotten that was not waited for."""
+    cassandra = site.cassandra
+    await site.killed_with_two_batches()
+    fetching = asyncio.create_task(site.fetch("new"))
+    await until(lambda: cassandra.waiting == 2)
+    taken_up = asyncio.ensure_future(restore_jobs(site.tools)[Kind.IMPORT](Context(ARGUMENTS, "old")))
+    await asyncio.wait({taken_up}, timeout=0.2)
+    cassandra.slow = False
+    cassandra.go.release()
+    await asyncio.wait_for(asyncio.gather(fetching, taken_up), 10)
+    assert [bool(files) for files in cassandra.ended[:6]] == [True, False, True, False, False, False]
+    assert len(cassandra.ended) == 6 + len(SSTABLES)
+    assert await site.open_batches("old") == []
+
+
+@pytest.mark.parametrize("goes_on", ["import", "fetch"])
+async def test_a_batch_that_later_ones_overtook_is_waited_for(site: Crowded, goes_on: str) -> None:
+    """Promise: sent again, an import removes the links of earlier batches when Cassandra is through with them, though
+    it let the later ones in first; killed just before that, it leaves them to be waited for: by its next command, or by
+    the restore that comes instead."""
+    cassandra = site.cassandra
+    await site.killed_with_two_batches()
+    first = site.begin_import("old")
+    await until(lambda: cassandra.waiting == 3)
+    for begun, waiting in ((2, 2), (3, 2), (4, 1), (5, 1)):
+        cassandra.go.release()
+        await until(lambda reached=(begun, waiting): (len(cassandra.begun), cassandra.waiting) == reached)  # type: ignore[misc]
+    assert not first.done()
+    await killed(first)
+    following = site.begin_import("old") if goes_on == "import" else asyncio.create_task(site.fetch("new"))
+    await until(lambda: cassandra.waiting == 2)
+    cassandra.go.release()
+    await asyncio.wait_for(following, 10)
+    assert cassandra.cut == []
+    assert len(cassandra.begun) == 2 + len(SSTABLES)
+    assert await site.open_batches("old") == []
+    assert site.links("old") == []
