@@ -28,7 +28,7 @@ class FetchJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Fetch what is not there yet. Cancelled by a person, what was staged is removed."""
+        """Fetch what is not there yet. Cancelled by a person, what was staged is removed. Raises `ImportRunning`, …"""
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         await notes.refuse_when_finished()
@@ -43,7 +43,7 @@ class FetchJob:
             else:
                 result = await self._fetch(context, arguments, notes)
             # The last that happens on every node before a table is emptied.
-            await end_other_imports(self._tools, context, notes, arguments.tables)
+            await end_other_imports(self._tools, context, notes, arguments)
             return Outcome(result)
         except asyncio.CancelledError:
             if context.undo and not notes.import_begun():

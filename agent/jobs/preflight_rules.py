@@ -23,7 +23,7 @@ def refuse_what_cannot_be(
 ) -> list[dict[str, Any]]:
     """What no `force` makes possible, as error objects."""
     found: list[HelenusError] = []
-    emptied = _emptied(arguments)
+    emptied = emptied_keyspaces(arguments)
     for keyspace in sorted(arguments.tables):
         if keyspace in NODE_KEYSPACES or keyspace in excluded:
             found.append(KeyspaceRefused(f"{keyspace} is not restored on a live cluster", keyspace=keyspace))
@@ -51,7 +51,7 @@ def refuse_what_cannot_be(
     return [error.as_dict() for error in found]
 
 
-def _emptied(arguments: RestoreArguments) -> set[str]:
+def emptied_keyspaces(arguments: RestoreArguments) -> set[str]:
     """The asked keyspaces whose tables are truncated before the import."""
     if not arguments.truncate:
         return set()
@@ -92,7 +92,7 @@ async def warnings_of(
 ) -> list[str]:
     """What a person should know before going on."""
     warnings = _old_tombstones(arguments, live, tools.clock() - head.taken_at)
-    emptied = _emptied(arguments)
+    emptied = emptied_keyspaces(arguments)
     counters = sorted(
         f"{keyspace}.{table}"
         for keyspace, tables in arguments.tables.items()

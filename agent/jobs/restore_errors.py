@@ -101,6 +101,15 @@ class PartitionerDiffers(RestoreError):
     todo = "Restore to a cluster with the backup's partitioner."
 
 
+class ImportRunning(RestoreError):
+    """A restore that empties tables, while commands of another one are unfinished on the node whose import began a
+    batch of these tables and did not see its end; `fields`: job, tables."""
+
+    code = "import_running"
+    retry = "later"
+    todo = "Wait until the named restore has ended on this node, or cancel it with force; then send this one again."
+
+
 class ImportStopped(RestoreError):
     """The import was stopped by force after its running batch; `fields` say what is in."""
 

@@ -215,9 +215,9 @@ class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every phase of a restore is told. `source` None = from the on-server snapshot. `source_host_id`: whose part
     of the backup this node takes (its own, or that of the node it replaces). `tables`: fully named, never empty.
     `batch_sstables`: SSTables per import call. `statements`: only for create_views, each a CREATE MATERIALIZED VIEW.
-    `truncate_keyspaces`: only for preflight, which keyspaces of `tables` will be emptied first; None = all of them when
-    `truncate`. `views`: only for drop_views, keyspace → views. `replace`: only for schema, tables that are dropped and
-    made again because their columns differ (force_schema)."""
+    `truncate_keyspaces`: for preflight and fetch, which keyspaces of `tables` will be emptied first; None = all of them
+    when `truncate`. `views`: only for drop_views, keyspace → views. `replace`: only for schema, tables that are dropped
+    and made again because their columns differ (force_schema)."""
 
     tag: str
     source_host_id: str

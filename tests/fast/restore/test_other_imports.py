@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.cassandra.errors import ImportFailed
 from agent.cassandra.staging import make_directory
+from agent.jobs.fetch import FetchJob
 from agent.jobs.import_held import ImportJob
 from agent.jobs.restore import restore_jobs
+from agent.jobs.restore_errors import ImportRunning
 from agent.jobs.restore_notes import BatchLine
 from agent.jobs.unended_batches import unended
 from agent.wire.commands import Kind, RestoreArguments
@@ -126,6 +129,37 @@ async def test_batches_of_tables_that_are_not_restored_are_left_alone(site: Crow
     await site.fetch("new")
     assert [path.parent.name for path in site.links("old")] == ["u"]
     assert await site.open_batches("old") == [8]
+
+
+async def test_a_fetch_that_only_merges_does_not_wait_for_a_restore_that_goes_on(site: Crowded) -> None:
+    """Promise: an import of hours that goes on, cancelled or not, holds up no other restore that empties nothing; it
+    sees the end of its batches itself."""
+    await site.killed_with_two_batches()
+    site.unfinished["old"] = ["import-1"]
+    async with site.tools.in_use.alone("old"):
+        await asyncio.wait_for(site.fetch("new"), 10)
+    assert len(site.links("old")) == 2
+    assert await site.open_batches("old") == [1, 2]
+
+
+@pytest.mark.parametrize("emptied", [None, ["ks"], ["other"]])
+async def test_a_fetch_that_empties_is_refused_while_that_restore_goes_on(
+    site: Crowded, emptied: list[str] | None
+) -> None:
+    """Promise: it neither waits for hours nor lets the tables be emptied under an import; merged keyspaces are not
+    counted."""
+    await site.killed_with_two_batches()
+    site.unfinished["old"] = ["import-1"]
+    arguments = msgspec.structs.replace(ARGUMENTS, truncate=True, truncate_keyspaces=emptied)
+    async with site.tools.in_use.alone("old"):
+        fetching = asyncio.wait_for(FetchJob(site.tools).run(Context(arguments, "new")), 10)
+        if emptied == ["other"]:
+            await fetching
+        else:
+            with pytest.raises(ImportRunning) as caught:
+                await fetching
+            assert (caught.value.retry, caught.value.fields["job"]) == ("later", "old")
+    assert await site.open_batches("old") == [1, 2]
 
 
 async def test_a_restore_that_is_taken_up_again_begins_no_batch_meanwhile(site: Crowded) -> None:
