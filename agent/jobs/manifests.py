@@ -11,7 +11,7 @@ from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
 from agent.pipeline.table_run import StoredTable
 from agent.pipeline.targets import StoreTarget
-from agent.plan.layout import grouped, laid_out
+from agent.plan.layout import grouped
 from agent.plan.sstables import OWN_FILES
 from agent.repository.frame import ObjectType, stored_size
 from agent.repository.intents import Writer
@@ -99,9 +99,8 @@ async def on_server_manifest(
         frame = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
         count = 0
         for number, group in enumerate(grouped(table), 1):
-            sstable = laid_out(group)
-            count += sstable.is_table_data
-            part = TablePart(*_plain(sstable.files))
+            count += group.is_table_data
+            part = TablePart(*_plain(group.files))
             check_written(part, on_server=True)
             frame.add(part)
             if number % _TURN == 0:

@@ -5,6 +5,7 @@ pass for the whole. Names, sizes and times are compared, which the listing has a
 that flipped on the disk is so not seen here; Data.db is compared with Cassandra's own CRC-32 where its bytes are read.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import UnsetType
@@ -16,10 +17,13 @@ from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
 from agent.plan.toc import may_grow
 from agent.repository.intents import Writer
 from agent.repository.manifest import Manifest
-from agent.repository.manifest_check import is_file_name
 from agent.repository.on_server import OnServer
+from agent.repository.snapshot_listing import ListedFile, ListedTable, SnapshotListing
 
 _SECOND = 1_000_000_000
+_CAME = "was not in the snapshot when it was taken"
+_Table = TableReference | ListedTable
+_File = FileEntry | ListedFile
 
 
 class TakenFiles:
@@ -33,30 +37,32 @@ class TakenFiles:
         """Note the files of a snapshot that was just taken, durably; of an on-server backup that is its manifest. When
         an earlier run of the command noted them, they are compared instead. Raises DamagedOnServer, ManifestInvalid,
         StateFailed."""
-        known = await self._noted(info)
-        if known is not None:
-            await _compare(known, tables)
+        if await self._compared(info, tables):
             return
         if info.kept:
             manifest = await on_server_manifest(info, tables, self._writer, command_id)
             await self._on_server.put_manifest(info.tag, manifest)
-            return
-        # The copy leaves a table out by its name for a file that no manifest may have; so does its listing.
-        copied = [table for table in tables if all(is_file_name(file.name) for file in table.files)]
-        await self._on_server.put_listing(info.tag, await on_server_manifest(info, copied, self._writer, command_id))
+        else:
+            await self._on_server.put_snapshot_listing(info, tables)
 
     async def compare(self, info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> None:
         """The whole snapshot with what was noted; nothing where an older agent noted nothing. Raises DamagedOnServer,
         ManifestInvalid."""
-        known = await self._noted(info)
-        if known is not None:
-            await _compare(known, tables)
+        await self._compared(info, tables)
 
-    async def _noted(self, info: SnapshotInfo) -> Manifest | None:
-        known = await self._on_server.taken_files(info.tag, info.node.host_id, kept=info.kept)
+    async def _compared(self, info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> bool:
+        """Whether anything was noted to compare with, but for what an earlier snapshot of that tag has left."""
+        if not info.kept:
+            listing = await self._on_server.snapshot_listing(info.tag)
+            if listing is None or (listing.backup_id, listing.taken_at) != (info.backup_id, info.taken_at):
+                return False
+            await asyncio.to_thread(_compare_listed, listing, tables)
+            return True
+        known = await self._on_server.taken_files(info.tag, info.node.host_id)
         if known is None or (known.head.backup_id, known.head.taken_at) != (info.backup_id, info.taken_at):
-            return None  # nothing, or what an earlier snapshot of that tag has left
-        return known
+            return False
+        await _compare(known, tables)
+        return True
 
 
 async def compare_table(
@@ -70,8 +76,28 @@ async def compare_table(
     async for entry, time in _entries(manifest, reference):
         if asked(entry.name):
             found = there.get(entry.name, [])
-            found.remove(_refuse_other(reference, entry, time, found))  # another volume may have one of that name
+            _strike(reference, entry, time, found)
     return {name for name, others in there.items() if others}
+
+
+def _strike(of: _Table, entry: _File, time: int | None, found: list[FileStat]) -> None:
+    """Take that one of `found` away which is the file that was noted: another volume may have one of that name."""
+    found.remove(_refuse_other(of, entry, time, found))
+
+
+def _compare_listed(listing: SnapshotListing, tables: Sequence[SnapshotTable]) -> None:
+    """As `_compare`."""
+    there: dict[tuple[str, str], dict[str, list[FileStat]]] = {}
+    for table in tables:
+        files = there.setdefault((table.keyspace, table.table), {})
+        for file in table.files:
+            files.setdefault(file.name, []).append(file)
+    for listed in listing.tables:
+        files = there.get((listed.keyspace, listed.table), {})
+        for one in listed.files:
+            _strike(listed, one, one.mtime_ns, files.get(one.name, []))
+        for name in sorted(name for name, others in files.items() if others):
+            raise _damaged(listed, name, _CAME)
 
 
 async def _compare(manifest: Manifest, tables: Sequence[SnapshotTable]) -> None:
@@ -80,7 +106,7 @@ async def _compare(manifest: Manifest, tables: Sequence[SnapshotTable]) -> None:
     for reference in manifest.head.tables:
         files = there.get((reference.keyspace, reference.table), ())
         for name in sorted(await compare_table(manifest, reference, files, _every)):
-            raise _damaged(reference, name, "was not in the snapshot when it was taken")
+            raise _damaged(reference, name, _CAME)
 
 
 async def _entries(manifest: Manifest, reference: TableReference) -> AsyncIterator[tuple[FileEntry, int | None]]:
@@ -96,17 +122,17 @@ def _timed(files: Sequence[FileEntry], times: Sequence[int] | UnsetType) -> Sequ
     return list(zip(files, [None] * len(files) if isinstance(times, UnsetType) else times, strict=True))
 
 
-def _refuse_other(reference: TableReference, entry: FileEntry, time: int | None, found: Sequence[FileStat]) -> FileStat:
-    """That one of `found` which is the file of the manifest."""
+def _refuse_other(of: _Table, entry: _File, time: int | None, found: Sequence[FileStat]) -> FileStat:
+    """That one of `found` which is the file that was noted."""
     grows = may_grow(entry.name)  # only that it is there can be compared
     for file in found:
         if grows or (file.size == entry.size and _is_same(time, file.mtime_ns)):
             return file
     if not found:
-        raise _damaged(reference, entry.name, "is missing from the snapshot")
+        raise _damaged(of, entry.name, "is missing from the snapshot")
     if found[0].size != entry.size:
-        raise _damaged(reference, entry.name, f"is {found[0].size} bytes, not {entry.size} as when it was taken")
-    raise _damaged(reference, entry.name, "was written since the snapshot was taken: its time is another")
+        raise _damaged(of, entry.name, f"is {found[0].size} bytes, not {entry.size} as when it was taken")
+    raise _damaged(of, entry.name, "was written since the snapshot was taken: its time is another")
 
 
 def _is_same(then: int | None, now: int) -> bool:
@@ -115,11 +141,11 @@ def _is_same(then: int | None, now: int) -> bool:
     return then is None or now in (then, then - then % _SECOND)
 
 
-def _damaged(reference: TableReference, name: str, what: str) -> DamagedOnServer:
+def _damaged(of: _Table, name: str, what: str) -> DamagedOnServer:
     return DamagedOnServer(
-        f"{name} of {reference.keyspace}.{reference.table} {what}",
-        keyspace=reference.keyspace,
-        table=reference.table,
+        f"{name} of {of.keyspace}.{of.table} {what}",
+        keyspace=of.keyspace,
+        table=of.table,
         file=name,
     )
 

@@ -4,7 +4,7 @@
                                                       (agent.cassandra.snapshot_notes)
     manifest, plan.json, record.json, owed            of the backup that stays on the node (agent.repository.on_server)
 
-`listing` is what `manifest` is, of a snapshot that was taken to be copied: the files that it held when it was taken.
+`listing` says what a snapshot that was taken to be copied held when it was taken (agent.repository.snapshot_listing).
 
 Either may come and go while the other stays, and at the same time: both write with `write_into`, which makes the
 directory, and remove with `remove_from` (kit.atomic_files), which takes it away with its last file.

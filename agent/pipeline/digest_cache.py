@@ -106,12 +106,13 @@ class DigestCache:
     async def save(self, table_id: str, rows: Sequence[Row]) -> None:
         """Remember SSTables of a table, or what they have become."""
         async with self._lock:
-            await asyncio.to_thread(self._save, table_id, rows)
+            await asyncio.to_thread(self._settle, table_id, rows, {})
 
-    async def keep(self, table_id: str, filesystem: str, sstables: Set[str]) -> None:
-        """Forget the table's other SSTables on that filesystem."""
+    async def settle(self, table_id: str, rows: Sequence[Row], there: Mapping[str, Set[str]]) -> None:
+        """As `save`; and of each filesystem in `there` forget the table's other SSTables. In one transaction: a node
+        has hundreds of tables."""
         async with self._lock:
-            await asyncio.to_thread(self._keep, table_id, filesystem, sstables)
+            await asyncio.to_thread(self._settle, table_id, rows, there)
 
     async def keep_tables(self, table_ids: Set[str]) -> None:
         """Forget all tables but these. Costs a look-up for each table that is known."""
@@ -123,27 +124,21 @@ class DigestCache:
         self._reader.close()
         self._writer.close()
 
-    def _save(self, table_id: str, rows: Sequence[Row]) -> None:
+    def _settle(self, table_id: str, rows: Sequence[Row], there: Mapping[str, Set[str]]) -> None:
         try:
             with self._writer:
                 self._writer.executemany(
                     "INSERT OR REPLACE INTO digests (filesystem, table_id, sstable, files) VALUES (?, ?, ?, ?)",
                     ((one.filesystem, table_id, one.sstable, one.files) for one in rows),
                 )
-        except sqlite3.DatabaseError as error:
-            _log.warning("digest_cache_not_written", reason=str(error))
-
-    def _keep(self, table_id: str, filesystem: str, sstables: Set[str]) -> None:
-        place = (filesystem, table_id)
-        try:
-            with self._writer:
-                found = self._writer.execute(
-                    "SELECT sstable FROM digests WHERE filesystem = ? AND table_id = ?", place
-                ).fetchall()
-                self._writer.executemany(
-                    "DELETE FROM digests WHERE filesystem = ? AND table_id = ? AND sstable = ?",
-                    [(*place, name) for (name,) in found if name not in sstables],
-                )
+                for filesystem, names in there.items():
+                    found = self._writer.execute(
+                        "SELECT sstable FROM digests WHERE filesystem = ? AND table_id = ?", (filesystem, table_id)
+                    ).fetchall()
+                    self._writer.executemany(
+                        "DELETE FROM digests WHERE filesystem = ? AND table_id = ? AND sstable = ?",
+                        [(filesystem, table_id, name) for (name,) in found if name not in names],
+                    )
         except sqlite3.DatabaseError as error:
             _log.warning("digest_cache_not_written", reason=str(error))
 

@@ -4,6 +4,7 @@ Everything here blocks and is called in worker threads; reading, BLAKE3 and CRC-
 """
 
 import errno
+import mmap
 import os
 import stat
 import zlib
@@ -40,22 +41,27 @@ class Buffers:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._free: list[bytearray] = []
+        self._free: list[mmap.mmap] = []
 
-    def take(self, length: int) -> bytearray:
+    def take(self, length: int) -> bytearray | mmap.mmap:
         """A buffer of at least `length` bytes."""
         if not _POOLED < length <= self._size:
             return bytearray(length)
-        return self._free.pop() if self._free else bytearray(self._size)
+        # Its pages are made when a reader's thread fills them, not here.
+        return self._free.pop() if self._free else mmap.mmap(-1, self._size)
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: bytearray | mmap.mmap) -> None:
         """Nobody looks at the buffer any more."""
-        if len(buffer) == self._size:
+        if isinstance(buffer, mmap.mmap):
             self._free.append(buffer)
 
 
 def load(
-    files: Sequence[FileStat], layout: ObjectLayout, buffer: bytearray, data: int | None = None, crc: int | None = None
+    files: Sequence[FileStat],
+    layout: ObjectLayout,
+    buffer: bytearray | mmap.mmap,
+    data: int | None = None,
+    crc: int | None = None,
 ) -> Loaded:
     """Read the layout's runs into `buffer` and digest them.
 

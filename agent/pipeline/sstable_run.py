@@ -76,6 +76,8 @@ class SSTableRun:
 
     def _remembered(self, place: int, file: FileStat, pieces: list[tuple[int, bytes, int, int]]) -> KnownFile:
         before = self._known.get(file.name)
+        if before is not None and pieces and not self._runs:
+            return before  # nothing was read
         starts = [start for start, *_ in pieces]
         runs = [self._runs.get((place, start)) for start in starts]
         if pieces and any(run is None for run in runs):

@@ -259,8 +259,6 @@ class Store:
 
     async def _finished(self, table: TableRun, finish: Finish) -> None:
         if table.changed:
-            await self._cache.save(table.table_id, table.unsaved)
             # A table that failed was not gone through to its end: what was not reached is still there.
-            for filesystem, names in table.names.items() if table.error is None else ():
-                await self._cache.keep(table.table_id, filesystem, names)
+            await self._cache.settle(table.table_id, table.unsaved, {} if table.error is not None else table.names)
         await finish(table.stored())

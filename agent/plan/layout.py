@@ -8,6 +8,8 @@ the same objects.
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from sys import intern
 
 import msgspec
 
@@ -54,33 +56,39 @@ class SSTable(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """An SSTable whose layout is still to be made: a table may have very many."""
+    """An SSTable whose layout is still to be made: a table may have very many. `components` of its `files`, which are
+    sorted by name."""
 
     name: str
     files: tuple[FileStat, ...]
+    components: tuple[str, ...]
     size: int
+
+    @property
+    def is_table_data(self) -> bool:
+        """See `SSTable.is_table_data`."""
+        return DATA in self.components and "/" not in self.name
 
 
 def grouped(table: SnapshotTable) -> list[Group]:
     """The table's files by SSTable, largest first, without the snapshot's own files."""
-    groups: dict[tuple[str, int], list[FileStat]] = {}
+    groups: dict[tuple[str, int], list[tuple[str, str, FileStat]]] = {}
     for file in table.files:
         if file.name in OWN_FILES:
             continue
-        component = parse(file.name)
-        groups.setdefault((component.owner if component else file.name, file.volume), []).append(file)
+        parsed = parse(file.name)
+        # There are few components and very many files: their names are kept once.
+        owner, component = (parsed.owner, intern(parsed.component)) if parsed else (file.name, file.name)
+        groups.setdefault((owner, file.volume), []).append((file.name, component, file))
     found = []
     while groups:
-        (name, _), files = groups.popitem()
-        found.append(Group(name, tuple(files), sum(file.size for file in files)))
+        (name, _), members = groups.popitem()
+        members.sort(key=itemgetter(0))
+        files = tuple(file for _, _, file in members)
+        components = tuple(component for _, component, _ in members)
+        found.append(Group(name, files, components, sum(file.size for file in files)))
     found.sort(key=lambda group: (-group.size, group.name, group.files[0].volume))
     return found
-
-
-def component_of(name: str) -> str:
-    """The component's part of a file's name, the whole name when it is no SSTable's."""
-    component = parse(name)
-    return component.component if component else name
 
 
 def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple[int, ...], ObjectLayout]]:
@@ -101,8 +109,7 @@ def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple
 
 def laid_out(group: Group, piece_size: int = PIECE_SIZE) -> SSTable:
     """The SSTable with its objects."""
-    files = tuple(sorted(group.files, key=lambda file: file.name))
-    components = [component_of(file.name) for file in files]
+    files, components = group.files, group.components
     objects: list[ObjectLayout] = []
     if group.size < PACK_LIMIT:
         objects += _packs(files, range(len(files)), piece_size)

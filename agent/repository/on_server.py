@@ -18,8 +18,10 @@ import structlog
 
 from agent.model.on_server import LISTING, MANIFEST, OWED, OWNER, PLAN, RECORD
 from agent.model.own_state import own_state
+from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.repository.errors import BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.manifest import Manifest, read_manifest_file
+from agent.repository.snapshot_listing import SnapshotListing, packed_listing, unpacked_listing
 from agent.storage.protocol import Buffer
 from agent.wire.backups import RUNNING, SUCCESS, BackupView, Plan, Record
 from agent.wire.names import InvalidName, check_name
@@ -40,16 +42,20 @@ class OnServer:
         """Store the node's manifest, durable when it returns."""
         await asyncio.to_thread(self._write, tag, MANIFEST, b"".join(manifest))
 
-    async def put_listing(self, tag: str, listing: Sequence[Buffer]) -> None:
-        """Store what a snapshot that is to be copied holds, in a manifest's form, durable when it returns. It makes no
-        backup of it, and goes with the snapshot's own notes."""
-        await asyncio.to_thread(self._write, tag, LISTING, b"".join(listing))
+    async def put_snapshot_listing(self, info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> None:
+        """Store what a snapshot that is to be copied holds, durable when it returns. It makes no backup of it, and goes
+        with the snapshot's own notes."""
+        await asyncio.to_thread(lambda: self._write(info.tag, LISTING, packed_listing(info, tables)))
 
-    async def taken_files(self, tag: str, host_id: str, *, kept: bool) -> Manifest | None:
-        """What the snapshot held when it was taken, also of one that is to go; None if that was not noted. `kept`: it
-        is an on-server backup. Raises ManifestInvalid."""
+    async def snapshot_listing(self, tag: str) -> SnapshotListing | None:
+        """What `put_snapshot_listing` stored; None if nothing. Raises ManifestInvalid."""
+        return await asyncio.to_thread(self._snapshot_listing, tag)
+
+    async def taken_files(self, tag: str, host_id: str) -> Manifest | None:
+        """What an on-server backup held when it was taken, also of one that is to go; None if that was not noted.
+        Raises ManifestInvalid."""
         try:
-            return await read_manifest_file(self._path(tag) / (MANIFEST if kept else LISTING), tag, host_id)
+            return await read_manifest_file(self._path(tag) / MANIFEST, tag, host_id)
         except BackupNotFound:
             return None
 
@@ -128,6 +134,13 @@ class OnServer:
     @own_state()
     def _write(self, tag: str, name: str, content: bytes) -> None:
         write_into(self._path(tag), name, content)
+
+    @own_state()
+    def _snapshot_listing(self, tag: str) -> SnapshotListing | None:
+        try:
+            return unpacked_listing((self._path(tag) / LISTING).read_bytes(), tag)
+        except FileNotFoundError:
+            return None
 
     @own_state()
     def _owed(self) -> list[str]:

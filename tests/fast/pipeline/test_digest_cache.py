@@ -22,7 +22,10 @@ async def test_what_is_saved_is_known_after_a_restart(tmp_path: Path) -> None:
         assert cache.files("fs", "t1", "nb-1-big") == ONE
         assert cache.files("fs", "t1", "nb-2-big") == TWO
         assert cache.files("other", "t1", "nb-1-big") == {}
-        await cache.keep("t1", "fs", {"nb-2-big"})
+        changed = {"nb-2-big-A": OTHER}
+        await cache.settle("t1", [packed("fs", "nb-2-big", changed)], {"fs": {"nb-2-big"}})
+        assert cache.files("fs", "t1", "nb-2-big") == changed
+        await cache.save("t1", [packed("fs", "nb-2-big", TWO)])
         assert cache.files("fs", "t1", "nb-1-big") == {}
         assert cache.files("fs", "t1", "nb-2-big") == TWO
         assert cache.files("fs", "t2", "nb-1-big") == ONE
