@@ -91,6 +91,12 @@ def grouped(table: SnapshotTable) -> list[Group]:
     return found
 
 
+def component_of(name: str) -> str:
+    """The component's part of a file's name, the whole name when it is no SSTable's."""
+    component = parse(name)
+    return component.component if component else name
+
+
 def own_packs(sizes: Sequence[int], limit: int = PACK_LIMIT) -> list[tuple[tuple[int, ...], ObjectLayout]]:
     """Objects for the snapshot's own files, given by their sizes: places of the files, and the layout over them."""
     packs = []

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from agent.model.snapshot import FileStat, SnapshotTable
 from agent.plan.backup import KnownFile, plan_sstable
-from agent.plan.layout import PACK_LIMIT, ObjectLayout, SSTable, grouped, laid_out, own_packs
+from agent.plan.layout import PACK_LIMIT, ObjectLayout, SSTable, component_of, grouped, laid_out, own_packs
 
 MIB = 1024 * 1024
 PIECE = 2 * MIB
@@ -58,7 +58,7 @@ def test_packs_are_made_as_the_design_says(table: SnapshotTable) -> None:
         for layout in sstable.objects:
             inside = [sstable.files[run.file] for run in layout.runs]
             assert len(inside) == 1 or all(file.size <= PACK_LIMIT for file in inside)
-            rewritten = [file.name.rpartition("-")[2] in ("Statistics.db", "Summary.db") for file in inside]
+            rewritten = [component_of(file.name) in ("Statistics.db", "Summary.db") for file in inside]
             assert all(rewritten) or not any(rewritten)
 
 
