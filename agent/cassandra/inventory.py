@@ -12,7 +12,9 @@ from stat import S_ISDIR, S_ISREG
 import msgspec
 
 from agent.cassandra.directories import Volume
+from agent.cassandra.protocol import Held
 from agent.model.snapshot import FileStat, SnapshotTable
+from agent.plan.sstables import OWN_FILES
 
 _TABLE = re.compile(r"(?P<table>[A-Za-z0-9_]+)-(?P<id>[0-9a-f]{32})")
 
@@ -96,45 +98,35 @@ def read_inventory(
     )
 
 
-def bytes_held_alone(tables: Sequence[SnapshotTable]) -> int:
-    """The bytes that go when the snapshot goes: of files that have no other hard link."""
-    held = 0
-    for table in tables:
-        for file in table.files:
-            try:
-                stat = os.stat(file.path)
-            except FileNotFoundError:
-                continue
-            held += stat.st_size if stat.st_nlink == 1 else 0
-    return held
-
-
-def held_where_readable(data_directories: Iterable[str], tag: str, but: Collection[str]) -> int:
-    """The bytes that go when snapshot `tag` goes, the files named `but` apart. What a disk refuses to show counts
-    nothing."""
-    held = 0
+def held_where_readable(data_directories: Iterable[str], tag: str) -> Held:
+    """What goes when snapshot `tag` goes."""
+    size = data = files = 0
     for root in data_directories:
         with contextlib.suppress(OSError):
             for place in snapshot_directories([root], tag):
-                held += held_by([place.path], but)
-    return held
+                for name, one, alone in _links(place.path):
+                    files += 1
+                    size += one if alone else 0
+                    data += one if alone and name not in OWN_FILES else 0
+    return Held(size, data, files)
 
 
-def held_by(directories: Iterable[str], but: Collection[str] = ()) -> int:
-    """The bytes that go when these directories of snapshots go: of files that have no other hard link, and that are
-    not named `but`. What goes meanwhile counts nothing."""
-    held = 0
-    for directory in directories:
-        indexes = [path for inside, path in _subdirectories(directory) if inside.startswith(".")]
-        for place in (directory, *indexes):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
-                for entry in entries:
-                    if entry.name in but:
-                        continue
-                    with contextlib.suppress(FileNotFoundError):
-                        stat = entry.stat(follow_symlinks=False)
-                        held += stat.st_size if S_ISREG(stat.st_mode) and stat.st_nlink == 1 else 0
-    return held
+def held_by(directories: Iterable[str]) -> int:
+    """The bytes that go when these directories of snapshots go: of files that have no other hard link."""
+    return sum(size for directory in directories for _, size, alone in _links(directory) if alone)
+
+
+def _links(directory: str) -> Iterator[tuple[str, int, bool]]:
+    """The files of a table's snapshot: each one's name, its bytes, and whether it has no other hard link. What goes
+    meanwhile is left out."""
+    indexes = [path for inside, path in _subdirectories(directory) if inside.startswith(".")]
+    for place in (directory, *indexes):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    stat = entry.stat(follow_symlinks=False)
+                    if S_ISREG(stat.st_mode):
+                        yield entry.name, stat.st_size, stat.st_nlink == 1
 
 
 def _files(place: SnapshotDirectory, filesystem: str, vanished: list[str]) -> Iterator[FileStat]:

@@ -43,11 +43,13 @@ class NodeControl(Protocol):
         """Every ring member by its (broadcast) address, as this node's failure detector and ring see it."""
 
 
-class Clearing(msgspec.Struct, frozen=True):
-    """A cleared snapshot: the bytes that only it held, and how many files went."""
+class Held(msgspec.Struct, frozen=True):
+    """What goes when a snapshot goes: `bytes` that nothing else holds, `data_bytes` of them without those that it wrote
+    for itself; and how many files it has. What can't be read counts nothing."""
 
-    bytes_freed: int
-    files: int
+    bytes: int = 0
+    data_bytes: int = 0
+    files: int = 0
 
 
 class OwnSnapshot(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ class Snapshots(Protocol):
     async def exists(self, tag: str) -> bool:
         """Whether any snapshot directory of that tag is on the data directories, whoever made it."""
 
-    async def clear(self, tag: str) -> Clearing:
+    async def clear(self, tag: str) -> None:
         """Clear the agent's own snapshot `tag` and forget it; nothing to clear is fine. Other files under
         `on-server/<tag>/` are the caller's. Raises `SnapshotExists` if the snapshot is somebody else's. On disks that
         can't be read Cassandra clears it too, but then it is not forgotten: `SnapshotUnreadable`, `NoDataDirectories`.
@@ -115,6 +117,5 @@ class Snapshots(Protocol):
         """Data directories on volumes with less than `free_percent` of their bytes free; those that can't be read are
         left out."""
 
-    async def held_alone(self, tag: str) -> int:
-        """The bytes that nothing but the snapshot `tag` holds, without those that it wrote for itself. What can't be
-        read counts nothing."""
+    async def held_alone(self, tag: str) -> Held:
+        """What goes when the snapshot `tag` goes."""

@@ -5,8 +5,9 @@ asked for has a directory.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from agent.cassandra.directories import as_wire, volumes, volumes_that_answer
 from agent.cassandra.errors import (
     CassandraError,
     CassandraUnavailable,
+    KeyspaceNotFound,
     NoDataDirectories,
     NodetoolTimeout,
     NotEnoughSpace,
@@ -29,7 +31,6 @@ from agent.cassandra.errors import (
 )
 from agent.cassandra.inventory import (
     SnapshotDirectory,
-    bytes_held_alone,
     held_where_readable,
     is_directory,
     live_bytes,
@@ -38,7 +39,7 @@ from agent.cassandra.inventory import (
 )
 from agent.cassandra.node_directories import NodeDirectories, newest_closed_segment
 from agent.cassandra.node_view import NodeView
-from agent.cassandra.protocol import Clearing, NodeControl, OwnSnapshot, unheard
+from agent.cassandra.protocol import Held, NodeControl, OwnSnapshot, unheard
 from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.selection import select_tables
@@ -47,7 +48,6 @@ from agent.cassandra.snapshot_manifest import not_found
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED, time_to_live
-from agent.plan.sstables import OWN_FILES
 from agent.wire.commands import SnapshotArguments
 from agent.wire.names import check_name
 from agent.wire.node import DataDirectory, Tables
@@ -164,14 +164,14 @@ class NodeSnapshots:
         """See `Snapshots.exists`."""
         return bool(await self._places(tag))
 
-    async def clear(self, tag: str) -> Clearing:
+    async def clear(self, tag: str) -> None:
         """See `Snapshots.clear`."""
         own = await self.own(check_name("tag", tag))
         if own is None:
             if await self.exists(tag):
                 raise SnapshotExists(f"the snapshot {tag} is not this agent's: it is left alone", tag=tag)
-            return Clearing(0, 0)
-        cleared = await self._clear_on_node(tag)
+            return
+        await self._clear_on_node(tag)
         since = await asyncio.to_thread(self._notes.unanswered_since, tag)
         if since is not None and self._clock() - since < _LATE_SECONDS:
             raise CassandraUnavailable(
@@ -181,7 +181,6 @@ class NodeSnapshots:
             now = await self.own(tag)
             if now is not None and now.command_id == own.command_id:
                 await asyncio.to_thread(self._notes.forget, tag)
-        return cleared
 
     async def ours(self) -> tuple[OwnSnapshot, ...]:
         """See `Snapshots.ours`."""
@@ -192,9 +191,9 @@ class NodeSnapshots:
         found = await asyncio.to_thread(volumes_that_answer, await self._directories.every())
         return as_wire(one for one in found if one.free_percent < free_percent)
 
-    async def held_alone(self, tag: str) -> int:
+    async def held_alone(self, tag: str) -> Held:
         """See `Snapshots.held_alone`."""
-        return await asyncio.to_thread(held_where_readable, await self._directories.every(), tag, OWN_FILES)
+        return await asyncio.to_thread(held_where_readable, await self._directories.every(), tag)
 
     async def _refuse_full_volumes(self) -> None:
         wanted = self._settings.space.backup_free
@@ -212,7 +211,7 @@ class NodeSnapshots:
         self, arguments: SnapshotArguments, copy_rate: float, chosen: Callable[[Tables], None]
     ) -> SnapshotInfo:
         """Take it between two looks at the schema; a change in between clears it and tries again."""
-        trouble: SchemaDisagreement | TableNotFound | None = None
+        trouble: SchemaDisagreement | TableNotFound | KeyspaceNotFound | None = None
         for _ in range(_TRIES):
             try:
                 before = await self._agreement.settled(_SETTLE_SECONDS)
@@ -223,13 +222,16 @@ class NodeSnapshots:
             excluded = {*self._settings.exclude_keyspaces, *arguments.exclude_keyspaces}
             tables = select_tables(arguments.keyspaces, present, excluded)
             chosen(tables)
-            schema = await capture_schema(self._cql, tables)
+            # Beside the snapshot: what the two looks at the schema's version show holds for both.
+            schema = asyncio.create_task(capture_schema(self._cql, tables))
             try:
                 info = await self._take_once(arguments, tables, schema, copy_rate)
-            except TableNotFound as error:  # dropped since it was selected
+            except (TableNotFound, KeyspaceNotFound) as error:  # dropped since it was selected
                 trouble = error
                 await self._clear_on_node(arguments.tag)
                 continue
+            finally:
+                await _left(schema)
             if info.node.schema_version == before:
                 return info
             await self._clear_on_node(arguments.tag)
@@ -240,7 +242,11 @@ class NodeSnapshots:
         )
 
     async def _take_once(
-        self, arguments: SnapshotArguments, tables: Tables, schema: tuple[KeyspaceSchema, ...], copy_rate: float
+        self,
+        arguments: SnapshotArguments,
+        tables: Tables,
+        schema: Awaitable[tuple[KeyspaceSchema, ...]],
+        copy_rate: float,
     ) -> SnapshotInfo:
         floor = await asyncio.to_thread(newest_closed_segment, await self._directories.commitlog())
         taken_at = self._clock()
@@ -262,7 +268,7 @@ class NodeSnapshots:
             kept=arguments.keep,
             taken_at=taken_at,
             node=await self._view.identity(),
-            schema=schema,
+            schema=await schema,
             tables=tables,
             data_directories=await self._directories.every(),
             commitlog_floor=floor,
@@ -289,24 +295,18 @@ class NodeSnapshots:
         except HelenusError as error:  # the try's own reason is what is to be told
             _log.warning("snapshot_not_undone", tag=tag, code=error.code, reason=error.message)
 
-    async def _clear_on_node(self, tag: str) -> Clearing:
+    async def _clear_on_node(self, tag: str) -> None:
         """Raises `SnapshotUnreadable` and `NoDataDirectories` only when Cassandra was told to clear it, and whether it
         is gone can't be seen."""
-        try:
-            found = await self._read(tag, None)
+        with contextlib.suppress(NoDataDirectories, SnapshotUnreadable):  # its other disks get their room all the same
             if not await self.exists(tag):
-                return Clearing(0, 0)
-            freed = Clearing(await _on_disk(lambda: bytes_held_alone(found)), sum(len(one.files) for one in found))
-        except (NoDataDirectories, SnapshotUnreadable) as error:  # its other disks get their room all the same
-            _log.warning("snapshot_not_counted", tag=tag, code=error.code, reason=error.message)
-            freed = Clearing(0, 0)
+                return
         await self._control.clear_snapshot(tag)
         left = await self._places(tag)
         if left:
             raise CassandraError(
                 f"the snapshot {tag} was cleared, but directories of it are left", tag=tag, left=[left[0].path]
             )
-        return freed
 
     async def _read(
         self,
@@ -330,6 +330,14 @@ class NodeSnapshots:
         """Raises `NoDataDirectories` where a disk is away: what it holds can't be seen, and is not gone."""
         directories = await self._directories.every()
         return await _on_disk(lambda: list(snapshot_directories([one.path for one in volumes(directories)], tag)))
+
+
+async def _left(work: "asyncio.Task[Found]") -> None:
+    """End what nobody waits for any more, if it has not ended."""
+    work.cancel()
+    await asyncio.wait([work])
+    if not work.cancelled():
+        work.exception()  # looked at, so that asyncio does not complain of an error that nobody read
 
 
 async def _on_disk(look: Callable[[], Found]) -> Found:

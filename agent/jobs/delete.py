@@ -57,8 +57,9 @@ class DeleteJob:
         if await self._is_beside_another(arguments):
             await self._on_server.forget(arguments.tag)
             return Outcome(FreedResult(0, 0, [arguments.tag]))
-        cleared = await give_up(arguments.tag, self._snapshots, self._on_server)
-        return Outcome(FreedResult(cleared.bytes_freed, cleared.files, [arguments.tag]))
+        held = await self._snapshots.held_alone(arguments.tag)
+        await give_up(arguments.tag, self._snapshots, self._on_server)
+        return Outcome(FreedResult(held.bytes, held.files, [arguments.tag]))
 
     async def _is_there(self, context: JobContext, arguments: DeleteArguments) -> bool:
         """Whether the agent has what is to go: a complete snapshot, what a failed try has left of one, or only files.

@@ -1,4 +1,4 @@
-"""Takes an own snapshot away with all that is kept of it: in, its tag; out, what that freed.
+"""Takes an own snapshot away with all that is kept of it: in, its tag.
 
     owed (durably) → files → snapshot → no longer owed
 
@@ -10,21 +10,21 @@ import asyncio
 
 import structlog
 
-from agent.cassandra.protocol import Clearing, Snapshots
+from agent.cassandra.protocol import Snapshots
 from agent.model.own_state import StateFailed
 from agent.repository.on_server import OnServer
 
 _log = structlog.get_logger(__name__)
 
 
-async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> Clearing:
+async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> None:
     """Raises what clearing the snapshot raises: then it is owed, unless the state's disk takes no debt. A snapshot that
     isn't the agent's is left alone, and so are the files of another backup that only has the same tag."""
     own = await snapshots.own(tag)
     if own is None:
         await on_server.forget(tag)
         await on_server.disown_debt(tag)
-        return Clearing(0, 0)
+        return
     owns_files = await on_server.made_by(tag) in (None, own.made_by)
     # Without the snapshot the files are worth nothing; another backup's must not look as if it went.
     owed = await _owe(tag, on_server, doomed=owns_files)
@@ -32,9 +32,8 @@ async def give_up(tag: str, snapshots: Snapshots, on_server: OnServer) -> Cleari
         await on_server.forget(tag)
         if not owed:  # what went has made room for it
             await _owe(tag, on_server, doomed=True)
-    cleared = await snapshots.clear(tag)
+    await snapshots.clear(tag)
     await on_server.disown_debt(tag)
-    return cleared
 
 
 async def _owe(tag: str, on_server: OnServer, *, doomed: bool) -> bool:

@@ -127,4 +127,4 @@ class Watermark:
             return False
         except (NoDataDirectories, SnapshotUnreadable) as error:
             _log.warning("snapshot_not_looked_at", tag=one.tag, code=error.code, reason=error.message)
-        return await self._snapshots.held_alone(one.tag) > 0
+        return (await self._snapshots.held_alone(one.tag)).data_bytes > 0

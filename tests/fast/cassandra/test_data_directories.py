@@ -10,11 +10,10 @@ import pytest
 from agent.cassandra.errors import DataDirectoriesDiffer, NoDataDirectories, SnapshotMissing
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
-from agent.cassandra.snapshots import NodeSnapshots
-from agent.model.snapshot import SnapshotInfo
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import NodeIdentity, Tables
 from tests.fast.cassandra.directory_control import ID, DirectoryControl
+from tests.fast.cassandra.schemaless import SchemalessSnapshots
 
 IDENTITY = NodeIdentity("h", "127.0.0.1", "c", "dc1", "r1", ["0"], "5.0.9", "Murmur3Partitioner", "v")
 
@@ -69,13 +68,6 @@ class Cassandra(DirectoryControl):
         manifest.write_text(json.dumps({"files": named, "created_at": "2026-01-01T00:00:00Z", "ephemeral": False}))
 
 
-class Snapshots(NodeSnapshots):
-    """Without a schema to ask for: one table is there."""
-
-    async def _take_settled(self, arguments: SnapshotArguments, copy_rate: float, chosen: Any) -> SnapshotInfo:
-        return await self._take_once(arguments, {"shop": ["orders"]}, (), copy_rate)
-
-
 class Site:
     """An agent beside that node, for as long as a process lives."""
 
@@ -85,7 +77,7 @@ class Site:
         node: Any = cassandra
         nothing: Any = None
         self.directories = NodeDirectories(settings, node)
-        self.snapshots = Snapshots(
+        self.snapshots = SchemalessSnapshots(
             settings, node, nothing, node, nothing, self.directories, cassandra.root / "state", lambda: 1_000.0
         )
 

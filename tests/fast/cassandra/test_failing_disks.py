@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from agent.cassandra import snapshot_notes
 from agent.cassandra.errors import NoDataDirectories, SnapshotNoteDamaged, SnapshotUnreadable
-from agent.cassandra.protocol import Clearing
+from agent.cassandra.protocol import Held
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.own_state import StateFailed
 from agent.wire.commands import SnapshotArguments
@@ -171,7 +171,7 @@ async def test_a_disk_that_is_away_keeps_no_snapshot_on_the_others(tmp_path: Pat
     assert await site.snapshots.own("t1") is not None
     (tmp_path / "hidden").rename(tmp_path / "away/shop")
     (tmp_path / "away").rename(tmp_path / "data2")
-    assert (await site.snapshots.clear("t1")).files == 1
+    await site.snapshots.clear("t1")
     assert await site.snapshots.own("t1") is None
     assert not await site.snapshots.exists("t1")
 
@@ -181,7 +181,8 @@ async def test_a_snapshot_that_only_cassandra_may_read_is_cleared(tmp_path: Path
     site = Site(Cassandra(tmp_path, "data1"))
     await site.backup("t1")
     disk.fail(snapshots_in(tmp_path / "data1") + "/t1", errno.EACCES, "scandir")
-    assert await site.snapshots.clear("t1") == Clearing(0, 0)
+    assert await site.snapshots.held_alone("t1") == Held()
+    await site.snapshots.clear("t1")
     assert os.listdir(snapshots_in(tmp_path / "data1")) == []
     assert await site.snapshots.own("t1") is None
 
@@ -211,10 +212,10 @@ async def test_a_dead_disk_hides_the_free_space_of_no_other(tmp_path: Path, disk
     for name in ("data1", "data2"):
         (live,) = (tmp_path / name / "shop").glob("*/nb-*")
         live.unlink()
-    assert await site.snapshots.held_alone("t1") == len(b"data1" + b"data2")
+    assert (await site.snapshots.held_alone("t1")).data_bytes == len(b"data1" + b"data2")
     disk.fail(tmp_path / "data1", errno.EIO)
     assert [one.path for one in await site.snapshots.volumes_below(101.0)] == [cassandra.disks[1]]
-    assert await site.snapshots.held_alone("t1") == len(b"data2")
+    assert (await site.snapshots.held_alone("t1")).data_bytes == len(b"data2")
     with pytest.raises(NoDataDirectories, match="data1"):
         await site.backup("t2")
 

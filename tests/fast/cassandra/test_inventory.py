@@ -8,13 +8,14 @@ import pytest
 
 from agent.cassandra.directories import parse_setting, volumes
 from agent.cassandra.inventory import (
-    bytes_held_alone,
+    held_where_readable,
     live_bytes,
     read_inventory,
     snapshot_directories,
     snapshot_tags,
 )
 from agent.cassandra.node_directories import newest_closed_segment
+from agent.cassandra.protocol import Held
 
 ID = "7fe7d710e77b11f18a68917191c0c181"
 
@@ -80,7 +81,8 @@ def test_only_bytes_without_another_link_are_freed_by_a_clear(tmp_path: Path) ->
     shared.parent.mkdir(parents=True)
     shared.hardlink_to(live)
     _file(tmp_path / f"data/ks/t-{ID}/snapshots/t/nb-2-big-Data.db", 7)
-    assert bytes_held_alone(read_inventory(volumes([str(tmp_path / "data")]), "t", None)) == 7
+    _file(tmp_path / f"data/ks/t-{ID}/snapshots/t/manifest.json", 2)
+    assert held_where_readable([str(tmp_path / "data")], "t") == Held(bytes=9, data_bytes=7, files=3)
 
 
 def test_directories_and_tags_are_found(tmp_path: Path) -> None:

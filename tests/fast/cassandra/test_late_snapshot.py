@@ -8,11 +8,11 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolFailed, NodetoolKilled, NodetoolTimeout, SnapshotExists
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
-from agent.cassandra.snapshots import NodeSnapshots
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import Tables
 from kit.errors import HelenusError
 from tests.fast.cassandra.directory_control import DirectoryControl
+from tests.fast.cassandra.schemaless import SchemalessSnapshots
 
 
 class LateControl(DirectoryControl):
@@ -28,13 +28,6 @@ class LateControl(DirectoryControl):
         await super().snapshot(*self.asked)
 
 
-class Snapshots(NodeSnapshots):
-    """Without a schema to ask for: one table is there."""
-
-    async def _take_settled(self, arguments: SnapshotArguments, copy_rate: float, chosen: Any) -> Any:
-        return await self._take_once(arguments, {"shop": ["orders"]}, (), copy_rate)
-
-
 @pytest.fixture
 def now() -> list[float]:
     return [1_000.0]
@@ -48,11 +41,11 @@ def control(tmp_path: Path) -> LateControl:
 
 
 @pytest.fixture
-def snapshots(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots:
+def snapshots(tmp_path: Path, control: LateControl, now: list[float]) -> SchemalessSnapshots:
     return started(tmp_path, control, now)
 
 
-def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots:
+def started(tmp_path: Path, control: LateControl, now: list[float]) -> SchemalessSnapshots:
     """As an agent that starts has them: it knows what is on disk."""
 
     async def data() -> tuple[str, ...]:
@@ -64,7 +57,7 @@ def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots
     places: Any = SimpleNamespace(every=data, renew=data, commitlog=commitlog)
     nothing: Any = None
     settings = CassandraSettings(space=SpaceSettings(backup_free=0.0))
-    return Snapshots(settings, control, nothing, nothing, nothing, places, tmp_path / "state", lambda: now[0])
+    return SchemalessSnapshots(settings, control, nothing, nothing, nothing, places, tmp_path / "state", lambda: now[0])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +65,7 @@ def started(tmp_path: Path, control: LateControl, now: list[float]) -> Snapshots
     [NodetoolTimeout("it did not end"), NodetoolKilled("by a signal"), CassandraUnavailable("no answer")],
 )
 async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
-    snapshots: Snapshots, control: LateControl, now: list[float], failure: HelenusError
+    snapshots: SchemalessSnapshots, control: LateControl, now: list[float], failure: HelenusError
 ) -> None:
     """Promise: a snapshot of unknown outcome stays the agent's until it can't come any more, and is cleared."""
     control.failure = failure
@@ -90,7 +83,7 @@ async def test_a_snapshot_that_comes_after_the_time_out_is_owned_and_cleared(
 
 
 async def test_an_agent_that_was_started_anew_knows_which_call_was_never_answered(
-    snapshots: Snapshots, control: LateControl, now: list[float], tmp_path: Path
+    snapshots: SchemalessSnapshots, control: LateControl, now: list[float], tmp_path: Path
 ) -> None:
     """Forgotten at once, the snapshot would come when nobody owns up to it any more."""
     with pytest.raises(NodetoolTimeout):
@@ -106,7 +99,7 @@ async def test_an_agent_that_was_started_anew_knows_which_call_was_never_answere
     assert not list((tmp_path / "state" / "on-server").iterdir())
 
 
-async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: LateControl) -> None:
+async def test_a_refused_snapshot_leaves_no_note(snapshots: SchemalessSnapshots, control: LateControl) -> None:
     """Promise: a snapshot that Cassandra refused is not owed."""
     control.failure = NodetoolFailed("no such table")
     with pytest.raises(NodetoolFailed):
@@ -115,7 +108,7 @@ async def test_a_refused_snapshot_leaves_no_note(snapshots: Snapshots, control: 
 
 
 async def test_what_an_earlier_try_of_the_same_backup_left_goes_before_the_next(
-    snapshots: Snapshots, control: LateControl, now: list[float]
+    snapshots: SchemalessSnapshots, control: LateControl, now: list[float]
 ) -> None:
     """Once it can't come any more; until then the next try is told to wait, and another backup that it is taken."""
     with pytest.raises(NodetoolTimeout):

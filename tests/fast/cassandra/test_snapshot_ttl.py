@@ -7,20 +7,12 @@ from typing import Any
 import pytest
 
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
-from agent.cassandra.snapshots import NodeSnapshots
-from agent.model.snapshot import SnapshotInfo
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import NodeIdentity
 from tests.fast.cassandra.directory_control import DirectoryControl
+from tests.fast.cassandra.schemaless import SchemalessSnapshots
 
 IDENTITY = NodeIdentity("h", "127.0.0.1", "c", "dc1", "r1", ["0"], "5.0.9", "Murmur3Partitioner", "v")
-
-
-class Snapshots(NodeSnapshots):
-    """Without a schema to ask for: two tables are there, and one of them is taken."""
-
-    async def _take_settled(self, arguments: SnapshotArguments, copy_rate: float, chosen: Any) -> SnapshotInfo:
-        return await self._take_once(arguments, {"shop": ["orders"]}, (), copy_rate)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +41,6 @@ async def test_the_snapshot_of_a_slow_copy_lives_longer(
     settings = CassandraSettings(space=SpaceSettings(backup_free=0.0), snapshot_ttl_seconds=least)
     view: Any = SimpleNamespace(identity=identity)
     places: Any = SimpleNamespace(every=data, renew=data, commitlog=commitlog)
-    snapshots = Snapshots(settings, control, nothing, view, nothing, places, tmp_path / "state")
+    snapshots = SchemalessSnapshots(settings, control, nothing, view, nothing, places, tmp_path / "state")
     await snapshots.take(SnapshotArguments("t1", keep=keep), "c1", copy_rate=copy_rate)
     assert control.calls == [("snapshot", "t1", wanted)]

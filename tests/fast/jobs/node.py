@@ -10,11 +10,10 @@ from pathlib import Path
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SnapshotExists, SnapshotMissing
-from agent.cassandra.inventory import bytes_held_alone, held_where_readable, read_inventory
-from agent.cassandra.protocol import Clearing, OwnSnapshot, unheard
+from agent.cassandra.inventory import held_where_readable, read_inventory
+from agent.cassandra.protocol import Held, OwnSnapshot, unheard
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED
-from agent.plan.sstables import OWN_FILES
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, NodeIdentity, Tables
 
@@ -153,18 +152,15 @@ class Node:
     async def exists(self, tag: str) -> bool:
         return any(self.data.glob(f"*/*/snapshots/{tag}"))
 
-    async def clear(self, tag: str) -> Clearing:
+    async def clear(self, tag: str) -> None:
         if self.refuse_clear is not None:
             raise self.refuse_clear
         if tag not in self._ours and await self.exists(tag):
             raise SnapshotExists("it is somebody else's")
-        found = read_inventory([Volume(str(self.data), 1, "fs", 1, 1)], tag, None)
-        held = bytes_held_alone(found)
         for path in self.data.glob(f"*/*/snapshots/{tag}"):
             shutil.rmtree(path)
         self._ours.pop(tag, None)
         self._taken.pop(tag, None)
-        return Clearing(held, sum(len(table.files) for table in found))
 
     async def ours(self) -> tuple[OwnSnapshot, ...]:
         return tuple(self._ours.values())
@@ -172,8 +168,8 @@ class Node:
     async def volumes_below(self, free_percent: float) -> tuple[DataDirectory, ...]:
         return tuple(DataDirectory(path, "v", 100, 1) for path in self.full)
 
-    async def held_alone(self, tag: str) -> int:
-        return held_where_readable([str(self.data)], tag, OWN_FILES)
+    async def held_alone(self, tag: str) -> Held:
+        return held_where_readable([str(self.data)], tag)
 
     def _link(self, table: Path, tag: str) -> None:
         target = table / "snapshots" / tag

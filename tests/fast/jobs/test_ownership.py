@@ -258,13 +258,13 @@ async def test_a_clearing_that_is_under_way_ends_before_the_next_try_begins(agen
     node.fail_half_way = None
     clear, asked, go = node.clear, asyncio.Event(), asyncio.Event()
 
-    async def slow(tag: str) -> object:
+    async def slow(tag: str) -> None:
         node.clear = clear  # type: ignore[method-assign]
         asked.set()
         await go.wait()
-        return await clear(tag)
+        await clear(tag)
 
-    node.clear = slow  # type: ignore[method-assign,assignment]
+    node.clear = slow  # type: ignore[method-assign]
     clearing = asyncio.create_task(agent.taker.clear_unwanted())
     await asked.wait()
     agent.in_use.using = lambda tag: ["second"]
