@@ -6,7 +6,7 @@ posts the same again and no agent does anything twice.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -118,11 +118,14 @@ class FanOut:
             return False
         return reaction_to(kind, code).then is Answer.ABORT
 
-    async def cancel_posted(self) -> None:
+    async def cancel_posted(self, sparing: Container[str] = ()) -> None:
         """Cancel what was posted for the request and has no end yet: an earlier life of the coordinator posted it, or
-        this one broke off. What an agent doesn't hear is owed to it."""
+        this one broke off. What an agent doesn't hear is owed to it. `sparing`: phases that are wanted all the same."""
         posted = await self._around.store.commands.of(self._run.request.id)
-        told = await on_each([command for command in posted if not command.state.terminal], self._tell_cancel)
+        for command in posted:
+            self._hint(command)
+        unwanted = [each for each in posted if not each.state.terminal and each.phase not in sparing]
+        told = await on_each(unwanted, self._tell_cancel)
         await self._around.store.commands.put(
             [self._cancelled(command, owed=True) for command, answer in told if _unheard(answer)]
         )
@@ -341,10 +344,14 @@ class FanOut:
         """The journalled command, or a new one (then True)."""
         known = await self._around.store.commands.get(self._id(phase, host_id, attempt))
         if known is not None:
-            if known.agent:
-                self._around.registry.hint(self._run.cluster, host_id, known.agent)
+            self._hint(known)
             return known, False
         return self._new(host_id, phase, kind, msgspec.to_builtins(arguments), attempt), True
+
+    def _hint(self, command: PostedCommand) -> None:
+        """An agent whose Cassandra is down says no host id: an earlier life knew which one it is."""
+        if command.agent:
+            self._around.registry.hint(self._run.cluster, command.host_id, command.agent)
 
     async def _next(self, failed: PostedCommand, attempt: int) -> PostedCommand:
         known = await self._around.store.commands.get(self._id(failed.phase, failed.host_id, attempt))

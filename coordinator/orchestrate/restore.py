@@ -13,7 +13,6 @@ import msgspec
 from agent.wire.commands import Kind, RestoreArguments
 from agent.wire.results import CheckRestoreResult, ImportResult, PreflightResult, ViewCql
 from coordinator.model.orders import RestoreOrder
-from coordinator.model.requests import RESUMABLE
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import NodesFailed, OutcomeUnknown, RequestCancelled, RestoreRefused, TablesUnseen
 from coordinator.orchestrate.fan_out import FanOut, OnEnd
@@ -51,13 +50,6 @@ class RestoreFlow:
 
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with, and says when no table was changed by then."""
-        try:
-            return await self._restore()
-        except Exception:
-            await self._say_what_changed()
-            raise
-
-    async def _restore(self) -> Outcome:
         run = self._run
         fence = await self._store.commands.next_fence(self._job)
         self._fan_out = FanOut(
@@ -69,13 +61,15 @@ class RestoreFlow:
             repair=self._places.repair,
             sent=self._sent,
         )
-        self._undo = RestoreUndo(run, self._order, self._steps, self._fan_out, self._sent)
-        await self._settle_earlier()
-        scope = await once(self._store, self._job, "scope", self._decide_scope, RestoreScope)
-        if run.request.keyspaces != scope.tables:
-            await run.update(keyspaces=scope.tables)
-        verdict = await self._earlier_verdict()
+        undo = RestoreUndo(run, self._order, self._steps, self._fan_out, self._sent)
         try:
+            await undo.raise_noted()
+            # Nothing is judged, emptied or imported while another request's truncate or DDL may still come.
+            await self._sent.settle_earlier()
+            scope = await once(self._store, self._job, "scope", self._decide_scope, RestoreScope)
+            if run.request.keyspaces != scope.tables:
+                await run.update(keyspaces=scope.tables)
+            verdict = await self._earlier_verdict()
             if verdict is None:
                 verdict = await self._preflight(scope)
                 await self._note_verdict(verdict)
@@ -90,29 +84,10 @@ class RestoreFlow:
             await self._truncate(scope, verdict)
             await self._make_schema(scope, verdict)
             return await self._import_and_after(scope, verdict, fetched)
-        except Exception:
+        except Exception as error:
             # Also what nobody foresaw: no agent works on, views that were dropped come back, and nothing that was
             # fetched stays behind.
-            await self._fan_out.cancel_posted()
-            await self._undo.leave(scope, verdict)
-            raise
-
-    async def _say_what_changed(self) -> None:
-        if await self._steps.noted(IRREVOCABLE):
-            return
-        dropped = await self._steps.step("views_dropped")
-        views = "" if dropped is None else "; views that were dropped are made again"
-        if dropped is not None and dropped["dropped"]:
-            views = "; views that were dropped are still owed (owed_views)"
-        self._run.aftermath = f"no table was changed{views}"
-
-    async def _settle_earlier(self) -> None:
-        """Nothing is judged, emptied or imported while another request's truncate or DDL may still come."""
-        try:
-            await self._sent.settle_earlier()
-        except Exception:
-            if await self._steps.noted(IRREVOCABLE):
-                self._run.result[RESUMABLE] = self._job
+            await undo.leave(error)
             raise
 
     async def _decide_scope(self) -> RestoreScope:

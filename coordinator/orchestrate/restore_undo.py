@@ -1,11 +1,17 @@
-"""A restore that fails or is cancelled: how far it had come in, what is undone, kept and owed out."""
+"""A restore that fails or is cancelled: why in; how far it had come, and what is undone, kept and owed, out.
+
+That a request leaves is noted durably before anything of it is undone: no later life of the coordinator goes forward
+over nodes that hold nothing any more. What is to be undone is read from the store, so that every life leaves alike.
+"""
+
+from typing import Any
 
 import msgspec
 
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import RESUMABLE
-from coordinator.orchestrate.errors import OutcomeUnknown
+from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, foreseen
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.job_steps import IRREVOCABLE, JobSteps
 from coordinator.orchestrate.outcome import failures
@@ -14,6 +20,31 @@ from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.sent_once import SentOnce
 from coordinator.orchestrate.verdict import Verdict
+from kit.errors import HelenusError
+
+LEAVING = "leaving"
+"""The step of a request that holds what it ends with, once it leaves."""
+
+UNDO_CLEAN = "undo-clean"
+UNDO_VIEWS = "undo-create_views"
+STOPPED_VIEWS = "stopped-create_views"
+UNDOING = frozenset({UNDO_CLEAN, UNDO_VIEWS, STOPPED_VIEWS})
+"""Phases that leaving consists of: who goes on with it breaks none of them off."""
+
+OWED_VIEWS = "owed_views"
+"""In a restore's result: the statements of views that were there before, or belong to the backup, and are not now."""
+
+
+class Left(HelenusError):
+    """What the request left with in an earlier life of the coordinator, as it was told then."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        super().__init__(str(told.get("message", "")))
+        self._told = told
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as it was noted."""
+        return self._told
 
 
 class RestoreUndo:
@@ -27,50 +58,88 @@ class RestoreUndo:
         self._sent = sent
         self._report = RestoreReport(run, steps)
 
-    async def leave(self, scope: RestoreScope, verdict: Verdict | None) -> None:
+    async def raise_noted(self) -> None:
+        """Raise what the request left with in an earlier life of the coordinator, `RequestCancelled` or `Left`; return
+        if it did not leave."""
+        noted = await self._run.around.store.requests.step(self._run.request.id, LEAVING)
+        if noted is None:
+            return
+        if noted["cancelled"]:
+            raise RequestCancelled(noted["error"]["message"], **noted["error"]["fields"])
+        raise Left(noted["error"])
+
+    async def leave(self, error: Exception) -> None:
         """Before the point of no return everything is undone; later what is needed to go on stays, and the views come
         back as long as no import has begun."""
+        run, requests = self._run, self._run.around.store.requests
+        if await requests.step(run.request.id, LEAVING) is None:
+            told = foreseen(error).as_dict()
+            await run.note(LEAVING, cancelled=isinstance(error, RequestCancelled), error=told)
         irrevocable = await self._steps.noted(IRREVOCABLE)
-        begun = await self._steps.noted("import_begun")
         if irrevocable:
-            self._run.result[RESUMABLE] = self._steps.job
-            self._run.result[IMPORTED] = await self._report.imported(scope)
-            self._run.warn("tables were changed already: post the same restore again, and it goes on where it stopped")
-        if not begun:
-            await self._views_back(scope, verdict, "stopped" if irrevocable else "undo")
-        elif verdict is not None and verdict.create_views:
-            self._run.result["owed_views"] = [view.statement for view in verdict.create_views]
+            run.result[RESUMABLE] = self._steps.job
+            run.warn("tables were changed already: post the same restore again, and it goes on where it stopped")
+        await self._fan_out.cancel_posted(sparing=UNDOING)
+        scope = await self._steps.step("scope")
+        if scope is not None:
+            await self._undo(msgspec.convert(scope, RestoreScope), irrevocable)
         if not irrevocable:
+            await self._say_what_changed()
+
+    async def _undo(self, scope: RestoreScope, irrevocable: bool) -> None:
+        if irrevocable:
+            self._run.result[IMPORTED] = await self._report.imported(scope)
+        # A request that goes on with another one's job, and has sent nothing yet, has nothing to undo.
+        posted = bool(await self._run.around.store.commands.of(self._run.request.id))
+        verdict = await self._steps.step("verdict")
+        if verdict is not None:
+            await self._views(scope, msgspec.convert(verdict, Verdict), irrevocable, posted)
+        if posted and not irrevocable:
             await self._clean(scope)
+
+    async def _say_what_changed(self) -> None:
+        dropped = await self._steps.step("views_dropped")
+        views = "" if dropped is None else "; views that were dropped are made again"
+        if dropped is not None and dropped["dropped"]:
+            views = f"; views that were dropped are still owed ({OWED_VIEWS})"
+        self._run.aftermath = f"no table was changed{views}"
 
     async def _clean(self, scope: RestoreScope) -> None:
         arguments = {host_id: scope.arguments(host_id, self._order) for host_id in scope.hosts}
-        answers = await self._fan_out.ask("undo-clean", Kind.CLEAN, arguments, undoing=True)
+        answers = await self._fan_out.ask(UNDO_CLEAN, Kind.CLEAN, arguments, undoing=True)
         for answer in answers.values():
             self._report.pass_on(answer)
         for address, error in failures(answers.values()).items():
             self._run.warn(f"owed on {address}: removing what the restore staged ({error.get('message', '')})")
 
-    async def _views_back(self, scope: RestoreScope, verdict: Verdict | None, prefix: str) -> None:
-        step = await self._steps.step("views_dropped")
-        if verdict is None or step is None or not step["dropped"]:
-            return
-        statements = [view.statement for view in verdict.live_views]
-        phase, reason = f"{prefix}-create_views", ""
+    async def _views(self, scope: RestoreScope, verdict: Verdict, irrevocable: bool, posted: bool) -> None:
+        """Bring them back, or call them owed: that first, for what is left when this breaks off."""
+        dropped = await self._steps.step("views_dropped")
+        if await self._steps.noted("import_begun"):
+            if verdict.create_views:
+                self._run.result[OWED_VIEWS] = [view.statement for view in verdict.create_views]
+        elif dropped is not None and dropped["dropped"]:
+            statements = [view.statement for view in verdict.live_views]
+            self._run.result[OWED_VIEWS] = statements
+            if posted and await self._views_back(scope, statements, STOPPED_VIEWS if irrevocable else UNDO_VIEWS):
+                del self._run.result[OWED_VIEWS]
+
+    async def _views_back(self, scope: RestoreScope, statements: list[str], phase: str) -> bool:
+        reason = ""
         for host_id in await self._speakers(scope):
             arguments = msgspec.structs.replace(scope.arguments(host_id, self._order), statements=statements)
             answer = (await self._fan_out.ask(phase, Kind.CREATE_VIEWS, {host_id: arguments}, undoing=True))[host_id]
             if answer.ok:
                 await self._steps.note("views_dropped", dropped=False)
-                return
+                return True
             reason = str((answer.error or {}).get("message", ""))
             if (answer.error or {}).get("code") != OutcomeUnknown.code:
                 break
             # Past its time that agent neither drops nor makes them any more: another one may be told.
             for given_up in ("drop_views", phase):
                 await self._sent.gave_up(given_up)
-        self._run.result["owed_views"] = statements
         self._run.warn(f"owed: {len(statements)} views that were dropped could not be made again ({reason})")
+        return False
 
     async def _speakers(self, scope: RestoreScope) -> list[str]:
         """Whom to tell: the one that was told to drop them, then each one that answers."""

@@ -10,6 +10,7 @@ from tests.cluster.toy_coordinator import copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
 from tests.fast.coordinator.orchestrate.test_kill import once_each
+from tests.fast.coordinator.orchestrate.test_kill_undo import FAILING, failing
 
 
 def deaths() -> Iterator[tuple[int, bool]]:
@@ -56,3 +57,16 @@ async def test_killed_at_every_write_it_ends_the_same(scene: Scene, kind: str) -
                 if survived == 2:
                     break
     assert number > 30
+
+
+@pytest.mark.parametrize("kind", FAILING)
+async def test_killed_at_every_write_a_restore_that_fails_is_undone(scene: Scene, kind: Kind) -> None:
+    """Promise: no table is changed and nothing stays, wherever the coordinator died, though the node that failed is
+    back as soon as the undoing has begun."""
+    undone = await failing(scene, kind)
+    async with Mortal() as mortal:
+        whole = (await undone.killed(mortal, []))["writes"]
+        assert isinstance(whole, int)
+        for number in range(1, whole + 1):
+            for after in (False, True):
+                assert (await undone.killed(mortal, [(number, after)]))["lives"] == 2, (number, after)
