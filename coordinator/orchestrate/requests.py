@@ -24,12 +24,10 @@ from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.restore import RestoreFlow
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.sync import SyncFlow
+from coordinator.orchestrate.until_kept import LONGEST_PAUSE
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
-
-LONGEST_PAUSE = 30.0
-"""Seconds between two attempts to write how a request ended."""
 
 RECALL_SECONDS = 1.0
 """For which a start waits at most for the agents to tell what they had counted before."""

@@ -27,6 +27,7 @@ from coordinator.orchestrate.run import Run, once
 from coordinator.orchestrate.sent_once import SentOnce
 from coordinator.orchestrate.standing_views import refuse_views
 from coordinator.orchestrate.table_marks import table_marks
+from coordinator.orchestrate.until_kept import until_kept
 from coordinator.orchestrate.verdict import Situation, Verdict, judge, most_skew
 from kit.errors import HelenusError
 
@@ -51,7 +52,7 @@ class RestoreFlow:
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with, and says when no table was changed by then."""
         run = self._run
-        fence = await self._store.commands.next_fence(self._job)
+        fence = await until_kept(run, "the restore", lambda: self._store.commands.next_fence(self._job))
         self._fan_out = FanOut(
             run,
             job=self._job,

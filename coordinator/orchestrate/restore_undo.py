@@ -4,6 +4,7 @@ That a request leaves is noted durably before anything of it is undone: no later
 over nodes that hold nothing any more. What is to be undone is read from the store, so that every life leaves alike.
 """
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from coordinator.orchestrate.restore_report import IMPORTED, RestoreReport
 from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.sent_once import SentOnce
+from coordinator.orchestrate.until_kept import until_kept
 from coordinator.orchestrate.verdict import Verdict
 from kit.errors import HelenusError
 
@@ -70,7 +72,10 @@ class RestoreUndo:
 
     async def leave(self, error: Exception) -> None:
         """Before the point of no return everything is undone; later what is needed to go on stays, and the views come
-        back as long as no import has begun."""
+        back as long as no import has begun. While the store can't be written it is waited for."""
+        await until_kept(self._run, "leaving the restore", partial(self._leave, error))
+
+    async def _leave(self, error: Exception) -> None:
         run, requests = self._run, self._run.around.store.requests
         if await requests.step(run.request.id, LEAVING) is None:
             told = foreseen(error).as_dict()
@@ -116,7 +121,7 @@ class RestoreUndo:
         """Bring them back, or call them owed: that first, for what is left when this breaks off."""
         dropped = await self._steps.step("views_dropped")
         if await self._steps.noted("import_begun"):
-            if verdict.create_views:
+            if verdict.create_views and not await self._steps.noted("views_made"):
                 self._run.result[OWED_VIEWS] = [view.statement for view in verdict.create_views]
         elif dropped is not None and dropped["dropped"]:
             statements = [view.statement for view in verdict.live_views]
