@@ -1,6 +1,7 @@
 """What is noted durably of a restore's job: names of steps in, what was noted of them out. A job is known by the id of
 its first request; all requests that go on with it share its steps."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from coordinator.model.requests import JOB, Request
@@ -25,14 +26,17 @@ def job_of(request: Request) -> str:
 
 
 class JobSteps:
-    """The steps of one job."""
+    """The steps of one job. `first`: done before each of them is noted."""
 
-    def __init__(self, store: Store, job: str) -> None:
+    def __init__(self, store: Store, job: str, first: Callable[[], Awaitable[None]] | None = None) -> None:
         self._store = store
         self.job = job
+        self._first = first
 
     async def note(self, step: str, **data: Any) -> None:
         """Record a step, or replace what was noted of it; durable when it returns."""
+        if self._first is not None:
+            await self._first()
         await self._store.requests.record_step(self.job, step, data)
 
     async def note_decided(self, scope: dict[str, Any], verdict: dict[str, Any], *, schema_again: bool) -> None:

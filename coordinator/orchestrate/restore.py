@@ -44,7 +44,7 @@ class RestoreFlow:
         self._store = run.around.store
         self._places = Places(run.around, run.cluster)
         self._job = job_of(run.request)
-        self._steps = JobSteps(self._store, self._job)
+        self._steps = JobSteps(self._store, self._job, run.keep_warnings)
         self._sent = SentOnce(run, force=order.force, empties=_empties(order))
         self._report = RestoreReport(run, self._steps)
         run.result.update(run.request.result)
@@ -227,9 +227,9 @@ class RestoreFlow:
         for answer in checks.values():
             if answer.ok:
                 found = msgspec.convert(answer.result, CheckRestoreResult)
-                await self._steps.note(f"checked/{answer.host_id}", kept=[found.kept_snapshots, found.kept_bytes])
                 for warning in found.warnings:
                     self._run.warn(f"{answer.address}: {warning}")
+                await self._steps.note(f"checked/{answer.host_id}", kept=[found.kept_snapshots, found.kept_bytes])
             elif (answer.error or {}).get("code") in NOT_IN:
                 await self._steps.take_back(f"imported/{answer.host_id}")
                 if verdict.create_views and await self._steps.noted("views_made"):
@@ -247,8 +247,8 @@ class RestoreFlow:
         checked = await self._hosts(scope, having="checked", lacking="cleaned")
         for answer in (await self._ask("clean", Kind.CLEAN, scope, checked)).values():
             if answer.ok:
-                await self._steps.note(f"cleaned/{answer.host_id}")
                 self._report.pass_on(answer)
+                await self._steps.note(f"cleaned/{answer.host_id}")
             else:
                 reason = (answer.error or {}).get("message", "")
                 self._run.warn(f"owed on {answer.address}: removing what the restore staged ({reason})")
@@ -257,9 +257,9 @@ class RestoreFlow:
     async def _imported(self, answer: Answered) -> None:
         """Noted as it comes: a cancel tells what is in, whoever it had to wait for."""
         if answer.ok:
-            await self._steps.note(f"imported/{answer.host_id}", tables=answer.result.get("imported", {}))
             for warning in msgspec.convert(answer.result, ImportResult).warnings:
                 self._run.warn(f"{answer.address}: {warning}")
+            await self._steps.note(f"imported/{answer.host_id}", tables=answer.result.get("imported", {}))
         else:
             self._report.stopped(answer)
 
@@ -299,11 +299,11 @@ class RestoreFlow:
             return True
         error = answer.error or {}
         if error.get("code") == OutcomeUnknown.code and self._order.force:
-            await self._sent.gave_up(phase)
-            await self._steps.note(f"lost/{host_id}", phase=phase)
             self._run.warn(
                 f"{answer.address} was lost during {phase}; force went on without knowing whether it was done"
             )
+            await self._sent.gave_up(phase)
+            await self._steps.note(f"lost/{host_id}", phase=phase)
             return False
         raise nodes_failed(phase.replace("_", " ").capitalize(), {answer.address: error})
 

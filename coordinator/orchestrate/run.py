@@ -64,6 +64,7 @@ class Run:
         if request.cancel:
             self.cancelled.set()
         self.warnings: list[str] = list(request.result.get(WARNINGS, []))
+        self._kept = list(self.warnings)
         self.result: dict[str, Any] = {}
         """what the request's result tells beside the outcome, also when it fails"""
         self.aftermath = ""
@@ -84,7 +85,8 @@ class Run:
         return await once(self.around.store, self.request.id, step, decide, kind)
 
     async def note(self, step: str, **data: Any) -> None:
-        """Record a step, durable when it returns."""
+        """Record a step, and before it what was warned of until then; durable when it returns."""
+        await self.keep_warnings()
         await self.around.store.requests.record_step(self.request.id, step, data)
 
     async def update(self, **changes: Any) -> None:
@@ -93,9 +95,17 @@ class Run:
         await self.around.store.requests.update(self.request)
 
     def warn(self, text: str) -> None:
-        """Add a sentence to the request's warnings, once."""
+        """Add a sentence to the request's warnings, once. It is durable as soon as a step is noted after it: what led
+        to it may not be done, and so not be told, a second time."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    async def keep_warnings(self) -> None:
+        """Let later lives of the coordinator know what was warned of until now, durable when it returns."""
+        warnings = list(self.warnings)
+        if warnings != self._kept:
+            await self.update(result={**self.request.result, WARNINGS: warnings})
+            self._kept = warnings
 
     def stop_if_cancelled(self) -> None:
         """Raise `RequestCancelled` if a person asked for the end."""

@@ -180,12 +180,13 @@ class SentOnce:
             await asyncio.gather(waiting, cancelled, return_exceptions=True)
         step = NOTED_WHEN_DONE.get(sent.kind)
         if end == GIVEN_UP:
-            if sent.kind is not Kind.IMPORT:
-                await steps.note(f"lost/{sent.host_id}", phase=sent.phase)
             self._run.warn(
                 f"{sent.address} was lost during {sent.phase} of the restore {sent.request}; this one went on without "
                 "knowing whether it was done"
             )
+            await self._run.keep_warnings()  # nobody looks again
+            if sent.kind is not Kind.IMPORT:
+                await steps.note(f"lost/{sent.host_id}", phase=sent.phase)
         if step is not None and end in (GIVEN_UP, State.SUCCESS):
             await steps.note(step, outcome="done" if end == State.SUCCESS else "unknown")
         await self._put(steps.job, msgspec.structs.replace(sent, ended=end))

@@ -90,7 +90,7 @@ class ToyNode:
         self.waits: dict[Kind, dict[str, Any]] = {}
         """what a command says it waits for at its gate"""
         self.warnings: list[str] = []
-        """what its copies and cleanings tell a person"""
+        """what its copies, imports, checks and cleanings tell a person"""
         self.clock_ahead = 0.0  # seconds
         self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
         self.auto_snapshot = True
@@ -367,7 +367,7 @@ class _Jobs:
                 context.tally.expect(place, keyspace, table, 1, 0)
                 context.tally.done(place, keyspace, table, 1, 0)
                 self._node.rows.setdefault((keyspace, table), set()).update(rows)
-        return ImportResult({ks: dict.fromkeys(names, 1) for ks, names in asked.tables.items()})
+        return ImportResult({ks: dict.fromkeys(names, 1) for ks, names in asked.tables.items()}, self._node.warnings)
 
     def create_views(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
         for statement in asked.statements:
@@ -376,7 +376,7 @@ class _Jobs:
         return FreedResult()
 
     def check(self, context: JobContext, asked: RestoreArguments) -> CheckRestoreResult:
-        return CheckRestoreResult({}, [], 1, 50)
+        return CheckRestoreResult({}, self._node.warnings, 1, 50)
 
     def clean(self, context: JobContext, asked: RestoreArguments) -> PhaseResult:
         assert context.job is not None
