@@ -195,9 +195,9 @@ class RestoreFlow:
             if not await self._sent.is_open("truncate"):
                 await self._note_emptied(scope, verdict)
             raise
-        await self._steps.note("truncated", outcome="done" if known else "unknown")
         if known:
             await self._note_emptied(scope, verdict)
+        await self._steps.note("truncated", outcome="done" if known else "unknown")
 
     async def _note_emptied(self, scope: RestoreScope, verdict: Verdict) -> None:
         """By what a later post of the restore knows that nobody dropped, made anew or emptied them since."""

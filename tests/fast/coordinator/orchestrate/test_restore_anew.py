@@ -1,5 +1,6 @@
 """A restore that stopped, sent again when what it had done no longer stands: a new one begins, and says why."""
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -7,11 +8,12 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.node import NodeReport
+from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.errors import TablesUnseen
 from kit.errors import HelenusError
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import ToyCoordinator
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import backed_up, restored
 
@@ -148,3 +150,34 @@ async def test_no_import_begins_before_its_tables_are_known(scene: Scene, monkey
     deaf(scene, monkeypatch, old)
     again = await restored(coordinator, tag)
     assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
+
+
+async def test_a_coordinator_that_dies_after_the_truncate_still_sees_a_later_disaster(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: killed while it asks what the truncate left, the next life asks again: what is emptied after the restore
+    stopped isn't taken for what it had emptied itself."""
+    coordinator, tag = await backed_up(scene)
+    del scene.world.tables["shop"]["users"]
+    scene.nodes[0].failures[Kind.SCHEMA] = [ToyFailure("no_room", "stopped here") for _ in range(3)]
+    asked = asyncio.Event()
+    with monkeypatch.context() as hanging:
+        report = scene.agents[0].report
+
+        async def hang(*, members: bool = False, truncations: bool = False) -> NodeReport:
+            if truncations:
+                asked.set()
+                await asyncio.Event().wait()
+            return await report(members=members)
+
+        hanging.setattr(scene.agents[0], "report", hang)
+        order = RestoreOrder(tag, destination="there", truncate=True)
+        request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+        await asyncio.wait_for(asked.wait(), 10)
+        await scene.stack.aclose()
+    coordinator = await scene.coordinator()
+    former = await coordinator.ended(request_id)
+    assert (former.state, former.result["resumable_job"]) == (RequestState.ERROR, former.id)
+    scene.world.empty("shop", "orders")
+    again = await restored(coordinator, tag)
+    begun_anew(former, again, "since it had emptied tables shop.orders was truncated")
