@@ -7,11 +7,12 @@ import pytest
 
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder
+from coordinator.model.requests import RequestState
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.mortal import Mortal
-from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up
+from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
 
 FAILING = [Kind.FETCH, Kind.DROP_VIEWS]
 DEATHS = [(Kind.FETCH, (9, 4, 1)), (Kind.DROP_VIEWS, (15, 8, 1))]
@@ -119,3 +120,34 @@ async def test_a_restart_breaks_off_no_undoing_that_is_under_way(scene: Scene) -
     assert request.message.endswith("full; no table was changed"), request
     assert not slow.held
     assert "warnings" not in request.result
+
+
+async def test_a_restore_that_stopped_past_the_point_of_no_return_goes_no_further_after_a_restart(scene: Scene) -> None:
+    """Promise: restarted while the views are made again, it doesn't truncate beneath them, though the node that could
+    not be told to is back: that is left to the same restore, posted again."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    before = scene.world.rows()
+    coordinator, tag = await backed_up(scene)
+    speaker = scene.nodes[0]
+    truncating, making = (
+        speaker.gates.setdefault(kind, asyncio.Event()) for kind in (Kind.TRUNCATE, Kind.CREATE_VIEWS)
+    )
+    speaker.failures[Kind.TRUNCATE] = [ToyFailure("cassandra_unavailable", "away")]
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await asyncio.wait_for(speaker.begun[Kind.TRUNCATE].wait(), 10)
+    speaker.up = False
+    truncating.set()
+    await asyncio.wait_for(speaker.begun[Kind.CREATE_VIEWS].wait(), 10)
+    await scene.stack.aclose()
+    speaker.up = True
+    coordinator = await scene.coordinator()
+    asyncio.get_running_loop().call_later(0.3, making.set)
+    request = await coordinator.ended(request_id)
+    assert (request.state, request.result["resumable_job"]) == (RequestState.ERROR, request_id), request
+    assert scene.world.count(Kind.TRUNCATE) == 0
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    again = await restored(coordinator, tag)
+    assert (again.state, again.result["job"]) == (RequestState.SUCCESS, request_id), again
+    assert scene.world.rows() == before
+    assert scene.world.views == {("shop", VIEW.name): VIEW}

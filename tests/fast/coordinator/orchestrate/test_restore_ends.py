@@ -9,7 +9,9 @@ from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.restore import RestoreFlow
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, copies
+from tests.fast.coordinator.orchestrate import test_sent_once
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
 
@@ -92,3 +94,24 @@ async def test_snapshots_are_not_said_to_be_kept_where_cassandra_makes_none(scen
     assert request.state is RequestState.SUCCESS, request
     assert any("auto_snapshot is off" in warning for warning in request.result["warnings"])
     assert not any("clearsnapshot" in warning for warning in request.result["warnings"])
+
+
+async def test_a_request_that_only_waited_tries_nothing_as_it_leaves(scene: Scene) -> None:
+    """Promise: cancelled while it waits for what the former request of its job had sent, it ends at once, and names the
+    views that are owed still; to make them it would wait for the same agent."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    coordinator, tag = await test_sent_once.backed_up(scene, test_sent_once.BRIEF)
+    for node in scene.nodes[1:]:
+        node.failures[Kind.CREATE_VIEWS] = [ToyFailure("cql_failed", "no") for _ in range(5)]
+    order = RestoreOrder(tag, destination="there", truncate=True)
+    former = await test_sent_once.left_behind(scene, coordinator, Kind.TRUNCATE, order)
+    assert former.result["owed_views"] == [VIEW.statement]
+    await scene.stack.aclose()
+    coordinator = await scene.coordinator(timing=test_sent_once.PATIENT)
+    waiting = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await test_sent_once.says_that_it_waits(scene, coordinator, waiting, scene.nodes[0].address)
+    await coordinator.orchestrator.cancel(waiting, force=True)
+    request = await coordinator.ended(waiting)
+    assert (request.state, request.result["resumable_job"]) == (RequestState.CANCELLED, former.id)
+    assert request.result["owed_views"] == [VIEW.statement]
+    assert await coordinator.store.commands.of(waiting) == []
