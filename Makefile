@@ -109,7 +109,7 @@ test-fast: $(VENV)
 
 test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest -n 4 tests/fast
-	$(RUN) -m pytest tests/real
+	$(RUN) -m pytest -n 2 --dist loadgroup tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long

@@ -16,9 +16,9 @@ import dukpy
 import pytest
 
 from tests.cluster import fence
+from tests.cluster.places import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
-AGENT = ROOT / "systemd" / "helenus-agent.service"
+AGENT = REPOSITORY / "systemd" / "helenus-agent.service"
 UNITS = ("helenus-agent.service", "helenus-coordinator.service")
 MOST_EXPOSURE = 4.0
 
@@ -30,13 +30,18 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def settings(unit: str) -> dict[str, list[str]]:
-    return fence.settings_of(ROOT / "systemd" / unit)
+    return fence.settings_of(REPOSITORY / "systemd" / unit)
 
 
 def fenced(program: str, command: list[str]) -> str:
     """What a Python program prints in the fence, with its errors."""
     result = subprocess.run(
-        [*command, sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        [*command, sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     return result.stdout + result.stderr
 
@@ -44,7 +49,7 @@ def fenced(program: str, command: list[str]) -> str:
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_finds_nothing_to_complain_of(unit: str, tmp_path: Path) -> None:
     """Every setting is known and well formed; only the program's place is this machine's."""
-    text = (ROOT / "systemd" / unit).read_text()
+    text = (REPOSITORY / "systemd" / unit).read_text()
     here = tmp_path / unit
     here.write_text(re.sub(r"^ExecStart=/opt/helenus/bin/\S+", f"ExecStart={sys.executable}", text, flags=re.M))
     result = analyze("verify", "--man=no", str(here))
@@ -56,9 +61,9 @@ def test_systemd_finds_nothing_to_complain_of(unit: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_exposure_is_at_most_four(unit: str) -> None:
     """Promise: systemd itself finds each unit well fenced in."""
-    result = analyze("security", "--offline=true", "--json=short", str(ROOT / "systemd" / unit))
+    result = analyze("security", "--offline=true", "--json=short", str(REPOSITORY / "systemd" / unit))
     assert json.loads(result.stdout), result.stderr
-    plain = analyze("security", "--offline=true", "--no-pager", str(ROOT / "systemd" / unit))
+    plain = analyze("security", "--offline=true", "--no-pager", str(REPOSITORY / "systemd" / unit))
     overall = re.search(r"Overall exposure level for \S+: ([0-9.]+)", plain.stdout)
     assert overall, plain.stdout + plain.stderr
     assert float(overall.group(1)) <= MOST_EXPOSURE
@@ -84,7 +89,7 @@ def test_the_agent_runs_as_cassandras_user_and_lets_nodetools_jvm_compile() -> N
 def test_only_the_agent_may_set_the_setgid_bit(unit: str, refused: bool, tmp_path: Path) -> None:
     """As another user than Cassandra's it needs that, and @chown, for what it stages. (RestrictSUIDSGID=)"""
     program = f"import os; os.chmod({str(tmp_path)!r}, 0o700); os.chmod({str(tmp_path)!r}, 0o2700); print('done')"
-    printed = fenced(program, fence.command(ROOT / "systemd" / unit))
+    printed = fenced(program, fence.command(REPOSITORY / "systemd" / unit))
     assert ("not permitted" in printed, "done" in printed) == (refused, not refused)
     assert bool(tmp_path.stat().st_mode & 0o2000) != refused
 
@@ -140,7 +145,7 @@ def verdict(**asked: str) -> object:
         %s
         rules[0]({id: asked.id, lookup: function (name) { return asked[name]; }}, {user: asked.user});
     """
-    return dukpy.evaljs(program % (ROOT / "systemd" / "50-helenus.rules").read_text(), asked=question)
+    return dukpy.evaljs(program % (REPOSITORY / "systemd" / "50-helenus.rules").read_text(), asked=question)
 
 
 def test_the_polkit_rule_lets_the_units_user_start_and_stop_cassandra_and_nothing_else() -> None:
