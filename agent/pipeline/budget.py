@@ -1,6 +1,6 @@
 """How much may be in flight: in, sizes of what a producer is about to begin; out, its turn.
 
-Bounded twice: bytes (memory) and things (requests). One producer asks, any number of workers give back.
+Bounded twice: bytes (memory) and things (requests). Producers ask, workers give back.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ class Budget:
         self._freed = asyncio.Event()
 
     async def take(self, size: int) -> None:
-        """Wait until `size` more bytes may be in flight. For one caller at a time."""
+        """Wait until `size` more bytes may be in flight. Of callers that wait, those whose size fits go first; so a
+        large one waits for small ones, but never for more of them than there may be things."""
         wanted = min(size, self._most_bytes)
         while self._bytes < wanted or self._things < 1:
             self._freed.clear()

@@ -1,8 +1,9 @@
 """Bytes on their way to destinations: in, a snapshot's tables; out, per table the frame of its manifest.
 
 One pass for all targets: each object that any of them lacks is read once, digested once, and put where it is missing.
-A producer walks the tables in order and waits for room; workers read in threads and put. What is done comes out in the
-producer's order, so that little is kept. A table whose bytes can't be trusted ends with its error, the others go on.
+Two producers walk the tables from both ends and wait for room; workers read in threads and put. What is done of a table
+comes out in its producer's order, so that little is kept. A table whose bytes can't be trusted ends with its error, the
+others go on.
 """
 
 import asyncio
@@ -81,14 +82,19 @@ class Store:
         await self._readers.close()
 
     async def tables(self, tables: list[SnapshotTable], finish: Finish) -> None:
-        """Store the tables' SSTables; `finish` is awaited with each table as it is done. The list is emptied on the
-        way, so that a table that is done takes no memory. Ends early when no target is alive. Raises what is wrong with
-        the snapshot as a whole (`SnapshotVanished`)."""
-        tables.reverse()
+        """Store the tables' SSTables, the largest first in the list; `finish` is awaited with each table as it is done.
+        The list is emptied on the way, so that a table that is done takes no memory. Ends early when no target is
+        alive. Raises what is wrong with the snapshot as a whole (`SnapshotVanished`)."""
+
+        async def produce(place: int) -> None:
+            while tables:
+                await self._table(tables.pop(place), group, finish)
+
         try:
+            # Large tables keep disk and network busy, small ones the interpreter: some of both are under way.
             async with asyncio.TaskGroup() as group:
-                while tables:
-                    await self._table(tables.pop(), group, finish)
+                group.create_task(produce(0))
+                group.create_task(produce(-1))
         except* HelenusError as errors:
             raise first_of(errors) from None
 

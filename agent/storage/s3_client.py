@@ -6,6 +6,7 @@ stores refuse their headers), the user agent's survey of the machine, endpoints 
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from botocore import handlers
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
+from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from agent.storage.protocol import BadSettings
@@ -68,7 +70,7 @@ def make_client(
 ) -> "S3Client":
     """The client; `on_request` is called with the operation's name (`PutObject`) for each request that is sent.
 
-    Takes about 0.2 s and reads files of the SDK: call it in a thread. Raises `BadSettings`.
+    The first one reads files of the SDK for about 0.1 s: call it in a thread. Raises `BadSettings`.
     """
     path_style = bool(settings.endpoint) if settings.path_style is None else settings.path_style
     signed = settings.payload_signing == "always" or (
@@ -89,9 +91,9 @@ def make_client(
         s3={"addressing_style": "path" if path_style else "auto", "payload_signing_enabled": signed},
     )
     try:
-        client: S3Client = boto3.session.Session(
-            **_signing(keys), botocore_session=Session(session_vars={"profile": (None, None, None, None)})
-        ).client(
+        session = Session(session_vars={"profile": (None, None, None, None)})
+        session.register_component("data_loader", _models())
+        client: S3Client = boto3.session.Session(**_signing(keys), botocore_session=session).client(
             "s3",
             region_name=settings.region,
             endpoint_url=settings.endpoint or None,
@@ -106,6 +108,12 @@ def make_client(
     events.register("before-sign.s3.DeleteObjects", _add_md5)
     events.register("before-parse.s3", _refuse_cut_answer)
     return client
+
+
+@functools.cache
+def _models() -> Loader:
+    """The SDK's descriptions of services, read once for all clients: they are most of what making one costs."""
+    return create_loader()
 
 
 def _signing(keys: Keys | None) -> dict[str, Any]:
