@@ -262,13 +262,14 @@ class NodeSnapshots:
                 raise
             await asyncio.to_thread(self._notes.answered, arguments.tag)
             _refuse_missing(arguments.tag, tables, await self._places(arguments.tag))
+        captured = await schema  # before the second look at its version, which is in the node's identity
         return SnapshotInfo(
             tag=arguments.tag,
             backup_id=arguments.backup_id,
             kept=arguments.keep,
             taken_at=taken_at,
             node=await self._view.identity(),
-            schema=await schema,
+            schema=captured,
             tables=tables,
             data_directories=await self._directories.every(),
             commitlog_floor=floor,

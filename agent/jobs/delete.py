@@ -4,7 +4,7 @@ In a destination that is one put, the mark: the backup is not listed or restored
 On the server the snapshot itself goes, at once; where that fails it is owed, and goes as soon as Cassandra lets it.
 """
 
-from agent.cassandra.protocol import Snapshots
+from agent.cassandra.protocol import Held, Snapshots
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.model.job import JobContext, Outcome
@@ -14,6 +14,7 @@ from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
 from agent.wire.commands import DeleteArguments
 from agent.wire.results import FreedResult
+from kit.errors import HelenusError
 
 
 class DeleteJob:
@@ -57,7 +58,10 @@ class DeleteJob:
         if await self._is_beside_another(arguments):
             await self._on_server.forget(arguments.tag)
             return Outcome(FreedResult(0, 0, [arguments.tag]))
-        held = await self._snapshots.held_alone(arguments.tag)
+        try:
+            held = await self._snapshots.held_alone(arguments.tag)
+        except HelenusError:  # what can't be counted goes all the same, or is owed
+            held = Held()
         await give_up(arguments.tag, self._snapshots, self._on_server)
         return Outcome(FreedResult(held.bytes, held.files, [arguments.tag]))
 

@@ -20,8 +20,8 @@ class Budget:
         self._freed = asyncio.Event()
 
     async def take(self, size: int) -> None:
-        """Wait until `size` more bytes may be in flight. Of callers that wait, those whose size fits go first; so a
-        large one waits for small ones, but never for more of them than there may be things."""
+        """Wait until `size` more bytes may be in flight. Of callers that wait those go whose size fits, whoever came
+        first: a large one may have to wait until small ones are through, and nothing stands meanwhile."""
         wanted = min(size, self._most_bytes)
         while self._bytes < wanted or self._things < 1:
             self._freed.clear()

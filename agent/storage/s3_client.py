@@ -92,7 +92,9 @@ def make_client(
     )
     try:
         session = Session(session_vars={"profile": (None, None, None, None)})
-        session.register_component("data_loader", _models())
+        models = _models()
+        session.register_component("data_loader", models)
+        paths = list(models.search_paths)
         client: S3Client = boto3.session.Session(**_signing(keys), botocore_session=session).client(
             "s3",
             region_name=settings.region,
@@ -102,6 +104,7 @@ def make_client(
         )
     except (BotoCoreError, ValueError) as error:
         raise BadSettings(f"the S3 client refuses these settings: {error}") from None
+    models.search_paths[:] = paths  # each session of boto3 appends the place of its own files, for resources
     events = client.meta.events
     events.unregister("before-call.s3", handlers.add_expect_header)
     events.register("before-send.s3", _Sender(on_request, patience))

@@ -16,6 +16,7 @@ from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, NodeIdentity, Tables
+from kit.errors import HelenusError
 
 HOST = "11111111-2222-3333-4444-555555555555"
 
@@ -169,6 +170,8 @@ class Node:
         return tuple(DataDirectory(path, "v", 100, 1) for path in self.full)
 
     async def held_alone(self, tag: str) -> Held:
+        if isinstance(self.refuse_clear, HelenusError):  # where the data lies is asked of Cassandra too
+            raise self.refuse_clear
         return held_where_readable([str(self.data)], tag)
 
     def _link(self, table: Path, tag: str) -> None:
