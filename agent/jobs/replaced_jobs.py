@@ -60,7 +60,7 @@ async def _remove_older(
     if unknown:
         stay.append(
             f"the files of the older restore {older.job} stay: how its import of {', '.join(unknown)} ended is not "
-            "known; post that restore again, or send CLEAN with its job"
+            "known; post that restore again, or send CLEAN with its job, which waits until Cassandra is through with it"
         )
         return
     await older.forget_fetched()

@@ -133,11 +133,14 @@ class StatementRefused(RestoreError):
 
 
 class StagingLeft(RestoreError):
-    """Files that a restore staged could not be removed; everything else of it is gone."""
+    """Files that a restore staged could not be removed, or not yet: Cassandra may still be importing them."""
 
     code = "staging_left"
     retry = "later"
-    todo = "Bring the named volumes back and send CLEAN with the job again, or remove the named directories by hand."
+    todo = (
+        "Bring what the message names (a volume, the node's Cassandra) back and send CLEAN with the job again. Remove"
+        " the named directories by hand only when Cassandra isn't importing from them."
+    )
 
 
 class DamagedOnServer(RestoreError):
