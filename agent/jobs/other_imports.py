@@ -2,11 +2,10 @@
 Out: the certainty that Cassandra is at no import of them that another job's command began and did not see the end of.
 
 Rows that come in after a TRUNCATE stay. A job that goes on sees to its batches itself: it is not waited for, for that
-may take hours; a restore that empties tables which it imports is refused instead.
+may take hours; a restore that empties tables which it imports, or may begin to import, is refused instead.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 from agent.jobs.preflight_rules import emptied_keyspaces
 from agent.jobs.replaced_jobs import other_jobs
@@ -26,26 +25,36 @@ async def end_other_imports(
     `ImportRunning`, and what `end_batches` does."""
     for other in await asyncio.to_thread(other_jobs, tools.state, notes.job):
         met = await _met(other, arguments)
-        if not met:
-            continue
-        if tools.in_use.has(other.job):  # before its turn is waited for: its import may take hours
-            _refuse_emptied(other, arguments, met)
-            continue
-        await context.stages.enter(f"waiting for the import of {other.job}")
-        async with tools.in_use.alone(other.job):
-            await end_batches(tools, (await notes.staging())[0], other, await _met(other, arguments))
+        if met:
+            await context.stages.enter(f"waiting for the import of {other.job}")
+        emptied = await _imported_and_emptied(other, arguments)
+        # No await from this look to the turn: a command of the other job that came in between would be waited for.
+        if tools.in_use.has(other.job):
+            if emptied:
+                raise ImportRunning(
+                    f"the restore {other.job} goes on here and may import into {', '.join(emptied)} at any moment",
+                    job=other.job,
+                    tables=emptied,
+                )
+        elif met:
+            async with tools.in_use.alone(other.job):
+                await end_batches(tools, (await notes.staging())[0], other, await _met(other, arguments))
 
 
 async def _met(other: RestoreNotes, arguments: RestoreArguments) -> list[BatchLine]:
     return [line for line in unended(await other.batches()) if line.table in arguments.tables.get(line.keyspace, ())]
 
 
-def _refuse_emptied(other: RestoreNotes, arguments: RestoreArguments, met: Sequence[BatchLine]) -> None:
+async def _imported_and_emptied(other: RestoreNotes, arguments: RestoreArguments) -> list[str]:
+    """The tables that are emptied and that the other job has begun to import, or holds ready for it: its IMPORT may be
+    queued, or still looking at what it holds."""
     emptied = emptied_keyspaces(arguments)
-    tables = sorted({f"{line.keyspace}.{line.table}" for line in met if line.keyspace in emptied})
-    if tables:
-        raise ImportRunning(
-            f"the restore {other.job} goes on here, and how its import of {', '.join(tables)} ended is not known",
-            job=other.job,
-            tables=tables,
-        )
+    asked = await other.asked() if emptied else None
+    if asked is None or not (other.import_begun() or await other.fetched() is not None):
+        return []
+    return sorted(
+        f"{keyspace}.{table}"
+        for keyspace in emptied
+        for table in arguments.tables[keyspace]
+        if table in asked.tables.get(keyspace, ())
+    )

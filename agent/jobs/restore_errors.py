@@ -102,8 +102,8 @@ class PartitionerDiffers(RestoreError):
 
 
 class ImportRunning(RestoreError):
-    """A restore that empties tables, while commands of another one are unfinished on the node whose import began a
-    batch of these tables and did not see its end; `fields`: job, tables."""
+    """A restore that empties tables, while commands of another one are unfinished on the node that has begun to import
+    these tables, or holds all that it would import; `fields`: job, tables."""
 
     code = "import_running"
     retry = "later"

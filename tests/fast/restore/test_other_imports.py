@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -159,6 +161,59 @@ async def test_a_fetch_that_empties_is_refused_while_that_restore_goes_on(
             with pytest.raises(ImportRunning) as caught:
                 await fetching
             assert (caught.value.retry, caught.value.fields["job"]) == ("later", "old")
+    assert await site.open_batches("old") == [1, 2]
+
+
+@pytest.mark.parametrize("held", ["to be imported", "between two batches", "not all yet", "of other tables"])
+async def test_a_fetch_that_empties_is_refused_while_another_restore_may_import(site: Crowded, held: str) -> None:
+    """Promise: no batch that the other one begins later brings rows into an emptied table, though none is open just
+    now. A restore that can't import yet, or only into other tables, is in nobody's way."""
+    await site.fetch("old")
+    notes = site.notes("old")
+    match held:
+        case "between two batches":
+            await notes.put_batch(BatchLine(1, "ks", "t", [(0, "nb-1-big")], done=False))
+            await notes.put_batch(BatchLine(1, "ks", "t", [(0, "nb-1-big")], done=True))
+            await notes.forget_fetched()
+        case "not all yet":
+            await notes.forget_fetched()
+        case "of other tables":
+            asked = await notes.asked()
+            assert asked is not None
+            await notes.put_asked(msgspec.structs.replace(asked, tables={"ks": ["u"]}))
+    site.unfinished["old"] = ["command-1"]
+    fetching = FetchJob(site.tools).run(Context(msgspec.structs.replace(ARGUMENTS, truncate=True), "new"))
+    if held in ("not all yet", "of other tables"):
+        await fetching
+    else:
+        with pytest.raises(ImportRunning) as caught:
+            await fetching
+        assert caught.value.fields == {"job": "old", "tables": ["ks.t"]}
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+async def test_a_fetch_waits_for_no_import_that_comes_at_the_last_moment(site: Crowded, truncate: bool) -> None:
+    """Promise: an import that is accepted while the fetch notes that it waits for earlier batches goes on by itself: it
+    is not waited for, and nothing is emptied under it."""
+    await site.killed_with_two_batches()
+    context = Context(msgspec.structs.replace(ARGUMENTS, truncate=truncate), "new")
+    really = context.stages.enter
+    async with AsyncExitStack() as importing:
+
+        async def enter(stage: str, data: Any = None) -> None:
+            await really(stage, data)
+            if stage == "waiting for the import of old":
+                site.unfinished["old"] = ["import-1"]
+                await importing.enter_async_context(site.tools.in_use.alone("old"))
+
+        context.stages.enter = enter  # type: ignore[method-assign]
+        fetching = asyncio.wait_for(FetchJob(site.tools).run(context), 10)
+        if truncate:
+            with pytest.raises(ImportRunning):
+                await fetching
+        else:
+            await fetching
+    assert site.unfinished["old"] == ["import-1"]
     assert await site.open_batches("old") == [1, 2]
 
 
