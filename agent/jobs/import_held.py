@@ -8,6 +8,7 @@ through with them, not sooner: it may still be importing them, or be about to.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agent.cassandra.imports import Batch, HeldSstable, batches_of, held_size, import_batch, remove_batches
 from agent.cassandra.staging import StagingRoot
@@ -59,7 +60,12 @@ class ImportJob:
         await notes.begin_import()
         run = _Run(context, notes, roots, counted_as(arguments))
         await self._import_all(run, await self._batches(run, arguments, held, fetched.tables))
-        await end_batches(self._tools, roots[0], notes, unended(await notes.batches()))
+        cut = unended(await notes.batches())
+        if cut:
+            await context.stages.enter("waiting for batches that were cut")
+        await end_batches(
+            self._tools, roots[0], notes, cut, partial(run.heed_stop, "while it waited for batches that were cut")
+        )
         await asyncio.to_thread(remove_batches, roots)
         lines = await notes.batches()
         await refuse(notes, fetched.tables, imported_wrong(lines, fetched.tables, asked))
@@ -108,11 +114,7 @@ class ImportJob:
 
     async def _import_one(self, run: "_Run", batch: Batch) -> None:
         context, notes = run.context, run.notes
-        if context.stop_requested:
-            raise ImportStopped(
-                f"the import stopped before a batch of {batch.keyspace}.{batch.table}",
-                imported=imported_so_far(await notes.batches(), {}),
-            )
+        await run.heed_stop(f"before a batch of {batch.keyspace}.{batch.table}")
         await context.stages.enter(f"importing {batch.keyspace}.{batch.table}, batch {batch.number}")
         files, size = await run.held(batch.keyspace, batch.table, batch.sstables)
         await notes.put_batch(_line(batch, done=False))
@@ -133,6 +135,12 @@ class _Run:
     async def held(self, keyspace: str, table: str, sstables: Sequence[HeldSstable]) -> tuple[int, int]:
         """How many files, and bytes in held/, SSTables of a table have."""
         return await asyncio.to_thread(held_size, self.roots, keyspace, table, sstables)
+
+    async def heed_stop(self, where: str) -> None:
+        """Raises `ImportStopped`, which says where it stopped and what is in, when a person forced the cancel."""
+        if self.context.stop_requested:
+            imported = imported_so_far(await self.notes.batches(), {})
+            raise ImportStopped(f"the import stopped {where}", imported=imported)
 
 
 def _line(batch: Batch, *, done: bool) -> BatchLine:

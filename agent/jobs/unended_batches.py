@@ -13,7 +13,7 @@ refuses; one that came just before that is waited for by a last empty import.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from agent.cassandra.imports import remove_batch
 from agent.cassandra.staging import StagingRoot, make_directory, remove_below
@@ -30,12 +30,25 @@ def unended(lines: Sequence[BatchLine]) -> list[BatchLine]:
     return [line for line in lines if line.number not in ended]
 
 
+Before = Callable[[], Awaitable[None]]
+"""Called before each empty import, which may take as long as a batch. What it raises ends the wait: the batches stay
+of unknown outcome."""
+
+
+async def _nothing() -> None:
+    return None
+
+
 async def end_batches(
-    tools: RestoreTools, root: StagingRoot, notes: RestoreNotes, batches: Sequence[BatchLine]
+    tools: RestoreTools,
+    root: StagingRoot,
+    notes: RestoreNotes,
+    batches: Sequence[BatchLine],
+    before: Before = _nothing,
 ) -> None:
     """Return once Cassandra is through with these batches of the job of `notes`, of which no other phase may run
     meanwhile. Nothing is asked of Cassandra when there are none. `root`: where to make an empty directory. Raises what
-    the control's import raises: Cassandra's time-out too, when a batch outlasts it."""
+    the control's import raises (Cassandra's time-out too, when a batch outlasts it) and what `before` does."""
     if not batches:
         return
     present = await tools.node.view.keyspaces()
@@ -45,17 +58,20 @@ async def end_batches(
         for line in batches
         if line.keyspace in present and line.table in present[line.keyspace].tables
     )
-    await _import_nothing(tools, root, {table: count + 1 for table, count in of_table.items()})
+    await _import_nothing(tools, root, {table: count + 1 for table, count in of_table.items()}, before)
     roots = await notes.all_staging()
     for line in batches:
         await asyncio.to_thread(remove_batch, roots, line.number)
-    await _import_nothing(tools, root, dict.fromkeys(of_table, 1))
+    await _import_nothing(tools, root, dict.fromkeys(of_table, 1), before)
     await notes.forget_unknown({line.number for line in batches})
 
 
-async def _import_nothing(tools: RestoreTools, root: StagingRoot, times: Mapping[tuple[str, str], int]) -> None:
+async def _import_nothing(
+    tools: RestoreTools, root: StagingRoot, times: Mapping[tuple[str, str], int], before: Before
+) -> None:
     for (keyspace, table), count in times.items():
         directory = await asyncio.to_thread(make_directory, root, (_EMPTY, keyspace, table))
         for _ in range(count):
+            await before()
             await tools.node.control.import_sstables(keyspace, table, [directory])
     await asyncio.to_thread(remove_below, root, _EMPTY)

@@ -47,6 +47,15 @@ class Crowded(Site):
         await until(lambda: (len(cassandra.begun), cassandra.waiting) == (1, 1))
         await killed(importing)
 
+    async def all_in_but_the_last_cut(self) -> None:
+        """After `killed_with_two_batches` an import was sent again: it has all in, and Cassandra, which let its batches
+        in first, is at the second of the cut ones."""
+        cassandra = self.cassandra
+        await until(lambda: cassandra.waiting == 3)
+        for begun, waiting in ((2, 2), (3, 2), (4, 1), (5, 1)):
+            cassandra.go.release()
+            await until(lambda reached=(begun, waiting): (len(cassandra.begun), cassandra.waiting) == reached)  # type: ignore[misc]
+
     def links(self, job: str) -> list[Path]:
         """The Data files that stand in batches."""
         return sorted(path for path in self.data[0].parent.rglob(f"{job}/import/*/*/*/*-Data.db"))
@@ -241,10 +250,7 @@ async def test_a_batch_that_later_ones_overtook_is_waited_for(site: Crowded, goe
     cassandra = site.cassandra
     await site.killed_with_two_batches()
     first = site.begin_import("old")
-    await until(lambda: cassandra.waiting == 3)
-    for begun, waiting in ((2, 2), (3, 2), (4, 1), (5, 1)):
-        cassandra.go.release()
-        await until(lambda reached=(begun, waiting): (len(cassandra.begun), cassandra.waiting) == reached)  # type: ignore[misc]
+    await site.all_in_but_the_last_cut()
     assert not first.done()
     await killed(first)
     following = site.begin_import("old") if goes_on == "import" else asyncio.create_task(site.fetch("new"))

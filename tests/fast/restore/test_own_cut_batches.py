@@ -1,4 +1,4 @@
-"""CLEAN of a restore whose batches nobody saw the end of: Cassandra may still be moving their files."""
+"""IMPORT and CLEAN of a restore some of whose batches nobody saw the end of: Cassandra may still be at them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,10 +8,14 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node_view import NodeView
-from agent.jobs.restore_errors import StagingLeft
+from agent.jobs.import_held import ImportJob
+from agent.jobs.restore_errors import ImportStopped, StagingLeft
+from agent.model.job import Outcome
 from agent.wire.node import KeyspaceView
+from tests.fast.restore.context import Context
 from tests.fast.restore.latest_first import until
-from tests.fast.restore.test_other_imports import Crowded
+from tests.fast.restore.test_other_imports import ARGUMENTS, Crowded
+from tests.fast.restore.test_replaced_jobs import SSTABLES
 
 
 class Away(NodeView):
@@ -62,3 +66,38 @@ async def test_a_clean_leaves_all_of_it_where_cassandra_can_not_be_asked(site: C
     site.cassandra.go.release()
     assert (await asyncio.wait_for(site.clean("old"), 10)).done == staged
     assert site.cassandra.cut == []
+
+
+async def all_in_but_the_last_cut(site: Crowded) -> tuple["asyncio.Task[Outcome]", Context]:
+    """An import that was sent again and waits for what was cut before."""
+    await site.killed_with_two_batches()
+    context = Context(ARGUMENTS, "old")
+    importing = asyncio.create_task(ImportJob(site.tools).run(context))
+    await site.all_in_but_the_last_cut()
+    return importing, context
+
+
+async def test_an_import_says_that_it_waits_for_batches_that_were_cut(site: Crowded) -> None:
+    """Promise: who looks at the command for hours sees what it does, not a batch that has long been in."""
+    importing, context = await all_in_but_the_last_cut(site)
+    assert context.stages.current == "waiting for batches that were cut"
+    site.cassandra.go.release()
+    await asyncio.wait_for(importing, 10)
+    fresh = Context(ARGUMENTS, "old")
+    await ImportJob(site.tools).run(fresh)
+    assert "waiting for batches that were cut" not in fresh.stages.entered
+
+
+async def test_a_forced_stop_ends_the_wait_for_batches_that_were_cut(site: Crowded) -> None:
+    """Promise: it ends after the running one, says what is in, and what was not waited for to the end stays unknown,
+    so that the next import waits for it."""
+    importing, context = await all_in_but_the_last_cut(site)
+    context.stop_requested = True
+    site.cassandra.go.release()
+    with pytest.raises(ImportStopped) as caught:
+        await asyncio.wait_for(importing, 10)
+    assert caught.value.fields["imported"] == {"ks": {"t": len(SSTABLES)}}
+    assert await site.open_batches("old") == [1, 2]
+    assert [bool(files) for files in site.cassandra.ended][-2:] == [True, False]
+    await ImportJob(site.tools).run(Context(ARGUMENTS, "old"))
+    assert await site.open_batches("old") == []
