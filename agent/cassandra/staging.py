@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,10 +25,13 @@ from agent.wire.names import check_name
 
 DIRECTORY_MODE = 0o770
 FILE_MODE = 0o660
+_CHUNK = 1 << 20
 _HIDDEN = ".helenus"
 _MARK = "owner"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TARGETS_OWN = _FULL | {errno.EROFS, errno.ENOENT}
+"""What a link is refused with for where it goes, when its source is there."""
 _COPY_INSTEAD = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EACCES, errno.EOPNOTSUPP})
 
 
@@ -158,35 +161,64 @@ def _settle(descriptor: int, root: StagingRoot, mode: int) -> None:
 
 def link_or_copy(root: StagingRoot, source: Path, target: Path) -> bool:
     """A hard link of `source` at `target`; a copy where the kernel refuses links (then False), its bytes durable. The
-    name is durable when the directory was synced. Raises `NotEnoughSpace`, `SnapshotMissing` when the source is gone.
+    name is durable when the directory was synced. Raises `NotEnoughSpace` and `StagingRefused` for the target,
+    `SnapshotMissing` when the source is gone, and OSError for what else the source has, or a link that the disk refuses
+    for a reason that may be either's.
     """
     try:
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _COPY_INSTEAD:
-                raise
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _COPY_INSTEAD:
             _copy(root, source, target)
             return False
-    except FileNotFoundError:
-        raise SnapshotMissing(f"{source} is gone", path=str(source)) from None
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        where = str(root.path)
-        raise NotEnoughSpace(f"no room for {target.name} in {where}", volumes=[{"path": where}]) from None
+        if error.errno == errno.ENOENT and not os.path.lexists(source):
+            raise _gone(source) from None
+        if error.errno in _TARGETS_OWN:
+            raise _put_error(error, root, target) from None
+        raise
     return True
 
 
 def _copy(root: StagingRoot, source: Path, target: Path) -> None:
+    """Reads and writes apart, so that each side's troubles are told as its own."""
     unfinished = target.with_name(f".{target.name}.part")  # no name of a component: nobody takes it for one
-    unfinished.unlink(missing_ok=True)
-    with source.open("rb") as reading, unfinished.open("xb") as writing:
-        shutil.copyfileobj(reading, writing, 1 << 20)
-        writing.flush()
-        os.fsync(writing.fileno())  # Cassandra only renames what it imports: nobody else makes the bytes durable
-    settle_file(root, unfinished)
-    unfinished.rename(target)
+    try:
+        reading = source.open("rb")
+    except FileNotFoundError:
+        raise _gone(source) from None
+    with reading:
+        with _putting(root, target):
+            unfinished.unlink(missing_ok=True)
+            writing = unfinished.open("xb", buffering=0)  # to close it writes nothing
+        with writing:
+            while rest := memoryview(reading.read(_CHUNK)):
+                with _putting(root, target):
+                    while rest:
+                        rest = rest[writing.write(rest) :]
+            with _putting(root, target):
+                os.fsync(writing.fileno())  # Cassandra only renames what it imports: nobody else makes it durable
+    with _putting(root, target):
+        settle_file(root, unfinished)
+        unfinished.rename(target)
+
+
+@contextlib.contextmanager
+def _putting(root: StagingRoot, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _put_error(error, root, target) from None
+
+
+def _put_error(error: OSError, root: StagingRoot, target: Path) -> CassandraError:
+    if error.errno in _FULL:
+        where = str(root.path)
+        return NotEnoughSpace(f"no room for {target.name} in {where}", volumes=[{"path": where}])
+    return staging_error(error, f"{target} can't be put there", target)
+
+
+def _gone(source: Path) -> SnapshotMissing:
+    return SnapshotMissing(f"{source} is gone", path=str(source))
 
 
 def probe(root: StagingRoot, run_as: str = "") -> Probe:

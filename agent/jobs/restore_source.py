@@ -15,7 +15,7 @@ import msgspec
 from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.sstables import is_staged
-from agent.cassandra.staging import StagingRoot, link_or_copy
+from agent.cassandra.staging import StagingRoot, link_or_copy, staging_error
 from agent.jobs.restore_errors import DamagedOnServer
 from agent.jobs.taken_files import compare_table
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
@@ -104,7 +104,7 @@ class OnServerSource:
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """Hard-link the snapshot's files (or copy them where links are refused), after the sizes and times of all, and
         each Data.db's CRC-32, were compared. Raises `DamagedOnServer`, `SnapshotMissing`, `SnapshotUnreadable`,
-        `NotEnoughSpace`."""
+        `NotEnoughSpace`, `StagingRefused`."""
         workers = Workers(1, "link")
         directories: set[Path] = set()
         table: tuple[str, str] | None = None
@@ -146,20 +146,34 @@ class OnServerSource:
 
 def _synced(directory: Path, stop: Stop) -> None:
     stop.check()
-    sync_directory(directory)
+    try:
+        sync_directory(directory)
+    except OSError as error:
+        raise staging_error(error, f"{directory} can't be synced", directory) from None
 
 
 def _place(wanted: WantedSstable, present: dict[str, FileStat], moved: Callable[[int], object], stop: Stop) -> None:
     compared = _check_crc(wanted, present, moved, stop)
     for entry in wanted.files:
         target, source = wanted.directory / entry.name, present[entry.name]
-        with _named(wanted, source, "linked or copied"):
-            if target.exists() and target.stat().st_size != source.size:
-                target.unlink()
-            if not target.exists():
+        if not _stands(target, source.size):
+            with _named(wanted, source, "linked or copied"):
                 link_or_copy(wanted.root, Path(source.path), target)
         if entry.name != compared:
             moved(entry.size)
+
+
+def _stands(target: Path, size: int) -> bool:
+    """Whether an earlier run put the file there; one of another size goes."""
+    try:
+        if target.stat().st_size == size:
+            return True
+        target.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise staging_error(error, f"{target} can't be looked at or removed", target) from None
+    return False
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
+from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable, StagingRefused
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
 from agent.jobs.restore_errors import DamagedOnServer
@@ -184,12 +184,56 @@ async def test_a_file_that_breaks_while_it_is_read_is_named(kept: Kept) -> None:
 async def test_a_file_that_can_not_be_linked_is_named(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: neither is a link that the disk refuses an error without a name."""
 
-    def refused(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "link", refused)
+    _refuse(monkeypatch, "link", errno.EIO)
     with pytest.raises(SnapshotUnreadable, match=r"nb-1-big-Data\.db of ks\.t"):
         await kept.fetch()
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    """From now on os's `call` gives that errno, without a name."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refused)
+
+
+@pytest.mark.parametrize("trouble", ["looked at", "read-only", "vanished", "copied to", "copy synced", "names synced"])
+async def test_staging_that_the_disk_refuses_is_not_told_as_the_snapshot(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Promise: who reads the error looks at the directory that fails; the snapshot is whole."""
+    disk = FailingDisk(monkeypatch)
+    path = kept.held / "nb-1-big-Data.db"
+    match trouble:
+        case "looked at":
+            disk.fail(path, errno.EIO, "stat")
+        case "read-only":
+            _refuse(monkeypatch, "link", errno.EROFS)
+        case "vanished":
+            kept.held.rmdir()
+        case "copied to":
+            _refuse(monkeypatch, "link", errno.EPERM)
+            disk.fail(kept.held / ".nb-1-big-Data.db.part", errno.EACCES, "open")
+        case "copy synced":
+            _refuse(monkeypatch, "link", errno.EPERM)
+            _refuse(monkeypatch, "fsync", errno.EIO)
+        case "names synced":
+            path = kept.held
+            _refuse(monkeypatch, "fsync", errno.EIO)
+    with pytest.raises(StagingRefused) as caught:
+        await kept.fetch()
+    assert caught.value.fields["path"] == str(path)
+
+
+async def test_a_file_that_can_not_be_read_to_be_copied_is_named(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: of a copy each side's troubles are told as its own."""
+    path = kept.snapshot / "nb-1-big-Index.db"
+    _refuse(monkeypatch, "link", errno.EPERM)
+    FailingDisk(monkeypatch).fail(path, errno.EIO, "open")
+    with pytest.raises(SnapshotUnreadable, match=r"nb-1-big-Index\.db of ks\.t") as caught:
+        await kept.fetch()
+    assert caught.value.fields["path"] == str(path)
 
 
 @pytest.mark.parametrize("part", ["Data.db", "Digest.crc32", "Index.db"])
