@@ -52,12 +52,12 @@ class RestoreFlow:
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with, and says when no table was changed by then."""
         run = self._run
-        fence = await until_kept(run, "the restore", lambda: self._store.commands.next_fence(self._job))
+        fence, import_begun = await until_kept(run, "the restore", self._where_it_stands)
         self._fan_out = FanOut(
             run,
             job=self._job,
             fence=fence,
-            import_begun=await self._steps.noted("import_begun"),
+            import_begun=import_begun,
             force=self._order.force,
             repair=self._places.repair,
             sent=self._sent,
@@ -90,6 +90,11 @@ class RestoreFlow:
             # fetched stays behind.
             await undo.leave(error)
             raise
+
+    async def _where_it_stands(self) -> tuple[int, bool]:
+        """A new fence of the job, and whether an import of it has begun: leaving the restore takes both, so that it
+        can't fail before they are known."""
+        return await self._store.commands.next_fence(self._job), await self._steps.noted("import_begun")
 
     async def _decide_scope(self) -> RestoreScope:
         truncated = await self._steps.noted("truncated")

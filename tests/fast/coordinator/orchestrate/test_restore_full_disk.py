@@ -1,4 +1,5 @@
-"""The coordinator's own disk is full while a restore begins or is left: nothing of the leaving is left out."""
+"""The coordinator's own disk is full, or can't be read, while a restore begins or is left: nothing of the leaving is left
+out."""
 
 import asyncio
 import sqlite3
@@ -18,18 +19,29 @@ T = TypeVar("T")
 
 
 class FullDisk(Database):
-    """Refuses the next `refuse` writes of which the name has `only`; `refused` counts them."""
+    """Refuses the next `refuse` writes of which the name has `only`; `refused` counts them. Once a fence was given, the
+    next `refuse_reads` reads of a step are refused."""
 
     refuse = 0
     only = ""
     refused = 0
+    refuse_reads = 0
+    _fence_given = False
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         if self.refuse and self.only in function.__qualname__:
             self.refuse -= 1
             self.refused += 1
             raise StoreFailed("the coordinator's state can't be used: disk is full")
-        return await super().write(function)
+        written = await super().write(function)
+        self._fence_given = self._fence_given or (self.refuse_reads > 0 and "next_fence" in function.__qualname__)
+        return written
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self.refuse_reads and self._fence_given and ".step." in function.__qualname__:
+            self.refuse_reads -= 1
+            raise StoreFailed("the coordinator's state can't be used: disk I/O error")
+        return await super().read(function)
 
 
 async def backed_up(scene: Scene) -> tuple[ToyCoordinator, FullDisk, str]:
@@ -107,4 +119,18 @@ async def test_a_restore_that_goes_on_waits_for_the_disk_as_it_begins(scene: Sce
     again = await restored(coordinator, tag)
     assert disk.refused == 3
     assert (again.state, again.result["job"]) == (RequestState.SUCCESS, former.id)
+    assert scene.world.count(Kind.TRUNCATE) == 1
+
+
+async def test_a_restore_that_goes_on_waits_until_it_can_read_how_far_it_had_come(scene: Scene) -> None:
+    """Promise: a read that fails as it begins ends it no more than a write: it would end without its job, and the next
+    one would truncate anew."""
+    coordinator, disk, tag = await backed_up(scene)
+    scene.nodes[2].failures[Kind.IMPORT] = [ToyFailure("not_enough_space", "full") for _ in range(4)]
+    former = await restored(coordinator, tag)
+    scene.nodes[2].failures.clear()
+    disk.refuse_reads = 3
+    again = await restored(coordinator, tag)
+    assert disk.refuse_reads == 0
+    assert (again.state, again.result.get("job")) == (RequestState.SUCCESS, former.id), again
     assert scene.world.count(Kind.TRUNCATE) == 1
