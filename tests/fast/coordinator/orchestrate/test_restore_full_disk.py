@@ -1,5 +1,4 @@
-"""The coordinator's own disk is full, or can't be read, while a restore begins or is left: nothing of the leaving is left
-out."""
+"""The coordinator's own disk is full, or broken, while a restore begins or is left: nothing of leaving is left out."""
 
 import asyncio
 import sqlite3
