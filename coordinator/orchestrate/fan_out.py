@@ -22,7 +22,7 @@ from coordinator.orchestrate.answers import Answered, answered, ended, failed, t
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
 from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
 from coordinator.orchestrate.run import Run
-from coordinator.orchestrate.sent_once import NO_AGENT, SentOnce, hopeless_from, waited_for
+from coordinator.orchestrate.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence, waited_for
 from coordinator.orchestrate.side_by_side import one_error, set_when, unless
 from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
@@ -263,13 +263,13 @@ class FanOut:
     def _gives_up(self, command: PostedCommand, undoing: bool, now: Steady, lost: float) -> bool:
         """Whether a node is given up that hasn't answered for `lost` seconds. One that may be truncating or changing
         the schema never is, but by force, of the order or of a cancel, or while undoing, and then not before its
-        deadline and the margin (design §4)."""
+        deadline and the margin (design §4), whatever the clock was set to before."""
         timing = self._around.timing
         if not waited_for(command.kind):
             return lost >= (min(timing.brief, timing.agent_return) if undoing else timing.agent_return)
         if not (undoing or self._force or self._run.request.cancel == "force"):
             return False
-        return now() >= hopeless_from(command, timing)
+        return now() >= hopeless_from(command, timing) and lost >= least_silence(timing)
 
     def _given_up(self, command: PostedCommand, trouble: HelenusError) -> PostedCommand:
         """The command, failed. Its agent goes on with it by itself once it is back: of a restore that ends for it (and

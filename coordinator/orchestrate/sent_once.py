@@ -76,6 +76,12 @@ def hopeless_from(command: PostedCommand, timing: Timing) -> float:
     return max(command.not_after or 0.0, command.posted + timing.fence) + timing.force_margin
 
 
+def least_silence(timing: Timing) -> float:
+    """For how many seconds such an agent must have been silent besides, by time that passes in this life of the
+    coordinator: the clock may have been set since the command was posted, and then tells nothing of its time."""
+    return max(timing.fence, timing.force_margin)
+
+
 def why_unknown(state: State, error: Mapping[str, Any] | None) -> str:
     """Why Cassandra may still carry out what a command had sent whose agent tells this end; "" when it can't."""
     if state is State.INTERRUPTED:
@@ -195,6 +201,7 @@ class SentOnce:
         """How it ended, once that is known and nothing of it can come any more, or once nobody need know."""
         late = False
         answers_since: float | None = None
+        silent_since: float | None = None
         now = Steady(self._around.clock)
         while True:
             answers = False
@@ -213,11 +220,16 @@ class SentOnce:
                         return end.value
             except (*NO_AGENT, AgentMisbehaved, AgentRefused) as lost:
                 why = lost.message
-            if not answers:
+            given_up: float | None = None
+            if answers:
+                silent_since = None
+            else:
                 answers_since = None
-                if self._may_be_given_up(sent, now()):
+                silent_since = now() if silent_since is None else silent_since
+                given_up = max(sent.until, silent_since + least_silence(self._around.timing))
+                if now() >= given_up and self._may_be_given_up(sent):
                     return GIVEN_UP
-            await self._tell(sent, why)
+            await self._tell(sent, why, given_up)
             await asyncio.sleep(self._around.timing.retry_pause)
 
     async def _has_left(self, host_id: str) -> bool:
@@ -250,17 +262,19 @@ class SentOnce:
         command = await self._around.store.commands.get(sent.command)
         return command is None or command.accepted
 
-    def _may_be_given_up(self, sent: Sent, now: float) -> bool:
+    def _may_be_given_up(self, sent: Sent) -> bool:
         """Of views only work is lost, and it is named; of tables rows are, so that a person must say it."""
-        return now >= sent.until and (self._force or sent.kind not in CHANGES_ROWS)
+        return self._force or sent.kind not in CHANGES_ROWS
 
-    async def _tell(self, sent: Sent, why: str) -> None:
+    async def _tell(self, sent: Sent, why: str, given_up: float | None) -> None:
+        """`given_up`: from when on force goes on without an agent that is silent; None of one that answers, for that
+        is waited for by force as well."""
         told = (
             f"waits for the agent of {sent.address}, for it isn't known what became of {sent.phase} of the restore "
             f"{sent.request} ({why})"
         )
-        if sent.kind in CHANGES_ROWS:
-            until = f"{datetime.fromtimestamp(sent.until, UTC):%H:%M} UTC"
+        if given_up is not None and sent.kind in CHANGES_ROWS:
+            until = f"{datetime.fromtimestamp(given_up, UTC):%H:%M} UTC"
             if self._force:
                 told += f"; goes on without it from {until}"
             else:

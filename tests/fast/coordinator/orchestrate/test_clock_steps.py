@@ -1,7 +1,8 @@
-"""The coordinator's clock is set a day ahead while something is waited for: that makes no wait shorter."""
+"""The coordinator's clock is set a day ahead while something is waited for, or before: that makes no wait shorter."""
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -28,12 +29,16 @@ class Clock:
         return time.time() + self.ahead
 
 
-async def backed_up(scene: Scene, clock: Clock) -> tuple[ToyCoordinator, str]:
+async def coordinator_of(scene: Scene, clock: Clock) -> ToyCoordinator:
     urls = [agent.url for agent in scene.agents]
     timing = msgspec.structs.replace(PATIENT, outlive=600.0)
-    coordinator = await scene.stack.enter_async_context(
+    return await scene.stack.enter_async_context(
         ToyCoordinator(scene.directory / "coordinator", urls, timing=timing, clock=clock)
     )
+
+
+async def backed_up(scene: Scene, clock: Clock) -> tuple[ToyCoordinator, str]:
+    coordinator = await coordinator_of(scene, clock)
     await coordinator.destination("there")
     tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
     return coordinator, tag
@@ -74,6 +79,50 @@ async def test_force_goes_on_without_a_truncate_only_when_its_time_is_really_ove
     assert scene.world.rows() == before
 
 
+async def test_a_clock_that_was_set_before_a_restart_lets_nobody_go_on_at_once(scene: Scene) -> None:
+    """Promise: a coordinator that is started again with its clock a day ahead gives the frozen agent up no sooner than
+    one whose clock is right."""
+    before = scene.world.rows()
+    clock = Clock()
+    coordinator, tag = await backed_up(scene, clock)
+    scene.nodes[0].gates[Kind.TRUNCATE] = asyncio.Event()
+    order = RestoreOrder(tag, "there", truncate=True, force=True)
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.TRUNCATE].wait(), 10)
+    scene.agents[0].freeze()
+    await scene.stack.aclose()
+    clock.ahead = DAY
+    coordinator = await coordinator_of(scene, clock)
+    await goes_on_waiting(scene, coordinator, request_id)
+    scene.nodes[0].gates.pop(Kind.TRUNCATE).set()
+    scene.agents[0].thaw()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    assert scene.world.rows() == before
+
+
+async def test_a_clock_that_was_set_before_a_restore_lets_it_not_go_on_at_once(scene: Scene) -> None:
+    """Promise: what an earlier restore has sent is waited for in this one's own time, and its message says until when
+    that is."""
+    before = scene.world.rows()
+    clock = Clock()
+    coordinator, tag = await backed_up(scene, clock)
+    order = RestoreOrder(tag, "there", truncate=True, force=True)
+    await left_behind(scene, coordinator, Kind.TRUNCATE, order)
+    clock.ahead = DAY
+    begun = clock()
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await goes_on_waiting(scene, coordinator, request_id)
+    await says_that_it_waits(scene, coordinator, request_id, scene.nodes[0].address)
+    request = await coordinator.store.requests.get(request_id)
+    assert request is not None
+    minutes = {f"{datetime.fromtimestamp(at + 600.0, UTC):%H:%M}" for at in (begun, clock())}
+    assert any(f"goes on without it from {minute} UTC" in request.message for minute in minutes), request.message
+    scene.nodes[0].gates.pop(Kind.TRUNCATE).set()
+    scene.agents[0].thaw()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    assert scene.world.rows() == before
+
+
 async def test_cassandra_has_its_time_for_a_late_truncate_also_when_the_clock_is_set(scene: Scene) -> None:
     """Promise: what may lie in the socket of a node that answers again is waited for by time that passes."""
     clock = Clock()
@@ -91,3 +140,41 @@ async def test_cassandra_has_its_time_for_a_late_truncate_also_when_the_clock_is
     await goes_on_waiting(scene, coordinator, request_id)
     await coordinator.orchestrator.cancel(request_id, force=True)
     assert (await coordinator.ended(request_id)).state is RequestState.CANCELLED
+
+
+async def test_who_answered_meanwhile_is_given_up_no_sooner_than_after_another_silence(scene: Scene) -> None:
+    """Promise: every answer lets the silence after which force goes on begin anew; while there are answers nobody is
+    told that force would go on."""
+    timing = msgspec.structs.replace(PATIENT, fence=1.0, force_margin=1.0, outlive=600.0)
+    coordinator = await scene.coordinator(timing=timing)
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    order = RestoreOrder(tag, "there", truncate=True, force=True)
+    await left_behind(scene, coordinator, Kind.TRUNCATE, order)
+    scene.agents[0].thaw()
+    await scene.agents[0].stop()
+    await scene.agents[0].start()
+    scene.nodes[0].up = False
+    request_id = await coordinator.orchestrator.start_restore(CLUSTER, order)
+    await says_of_force(coordinator, request_id, True)
+    scene.nodes[0].up = True
+    await says_of_force(coordinator, request_id, False)
+    await asyncio.sleep(timing.fence / 2)
+    silent_since = time.time()
+    scene.nodes[0].up = False
+    await coordinator.ended(request_id)
+    posted = [each.posted for each in await coordinator.store.commands.of(request_id)]
+    assert posted
+    assert min(posted) >= silent_since + timing.force_margin
+
+
+async def says_of_force(coordinator: ToyCoordinator, request_id: str, says: bool) -> None:
+    """The running request waits, and tells from when on force goes on, or doesn't."""
+    async with asyncio.timeout(10):
+        while True:
+            request = await coordinator.store.requests.get(request_id)
+            assert request is not None
+            assert request.state is RequestState.RUNNING, request
+            if request.message and ("goes on without it" in request.message) is says:
+                return
+            await asyncio.sleep(0.02)
