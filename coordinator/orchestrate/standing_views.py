@@ -9,9 +9,24 @@ from coordinator.orchestrate.run import Run
 
 
 async def refuse_views(run: Run, tables: Tables, hosts: list[str]) -> None:
-    """Raises `ViewsChanged` when any node sees a view of the tables; `TablesUnseen`, which names `hosts`, when none
-    sees its Cassandra for as long as nodes are waited for; `RequestCancelled`."""
-    found = sorted(
+    """Raises `ViewsChanged` when any node goes on seeing a view of the tables: one that has just started may tell of
+    views that were dropped while it was away. `TablesUnseen`, which names `hosts`, when none sees its Cassandra for as
+    long as nodes are waited for; `RequestCancelled`."""
+    found, loop = await _standing(run, tables, hosts), asyncio.get_running_loop()
+    until = loop.time() + run.around.timing.brief
+    while found and loop.time() < until:
+        run.stop_if_cancelled()
+        await asyncio.sleep(run.around.timing.retry_pause)
+        found = await _standing(run, tables, hosts)
+    if found:
+        raise ViewsChanged(
+            f"The tables have materialized views, which an import doesn't fill: {', '.join(found)}", views=found
+        )
+
+
+async def _standing(run: Run, tables: Tables, hosts: list[str]) -> list[str]:
+    """The views that any node sees now."""
+    return sorted(
         {
             f"{keyspace}.{name}"
             for keyspaces in await _seen(run, hosts)
@@ -21,10 +36,6 @@ async def refuse_views(run: Run, tables: Tables, hosts: list[str]) -> None:
             if base in asked
         }
     )
-    if found:
-        raise ViewsChanged(
-            f"The tables have materialized views, which an import doesn't fill: {', '.join(found)}", views=found
-        )
 
 
 async def _seen(run: Run, hosts: list[str]) -> list[dict[str, KeyspaceView]]:

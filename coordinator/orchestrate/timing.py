@@ -7,15 +7,16 @@ class Timing(msgspec.Struct, frozen=True):
     """Times in seconds.
 
     `agent_return`: how long the others wait for a node that doesn't answer before it counts as failed. `brief`: the
-    same while clearing up, and for a destination that another command keeps in use. `fence`: how long a truncate,
-    schema change or import may wait at the agent before it must not begin any more. `force_margin`: how long after that
-    deadline `force` goes on without a lost agent. `report_age`: how old a node's report may be where only who answers
-    matters. `retry_pause`: between attempts on a node that isn't ready. `cancel`: how long a cancelled command may take
-    to end. `owed_cancel`: between attempts to tell an agent of a cancel that it did not hear. `former_place`: how long
-    the backups are looked for that stay where a destination was. `outlive`: how long Cassandra, once it answers again,
-    may still be at a statement whose sender gave up: twice its `truncate_request_timeout` (60 s in cassandra.yaml of
-    4.1 and 5.0; other statements have shorter ones). Before it answers that time doesn't run: the statement may lie
-    unread in the node's socket, and no age is relied on at which it would be thrown away.
+    same while clearing up, and for a destination that another command keeps in use; how long a node may tell of views
+    that are gone. `fence`: how long a truncate, schema change or import may wait at the agent before it must not begin
+    any more. `force_margin`: how long after that deadline `force` goes on without a lost agent. `report_age`: how old a
+    node's report may be where only who answers matters. `retry_pause`: between attempts on a node that isn't ready.
+    `cancel`: how long a cancelled command may take to end. `owed_cancel`: between attempts to tell an agent of a cancel
+    that it did not hear. `former_place`: how long the backups are looked for that stay where a destination was.
+    `outlive`: how long Cassandra, once it answers again, may still be at a statement whose sender gave up: twice its
+    `truncate_request_timeout` (60 s in cassandra.yaml of 4.1 and 5.0; other statements have shorter ones). Before it
+    answers that time doesn't run: the statement may lie unread in the node's socket, and no age is relied on at which
+    it would be thrown away.
     """
 
     agent_return: float = 600.0

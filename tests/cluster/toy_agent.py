@@ -119,6 +119,7 @@ class ToyAgent:
         await asyncio.sleep(self.slow_seconds)
         world, node = self.node.world, self.node
         ring = [each.member() for each in world.nodes] if node.up else []
+        stale = [node.stale.pop(0)] if node.stale else []
         if members:
             held = {world.nodes[number - 1].host_id: up for number, up in node.held_up.items()}
             ring = [msgspec.structs.replace(each, up=held.get(each.host_id, each.up)) for each in ring]
@@ -133,7 +134,7 @@ class ToyAgent:
             node=node.identity() if node.up else None,
             trouble=None if node.up else {"code": "cassandra_unavailable"},
             data_directories=node.data(),
-            keyspaces=world.keyspaces() if node.up else {},
+            keyspaces=world.keyspaces(stale) if node.up else {},
             ring=ring,
             throttle_bytes_per_second=0,
             events=self.events.newest,

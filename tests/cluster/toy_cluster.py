@@ -71,6 +71,8 @@ class ToyNode:
         """what the ring says of it: None as without nodetool"""
         self.held_up: dict[int, bool] = {}
         """by number: whom this node's failure detector holds for up or down, told only when it is asked for members"""
+        self.stale: list[ViewCql] = []
+        """views that are gone and that its next reports still tell of, each one once"""
         self.rows: dict[tuple[str, str], set[str]] = {}
         self.snapshots: dict[str, Rows] = {}
         self.makers: dict[str, str] = {}
@@ -157,13 +159,14 @@ class ToyCluster:
         """All rows of all nodes: host id → table → rows."""
         return {node.host_id: {key: set(rows) for key, rows in node.rows.items()} for node in self.nodes}
 
-    def keyspaces(self) -> dict[str, KeyspaceView]:
+    def keyspaces(self, stale: list[ViewCql]) -> dict[str, KeyspaceView]:
+        """The schema, with these views in it as well."""
         return {
             keyspace: KeyspaceView(
                 self.replication,
                 True,
                 dict(tables),
-                {view.name: view.base for (ks, _), view in self.views.items() if ks == keyspace},
+                {view.name: view.base for view in [*self.views.values(), *stale] if view.keyspace == keyspace},
             )
             for keyspace, tables in self.tables.items()
         }

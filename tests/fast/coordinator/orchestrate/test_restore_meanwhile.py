@@ -3,12 +3,13 @@ come, nodes are gone."""
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
 from coordinator.model.requests import Request, RequestKind, RequestState
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import ToyCoordinator
+from tests.cluster.toy_coordinator import TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import VIEW, backed_up, restored
 
@@ -82,6 +83,23 @@ async def test_nothing_is_imported_under_a_view_that_came_after_the_verdict(scen
     last = await restored(coordinator, tag)
     assert (last.state, last.result["job"]) == (RequestState.SUCCESS, former.id)
     assert scene.world.rows() == before
+
+
+async def test_a_node_that_comes_back_and_tells_of_dropped_views_stops_nothing(scene: Scene) -> None:
+    """Promise: one that was away while the views were dropped learns of it a moment after it answers: nobody is told to
+    drop what is gone, and no restore stops for it with its tables emptied."""
+    scene.world.views["shop", VIEW.name] = VIEW
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, brief=10.0))
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    gate = scene.nodes[0].gates[Kind.TRUNCATE] = asyncio.Event()
+    restore = asyncio.create_task(restored(coordinator, tag))
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.TRUNCATE].wait(), 10)
+    scene.nodes[2].stale = [VIEW] * 9
+    gate.set()
+    request = await restore
+    assert request.state is RequestState.SUCCESS, request
+    assert scene.nodes[2].stale == []
 
 
 async def test_views_are_made_once_more_when_a_node_has_to_import_again_after_them(scene: Scene) -> None:
