@@ -11,6 +11,8 @@ DEMO_S3_VENV := .venv/.demo-s3
 VENV := .venv/.made
 FETCHED := build/.fetched
 RUN := .venv/bin/python
+# Tests start hundreds of Python processes: unless what one compiled is kept, each compiles all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 # pip's downloads with their sizes, and nothing of what is there already
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --editable
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
