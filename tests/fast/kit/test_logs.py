@@ -19,11 +19,12 @@ CANARY = 'can"ary/+ä-1234'
 def logging_kept() -> Iterator[None]:
     root = logging.getLogger()
     before = (root.handlers, root.level)
+    of_structlog = structlog.get_config()
     yield
     root.handlers, level = before
     root.setLevel(level)
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**of_structlog)
 
 
 def lines_of(form: Form, level: Any = "info") -> io.StringIO:
