@@ -1,7 +1,7 @@
 """What all fast tests share: what their run needn't compute or wait for.
 
-In: the collected tests, and what this machine has. Out: directories in memory where there is room, a log without pictures
-of stacks, and collections that look only at what tests make.
+In: the collected tests, and what this machine has. Out: directories in memory where there is room, a log without
+pictures of stacks, and collections that look only at what tests make.
 """
 
 import gc
@@ -31,8 +31,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Everything that is there by now stays. The imported modules and the tests are hundreds of thousands of objects; to
-    walk them again and again took a seventh of the run."""
+    """Everything that is there by now stays. The imported modules and the tests are hundreds of thousands of objects;
+    to walk them again and again took a seventh of the run."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
