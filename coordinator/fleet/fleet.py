@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -29,9 +30,14 @@ class ClusterAgents(msgspec.Struct, frozen=True):
 class Fleet:
     """Use as `async with Fleet(clusters) as fleet`: inside, every agent's event stream is followed."""
 
-    def __init__(self, clusters: Mapping[str, ClusterAgents], patience: ReportTiming | None = None) -> None:
+    def __init__(
+        self,
+        clusters: Mapping[str, ClusterAgents],
+        patience: ReportTiming | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clusters = clusters
-        self.reports = Reports(patience)
+        self.reports = Reports(patience, monotonic)
         self._stack = AsyncExitStack()
         self._registry: Registry | None = None
         self._followers: list[asyncio.Task[None]] = []

@@ -209,7 +209,7 @@ class FanOut:
 
     async def _settle(self, command: PostedCommand, undoing: bool) -> PostedCommand:
         """Post the command and wait for its end; trouble on the way becomes its error."""
-        clock, now = self._around.clock, Steady(self._around.clock)
+        clock, now = self._around.clock, Steady(self._around.clock, self._around.monotonic)
         lost_since: float | None = None
         while True:
             trouble: HelenusError

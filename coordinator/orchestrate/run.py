@@ -48,6 +48,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     reports: Reports
     timing: Timing = Timing()
     clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
     leaving: Leaving = msgspec.field(default_factory=Leaving)
 
 

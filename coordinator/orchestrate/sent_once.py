@@ -202,7 +202,7 @@ class SentOnce:
         late = False
         answers_since: float | None = None
         silent_since: float | None = None
-        now = Steady(self._around.clock)
+        now = Steady(self._around.clock, self._around.monotonic)
         while True:
             answers = False
             try:

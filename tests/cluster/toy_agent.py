@@ -2,7 +2,6 @@
 in memory. It can be killed and started again, and frozen as SIGSTOP would."""
 
 import asyncio
-import time
 import uuid
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from agent.wire.destinations import (
 from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
+from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import Held, ToyFailure, ToyNode, toy_jobs
 
 
@@ -57,6 +57,7 @@ class ToyAgent:
     async def start(self) -> None:
         """A new process: a new instance over the same state."""
         self.instance = uuid.uuid4().hex
+        self._loop = asyncio.get_running_loop()
         self._state.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._state / "journal.sqlite")
         await self._journal.open()
@@ -108,7 +109,8 @@ class ToyAgent:
         self._frozen.set()
 
     def _clock(self) -> float:
-        return time.time() + self.node.clock_ahead
+        # The journal's thread asks too: there no loop is running.
+        return unix_seconds(self._loop) + self.node.clock_ahead
 
     @web.middleware
     async def _while_thawed(self, request: web.Request, handler: object) -> web.StreamResponse:

@@ -2,7 +2,6 @@
 done on them for real, so that what a coordinator makes agents do can be looked at."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +28,7 @@ from agent.wire.results import (
     ViewCql,
 )
 from kit.errors import HelenusError
+from tests.cluster.loop_time import unix_seconds
 
 Rows = dict[str, dict[str, frozenset[str]]]
 """keyspace → table → rows"""
@@ -175,7 +175,7 @@ class ToyCluster:
         """TRUNCATE, whoever sends it."""
         for node in self.nodes:
             before = node.truncated_at.get(self.tables[keyspace][table], 0)
-            node.truncated_at[self.tables[keyspace][table]] = max(before + 1, int(time.time() * 1000))
+            node.truncated_at[self.tables[keyspace][table]] = max(before + 1, int(unix_seconds() * 1000))
             node.rows[keyspace, table] = set()
 
     def place_key(self, node: ToyNode, settings: Settings) -> str:
@@ -243,7 +243,7 @@ class _Jobs:
             node.own.manifests[asked.tag, node.host_id] = node.snapshots[asked.tag]
         _count(context, ON_SERVER, node.snapshots[asked.tag])
         sizes = _sizes(node.snapshots[asked.tag])
-        return SnapshotResult(asked.tag, time.time(), self._world.version, tables, 3, sum(sizes.values()), sizes)
+        return SnapshotResult(asked.tag, unix_seconds(), self._world.version, tables, 3, sum(sizes.values()), sizes)
 
     def upload(self, context: JobContext, asked: Any) -> UploadResult:
         result = self._copy(context, asked)
@@ -322,7 +322,7 @@ class _Jobs:
                 if table in asked.tables.get(ks, [])
             ],
             replication_differs={}, live_views=live, backup_views=[], views_enabled=True,
-            volumes=[], refusals=refused, warnings=[], now=time.time(), auto_snapshot=self._node.auto_snapshot,
+            volumes=[], refusals=refused, warnings=[], now=unix_seconds(), auto_snapshot=self._node.auto_snapshot,
         )  # fmt: skip
 
     def fetch(self, context: JobContext, asked: RestoreArguments) -> FetchResult:

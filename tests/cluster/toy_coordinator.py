@@ -1,7 +1,6 @@
 """A coordinator without its API: the real store, fleet and orchestrator over toy agents, with short times."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from coordinator.orchestrate.timing import Timing
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite import FILE, SqliteStore
+from tests.cluster.loop_time import seconds, unix_seconds
 
 CLUSTER = "toy"
 DEADLINE = 20.0
@@ -49,7 +49,7 @@ class ToyCoordinator:
         timing: Timing = TIMING,
         database: type[Database] = Database,
         deadlines: Deadlines = DEADLINES,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_seconds,
     ) -> None:
         self._state = state
         self._urls = urls
@@ -65,13 +65,14 @@ class ToyCoordinator:
             self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
             stack.push_async_callback(self.store.close)
             agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
-            self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE))
+            self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE, seconds))
             around = Surroundings(
                 store=self.store,
                 registry=self.fleet.registry,
                 reports=self.fleet.reports,
                 timing=self._timing,
                 clock=self._clock,
+                monotonic=seconds,
             )
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
             self._stack = stack.pop_all()
@@ -104,7 +105,7 @@ class ToyCoordinator:
 
     async def backup(self, **changes: Any) -> tuple[str, Request]:
         """Take a backup; its tag and the ended request."""
-        tag, at = await self.store.requests.claim_tag(CLUSTER, "adhoc", int(time.time()))
+        tag, at = await self.store.requests.claim_tag(CLUSTER, "adhoc", int(unix_seconds()))
         request_id = await self.orchestrator.start_backup(CLUSTER, BackupOrder(tag=tag, time=at, **changes))
         return tag, await self.ended(request_id)
 

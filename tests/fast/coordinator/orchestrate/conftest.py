@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from coordinator.orchestrate.timing import Timing
+from tests.cluster.loop_time import HurryingLoop
 from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster, ToyNode
 from tests.cluster.toy_coordinator import DEADLINE, TIMING, ToyCoordinator
 
+OF_SEVERAL_PROCESSES = ("test_kill.py", "test_kill_undo.py")
+"""Their coordinators are killed: they live in other processes, by real time."""
 TABLES = {"shop": ["orders", "users"], "many": ["t1"], "system_auth": ["roles"], "system_traces": ["events"]}
 
 
@@ -38,6 +41,14 @@ class Scene:
         async with asyncio.timeout(DEADLINE):
             while not true():  # noqa: ASYNC110 - what is looked at are plain facts of the toy world
                 await asyncio.sleep(0.005)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Where agents and coordinators share one loop, waits for them hurry."""
+    fixtures = getattr(item, "fixturenames", ())
+    if "scene" in fixtures and item.path.name not in OF_SEVERAL_PROCESSES:
+        return {"hurrying": HurryingLoop}
+    return {"real": asyncio.SelectorEventLoop}
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """A cancel reaches the agents whoever was down when it was asked for: nothing of a cancelled request goes on."""
 
 import asyncio
-import time
 
 from agent.wire.commands import Kind, State
 from coordinator.model.orders import RestoreOrder, SyncOrder
 from coordinator.model.requests import RequestState
 from coordinator.store.sqlite import SqliteStore
+from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
 from tests.fast.coordinator.orchestrate.test_restore_flow import backed_up
@@ -20,7 +20,7 @@ async def _begun(scene: Scene, kind: Kind) -> None:
 async def _cancelled_while_down(scene: Scene, request_id: str) -> None:
     """The coordinator dies just when the wish to cancel is durable and nobody was told."""
     await scene.stack.aclose()
-    store = await SqliteStore.open(scene.directory / "coordinator", now=time.time())
+    store = await SqliteStore.open(scene.directory / "coordinator", now=unix_seconds())
     await store.requests.ask_cancel(request_id, force=False)
     await store.close()
 

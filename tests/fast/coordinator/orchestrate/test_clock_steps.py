@@ -1,7 +1,6 @@
 """The coordinator's clock is set a day ahead while something is waited for, or before: that makes no wait shorter."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,6 +9,7 @@ import pytest
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
+from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINES, PATIENCE, TIMING, ToyCoordinator, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -26,7 +26,7 @@ class Clock:
         self.ahead = 0.0
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return unix_seconds() + self.ahead
 
 
 async def coordinator_of(scene: Scene, clock: Clock) -> ToyCoordinator:
@@ -160,7 +160,7 @@ async def test_who_answered_meanwhile_is_given_up_no_sooner_than_after_another_s
     scene.nodes[0].up = True
     await says_of_force(coordinator, request_id, False)
     await asyncio.sleep(timing.fence / 2)
-    silent_since = time.time()
+    silent_since = unix_seconds()
     scene.nodes[0].up = False
     await coordinator.ended(request_id)
     posted = [each.posted for each in await coordinator.store.commands.of(request_id)]

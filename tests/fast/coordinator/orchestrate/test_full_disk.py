@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from coordinator.model.orders import BackupOrder
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from kit.logs import Redactor
+from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.fast.coordinator.conftest import Client
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -34,7 +34,7 @@ async def refuse_writes(coordinator: ToyCoordinator) -> None:
 async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
     ids = (uuid.UUID(int=number).hex for number in range(1, 100))
     entries = {CLUSTER: ClusterEntry("Toy Cluster", [])}
-    api = Api(entries, coordinator.store, coordinator.orchestrator, time.time, lambda: next(ids), Redactor())
+    api = Api(entries, coordinator.store, coordinator.orchestrator, unix_seconds, lambda: next(ids), Redactor())
     app = build_app(api, max_body_bytes=1 << 20, doors=[])
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{server.host}:{server.port}/")

@@ -2,7 +2,6 @@
 a truncate of which Cassandra didn't say whether it was done."""
 
 import asyncio
-import time
 
 import msgspec
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder, RestoreTables
 from coordinator.model.requests import RequestState
+from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, copies
 from tests.fast.coordinator.orchestrate.conftest import Scene
@@ -108,7 +108,7 @@ async def test_a_truncate_that_cassandra_may_still_do_is_waited_for(scene: Scene
     await says_that_it_waits(scene, coordinator, request_id, stalled.address)
     assert scene.world.count(Kind.IMPORT) == 0
     scene.world.empty(*ORDERS)
-    answers_since = time.time()
+    answers_since = unix_seconds()
     stalled.up = True
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
     assert all(
