@@ -27,7 +27,8 @@ from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
-from tests.cluster.toy_cluster import Held, ToyFailure, ToyNode, toy_jobs
+from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
+from tests.cluster.toy_repository import Held
 
 
 class RevisionTooOld(HelenusError):

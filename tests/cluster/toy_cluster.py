@@ -10,7 +10,6 @@ import msgspec
 
 from agent.model.job import Job, JobContext, Outcome
 from agent.repository.errors import BackupNotFound, UnknownDestination
-from agent.wire.backups import Plan, Record
 from agent.wire.commands import LANES, Kind, RestoreArguments, State, Target
 from agent.wire.destinations import ON_SERVER, Settings
 from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
@@ -29,9 +28,8 @@ from agent.wire.results import (
 )
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
+from tests.cluster.toy_repository import Held, Rows
 
-Rows = dict[str, dict[str, frozenset[str]]]
-"""keyspace → table → rows"""
 ROW_BYTES = 10
 
 
@@ -44,17 +42,6 @@ class ToyFailure(HelenusError):
 
     def as_dict(self) -> dict[str, object]:
         return {**super().as_dict(), "code": self.ordered}
-
-
-class Held(msgspec.Struct):
-    """A repository in a directory or bucket."""
-
-    repository_id: str
-    clusters: dict[str, str]
-    plans: dict[str, Plan] = {}
-    records: dict[str, list[Record]] = {}
-    manifests: dict[tuple[str, str], Rows] = {}
-    marks: set[str] = set()
 
 
 class ToyNode:

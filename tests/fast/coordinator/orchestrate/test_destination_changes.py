@@ -15,8 +15,9 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.errors import DestinationExists, DestinationRefused
 from coordinator.orchestrate.protocol import DestinationChange
 from tests.cluster.toy_agent import ToyAgent, ToyBackups
-from tests.cluster.toy_cluster import Held, ToyFailure
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, ToyCoordinator, copies
+from tests.cluster.toy_repository import Held
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
 

@@ -13,8 +13,8 @@ from coordinator.orchestrate.errors import (
 )
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
-from tests.cluster.toy_cluster import Held
 from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.cluster.toy_repository import Held
 from tests.fast.coordinator.orchestrate.conftest import Scene
 
 
