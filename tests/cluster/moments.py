@@ -54,6 +54,9 @@ REMADE: Moments = ("schema:making keyspace {ks}.{ks}", "schema:making index {ks}
 """Of a keyspace that is gone altogether."""
 OTHER_IMPORTS: Moments = ("fetch:waiting for the import of {job}",)
 """Of a restore that finds what another one's import, `{job}`, began and did not end."""
+CUT_IMPORT: Moments = ("import:waiting for batches that were cut",)
+CUT_CLEAN: Moments = ("clean:waiting for batches that were cut",)
+"""Of an import, or of the cleaning, of a restore whose agent died while Cassandra imported."""
 DELETE: dict[str, Moments] = {
     "delete": ("delete:accepted", "delete:running", "delete:marking", "delete:success:before"),
     "sweep": (
@@ -112,6 +115,8 @@ ALL: frozenset[str] = frozenset().union(
     REPLACED,
     REMADE,
     OTHER_IMPORTS,
+    CUT_IMPORT,
+    CUT_CLEAN,
     *DELETE.values(),
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,

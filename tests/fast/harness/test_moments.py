@@ -143,4 +143,6 @@ def test_the_source_is_read_as_it_is_meant() -> None:
     assert found["upload"] == {"clearing"}
     assert found["truncate"] == {"truncating *.*"}
     assert found["schema"] == {"reading the backup", "dropping table *.*", "dropping type *.*", "making * *.*"}
-    assert found["import_held"] == {"importing", "importing *.*, batch *"}
+    waiting = "waiting for batches that were cut"
+    assert found["import_held"] == {"importing", "importing *.*, batch *", waiting}
+    assert found["clean"] == {"cleaning", waiting}

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.cassandra.directories import Volume
-from agent.cassandra.errors import SnapshotExists, SnapshotMissing
+from agent.cassandra.errors import CassandraUnavailable, SnapshotExists, SnapshotMissing
 from agent.cassandra.inventory import held_where_readable, read_inventory
 from agent.cassandra.protocol import Held, OwnSnapshot, unheard
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import DataDirectory, NodeIdentity, Tables
-from kit.errors import HelenusError
 
 HOST = "11111111-2222-3333-4444-555555555555"
 
@@ -170,7 +169,7 @@ class Node:
         return tuple(DataDirectory(path, "v", 100, 1) for path in self.full)
 
     async def held_alone(self, tag: str) -> Held:
-        if isinstance(self.refuse_clear, HelenusError):  # where the data lies is asked of Cassandra too
+        if isinstance(self.refuse_clear, CassandraUnavailable):  # where the data lies is asked of Cassandra too
             raise self.refuse_clear
         return held_where_readable([str(self.data)], tag)
 

@@ -16,6 +16,8 @@ from cassandra.concurrent import execute_concurrent_with_args
 from tests.cluster.crash_site import TABLES, TERMINAL_SECONDS, CrashSite
 from tests.cluster.moments import (
     BACKUP,
+    CUT_CLEAN,
+    CUT_IMPORT,
     DELETE,
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,
@@ -294,16 +296,50 @@ async def test_an_agent_killed_while_nodetool_works_on_its_snapshot_goes_on(site
 
 async def test_an_agent_killed_while_nodetool_imports_goes_on(site: CrashSite, tag: str) -> None:
     """The nodetool of the dead agent may still import what it was given: every row and counter is right all the same,
-    and nothing is left in staging."""
+    and nothing is left in staging, also when the agent dies again while it waits for that."""
     await site.disaster()
     request = await site.start_restore(tag)
     await signal_nodetool(site.node, "import", signal.SIGCONT)
     await site.agent.child.kill(group=False)
-    await site.agent.start()
-    last = await site.sequence()
-    await site.moving(request, last)
-    await site.succeeded(request, TERMINAL_SECONDS)
+    await site.agent.start_mortal(*CUT_IMPORT)
+    await live_through(site, request, [])
     await site.all_is_well()
+
+
+async def test_a_cleaning_takes_nothing_from_cassandra_while_it_imports(site: CrashSite, tag: str) -> None:
+    """Promise: CLEAN, sent for a restore that was given up in its import, has the old batch ended first, and outlives
+    its agent's death there; the next restore brings back every row."""
+    request = await given_up_in_import(site, tag)
+    await site.agent.start_mortal(*CUT_CLEAN)
+    host_id = (await site.agent.ask("GET", "/v1/node"))["node"]["host_id"]
+    arguments = {"tag": tag, "source_host_id": host_id, "tables": {site.keyspace: BASE_TABLES}}
+    clean = await site.agent.command("clean", arguments, job=request, fence=1)
+    await site.die([])
+    assert (await site.agent.ended(clean))["state"] == "success"
+    await site.succeeded(await restore_tables(site, tag))
+    await site.all_is_well()
+
+
+BASE_TABLES = [table for table in TABLES if table != "stock_by_state"]
+
+
+async def given_up_in_import(site: CrashSite, tag: str) -> str:
+    """Lose all, and let a restore be cancelled by force after its agent was killed while nodetool imports; its id. The
+    agent stays dead; what was left to a person is done."""
+    await site.disaster()
+    request = await site.start_restore(tag)
+    await signal_nodetool(site.node, "import", signal.SIGCONT)
+    await site.agent.child.kill(group=False)
+    await site.coordinator.ask("POST", f"/request/{request}/cancel", {"force": True})
+    ended = await site.follow(request)
+    assert ended["state"] == "cancelled"
+    await run(site, *ended["details"]["owed_views"])
+    return request
+
+
+async def restore_tables(site: CrashSite, tag: str) -> str:
+    """Begin another restore, of all tables by name; its id."""
+    return await site.start_restore(tag, keyspaces={site.keyspace: {"truncate": True, "column-families": BASE_TABLES}})
 
 
 async def test_an_agent_and_its_nodetool_killed_in_an_import_go_on(site: CrashSite, tag: str) -> None:
@@ -323,20 +359,10 @@ async def test_an_agent_and_its_nodetool_killed_in_an_import_go_on(site: CrashSi
 async def test_an_import_that_nobody_saw_the_end_of_is_ended_by_the_next_restore(site: CrashSite, tag: str) -> None:
     """Promise: a restore that was given up in its import brings nothing into what the next one restores: that one's
     fetch has Cassandra end the old batch (by importing nothing), and outlives its agent's death there."""
-    await site.disaster()
-    given_up = await site.start_restore(tag)
-    await signal_nodetool(site.node, "import", signal.SIGCONT)
-    await site.agent.child.kill(group=False)
-    await site.coordinator.ask("POST", f"/request/{given_up}/cancel", {"force": True})
-    ended = await site.follow(given_up)
-    assert ended["state"] == "cancelled"
-    await run(site, *ended["details"]["owed_views"])
+    given_up = await given_up_in_import(site, tag)
     (moment,) = OTHER_IMPORTS
     await site.agent.start_mortal(moment.replace("{job}", given_up))
-    tables = [table for table in TABLES if table != "stock_by_state"]
-    wanted = {site.keyspace: {"truncate": True, "column-families": tables}}
-    request = await site.start_restore(tag, keyspaces=wanted)
-    await live_through(site, request, [])
+    await live_through(site, await restore_tables(site, tag), [])
     await site.all_is_well()
 
 

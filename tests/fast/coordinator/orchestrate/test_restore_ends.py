@@ -70,7 +70,8 @@ async def test_what_must_not_begin_after_a_moment_is_told_by_the_agents_own_cloc
     assert request.state is RequestState.SUCCESS, request
     [truncate] = [each for each in await coordinator.store.commands.of(request.id) if each.kind is Kind.TRUNCATE]
     assert truncate.not_after is not None
-    assert truncate.posted + ahead < truncate.not_after <= truncate.posted + ahead + 20.0
+    # How long the answer that told the agent's time was under way is not known to the second.
+    assert truncate.posted + ahead < truncate.not_after <= truncate.posted + ahead + 21.0
 
 
 async def test_a_clock_that_is_far_off_is_refused_before_anything_is_done(scene: Scene) -> None:
