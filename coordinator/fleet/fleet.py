@@ -34,9 +34,11 @@ class Fleet:
         self,
         clusters: Mapping[str, ClusterAgents],
         patience: ReportTiming | None = None,
+        clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clusters = clusters
+        self._clock = clock
         self.reports = Reports(patience, monotonic)
         self._stack = AsyncExitStack()
         self._registry: Registry | None = None
@@ -57,7 +59,7 @@ class Fleet:
                 open_session(agents.token, agents.tls)
             )
             clients[cluster] = [AgentClient(session, url, agents.deadlines, bulk) for url in agents.urls]
-        self._registry = Registry(clients)
+        self._registry = Registry(clients, self._clock)
         self._stack.push_async_callback(self._registry.close)
         self._followers = [
             asyncio.create_task(self.reports.follow(agent), name=f"events of {agent.url}")

@@ -65,7 +65,7 @@ class ToyCoordinator:
             self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
             stack.push_async_callback(self.store.close)
             agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
-            self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE, seconds))
+            self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE, self._clock, seconds))
             around = Surroundings(
                 store=self.store,
                 registry=self.fleet.registry,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from agent.wire.backups import BackupView
+from agent.wire.backups import BackupView, Plan
 from agent.wire.destinations import LocalSettings
 from coordinator.model.errors import DestinationInUse, NoSuchDestination, TagInUse
 from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, RestoreTables, SyncOrder
@@ -125,12 +125,20 @@ async def test_an_order_sees_what_began_while_it_was_judged(scene: Scene, monkey
     judged = [asyncio.ensure_future(order(coordinator, tag)) for order in (delete, sync)]
     await scene.until(lambda: hung.waiting == 2)
     monkeypatch.undo()
+    judgement, put_plan = asyncio.Event(), ToyBackups.put_plan
+
+    async def put_once_they_are_judged(backups: ToyBackups, tag: str, destination: str | None, plan: Plan) -> None:
+        await judgement.wait()
+        await put_plan(backups, tag, destination, plan)
+
+    monkeypatch.setattr(ToyBackups, "put_plan", put_once_they_are_judged)
     backup = BackupOrder(tag, 1, keep=False, copies=copies("there"))
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, backup)
     hung.go.set()
     for each in judged:
         with pytest.raises(TagInUse):
             await each
+    judgement.set()
     assert (await coordinator.ended(request_id)).state is RequestState.ERROR, "the tag was taken"
 
 
