@@ -62,7 +62,7 @@ class ToyAgent:
         self._state.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._state / "journal.sqlite")
         await self._journal.open()
-        self.events = EventLog(self._journal, interval=0.02)
+        self.events = EventLog(self._journal, interval=0.05)
         await self.events.open()
         jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in toy_jobs(self.node).items()}
         patience = RunnerTiming(cancel=5.0, journal_retry=0.01)

@@ -91,7 +91,7 @@ class ToyCoordinator:
                 assert request is not None
                 if request.state is not RequestState.RUNNING:
                     return request
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
 
     async def until_says(self, tag: str, text: str) -> Request:
         """The one running request of the tag, once its message says this; fails when that takes too long."""
@@ -101,7 +101,7 @@ class ToyCoordinator:
                 if text in request.message:
                     return request
                 assert request.state is RequestState.RUNNING, request
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
 
     async def backup(self, **changes: Any) -> tuple[str, Request]:
         """Take a backup; its tag and the ended request."""
