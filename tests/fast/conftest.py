@@ -7,8 +7,10 @@ pictures of stacks, and collections that look only at what tests make.
 import gc
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import structlog
 
 MEMORY = Path("/dev/shm")
@@ -38,6 +40,14 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_given_back(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process of a run in which no test failed leaves nothing: a whole run's directories are a gigabyte."""
+    yield
+    if not request.session.testsfailed and os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY):
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
 
 
 def _has_room(place: Path) -> bool:
