@@ -111,7 +111,7 @@ test-fast: $(VENV)
 
 test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest -n 4 tests/fast
-	$(RUN) -m pytest -n 2 --dist loadgroup tests/real
+	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long

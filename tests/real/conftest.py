@@ -1,9 +1,6 @@
 """Real servers that a whole test run shares. None is ever skipped: what is missing fails with the command to run.
 
 Nothing that these fixtures give is bound to an event loop: they start in the session's, tests use them in their own.
-
-The tests of one directory run in one process, those of two side by side (`--dist loadgroup`): a test waits for servers
-more than it computes. Each process starts the servers that its directories ask for.
 """
 
 from collections.abc import AsyncIterator
@@ -15,13 +12,6 @@ import pytest_asyncio
 from tests.cluster import places
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed, Versity
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before pytest-xdist reads the groups."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 @pytest.fixture(scope="session")
