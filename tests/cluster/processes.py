@@ -103,8 +103,15 @@ class Child:
             return
 
     def pause(self) -> None:
-        """SIGSTOP to the group."""
+        """SIGSTOP to the group. When it returns no thread of the leader runs any more: on a busy machine each one stops
+        only when it is its turn, and may have answered somebody by then."""
         self.signal(signal.SIGSTOP, group=True)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if all(state in "TXZ" for state in _thread_states(self.pid)):
+                return
+            time.sleep(0.002)
+        raise AssertionError(f"{self.pid} doesn't stand still")
 
     def resume(self) -> None:
         """SIGCONT to the group."""
@@ -221,3 +228,12 @@ async def run(argv: Sequence[str | Path], deadline: float = 120.0, env: Mapping[
     if process.returncode:
         raise ProcessError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''} ended with {process.returncode}:\n{printed}")
     return printed
+
+
+def _thread_states(pid: int) -> list[str]:
+    """The state of each thread, as /proc has it (T: stopped)."""
+    states = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return states
