@@ -21,7 +21,6 @@ from agent.repository.on_server import OnServer
 from agent.repository.snapshot_listing import ListedFile, ListedTable, SnapshotListing
 
 _SECOND = 1_000_000_000
-_CAME = "was not in the snapshot when it was taken"
 _Table = TableReference | ListedTable
 _File = FileEntry | ListedFile
 
@@ -70,43 +69,56 @@ async def compare_table(
 ) -> set[str]:
     """A table's files with what `manifest` says of those that are `asked` for, by their names; the names of all others.
     Raises DamagedOnServer, ManifestInvalid."""
+    there = _by_name(files)
+    async for entry, time in _entries(manifest, reference):
+        if asked(entry.name):
+            _strike(reference, entry, time, there)
+    return _left(there)
+
+
+def _by_name(files: Sequence[FileStat]) -> dict[str, list[FileStat]]:
     there: dict[str, list[FileStat]] = {}
     for file in files:
         there.setdefault(file.name, []).append(file)
-    async for entry, time in _entries(manifest, reference):
-        if asked(entry.name):
-            found = there.get(entry.name, [])
-            _strike(reference, entry, time, found)
+    return there
+
+
+def _strike(of: _Table, entry: _File, time: int | None, there: dict[str, list[FileStat]]) -> None:
+    """Take that one away which is the file that was noted: another volume may have one of that name."""
+    found = there.get(entry.name, [])
+    found.remove(_refuse_other(of, entry, time, found))
+
+
+def _left(there: dict[str, list[FileStat]]) -> set[str]:
     return {name for name, others in there.items() if others}
 
 
-def _strike(of: _Table, entry: _File, time: int | None, found: list[FileStat]) -> None:
-    """Take that one of `found` away which is the file that was noted: another volume may have one of that name."""
-    found.remove(_refuse_other(of, entry, time, found))
+def _refuse_added(of: _Table, names: set[str]) -> None:
+    """What came to a table since: it would be copied too."""
+    for name in sorted(names):
+        raise _damaged(of, name, "was not in the snapshot when it was taken")
+
+
+def _files_of(tables: Sequence[SnapshotTable]) -> dict[tuple[str, str], Sequence[FileStat]]:
+    return {(table.keyspace, table.table): table.files for table in tables}
 
 
 def _compare_listed(listing: SnapshotListing, tables: Sequence[SnapshotTable]) -> None:
     """As `_compare`."""
-    there: dict[tuple[str, str], dict[str, list[FileStat]]] = {}
-    for table in tables:
-        files = there.setdefault((table.keyspace, table.table), {})
-        for file in table.files:
-            files.setdefault(file.name, []).append(file)
+    files = _files_of(tables)
     for listed in listing.tables:
-        files = there.get((listed.keyspace, listed.table), {})
+        there = _by_name(files.get((listed.keyspace, listed.table), ()))
         for one in listed.files:
-            _strike(listed, one, one.mtime_ns, files.get(one.name, []))
-        for name in sorted(name for name, others in files.items() if others):
-            raise _damaged(listed, name, _CAME)
+            _strike(listed, one, one.mtime_ns, there)
+        _refuse_added(listed, _left(there))
 
 
 async def _compare(manifest: Manifest, tables: Sequence[SnapshotTable]) -> None:
-    """All tables that are noted, what came to them included: it would be copied too."""
-    there = {(table.keyspace, table.table): table.files for table in tables}
+    """All tables that are noted."""
+    files = _files_of(tables)
     for reference in manifest.head.tables:
-        files = there.get((reference.keyspace, reference.table), ())
-        for name in sorted(await compare_table(manifest, reference, files, _every)):
-            raise _damaged(reference, name, _CAME)
+        found = files.get((reference.keyspace, reference.table), ())
+        _refuse_added(reference, await compare_table(manifest, reference, found, _every))
 
 
 async def _entries(manifest: Manifest, reference: TableReference) -> AsyncIterator[tuple[FileEntry, int | None]]:

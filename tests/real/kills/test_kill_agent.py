@@ -204,16 +204,21 @@ async def test_what_was_put_before_the_death_is_not_sent_again(site: CrashSite, 
     await site.all_is_well(rows=False)
 
 
-async def test_nodetool_killed_in_a_snapshot_fails_the_backup_and_leaves_none(site: CrashSite) -> None:
-    """The request ends in error with the reason, no snapshot stays, the next backup is whole."""
-    request = await site.start_backup()
-    await signal_nodetool(site.node, "snapshot", signal.SIGKILL)
+async def fails_and_leaves_none(site: CrashSite, request: str) -> None:
+    """A backup whose nodetool was killed ends so, and the next one is whole."""
     status = await site.follow(request)
     assert status["state"] == "error"
     assert "nodetool_killed" in str(status["details"])
     assert site.snapshots() == set()
     await site.backup()
     await site.all_is_well(rows=False)
+
+
+async def test_nodetool_killed_in_a_snapshot_fails_the_backup_and_leaves_none(site: CrashSite) -> None:
+    """The request ends in error with the reason, no snapshot stays, the next backup is whole."""
+    request = await site.start_backup()
+    await signal_nodetool(site.node, "snapshot", signal.SIGKILL)
+    await fails_and_leaves_none(site, request)
 
 
 async def test_nodetool_killed_in_a_clear_leaves_a_debt_that_the_next_backup_pays(site: CrashSite) -> None:
@@ -243,12 +248,7 @@ async def test_nodetool_killed_when_cassandra_takes_the_snapshot_leaves_none(sit
     request = await site.start_backup()
     nodetool = await signal_nodetool(site.node, "snapshot", signal.SIGCONT)
     await signal_after(nodetool, lambda: site.snapshots() != set(), signal.SIGKILL)
-    status = await site.follow(request)
-    assert status["state"] == "error"
-    assert "nodetool_killed" in str(status["details"])
-    assert site.snapshots() == set()
-    await site.backup()
-    await site.all_is_well(rows=False)
+    await fails_and_leaves_none(site, request)
 
 
 async def test_nodetool_killed_when_cassandra_clears_leaves_no_debt_behind(site: CrashSite) -> None:
