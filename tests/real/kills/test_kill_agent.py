@@ -4,13 +4,11 @@ nodetool below it. The same request ends in the right state, once, and all that 
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from cassandra.concurrent import execute_concurrent_with_args
 
 from tests.cluster.crash_site import TABLES, TERMINAL_SECONDS, CrashSite
@@ -28,7 +26,6 @@ from tests.cluster.moments import (
     named,
 )
 from tests.cluster.relay import CountingRelay
-from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Versity
 from tests.cluster.victims import data_files_told, signal_after, signal_nodetool, state_of
 from tests.oracle.checker import Oracle
@@ -41,18 +38,6 @@ BULK_ROW = 64 * 1024
 BULK_BYTES = 96 * 1024 * 1024
 IN_FLIGHT = 32 * 1024 * 1024
 """What may be put twice after a death: the pieces that were on their way."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(one_node_50: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CrashSite]:
-    async with CrashSite(tmp_path_factory.mktemp("kill-agent"), one_node_50) as site:
-        yield site
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tag(site: CrashSite) -> str:
-    """A backup of the rows as they were written."""
-    return await site.backup()
 
 
 async def live_through(site: CrashSite, request: str, moments: list[str]) -> dict[str, Any]:

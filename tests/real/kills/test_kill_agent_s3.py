@@ -24,12 +24,6 @@ async def site(
         yield site
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tag(site: CrashSite) -> str:
-    """A backup of the rows as they were written."""
-    return await site.backup()
-
-
 async def live_through(site: CrashSite, request: str, moments: Moments) -> dict[str, Any]:
     """The agent, armed with the first moment, dies at each; after the last restart all moves, and ends, in time."""
     await site.die(named(moments[1:], site.keyspace))

@@ -2,15 +2,12 @@
 and the agent did nothing twice. (Among several agents: tests/fast/coordinator/orchestrate/test_kill.py.)"""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
-from tests.cluster.scratch import ScratchCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,18 +48,6 @@ RESTORE = [
     "before finished",
 ]
 PHASES = ["preflight", "fetch", "drop_views", "truncate", "schema", "import", "create_views", "check", "clean"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(one_node_50: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CrashSite]:
-    async with CrashSite(tmp_path_factory.mktemp("kill-coordinator"), one_node_50) as site:
-        yield site
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tag(site: CrashSite) -> str:
-    """A backup of the rows as they were written."""
-    return await site.backup()
 
 
 async def done_since(site: CrashSite, before: set[str]) -> Counter[str]:
