@@ -12,7 +12,7 @@ from agent.jobs.replaced_jobs import remove_replaced
 from agent.jobs.restore_errors import StagingLeft
 from agent.jobs.restore_notes import RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.unended_batches import end_batches, unended
+from agent.jobs.unended_batches import ENDING, end_batches, unended
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
 from kit.errors import HelenusError
@@ -53,7 +53,7 @@ class CleanJob:
         made = [root for root in await notes.all_staging() if await asyncio.to_thread(is_made, root)] if cut else []
         if not made:
             return
-        await context.stages.enter("waiting for batches that were cut")
+        await context.stages.enter(ENDING)
         try:
             await end_batches(self._tools, made[0], notes, cut)
         except (HelenusError, OSError) as error:

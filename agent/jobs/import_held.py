@@ -26,7 +26,7 @@ from agent.jobs.restore_counts import (
 from agent.jobs.restore_errors import ImportStopped
 from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools, checked, counted_as
-from agent.jobs.unended_batches import end_batches, unended
+from agent.jobs.unended_batches import ENDING, end_batches, unended
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import ImportResult
@@ -62,7 +62,7 @@ class ImportJob:
         await self._import_all(run, await self._batches(run, arguments, held, fetched.tables))
         cut = unended(await notes.batches())
         if cut:
-            await context.stages.enter("waiting for batches that were cut")
+            await context.stages.enter(ENDING)
         await end_batches(
             self._tools, roots[0], notes, cut, partial(run.heed_stop, "while it waited for batches that were cut")
         )

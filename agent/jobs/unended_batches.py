@@ -21,6 +21,8 @@ from agent.jobs.restore_notes import BatchLine, RestoreNotes
 from agent.jobs.restore_tools import RestoreTools
 
 _EMPTY = "empty"
+ENDING = "waiting for batches that were cut"
+"""The stage of a job that ends batches of its own."""
 
 
 def unended(lines: Sequence[BatchLine]) -> list[BatchLine]:
