@@ -26,7 +26,7 @@ help:
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
-	@echo "make test-fast   the tests that need no server (under a minute)"
+	@echo "make test-fast   the tests of the parts, which need no server (under a minute)"
 	@echo "make test-long   random kill loops"
 	@echo "make check       ruff, mypy, import layers, module sizes"
 	@echo "make bench       measures against peers, in the same run"
@@ -109,8 +109,9 @@ check: $(VENV)
 test-fast: $(VENV)
 	$(RUN) -m pytest -n 4 tests/fast
 
+# Whole requests on a cluster in memory need no server either, but their flows and kills take longer than a minute.
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest -n 4 tests/fast
+	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)

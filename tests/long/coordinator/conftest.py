@@ -1,3 +1,3 @@
 """The toy cluster of the fast tests."""
 
-from tests.fast.coordinator.orchestrate.conftest import scene as scene
+from tests.orchestrate.conftest import scene as scene

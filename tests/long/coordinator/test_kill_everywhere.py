@@ -7,10 +7,10 @@ import pytest
 
 from agent.wire.commands import Kind
 from tests.cluster.toy_coordinator import copies
-from tests.fast.coordinator.orchestrate.conftest import Scene
-from tests.fast.coordinator.orchestrate.mortal import Mortal
-from tests.fast.coordinator.orchestrate.test_kill import once_each
-from tests.fast.coordinator.orchestrate.test_kill_undo import FAILING, failing
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.mortal import Mortal
+from tests.orchestrate.test_kill import once_each
+from tests.orchestrate.test_kill_undo import FAILING, failing
 
 
 def deaths() -> Iterator[tuple[int, bool]]:

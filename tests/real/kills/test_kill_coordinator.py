@@ -1,5 +1,5 @@
 """kill -9 of the real coordinator over a real agent and node: its next life ends the same request with the same result,
-and the agent did nothing twice. (Among several agents: tests/fast/coordinator/orchestrate/test_kill.py.)"""
+and the agent did nothing twice. (Among several agents: tests/orchestrate/test_kill.py.)"""
 
 from collections import Counter
 from typing import Any
