@@ -7,7 +7,7 @@ fails when the name is taken: «create only if absent» is the file system's own
 import io
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, MutableSequence, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ from agent.storage.throttle import STEP, is_free, pass_checked
 
 TRIES = 20
 """How often a put looks for its directory again when a delete prunes it at the same moment."""
+PAGE = 1000
+"""Entries that one turn of a thread lists: a node's objects lie in 256 directories, most with few of them."""
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -63,21 +65,13 @@ class LocalStorage:
         return await self._workers.run(lambda stop: self._head(key))
 
     async def list(self, prefix: str) -> AsyncIterator[Entry]:
-        """Every key of the prefix in lexical order; one directory in memory at a time."""
+        """Every key of the prefix in lexical order; one directory, or a page, in memory at a time."""
         check_prefix(prefix)
         above, _, beginning = prefix.rpartition("/")
-        waiting: list[_Found] = [_Found(above, is_directory=True)]
-        first = True
+        waiting = [*reversed(await self._workers.run(partial(self._inside, above, beginning)))]
         while waiting:
-            found = waiting.pop()
-            if found.entry is not None:
-                yield found.entry
-                continue
-            start = beginning if first else ""
-            first = False
-            path = found.path
-            inside = await self._workers.run(partial(self._inside, path, start))
-            waiting.extend(reversed(inside))
+            for entry in await self._workers.run(partial(self._page, waiting)):
+                yield entry
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove the keys; see `Storage.delete`."""
@@ -210,6 +204,18 @@ class LocalStorage:
                 return None
             return Entry(key, about.st_size, about.st_mtime) if stat.S_ISREG(about.st_mode) else None
 
+    def _page(self, waiting: "MutableSequence[_Found]", stop: Stop) -> Sequence[Entry]:
+        """The next entries, `PAGE` at least while there are more. `waiting`: what is still to come, the next one last;
+        in the place of a directory comes what is in it."""
+        page: list[Entry] = []
+        while waiting and len(page) < PAGE:
+            found = waiting.pop()
+            if found.entry is not None:
+                page.append(found.entry)
+            else:
+                waiting.extend(reversed(self._inside(found.path, "", stop)))
+        return page
+
     def _inside(self, path: str, beginning: str, stop: Stop) -> "Sequence[_Found]":
         """Files and directories of one directory, as their keys sort: `a-b` comes before what is in `a`, because `-`
         comes before `/`."""
@@ -227,12 +233,12 @@ class LocalStorage:
                 if not name.startswith(beginning) or (not path and name == RESERVED):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    found.append((f"{name}/", _Found(base + name, is_directory=True)))
+                    found.append((f"{name}/", _Found(base + name)))
                 elif entry.is_file(follow_symlinks=False):
                     with suppress(FileNotFoundError):
                         about = entry.stat(follow_symlinks=False)
                         listed = Entry(base + name, about.st_size, about.st_mtime)
-                        found.append((name, _Found(base + name, is_directory=False, entry=listed)))
+                        found.append((name, _Found(base + name, listed)))
         found.sort(key=lambda pair: pair[0])
         return [one for _, one in found]
 
@@ -253,11 +259,12 @@ class LocalStorage:
 
 
 class _Found:
-    __slots__ = ("entry", "is_directory", "path")
+    """A file, with its entry, or a directory."""
 
-    def __init__(self, path: str, *, is_directory: bool, entry: Entry | None = None) -> None:
+    __slots__ = ("entry", "path")
+
+    def __init__(self, path: str, entry: Entry | None = None) -> None:
         self.path = path
-        self.is_directory = is_directory
         self.entry = entry
 
 

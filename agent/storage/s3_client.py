@@ -9,6 +9,7 @@ import base64
 import functools
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
+from botocore.utils import parse_timestamp
 
 from agent.storage.protocol import BadSettings
 from agent.storage.s3_body import PutBody
@@ -94,6 +96,7 @@ def make_client(
         session = Session(session_vars={"profile": (None, None, None, None)})
         models = _models()
         session.register_component("data_loader", models)
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=instant_of)
         paths = list(models.search_paths)
         client: S3Client = boto3.session.Session(**_signing(keys), botocore_session=session).client(
             "s3",
@@ -117,6 +120,16 @@ def make_client(
 def _models() -> Loader:
     """The SDK's descriptions of services, read once for all clients: they are most of what making one costs."""
     return create_loader()
+
+
+def instant_of(text: str) -> datetime:
+    """A time as it stands in a listing or a header. Listings have the one form that Python itself reads: the SDK's
+    parser of all forms takes two thirds of the time that a page of 1,000 keys takes."""
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return parse_timestamp(text)
+    return found if found.tzinfo is not None else parse_timestamp(text)
 
 
 def _signing(keys: Keys | None) -> dict[str, Any]:

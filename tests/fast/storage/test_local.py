@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.storage import local
 from agent.storage.local import LocalStorage
 from agent.storage.local_files import DirectorySyncs, allowed_path
 from agent.storage.local_temporary import own_place, started
@@ -347,8 +348,12 @@ async def _nothing_is_left(root: Path, name: str) -> None:
     await store.close()
 
 
-async def test_a_listing_is_in_the_order_of_whole_keys(tmp_path: Path) -> None:
-    """`a-b` sorts before `a/b`, though the directory `a` sorts before the file `a-b`."""
+@pytest.mark.parametrize("page", [1, 2, 1000])
+async def test_a_listing_is_in_the_order_of_whole_keys(
+    page: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`a-b` sorts before `a/b`, though the directory `a` sorts before the file `a-b`; wherever a page ends."""
+    monkeypatch.setattr(local, "PAGE", page)
     store = LocalStorage(tmp_path)
     keys = ["a-b", "a/b", "a0", "a/b-c/d", "a/b/c", "a!/x", "b", "a/B"]
     for key in keys:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from botocore.utils import parse_timestamp
 
 from agent.storage import endpoints
 from agent.storage.protocol import BadSettings, Transient
 from agent.storage.s3 import S3Storage
+from agent.storage.s3_client import instant_of
 from agent.storage.s3_credentials import Keys, keys_of
 from agent.wire.destinations import S3Settings
 from kit.secret import Secret
@@ -166,3 +168,28 @@ async def test_secrets_are_in_no_repr() -> None:
     """Promise: I9: keys don't show when they are printed."""
     keys = keys_of(PLAIN, [], {})
     assert "the secret" not in repr(keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-28T02:09:36.123Z",
+        "2026-11-28T02:09:36Z",
+        "2026-11-28T02:09:36+05:30",
+        "2026-11-28T02:09:36.123456789Z",
+        "Sat, 28 Nov 2026 02:09:36 GMT",
+        "20261128T020936Z",
+        "1764295776",
+    ],
+)
+def test_times_are_read_as_the_sdk_reads_them(text: str) -> None:
+    """Promise: whatever form a store's time has, the quick way to read it comes to what the SDK's parser comes to."""
+    found, expected = instant_of(text), parse_timestamp(text)
+    assert found == expected
+    assert found.tzinfo is not None
+
+
+def test_what_is_no_time_is_refused_as_the_sdk_refuses_it() -> None:
+    """Promise: no answer without a time passes for one that has it."""
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        instant_of("yesterday at noon or so")
