@@ -2,7 +2,8 @@
 
     snapshot → listing → opening → storing → publishing → published → clearing
 
-The snapshot goes in any case, unless it is to be kept as an on-server backup.
+The destinations are being opened from the beginning on. The snapshot goes in any case, unless it is to be kept as an
+on-server backup.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import asyncio
 import msgspec
 
 from agent.jobs.copying import CLEARING, Copied, Copier, outcome_of, recalled
+from agent.jobs.openings import Openings
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import BackupArguments
@@ -33,6 +35,11 @@ class BackupJob:
             taken = msgspec.convert(context.stages.recall(TAKEN), SnapshotResult)
             cleared = await self._taker.clear(snapshot.tag)
             return outcome_of(recalled(context), arguments.targets, taken, cleared=cleared)
+        async with self._copier.opening(context, arguments.targets) as opened:
+            return await self._backed_up(context, arguments, opened)
+
+    async def _backed_up(self, context: JobContext, arguments: BackupArguments, opened: Openings) -> Outcome:
+        snapshot = arguments.snapshot
         before = await self._taker.taken(snapshot.tag, context.command_id)
         try:
             info, tables, taken = await self._taker.take(context, snapshot, _limits(arguments))
@@ -47,7 +54,7 @@ class BackupJob:
             if not arguments.targets:
                 return outcome_of(Copied({}), (), taken, cleared=False)
             copied = await self._copier.copy(
-                context, info, arguments.targets, arguments.throttle_bytes_per_second, inventory
+                context, info, arguments.targets, arguments.throttle_bytes_per_second, inventory, opened
             )
             if not snapshot.keep:
                 await context.stages.enter(CLEARING, msgspec.to_builtins(copied))

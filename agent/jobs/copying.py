@@ -10,8 +10,8 @@ what the new listing shows is not put again, and destinations that are done are 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence, Set
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, done_o
 from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.manifests import TableCollector, head_of
+from agent.jobs.openings import Openings, openings
 from agent.jobs.taken_files import TakenFiles
 from agent.jobs.watermark import Watermark
 from agent.model.job import JobContext, Outcome
@@ -90,6 +91,12 @@ class Copier:
         self._live_tables = live_tables
         self._taken_files = taken_files
 
+    def opening(self, context: JobContext, targets: Sequence[Target]) -> AbstractAsyncContextManager[Openings]:
+        """Open what a copy to these targets will write to, beside what comes before it. Raises InvalidInput."""
+        if len({target.destination for target in targets}) != len(targets):
+            raise InvalidInput("a destination is named twice", field="targets")
+        return openings(self._repositories, _missing(targets, _results_in(context)), context.waiting)
+
     async def copy(
         self,
         context: JobContext,
@@ -97,26 +104,27 @@ class Copier:
         targets: Sequence[Target],
         throttle: int,
         inventory: Sequence[SnapshotTable] | None = None,
+        opened: Openings | None = None,
     ) -> Copied:
         """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
         bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already; a list is emptied.
-        Raises what concerns no single destination (SnapshotVanished, DamagedOnServer, SnapshotGivenUp, …)."""
-        if len({target.destination for target in targets}) != len(targets):
-            raise InvalidInput("a destination is named twice", field="targets")
-        results = msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
-        missing = [target for target in targets if not _is_done(results.get(target.destination))]
+        `opened`: the targets, if their opening was begun already. Raises what concerns no single destination
+        (SnapshotVanished, DamagedOnServer, SnapshotGivenUp, …)."""
+        results = _results_in(context)
+        missing = _missing(targets, results)
         counts = counts_in(context.stages.recall(PUBLISHED))
         for target in targets:
             if target not in missing:
                 count(context.tally, target.destination, counts.get(target.destination, {}))
         given_up: list[str] = []
         if missing:
-            work = self._copy(context, info, missing, throttle, results, counts, inventory)
-            try:
-                await self._watermark.guarded(info.tag, work, given_up)
-            except SnapshotGivenUp:
-                await self.undo(info, missing)
-                raise
+            async with nullcontext(opened) if opened is not None else self.opening(context, targets) as under_way:
+                work = self._copy(context, info, missing, under_way, throttle, results, counts, inventory)
+                try:
+                    await self._watermark.guarded(info.tag, work, given_up)
+                except SnapshotGivenUp:
+                    await self.undo(info, missing)
+                    raise
         return Copied({target.destination: results[target.destination] for target in targets}, given_up)
 
     async def _copy(
@@ -124,40 +132,40 @@ class Copier:
         context: JobContext,
         info: SnapshotInfo,
         targets: Sequence[Target],
+        under_way: Openings,
         throttle: int,
         results: dict[str, TargetResult],
         counts: dict[str, TableCounts],
         inventory: Sequence[SnapshotTable] | None,
     ) -> None:
         limit: Gate = TokenBucket(throttle) if throttle else OPEN
-        async with AsyncExitStack() as stack:
-            prepared: list[_Prepared] = []
-            try:
-                await context.stages.enter("opening")
-                for target in targets:
-                    try:
-                        opened = await stack.enter_async_context(self._repositories.opened(target, context.waiting))
-                        ready = await self._prepare(opened.limited(limit), info, context.command_id)
-                    except HelenusError as error:
-                        results[target.destination] = TargetResult("failed", error=error.as_dict())
-                        continue
-                    if isinstance(ready, _Prepared):
-                        prepared.append(ready)
-                    else:
-                        results[target.destination] = _there_already(ready, info)
-                        counts[target.destination] = all_of(ready)
-                        count(context.tally, target.destination, counts[target.destination])
-                if prepared:
-                    await self._store(context, info, prepared, results, counts, inventory)
-                elif any(_is_done(result) for result in results.values()):
-                    await context.stages.enter(PUBLISHED, noted(results, counts))
-            except asyncio.CancelledError:
-                if context.undo:
-                    await asyncio.shield(self.undo(info, targets))
-                raise
-            except Exception:
-                await _drop_intents(prepared)
-                raise
+        prepared: list[_Prepared] = []
+        try:
+            await context.stages.enter("opening")
+            for target in targets:
+                try:
+                    opened = await under_way.of(target)
+                    ready = await self._prepare(opened.limited(limit), info, context.command_id)
+                except HelenusError as error:
+                    results[target.destination] = TargetResult("failed", error=error.as_dict())
+                    continue
+                if isinstance(ready, _Prepared):
+                    prepared.append(ready)
+                else:
+                    results[target.destination] = _there_already(ready, info)
+                    counts[target.destination] = all_of(ready)
+                    count(context.tally, target.destination, counts[target.destination])
+            if prepared:
+                await self._store(context, info, prepared, results, counts, inventory)
+            elif any(_is_done(result) for result in results.values()):
+                await context.stages.enter(PUBLISHED, noted(results, counts))
+        except asyncio.CancelledError:
+            if context.undo:
+                await asyncio.shield(self.undo(info, targets))
+            raise
+        except Exception:
+            await _drop_intents(prepared)
+            raise
 
     async def undo(self, info: SnapshotInfo, targets: Sequence[Target]) -> None:
         """After a person's cancel, or when the snapshot is gone: drop the intents, those of an earlier run of the
@@ -280,6 +288,15 @@ def recalled(context: JobContext) -> Copied:
     if saved is None:  # the journal of a release that only noted what was published
         saved = {"targets": note or {}}
     return msgspec.convert(saved, Copied)
+
+
+def _results_in(context: JobContext) -> dict[str, TargetResult]:
+    """What an earlier run of the command noted of each destination."""
+    return msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
+
+
+def _missing(targets: Sequence[Target], results: Mapping[str, TargetResult]) -> list[Target]:
+    return [target for target in targets if not _is_done(results.get(target.destination))]
 
 
 def _is_done(result: TargetResult | None) -> bool:

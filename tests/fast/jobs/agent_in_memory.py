@@ -140,12 +140,19 @@ class Command:
 class Agent:
     """One process of an agent: its jobs over a node, stores and a state directory that outlive it."""
 
-    def __init__(self, node: Node, storages: dict[str, Storage], state: Path, agent_id: str = "a1") -> None:
+    def __init__(
+        self,
+        node: Node,
+        storages: dict[str, Storage],
+        state: Path,
+        agent_id: str = "a1",
+        repositories: Repositories | None = None,
+    ) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self.slept: list[float] = []
         self.cache = DigestCache(state / "digests.sqlite")
         writer = Writer(agent_id, "i1", "0.1.0")
-        repositories = Repositories(storages)
+        repositories = repositories or Repositories(storages)
         self.on_server = OnServer(state / "on-server")
         self.in_use = InUse()
         self.rate = CopyRate()
