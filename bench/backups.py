@@ -13,7 +13,7 @@ import msgspec
 from bench.clock import Figure, timed_commands
 from bench.contenders import Contender, CopyAndSync, Medusa, Rclone, S5cmd
 from bench.ours import MeasuredAgent
-from bench.stage import Stage, drop_page_cache
+from bench.stage import Stage, drop_page_cache, write_out
 
 Figures = dict[tuple[str, str], list[Figure]]
 """(what was done, by whom) → one figure a round"""
@@ -32,6 +32,7 @@ async def ours(
     try:
         target = await agent.destination(settings)
         for what in ("first", "unchanged") if again else ("first",):
+            write_out()
             if not again:
                 drop_page_cache()
             requests = len(stage.store.requests())
@@ -53,10 +54,11 @@ def peers(
     place = secrets.token_hex(4)
     env = {**os.environ, **contender.env(scene), "PATH": f"{stage.node.launchers}:{os.environ['PATH']}"}
     log = scene.work / f"{contender.name.split(',')[0]}.log"
-    if cold:
-        drop_page_cache()
     for what, commands in (("first", contender.first(scene, place)), ("unchanged", contender.again(scene, place))):
         if commands is not None:
+            write_out()
+            if cold:
+                drop_page_cache()
             requests = len(stage.store.requests())
             figure = timed_commands(commands, env, log)
             add(what, msgspec.structs.replace(figure, requests=len(stage.store.requests()) - requests))

@@ -16,7 +16,7 @@ from bench.clock import Figure, daemon_use, forget_peak, peak_mib, timed_command
 from bench.contenders import S5cmd, s5cmd_program
 from bench.dataset import SHOP_TABLES
 from bench.orders import OrderClock
-from bench.stage import Stage
+from bench.stage import Stage, write_out
 from tests.cluster.opscenter import OpsCenter
 from tests.cluster.services import AgentProcess, CoordinatorProcess
 
@@ -44,6 +44,7 @@ async def shop(stage: Stage, rounds: int) -> Figures:
             body = {"destination": destination, "truncate": True}
             pid = agent.child.pid
             forget_peak(pid)
+            write_out()
             before, clock, began = daemon_use(pid), time.time(), time.perf_counter()
             await api.follow(await api.post(f"/backups/restore/{tag}/shop", body), poll=0.02)
             wall, after = time.perf_counter() - began, daemon_use(pid)
@@ -92,6 +93,7 @@ async def _floor(stage: Stage, place: str) -> Figure:
         *("cp", f"s3://{scene.bucket}/{place}/*", f"{into}/"),
     ]
     log = scene.work / "floor.log"
+    write_out()
     figure = timed_commands([download], env, log)
     session = await stage.cluster.session()
     began = time.perf_counter()

@@ -119,7 +119,12 @@ class Stage:
         await asyncio.to_thread(write, session, nodetool)
 
 
+def write_out() -> None:
+    """Have on the disk what whoever came before left in memory: a fsync waits for such pages as well, whosever."""
+    os.sync()
+
+
 def drop_page_cache() -> None:
     """Forget every cached file page (root): the next read comes from the disk."""
-    os.sync()
+    write_out()
     Path("/proc/sys/vm/drop_caches").write_text("3")
