@@ -37,6 +37,7 @@ from agent.repository.manifest import Manifest, names_of, read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Buffer, Gate
 from kit.errors import HelenusError
+from kit.together import together
 
 _SHOWN = 10
 _log = structlog.get_logger(__name__)
@@ -58,9 +59,9 @@ class Publisher:
 
         Raises BackupDeleted, BackupExists (another snapshot's), ManifestInvalid, IntentForeign.
         """
-        await self._refuse_deleted()
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
-        if await self._storage.head(key) is None:
+        _, there = await together(self._refuse_deleted(), self._storage.head(key))
+        if there is None:
             return None
         found = await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id)
         if found.head.taken_at != taken_at:
@@ -85,9 +86,7 @@ class Publisher:
         """Check by a new listing that everything `named` exists with its size (`named` is empty afterwards), put the
         manifest, drop the intent. Raises ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
         await self._check(named)
-        await self._refuse_deleted()
-        if not await self._intents.is_there(self._tag):
-            await self._intents.refuse_foreign_sweep()
+        await together(self._refuse_deleted(), self._refuse_sweep())
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
         size = sum(memoryview(buffer).nbytes for buffer in manifest)
         put = await self._storage.put(key, manifest, gate=gate)
@@ -135,6 +134,11 @@ class Publisher:
     async def _refuse_deleted(self) -> None:
         if await self._storage.head(deleted_key(self._cluster_id, self._tag)) is not None:
             raise BackupDeleted(f"the backup {self._tag} was deleted in this destination", tag=self._tag)
+
+    async def _refuse_sweep(self) -> None:
+        """Without its intent nothing keeps another agent's sweep from deleting what the manifest will name."""
+        if not await self._intents.is_there(self._tag):
+            await self._intents.refuse_foreign_sweep()
 
     async def _check(self, named: ObjectIndex) -> None:
         async for one in data_objects(self._storage, self._cluster_id, self._host_id):
