@@ -97,7 +97,8 @@ class Stage:
         )
 
     async def fresh_s3(self) -> dict[str, Any]:
-        """Settings of a destination in a bucket of its own; unsigned payloads, as over TLS."""
+        """Settings of a destination in a bucket of its own: unsigned payloads, as over TLS, and a CRC-32 of each object
+        that the server verifies."""
         bucket = f"helenus-{secrets.token_hex(4)}"
         await self.store.make_bucket(bucket)
         return {
@@ -107,6 +108,7 @@ class Stage:
             "access_key": self.store.access_key,
             "access_secret": self.store.access_secret,
             "payload_signing": "never",
+            "checksum": "CRC32",
         }
 
     async def _write(self, name: str, write: Callable[..., None], session: Any) -> None:

@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent.crypto.digest import digest
+from agent.crypto.digest import crc32_combined, digest
 from agent.model.snapshot import FileStat
 from agent.pipeline.errors import FileUnreadable, SnapshotVanished
 from agent.plan.layout import ObjectLayout, component_of
 from agent.plan.toc import as_listed, may_grow
 from agent.repository.frame import encode
-from agent.storage.protocol import Buffer
+from agent.storage.protocol import Buffer, Summed
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _POOLED = 1024 * 1024
@@ -83,7 +83,17 @@ def load(
             text = bytes(part[:_CRC_TEXT])
         offset += run.length
     object_id = digests[0] if len(digests) == 1 else digest(plain)
-    return Loaded(object_id, encode(plain, object_id), tuple(digests), crcs, text)
+    frame = encode(plain, object_id)
+    if data is not None and data in crcs and len(layout.runs) == 1:
+        frame = _summed(frame, crcs[data], layout.length)
+    return Loaded(object_id, frame, tuple(digests), crcs, text)
+
+
+def _summed(frame: list[Buffer], payload: int, length: int) -> Summed:
+    """The frame with its CRC-32, from that of the `length` bytes in its middle."""
+    header, _, trailer = frame
+    crc = crc32_combined(zlib.crc32(header), payload, length)
+    return Summed(frame, crc32_combined(crc, zlib.crc32(trailer), memoryview(trailer).nbytes))
 
 
 def read_text(file: FileStat) -> bytes:

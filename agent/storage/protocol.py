@@ -4,7 +4,7 @@ In: keys (relative, `/`-separated, printable ASCII) and buffers. Out: bytes, siz
 A store knows nothing of backups.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,6 +12,15 @@ import msgspec
 from kit.errors import HelenusError
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Summed(list[Buffer]):
+    """Buffers of which `crc32` (zlib's, of all of them together) is known already: whoever read them needed it, and a
+    store that verifies one needn't have it computed again."""
+
+    def __init__(self, buffers: Iterable[Buffer], crc32: int) -> None:
+        super().__init__(buffers)
+        self.crc32 = crc32
 
 
 class Entry(msgspec.Struct, frozen=True):

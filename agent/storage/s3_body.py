@@ -6,6 +6,7 @@ The SDK reads the body to sign it and the transport reads it to send it. Only th
 
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import socket
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agent.storage.protocol import Buffer, Gate, Truncated
+from agent.storage.protocol import Buffer, Gate, Summed, Truncated
 from agent.storage.threads import Stop
 from agent.storage.throttle import STEP, is_free, pass_checked, rate_of
 
@@ -29,6 +30,7 @@ class PutBody:
     def __init__(self, buffers: Sequence[Buffer], gate: Gate, stop: Stop) -> None:
         self._parts = [memoryview(part).cast("B") for part in buffers]
         self._size = sum(len(part) for part in self._parts)
+        self._crc32 = buffers.crc32 if isinstance(buffers, Summed) else None
         self._gate = gate
         self._stop = stop
         self._at = 0
@@ -71,9 +73,9 @@ class PutBody:
 
     def crc32(self) -> str:
         """The checksum as S3's header has it: base64 of four bytes, big end first."""
-        crc = 0
-        for part in self._parts:
-            crc = zlib.crc32(part, crc)
+        crc = self._crc32
+        if crc is None:
+            crc = functools.reduce(lambda so_far, part: zlib.crc32(part, so_far), self._parts, 0)
         return base64.b64encode(crc.to_bytes(4, "big")).decode("ascii")
 
     def sha256(self) -> str:

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from agent.storage.protocol import OPEN, Buffer, Truncated
+from agent.storage.protocol import OPEN, Buffer, Summed, Truncated
 from agent.storage.s3_body import PutBody, received
 from agent.storage.threads import Stop, Stopped
 from agent.storage.throttle import STEP
@@ -49,6 +49,12 @@ def test_only_what_is_sent_passes_the_gate() -> None:
     assert b"".join(body.sending()) == WHOLE
     assert sum(gate.passed) == len(WHOLE)
     assert max(gate.passed) <= STEP
+
+
+def test_a_checksum_that_is_known_is_not_made_again() -> None:
+    """Promise: half a terabyte is summed once, by whoever reads it."""
+    body = PutBody(Summed(PARTS, 0xC0FFEE), Counter(), Stop())
+    assert base64.b64decode(body.crc32()) == (0xC0FFEE).to_bytes(4, "big")
 
 
 def test_sending_stops_when_nobody_waits_any_more() -> None:
