@@ -37,10 +37,11 @@ _header = msgspec.json.Decoder(FrameHeader)
 
 
 class FrameWriter:
-    """Compresses a table's parts as they come."""
+    """Compresses a table's parts as they come, those of a small table at once: a node has hundreds of these, and what
+    zstd keeps for content of unknown length is a megabyte for each."""
 
     def __init__(self, header: FrameHeader) -> None:
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
+        self._compressor: zstandard.ZstdCompressionObj | None = None
         self._written: list[bytes] = []
         self._lines: list[bytes] = []
         self._waiting = 0
@@ -52,21 +53,27 @@ class FrameWriter:
 
     def close(self) -> bytes:
         """The whole frame."""
-        self._compress()
-        self._written.append(self._compressor.flush())
+        if self._compressor is None:
+            return _compressor().compress(self._taken())
+        self._written += [self._compressor.compress(self._taken()), self._compressor.flush()]
         return b"".join(self._written)
 
     def _line(self, line: bytes) -> None:
         self._lines.append(line)
         self._waiting += len(line) + 1
         if self._waiting >= _CHUNK:
-            self._compress()
+            if self._compressor is None:
+                self._compressor = _compressor().compressobj()
+            self._written.append(self._compressor.compress(self._taken()))
 
-    def _compress(self) -> None:
-        if self._lines:
-            self._lines.append(b"")
-            self._written.append(self._compressor.compress(b"\n".join(self._lines)))
-            self._lines, self._waiting = [], 0
+    def _taken(self) -> bytes:
+        """The lines that wait, which don't any more."""
+        lines, self._lines, self._waiting = self._lines, [], 0
+        return b"".join(b"%b\n" % line for line in lines)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 
 
 def read_parts(
