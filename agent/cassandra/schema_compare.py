@@ -104,6 +104,22 @@ def views_on(asked: Tables, schemas: Schemas) -> list[ViewCql]:
     ]
 
 
+def names_taken(views: Sequence[ViewCql], live: Schemas) -> list[ViewCql]:
+    """Those of the views whose name belongs to something else by now: a table, or a view of another one."""
+    taken = {
+        (keyspace, one.name, one.base if one.kind == "view" else "")
+        for keyspace, schema in live.items()
+        for one in schema.objects
+        if one.kind in ("table", "view")
+    }
+    names = {(keyspace, name) for keyspace, name, _ in taken}
+    return [
+        view
+        for view in views
+        if (view.keyspace, view.name) in names and (view.keyspace, view.name, view.base) not in taken
+    ]
+
+
 def plain_statement(one: SchemaObject) -> str:
     """The object's CREATE statement without an id; what follows it (dropped columns) is left out."""
     return without_id(statements(one.statement)[0])

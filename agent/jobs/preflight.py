@@ -15,6 +15,7 @@ from agent.cassandra.schema_compare import (
     by_name,
     differences,
     missing_tables,
+    names_taken,
     replication_differs,
     views_on,
 )
@@ -76,6 +77,8 @@ class PreflightJob:
                 plan.place(entries)
                 files, size, sstables = files + len(entries), size + sum(one.size for one in entries), sstables + 1
         needs = _needs(plan, probes, found, held, linked=arguments.source is None)
+        backup_views = views_on(asked, backup)
+        taken = names_taken(backup_views, live)
         refusals += _refuse_space(needs)
         return PreflightResult(
             files=files,
@@ -87,11 +90,14 @@ class PreflightJob:
             differences=[_told(one, backup, live) for one in found_different],
             replication_differs=replication_differs(asked, backup, live),
             live_views=views_on(asked, live),
-            backup_views=views_on(asked, backup),
+            backup_views=[view for view in backup_views if view not in taken],
             views_enabled=await node.view.views_enabled(),
             volumes=needs,
             refusals=refusals,
-            warnings=await warnings_of(self._tools, arguments, head, backup, live, needs),
+            warnings=[
+                *await warnings_of(self._tools, arguments, head, backup, live, needs),
+                *(f"the view {view.keyspace}.{view.name} is not made: its name is another's now" for view in taken),
+            ],
             now=self._tools.clock(),
             auto_snapshot=await node.view.auto_snapshot(),
         )

@@ -94,7 +94,7 @@ class PreflightResult(msgspec.Struct, frozen=True):
     live_views: list[ViewCql]
     """views based on the asked tables as they are now"""
     backup_views: list[ViewCql]
-    """views based on the asked tables in the backup"""
+    """views based on the asked tables in the backup, but for those whose name is something else's now"""
     views_enabled: bool
     volumes: list[VolumeNeed]
     refusals: list[dict[str, object]]

@@ -30,8 +30,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """`refusals`: error objects, each with `lifted_by`; any one stops the restore. `tables`: all that come back.
     `truncate`: those of them that are emptied. `replace`: dropped and made again. `make_schema`: something of the
     backup isn't there yet. `drop_views`, `live_views`: what stands in the way now. `create_views`: all that is made
-    (again) at the end. `force`, `force_schema`: what it was lifted by. `without_snapshots`: addresses of nodes where
-    Cassandra keeps nothing of what is emptied or dropped."""
+    (again) at the end, views of the backup that are gone among it. `force`, `force_schema`: what it was lifted by.
+    `without_snapshots`: addresses of nodes where Cassandra keeps nothing of what is emptied or dropped."""
 
     refusals: list[dict[str, Any]]
     warnings: list[str]
@@ -117,10 +117,10 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         message = f"{keyspace} replicates differently than when the backup was taken"
         refusals.append(_refusal("replication_differs", message, backup=both[0], live=both[-1]))
     live_views = _views(view for result in found.values() for view in result.live_views)
-    create_views = views_to_make(
-        live_views, _views(v for r in found.values() for v in r.backup_views), missing, replace
-    )
+    backup_views = _views(view for result in found.values() for view in result.backup_views)
+    create_views = views_to_make(live_views, backup_views, missing, replace)
     disabled = sorted(address for address, result in found.items() if not result.views_enabled)
+    gone = _gone(backup_views, create_views)
     if create_views and disabled:
         refusals.append(
             _refusal(
@@ -141,13 +141,13 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
     refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
     return Verdict(
         refusals=refusals,
-        warnings=_warnings(situation, found, emptied=bool(truncate or replace)),
+        warnings=_warnings(situation, found, emptied=bool(truncate or replace)) + _gone_told(gone, disabled),
         truncate=truncate,
         replace=replace,
         make_schema=bool(missing or replace),
         drop_views=_merged({view.keyspace: [view.name]} for view in live_views),
         live_views=live_views,
-        create_views=create_views,
+        create_views=create_views if disabled else _views([*create_views, *gone]),
         force=situation.force,
         force_schema=situation.force_schema,
         without_snapshots=_without_snapshots(found),
@@ -166,6 +166,26 @@ def views_to_make(
     chosen = {(view.keyspace, view.name): view for view in live}
     chosen |= {(view.keyspace, view.name): view for view in backup if made(view)}
     return [chosen[key] for key in sorted(chosen)]
+
+
+def _gone(backup: Sequence[ViewCql], others: Sequence[ViewCql]) -> list[ViewCql]:
+    """The backup's views that are not there although their tables are: dropped since, maybe by a restore that never
+    came to make them again. Whoever restores the table wants what is read of it."""
+    known = {(view.keyspace, view.name) for view in others}
+    return [view for view in backup if (view.keyspace, view.name) not in known]
+
+
+def _gone_told(gone: Sequence[ViewCql], disabled: Sequence[str]) -> list[str]:
+    if not gone:
+        return []
+    names = ", ".join(f"{view.keyspace}.{view.name}" for view in gone)
+    if disabled:
+        nodes = ", ".join(disabled)
+        return [
+            f"the backup's materialized views {names} are not there now and stay so: materialized_views_enabled is "
+            f"false on {nodes}"
+        ]
+    return [f"the backup's materialized views {names} are not there now: they are made as they were"]
 
 
 def _down(found: Mapping[str, PreflightResult]) -> set[str]:

@@ -134,6 +134,8 @@ class ToyCluster:
         }
         self.columns: dict[tuple[str, str], str] = {}
         self.views: dict[tuple[str, str], ViewCql] = {}
+        self.backup_views: list[ViewCql] = []
+        """those that every backup holds"""
         self.replication = {"class": "SimpleStrategy", "replication_factor": "2"}
         self.places: dict[str, Held] = {}
         self.nodes = [ToyNode(self, number) for number in range(1, nodes + 1)]
@@ -308,7 +310,7 @@ class _Jobs:
                 for (ks, table), columns in world.columns.items()
                 if table in asked.tables.get(ks, [])
             ],
-            replication_differs={}, live_views=live, backup_views=[], views_enabled=True,
+            replication_differs={}, live_views=live, backup_views=world.backup_views, views_enabled=True,
             volumes=[], refusals=refused, warnings=[], now=unix_seconds(), auto_snapshot=self._node.auto_snapshot,
         )  # fmt: skip
 

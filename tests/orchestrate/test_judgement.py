@@ -176,20 +176,35 @@ VIEW = ViewCql("shop", "by_day", "orders", "live")
 
 
 def test_every_nodes_findings_are_joined() -> None:
-    """What one node lacks is made; what is made anew isn't truncated; views of what is made come from the backup."""
+    """What one node lacks is made; what is made anew isn't truncated; views of what is made, and those
+    that are gone, come from the backup."""
     verdict = judge(
         situation(),
         {
             "n1": found(missing_tables={"shop": ["users"]}, live_views=[VIEW]),
             "n2": found(
-                backup_views=[ViewCql("shop", "by_name", "users", "backup"), ViewCql("shop", "x", "orders", "no")]
+                backup_views=[
+                    ViewCql("shop", "by_name", "users", "backup"),
+                    ViewCql("shop", "by_day", "orders", "as it was"),
+                    ViewCql("shop", "gone", "orders", "gone"),
+                ]
             ),
         },
     )
     assert verdict.refusals == []
     assert (verdict.make_schema, verdict.truncate) == (True, {"shop": ["orders"]})
     assert verdict.drop_views == {"shop": ["by_day"]}
-    assert [view.statement for view in verdict.create_views] == ["live", "backup"]
+    assert [view.statement for view in verdict.create_views] == ["live", "backup", "gone"]
+    assert [text for text in verdict.warnings if "view" in text] == [
+        "the backup's materialized views shop.gone are not there now: they are made as they were"
+    ]
+
+
+def test_views_that_are_gone_stay_so_where_cassandra_makes_none() -> None:
+    """Promise: a table whose views somebody dropped, and whose nodes make none any more, comes back without them."""
+    verdict = judge(situation(), {"n1": found(backup_views=[VIEW], views_enabled=False)})
+    assert (verdict.refusals, verdict.create_views) == ([], [])
+    assert any("shop.by_day are not there now and stay so" in text for text in verdict.warnings)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,18 @@ async def test_views_are_dropped_before_and_made_again_after(scene: Scene) -> No
     assert scene.world.count(Kind.DROP_VIEWS) == scene.world.count(Kind.CREATE_VIEWS) == 1
 
 
+async def test_a_view_that_is_gone_is_made_as_it_was_in_the_backup(scene: Scene) -> None:
+    """Promise: what a dropped view showed is shown again, whoever dropped it: a person, or a restore that never came to
+    make it; the answer names it."""
+    scene.world.backup_views = [VIEW]
+    coordinator, tag = await backed_up(scene)
+    request = await restored(coordinator, tag)
+    assert request.state is RequestState.SUCCESS, request
+    assert scene.world.views == {("shop", VIEW.name): VIEW}
+    assert any(f"shop.{VIEW.name} are not there now: they are made" in text for text in request.result["warnings"])
+    assert scene.world.count(Kind.DROP_VIEWS) == 0
+
+
 async def test_nothing_is_touched_before_every_node_has_fetched(scene: Scene) -> None:
     """The barrier before anything destructive; a node that can't fetch aborts the whole and leaves no staging, and the
     message says that no table was changed."""

@@ -1,6 +1,6 @@
 """A backup's schema against the live one: what is missing, what differs, what is made in which order."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -9,6 +9,7 @@ from agent.cassandra.schema_compare import (
     all_statements,
     differences,
     missing_tables,
+    names_taken,
     replication_differs,
     table_differs,
     views_on,
@@ -164,6 +165,21 @@ def test_missing_tables_and_replication_and_views() -> None:
     (view,) = views_on({"ks": ["t"]}, backup)
     assert (view.name, view.base, view.statement) == ("mv", "t", "CREATE MATERIALIZED VIEW ks.mv AS SELECT * …")
     assert not views_on({"ks": ["u"]}, backup)
+
+
+def test_a_view_is_not_made_where_its_name_is_another_ones() -> None:
+    """A table or a view of another one may have it by now; the view itself, or none at all, is nobody else."""
+    views = views_on({"ks": ["t"]}, {"ks": _schema()})
+
+    def with_mv(kind: Literal["table", "view", "type"], base: str) -> KeyspaceSchema:
+        others = tuple(one for one in _schema().objects if one.name != "mv")
+        return _schema(objects=(*others, SchemaObject(kind, "ks", "mv", f"CREATE {kind} ks.mv …", base)))
+
+    assert names_taken(views, {"ks": with_mv("table", "")}) == views
+    assert names_taken(views, {"ks": with_mv("view", "u")}) == views
+    assert names_taken(views, {"ks": with_mv("view", "t")}) == []
+    assert names_taken(views, {"ks": with_mv("type", "")}) == []
+    assert names_taken(views, {}) == []
 
 
 def test_types_come_after_those_they_name() -> None:

@@ -56,8 +56,9 @@ async def test_one_keyspace_comes_back_and_nothing_else_changes(shop: Shop) -> N
 
 
 async def test_one_table_comes_back_with_its_view_and_nothing_else_changes(shop: Shop) -> None:
-    """Promise: a restore of one table of several gives back it and its view, queried; rows, schema and SSTables of its
-    neighbours are the same before and after. So it is by the path and by column-families, and with quoted names."""
+    """Promise: a restore of one table of several gives back it and its view, queried, also one that was dropped; rows,
+    schema and SSTables of its neighbours are the same before and after. So it is by the path and by column-families,
+    and with quoted names."""
     shop.execute(
         "DELETE FROM shop_all.stock WHERE id = 5",
         "UPDATE shop_all.stock SET state = 'lost' WHERE id = 6",
@@ -70,6 +71,9 @@ async def test_one_table_comes_back_with_its_view_and_nothing_else_changes(shop:
     others = await shop.flushed_state(restored)
     await shop.service.restore(shop.tag, shop.local, "shop_all", "stock", truncate=True)
     assert others.changes(await shop.state(restored)) == []
+    await shop.is_whole("stock")
+    shop.execute("DROP MATERIALIZED VIEW shop_all.stock_by_state")
+    await shop.service.restore(shop.tag, shop.local, "shop_all", "stock", truncate=True)
     await shop.is_whole("stock")
 
     await shop.service.restore(shop.tag, shop.local, "shop_all", column_families=["indexed"], truncate=True)
