@@ -2,7 +2,9 @@
 and who takes part. Out: the nodes that could not take it, with their errors.
 
 The record makes listings show the backup although the coordinator is lost before its end. Keys that are refused are
-waited for, as a command waits for them: for as long as the agent that was refused says.
+waited for, as a command waits for them: for as long as the agent that was refused says; so is an agent that doesn't
+answer. What was announced is noted: a later life of the coordinator asks nobody again, for a node that has its part
+may be gone by then.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import msgspec
 import structlog
 
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
+from coordinator.fleet.errors import AgentUnreachable
 from coordinator.model.destinations import Destination
 from coordinator.orchestrate.copies import NOT_OURS, CopyStates
 from coordinator.orchestrate.places import Places, place_id
@@ -47,12 +50,23 @@ class Announcer:
         nodes: Sequence[PlannedNode],
         missing: Sequence[PlannedNode],
         states: CopyStates,
+        *,
+        anew: bool = False,
     ) -> dict[str, Errors]:
         """Announce at all places side by side, since nothing may be written to one before: place id → the nodes that
-        could not take it, whose copies there have failed. Raises `RequestCancelled`."""
+        could not take it, whose copies there have failed. `anew`: also what was announced already. Raises
+        `RequestCancelled`."""
 
         async def one(place: Destination | None) -> None:
-            found = errors[place_id(place)] = await self.announce(place, plan, nodes, missing)
+            step = f"announced-{place_id(place)}"
+            noted = None if anew else await self._run.around.store.requests.step(self._run.request.id, step)
+            if noted is None:
+                found = await self._announce(place, plan, nodes, missing)
+                await self._run.note(step, errors=found)
+            else:
+                found = noted["errors"]
+                await self._begun_at(place_id(place))
+            errors[place_id(place)] = found
             for host_id, error in found.items():
                 states.failed(place_id(place), host_id, error)
 
@@ -63,16 +77,15 @@ class Announcer:
                     group.create_task(one(place))
         return errors
 
-    async def announce(
+    async def _announce(
         self,
         place: Destination | None,
         plan: Plan,
-        nodes: Iterable[PlannedNode],
-        missing: Iterable[PlannedNode],
+        nodes: Sequence[PlannedNode],
+        missing: Sequence[PlannedNode],
     ) -> Errors:
         """Put the plan (its cluster id is the place's), then the record, by each of `nodes` at its own part, of a
         shared store by one of them; the record also names the `missing`. Raises `RequestCancelled` while it waits."""
-        nodes = list(nodes)
         errors = await self._put_plan(place, plan, [node.host_id for node in nodes])
         record = Record(
             plan.tag,
@@ -92,24 +105,23 @@ class Announcer:
         return errors
 
     async def _put_plan(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
-        if place is None:
-            return await self._put(None, plan, hosts)
-        plan = msgspec.structs.replace(plan, cluster_id=place.cluster_id)
+        if place is not None:
+            plan = msgspec.structs.replace(plan, cluster_id=place.cluster_id)
         loop = asyncio.get_running_loop()
-        began, told = loop.time(), False
+        began, told = loop.time(), ""
         errors: Errors = {}
         again = list(hosts)
         while again:
             found = await self._put(place, plan, again)
             errors = {host: error for host, error in errors.items() if host not in again} | found
-            waiting = [host for host, error in errors.items() if loop.time() - began < _patience(error)]
-            again = list(hosts) if waiting and place.shared else waiting
+            waiting = [host for host, error in errors.items() if loop.time() - began < self._patience(error)]
+            again = list(hosts) if waiting and _shared(place) else waiting
             if again:
                 self._run.stop_if_cancelled()
-                if not told:
-                    told = True
-                    named = ", ".join(sorted(node.address for node in plan.nodes if node.host_id in waiting))
-                    await self._run.update(message=f"{place.id} refuses the keys of {named}: waiting for newer ones")
+                why = _why(place, plan, {host: errors[host] for host in waiting})
+                if why != told:
+                    told = why
+                    await self._run.update(message=why)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._run.around.timing.retry_pause):
                         await self._run.cancelled.wait()
@@ -118,25 +130,37 @@ class Announcer:
             await self._run.update(message="")
         return errors
 
+    def _patience(self, error: Mapping[str, object]) -> float:
+        """Seconds for which the same is tried again after this error: for newer keys by the refused agent's own
+        setting, for an agent as all phases wait for it."""
+        if error.get("code") == AgentUnreachable.code:
+            return self._run.around.timing.agent_return
+        fields = error.get("fields")
+        seconds = fields.get("patience_seconds") if isinstance(fields, Mapping) else None
+        return float(seconds) if error.get("code") == DENIED and isinstance(seconds, int | float) else 0.0
+
+    async def _begun_at(self, named: str) -> set[str]:
+        """The nodes at whose part of the place something may be, those of earlier lives included."""
+        if named not in self.begun:
+            earlier = await self._run.around.store.requests.step(self._run.request.id, f"begun-{named}")
+            self.begun[named] = set(earlier["hosts"]) if earlier is not None else set()
+        return self.begun[named]
+
     async def _put(self, place: Destination | None, plan: Plan, hosts: Sequence[str]) -> Errors:
         named = place_id(place)
-        step = f"begun-{named}"
-        if named not in self.begun:
-            earlier = await self._run.around.store.requests.step(self._run.request.id, step)
-            self.begun[named] = set(earlier["hosts"]) if earlier is not None else set()
-        before = frozenset(self.begun[named])
+        before = frozenset(await self._begun_at(named))
         begun = before.union(hosts)
-        await self._set_begun(named, step, begun)
+        await self._set_begun(named, begun)
         errors = await self._places.put_plan(place, plan, hosts)
         refused = {host for host, error in errors.items() if _put_nothing(error, first=host not in before)}
-        if place is None or not place.shared or refused == set(hosts):
-            await self._set_begun(named, step, begun - refused)
+        if not _shared(place) or refused == set(hosts):
+            await self._set_begun(named, begun - refused)
         return errors
 
-    async def _set_begun(self, named: str, step: str, hosts: frozenset[str]) -> None:
+    async def _set_begun(self, named: str, hosts: frozenset[str]) -> None:
         if hosts != self.begun[named]:
             self.begun[named] = set(hosts)
-            await self._run.note(step, hosts=sorted(hosts))
+            await self._run.note(f"begun-{named}", hosts=sorted(hosts))
 
 
 def _put_nothing(error: Mapping[str, object], *, first: bool) -> bool:
@@ -145,8 +169,21 @@ def _put_nothing(error: Mapping[str, object], *, first: bool) -> bool:
     return error.get("code") in NOT_OURS or (first and error.get("code") in NOT_LET_IN)
 
 
-def _patience(error: Mapping[str, object]) -> float:
-    """Seconds for which newer keys are waited for after this error, by the refused agent's own setting."""
-    fields = error.get("fields")
-    seconds = fields.get("patience_seconds") if isinstance(fields, Mapping) else None
-    return float(seconds) if error.get("code") == DENIED and isinstance(seconds, int | float) else 0.0
+def _shared(place: Destination | None) -> bool:
+    return place is not None and place.shared
+
+
+def _why(place: Destination | None, plan: Plan, errors: Errors) -> str:
+    """What is waited for, as a sentence."""
+    addresses = {node.host_id: node.address for node in plan.nodes}
+    silent = [host for host, error in errors.items() if error.get("code") == AgentUnreachable.code]
+    refused = [host for host in errors if host not in silent]
+    told = [
+        f"{text.format(', '.join(sorted(addresses.get(host, host) for host in hosts)))}"
+        for hosts, text in (
+            (refused, f"{place_id(place)} refuses the keys of {{}}: waiting for newer ones"),
+            (silent, "waiting for the agent of {}"),
+        )
+        if hosts
+    ]
+    return "; ".join(told)

@@ -119,10 +119,14 @@ class BackupFlow:
         scope = await scope_of(self._run.around, self._run.cluster, self._order)
         return msgspec.structs.replace(scope, plan=msgspec.structs.replace(scope.plan, made_by=self._made_by))
 
-    async def _put_plans(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
+    async def _put_plans(
+        self, scope: BackupScope, places: list[Destination | None], states: CopyStates, *, anew: bool = False
+    ) -> None:
         """Nothing is written to a destination before its plan is there; a place that can't take it gets no backup. A
         node with another on-server backup of the tag has its snapshot too: it falls out altogether."""
-        found = await self._announcer.announce_all(places, scope.plan, scope.plan.nodes, scope.missing, states)
+        found = await self._announcer.announce_all(
+            places, scope.plan, scope.plan.nodes, scope.missing, states, anew=anew
+        )
         on_server = found.get(ON_SERVER, {})
         taken = [host_id for host_id, error in on_server.items() if error.get("code") in NOT_OURS]
         for host_id in taken:
@@ -149,7 +153,7 @@ class BackupFlow:
             phase = "snapshot" if attempt == 1 else f"snapshot-{attempt}"
             if attempt > 1 and order.keep:
                 # Clearing the snapshots took what the nodes kept of the backup with it.
-                await self._put_plans(scope, [None], states)
+                await self._put_plans(scope, [None], states, anew=True)
             hosts = [host for host in scope.hosts if any(states.open(place, host) for place in places)]
             asked = {host: msgspec.structs.replace(arguments, keep=self._keeps(host, states)) for host in hosts}
             answers = await self._fan_out.ask(phase, Kind.SNAPSHOT, asked)

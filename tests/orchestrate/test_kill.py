@@ -13,10 +13,10 @@ from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.mortal import Mortal
 
-BACKUP_DEATHS = [(1, True), (5, True), (10, True), (18, False)]
+BACKUP_DEATHS = [(1, True), (5, True), (10, True), (19, False)]
 """Write number, and whether it is durable: before the fan-out, after one of three agents accepted, between barriers,
 before the end. tests/long/coordinator does every one."""
-BACKUP_ENDS = [(17, True), (18, False), (18, True)]
+BACKUP_ENDS = [(18, True), (19, False), (19, True)]
 CHANGE_DEATHS = [(1, True), (2, False), (2, True), (3, False), (3, True), (4, False)]
 """The note, the destination, the request that tells all agents, the note again."""
 RESTORE_DEATHS = [(20, False), (24, True), (26, False), (36, True)]
