@@ -320,7 +320,7 @@ def _result(target: StoreTarget, tables: Sequence[Any], collector: TableCollecto
         put_bytes=target.put_bytes,
         sizes=sizes,
         error=None if corrupt is None else corrupt.as_dict(),
-        warnings=collector.warnings,
+        warnings=[*target.warnings, *collector.warnings],
     )
 
 

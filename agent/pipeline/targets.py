@@ -1,10 +1,17 @@
 """A destination while a backup is stored: in, objects; out, what is there, what was put, and how it failed.
 
 Each target has its own outcome: one that fails is left behind, the others go on.
+
+An object that is there with another size (cut by a full disk, a copy that broke off, a hand) is put anew in its place.
+That is safe: its name is the digest of its bytes and has exactly one size, so as it is nobody can restore from it, and
+every backup that names it is whole again; a store replaces an object whole or not at all. Whether bytes of the right
+size are the right ones shows only when they are read.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+
+import structlog
 
 from agent.plan.objects import ObjectIndex
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
@@ -13,6 +20,10 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Buffer, Gate
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError
+
+_SHOWN = 5
+"""Objects that a warning names."""
+_log = structlog.get_logger(__name__)
 
 
 class StoreTarget:
@@ -27,9 +38,22 @@ class StoreTarget:
         self.named = ObjectIndex()
         self.put_objects = 0
         self.put_bytes = 0
+        self.mended: list[str] = []
+        """keys of objects that were there with another size"""
         self._host_id = host_id
         self._gate = gate
         self._streams = asyncio.Semaphore(max(1, opened.streams))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of the destination."""
+        if not self.mended:
+            return []
+        shown = ", ".join(self.mended[:_SHOWN]) + (", …" if len(self.mended) > _SHOWN else "")
+        return [
+            f"{len(self.mended)} objects in {self.id} were damaged (of another size) and were put anew: backups that "
+            f"need them can be restored again; look at what else may have happened there: {shown}"
+        ]
 
     @property
     def alive(self) -> bool:
@@ -73,6 +97,10 @@ class StoreTarget:
                 if self._errors:  # it failed while this one waited for its turn
                     return False
                 put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
+                if not put.created and put.size != stored:
+                    _log.warning("object_mended", destination=self.id, key=key, found=put.size, wanted=stored)
+                    put = await self.opened.storage.put(key, frame, replace=True, gate=Stream(self._gate, OPEN))
+                    self.mended.append(key)
             if put.size != stored:
                 raise ObjectDamaged(
                     f"an object is in {self.id} with {put.size} bytes instead of {stored}: {key}",

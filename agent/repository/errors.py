@@ -141,7 +141,10 @@ class ObjectDamaged(RepositoryError):
     """A stored object's bytes are not what its name and frame promise."""
 
     code = "object_damaged"
-    todo = "Restore from another backup; remove the named object and run a new backup, which puts it again."
+    todo = (
+        "Restore from another backup. A new backup puts a cut object anew while its SSTable is there; one of the right "
+        "size is only put again once it is removed."
+    )
 
 
 class ManifestIncomplete(RepositoryError):
