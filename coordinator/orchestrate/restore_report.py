@@ -8,6 +8,7 @@ from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import NodeLeftOut, NoPartInBackup
 from coordinator.orchestrate.job_steps import JobSteps
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.restore_changes import owed, what_changed
 from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.verdict import Verdict
@@ -62,6 +63,8 @@ class RestoreReport:
         if failed or owed_views:
             # What is owed is owed by this job alone: a new one would find no view that it should make again.
             result[RESUMABLE] = self._steps.job
+            changed = await what_changed(self._steps, scope, verdict)
+            self._run.aftermath = f"{changed}; {owed(owed_views)}" if owed_views else changed
         for address in scope.forced_out:
             # Of this nothing is left to go on with: the same restore, once the node can take part, is a new one.
             partless = address in scope.partless

@@ -16,6 +16,7 @@ from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, for
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.job_steps import IRREVOCABLE, JobSteps
 from coordinator.orchestrate.outcome import failures
+from coordinator.orchestrate.restore_changes import owed, what_changed
 from coordinator.orchestrate.restore_report import IMPORTED, RestoreReport
 from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Run
@@ -83,31 +84,26 @@ class RestoreUndo:
         irrevocable = await self._steps.noted(IRREVOCABLE)
         if irrevocable:
             run.result[RESUMABLE] = self._steps.job
-            run.warn("tables were changed already: post the same restore again, and it goes on where it stopped")
         await self._fan_out.cancel_posted(sparing=UNDOING)
-        scope = await self._steps.step("scope")
-        if scope is not None:
-            await self._undo(msgspec.convert(scope, RestoreScope), irrevocable)
-        if not irrevocable:
-            await self._say_what_changed()
+        noted = await self._steps.step("scope"), await self._steps.step("verdict")
+        scope = None if noted[0] is None else msgspec.convert(noted[0], RestoreScope)
+        verdict = None if noted[1] is None else msgspec.convert(noted[1], Verdict)
+        views = await self._undo(scope, verdict, irrevocable) if scope is not None else ""
+        changed = "no table was changed"
+        if irrevocable and scope is not None and verdict is not None:
+            changed = await what_changed(self._steps, scope, verdict)
+        run.aftermath = f"{changed}{views}"
 
-    async def _undo(self, scope: RestoreScope, irrevocable: bool) -> None:
+    async def _undo(self, scope: RestoreScope, verdict: Verdict | None, irrevocable: bool) -> str:
+        """What there is to tell of views, after a semicolon."""
         if irrevocable:
             self._run.result[IMPORTED] = await self._report.imported(scope)
         # A request that goes on with another one's job, and has sent nothing yet, has nothing to undo.
         posted = bool(await self._run.around.store.commands.of(self._run.request.id))
-        verdict = await self._steps.step("verdict")
-        if verdict is not None:
-            await self._views(scope, msgspec.convert(verdict, Verdict), irrevocable, posted)
+        views = "" if verdict is None else await self._views(scope, verdict, irrevocable, posted)
         if posted and not irrevocable:
             await self._clean(scope)
-
-    async def _say_what_changed(self) -> None:
-        dropped = await self._steps.step("views_dropped")
-        views = "" if dropped is None else "; views that were dropped are made again"
-        if dropped is not None and dropped["dropped"]:
-            views = f"; views that were dropped are still owed ({OWED_VIEWS})"
-        self._run.aftermath = f"no table was changed{views}"
+        return views
 
     async def _clean(self, scope: RestoreScope) -> None:
         arguments = {host_id: scope.arguments(host_id, self._order) for host_id in scope.hosts}
@@ -117,17 +113,24 @@ class RestoreUndo:
         for address, error in failures(answers.values()).items():
             self._run.warn(f"owed on {address}: removing what the restore staged ({error.get('message', '')})")
 
-    async def _views(self, scope: RestoreScope, verdict: Verdict, irrevocable: bool, posted: bool) -> None:
+    async def _views(self, scope: RestoreScope, verdict: Verdict, irrevocable: bool, posted: bool) -> str:
         """Bring them back, or call them owed: that first, for what is left when this breaks off."""
         dropped = await self._steps.step("views_dropped")
         if await self._steps.noted("import_begun"):
-            if verdict.create_views and not await self._steps.noted("views_made"):
-                self._run.result[OWED_VIEWS] = [view.statement for view in verdict.create_views]
-        elif dropped is not None and dropped["dropped"]:
+            if not verdict.create_views or await self._steps.noted("views_made"):
+                return ""
+            self._run.result[OWED_VIEWS] = [view.statement for view in verdict.create_views]
+            return f"; {owed(verdict.create_views)}"
+        if dropped is None:
+            return ""
+        if dropped["dropped"]:
             statements = [view.statement for view in verdict.live_views]
             self._run.result[OWED_VIEWS] = statements
-            if posted and await self._views_back(scope, statements, STOPPED_VIEWS if irrevocable else UNDO_VIEWS):
-                del self._run.result[OWED_VIEWS]
+            phase = STOPPED_VIEWS if irrevocable else UNDO_VIEWS
+            if not (posted and await self._views_back(scope, statements, phase)):
+                return f"; {owed(verdict.live_views)}"
+            del self._run.result[OWED_VIEWS]
+        return "; views that were dropped are made again"
 
     async def _views_back(self, scope: RestoreScope, statements: list[str], phase: str) -> bool:
         reason = ""
