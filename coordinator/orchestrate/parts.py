@@ -21,6 +21,8 @@ STILL_SECONDS = 10
 """A command that has told of no progress for so long is shown to stand still."""
 QUEUED_SECONDS = 2
 """A command that is queued for so long waits for another one."""
+_BEHIND_FETCH = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT})
+"""What a restore does once all is fetched, up to the import of it."""
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -157,16 +159,26 @@ def _told(other: Live) -> str:
 
 
 def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> Progress:
-    """The counts of all commands joined, the later one's where two count the same table. A snapshot that doesn't stay
-    is shown until its copies begin: nothing of them is done until they have counts of their own."""
+    """The counts of all commands joined, the later one's where two count the same table. What one phase has done isn't
+    shown as done in the next one that counts the same files: a snapshot that doesn't stay is shown until its copies
+    begin, what was fetched until tables are changed, and then nothing of them until they are counted anew."""
     progress: Progress = {}
+    fetched: Progress | None = None
+    taken_in = ""
     for command in commands:
         live = reports.live(command.id)
         counted = live.progress if live is not None else {}
+        if command.kind is Kind.SNAPSHOT and command.phase != taken_in:
+            taken_in, progress = command.phase, {}
         if command.kind is Kind.UPLOAD and isinstance(order, BackupOrder):
             taken = progress.get(ON_SERVER, {}) if order.keep else progress.pop(ON_SERVER, {})
             for copy in order.copies:
                 progress.setdefault(copy.destination, _nothing_of(taken))
+        if command.kind in _BEHIND_FETCH and fetched is None:
+            fetched = progress
+            progress = {destination: _nothing_of(keyspaces) for destination, keyspaces in fetched.items()}
+        if command.kind is Kind.IMPORT and command.state is State.SUCCESS and fetched is not None:
+            progress = {destination: dict(keyspaces) for destination, keyspaces in fetched.items()}
         for destination, keyspaces in counted.items():
             mine = progress.setdefault(destination, {})
             for keyspace, tables in keyspaces.items():
@@ -180,7 +192,7 @@ def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> 
 def _nothing_of(
     taken: Mapping[str, Mapping[str, Counts]],
 ) -> dict[str, dict[str, Counts]]:
-    """The counts of a copy that is about to begin: the snapshot's files and bytes, none of them done."""
+    """The counts of what is about to begin: the files and bytes of what was before it, none of them done."""
     return {
         keyspace: {
             table: msgspec.structs.replace(counts, done_files=0, done_bytes=0) for table, counts in tables.items()
@@ -190,8 +202,8 @@ def _nothing_of(
 
 
 def _imported(fetched: Counts | None, imported: Counts) -> Counts:
-    """An import counts the files and bytes that were fetched, from 0 of all. One that tells of no bytes (an agent of an
-    earlier release, an empty table) leaves what was fetched."""
+    """An import counts the files and bytes that were fetched, from 0 of all. One that tells of no bytes leaves what was
+    fetched: none of it done, and all when the import ended well."""
     if fetched is None:
         return imported
     shown = imported if imported.total_bytes else fetched

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 
 import msgspec
+import pytest
 
 from agent.wire.commands import CommandView, Counts, Kind, State
 from agent.wire.destinations import ON_SERVER
@@ -186,25 +187,77 @@ async def test_a_command_that_stands_still_is_named_with_its_node() -> None:
     assert told() == "copying, 1 of 2 files"
 
 
-def test_an_import_counts_from_nothing_to_all_that_was_fetched() -> None:
-    """While a node imports, its own files and bytes are shown; of an import that tells none, those that it fetched."""
-    reports = Reports()
-    request = Request(
-        str(uuid.UUID(int=1)), RequestKind.RESTORE, "c", RequestState.RUNNING, 1.0, spec_of(RestoreOrder("t", "there"))
+def posted(request: Request, kind: Kind, phase: str = "", state: State = State.RUNNING) -> PostedCommand:
+    """A command of the request to the one node there is."""
+    phase = phase or kind.value
+    return PostedCommand(phase, request.id, "url", "host", "127.0.80.1", phase, kind, {}, 0, 1.0, state=state)
+
+
+def tell(reports: Reports, command: PostedCommand, place: str, counts: Counts) -> None:
+    """The command's agent tells of one table."""
+    progress = {place: {"shop": {"orders": counts}}}
+    reports.learn(
+        "url",
+        CommandView(command.id, command.kind, State.RUNNING, "", None, command.phase, 0, 1.0, 1.0, None, progress),
     )
-    commands = [
-        PostedCommand(kind.value, request.id, "url", "host", "127.0.80.1", kind.value, kind, {}, 0, 1.0)
-        for kind in (Kind.FETCH, Kind.IMPORT)
-    ]
 
-    def told(fetched: Counts, imported: Counts) -> list[dict[str, tuple[int, int, int, int]]]:
-        for command, counts in zip(commands, (fetched, imported), strict=True):
-            progress = {"there": {"shop": {"orders": counts}}}
-            view = CommandView(
-                command.id, command.kind, State.RUNNING, "", None, command.phase, 0, 1.0, 1.0, None, progress
-            )
-            reports.learn("url", view)
-        return counted(parts_of(request, commands, reports))
 
-    assert told(Counts(8, 8, 80, 80), Counts(2, 8, 20, 80)) == [{"there": (2, 8, 20, 80)}]
-    assert told(Counts(8, 8, 80, 80), Counts(1, 3, 0, 0)) == [{"there": (8, 8, 80, 80)}]
+RESTORE = Request(
+    str(uuid.UUID(int=1)), RequestKind.RESTORE, "c", RequestState.RUNNING, 1.0, spec_of(RestoreOrder("t", "there"))
+)
+
+
+def test_an_import_counts_from_nothing_to_all_that_was_fetched() -> None:
+    """Promise: while a node imports, its own files and bytes are shown; of an import that tells none, nothing is done
+    of what was fetched until it has ended well."""
+    reports = Reports()
+    fetch, importing = posted(RESTORE, Kind.FETCH), posted(RESTORE, Kind.IMPORT)
+    tell(reports, fetch, "there", Counts(8, 8, 80, 80))
+    tell(reports, importing, "there", Counts(2, 8, 20, 80))
+    assert counted(parts_of(RESTORE, [fetch, importing], reports)) == [{"there": (2, 8, 20, 80)}]
+    tell(reports, importing, "there", Counts(1, 3, 0, 0))
+    assert counted(parts_of(RESTORE, [fetch, importing], reports)) == [{"there": (0, 8, 0, 80)}]
+    ended = msgspec.structs.replace(importing, state=State.SUCCESS)
+    assert counted(parts_of(RESTORE, [fetch, ended], reports)) == [{"there": (8, 8, 80, 80)}]
+
+
+@pytest.mark.parametrize("kind", [Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT])
+def test_what_was_fetched_is_not_shown_as_done_in_a_later_phase(kind: Kind) -> None:
+    """Promise: the counts belong to the phase that they stand under. Until an import has counted, nothing of the files
+    that it will import is done: who waits for all of them doesn't stop when they are only fetched."""
+    reports = Reports()
+    fetch = posted(RESTORE, Kind.FETCH, state=State.SUCCESS)
+    tell(reports, fetch, "there", Counts(8, 8, 80, 80))
+    assert counted(parts_of(RESTORE, [fetch], reports)) == [{"there": (8, 8, 80, 80)}]
+    [part] = parts_of(RESTORE, [fetch, posted(RESTORE, kind)], reports)
+    assert (part.phase, counted([part])) == (kind.value, [{"there": (0, 8, 0, 80)}])
+
+
+def test_what_was_imported_stays_counted_while_it_is_checked_and_cleaned() -> None:
+    """Promise: phases that count nothing after the import take nothing of it back, nor does an import that is tried
+    once more, before it has counted."""
+    reports = Reports()
+    commands = [posted(RESTORE, kind, state=State.SUCCESS) for kind in (Kind.FETCH, Kind.IMPORT)]
+    tell(reports, commands[0], "there", Counts(8, 8, 80, 80))
+    tell(reports, commands[1], "there", Counts(7, 8, 70, 80))
+    for kind in (Kind.CHECK, Kind.CREATE_VIEWS, Kind.CLEAN):
+        commands.append(posted(RESTORE, kind))
+        assert counted(parts_of(RESTORE, commands, reports)) == [{"there": (7, 8, 70, 80)}]
+    again = msgspec.structs.replace(posted(RESTORE, Kind.IMPORT), id="again")
+    failed = msgspec.structs.replace(commands[1], state=State.INTERRUPTED)
+    assert counted(parts_of(RESTORE, [commands[0], failed, again], reports)) == [{"there": (7, 8, 70, 80)}]
+
+
+def test_snapshots_that_are_taken_anew_begin_to_count_anew() -> None:
+    """Promise: what was counted of snapshots that were cleared isn't shown under the ones that follow them."""
+    reports = Reports()
+    order = BackupOrder("t", 5, keep=True, copies=[])
+    request = Request(str(uuid.UUID(int=1)), RequestKind.BACKUP, "c", RequestState.RUNNING, 1.0, spec_of(order))
+    first = posted(request, Kind.SNAPSHOT, "snapshot", State.SUCCESS)
+    tell(reports, first, ON_SERVER, Counts(8, 8, 80, 80))
+    assert counted(parts_of(request, [first], reports)) == [{ON_SERVER: (8, 8, 80, 80)}]
+    clear = posted(request, Kind.DELETE, "snapshot-clear", State.SUCCESS)
+    second = posted(request, Kind.SNAPSHOT, "snapshot-2")
+    assert counted(parts_of(request, [first, clear, second], reports)) == [{}]
+    tell(reports, second, ON_SERVER, Counts(1, 9, 10, 90))
+    assert counted(parts_of(request, [first, clear, second], reports)) == [{ON_SERVER: (1, 9, 10, 90)}]
