@@ -11,7 +11,7 @@ from typing import Any
 from agent.wire.commands import Counts
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request, RequestState
-from coordinator.opscenter.under_way import under_way
+from coordinator.opscenter.under_way import in_words, under_way
 
 
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
 
 def _waiting(parts: Iterable[NodePart]) -> list[str]:
     """Which nodes wait, and for what."""
-    return [f"{part.address}: {part.phase} {part.waiting}" for part in parts if part.waiting]
+    return [f"{part.address}: {in_words(part.phase)} {part.waiting}" for part in parts if part.waiting]
 
 
 def _standing_still(parts: Iterable[NodePart]) -> list[str]:
     """Which nodes a running request may be waiting for."""
     return [
-        f"{part.address}: {part.phase} has told of no progress for {part.still_seconds} s"
+        f"{part.address}: {in_words(part.phase)} has told of no progress for {part.still_seconds} s"
         + (f" ({', '.join(part.suspects)})" if part.suspects else "")
         for part in parts
         if part.still_seconds is not None

@@ -1,6 +1,7 @@
 """What a running request is at, in a few words. In: its nodes' parts, with what each shows of its files. Out: a
 sentence, or nothing while none has begun. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,14 +22,28 @@ STEPS = {
     "clean": "removing what was staged",
     "delete": "deleting",
     "sweep": "freeing space",
+    "snapshot-clear": "clearing snapshots",
+    "upload-clear": "clearing snapshots",
+    "undo-clear": "undoing: clearing snapshots",
+    "undo-mark": "undoing: marking what was copied as deleted",
+    "undo-clean": "undoing: removing what was staged",
+    "undo-create_views": "undoing: making dropped views again",
+    "stopped-create_views": "making dropped views again",
 }
-"""Phases in words; another one is told by its name."""
+"""Phases in words, without the number of a round and the place of a mark."""
+
+_ROUND = re.compile(r"-\d+(?=-|$)", re.ASCII)
 
 COUNTED = frozenset({"upload", "sync", "fetch", "import"})
 """Phases whose nodes count their files from 0 of all; what other ones show was counted before."""
 
 SSTables = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """keyspace → table → counts as they are shown"""
+
+
+def in_words(phase: str) -> str:
+    """A phase for people; one that isn't known by its name."""
+    return STEPS.get(_step(phase), phase)
 
 
 def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
@@ -41,8 +56,9 @@ def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
         if part.state is not RequestState.RUNNING:
             ended = [ended[0] + done, ended[1] + total]
         elif part.phase:
-            before = files.get(part.phase, (0, 0))
-            files[part.phase] = (before[0] + done, before[1] + total)
+            step = _step(part.phase)
+            before = files.get(step, (0, 0))
+            files[step] = (before[0] + done, before[1] + total)
     if len(files) == 1:
         # Nodes that have done all of their part have done this step as well.
         [(phase, (done, total))] = files.items()
@@ -52,8 +68,13 @@ def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
 
 
 def _told(phase: str, done: int, total: int) -> str:
-    step = STEPS.get(phase, phase)
+    step = in_words(phase)
     return f"{step}, {done} of {total} files" if phase in COUNTED and total else step
+
+
+def _step(phase: str) -> str:
+    """Which step a phase is: a place's id may look like anything."""
+    return "undo-mark" if phase.startswith("undo-mark-") else _ROUND.sub("", phase)
 
 
 def _files(sstables: SSTables) -> tuple[int, int]:

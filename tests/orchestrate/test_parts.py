@@ -182,7 +182,7 @@ async def test_a_command_that_stands_still_is_named_with_its_node() -> None:
     reports.learn("url", view)
     assert told() == "copying"
     now += 3
-    assert told() == "127.0.80.1: sync has told of no progress for 12 s"
+    assert told() == "127.0.80.1: copying has told of no progress for 12 s"
     reports.learn("url", msgspec.structs.replace(view, progress={"there": {"shop": {"orders": Counts(1, 2)}}}))
     assert told() == "copying, 1 of 2 files"
 

@@ -44,7 +44,7 @@ async def test_a_truncate_that_stands_still_names_the_node_whose_cassandra_is_si
     await asyncio.wait_for(one.begun[Kind.TRUNCATE].wait(), 10)
     silent.up = False
     told = await until_told(coordinator, request_id, f"(Cassandra at {silent.address} doesn't answer its agent")
-    assert told.startswith(f"{one.address}: truncate has told of no progress for ")
+    assert told.startswith(f"{one.address}: emptying tables has told of no progress for ")
     silent.up = True
     one.gates[Kind.TRUNCATE].set()
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS

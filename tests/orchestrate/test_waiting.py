@@ -60,7 +60,7 @@ async def test_a_delete_says_that_its_sweep_waits_and_how_long(scene: Scene) -> 
     request = await coordinator.store.requests.get(request_id)
     assert request is not None
     details = request_status(request, parts)["details"]
-    assert details["message"].startswith(f"{node.address}: sweep waits 30 s between marking and deleting")
+    assert details["message"].startswith(f"{node.address}: freeing space waits 30 s between marking and deleting")
     assert details["subrequests"][node.address]["details"]["phase"] == "sweep"
     assert details["subrequests"][node.address]["details"]["waiting"].startswith("waits 30 s")
     node.gates[Kind.SWEEP].set()
@@ -83,11 +83,11 @@ def test_a_copy_that_is_queued_behind_a_sweep_says_so() -> None:
     reports.learn("url", CommandView("copy", Kind.SYNC, State.QUEUED, "", None, "sync", 0, 1.0, None, None, {}))
     assert told() == "copying"
     now += 20
-    assert told() == "127.0.80.1: sync waits for what its agent does before it"
+    assert told() == "127.0.80.1: copying waits for what its agent does before it"
     for url, name, kind in (("other", "elsewhere", Kind.SWEEP), ("url", "mark", Kind.DELETE), ("url", "s", Kind.SWEEP)):
         view = CommandView(name, kind, State.WAITING, "waiting", None, "sweep", 0, 1.0, 1.0, None, {})
         reports.learn(url, msgspec.structs.replace(view, error=MARGIN))
-    assert told() == f"127.0.80.1: sync waits for what its agent does before it: sweep, which {MARGIN['message']}"
+    assert told() == f"127.0.80.1: copying waits for what its agent does before it: sweep, which {MARGIN['message']}"
 
 
 async def test_a_queued_copy_names_the_command_that_it_waits_for(scene: Scene) -> None:
@@ -101,7 +101,7 @@ async def test_a_queued_copy_names_the_command_that_it_waits_for(scene: Scene) -
     deleting = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there"))
     await asyncio.wait_for(node.begun[Kind.SWEEP].wait(), 10)
     other = await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("t", 5, keep=False, copies=copies("here")))
-    expected = f"upload waits for what its agent does before it: sweep for the delete of {tag} in there, which waits"
+    expected = f"uploading waits for what its agent does before it: sweep for the delete of {tag} in there, which waits"
     await until_told(coordinator, other, expected)
     node.gates[Kind.SWEEP].set()
     assert (await coordinator.ended(other)).state is (await coordinator.ended(deleting)).state is RequestState.SUCCESS
@@ -118,7 +118,7 @@ async def test_a_request_whose_agent_is_frozen_says_that_it_waits_for_it(scene: 
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
     await asyncio.wait_for(node.begun[Kind.UPLOAD].wait(), 10)
     scene.agents[0].freeze()
-    part = await until_told(coordinator, request_id, "upload waits for its agent, silent for")
+    part = await until_told(coordinator, request_id, "uploading waits for its agent, silent for")
     assert part["state"] == "running"
     scene.agents[0].thaw()
     node.gates[Kind.UPLOAD].set()
@@ -140,7 +140,9 @@ async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(
     await asyncio.wait_for(node.begun[Kind.FETCH].wait(), 10)
     node.up = False
     node.gates[Kind.FETCH].set()
-    part = await until_told(coordinator, request_id, f"fetch waits for Cassandra at {node.address}, tries again until")
+    part = await until_told(
+        coordinator, request_id, f"fetching waits for Cassandra at {node.address}, tries again until"
+    )
     assert (part["state"], part["finished"]) == ("running", None)
     asked = Counter[str]()
     for agent in scene.agents:

@@ -1,13 +1,16 @@
 """What a person reads: refusals that say what is allowed, and what a running request is at."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.wire.commands import Counts
+from coordinator import orchestrate
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
 from coordinator.opscenter.shapes import request_status
-from coordinator.opscenter.under_way import under_way
+from coordinator.opscenter.under_way import in_words, under_way
 from tests.fast.coordinator.conftest import Client
 
 C = "/Test_Cluster"
@@ -66,7 +69,14 @@ DONE = RequestState.SUCCESS
         ([part(1, "fetch", 8, 8), part(2, "fetch", 8, 8)], "fetching, 16 of 16 files"),
         ([part(1, "import", 1, 8), part(2, "check", 8, 8)], "importing, 1 of 8 files; checking what was imported"),
         ([part(1, "upload", 0, 0)], "uploading"),
-        ([part(1, "undo-clear", 1, 8)], "undo-clear"),
+        ([part(1, "undo-clear", 1, 8)], "undoing: clearing snapshots"),
+        ([part(1, "snapshot", 1, 8), part(2, "snapshot-2", 1, 8)], "taking snapshots"),
+        ([part(1, "snapshot-2-clear", 1, 8)], "clearing snapshots"),
+        (
+            [part(1, "undo-mark-here-2", 1, 8), part(2, "undo-mark-there", 1, 8)],
+            "undoing: marking what was copied as deleted",
+        ),
+        ([part(1, "of-a-later-release", 1, 8)], "of-a-later-release"),
         ([part(1, "clean", 8, 8, DONE)], ""),
     ],
 )
@@ -75,12 +85,63 @@ def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
     assert under_way(parts) == told
 
 
+def phases_posted() -> set[str]:
+    """Every phase that the coordinator's flows give a command, with an example for what is filled in."""
+    found: set[str] = set()
+    for path in Path(orchestrate.__path__[0]).glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and names_a_phase(node):
+                found |= texts(node.args[0])
+            elif isinstance(node, ast.Assign) and any(ast.unparse(target) in NAMED for target in node.targets):
+                found |= texts(node.value)
+    return found
+
+
+NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS"})
+"""Names of variables and constants that hold a phase."""
+
+
+def names_a_phase(call: ast.Call) -> bool:
+    """Whether it posts commands: its first argument is the phase then."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    kinds = [argument for argument in call.args[1:] if ast.unparse(argument).startswith(("Kind.", "kind"))]
+    return (name in ("ask", "_ask", "_one") and bool(kinds)) or (name == "_clear" and len(call.args) == 2)
+
+
+def texts(value: ast.expr) -> set[str]:
+    """The texts that an expression can be; of a known name none, for they are found where it is set."""
+    match value:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp():
+            return texts(value.body) | texts(value.orelse)
+        case ast.JoinedStr():
+            filled_in = {"phase": "snapshot-2", "place.id": "there"}
+            parts = [
+                part.value if isinstance(part, ast.Constant) else filled_in.get(ast.unparse(part.value), "2")  # type: ignore[attr-defined]
+                for part in value.values
+            ]
+            return {"".join(map(str, parts))}
+        case ast.Name(id=name) if name in NAMED:
+            return set()
+    raise AssertionError(f"which phases {ast.unparse(value)} can be isn't known: teach it to this test")
+
+
+def test_every_phase_has_words() -> None:
+    """Promise: no person reads a phase's bare name, whichever command of whichever flow is under way, numbered and
+    undoing ones among them."""
+    phases = phases_posted()
+    assert phases >= {"snapshot-2", "snapshot-2-clear", "upload-clear", "undo-mark-there", "undo-clean", "import"}
+    assert {phase for phase in phases if in_words(phase) == phase} == set()
+
+
 @pytest.mark.parametrize(
     ("state", "message", "waiting", "told"),
     [
         (RequestState.RUNNING, "", "", "fetching, 3 of 8 files"),
         (RequestState.RUNNING, "waits for keys", "", "waits for keys"),
-        (RequestState.RUNNING, "", "waits for its agent", "127.0.70.1: fetch waits for its agent"),
+        (RequestState.RUNNING, "", "waits for its agent", "127.0.70.1: fetching waits for its agent"),
         (RequestState.SUCCESS, "", "", ""),
     ],
 )
