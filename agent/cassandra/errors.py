@@ -84,6 +84,19 @@ class JolokiaFailed(CassandraError):
     todo = "Check Jolokia's address, user and policy; without `cassandra.jolokia` the agent uses nodetool instead."
 
 
+class ControlOfAnotherNode(CassandraError):
+    """nodetool or Jolokia leads to another node than CQL; `fields`: setting, where, host_id (CQL's), other_host_id."""
+
+    code = "control_of_another_node"
+    status = 409
+    retry = "later"
+    todo = (
+        "Correct the named setting (host and port, or the URL), or `cassandra.cql`, in agent.toml: both must lead to "
+        "the agent's own node. Restart the agent and send the command again; a snapshot that the agent made on the "
+        "other node is cleared there, with `nodetool clearsnapshot -t <tag>`."
+    )
+
+
 class KeyspaceNotFound(CassandraError):
     """A keyspace that was asked for does not exist on the node."""
 

@@ -1,4 +1,4 @@
-"""`NodeControl` by a Jolokia agent in Cassandra's JVM: HTTP and JSON on loopback, without a JVM start per order.
+"""`NodeOrders` by a Jolokia agent in Cassandra's JVM: HTTP and JSON on loopback, without a JVM start per order.
 
 Imports are handed to another control (nodetool): JMX takes a `Set` there, which Jolokia can't make of JSON.
 """
@@ -20,7 +20,7 @@ from agent.cassandra.errors import (
     SnapshotExists,
     TableNotFound,
 )
-from agent.cassandra.protocol import MemberState, NodeControl
+from agent.cassandra.protocol import MemberState, NodeOrders
 from agent.cassandra.settings import JolokiaSettings
 from agent.wire.node import Tables
 from kit.config import read_secret
@@ -38,13 +38,13 @@ _GATEWAY = 502
 class Jolokia:
     """Orders by HTTP to Jolokia; imports by `imports`."""
 
-    def __init__(self, settings: JolokiaSettings, imports: NodeControl) -> None:
+    def __init__(self, settings: JolokiaSettings, imports: NodeOrders) -> None:
         self._settings = settings
         self._imports = imports
         self._session: aiohttp.ClientSession | None = None
 
     async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
-        """See `NodeControl.snapshot`."""
+        """See `NodeOrders.snapshot`."""
         entities = [f"{keyspace}.{table}" for keyspace, names in tables.items() for table in names]
         options = {"skipFlush": "false"}
         if ttl_seconds is not None:
@@ -52,15 +52,15 @@ class Jolokia:
         await self._execute(_TAKE, [tag, options, entities])
 
     async def clear_snapshot(self, tag: str) -> None:
-        """See `NodeControl.clear_snapshot`."""
+        """See `NodeOrders.clear_snapshot`."""
         await self._execute(_CLEAR, [tag, []])
 
     async def import_sstables(self, keyspace: str, table: str, directories: Sequence[Path]) -> str:
-        """See `NodeControl.import_sstables`."""
+        """See `NodeOrders.import_sstables`."""
         return await self._imports.import_sstables(keyspace, table, directories)
 
     async def members(self) -> dict[str, MemberState]:
-        """See `NodeControl.members`."""
+        """See `NodeOrders.members`."""
         ring = await self._ask({"type": "read", "mbean": _SERVICE, "attribute": list(_RING)}, "ring")
         live, down, joining, leaving, moving = (frozenset(ring.get(name, ())) for name in _RING)
         states = {"JOINING": joining, "LEAVING": leaving, "MOVING": moving}
@@ -71,6 +71,10 @@ class Jolokia:
             )
             for address in live | down | joining | leaving | moving
         }
+
+    async def host_id(self) -> str:
+        """Who the node is that gets the orders, imports apart. The attribute is there in 4.1 and 5.0 [T]."""
+        return str(await self._ask({"type": "read", "mbean": _SERVICE, "attribute": "LocalHostId"}, "LocalHostId"))
 
     async def close(self) -> None:
         """Close the HTTP connections."""

@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from agent.cassandra.control_proof import Door, ProvenControl
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
+from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.inventory import live_bytes
 from agent.cassandra.jolokia import Jolokia
 from agent.cassandra.node_directories import NodeDirectories
@@ -24,11 +26,21 @@ class CassandraNode:
 
     def __init__(self, settings: CassandraSettings, state: Path) -> None:
         nodetool = Nodetool(settings.nodetool)
-        self._jolokia = Jolokia(settings.jolokia, nodetool) if settings.jolokia is not None else None
+        imports_by = by = Door(
+            "cassandra.nodetool", f"{settings.nodetool.host}:{settings.nodetool.port}", nodetool.host_id, dear=True
+        )
+        self._jolokia: Jolokia | None = None
+        if settings.jolokia is not None:
+            self._jolokia = Jolokia(settings.jolokia, nodetool)
+            by = Door("cassandra.jolokia", settings.jolokia.url, self._jolokia.host_id, dear=False)
         self.settings = settings
-        self.control: NodeControl = self._jolokia or nodetool
         self.cql = Cql(settings.cql)
         self.view = NodeView(self.cql)
+        proven = ProvenControl(self._jolokia or nodetool, self.view.life, by=by, imports_by=imports_by)
+        self.control: NodeControl = proven
+        self.astray: Lately[ControlOfAnotherNode | None] = Lately(proven.astray, None, patience=0.0)
+        """Why its orders go to another node, None if they don't or it isn't known (yet). Nobody waits for the JVM that
+        nodetool starts for it once in a life of Cassandra; it is mostly known before a backup asks for it."""
         self.agreement = SchemaAgreement(self.view, self.control)
         self.directories = NodeDirectories(settings, self.view)
         self.held_bytes: Lately[int | None] = Lately(self._live_bytes, None)
@@ -55,6 +67,7 @@ class CassandraNode:
     async def close(self) -> None:
         """Close its connections."""
         await self.held_bytes.close()
+        await self.astray.close()
         await self.strays.close()
         await self.cql.close()
         if self._jolokia is not None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from agent.cassandra.cql import Cql, Row
 from agent.cassandra.protocol import MemberState
 from agent.wire.node import KeyspaceView, NodeIdentity, RingMember
@@ -12,8 +14,16 @@ _LOCAL = (
     "schema_version, bootstrapped FROM system.local"
 )
 _PEERS = "SELECT peer, host_id, data_center, rack, tokens, release_version, schema_version FROM system.peers_v2"
+_LIFE = "SELECT host_id, gossip_generation FROM system.local"
 _LOCAL_SCHEMA = "SELECT broadcast_address, schema_version FROM system.local"
 _PEERS_SCHEMA = "SELECT peer, host_id, schema_version FROM system.peers_v2"
+
+
+class NodeLife(msgspec.Struct, frozen=True):
+    """A node from a start of Cassandra to its end: `generation` is a greater one after each start."""
+
+    host_id: str
+    generation: int
 
 
 class NodeView:
@@ -37,6 +47,11 @@ class NodeView:
             partitioner=row["partitioner"],
             schema_version=str(row["schema_version"]),
         )
+
+    async def life(self) -> NodeLife:
+        """Which node this is, and which of its lives. Raises as `identity`."""
+        (row,) = await self._cql.rows(_LIFE)
+        return NodeLife(str(row["host_id"]), row["gossip_generation"])
 
     async def ring(self, states: Mapping[str, MemberState] | None = None) -> list[RingMember]:
         """Every member that this node knows, itself first. With `states` (of `NodeControl.members`) also up and state,

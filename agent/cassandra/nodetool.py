@@ -1,4 +1,4 @@
-"""`NodeControl` by nodetool. In: checked names. Out: what happened, after exit code and output were looked at.
+"""`NodeOrders` by nodetool. In: checked names. Out: what happened, after exit code and output were looked at.
 
 A JVM start costs 0.7 s, so each order is one call: a snapshot names all its tables, a clear all keyspaces.
 """
@@ -35,6 +35,7 @@ _KILLED = 128
 _SHOWN = 2000
 _STATES = {"N": "NORMAL", "L": "LEAVING", "J": "JOINING", "M": "MOVING"}
 _STATUS_LINE = re.compile(r"^([UD])([NLJM])\s+(\S+)\s", re.MULTILINE)
+_HOST_ID = re.compile(r"^ID +: ([0-9a-f-]{36})$", re.MULTILINE)
 _EXISTS = re.compile(r"Snapshot \S+ already exists|already exists")
 _UNREACHABLE = re.compile(
     r"Failed to connect to|ConnectException|ConnectIOException|NoSuchObjectException|UnmarshalException|EOFException|"
@@ -52,7 +53,7 @@ class Nodetool:
         self._settings = settings
 
     async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
-        """See `NodeControl.snapshot`. `--kt-list` takes real names without quotes [T]."""
+        """See `NodeOrders.snapshot`. `--kt-list` takes real names without quotes [T]."""
         ttl = [] if ttl_seconds is None else ["--ttl", f"{max(ttl_seconds, 60)}s"]
         for listed in _lists(tables):
             ended = await self._run("snapshot", "--tag", tag, *ttl, "--kt-list", listed)
@@ -60,13 +61,13 @@ class Nodetool:
                 raise self._failure("snapshot", ended, tag=tag)
 
     async def clear_snapshot(self, tag: str) -> None:
-        """See `NodeControl.clear_snapshot`. `-t` is the option's only form."""
+        """See `NodeOrders.clear_snapshot`. `-t` is the option's only form."""
         ended = await self._run("clearsnapshot", "-t", tag)
         if ended.exit_code != 0:
             raise self._failure("clearsnapshot", ended, tag=tag)
 
     async def import_sstables(self, keyspace: str, table: str, directories: Sequence[Path]) -> str:
-        """See `NodeControl.import_sstables`. Exit 0 is only given when no directory failed; caches are invalidated
+        """See `NodeOrders.import_sstables`. Exit 0 is only given when no directory failed; caches are invalidated
         because --no-invalidate-caches is not given."""
         ended = await self._run(
             "import",
@@ -90,7 +91,7 @@ class Nodetool:
         return ended.output
 
     async def members(self) -> dict[str, MemberState]:
-        """See `NodeControl.members`; from `nodetool status`."""
+        """See `NodeOrders.members`; from `nodetool status`."""
         ended = await self._run("status")
         if ended.exit_code != 0:
             raise self._failure("status", ended)
@@ -101,6 +102,14 @@ class Nodetool:
         if not found:
             raise self._failure("status", ended)
         return found
+
+    async def host_id(self) -> str:
+        """Who the node is that gets the orders; from `nodetool info`, whose further lines may fail."""
+        ended = await self._run("info")
+        found = _HOST_ID.search(ended.output)
+        if found is None:
+            raise self._failure("info", ended)
+        return found[1]
 
     async def _run(self, *order: str, deadline: float | None = None) -> Ended:
         seconds = deadline or self._settings.deadline_seconds

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from agent.cassandra.errors import CassandraError
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.plan.snapshot_ttl import UNMEASURED
 from agent.wire.commands import SnapshotArguments
@@ -22,8 +23,8 @@ class MemberState(msgspec.Struct, frozen=True):
     state: str
 
 
-class NodeControl(Protocol):
-    """Orders to the Cassandra process of this node, by nodetool or Jolokia. Every call has a deadline."""
+class NodeOrders(Protocol):
+    """Orders to a Cassandra process, by nodetool or Jolokia. Every call has a deadline."""
 
     async def snapshot(self, tag: str, tables: Tables, ttl_seconds: int | None) -> None:
         """Flush and hard-link the fully named `tables` as snapshot `tag`. `ttl_seconds` (at least 60, Cassandra 4.1+):
@@ -41,6 +42,21 @@ class NodeControl(Protocol):
 
     async def members(self) -> dict[str, MemberState]:
         """Every ring member by its (broadcast) address, as this node's failure detector and ring see it."""
+
+
+class NodeControl(NodeOrders, Protocol):
+    """Orders to the Cassandra process of this node: none that changes anything is given to another one.
+
+    Imports, and clears of what was not taken through this control, raise `ControlOfAnotherNode` instead; snapshots too
+    where asking costs no JVM.
+    """
+
+    async def prove(self) -> None:
+        """That orders reach the node that answers by CQL, asked once in a life of Cassandra (then with nodetool a JVM
+        starts). Raises `ControlOfAnotherNode`, and the error of the call."""
+
+    async def cause(self, error: CassandraError) -> CassandraError:
+        """Why an order's outcome is not found on the node: `ControlOfAnotherNode` if that is so, else `error`."""
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -126,8 +126,10 @@ class NodeSnapshots:
             try:
                 info = await self._take_settled(arguments, copy_rate, chosen)
                 await asyncio.to_thread(self._notes.complete, info)
-            except Exception:
+            except Exception as error:
                 await self._undo(arguments.tag)
+                if isinstance(error, SnapshotMissing):
+                    raise await self._control.cause(error) from None
                 raise
             return info
 

@@ -102,6 +102,8 @@ class NodeReports:
         except* TimeoutError:
             trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
         load_bytes = None if identity is None else await self._node.held_bytes.read()
+        if trouble is None:
+            trouble = await self._node.astray.read()
         strays = () if identity is None else tuple(await self._node.strays.read())
         return NodeReport(
             agent_id=self._agent_id,

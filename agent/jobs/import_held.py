@@ -42,13 +42,15 @@ class ImportJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Import until nothing is left. Raises `NotFetched`, `ImportFailed`, `ImportStopped`, `CountsDiffer` (before
-        Cassandra is told, when held/ isn't what was fetched), …"""
+        """Import until nothing is left. Raises `NotFetched`, `ControlOfAnotherNode` (before the import has begun),
+        `ImportFailed`, `ImportStopped`, `CountsDiffer` (before Cassandra is told, when held/ isn't what was fetched), …
+        """
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
         fetched = await notes.must_be_fetched()
         roots = await notes.staging()
         self._tools.refuse_when_late(context)
+        await self._tools.node.control.prove()  # the agent may have got another agent.toml since the preflight
         await context.stages.enter("importing")
         await refuse_when_wiped(notes, fetched.tables)
         asked = {

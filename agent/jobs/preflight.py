@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.cassandra.directories import Volume, volumes
-from agent.cassandra.errors import NotEnoughSpace, StagingRefused
+from agent.cassandra.errors import ControlOfAnotherNode, NotEnoughSpace, StagingRefused
 from agent.cassandra.schema_compare import (
     Schemas,
     by_name,
@@ -62,6 +62,10 @@ class PreflightJob:
         try:
             refuse_moving(members)
         except NodesMoving as error:
+            refusals.append(error.as_dict())
+        try:
+            await node.control.prove()
+        except ControlOfAnotherNode as error:
             refusals.append(error.as_dict())
         differing: dict[str, list[str]] = {}
         for difference in (found_different := differences(asked, backup, live)):

@@ -50,7 +50,9 @@ class RestoreTools:
         return await self.node.control.members()
 
     async def refuse_when_down_or_moving(self, what: str) -> None:
-        """Raises `NodesDown` unless every member is up, `NodesMoving` unless every one stays where it is."""
+        """Raises `NodesDown` unless every member is up, `NodesMoving` unless every one stays where it is, and
+        `ControlOfAnotherNode` where a node of another cluster might say so."""
+        await self.node.control.prove()
         members = await self.members()
         down = down_among(members)
         if down:

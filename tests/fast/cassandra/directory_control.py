@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.cassandra.errors import ImportFailed, SnapshotExists
+from agent.cassandra.errors import CassandraError, ImportFailed, SnapshotExists
 from agent.cassandra.protocol import MemberState
 from agent.plan.sstables import parse
 from agent.wire.node import Tables
@@ -84,6 +84,13 @@ class DirectoryControl:
     async def members(self) -> dict[str, MemberState]:
         """One node, and those that are set down."""
         return {"127.0.0.1": MemberState(True, "NORMAL")} | {one: MemberState(False, "NORMAL") for one in self.down}
+
+    async def prove(self) -> None:
+        """These directories are the node."""
+
+    async def cause(self, error: CassandraError) -> CassandraError:
+        """As it seems."""
+        return error
 
 
 def refuse(name: str) -> None:

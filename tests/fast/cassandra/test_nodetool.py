@@ -61,6 +61,44 @@ async def test_more_tables_than_an_argument_holds_are_taken_in_several_calls(tmp
     assert [name for call in calls for name in call[-1].split(",")] == [f"ks.{table}" for table in tables]
 
 
+INFO = """\
+{warning}ID                     : f07c0f1d-962d-4981-b44f-35682d1a3fe8
+Gossip active          : true
+Native Transport active: true
+Load                   : 102.5 KiB
+Generation No          : 1764297600
+Data Center            : datacenter1
+Rack                   : rack1
+Token                  : (invoke with -T/--tokens to see all 16 tokens)
+"""
+"""What 4.1 and 5.0 print alike, shortened."""
+
+
+@pytest.mark.parametrize(("warning", "exit_code"), [("", 0), ("WARN  something that the JVM has to say\n", 0), ("", 2)])
+async def test_the_host_id_is_read_from_nodetool_info(tmp_path: Path, warning: str, exit_code: int) -> None:
+    """Promise: its first line is enough, whatever comes before it or fails after it."""
+    said = INFO.format(warning=warning)
+    script = _script(tmp_path, f"assert sys.argv[-1] == 'info'; print({said!r}); sys.exit({exit_code})")
+    nodetool = Nodetool(NodetoolSettings(command=(str(script),)))
+    assert await nodetool.host_id() == "f07c0f1d-962d-4981-b44f-35682d1a3fe8"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("print('nodetool: Failed to connect to 127.0.0.1:7199'); sys.exit(1)", CassandraUnavailable),
+        ("print('Gossip active          : true')", NodetoolFailed),
+    ],
+)
+async def test_without_a_host_id_nothing_is_taken_for_one(
+    tmp_path: Path, body: str, error: type[NodetoolFailed | CassandraUnavailable]
+) -> None:
+    """Promise: an answer without the line is an error, also with exit code 0."""
+    nodetool = Nodetool(NodetoolSettings(command=(str(_script(tmp_path, body)),)))
+    with pytest.raises(error):
+        await nodetool.host_id()
+
+
 async def test_credentials_go_by_file_and_imports_use_long_options(tmp_path: Path) -> None:
     """No password in argv; `-p` means another thing in every version, so it is never used."""
     nodetool, note = _recording(tmp_path, username="joe", password_file="/etc/jmx", ssl=True, arguments=("-Dx=y",))

@@ -1,9 +1,12 @@
 """GET /v1/node with `members`: whom the node holds for up, where that costs a JVM."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
+from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.daemon.node_report import MEMBERS_SECONDS, NodeReports
@@ -19,13 +22,18 @@ class Node:
     def __init__(self) -> None:
         self.asked = 0
         self.broken = False
+        self.wrong: ControlOfAnotherNode | None = None
         self.view = SimpleNamespace(keyspaces=self._nothing, identity=self._identity)
         self.control = SimpleNamespace(members=self._members)
         self.held_bytes = SimpleNamespace(read=self._nothing)
+        self.astray = SimpleNamespace(read=self._astray)
         self.strays = SimpleNamespace(read=self._none)
 
     async def _nothing(self) -> None:
         return None
+
+    async def _astray(self) -> ControlOfAnotherNode | None:
+        return self.wrong
 
     async def _none(self) -> list[str]:
         return []
@@ -46,10 +54,8 @@ class Node:
         return {"addr-b": MemberState(up=False, state="NORMAL")}
 
 
-async def test_who_is_up_is_looked_at_only_when_asked_and_once_for_all_who_ask() -> None:
-    """A JVM each time is too dear for what every request asks; a node that can't say leaves it unknown."""
-    node, now = Node(), 1000.0
-    reports = NodeReports(
+def reports_of(node: Node, ticks: Callable[[], float] = time.monotonic) -> NodeReports:
+    return NodeReports(
         cast(CassandraNode, node),
         agent_id="agent",
         instance="instance",
@@ -57,8 +63,23 @@ async def test_who_is_up_is_looked_at_only_when_asked_and_once_for_all_who_ask()
         kinds=frozenset(),
         throttle=lambda: 0,
         newest=lambda: 0,
-        ticks=lambda: now,
+        ticks=ticks,
     )
+
+
+async def test_a_control_of_another_node_is_the_nodes_trouble() -> None:
+    """Promise: it shows before a restore is asked for, beside all that the node itself says."""
+    node = Node()
+    node.wrong = ControlOfAnotherNode("nodetool leads to b")
+    report = await reports_of(node).report()
+    assert report.node is not None
+    assert (report.trouble or {})["code"] == "control_of_another_node"
+
+
+async def test_who_is_up_is_looked_at_only_when_asked_and_once_for_all_who_ask() -> None:
+    """A JVM each time is too dear for what every request asks; a node that can't say leaves it unknown."""
+    node, now = Node(), 1000.0
+    reports = reports_of(node, lambda: now)
     assert [member.up for member in (await reports.report()).ring] == [None, None]
     assert node.asked == 0
     answers = await asyncio.gather(*(reports.report(members=True) for _ in range(5)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.cassandra.errors import CassandraUnavailable, ImportFailed, StagingRefused
+from agent.cassandra.errors import CassandraUnavailable, ControlOfAnotherNode, ImportFailed, StagingRefused
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
@@ -23,6 +23,7 @@ from agent.progress.tally import CommandTally
 from agent.wire.commands import Counts, Kind, RestoreArguments
 from agent.wire.destinations import ON_SERVER
 from tests.fast.cassandra.directory_control import DirectoryControl, refuse
+from tests.fast.cassandra.proven_control import OTHER, OWN, proven
 from tests.fast.failing_disk import FailingDisk
 from tests.fast.restore.context import Context
 from tests.fast.restore.latest_first import OneTable
@@ -110,6 +111,17 @@ async def test_a_check_ends_well_although_cassandras_own_snapshots_can_not_be_co
     assert result.imported == {"ks": {"t": SSTABLES}}
     assert (result.kept_snapshots, result.kept_bytes) == (0, 0)
     assert any(str(snapshots) in warning for warning in result.warnings)
+
+
+async def test_nothing_is_imported_into_another_node(node: Fixture) -> None:
+    """Promise: an agent that came back with another node's port has not begun the import; with the right one it goes
+    on."""
+    node.cassandra.control = proven(node.control, behind=OTHER)
+    with pytest.raises(ControlOfAnotherNode):
+        await node.run(Kind.IMPORT)
+    assert (node.imports(), node.notes.import_begun()) == (0, False)
+    node.cassandra.control = proven(node.control, behind=OWN)
+    assert (await node.run(Kind.IMPORT)).imported == {"ks": {"t": SSTABLES}}
 
 
 async def test_a_second_command_of_the_job_imports_nothing_twice(node: Fixture) -> None:

@@ -17,6 +17,8 @@ from agent.model.snapshot import KeyspaceSchema
 from agent.wire.commands import RestoreArguments, Target
 from agent.wire.node import KeyspaceView, NodeIdentity
 from agent.wire.results import PreflightResult
+from tests.fast.cassandra.directory_control import DirectoryControl
+from tests.fast.cassandra.proven_control import OTHER, OWN, proven
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory, identity
 from tests.fast.restore.context import Context
 from tests.fast.restore.test_replaced_types import schema
@@ -59,6 +61,7 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     data.mkdir(parents=True)
     node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
     node.view = ViewInMemory(node.cql)
+    node.control = DirectoryControl(data)
     tables = {"t": "frozen<outer>", "u": "frozen<inner>"}
     backup = BackupInMemory(["nb-1-big"], (schema("int", tables),))
     tools = ToolsInMemory(node, backup, tmp_path / "state")
@@ -89,12 +92,36 @@ async def test_a_changing_ring_and_a_type_in_use_are_refused_at_once(tmp_path: P
     await node.close()
 
 
+async def test_a_nodetool_of_another_node_is_refused(tmp_path: Path) -> None:
+    """Promise: the refusal names the setting, where it leads and both nodes; the members that the other node tells of
+    stand in nobody's way."""
+    data = tmp_path / "cassandra" / "data"
+    data.mkdir(parents=True)
+    node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
+    node.view = ViewInMemory(node.cql)
+    node.control = proven(DirectoryControl(data), behind=OTHER)
+    tables = {"t": "int", "u": "int"}
+    tools = ToolsInMemory(node, BackupInMemory(["nb-1-big"], (schema("int", tables),)), tmp_path / "state")
+    tools.schemas["ks"] = schema("int", tables)
+    tools.ring["127.0.0.1"] = MemberState(True, "NORMAL")
+    asked = RestoreArguments("tag", HOST, {"ks": ["t"]}, truncate=True)
+    result = (await PreflightJob(tools).run(Context(asked))).result
+    assert isinstance(result, PreflightResult)
+    [refusal] = result.refusals
+    assert refusal["code"] == "control_of_another_node"
+    for named in ("cassandra.nodetool", "127.0.0.1:7299", "cassandra.cql", OWN, OTHER):
+        assert named in str(refusal["message"])
+    assert "agent.toml" in str(refusal["todo"])
+    await node.close()
+
+
 async def test_differences_are_told_and_what_is_held_already_needs_no_room(tmp_path: Path) -> None:
     """A restore that is sent again is not refused for room that its own files take."""
     data = tmp_path / "cassandra" / "data"
     data.mkdir(parents=True)
     node = CassandraNode(CassandraSettings(data_directories=(str(data),)), tmp_path / "state")
     node.view = ViewInMemory(node.cql)
+    node.control = DirectoryControl(data)
     tables = {"t": "int", "u": "int"}
     backup = BackupInMemory(["nb-1-big", "nb-2-big"], (schema("int", tables),))
     tools = ToolsInMemory(node, backup, tmp_path / "state")

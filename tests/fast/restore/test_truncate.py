@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
@@ -20,6 +21,8 @@ from agent.model.refusals import TooLate
 from agent.wire.commands import RestoreArguments
 from agent.wire.node import KeyspaceView
 from agent.wire.results import PhaseResult, ViewCql
+from tests.fast.cassandra.directory_control import DirectoryControl
+from tests.fast.cassandra.proven_control import OTHER, proven
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory
 from tests.fast.restore.context import Context
 
@@ -57,6 +60,7 @@ class ToolsInMemory(RestoreTools):
 @pytest.fixture
 async def tools(tmp_path: Path) -> AsyncIterator[ToolsInMemory]:
     node = CassandraNode(CassandraSettings(), tmp_path)
+    node.control = DirectoryControl(tmp_path / "data")
     node.view = view = ViewInMemory(node.cql)
     view.views = {}
     yield ToolsInMemory(node, BackupInMemory([]), tmp_path, ring={"127.0.0.1": NORMAL})
@@ -70,6 +74,14 @@ def _has(tools: ToolsInMemory, views: dict[str, str]) -> None:
 
 def _context(views: dict[str, list[str]] | None = None) -> Context:
     return Context(RestoreArguments("tag", HOST, {"ks": ["t"]}, truncate=True, views=views or {}))
+
+
+async def test_what_another_node_says_of_the_ring_allows_no_truncate(tools: ToolsInMemory, tmp_path: Path) -> None:
+    """Promise: a nodetool of another node, which may be of another cluster, is refused before the first statement."""
+    tools.node.control = proven(DirectoryControl(tmp_path / "data"), behind=OTHER)
+    with pytest.raises(ControlOfAnotherNode):
+        await TruncateJob(tools).run(_context())
+    assert tools.statements == []
 
 
 @pytest.mark.parametrize("state", ["LEAVING", "JOINING", "MOVING"])
