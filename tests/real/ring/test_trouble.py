@@ -1,4 +1,5 @@
-"""Trouble as it comes on three real nodes: an agent that is down, a Cassandra that stands still, a node left out."""
+"""Trouble as it comes on three real nodes: an agent that is down or orders another node, a Cassandra that stands still,
+a node left out."""
 
 import asyncio
 import secrets
@@ -99,6 +100,43 @@ async def test_a_cassandra_that_stands_still_is_named_and_by_force_the_others_go
 
 async def _up(service: BackupService) -> bool:
     return all(node["up"] for node in await service.api.get("/nodes"))
+
+
+async def test_an_agent_that_orders_another_node_has_nothing_emptied(
+    service: BackupService, data: DataSet, destination: str
+) -> None:
+    """Promise: with another node's nodetool port a restore with truncate is refused by its preflight, with every row
+    still there, and so is a backup; the list of nodes shows why. With its own port the restore goes through."""
+    tag = await service.backup(data.keyspaces[:1], destination)
+    agent, other = service.agents[1], service.cluster.nodes[2]
+    right = agent.changes
+    await agent.stop()
+    agent.changes = {**right, "cassandra": {"nodetool": {"port": other.spec.jmx_port}}}
+    await agent.start(90)
+    try:
+        with pytest.raises(RequestFailed) as failed:
+            await service.restore(tag, destination, truncate=True)
+        [refusal] = failed.value.error["fields"]["refusals"]
+        assert (refusal["code"], refusal["lifted_by"]) == ("control_of_another_node", None)
+        assert f"127.0.0.1:{other.spec.jmx_port}" in refusal["message"]
+        await compare_every_column(data, service.cluster.nodes)
+        await agent.node.child.until("shown as its trouble", lambda: _astray(service, agent.address), 120)
+        with pytest.raises(RequestFailed) as failed:
+            await service.backup(data.keyspaces[:1], destination)
+        assert "control_of_another_node" in str(failed.value.status["details"])
+    finally:
+        await agent.stop()
+        agent.changes = right
+        await agent.start(90)
+    await service.restore(tag, destination, truncate=True)
+    await compare_every_column(data, service.cluster.nodes)
+    assert service.snapshots() == set()
+    await service.inspected(destination)
+
+
+async def _astray(service: BackupService, address: str) -> bool:
+    nodes = {node["node_ip"]: node for node in await service.api.get("/nodes")}
+    return bool((nodes[address]["trouble"] or {}).get("code") == "control_of_another_node" and nodes[address]["up"])
 
 
 async def test_an_excluded_node_is_emptied_and_not_restored(
