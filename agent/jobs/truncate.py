@@ -24,7 +24,7 @@ class TruncateJob:
         """Truncate table by table; what isn't there (it will be made) is passed over, and so is what the job has
         emptied already.
 
-        Raises `NodesDown`, `NodesMoving`, `ViewsChanged` before the first.
+        Raises `ControlOfAnotherNode`, `NodesDown`, `NodesMoving`, `ViewsChanged` before the first.
         """
         arguments = checked(context.arguments)
         notes = self._tools.notes(context)
