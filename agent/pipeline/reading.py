@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import stat
+import time
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,6 +25,8 @@ _POOLED = 1024 * 1024
 _LARGE_READ = 4 * 1024 * 1024
 _CRC_TEXT = 32
 _LARGEST_TOC = 256 * 1024
+_TOC_LOOKS = 20
+_TOC_PAUSE_SECONDS = 0.05
 
 
 class Loaded(NamedTuple):
@@ -114,7 +117,7 @@ def read_run(file: FileStat, start: int, into: memoryview, beside: Sequence[File
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_ino != file.inode:
             raise _another(file)
-        if about.st_size > file.size and may_grow(file.name):
+        if about.st_size != file.size and may_grow(file.name):
             into[:] = _grown(descriptor, file, beside)[start : start + into.nbytes]
             return
         if about.st_size != file.size:
@@ -134,12 +137,17 @@ def read_run(file: FileStat, start: int, into: memoryview, beside: Sequence[File
 
 
 def _grown(descriptor: int, file: FileStat, beside: Sequence[FileStat]) -> bytes:
-    """What a TOC.txt that has grown held when it was listed."""
-    content = os.pread(descriptor, _LARGEST_TOC, 0)
-    held = as_listed(content, {component_of(one.name) for one in beside}, file.size)
-    if held is None or not file.size < len(content) < _LARGEST_TOC:  # cut just now, or of no use whole
-        raise _another(file)
-    return held
+    """What a TOC.txt that has grown held when it was listed. Cassandra writes it anew in place: for a moment it holds
+    less."""
+    components = {component_of(one.name) for one in beside}
+    for left in range(_TOC_LOOKS, 0, -1):
+        content = os.pread(descriptor, _LARGEST_TOC, 0)
+        held = as_listed(content, components, file.size)
+        if held is not None and file.size < len(content) < _LARGEST_TOC:
+            return held
+        if left > 1:
+            time.sleep(_TOC_PAUSE_SECONDS)
+    raise _another(file)
 
 
 def _another(file: FileStat) -> SnapshotVanished:

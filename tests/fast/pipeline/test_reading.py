@@ -1,13 +1,15 @@
 """What is read of a snapshot's files on the way into an object."""
 
 import os
+import threading
 import zlib
 from pathlib import Path
 
 import pytest
 
 from agent.model.snapshot import FileStat
-from agent.pipeline.reading import load
+from agent.pipeline.errors import SnapshotVanished
+from agent.pipeline.reading import load, read_run
 from agent.plan.layout import ObjectLayout, Run
 from agent.storage.protocol import Summed
 
@@ -38,3 +40,27 @@ def test_what_was_not_summed_whole_promises_no_checksum(tmp_path: Path) -> None:
     alone = load(files, ObjectLayout((Run(1, 0, 5),), 5), bytearray(5), data=0)
     assert not isinstance(packed.frame, Summed)
     assert not isinstance(alone.frame, Summed)
+
+
+def test_a_toc_that_is_being_written_anew_is_waited_for(tmp_path: Path) -> None:
+    """Promise: an index that is made while a snapshot is copied costs the backup nothing, though Cassandra empties
+    TOC.txt before it writes it."""
+    listed = b"Data.db\nTOC.txt\n"
+    toc = file(tmp_path / "nb-1-big-TOC.txt", listed)
+    files = [file(tmp_path / "nb-1-big-Data.db", b"x"), toc]
+    for emptied in (b"", b"Data.db\n"):
+        Path(toc.path).write_bytes(emptied)
+        later = threading.Timer(0.2, Path(toc.path).write_bytes, [b"Data.db\nSAI+aa+by_v+Meta.db\nTOC.txt\n"])
+        later.start()
+        read = bytearray(toc.size)
+        read_run(toc, 0, memoryview(read), files)
+        later.join()
+        assert bytes(read) == listed
+
+
+def test_a_toc_that_stays_short_is_another_file(tmp_path: Path) -> None:
+    """Promise: the wait has an end, and what is left of a file never passes for it."""
+    toc = file(tmp_path / "nb-1-big-TOC.txt", b"Data.db\nTOC.txt\n")
+    Path(toc.path).write_bytes(b"Data.db\n")
+    with pytest.raises(SnapshotVanished):
+        read_run(toc, 0, memoryview(bytearray(toc.size)), [toc])
