@@ -33,7 +33,7 @@ class UnsupportedMediaType(HelenusError):
 
     code = "unsupported_media_type"
     status = 415
-    todo = "Send the body as application/json, not compressed."
+    todo = "Send the body as application/json (curl: -H 'Content-Type: application/json'), not compressed."
 
 
 def json_response(data: object, status: int = 200) -> web.Response:

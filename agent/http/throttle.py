@@ -21,7 +21,10 @@ async def patch(request: web.Request) -> web.Response:
     body = await read_json(request, PatchThrottle)
     for destination in body.destinations:
         check_name("destination", destination, "destinations")
-    for limit in (body.node_bytes_per_second or 0, *body.destinations.values()):
+    limits = {f"destinations.{destination}": limit for destination, limit in body.destinations.items()}
+    for field, limit in {"node_bytes_per_second": body.node_bytes_per_second or 0, **limits}.items():
         if not 0 <= limit < 2**53:
-            raise InvalidInput("a limit is 0 (none) or a number of bytes per second", field="bytes_per_second")
+            raise InvalidInput(
+                f"{field} must be 0 (no limit) or a number of bytes per second, not {limit}", field=field
+            )
     return json_response(services_of(request).destinations.set_throttle(body))

@@ -123,6 +123,32 @@ async def test_other_types_and_packed_bodies_are_refused_unread(tmp_path: Path) 
             assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
+async def test_a_body_sent_by_plain_curl_is_told_what_to_add(tmp_path: Path) -> None:
+    """Promise: `curl -d` sends a form, which is never taken (any web page can send one); the refusal names the header
+    that curl needs."""
+    async with served(tmp_path, everything(quick)) as agent:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await agent.client.send("PATCH", "/v1/throttle", raw=b"{}", headers=form, wrong=True)
+        assert (answer.status, answer.code) == (415, "unsupported_media_type")
+        assert "-H 'Content-Type: application/json'" in answer.json["todo"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"node_bytes_per_second": -5}, "node_bytes_per_second"),
+        ({"node_bytes_per_second": 2**53}, "node_bytes_per_second"),
+        ({"node_bytes_per_second": 0, "destinations": {"d1": 0, "d2": -1}}, "destinations.d2"),
+    ],
+)
+async def test_a_limit_that_can_not_be_is_named_as_it_was_sent(tmp_path: Path, body: object, field: str) -> None:
+    """Promise: whoever sent several limits sees which one is refused, and what is allowed."""
+    async with served(tmp_path, everything(quick)) as agent:
+        answer = await agent.client.patch("/v1/throttle", body, wrong=True)
+    assert (answer.status, answer.json["fields"]["field"]) == (400, field)
+    assert field in answer.json["message"]
+
+
 @pytest.mark.parametrize(
     "name",
     ["..%2F..%2Fetc", "%2e%2e", "a%00b", "-rf", "a%22b", "%E2%80%AEevil", "x" * 300, "a%0Ab", "a%5Cb", ".hidden"],
