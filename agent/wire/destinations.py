@@ -112,6 +112,16 @@ def place_of(settings: Settings) -> tuple[str, ...]:
     return settings.place
 
 
+def lies_in(inner: Settings, outer: Settings) -> bool:
+    """Whether the inner place is a directory or prefix below the outer one, as far as their spelling tells: of a
+    relative and an absolute path it tells nothing."""
+    *store, path = place_of(inner)
+    *other, above = place_of(outer)
+    if store != other or path == above or path.startswith("/") != above.startswith("/"):
+        return False
+    return not above or path.startswith(above.rstrip("/") + "/")
+
+
 def recipient_of(settings: Settings) -> tuple[str, ...]:
     """Who is shown the secrets: provider, endpoint and bucket."""
     return place_of(settings)[:3]

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from agent.wire.destinations import Settings, place_of
+from agent.wire.destinations import Settings, lies_in, place_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse
 from coordinator.model.orders import DeleteOrder, DestinationOrder
@@ -124,7 +124,8 @@ class DestinationChanges:
         async with self._turn(cluster):
             former = await places.destination(order.id) if order.action == "update" else None
             await self.refuse_leaving(cluster, [order.id])
-            await self._refuse_twice(cluster, order.id, settings)
+            comes = former is None or place_of(former.settings) != place_of(settings)
+            await self._refuse_twice(cluster, order.id, settings, comes=comes)
             moving = former is not None and _kind_of_place(former.settings) != _kind_of_place(settings)
             if moving:
                 await self._refuse_used(places, order.id)
@@ -173,15 +174,25 @@ class DestinationChanges:
         if users:
             raise DestinationInUse(f"the destination {destination_id} is in use", request=users[0], requests=users)
 
-    async def _refuse_twice(self, cluster: str, destination_id: str, settings: Settings) -> None:
-        """Two destinations at one place would delete and sweep under each other's feet. Other clusters may use it."""
+    async def _refuse_twice(self, cluster: str, destination_id: str, settings: Settings, *, comes: bool) -> None:
+        """Two destinations at one place would delete and sweep under each other's feet. Of two inside one another each
+        leaves the other alone, but who empties the outer one takes the inner one's backups along, and as long as those
+        are in it, it is foreign content to the agent that is to make a repository there: a place that `comes` anew is
+        refused for that too. Other clusters may use it."""
         known = [(one.id, one.settings) for one in await self._around.store.destinations.all(cluster)]
         coming = [(one, proven) for (of, one), proven in self._coming.items() if of == cluster]
         for other, there in [*known, *coming]:
-            if other != destination_id and place_of(there) == place_of(settings):
-                raise DestinationExists(
-                    f"the destination {other} is at this place already", field="path", destination=other
-                )
+            if other == destination_id:
+                continue
+            if place_of(there) == place_of(settings):
+                told = f"the destination {other} is at this place already"
+            elif comes and lies_in(settings, there):
+                told = f"this place lies inside the destination {other} ({there.path})"
+            elif comes and lies_in(there, settings):
+                told = f"the destination {other} lies inside this place ({there.path})"
+            else:
+                continue
+            raise DestinationExists(told, field="path", destination=other)
 
     async def _noted(self, cluster: str) -> dict[str, int]:
         return await self._around.store.values.get(_name(cluster)) or {}

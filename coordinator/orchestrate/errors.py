@@ -177,11 +177,11 @@ class DestinationRefused(InvalidArguments):
 
 
 class DestinationExists(Conflict):
-    """Another destination of the cluster is at the same place; `destination` is its id."""
+    """Another destination of the cluster is at the same place, inside of it or around it; `destination` is its id."""
 
     code = "destination_exists"
     retry = "never"
-    todo = "Use or update the named destination, or give this one a bucket, prefix or directory of its own."
+    todo = "Use or update the named destination, or give this one a bucket, prefix or directory beside it."
 
 
 class DestinationNotShared(DestinationRefused):

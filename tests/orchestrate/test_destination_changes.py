@@ -154,6 +154,34 @@ async def test_one_place_is_one_destination(scene: Scene, monkeypatch: pytest.Mo
     assert {one.id for one in await coordinator.store.destinations.all(CLUSTER)} == {"there", "other"}
 
 
+async def test_no_destination_lies_in_another(scene: Scene) -> None:
+    """Whoever empties or removes the outer one takes the inner one's backups with it, and with the inner one in it the
+    outer one can't be made anew: refused either way round, named, and nothing is given to the agents."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings("a/nightly"))
+    await coordinator.destination("other")
+    for path, said in (("a/nightly/sub", "inside the destination there"), ("a", "there lies inside")):
+        for order in (
+            DestinationOrder("add", "nested", LocalSettings(path)),
+            DestinationOrder("update", "other", LocalSettings(path)),
+        ):
+            with pytest.raises(DestinationExists, match=said) as caught:
+                await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+            assert (caught.value.fields["field"], caught.value.fields["destination"]) == ("path", "there")
+    assert {name for node in scene.nodes for name in node.destinations} == {"there", "other"}
+
+
+async def test_destinations_that_lay_in_one_another_before_can_be_changed(scene: Scene) -> None:
+    """Their keys and limits: only a new place is refused."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    known = await coordinator.store.destinations.get(CLUSTER, "there")
+    assert known is not None
+    nested = msgspec.structs.replace(known, id="nested", settings=LocalSettings("there/sub"))
+    await coordinator.store.destinations.put(nested)
+    assert (await changed(coordinator, update("there", throttle=7))).destination is not None
+
+
 @pytest.mark.parametrize("action", ["add", "update"])
 async def test_one_place_by_two_names_is_one_destination_and_a_copy_is_another(scene: Scene, action: str) -> None:
     """A link, or a path relative to the agent's root; but who copies a repository to a second place may use both."""

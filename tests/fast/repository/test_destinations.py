@@ -11,7 +11,7 @@ from agent.repository.destinations import DestinationInUse, Destinations, Revisi
 from agent.repository.errors import UnknownDestination
 from agent.repository.limits import Limits
 from agent.storage.protocol import BadSettings, Storage
-from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings, place_of
+from agent.wire.destinations import MASK, LocalSettings, PutDestination, S3Settings, Settings, lies_in, place_of
 from agent.wire.names import InvalidName
 from agent.wire.throttle import PatchThrottle
 from kit.errors import InvalidInput
@@ -188,6 +188,30 @@ def test_places_that_differ_are_told_apart() -> None:
         s3("a", endpoint="https://store.example:80"),
     ]
     assert len({place_of(settings) for settings in places}) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "inside"),
+    [
+        (LocalSettings("a"), LocalSettings("./a//b/c", shared=True), True),
+        (LocalSettings("."), LocalSettings("a"), True),
+        (LocalSettings("/"), LocalSettings("/a"), True),
+        (s3("bucket"), s3("bucket/a"), True),
+        (s3("bucket/a"), s3("bucket/a/b", region="eu-1"), True),
+        (LocalSettings("a"), LocalSettings("a/"), False),
+        (LocalSettings("a"), LocalSettings("ab"), False),
+        (LocalSettings("a"), LocalSettings("/a/b"), False),
+        (LocalSettings("."), LocalSettings("/a"), False),
+        (s3("bucket"), s3("bucket2/a"), False),
+        (s3("bucket/a"), s3("bucket/ab"), False),
+        (s3("bucket"), s3("bucket/a", endpoint="https://store.example"), False),
+        (LocalSettings("bucket"), s3("bucket/a"), False),
+    ],
+)
+def test_a_place_inside_another_is_known(outer: Settings, inner: Settings, inside: bool) -> None:
+    """By whole names, and never across stores; the outer one is not inside of the inner."""
+    assert lies_in(inner, outer) == inside
+    assert not lies_in(outer, inner)
 
 
 async def test_what_is_in_use_or_wanted_by_a_command_can_not_be_deleted(registry: Registry, tmp_path: Path) -> None:
