@@ -1,5 +1,7 @@
 """What can go wrong between the agent and its Cassandra node: an error per fact, each with a stable code."""
 
+from collections.abc import Sequence
+
 from kit.errors import HelenusError
 
 
@@ -159,6 +161,23 @@ class SnapshotMissing(CassandraError):
     code = "snapshot_missing"
     status = 404
     todo = "Somebody cleared the snapshot, or its TTL passed: take a new backup."
+
+
+class SnapshotNotMade(SnapshotMissing):
+    """The order for a snapshot was reported as carried out, and nothing of it is on the node's disks; `fields`: tag,
+    directories."""
+
+    todo = (
+        "See that `cassandra.nodetool.command` (or `cassandra.jolokia.url`) and `cassandra.data_directories` in "
+        "agent.toml are of this node; if they are, somebody cleared the snapshot at once: take a new backup."
+    )
+
+    def __init__(self, tag: str, directories: Sequence[str]) -> None:
+        super().__init__(
+            f"the snapshot {tag} was reported as made, but no directory of it is in {', '.join(directories)}",
+            tag=tag,
+            directories=list(directories),
+        )
 
 
 class SnapshotUnreadable(CassandraError):

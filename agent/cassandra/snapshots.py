@@ -26,6 +26,7 @@ from agent.cassandra.errors import (
     SchemaDisagreement,
     SnapshotExists,
     SnapshotMissing,
+    SnapshotNotMade,
     SnapshotUnreadable,
     TableNotFound,
 )
@@ -263,7 +264,10 @@ class NodeSnapshots:
                 await asyncio.to_thread(self._notes.answered, arguments.tag)
                 raise
             await asyncio.to_thread(self._notes.answered, arguments.tag)
-            _refuse_missing(arguments.tag, tables, await self._places(arguments.tag))
+            places = await self._places(arguments.tag)
+            if not places:
+                raise SnapshotNotMade(arguments.tag, await self._directories.every())
+            _refuse_missing(arguments.tag, tables, places)
         captured = await schema  # before the second look at its version, which is in the node's identity
         return SnapshotInfo(
             tag=arguments.tag,

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from agent.cassandra.errors import CassandraUnavailable, NodetoolFailed, NodetoolKilled, NodetoolTimeout, SnapshotExists
+from agent.cassandra.errors import (
+    CassandraUnavailable,
+    NodetoolFailed,
+    NodetoolKilled,
+    NodetoolTimeout,
+    SnapshotExists,
+    SnapshotMissing,
+)
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import Tables
@@ -105,6 +112,37 @@ async def test_a_refused_snapshot_leaves_no_note(snapshots: SchemalessSnapshots,
     with pytest.raises(NodetoolFailed):
         await snapshots.take(SnapshotArguments("t1"), "c1")
     assert await snapshots.ours() == ()
+
+
+async def test_a_success_that_made_nothing_sends_one_to_the_settings(
+    snapshots: SchemalessSnapshots, control: LateControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a nodetool that is none, or of another node, says it was fine; nobody is sent to look for who cleared a
+    snapshot that never was. Nothing is owed."""
+
+    async def nothing(tag: str, tables: Tables, ttl_seconds: int | None) -> None:
+        """As /bin/true does."""
+
+    monkeypatch.setattr(control, "snapshot", nothing)
+    with pytest.raises(SnapshotMissing, match="no directory of it") as caught:
+        await snapshots.take(SnapshotArguments("t1"), "c1")
+    assert "cassandra.nodetool.command" in caught.value.todo
+    assert await snapshots.ours() == ()
+
+
+async def test_a_snapshot_that_lacks_only_a_table_was_changed(
+    snapshots: SchemalessSnapshots, control: LateControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: where Cassandra did make a snapshot the settings are not blamed."""
+
+    async def another(tag: str, tables: Tables, ttl_seconds: int | None) -> None:
+        """Of another table only."""
+        await DirectoryControl.snapshot(control, tag, {"shop": ["others"]}, ttl_seconds)
+
+    monkeypatch.setattr(control, "snapshot", another)
+    with pytest.raises(SnapshotMissing, match=r"among them shop\.orders") as caught:
+        await snapshots.take(SnapshotArguments("t1"), "c1")
+    assert "cassandra.nodetool" not in caught.value.todo
 
 
 async def test_what_an_earlier_try_of_the_same_backup_left_goes_before_the_next(
