@@ -23,6 +23,7 @@ from tests.demo.topology import CLUSTER, Topology
 
 DIRECTORY = BUILD / "cluster"
 CURL = DIRECTORY / "curl.conf"
+AGENTS_CURL = DIRECTORY / "curl-agents.conf"
 ORDERS = 500
 _SCHEMA = (
     "CREATE KEYSPACE shop WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}",
@@ -54,10 +55,18 @@ async def up() -> None:
     except BaseException:
         topology.end(parts.GRACE_SECONDS)
         raise
-    token = topology.coordinator.token
-    write_secret(CURL, f'header = "Authorization: Bearer {token}"\nsilent\nshow-error\nwrite-out = "\\n"')
+    write_curl_files(coordinator=topology.coordinator.token, agents=topology.agents[0].token)
     print()
     show(known)
+
+
+def write_curl_files(*, coordinator: str, agents: str) -> None:
+    """The tokens as curl reads them, in files of this user alone. Agents take bodies only under their own type, which
+    curl's -d doesn't name."""
+    output = 'silent\nshow-error\nwrite-out = "\\n"'
+    write_secret(CURL, f'header = "Authorization: Bearer {coordinator}"\n{output}')
+    json = 'header = "Content-Type: application/json"'
+    write_secret(AGENTS_CURL, f'header = "Authorization: Bearer {agents}"\n{json}\n{output}')
 
 
 def _fill(addresses: list[str]) -> None:
@@ -92,6 +101,7 @@ def show(known: list[Part]) -> None:
         pid = part.running()
         print(f"{part.name:<12} {f'{part.address}:{part.port}':<18} {pid or 'stopped':>7}  {_short(Path(part.log))}")
     coordinator = next(part for part in known if part.name == "coordinator")
+    agent = next(part for part in known if part.name == "agent1")
     curl, url = f"curl -K {_short(CURL)}", f"http://{coordinator.address}:{coordinator.port}"
     backups = f"{curl} {url}/{CLUSTER}/backups"
     tag = f"$({backups} | grep -o 'opscenter_adhoc[^\"]*' | head -1)"
@@ -110,6 +120,9 @@ Worth trying, one after the other: back up keyspace shop on its nodes and watch 
   make cluster-cql CQL='SELECT count(*) FROM shop.orders'
   follow $({backups}/restore/{tag} -d '{{"keyspaces": {{"shop": {{}}}}}}' | tr -d '"')
   make cluster-cql CQL='SELECT count(*) FROM shop.orders'
+
+An agent is asked with the agents' own token:
+  curl -K {_short(AGENTS_CURL)} http://{agent.address}:{agent.port}/v1/node
 
 make cluster-down ends all; the next make cluster begins from nothing.""")
 

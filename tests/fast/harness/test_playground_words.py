@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
@@ -94,25 +95,49 @@ def test_following_keeps_what_a_file_of_errors_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Promise: the printed `follow` adds to a file that stands for the terminal, at each poll."""
-    one_node(monkeypatch, tmp_path, name="coordinator")
+    parts_that_run(monkeypatch, tmp_path, "coordinator", "agent1")
     playground.show(parts.read(tmp_path))
     assert "| tee -a /dev/stderr |" in capsys.readouterr().out
 
 
-def one_node(monkeypatch: pytest.MonkeyPatch, directory: Path, *, name: str = "node1") -> None:
+def test_an_agent_can_be_asked_as_well_as_the_coordinator(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: what is printed for an agent names the file with the agents' token, and its address; each file is the
+    user's own and has the token of its service."""
+    coordinator, agents = tmp_path / "curl.conf", tmp_path / "agents.conf"
+    monkeypatch.setattr(playground, "CURL", coordinator)
+    monkeypatch.setattr(playground, "AGENTS_CURL", agents)
+    playground.write_curl_files(coordinator="token-c", agents="token-a")
+    for file, token in ((coordinator, "token-c"), (agents, "token-a")):
+        assert f'header = "Authorization: Bearer {token}"\n' in file.read_text()
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert 'header = "Content-Type: application/json"\n' in agents.read_text()
+    parts_that_run(monkeypatch, tmp_path, "coordinator", "agent1")
+    playground.show(parts.read(tmp_path))
+    assert f"  curl -K {agents} http://127.0.0.1:9042/v1/node\n" in capsys.readouterr().out
+
+
+def one_node(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     """This process stands for the one part that runs."""
+    parts_that_run(monkeypatch, directory, "node1")
+
+
+def parts_that_run(monkeypatch: pytest.MonkeyPatch, directory: Path, *names: str) -> None:
+    """This process stands for each of them."""
+    pid = os.getpid()
     me = Part(
-        name=name,
+        name="",
         argv=[],
         cwd="",
         environment={},
         log="",
         address="127.0.0.1",
         port=9042,
-        pid=os.getpid(),
-        began=start_time(os.getpid()),
+        pid=pid,
+        began=start_time(pid),
     )
-    parts.write(directory, [me])
+    parts.write(directory, [msgspec.structs.replace(me, name=name) for name in names])
     monkeypatch.setattr(playground, "DIRECTORY", directory)
 
 
