@@ -85,6 +85,8 @@ def _explain(text: str, kind: type[msgspec.Struct], tree: dict[str, Any]) -> tup
     if missing:
         setting = f"{place}.{missing.group(1)}" if place else missing.group(1)
         return f"the setting «{setting}» is missing", setting
+    bounds = bounds_of(_kind_at(kind, steps))
+    told += "" if bounds is None else f"; allowed: {bounds[0]} to {bounds[1]}"
     return f"the setting «{place}» is not as it must be: {told[:1].lower()}{told[1:]}", place
 
 
@@ -120,6 +122,12 @@ def _refusal(tree: dict[str, Any], kind: type[msgspec.Struct]) -> str:
 
 def _fields_at(kind: object, steps: list[str]) -> list[str]:
     """The settings that the table which the steps lead to may have; empty if they lead to no struct."""
+    struct, _ = nested(_kind_at(kind, steps))
+    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+
+
+def _kind_at(kind: object, steps: list[str]) -> object:
+    """The type of what the steps lead to; None when it is not known."""
     current = kind
     for step in steps:
         struct, chosen = nested(current)
@@ -128,8 +136,15 @@ def _fields_at(kind: object, steps: list[str]) -> list[str]:
         elif struct is not None:
             names = {f".{field.encode_name}": field.type for field in msgspec.structs.fields(struct)}
             current = names.get(step)
-    struct, _ = nested(current)
-    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+    return current
+
+
+def bounds_of(kind: object) -> tuple[float, float] | None:
+    """The least and the most that a number's type allows; None for other types and for numbers without both."""
+    told = None if kind is None else msgspec.inspect.type_info(kind)
+    if not isinstance(told, msgspec.inspect.IntType | msgspec.inspect.FloatType) or told.ge is None or told.le is None:
+        return None
+    return told.ge, told.le
 
 
 def nested(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:

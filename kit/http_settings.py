@@ -3,17 +3,13 @@
 import ipaddress
 import ssl
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
+from kit.bounds import BodyBytes, Connections, ListeningPort, Seconds
 from kit.config import ConfigError, absolute_path, read_secret, secret_path
 from kit.secret import Secret
 from kit.tls import server_context
-
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,15 +17,15 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one. Sizes in bytes, times in seconds."""
 
     host: str = "127.0.0.1"
-    port: Port = 0
+    port: ListeningPort = 0
     token_file: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
     client_ca: str = ""
-    max_body_bytes: Count = 4_000_000
+    max_body_bytes: BodyBytes = 4_000_000
     body_seconds: Seconds = 30.0
     keepalive_seconds: Seconds = 75.0
-    max_connections: Count = 256
+    max_connections: Connections = 256
 
 
 class Access(msgspec.Struct, frozen=True):

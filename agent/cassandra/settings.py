@@ -1,6 +1,13 @@
 """The agent's settings for its Cassandra node, as they stand under `[cassandra]` in agent.toml."""
 
+from typing import Annotated
+
 import msgspec
+
+from kit.bounds import FreePercent, Port, Seconds
+
+Ttl = Annotated[int, msgspec.Meta(ge=0, le=315_360_000)]
+"""Seconds; up to ten years."""
 
 
 class NodetoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -9,15 +16,15 @@ class NodetoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     --ssl. `arguments`: further global options. Deadlines in seconds: of a snapshot, clear or question, and of one
     import call."""
 
-    command: tuple[str, ...] = ("/usr/bin/nodetool",)
+    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("/usr/bin/nodetool",)
     host: str = "127.0.0.1"
-    port: int = 7199
+    port: Port = 7199
     username: str = ""
     password_file: str = ""
     ssl: bool = False
     arguments: tuple[str, ...] = ()
-    deadline_seconds: float = 300.0
-    import_deadline_seconds: float = 3600.0
+    deadline_seconds: Seconds = 300.0
+    import_deadline_seconds: Seconds = 3600.0
 
 
 class JolokiaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +33,7 @@ class JolokiaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     username: str = ""
     password_file: str = ""
-    deadline_seconds: float = 300.0
+    deadline_seconds: Seconds = 300.0
 
 
 class CqlTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,22 +50,22 @@ class CqlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of a change (DDL, TRUNCATE), and of the nodes' agreement after one."""
 
     host: str = "127.0.0.1"
-    port: int = 9042
+    port: Port = 9042
     username: str = ""
     password_file: str = ""
     tls: CqlTlsSettings | None = None
-    connect_seconds: float = 10.0
-    request_seconds: float = 20.0
-    change_seconds: float = 120.0
-    agreement_seconds: float = 60.0
+    connect_seconds: Seconds = 10.0
+    request_seconds: Seconds = 20.0
+    change_seconds: Seconds = 120.0
+    agreement_seconds: Seconds = 60.0
 
 
 class SpaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Watermarks in percent of a data volume: `backup_free` must be free to begin a backup; while uploading, under
     `keep_free` the agent's oldest snapshot that is no on-server backup is given up."""
 
-    backup_free: float = 10.0
-    keep_free: float = 5.0
+    backup_free: FreePercent = 10.0
+    keep_free: FreePercent = 5.0
 
 
 class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +76,7 @@ class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     data_directories: tuple[str, ...] = ()
     commitlog_directory: str = ""
     run_as: str = ""
-    snapshot_ttl_seconds: int = 7 * 86400
+    snapshot_ttl_seconds: Ttl = 7 * 86400
     exclude_keyspaces: tuple[str, ...] = ()
     nodetool: NodetoolSettings = NodetoolSettings()
     cql: CqlSettings = CqlSettings()

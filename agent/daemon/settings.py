@@ -7,22 +7,28 @@ import msgspec
 
 from agent.cassandra.settings import CassandraSettings
 from agent.wire.names import check_name
+from kit.bounds import BytesPerSecond, ListeningPort, Seconds
 from kit.config import ConfigError, absolute_path
 from kit.errors import HelenusError
-from kit.http_settings import HttpSettings, Port
+from kit.http_settings import HttpSettings
 from kit.logs import Form, Level
 
+LEAST_TTL = 60
+"""Seconds: Cassandra takes no shorter time-to-live of a snapshot."""
 PORT = 61621
 """The agent's default port, as OpsCenter's users know it."""
 
-Bytes = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Margin = Annotated[float, msgspec.Meta(ge=0.5, le=86_400)]
+"""Seconds; backups wait as long, and with none at all a put on its way would not be waited for."""
+
+Silence = Annotated[float, msgspec.Meta(ge=60, le=604_800)]
+"""Seconds; an agent at work may well put nothing for less."""
 
 
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """`[http]`, with the agent's own port."""
 
-    port: Port = PORT
+    port: ListeningPort = PORT
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,15 +51,15 @@ class DestinationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class TransferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[transfer]`: how bytes move."""
 
-    node_bytes_per_second: Bytes = 0
+    node_bytes_per_second: BytesPerSecond = 0
 
 
 class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sweep]`: how careful data is freed. `margin_seconds`: between mark and deletion; backups wait so long.
     `silence_seconds`: of another agent before its intents can be given up."""
 
-    margin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    silence_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    margin_seconds: Margin = 30.0
+    silence_seconds: Silence = 600.0
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +93,7 @@ def check(settings: AgentSettings) -> None:
             absolute_path(root, setting=f"destinations.{name}[{number}]")
     for number, directory in enumerate(settings.cassandra.data_directories):
         absolute_path(directory, setting=f"cassandra.data_directories[{number}]")
+    _check_cassandra(settings.cassandra)
     for name, coordinator in settings.coordinators.items():
         try:
             check_name("coordinator", name)
@@ -96,6 +103,27 @@ def check(settings: AgentSettings) -> None:
             raise ConfigError(
                 f"«coordinators.{name}.url» must begin with http:// or https://", setting=f"coordinators.{name}.url"
             )
+
+
+def _check_cassandra(settings: CassandraSettings) -> None:
+    if settings.commitlog_directory:
+        absolute_path(settings.commitlog_directory, setting="cassandra.commitlog_directory")
+    if 0 < settings.snapshot_ttl_seconds < LEAST_TTL:
+        raise ConfigError(
+            f"«cassandra.snapshot_ttl_seconds» is {settings.snapshot_ttl_seconds}; allowed: 0, or {LEAST_TTL} and more",
+            setting="cassandra.snapshot_ttl_seconds",
+        )
+    space = settings.space
+    if space.keep_free > space.backup_free:
+        raise ConfigError(
+            f"«cassandra.space.keep_free» is {space.keep_free:g}, and a backup may begin with {space.backup_free:g} % "
+            "free: its snapshot would be given up at once; allowed: 0 to «cassandra.space.backup_free»",
+            setting="cassandra.space.keep_free",
+        )
+    if settings.jolokia is not None and not settings.jolokia.url.startswith(("http://", "https://")):
+        raise ConfigError(
+            "«cassandra.jolokia.url» must begin with http:// or https://", setting="cassandra.jolokia.url"
+        )
 
 
 def roots(places: list[str]) -> tuple[Path, ...]:

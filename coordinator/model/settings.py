@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kit.http_settings import Count, HttpSettings, Port
+from kit.bounds import BodyBytes, ListeningPort, Seconds
+from kit.http_settings import HttpSettings
 
 DEFAULT_PORT = 8888
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AgentUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/?#\s@]+/?$")]
 
 
@@ -58,8 +58,8 @@ class OrchestrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
-    port: Port = DEFAULT_PORT
-    max_body_bytes: Count = 1 << 20
+    port: ListeningPort = DEFAULT_PORT
+    max_body_bytes: BodyBytes = 1 << 20
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -50,7 +50,7 @@ class CrashSite:
         self.cluster = cluster
         self.node: CassandraNode = cluster.nodes[0]
         changes = {
-            "sweep": {"margin_seconds": 0.0},
+            "sweep": {"margin_seconds": 0.5},
             "cassandra": {"nodetool": dict.fromkeys(("deadline_seconds", "import_deadline_seconds"), 15.0 * SLOWER)},
         }
         self.agent = AgentProcess(self.node, directory / "agent", changes=changes, **agent)

@@ -80,6 +80,11 @@ def test_what_the_file_says_is_the_default() -> None:
         ("[http]\nport = 70000", "http.port"),
         ('[log]\nlevel = "loud"', "log.level"),
         ("[cassandra.nodetool]\nprot = 1", "cassandra.nodetool.prot"),
+        ("[cassandra.nodetool]\ncommand = []", "cassandra.nodetool.command"),
+        ("[cassandra]\nsnapshot_ttl_seconds = 30", "cassandra.snapshot_ttl_seconds"),
+        ('[cassandra]\ncommitlog_directory = "relative"', "cassandra.commitlog_directory"),
+        ("[cassandra.space]\nkeep_free = 20.0", "cassandra.space.keep_free"),
+        ('[cassandra.jolokia]\nurl = "127.0.0.1:8778"', "cassandra.jolokia.url"),
     ],
 )
 def test_a_setting_that_can_not_be_is_named_by_its_path(text: str, setting: str) -> None:

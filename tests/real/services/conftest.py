@@ -18,7 +18,7 @@ from tests.oracle.reader import DirectoryReader
 
 ROWS = 300
 CLUSTER = "one"
-QUICK = {"sweep": {"margin_seconds": 0.0}}
+QUICK = {"sweep": {"margin_seconds": 0.5}}
 """What tests make short."""
 
 
