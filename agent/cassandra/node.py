@@ -11,13 +11,14 @@ from agent.cassandra.inventory import live_bytes
 from agent.cassandra.jolokia import Jolokia
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.node_view import NodeView
-from agent.cassandra.nodetool import Nodetool
+from agent.cassandra.nodetool import Nodetool, not_startable
 from agent.cassandra.protocol import NodeControl
 from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.cassandra.strays import Strays
 from agent.wire.node import DataDirectory, RingMember
+from kit.errors import HelenusError
 from kit.lately import Lately
 
 
@@ -56,6 +57,10 @@ class CassandraNode:
         """The data directories as GET /v1/node shows them."""
         directories = await self.directories.fresh()
         return list(as_wire(await asyncio.to_thread(volumes, directories)))  # a hung disk must not hold up the loop
+
+    def unready(self) -> HelenusError | None:
+        """What keeps a node that answers from being ordered about: nodetool, which imports need beside Jolokia too."""
+        return not_startable(self.settings.nodetool)
 
     async def ring(self) -> list[RingMember]:
         """The ring as GET /v1/node shows it: with up and down where Jolokia tells it cheaply, else without."""

@@ -5,6 +5,7 @@ A JVM start costs 0.7 s, so each order is one call: a snapshot names all its tab
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,6 +164,22 @@ class Nodetool:
             where = f"{self._settings.host}:{self._settings.port}"
             return CassandraUnavailable(f"nodetool can't reach Cassandra's JMX at {where}", **known)
         return NodetoolFailed(f"nodetool {order} ended with {ended.exit_code}: {why}", **known)
+
+
+def not_startable(settings: NodetoolSettings) -> NodetoolMissing | None:
+    """Why nodetool can't be started, looked up as it will be when it is run; None when it can."""
+    program = settings.command[0]
+    if shutil.which(program) is not None:
+        return None
+    if "/" not in program:
+        reason = f"it is not on the PATH ({os.environ.get('PATH', os.defpath)})"
+    elif Path(program).is_dir():
+        reason = "it is a directory"
+    elif os.path.exists(program):
+        reason = "this user may not execute it"
+    else:
+        reason = "there is no such file, or this user can't see it"
+    return NodetoolMissing(f"{program} can't be started: {reason}", command=program)
 
 
 def _environment() -> dict[str, str]:

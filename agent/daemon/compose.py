@@ -14,6 +14,7 @@ from agent.daemon.backups import Backups
 from agent.daemon.identity import agent_id_in
 from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.measures import StorageMeasures
+from agent.daemon.named_files import reporter_access
 from agent.daemon.node_report import NodeReports
 from agent.daemon.provider import Provider
 from agent.daemon.settings import AgentSettings, CoordinatorSettings
@@ -34,7 +35,7 @@ from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Storage
 from agent.wire.commands import Target
-from kit.config import absolute_path, read_secret, secret_path
+from kit.config import read_secret
 from kit.http_auth import authentication
 from kit.http_origin import same_origin
 from kit.http_server import HttpServer
@@ -44,7 +45,6 @@ from kit.metrics import ProcessMetrics
 from kit.notify import Notifier
 from kit.secret import Secret
 from kit.state_lock import StateLock
-from kit.tls import client_context
 
 NOW = Patience(seconds=0.0, poll_seconds=0.0)
 
@@ -189,20 +189,10 @@ async def _verify(storage: Storage, target: Target) -> None:
 def _reporter(
     name: str, settings: CoordinatorSettings, events: EventLog, journal: Journal, redactor: Redactor
 ) -> Reporter:
-    where = f"coordinators.{name}"
-    token = read_secret(settings.token_file, setting=f"{where}.token_file") if settings.token_file else None
-    if token is not None:
-        redactor.add(token)
-    tls = None
-    if settings.url.startswith("https:"):
-        own = bool(settings.tls_certificate)
-        tls = client_context(
-            absolute_path(settings.ca_file, setting=f"{where}.ca_file") if settings.ca_file else None,
-            absolute_path(settings.tls_certificate, setting=f"{where}.tls_certificate") if own else None,
-            secret_path(settings.tls_key, setting=f"{where}.tls_key") if own else None,
-            setting=f"{where}.ca_file",
-        )
-    return Reporter(CoordinatorAddress(name, settings.url, token), events, journal, tls=tls)
+    access = reporter_access(name, settings)
+    if access.token is not None:
+        redactor.add(access.token)
+    return Reporter(CoordinatorAddress(name, settings.url, access.token), events, journal, tls=access.tls)
 
 
 def redact_passwords(settings: AgentSettings, redactor: Redactor) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import structlog
 
+from agent.cassandra.nodetool import not_startable
 from agent.daemon.agent import Agent, Making
 from agent.daemon.allocator import share_one_arena
 from agent.daemon.compose import compose, redact_passwords
+from agent.daemon.named_files import look
 from agent.daemon.settings import AgentSettings, check
 from kit.config import ConfigError, load
 from kit.errors import HelenusError
@@ -45,6 +47,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
         if asked.check_config:
             access_of(settings.http)
             redact_passwords(settings, redactor)
+            look(settings)
             print(f"{asked.config}: fine")
             return 0
         configure(settings.log.level, settings.log.format, redactor)
@@ -70,6 +73,9 @@ async def _serve(settings: AgentSettings, redactor: Redactor, making: Making) ->
         loop.add_signal_handler(number, stop.set)
     agent: Agent = compose(settings, redactor, notifier, making)
     try:
+        missing = await asyncio.to_thread(not_startable, settings.cassandra.nodetool)
+        if missing is not None:
+            log.warning("backups and imports will fail until nodetool can be started", **missing.as_dict())
         await agent.start()
         log.info("the agent has started", url=agent.url, state_directory=settings.state_directory)
         notifier.ready()

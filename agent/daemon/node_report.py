@@ -1,4 +1,5 @@
-"""GET /v1/node: in, the node and the agent; out, the report, also while Cassandra doesn't answer."""
+"""GET /v1/node: in, the node and the agent; out, the report, also while Cassandra doesn't answer.
+Beside a node that does, `trouble` is what its orders will fail of."""
 
 import asyncio
 import time
@@ -95,8 +96,10 @@ class NodeReports:
                 asked_ring = questions.create_task(self._node.ring())
                 asked_directories = questions.create_task(self._node.data_directories())
                 asked_identity = questions.create_task(self._node.view.identity())
+                asked_unready = questions.create_task(asyncio.to_thread(self._node.unready))
             keyspaces, ring = asked_keyspaces.result(), asked_ring.result()
             directories, identity = asked_directories.result(), asked_identity.result()
+            trouble = asked_unready.result()
         except* HelenusError as failed:
             trouble = first_of(failed)
         except* TimeoutError:

@@ -63,7 +63,8 @@ class NodeIdentity(msgspec.Struct, frozen=True):
 class NodeReport(msgspec.Struct, frozen=True):
     """GET /v1/node. `agent_id` stays for the life of the agent's state directory; `instance` is new at every start of
     the process. `node` is None while Cassandra doesn't answer (then `trouble` says why). `trouble` beside a `node`:
-    orders would go to another one (`control_of_another_node`); up to a minute old."""
+    what its commands will fail of: nodetool can't be started (`nodetool_missing`), or orders would go to another
+    node (`control_of_another_node`, up to a minute old)."""
 
     agent_id: str
     instance: str

@@ -17,9 +17,32 @@ from agent.cassandra.errors import (
     SnapshotExists,
     TableNotFound,
 )
-from agent.cassandra.nodetool import Nodetool
+from agent.cassandra.nodetool import Nodetool, not_startable
 from agent.cassandra.settings import NodetoolSettings
 from kit.config import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("missing", "no such file"), ("plain", "may not execute it"), ("", "is a directory"), ("right", None)],
+)
+def test_a_program_is_known_to_be_startable_or_why_not(tmp_path: Path, program: str, reason: str | None) -> None:
+    """Promise: the words say what to mend: the path, or the file's mode."""
+    (tmp_path / "plain").touch(0o644)
+    (tmp_path / "right").touch(0o755)
+    told = not_startable(NodetoolSettings(command=(str(tmp_path / program),)))
+    assert (told is None) == (reason is None)
+    assert told is None or (reason is not None and reason in told.message and str(tmp_path) in told.message)
+
+
+def test_a_bare_name_is_looked_up_as_it_will_be_when_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: on the agent's own PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = not_startable(NodetoolSettings(command=("nodetool", "--x")))
+    assert told is not None
+    assert f"not on the PATH ({tmp_path})" in told.message
+    (tmp_path / "nodetool").touch(0o755)
+    assert not_startable(NodetoolSettings(command=("nodetool", "--x"))) is None
 
 
 def _script(tmp_path: Path, body: str) -> Path:

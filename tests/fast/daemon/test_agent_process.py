@@ -34,7 +34,7 @@ class Process:
         self.tree: dict[str, Any] = {
             "state_directory": str(directory / "state"),
             "http": {"port": self.port, "token_file": str(directory / "token")},
-            "cassandra": {"cql": {"port": free_port()}},
+            "cassandra": {"cql": {"port": free_port()}, "nodetool": {"command": ["true"]}},
             "destinations": {"local_roots": [str(directory / "root")]},
         }
         self._running: list[subprocess.Popen[str]] = []
@@ -216,11 +216,47 @@ def test_a_wrong_configuration_ends_with_78_and_names_the_setting(agent: Process
 
 def test_a_jmx_password_file_that_is_not_there_is_told_by_the_check(agent: Process) -> None:
     """Promise: the check of the configuration looks for nodetool's password file too."""
-    agent.tree["cassandra"]["nodetool"] = {"username": "joe", "password_file": str(agent.directory / "nowhere")}
+    agent.tree["cassandra"]["nodetool"] |= {"username": "joe", "password_file": str(agent.directory / "nowhere")}
     process = agent.start("--check-config")
     _, log = process.communicate(timeout=30)
     assert process.returncode == 78
     assert "cassandra.nodetool.password_file" in log
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes"),
+    [
+        ("cassandra.nodetool.command", {"cassandra": {"nodetool": {"command": ["/nowhere/nodetool"]}}}),
+        ("cassandra.cql.tls.ca_file", {"cassandra": {"cql": {"tls": {"ca_file": "/nowhere/ca.pem"}}}}),
+        ("cassandra.cql.tls.key_file", {"cassandra": {"cql": {"tls": {"key_file": "/nowhere/key.pem"}}}}),
+        ("coordinators.main.token_file", {"coordinators": {"main": {"url": "http://h/", "token_file": "/nowhere/t"}}}),
+        ("coordinators.main.ca_file", {"coordinators": {"main": {"url": "https://h/", "ca_file": "/nowhere/ca.pem"}}}),
+    ],
+)
+def test_what_the_settings_name_and_is_not_there_is_told_by_the_check(
+    agent: Process, setting: str, changes: dict[str, Any]
+) -> None:
+    """Promise: a program or file that isn't there is told with its setting before the agent runs, not at the first
+    backup."""
+    agent.tree = toml.merged(agent.tree, changes)
+    process = agent.start("--check-config")
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert setting in log
+
+
+async def test_without_nodetool_it_serves_and_says_so(agent: Process, notified: Notified) -> None:
+    """Promise: listing, fetching and clearing away need no nodetool, and it may be installed later: its absence ends no
+    agent, and stands in the log from the first line on."""
+    agent.tree["cassandra"]["nodetool"] = {"command": ["/nowhere/nodetool"]}
+    process = agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    told = [line for line in map(json.loads, log.splitlines()) if line.get("code") == "nodetool_missing"]
+    assert [line["level"] for line in told] == ["warning"]
+    assert "/nowhere/nodetool" in told[0]["message"]
 
 
 def test_a_right_configuration_is_fine_and_nothing_is_started(agent: Process) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
-from agent.cassandra.errors import ControlOfAnotherNode
+from agent.cassandra.errors import ControlOfAnotherNode, NodetoolMissing
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.daemon.node_report import MEMBERS_SECONDS, NodeReports
@@ -21,6 +21,7 @@ class Node:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.unusable: HelenusError | None = None
         self.broken = False
         self.wrong: ControlOfAnotherNode | None = None
         self.view = SimpleNamespace(keyspaces=self._nothing, identity=self._identity)
@@ -46,6 +47,9 @@ class Node:
 
     async def data_directories(self) -> list[object]:
         return []
+
+    def unready(self) -> HelenusError | None:
+        return self.unusable
 
     async def _members(self) -> dict[str, MemberState]:
         self.asked += 1
@@ -74,6 +78,20 @@ async def test_a_control_of_another_node_is_the_nodes_trouble() -> None:
     report = await reports_of(node).report()
     assert report.node is not None
     assert (report.trouble or {})["code"] == "control_of_another_node"
+
+
+async def test_a_node_that_answers_and_can_not_be_ordered_about_is_in_trouble() -> None:
+    """Promise: a nodetool that can't be started is told before the first backup needs it, beside all else that is known
+    of the node, and no more once it is there."""
+    node = Node()
+    node.unusable = NodetoolMissing("/nowhere/nodetool can't be started")
+    reports = reports_of(node)
+    report = await reports.report()
+    assert (report.trouble or {})["code"] == "nodetool_missing"
+    assert report.node == await node.view.identity()
+    assert len(report.ring) == len(HOSTS)
+    node.unusable = None
+    assert (await reports.report()).trouble is None
 
 
 async def test_who_is_up_is_looked_at_only_when_asked_and_once_for_all_who_ask() -> None:
