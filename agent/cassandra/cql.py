@@ -36,7 +36,7 @@ from agent.cassandra.errors import (
     QueryFailed,
 )
 from agent.cassandra.settings import CqlSettings
-from kit.config import read_secret
+from kit.config import read_secret, secret_path
 from kit.errors import HelenusError
 
 Row = dict[str, Any]
@@ -213,7 +213,8 @@ class Cql:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = tls.verify_hostname
         if tls.certificate_file:
-            context.load_cert_chain(Path(tls.certificate_file), Path(tls.key_file) if tls.key_file else None)
+            key = secret_path(tls.key_file, setting="cassandra.cql.tls.key_file") if tls.key_file else None
+            context.load_cert_chain(Path(tls.certificate_file), key)
         return context
 
     def _drop(self, session: Session | None) -> None:

@@ -53,8 +53,9 @@ def _look_at_tls(tls: CqlTlsSettings) -> None:
     where = "cassandra.cql.tls"
     if tls.key_file and not tls.certificate_file:
         raise ConfigError(f"«{where}.key_file» needs «{where}.certificate_file»", setting=f"{where}.key_file")
-    files = {name: getattr(tls, name) for name in ("ca_file", "certificate_file", "key_file")}
-    ca, certificate, key = (
-        absolute_path(place, setting=f"{where}.{name}") if place else None for name, place in files.items()
+    client_context(
+        absolute_path(tls.ca_file, setting=f"{where}.ca_file") if tls.ca_file else None,
+        absolute_path(tls.certificate_file, setting=f"{where}.certificate_file") if tls.certificate_file else None,
+        secret_path(tls.key_file, setting=f"{where}.key_file") if tls.key_file else None,
+        setting=f"{where}.ca_file",
     )
-    client_context(ca, certificate, key, setting=f"{where}.ca_file")

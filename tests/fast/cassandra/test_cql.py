@@ -15,7 +15,8 @@ from agent.cassandra.cql import Cql, Row
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.schema_capture import capture_schema
-from agent.cassandra.settings import CqlSettings
+from agent.cassandra.settings import CqlSettings, CqlTlsSettings
+from kit.config import ConfigError
 
 
 class HangingCql(Cql):
@@ -142,3 +143,13 @@ async def test_no_question_is_left_running_when_another_has_failed(deaf: str) ->
         with pytest.raises(CassandraUnavailable, match="down"):
             await capture_schema(cql, ["ks"])
         assert cql.running == 0
+
+
+async def test_the_key_of_a_certificate_may_be_a_credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: like every file of a secret; without systemd's credentials it is their absence that is told."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    tls = CqlTlsSettings(certificate_file="/nowhere/agent.pem", key_file="credential:cql-key")
+    cql = Cql(CqlSettings(tls=tls))
+    with pytest.raises(ConfigError, match=r"credential «cql-key».*CREDENTIALS_DIRECTORY is not set"):
+        await cql.rows("SELECT key FROM system.local")
+    await cql.close()
