@@ -26,7 +26,6 @@ from agent.cassandra.errors import (
     SchemaDisagreement,
     SnapshotExists,
     SnapshotMissing,
-    SnapshotNotMade,
     SnapshotUnreadable,
     TableNotFound,
 )
@@ -45,6 +44,7 @@ from agent.cassandra.schema_agreement import SchemaAgreement
 from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.selection import select_tables
 from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.snapshot_gaps import refuse_incomplete, refuse_missing, refuse_unmade
 from agent.cassandra.snapshot_manifest import not_found
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo, SnapshotTable
@@ -150,9 +150,9 @@ class NodeSnapshots:
             one for one in found if ids.get((one.keyspace, one.table), one.table_id) == one.table_id
         )  # a table dropped and made again has left a directory of its older id
         if tables is not None:
-            _refuse_missing(tag, tables, current)
+            refuse_missing(tag, tables, current)
         if whole:
-            _refuse_incomplete(tag, await _on_disk(lambda: not_found(current)))
+            refuse_incomplete(tag, await _on_disk(lambda: not_found(current)))
         return current
 
     async def info(self, tag: str) -> SnapshotInfo | None:
@@ -265,9 +265,8 @@ class NodeSnapshots:
                 raise
             await asyncio.to_thread(self._notes.answered, arguments.tag)
             places = await self._places(arguments.tag)
-            if not places:
-                raise SnapshotNotMade(arguments.tag, await self._directories.every())
-            _refuse_missing(arguments.tag, tables, places)
+            refuse_unmade(arguments.tag, places, await self._directories.every())
+            refuse_missing(arguments.tag, tables, places)
         captured = await schema  # before the second look at its version, which is in the node's identity
         return SnapshotInfo(
             tag=arguments.tag,
@@ -375,28 +374,3 @@ def _moved(noted: Sequence[str], now: Sequence[str]) -> tuple[str, ...]:
     the snapshots with it, may have been moved."""
     new = iter([path for path in now if path not in noted])
     return tuple(path if is_directory(path) else next(new, path) for path in noted)
-
-
-def _refuse_incomplete(tag: str, missing: list[str]) -> None:
-    if missing:
-        raise SnapshotMissing(
-            f"{len(missing)} files that Cassandra put into the snapshot {tag} are in no data directory that the agent "
-            f"sees, among them {missing[0]}",
-            tag=tag,
-            files=missing[:100],
-        )
-
-
-def _refuse_missing(
-    tag: str, tables: Mapping[str, Sequence[str]], found: Sequence[SnapshotTable] | Sequence[SnapshotDirectory]
-) -> None:
-    present = {(one.keyspace, one.table) for one in found}
-    missing = [
-        f"{keyspace}.{table}" for keyspace in tables for table in tables[keyspace] if (keyspace, table) not in present
-    ]
-    if missing:
-        raise SnapshotMissing(
-            f"the snapshot {tag} has no directory of {len(missing)} tables, among them {missing[0]}",
-            tag=tag,
-            tables=missing[:100],
-        )
