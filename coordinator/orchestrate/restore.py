@@ -19,6 +19,7 @@ from coordinator.orchestrate.fan_out import FanOut, OnEnd
 from coordinator.orchestrate.job_steps import EMPTIED, IRREVOCABLE, JobSteps, job_of
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.owed_views import owed_views
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.restore_report import RestoreReport
 from coordinator.orchestrate.restore_scope import RestoreScope, restore_scope_of
@@ -140,6 +141,7 @@ class RestoreFlow:
         if failed:
             raise nodes_failed("The preflight", _causes(failed))
         present = await muster(self._run.around, self._run.cluster)
+        owed = await owed_views(self._store, self._run.cluster, self._job, scope.tables, present.keyspaces)
         found = {answer.address: msgspec.convert(answer.result, PreflightResult) for answer in answers.values()}
         verdict = await asyncio.to_thread(
             judge,
@@ -160,6 +162,7 @@ class RestoreFlow:
                 force=self._order.force,
                 force_schema=self._order.force_schema,
                 truncate_done=truncated,
+                owed_views=owed,
             ),
             found,
         )

@@ -8,6 +8,7 @@ from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import NodeLeftOut, NoPartInBackup
 from coordinator.orchestrate.job_steps import JobSteps
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
+from coordinator.orchestrate.owed_views import OWED_VIEWS
 from coordinator.orchestrate.restore_changes import owed, what_changed
 from coordinator.orchestrate.restore_scope import RestoreScope
 from coordinator.orchestrate.run import Run
@@ -58,7 +59,7 @@ class RestoreReport:
         if scope.left_out:
             result["nodes_not_restored"] = scope.left_out
         if owed_views:
-            result["owed_views"] = [view.statement for view in owed_views]
+            result[OWED_VIEWS] = [view.statement for view in owed_views]
             self._run.warn(f"owed: the views {', '.join(f'{view.keyspace}.{view.name}' for view in owed_views)}")
         if failed or owed_views:
             # What is owed is owed by this job alone: a new one would find no view that it should make again.

@@ -16,6 +16,7 @@ from coordinator.orchestrate.errors import OutcomeUnknown, RequestCancelled, for
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.job_steps import IRREVOCABLE, JobSteps
 from coordinator.orchestrate.outcome import failures
+from coordinator.orchestrate.owed_views import OWED_VIEWS
 from coordinator.orchestrate.restore_changes import owed, what_changed
 from coordinator.orchestrate.restore_report import IMPORTED, RestoreReport
 from coordinator.orchestrate.restore_scope import RestoreScope
@@ -33,9 +34,6 @@ UNDO_VIEWS = "undo-create_views"
 STOPPED_VIEWS = "stopped-create_views"
 UNDOING = frozenset({UNDO_CLEAN, UNDO_VIEWS, STOPPED_VIEWS})
 """Phases that leaving consists of: who goes on with it breaks none of them off."""
-
-OWED_VIEWS = "owed_views"
-"""In a restore's result: the statements of views that were there before, or belong to the backup, and are not now."""
 
 
 class Left(HelenusError):

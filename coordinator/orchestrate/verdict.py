@@ -58,7 +58,7 @@ class Situation(msgspec.Struct, frozen=True):
     """What is known beside the preflights. `truncated`: keyspaces that are to be emptied first; `truncate_done`: they
     are already, so that it needs no node any more. `down`: ring members held for down. `restored`: host ids that take
     part. `replication`: of the asked keyspaces, as in the backup. `skews`: address → seconds by which the node's clock
-    is ahead; more than `most_skew`, either way, is refused."""
+    is ahead; more than `most_skew`, either way, is refused. `owed_views`: on the asked tables, of earlier restores."""
 
     tables: Tables
     truncated: list[str]
@@ -72,6 +72,7 @@ class Situation(msgspec.Struct, frozen=True):
     force_schema: bool
     most_skew: float
     truncate_done: bool = False
+    owed_views: list[ViewCql] = []
 
 
 def most_skew(force_margin: float) -> float:
@@ -120,7 +121,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
     backup_views = _views(view for result in found.values() for view in result.backup_views)
     create_views = views_to_make(live_views, backup_views, missing, replace)
     disabled = sorted(address for address, result in found.items() if not result.views_enabled)
-    gone = _gone(backup_views, create_views)
+    gone = _gone([*backup_views, *_of_standing(situation.owed_views, missing, replace)], create_views)
     if create_views and disabled:
         refusals.append(
             _refusal(
@@ -168,24 +169,31 @@ def views_to_make(
     return [chosen[key] for key in sorted(chosen)]
 
 
-def _gone(backup: Sequence[ViewCql], others: Sequence[ViewCql]) -> list[ViewCql]:
-    """The backup's views that are not there although their tables are: dropped since, maybe by a restore that never
-    came to make them again. Whoever restores the table wants what is read of it."""
+def _gone(wanted: Sequence[ViewCql], others: Sequence[ViewCql]) -> list[ViewCql]:
+    """Views that are not there although their tables are: the backup has them, or an earlier restore never came to make
+    them again. Whoever restores the table wants what is read of it."""
     known = {(view.keyspace, view.name) for view in others}
-    return [view for view in backup if (view.keyspace, view.name) not in known]
+    gone = {(view.keyspace, view.name): view for view in reversed(wanted)}
+    return [view for name, view in sorted(gone.items()) if name not in known]
+
+
+def _of_standing(owed: Sequence[ViewCql], missing: Tables, replaced: Tables) -> list[ViewCql]:
+    """Those whose tables stay as they are: of one that is made anew the backup knows the views."""
+    return [
+        view
+        for view in owed
+        if view.base not in missing.get(view.keyspace, []) and view.base not in replaced.get(view.keyspace, [])
+    ]
 
 
 def _gone_told(gone: Sequence[ViewCql], disabled: Sequence[str]) -> list[str]:
     if not gone:
         return []
     names = ", ".join(f"{view.keyspace}.{view.name}" for view in gone)
+    whose = f"the materialized views {names}, of the backup or owed by an earlier restore,"
     if disabled:
-        nodes = ", ".join(disabled)
-        return [
-            f"the backup's materialized views {names} are not there now and stay so: materialized_views_enabled is "
-            f"false on {nodes}"
-        ]
-    return [f"the backup's materialized views {names} are not there now: they are made as they were"]
+        return [f"{whose} are not there now and stay so: materialized_views_enabled is false on {', '.join(disabled)}"]
+    return [f"{whose} are not there now: they are made as they were"]
 
 
 def _down(found: Mapping[str, PreflightResult]) -> set[str]:

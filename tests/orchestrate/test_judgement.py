@@ -195,8 +195,29 @@ def test_every_nodes_findings_are_joined() -> None:
     assert (verdict.make_schema, verdict.truncate) == (True, {"shop": ["orders"]})
     assert verdict.drop_views == {"shop": ["by_day"]}
     assert [view.statement for view in verdict.create_views] == ["live", "backup", "gone"]
-    assert [text for text in verdict.warnings if "view" in text] == [
-        "the backup's materialized views shop.gone are not there now: they are made as they were"
+    [told] = [text for text in verdict.warnings if "view" in text]
+    assert told.startswith("the materialized views shop.gone, ")
+    assert told.endswith(" are not there now: they are made as they were")
+
+
+def test_what_an_earlier_restore_owes_is_made_unless_its_table_is_made_anew() -> None:
+    """Promise: the backup's own definition counts where both know the view, and where the table is another one now."""
+    owed = [
+        ViewCql("shop", "of_both", "orders", "owed"),
+        ViewCql("shop", "of_none", "orders", "owed"),
+        ViewCql("shop", "of_new", "users", "owed"),
+    ]
+    verdict = judge(
+        situation(owed_views=owed),
+        {
+            "n1": found(
+                missing_tables={"shop": ["users"]}, backup_views=[ViewCql("shop", "of_both", "orders", "as backed up")]
+            )
+        },
+    )
+    assert [(view.name, view.statement) for view in verdict.create_views] == [
+        ("of_both", "as backed up"),
+        ("of_none", "owed"),
     ]
 
 
@@ -204,7 +225,10 @@ def test_views_that_are_gone_stay_so_where_cassandra_makes_none() -> None:
     """Promise: a table whose views somebody dropped, and whose nodes make none any more, comes back without them."""
     verdict = judge(situation(), {"n1": found(backup_views=[VIEW], views_enabled=False)})
     assert (verdict.refusals, verdict.create_views) == ([], [])
-    assert any("shop.by_day are not there now and stay so" in text for text in verdict.warnings)
+    assert any(
+        "shop.by_day, of the backup or owed by an earlier restore, are not there now and stay so" in text
+        for text in verdict.warnings
+    )
 
 
 @pytest.mark.parametrize(

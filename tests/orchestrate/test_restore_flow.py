@@ -123,7 +123,7 @@ async def test_a_view_that_is_gone_is_made_as_it_was_in_the_backup(scene: Scene)
     request = await restored(coordinator, tag)
     assert request.state is RequestState.SUCCESS, request
     assert scene.world.views == {("shop", VIEW.name): VIEW}
-    assert any(f"shop.{VIEW.name} are not there now: they are made" in text for text in request.result["warnings"])
+    assert any(f"views shop.{VIEW.name}, of the backup" in text for text in request.result["warnings"])
     assert scene.world.count(Kind.DROP_VIEWS) == 0
 
 
