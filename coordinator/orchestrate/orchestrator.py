@@ -322,7 +322,7 @@ class FleetOrchestrator:
         later = await self._changed_since(former, job)
         why = f"{later.id} changed the same tables since" if later is not None else fallen.get(job)
         if why is not None:
-            owed = "what the result of the former calls owed stays owed"
+            owed = "what the result of the former calls owed stays owed, but for views, which this one makes"
             return None, [f"a new restore: {former.id} can't be gone on with, for {why}; {owed}"]
         places = [order.destination or ON_SERVER]
         made = await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
