@@ -19,10 +19,17 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     only."""
     parts = list(parts)
     entries = [subrequest(part, destination) for part in parts]
-    message = request.message or "; ".join([*_waiting(parts), *_standing_still(parts)])
-    if not message and request.state is RequestState.RUNNING:
-        sstables = [entry["details"]["sstables"] for entry in entries]
-        message = under_way(zip(parts, sstables, strict=True))
+    message = request.message
+    if not message:
+        told = [*_waiting(parts), *_standing_still(parts)]
+        if request.state is RequestState.RUNNING:
+            moving = [
+                (part, entry["details"]["sstables"])
+                for part, entry in zip(parts, entries, strict=True)
+                if not part.waiting and part.still_seconds is None
+            ]
+            told.append(under_way(moving))
+        message = "; ".join(text for text in told if text)
     details: dict[str, Any] = {
         **request.result,
         "message": message,

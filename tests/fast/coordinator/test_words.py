@@ -153,3 +153,18 @@ def test_what_a_request_waits_for_goes_before_its_step(
     progress = {"there": {"shop": {"orders": Counts(3, 8, 30, 80, [])}}}
     node = NodePart("127.0.70.1", "host", "id", state, phase="fetch", progress=progress, waiting=waiting)
     assert request_status(request, [node])["details"]["message"] == told
+
+
+def test_who_waits_does_not_hide_what_the_others_do() -> None:
+    """Promise: beside the node that is waited for, the message goes on telling how far the others are."""
+    counts = {"there": {"shop": {"orders": Counts(2, 8, 20, 80, [])}}}
+    running = RequestState.RUNNING
+    parts = [
+        NodePart("127.0.70.1", "host-1", "id-1", running, phase="upload", progress=counts),
+        NodePart(
+            "127.0.70.2", "host-2", "id-2", running, phase="upload", waiting="waits for its agent", progress=counts
+        ),
+    ]
+    request = Request("r", RequestKind.BACKUP, "c", running, 1.0, {}, destinations=["there"])
+    told = request_status(request, parts)["details"]["message"]
+    assert told == "127.0.70.2: uploading waits for its agent; uploading, 2 of 8 files"
