@@ -18,7 +18,7 @@ from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
 from coordinator.fleet.errors import AgentUnreachable
 from coordinator.model.destinations import Destination
 from coordinator.orchestrate.copies import NOT_OURS, CopyStates
-from coordinator.orchestrate.places import Places, place_id
+from coordinator.orchestrate.places import Places, is_shared, place_id
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.side_by_side import one_error
 
@@ -115,7 +115,7 @@ class Announcer:
             found = await self._put(place, plan, again)
             errors = {host: error for host, error in errors.items() if host not in again} | found
             waiting = [host for host, error in errors.items() if loop.time() - began < self._patience(error)]
-            again = list(hosts) if waiting and _shared(place) else waiting
+            again = list(hosts) if waiting and is_shared(place) else waiting
             if again:
                 self._run.stop_if_cancelled()
                 why = _why(place, plan, {host: errors[host] for host in waiting})
@@ -153,7 +153,7 @@ class Announcer:
         await self._set_begun(named, begun)
         errors = await self._places.put_plan(place, plan, hosts)
         refused = {host for host, error in errors.items() if _put_nothing(error, first=host not in before)}
-        if not _shared(place) or refused == set(hosts):
+        if not is_shared(place) or refused == set(hosts):
             await self._set_begun(named, begun - refused)
         return errors
 
@@ -169,21 +169,17 @@ def _put_nothing(error: Mapping[str, object], *, first: bool) -> bool:
     return error.get("code") in NOT_OURS or (first and error.get("code") in NOT_LET_IN)
 
 
-def _shared(place: Destination | None) -> bool:
-    return place is not None and place.shared
-
-
 def _why(place: Destination | None, plan: Plan, errors: Errors) -> str:
     """What is waited for, as a sentence."""
+
+    def named(hosts: Iterable[str]) -> str:
+        return ", ".join(sorted(addresses.get(host, host) for host in hosts))
+
     addresses = {node.host_id: node.address for node in plan.nodes}
-    silent = [host for host, error in errors.items() if error.get("code") == AgentUnreachable.code]
-    refused = [host for host in errors if host not in silent]
-    told = [
-        f"{text.format(', '.join(sorted(addresses.get(host, host) for host in hosts)))}"
-        for hosts, text in (
-            (refused, f"{place_id(place)} refuses the keys of {{}}: waiting for newer ones"),
-            (silent, "waiting for the agent of {}"),
-        )
-        if hosts
-    ]
+    silent = {host for host, error in errors.items() if error.get("code") == AgentUnreachable.code}
+    told = []
+    if refused := errors.keys() - silent:
+        told.append(f"{place_id(place)} refuses the keys of {named(refused)}: waiting for newer ones")
+    if silent:
+        told.append(f"waiting for the agent of {named(silent)}")
     return "; ".join(told)

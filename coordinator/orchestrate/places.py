@@ -193,7 +193,7 @@ class Places:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
         views, _ = await self._views(destination, lambda client: client.backups(where))
-        return join(views, shared=_shared(destination), ring=await self._ring())
+        return join(views, shared=is_shared(destination), ring=await self._ring())
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
         """One backup with plan and manifests, and whose part could not be looked for; None when no agent knows it."""
@@ -208,8 +208,8 @@ class Places:
                 raise
 
         views, unread = await self._views(destination, ask)
-        found = join(views, shared=_shared(destination), ring=await self._ring()).get(tag)
-        told = None if _shared(destination) else sorted(views)
+        found = join(views, shared=is_shared(destination), ring=await self._ring()).get(tag)
+        told = None if is_shared(destination) else sorted(views)
         return None if found is None else msgspec.structs.replace(found, unread=unread, told=told)
 
     async def _views(
@@ -221,7 +221,7 @@ class Places:
         trouble: HelenusError | None = None
         views: dict[str, list[BackupView]] = {}
         unread: dict[str, dict[str, Any]] = {}
-        if _shared(destination):
+        if is_shared(destination):
             for agent in agents:
                 try:
                     return {agent.host_id or agent.url: await self.call(agent, destination, ask)}, {}
@@ -253,7 +253,7 @@ class Places:
             await self.call(agent, destination, put)
 
         errors: dict[str, dict[str, object]] = {}
-        if _shared(destination):
+        if is_shared(destination):
             for host_id in hosts:
                 try:
                     await one(host_id)
@@ -283,5 +283,6 @@ def target_of(destination: Destination, throttle_bytes_per_second: int = 0) -> T
     return Target(destination.id, destination.repository_id, destination.cluster_id, throttle_bytes_per_second)
 
 
-def _shared(destination: Destination | None) -> bool:
+def is_shared(destination: Destination | None) -> bool:
+    """Whether all nodes' parts of the place are in one store."""
     return destination is not None and destination.shared
