@@ -3,7 +3,6 @@
 One protocol, two sources: the snapshot that is kept on this node, and a destination (`repository_source`).
 """
 
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from zlib_ng import zlib_ng
 
 from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import Snapshots
@@ -205,7 +205,7 @@ def _check_crc(wanted: WantedSstable, present: dict[str, FileStat], moved: Calla
     with _named(wanted, data, "read"), open(data.path, "rb") as file:
         while chunk := file.read(_CHUNK):
             stop.check()
-            crc = zlib.crc32(chunk, crc)
+            crc = zlib_ng.crc32(chunk, crc)
             moved(len(chunk))
     if expected != str(crc):
         raise DamagedOnServer(

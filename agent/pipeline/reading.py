@@ -8,9 +8,10 @@ import mmap
 import os
 import stat
 import time
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from zlib_ng import zlib_ng
 
 from agent.crypto.digest import crc32_combined, digest
 from agent.model.snapshot import FileStat
@@ -81,7 +82,7 @@ def load(
         read_run(files[run.file], run.start, part, files)
         digests.append(digest(part))
         if run.file == data:
-            crcs[run.file] = zlib.crc32(part)
+            crcs[run.file] = zlib_ng.crc32(part)
         elif run.file == crc:
             text = bytes(part[:_CRC_TEXT])
         offset += run.length
@@ -95,8 +96,8 @@ def load(
 def _summed(frame: list[Buffer], payload: int, length: int) -> Summed:
     """The frame with its CRC-32, from that of the `length` bytes in its middle."""
     header, _, trailer = frame
-    crc = crc32_combined(zlib.crc32(header), payload, length)
-    return Summed(frame, crc32_combined(crc, zlib.crc32(trailer), memoryview(trailer).nbytes))
+    crc = crc32_combined(zlib_ng.crc32(header), payload, length)
+    return Summed(frame, crc32_combined(crc, zlib_ng.crc32(trailer), memoryview(trailer).nbytes))
 
 
 def read_text(file: FileStat) -> bytes:

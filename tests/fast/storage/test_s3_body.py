@@ -9,9 +9,9 @@ import zlib
 import pytest
 
 from agent.storage.protocol import OPEN, Buffer, Summed, Truncated
-from agent.storage.s3_body import PutBody, received
+from agent.storage.s3_body import LARGEST_PIECE, PutBody, received
 from agent.storage.threads import Stop, Stopped
-from agent.storage.throttle import STEP
+from agent.storage.throttle import STEP, TokenBucket
 
 PARTS: list[Buffer] = [b"a" * 100_000, bytearray(b"b" * 5), memoryview(b"c" * 70_000), b""]
 WHOLE = b"a" * 100_000 + b"b" * 5 + b"c" * 70_000
@@ -49,6 +49,27 @@ def test_only_what_is_sent_passes_the_gate() -> None:
     assert b"".join(body.sending()) == WHOLE
     assert sum(gate.passed) == len(WHOLE)
     assert max(gate.passed) <= STEP
+
+
+def test_pieces_grow_on_a_line_that_takes_them_at_once() -> None:
+    """Promise: a quick line isn't kept busy with small pieces; a slow one gets them small, for each has a time-out; a
+    limit that comes while bytes flow makes them small at once."""
+    bucket, now = TokenBucket(0), 0.0
+    whole = bytes(8 * LARGEST_PIECE)
+    sending = PutBody([whole], bucket, Stop(), clock=lambda: now).sending()
+    quick = [len(next(sending)) for _ in range(6)]
+    assert quick == [STEP, 2 * STEP, 4 * STEP, LARGEST_PIECE, LARGEST_PIECE, LARGEST_PIECE]
+    slow = []
+    for _ in range(5):
+        now += 1.0
+        slow.append(len(next(sending)))
+    assert slow == [LARGEST_PIECE // 2, 2 * STEP, STEP, STEP, STEP]
+    quick_again = [len(next(sending)) for _ in range(2)]
+    bucket.set_rate(1e9)
+    limited = [len(next(sending)) for _ in range(3)]
+    assert (quick_again, limited) == ([2 * STEP, 4 * STEP], [STEP, STEP, STEP])
+    bucket.set_rate(0)
+    assert sum(map(len, sending)) == len(whole) - sum(quick + slow + quick_again + limited)
 
 
 def test_a_checksum_that_is_known_is_not_made_again() -> None:
