@@ -189,13 +189,14 @@ class Tree:
         self._root = root
         self._syncs = syncs
         self._durable: set[str] = set()  # directories whose own name is known to be durable
+        self._real: str | None = None
 
     @contextmanager
     def directory(self, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
         """A descriptor of the directory, closed afterwards. Without `make` a missing one is FileNotFoundError."""
-        current = open_root(self._root)
+        current, reached = self._nearest(segments, durable=make)
         try:
-            for depth, name in enumerate(segments):
+            for depth, name in enumerate(segments[reached:], reached):
                 path = "/".join(segments[: depth + 1])
                 if make and path not in self._durable:
                     self._make(current, "/".join(segments[:depth]), name, path)
@@ -212,6 +213,35 @@ class Tree:
             yield current
         finally:
             os.close(current)
+
+    def _nearest(self, segments: Sequence[str], *, durable: bool) -> tuple[int, int]:
+        """A descriptor of the directory, or else of the one above it, or else of the root, and how many segments deep
+        it is. `durable`: of one whose name is known to be. Hundreds of thousands of small objects lie some levels deep:
+        two steps instead of one for each level."""
+        for depth in (len(segments), len(segments) - 1):
+            if depth > 0 and (not durable or self.is_durable(segments[:depth])):
+                found = self._at_once(segments[:depth])
+                if found is not None:
+                    return found, depth
+        return open_root(self._root), 0
+
+    def _at_once(self, segments: Sequence[str]) -> int | None:
+        """A descriptor in one step, if the kernel tells that it led to the very place: a link can lead elsewhere. None
+        when it didn't, or when that isn't known; steps from directory to directory then tell why."""
+        if self._real is None:
+            self._real = os.path.realpath(self._root)
+        wanted = os.path.join(self._real, *segments)
+        try:
+            found = os.open(wanted, DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            if os.readlink(f"/proc/self/fd/{found}") == wanted:
+                return found
+        except OSError:
+            pass  # no /proc, or a path longer than a page
+        os.close(found)
+        return None
 
     def is_durable(self, segments: Sequence[str]) -> bool:
         """Whether the names of the directory and of those above it are known to be durable."""

@@ -163,9 +163,14 @@ async def test_links_inside_the_root_lead_nowhere(tmp_path: Path) -> None:
     root.mkdir()
     outside.mkdir()
     (outside / "secret").write_text("secret")
+    (outside / "below").mkdir()
     (root / "dir").symlink_to(outside)
     (root / "file").symlink_to(outside / "secret")
     store = LocalStorage(root)
+    with pytest.raises(StorageError):
+        await store.put("dir/below/new", [b"x"])
+    assert [path.name for path in (outside / "below").iterdir()] == []
+    (outside / "below").rmdir()
     for key in ("dir/secret", "file"):
         with pytest.raises(StorageError):
             await store.get(key)
@@ -282,21 +287,31 @@ async def test_a_directory_that_goes_while_a_body_is_written_is_made_again(tmp_p
     await store.close()
 
 
-async def test_a_put_opens_each_directory_of_its_key_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: a small object costs few system calls beside its two syncs: there are hundreds of thousands."""
+@pytest.mark.parametrize("known", [True, False], ids=["where it led", "no /proc"])
+async def test_a_put_opens_the_directory_of_its_key_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Promise: a small object costs few system calls beside its two syncs: there are hundreds of thousands. Where the
+    kernel doesn't tell where a step led, each directory is a step of its own."""
     store = LocalStorage(tmp_path)
     await store.put("a/b/c/d/e/1", [b"x"])
     opened: list[str] = []
     really = os.open
 
     def noted(path: str, *more: int, **named: int) -> int:
-        opened.append(str(path))
+        opened.append(str(path).removeprefix(f"{tmp_path}/"))
         return really(path, *more, **named)
 
+    def hidden(path: str) -> str:
+        raise FileNotFoundError(path)
+
     monkeypatch.setattr(os, "open", noted)
+    if not known:
+        monkeypatch.setattr(os, "readlink", hidden)
     assert (await store.put("a/b/c/d/e/2", [b"x"])).created
     monkeypatch.undo()
-    assert [name for name in opened if len(name) == 1] == ["a", "b", "c", "d", "e"]
+    steps = [name for name in opened if name[0] in "abcde" and name != str(tmp_path)]
+    assert steps == (["a/b/c/d/e"] if known else ["a/b/c/d/e", "a/b/c/d", "a", "b", "c", "d", "e"])
     await store.close()
 
 
