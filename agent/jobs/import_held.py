@@ -32,10 +32,6 @@ from agent.wire.commands import RestoreArguments
 from agent.wire.results import ImportResult
 from kit.errors import HelenusError
 
-_SIDE_BY_SIDE = 3
-"""Imports at a time: half of each is the start of nodetool's JVM. Three tables of 180 MB took 1.8 s on two cores, two at
-a time 2.05 s; four were no faster."""
-
 
 class ImportJob:
     """See the module."""
@@ -110,7 +106,7 @@ class ImportJob:
                     errors.append(error)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(_SIDE_BY_SIDE, len(batches))):
+            for _ in range(min(self._tools.imports_at_a_time, len(batches))):
                 group.create_task(work())
         if errors:
             raise errors[0]

@@ -50,7 +50,8 @@ class Fixture:
         self.control = DirectoryControl(self.data)
         node.control = self.control
         node.view = OneTable(node.cql)
-        self.jobs = restore_jobs(RestoreTools(node, NoSources(), self.state, clock=lambda: 100.0))
+        tools = RestoreTools(node, NoSources(), self.state, clock=lambda: 100.0, imports_at_a_time=2)
+        self.jobs = restore_jobs(tools)
         self.notes = RestoreNotes(self.state, "job-1")
         self.root = staging_root(str(self.data), "job-1")
         self.arguments = RestoreArguments("tag", HOST, {"ks": ["t"]}, batch_sstables=2)

@@ -46,7 +46,7 @@ class Site:
         """Start the agent with these data directories."""
         self.node = CassandraNode(CassandraSettings(data_directories=tuple(map(str, data))), self.state)
         self.node.control = self.control
-        self.tools = RestoreTools(self.node, self.backup, self.state)
+        self.tools = RestoreTools(self.node, self.backup, self.state, imports_at_a_time=2)
         self.tools.in_use.using = lambda job: self.unfinished.get(job, [])
 
     def notes(self, job: str) -> RestoreNotes:
