@@ -32,7 +32,7 @@ from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
 from kit.background import run_until
-from kit.config import ConfigError, absolute_path, load, read_secret, secret_path
+from kit.config import ConfigError, absolute_path, load, look_at_directory, read_secret, secret_path
 from kit.errors import HelenusError
 from kit.heartbeat import beat
 from kit.http_auth import authentication
@@ -228,6 +228,7 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
     try:
         ready = prepare(chosen.config)
         if chosen.check_config:
+            look_at_directory(ready.state_directory, setting="state_directory")
             print(f"{chosen.config}: fine; clusters: {', '.join(ready.settings.clusters)}")
             return 0
         redactor = logs.Redactor()

@@ -205,6 +205,17 @@ def secret_path(place: str, *, setting: str, environment: Mapping[str, str] = os
     return absolute_path(place, setting=setting)
 
 
+def look_at_directory(directory: Path, *, setting: str) -> None:
+    """Raise ConfigError for a directory that can't be made, or that is something else. Makes nothing. Whether the
+    service's user may write there shows at its start: who looks at a configuration may be another."""
+    for place in (directory, *directory.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                what = "is no directory" if place == directory else f"can't be made: {place} is no directory"
+                raise ConfigError(f"«{setting}»: {directory} {what}", setting=setting)
+            return
+
+
 def absolute_path(place: str, *, setting: str) -> Path:
     """The path of a setting, which must be absolute."""
     path = Path(place)

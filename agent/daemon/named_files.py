@@ -2,13 +2,14 @@
 or the `ConfigError` that names the setting."""
 
 import ssl
+from pathlib import Path
 
 import msgspec
 
 from agent.cassandra.nodetool import not_startable
 from agent.cassandra.settings import CqlTlsSettings
 from agent.daemon.settings import AgentSettings, CoordinatorSettings
-from kit.config import ConfigError, absolute_path, read_secret, secret_path
+from kit.config import ConfigError, absolute_path, look_at_directory, read_secret, secret_path
 from kit.secret import Secret
 from kit.tls import client_context
 
@@ -23,6 +24,7 @@ class ReporterAccess(msgspec.Struct, frozen=True):
 def look(settings: AgentSettings) -> None:
     """For `--check-config`, beside what the start reads itself. A missing nodetool ends no start: it may be installed
     later, and until then backups can be listed, fetched and cleared away."""
+    look_at_directory(Path(settings.state_directory), setting="state_directory")
     missing = not_startable(settings.cassandra.nodetool)
     if missing is not None:
         setting = "cassandra.nodetool.command"

@@ -52,7 +52,7 @@ def _node(node: ClusterNode) -> dict[str, Any]:
         told["stray_snapshots"] = {
             "tags": node.strays,
             "message": "snapshots on the node that are named as backups and of which its agent knows nothing: "
-            "no listing shows them, nothing restores or clears them",
+            "it lists none of them, and neither restores nor clears them",
             "todo": "Bring back the agent's state directory if it was lost; else, when nobody needs them, clear each "
             "on the node with nodetool clearsnapshot -t <tag>.",
         }

@@ -149,7 +149,9 @@ def _waiting(command: PostedCommand, reports: Reports, retrying: Mapping[str, st
     if live.state is not State.QUEUED or (reports.still(command.id) or 0.0) < QUEUED_SECONDS:
         return ""
     before = [_told(other) for other in reports.before(command.id)]
-    return "waits for what its agent does before it" + (f": {'; '.join(before)}" if before else "")
+    if not before:  # of another coordinator, or begun before this one heard of it
+        return "waits for its turn; what its agent does before it, GET /v1/commands of that agent tells"
+    return f"waits for what its agent does before it: {'; '.join(before)}"
 
 
 def _told(other: Live) -> str:

@@ -83,7 +83,9 @@ def test_a_copy_that_is_queued_behind_a_sweep_says_so() -> None:
     reports.learn("url", CommandView("copy", Kind.SYNC, State.QUEUED, "", None, "sync", 0, 1.0, None, None, {}))
     assert told() == "copying"
     now += 20
-    assert told() == "127.0.80.1: copying waits for what its agent does before it"
+    assert told() == (
+        "127.0.80.1: copying waits for its turn; what its agent does before it, GET /v1/commands of that agent tells"
+    )
     for url, name, kind in (("other", "elsewhere", Kind.SWEEP), ("url", "mark", Kind.DELETE), ("url", "s", Kind.SWEEP)):
         view = CommandView(name, kind, State.WAITING, "waiting", None, "sweep", 0, 1.0, 1.0, None, {})
         reports.learn(url, msgspec.structs.replace(view, error=MARGIN))

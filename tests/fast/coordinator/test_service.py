@@ -222,6 +222,21 @@ def test_check_config_names_what_is_wrong(tmp_path: Path, capsys: pytest.Capture
     assert "clusters.Test_Cluster.agnets" in capsys.readouterr().err
 
 
+def test_check_config_looks_at_the_state_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Promise: what can't become the state directory is told before the service runs, with its setting; one that isn't
+    there yet is made by the service, not by the check."""
+    file = configuration(tmp_path)
+    kept, place = file.read_text(), f'state_directory = "{tmp_path / "state"}"'
+    assert place in kept
+    for wrong in (file, file / "state"):
+        file.write_text(kept.replace(place, f'state_directory = "{wrong}"'))
+        assert main(["--config", str(file), "--check-config"]) == 2
+        assert "«state_directory»" in capsys.readouterr().err
+    file.write_text(kept.replace(place, f'state_directory = "{tmp_path / "not" / "yet"}"'))
+    assert main(["--config", str(file), "--check-config"]) == 0
+    assert not (tmp_path / "not").exists()
+
+
 @pytest.mark.parametrize(
     ("agents", "more", "setting"),
     [
