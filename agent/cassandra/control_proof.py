@@ -3,7 +3,7 @@ behind CQL is. Out: the same orders, or `ControlOfAnotherNode` before anything i
 
 Several nodes on one machine differ by a port alone: one digit wrong in agent.toml, and an import, a clear or a snapshot
 is carried out, well, by another node. A door is asked for its host id once in a life of Cassandra: nodetool starts a
-JVM for it.
+JVM for it, so that its proof is kept over the agent's own starts too.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.cassandra.errors import CassandraError, ControlOfAnotherNode, SnapshotExists, TableNotFound
 from agent.cassandra.node_view import NodeLife
+from agent.cassandra.proof_notes import Proof, ProofNotes
 from agent.cassandra.protocol import MemberState, NodeOrders
 from agent.wire.node import Tables
 from kit.errors import HelenusError
@@ -21,26 +22,34 @@ from kit.errors import HelenusError
 @dataclass(frozen=True)
 class Door:
     """A way of orders into Cassandra. `setting`: its name in agent.toml; `where` it leads, for a person; `host_id` asks
-    the node behind it who it is; `dear`: that takes a JVM."""
+    the node behind it who it is; `dear`: that takes a JVM; `opened_with`: a digest of all its settings."""
 
     setting: str
     where: str
     host_id: Callable[[], Awaitable[str]]
     dear: bool
+    opened_with: str
 
 
 class ProvenControl:
     """See `NodeControl`. `life` asks CQL who its node is. `by`: the door of all orders but imports; `imports_by`: that
-    of imports."""
+    of imports. `notes` keep what was proven of dear doors."""
 
     def __init__(
-        self, orders: NodeOrders, life: Callable[[], Awaitable[NodeLife]], *, by: Door, imports_by: Door
+        self,
+        orders: NodeOrders,
+        life: Callable[[], Awaitable[NodeLife]],
+        *,
+        by: Door,
+        imports_by: Door,
+        notes: ProofNotes,
     ) -> None:
         self._orders = orders
         self._life = life
         self._by = by
         self._imports_by = imports_by
-        self._proven: dict[str, NodeLife] = {}
+        self._notes = notes
+        self._proven: dict[str, Proof] | None = None
         self._wrong: set[str] = set()
         self._taken: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
@@ -96,12 +105,17 @@ class ProvenControl:
     async def _prove(self, door: Door) -> None:
         async with self._one_at_a_time:  # who comes meanwhile finds it proven
             life = await self._life()
-            if self._proven.get(door.setting) == life:
+            if self._proven is None:
+                self._proven = await self._notes.load()
+            proof = Proof(door.opened_with, life)
+            if self._proven.get(door.setting) == proof:
                 return
             found = await door.host_id()
             if found == life.host_id:
                 self._wrong.discard(door.setting)
-                self._proven[door.setting] = life
+                self._proven[door.setting] = proof
+                if door.dear:
+                    await self._notes.keep({door.setting: proof})
                 return
             self._wrong.add(door.setting)
             raise ControlOfAnotherNode(

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
+
 from agent.cassandra.control_proof import Door, ProvenControl
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes
@@ -12,14 +14,18 @@ from agent.cassandra.jolokia import Jolokia
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.nodetool import Nodetool, not_startable
+from agent.cassandra.proof_notes import ProofNotes
 from agent.cassandra.protocol import NodeControl
 from agent.cassandra.schema_agreement import SchemaAgreement
-from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.settings import CassandraSettings, JolokiaSettings, NodetoolSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.cassandra.strays import Strays
+from agent.crypto.digest import digest
 from agent.wire.node import DataDirectory, RingMember
 from kit.errors import HelenusError
 from kit.lately import Lately
+
+_PROOF = "control-proof.json"
 
 
 class CassandraNode:
@@ -28,16 +34,28 @@ class CassandraNode:
     def __init__(self, settings: CassandraSettings, state: Path) -> None:
         nodetool = Nodetool(settings.nodetool)
         imports_by = by = Door(
-            "cassandra.nodetool", f"{settings.nodetool.host}:{settings.nodetool.port}", nodetool.host_id, dear=True
+            "cassandra.nodetool",
+            f"{settings.nodetool.host}:{settings.nodetool.port}",
+            nodetool.host_id,
+            dear=True,
+            opened_with=_opened_with(settings.nodetool),
         )
         self._jolokia: Jolokia | None = None
         if settings.jolokia is not None:
             self._jolokia = Jolokia(settings.jolokia, nodetool)
-            by = Door("cassandra.jolokia", settings.jolokia.url, self._jolokia.host_id, dear=False)
+            by = Door(
+                "cassandra.jolokia",
+                settings.jolokia.url,
+                self._jolokia.host_id,
+                dear=False,
+                opened_with=_opened_with(settings.jolokia),
+            )
         self.settings = settings
         self.cql = Cql(settings.cql)
         self.view = NodeView(self.cql)
-        proven = ProvenControl(self._jolokia or nodetool, self.view.life, by=by, imports_by=imports_by)
+        proven = ProvenControl(
+            self._jolokia or nodetool, self.view.life, by=by, imports_by=imports_by, notes=ProofNotes(state / _PROOF)
+        )
         self.control: NodeControl = proven
         self.astray: Lately[ControlOfAnotherNode | None] = Lately(proven.astray, None, patience=0.0)
         """Why its orders go to another node, None if they don't or it isn't known (yet). Nobody waits for the JVM that
@@ -77,3 +95,8 @@ class CassandraNode:
         await self.cql.close()
         if self._jolokia is not None:
             await self._jolokia.close()
+
+
+def _opened_with(door: NodetoolSettings | JolokiaSettings) -> str:
+    """A digest of a door's settings, which name files of secrets but hold none."""
+    return digest(msgspec.json.encode(door, order="deterministic")).hex()

@@ -1,13 +1,17 @@
 """A proven control over any orders: a test says which node answers by CQL, and which one is behind nodetool."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from agent.cassandra.control_proof import Door, ProvenControl
 from agent.cassandra.node_view import NodeLife
+from agent.cassandra.proof_notes import ProofNotes
 from agent.cassandra.protocol import NodeOrders
 
 OWN = "f07c0f1d-962d-4981-b44f-35682d1a3fe8"
 OTHER = "0e0b4a52-6c0f-4d7b-9d3c-5f6f0a1f2c33"
+NOWHERE = Path("/proc/self/control-proof.json")
+"""Where nothing can be kept."""
 
 
 class Site:
@@ -26,7 +30,7 @@ class Site:
 
     def door(self, setting: str, *, dear: bool) -> Door:
         """A door to whatever node is behind it by then."""
-        return Door(setting, "127.0.0.1:7299", self._asks(setting), dear)
+        return Door(setting, "127.0.0.1:7299", self._asks(setting), dear, opened_with="7299")
 
     def _asks(self, setting: str) -> Callable[[], Awaitable[str]]:
         async def host_id() -> str:
@@ -36,8 +40,8 @@ class Site:
         return host_id
 
 
-def proven(orders: NodeOrders, behind: str = OWN) -> ProvenControl:
-    """A control by nodetool, which leads to the node `behind`."""
+def proven(orders: NodeOrders, behind: str = OWN, notes: Path = NOWHERE) -> ProvenControl:
+    """A control by nodetool, which leads to the node `behind`; what is proven stands in `notes`."""
     site = Site({"cassandra.nodetool": behind})
     door = site.door("cassandra.nodetool", dear=True)
-    return ProvenControl(orders, site.life, by=door, imports_by=door)
+    return ProvenControl(orders, site.life, by=door, imports_by=door, notes=ProofNotes(notes))

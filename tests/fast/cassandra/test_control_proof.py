@@ -1,5 +1,6 @@
 """Promise: what changes a node is ordered from the node that answers by CQL, and from no other."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from agent.cassandra.control_proof import ProvenControl
 from agent.cassandra.errors import CassandraUnavailable, ControlOfAnotherNode, SnapshotExists
 from agent.cassandra.node_view import NodeLife
+from agent.cassandra.proof_notes import ProofNotes
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
 from agent.wire.commands import SnapshotArguments
 from tests.fast.cassandra.directory_control import DirectoryControl
-from tests.fast.cassandra.proven_control import OTHER, OWN, Site, proven
+from tests.fast.cassandra.proven_control import NOWHERE, OTHER, OWN, Site, proven
 from tests.fast.cassandra.schemaless import SchemalessSnapshots
 
 NODETOOL, JOLOKIA = "cassandra.nodetool", "cassandra.jolokia"
@@ -21,13 +23,13 @@ NODETOOL, JOLOKIA = "cassandra.nodetool", "cassandra.jolokia"
 def with_nodetool(orders: DirectoryControl, behind: str) -> tuple[ProvenControl, Site]:
     site = Site({NODETOOL: behind})
     door = site.door(NODETOOL, dear=True)
-    return ProvenControl(orders, site.life, by=door, imports_by=door), site
+    return ProvenControl(orders, site.life, by=door, imports_by=door, notes=ProofNotes(NOWHERE)), site
 
 
 def with_jolokia(orders: DirectoryControl, jolokia: str, nodetool: str) -> tuple[ProvenControl, Site]:
     site = Site({JOLOKIA: jolokia, NODETOOL: nodetool})
     by, imports_by = site.door(JOLOKIA, dear=False), site.door(NODETOOL, dear=True)
-    return ProvenControl(orders, site.life, by=by, imports_by=imports_by), site
+    return ProvenControl(orders, site.life, by=by, imports_by=imports_by, notes=ProofNotes(NOWHERE)), site
 
 
 @pytest.fixture
@@ -68,6 +70,34 @@ async def test_a_door_is_asked_once_in_a_life_of_cassandra(other: DirectoryContr
     with pytest.raises(ControlOfAnotherNode):
         await control.import_sstables("shop", "orders", [])
     assert [call[0] for call in other.calls] == ["import"]
+
+
+async def test_an_agent_that_is_started_again_asks_no_door_anew(other: DirectoryControl, tmp_path: Path) -> None:
+    """Promise: an agent that was killed, or updated, goes on without a JVM for it; another life of Cassandra, other
+    settings of the door and a note that can't be read are asked, and a wrong door is never noted."""
+    site, note = Site({NODETOOL: OWN}), tmp_path / "state" / "proof.json"
+
+    async def asked(opened_with: str = "7299") -> int:
+        """How often a fresh agent asks the door."""
+        door = replace(site.door(NODETOOL, dear=True), opened_with=opened_with)
+        site.asked.clear()
+        control = ProvenControl(other, site.life, by=door, imports_by=door, notes=ProofNotes(note))
+        await control.prove()
+        await control.prove()
+        return len(site.asked)
+
+    assert [await asked(), await asked()] == [1, 0]
+    assert [await asked("7300"), await asked("7300"), await asked()] == [1, 0, 1]
+    site.generation += 1
+    assert [await asked(), await asked()] == [1, 0]
+    note.write_bytes(note.read_bytes()[:-3])
+    assert [await asked(), await asked()] == [1, 0]
+    site.own = OTHER
+    for _ in range(2):
+        with pytest.raises(ControlOfAnotherNode):
+            await asked()
+    site.own = OWN
+    assert await asked() == 0
 
 
 async def test_a_door_that_was_set_right_is_believed_again(other: DirectoryControl) -> None:
@@ -146,7 +176,7 @@ async def test_a_snapshot_that_is_there_is_told_as_that(other: DirectoryControl)
         raise CassandraUnavailable("no answer")
 
     door = Site({NODETOOL: OTHER}).door(NODETOOL, dear=True)
-    control = ProvenControl(other, silent, by=door, imports_by=door)
+    control = ProvenControl(other, silent, by=door, imports_by=door, notes=ProofNotes(NOWHERE))
     with pytest.raises(SnapshotExists):
         await control.snapshot("t1", {"shop": ["orders"]}, None)
     assert await control.astray() is None
