@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
@@ -76,7 +77,7 @@ def translated(verb: str, key: str) -> Iterator[None]:
     except CUT as error:
         raise Truncated(f"{verb} of {key!r}: the answer was cut short", key=key) from error
     except sdk.SSLError as error:
-        text = f"{verb} of {key!r}: TLS failed: {_short(error)}"
+        text = f"TLS failed: {_short(error)} ({verb} of {key!r})"
         if any(sign in str(error) for sign in WRONG_PEER):
             raise BadSettings(text, key=key, setting="ca_file") from error
         raise Transient(text, key=key, fault="SSLError") from error
@@ -84,7 +85,7 @@ def translated(verb: str, key: str) -> Iterator[None]:
         refusal = error.kwargs.get("error") if isinstance(error, sdk.HTTPClientError) else None
         if isinstance(refusal, BadSettings):  # of s3_peer
             raise refusal from None
-        raise Transient(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
+        raise Transient(f"{_short(error)} ({verb} of {key!r})", key=key, fault=type(error).__name__) from error
     except sdk.BotoCoreError as error:
         raise StorageError(f"{verb} of {key!r}: {_short(error)}", key=key, fault=type(error).__name__) from error
 
@@ -137,4 +138,10 @@ def _seconds(header: str | None) -> float | None:
 
 
 def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    """What went wrong, without the object's address: its key stands beside it, and the host is what matters."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    address = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+    if address:
+        parts = urlsplit(address)
+        text = text.replace(address, f"{parts.scheme}://{parts.netloc}")
+    return text[:300]

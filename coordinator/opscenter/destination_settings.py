@@ -36,7 +36,7 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
     given = {name: value for name, value in body.items() if value is not None and name != "compressed"}
     kind = PROVIDERS[provider]
     fields = [field.name for field in msgspec.structs.fields(kind)]
-    quirks.allow_only(given, (*fields, "provider", "throttle"))
+    quirks.allow_only(given, (*fields, "provider", "throttle", "id", "delete_this"))
     if "throttle" in given:
         if "throttle_bytes_per_second" in given:
             raise quirks.refuse("throttle", "is given beside throttle_bytes_per_second")

@@ -13,6 +13,9 @@ from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request, RequestState
 from coordinator.opscenter.under_way import in_words, under_way
 
+MOST_NAMED = 3
+"""Nodes that a request's message names for what they wait for: a store that is away is away for all of them."""
+
 
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
     """The answer of GET /request/{id}/status, and `full_status` of an event: then with the counts of its `destination`
@@ -21,7 +24,7 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     entries = [subrequest(part, destination) for part in parts]
     message = request.message
     if not message:
-        told = [*_waiting(parts), *_standing_still(parts)]
+        told = [*_a_few(_waiting(parts)), *_a_few(_standing_still(parts))]
         if request.state is RequestState.RUNNING:
             moving = [
                 (part, entry["details"]["sstables"])
@@ -55,6 +58,12 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
     if request.partial:
         status["partial"] = True
     return status
+
+
+def _a_few(told: list[str]) -> list[str]:
+    """The first ones, and of how many more nodes the same could be said: each has its own in its subrequest."""
+    left = len(told) - MOST_NAMED
+    return told if left <= 1 else [*told[:MOST_NAMED], f"{left} more nodes wait as well"]
 
 
 def _waiting(parts: Iterable[NodePart]) -> list[str]:

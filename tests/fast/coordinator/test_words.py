@@ -168,3 +168,19 @@ def test_who_waits_does_not_hide_what_the_others_do() -> None:
     request = Request("r", RequestKind.BACKUP, "c", running, 1.0, {}, destinations=["there"])
     told = request_status(request, parts)["details"]["message"]
     assert told == "127.0.70.2: uploading waits for its agent; uploading, 2 of 8 files"
+
+
+def test_a_store_that_is_away_for_a_hundred_nodes_is_told_for_a_few() -> None:
+    """Promise: a message stays readable in a large cluster; each node's own word is in its subrequest."""
+    parts = [
+        NodePart(f"127.0.71.{n}", f"host-{n}", f"id-{n}", RequestState.RUNNING, phase="upload", waiting="waits")
+        for n in range(1, 101)
+    ]
+    request = Request("r", RequestKind.BACKUP, "c", RequestState.RUNNING, 1.0, {}, destinations=["there"])
+    details = request_status(request, parts)["details"]
+    named = "; ".join(f"127.0.71.{n}: uploading waits" for n in (1, 2, 3))
+    assert details["message"].startswith(f"{named}; 97 more nodes wait as well")
+    assert details["subrequests"]["127.0.71.100"]["details"]["waiting"] == "waits"
+    few = request_status(request, parts[:4])["details"]["message"]
+    assert "127.0.71.4: uploading waits" in few
+    assert "as well" not in few

@@ -1,9 +1,9 @@
 """What S3 answers, as people read it."""
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from agent.storage.protocol import Denied, NotFound, Truncated
+from agent.storage.protocol import Denied, NotFound, Transient, Truncated
 from agent.storage.s3_errors import translated
 
 
@@ -36,6 +36,15 @@ def test_another_answer_tells_verb_key_and_status_once() -> None:
     with pytest.raises(NotFound) as missing, translated("head", "k"):
         raise answer(404, "404", "Not Found")
     assert missing.value.message == "head of 'k': the store answered 404 Not Found"
+
+
+def test_a_store_that_is_away_is_told_by_its_host() -> None:
+    """Promise: what doesn't answer stands first; the key, which is long, is said once and last."""
+    key = "c/helenus/v1/clusters/1/backups/tag/2.manifest"
+    gone = EndpointConnectionError(endpoint_url=f"http://127.0.0.1:1/bucket/{key}")
+    with pytest.raises(Transient) as away, translated("put", key):
+        raise gone
+    assert away.value.message == (f'Could not connect to the endpoint URL: "http://127.0.0.1:1" (put of {key!r})')
 
 
 def test_a_range_behind_the_end_is_an_object_that_is_too_short() -> None:
