@@ -77,7 +77,7 @@ def _composed(
     metrics = ProcessMetrics("agent", version)
 
     limits = Limits(settings.transfer.node_bytes_per_second)
-    provider = Provider(settings.destinations, limits, StorageMeasures(metrics.registry))
+    provider = Provider(settings.destinations, limits, StorageMeasures(metrics.registry), state)
     destinations = Destinations(
         DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
     )

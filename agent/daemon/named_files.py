@@ -25,6 +25,8 @@ def look(settings: AgentSettings) -> None:
     """For `--check-config`, beside what the start reads itself. A missing nodetool ends no start: it may be installed
     later, and until then backups can be listed, fetched and cleared away."""
     look_at_directory(Path(settings.state_directory), setting="state_directory")
+    for number, root in enumerate(settings.destinations.local_roots):
+        look_at_directory(Path(root), setting=f"destinations.local_roots[{number}]")
     missing = not_startable(settings.cassandra.nodetool)
     if missing is not None:
         setting = "cassandra.nodetool.command"

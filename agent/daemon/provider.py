@@ -17,19 +17,21 @@ from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
 from agent.storage.opened import load, open_storage
 from agent.storage.own_threads import OwnThreads
-from agent.storage.protocol import Gate, Storage
+from agent.storage.protocol import BadSettings, Gate, Storage
 from agent.storage.throttle import Gates
 from kit.atomic_files import make_directory
 
 
 class Provider:
-    """Opens storages whose bytes pass the destination's and the node's limits."""
+    """Opens storages whose bytes pass the destination's and the node's limits. `state`: the agent's own directory. No
+    destination shares it: what is lost with it must not be the backups too."""
 
     def __init__(
         self,
         settings: DestinationSettings,
         limits: Limits,
         measures: StorageMeasures,
+        state: Path,
         threads: OwnThreads | None = None,
     ) -> None:
         self._settings = settings
@@ -37,6 +39,7 @@ class Provider:
         self._file_roots = roots(settings.file_roots)
         self._limits = limits
         self._measures = measures
+        self._state = state
         self._threads = threads or OwnThreads()
 
     async def __call__(self, record: StoredDestination) -> Storage:
@@ -48,8 +51,8 @@ class Provider:
         """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
         `BadSettings`, `DirectoryDenied`, `DirectoryReadOnly`, `Transient`."""
         await asyncio.to_thread(load, record.settings)
-        if make and record.settings.on_the_nodes:
-            return await self._threads.run(record.id, partial(self._make_directory, record.settings.path))
+        if record.settings.on_the_nodes:
+            return await self._threads.run(record.id, partial(self._prepare_directory, record.settings.path, make))
         return False
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
@@ -80,8 +83,13 @@ class Provider:
             with suppress(OSError):
                 place.rmdir()
 
-    def _make_directory(self, path: str) -> bool:
+    def _prepare_directory(self, path: str, make: bool) -> bool:
         directory: Path = allowed_path(path, self._local_roots)
+        own = self._state.resolve()
+        if directory.is_relative_to(own) or own.is_relative_to(directory):
+            raise BadSettings("the directory holds the agent's own state, or is part of it", setting="path")
+        if not make:
+            return False
         with translated("mkdir", path, directory):
             there = directory.is_dir()
             make_directory(directory, mode=0o750)

@@ -228,6 +228,7 @@ def test_a_jmx_password_file_that_is_not_there_is_told_by_the_check(agent: Proce
     [
         ("state_directory", {"state_directory": "/etc/passwd"}),
         ("state_directory", {"state_directory": "/etc/passwd/agent"}),
+        ("destinations.local_roots[0]", {"destinations": {"local_roots": ["/etc/passwd"]}}),
         ("cassandra.nodetool.command", {"cassandra": {"nodetool": {"command": ["/nowhere/nodetool"]}}}),
         ("cassandra.cql.tls.ca_file", {"cassandra": {"cql": {"tls": {"ca_file": "/nowhere/ca.pem"}}}}),
         ("cassandra.cql.tls.key_file", {"cassandra": {"cql": {"tls": {"key_file": "/nowhere/key.pem"}}}}),

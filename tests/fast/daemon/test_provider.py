@@ -15,7 +15,7 @@ from agent.repository.destination_files import DestinationFiles
 from agent.repository.destinations import Destinations
 from agent.repository.limits import Limits
 from agent.storage.own_threads import OwnThreads
-from agent.storage.protocol import Transient
+from agent.storage.protocol import BadSettings, Transient
 from agent.wire.destinations import LocalSettings, PutDestination
 
 MANY = 100
@@ -44,7 +44,7 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
     limits = Limits()
     threads = OwnThreads(patience=1.5)
     settings = DestinationSettings(local_roots=[str(tmp_path)])
-    provider = Provider(settings, limits, StorageMeasures(CollectorRegistry()), threads)
+    provider = Provider(settings, limits, StorageMeasures(CollectorRegistry()), tmp_path / "state", threads)
     destinations = Destinations(DestinationFiles(tmp_path / "state"), provider, limits)
     for name in ("nfs", "disk"):
         (tmp_path / name).mkdir()
@@ -72,6 +72,30 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
     assert {type(outcome) for outcome in outcomes} <= {Transient, type(None)}
     await put("nfs", 3)
     await use("nfs")
+    await destinations.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [("state", True), ("state/destinations", True), (".", True), ("link", True), ("statement", False), ("b", False)],
+)
+async def test_a_directory_with_the_agents_own_state_is_no_destination(
+    tmp_path: Path, path: str, refused: bool
+) -> None:
+    """Promise: backups never lie in what may be lost with the agent's state, nor the state among backups that somebody
+    removes; a link leads to neither."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    limits = Limits()
+    settings = DestinationSettings(local_roots=[str(tmp_path)])
+    provider = Provider(settings, limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
+    destinations = Destinations(DestinationFiles(tmp_path / "state" / "destinations"), provider, limits)
+    putting = destinations.put("d", PutDestination(1, LocalSettings(path)))
+    if refused:
+        with pytest.raises(BadSettings, match="the agent's own state"):
+            await putting
+    else:
+        await putting
     await destinations.close()
 
 

@@ -34,7 +34,9 @@ class Agent:
     def __init__(self, state: Path, root: Path) -> None:
         self.registry = CollectorRegistry()
         limits = Limits()
-        provider = Provider(DestinationSettings(local_roots=[str(root)]), limits, StorageMeasures(self.registry))
+        provider = Provider(
+            DestinationSettings(local_roots=[str(root)]), limits, StorageMeasures(self.registry), root.parent / "state"
+        )
         self.destinations = Destinations(DestinationFiles(state), provider, limits)
         self.checks = DestinationChecks(self.destinations, provider)
         self.destinations.taken_back = self.checks.take_back

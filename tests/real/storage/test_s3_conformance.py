@@ -182,7 +182,7 @@ async def test_every_agent_puts_with_one_request(versity: S3Server, tmp_path: Pa
         settings = settings_for(versity, endpoint=proxy.endpoint, path=f"{BUCKET}/{uuid.uuid4()}")
         for name in ("first", "second"):
             limits = Limits()
-            provider = Provider(DestinationSettings(), limits, StorageMeasures(CollectorRegistry()))
+            provider = Provider(DestinationSettings(), limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
             destinations = Destinations(DestinationFiles(tmp_path / name), provider, limits)
             await destinations.put("store", PutDestination(1, settings))
             report = await DestinationChecks(destinations, provider).check("store", request)
