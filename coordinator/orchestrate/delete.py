@@ -17,9 +17,10 @@ from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered, ended
 from coordinator.orchestrate.delete_marks import called_back, may_have_deleted, told, too_late
-from coordinator.orchestrate.errors import MissingNodes, RequestCancelled
+from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in
+from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run, Surroundings
@@ -36,7 +37,7 @@ class DeleteScope(msgspec.Struct, frozen=True):
 
 
 async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -> DeleteScope:
-    """Raises `NoSuchDestination`, `NoSuchBackup`, `MissingNodes`. A backup that bears its mark already may be deleted
+    """Raises `NoSuchDestination`, `NoSuchBackup`, `NobodyAnswers`. A backup that bears its mark already may be deleted
     again: that sweeps once more."""
     places = Places(around, cluster)
     backup = await places.backup(await places.optional(order.destination), order.tag)
@@ -46,7 +47,7 @@ async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -
     agents = await around.registry.by_host(cluster, around.timing.report_age)
     hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
     if not hosts:
-        raise MissingNodes("No agent of the cluster answers", missing_nodes=[a.address for a in agents.values()])
+        raise nobody_answers([*agents.values()])
     reports = [agents[host_id].report for host_id in hosts]
     ring = {member.host_id for report in reports if report is not None for member in report.ring}
     # What stays on a node goes with it. Without a ring to look at nobody can be said to have left it.

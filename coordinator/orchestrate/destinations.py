@@ -21,9 +21,9 @@ from coordinator.orchestrate.errors import (
     DestinationExists,
     DestinationNotShared,
     DestinationRefused,
-    MissingNodes,
     RepositoryMismatch,
 )
+from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run, Surroundings
@@ -54,7 +54,7 @@ async def establish(
     repository, and keep the destination. When they can't, nothing is kept anywhere and the former settings are put
     back; what was forgotten meanwhile stays so, and the agents give the settings back. `note` is awaited with the
     revision that agents may hold from then on, and with None once all of them have taken it back. Raises
-    `NoSuchDestination`, `DestinationRefused` and its like (with the agent's own error), `MissingNodes`, or what keeps
+    `NoSuchDestination`, `DestinationRefused` and its like (with the agent's own error), `NobodyAnswers`, or what keeps
     an agent from answering.
     """
     settings = order.settings
@@ -63,13 +63,11 @@ async def establish(
     former = await around.store.destinations.get(cluster, order.id)
     if former is None and order.action == "update":
         raise NoSuchDestination(order.id)
-    agents = [agent for agent in await around.registry.refresh(cluster, around.timing.report_age) if agent.alive]
+    asked = await around.registry.refresh(cluster, around.timing.report_age)
+    agents = [agent for agent in asked if agent.alive]
     name = around.registry.cluster_name(cluster)
     if not agents or name is None:
-        raise MissingNodes(
-            "No agent of the cluster answers for its Cassandra",
-            missing_nodes=[agent.address for agent in around.registry.agents(cluster)],
-        )
+        raise nobody_answers(asked)
     revision = 1 + max([former.revision if former else 0, *await _revisions(agents, order.id)])
     await note(revision)
     try:

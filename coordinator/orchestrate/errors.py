@@ -23,6 +23,12 @@ class MissingNodes(CoordinatorError):
     todo = 'Start the agents (and Cassandra) of the named nodes; or send it with "force": true to go on without them.'
 
 
+class NobodyAnswers(MissingNodes):
+    """Missing nodes, and no other that could go on without them."""
+
+    todo = "Start the agents (and Cassandra) of the named nodes, then send it again: force can't do without any."
+
+
 class TruncateNeedsAll(MissingNodes):
     """Missing nodes whose Cassandra doesn't run, and tables that should be emptied: force would lead nowhere."""
 

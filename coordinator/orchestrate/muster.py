@@ -1,13 +1,13 @@
 """Who is there: the agents' reports in, the ring, the nodes that can take part and those that are missing out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from agent.wire.backups import PlannedNode
 from agent.wire.node import KeyspaceView, RingMember
 from coordinator.fleet.registry import Agent
-from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.errors import MissingNodes, NobodyAnswers
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import union_of_keyspaces
 
@@ -50,17 +50,11 @@ class Muster(msgspec.Struct, frozen=True):
 
 async def muster(around: Surroundings, cluster: str) -> Muster:
     """Ask all agents, now: what is decided here must not miss a keyspace that was made, dropped or altered a moment
-    ago. Raises `MissingNodes` when none sees its Cassandra."""
+    ago. Raises `NobodyAnswers` when none sees its Cassandra."""
     agents = await around.registry.refresh(cluster)
     up = [agent for agent in agents if agent.cassandra_up]
     if not up:
-        reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}
-        told = "; ".join(f"{agent.address}: {_reason(agent)}" for agent in agents)
-        raise MissingNodes(
-            f"No agent of the cluster answers for a running Cassandra ({told})",
-            missing_nodes=[agent.address for agent in agents],
-            reasons=reasons,
-        )
+        raise nobody_answers(agents)
     reports = [agent.report for agent in up if agent.report is not None]
     ring: dict[str, RingMember] = {}
     down: dict[str, RingMember] = {}
@@ -113,6 +107,16 @@ def missing_nodes(
         missing_nodes=list(why),
         host_ids=[member.host_id for member in missing],
         reasons=why,
+    )
+
+
+def nobody_answers(agents: Sequence[Agent]) -> NobodyAnswers:
+    """The error that says of each agent whether it is the agent or its Cassandra."""
+    told = "; ".join(f"{agent.address}: {_reason(agent)}" for agent in agents)
+    return NobodyAnswers(
+        f"No agent of the cluster answers for a running Cassandra ({told})",
+        missing_nodes=[agent.address for agent in agents],
+        reasons={agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents},
     )
 
 

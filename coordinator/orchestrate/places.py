@@ -17,8 +17,9 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse, NoSuchDestination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
-from coordinator.orchestrate.errors import DestinationRefused, MissingNodes
+from coordinator.orchestrate.errors import DestinationRefused
 from coordinator.orchestrate.listing import Joined, join
+from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import cause_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -238,7 +239,7 @@ class Places:
                 else:
                     views[agent.host_id or agent.url] = answer
         if not views:
-            raise trouble or MissingNodes("No agent of the cluster answers", missing_nodes=[a.url for a in agents])
+            raise trouble or nobody_answers(agents)
         return views, unread
 
     async def _running(self, destination_id: str) -> list[Request]:
