@@ -67,7 +67,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     state_directory: str
     clusters: Annotated[
-        dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,200}$")], ClusterSettings],
+        dict[Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,200}$")], ClusterSettings],
         msgspec.Meta(min_length=1),
     ]
     http: ListenSettings = ListenSettings()

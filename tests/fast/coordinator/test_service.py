@@ -237,6 +237,20 @@ def test_check_config_looks_at_the_state_directory(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "not").exists()
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_cluster_that_no_address_can_name_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Promise: what every client leaves out of a path is no cluster's name; other dots are."""
+    file = configuration(tmp_path)
+    kept = file.read_text()
+    file.write_text(kept.replace("[clusters.Test_Cluster]", f'[clusters."{name}"]'))
+    assert main(["--config", str(file), "--check-config"]) == 2
+    assert "clusters" in capsys.readouterr().err
+    file.write_text(kept.replace("[clusters.Test_Cluster]", f'[clusters."{name}x"]'))
+    assert main(["--config", str(file), "--check-config"]) == 0
+
+
 @pytest.mark.parametrize(
     ("agents", "more", "setting"),
     [
