@@ -60,6 +60,16 @@ def test_a_unit_starts_an_installed_program_with_the_file_that_the_readme_instal
     assert f"systemd/{service}.service" in readme
 
 
+def test_each_service_may_read_the_file_that_the_readme_installs() -> None:
+    """Promise: the agent runs as Cassandra's user, whose group its file has; the coordinator as one that systemd makes,
+    which is in no group."""
+    readme = (REPOSITORY / "README.md").read_text()
+    assert unit(AGENT)["Group"] == ["cassandra"]
+    assert "install -D -m 640 -g cassandra conf/agent.toml /etc/helenus/agent.toml" in readme
+    assert unit(COORDINATOR)["DynamicUser"] == ["true"]
+    assert "install -D -m 644 conf/coordinator.toml /etc/helenus/coordinator.toml" in readme
+
+
 @pytest.mark.parametrize("service", FILES)
 def test_the_state_directory_is_the_one_that_systemd_makes(service: str) -> None:
     """Promise: the service may write where its file says that its state is."""
