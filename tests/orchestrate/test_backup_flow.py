@@ -68,6 +68,23 @@ async def test_destinations_and_the_nodes_together_get_the_backup(scene: Scene) 
     assert {event.destination["id"]: event.status for event in events} == {ON_SERVER: "success", "there": "success"}
 
 
+async def test_two_backups_at_once_are_two_whole_backups(scene: Scene) -> None:
+    """Promise: neither is refused for the other, nor takes its snapshot away: one goes after the other on each node."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    both = await asyncio.gather(
+        coordinator.backup(keep=False, copies=copies("there")), coordinator.backup(keep=True, copies=copies("there"))
+    )
+    assert [request.state for _, request in both] == [RequestState.SUCCESS] * 2
+    (gone, _), (kept, _) = both
+    assert gone != kept
+    listed = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert {backup.tag: (backup.state, backup.missing) for backup in listed} == {
+        tag: ("success", []) for tag, _ in both
+    }
+    assert all([*node.snapshots] == [kept] for node in scene.nodes)
+
+
 async def test_a_keyspace_made_a_moment_ago_is_in_the_backup(scene: Scene) -> None:
     """What a backup covers is decided by what the nodes say now, not by what they said some seconds ago."""
     coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, report_age=3600.0))

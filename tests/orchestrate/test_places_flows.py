@@ -33,6 +33,26 @@ async def test_a_sync_copies_kept_snapshots_and_leaves_them(scene: Scene) -> Non
     assert listed.time == on_nodes.time
 
 
+async def test_a_sync_that_one_node_can_not_carry_out_keeps_the_other_nodes_copies(scene: Scene) -> None:
+    """Promise: the node whose snapshot is gone is named with its error, the request is an error, and what the others
+    copied stays: the destination lists it as partial."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup()
+    away = scene.nodes[1]
+    away.failures[Kind.SYNC] = [ToyFailure("snapshot_not_kept", "its snapshot is gone")]
+    request = await coordinator.ended(
+        await coordinator.orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there")))
+    )
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.error is not None
+    assert {at: one["code"] for at, one in request.error["fields"]["nodes"].items()} == {
+        away.address: "snapshot_not_kept"
+    }
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.state, [one.address for one in listed.missing]) == ("partial", [away.address])
+
+
 @pytest.mark.parametrize("held", [False, True])
 async def test_a_cancelled_sync_deletes_only_what_it_began(scene: Scene, held: bool) -> None:
     """A backup that was in the destination before stays, although its record is missing there."""

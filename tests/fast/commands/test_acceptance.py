@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from agent.commands.errors import CommandDiffers, FenceTooLow, TagInUse, UnknownCoordinator, UnsupportedKind
+from agent.commands import acceptance
+from agent.commands.errors import (
+    CommandDiffers,
+    FenceTooLow,
+    TagInUse,
+    TooManyCommands,
+    UnknownCoordinator,
+    UnsupportedKind,
+)
 from agent.model.refusals import ImportHasBegun, TooLate
 from agent.wire.commands import Kind, State
 from agent.wire.names import InvalidName
@@ -41,6 +49,23 @@ async def test_fifty_posts_of_one_command_at_once_are_one_run(tmp_path: Path) ->
     assert gate.begun == ["a"]
     assert ended.state is again.state is State.SUCCESS
     assert again.result == ended.result
+
+
+async def test_an_agent_holds_no_more_than_so_many_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a coordinator gone wild fills no journal; what was accepted is answered, and there is room again when
+    something has ended."""
+    monkeypatch.setattr(acceptance, "MOST_UNFINISHED", 2)
+    gate = Gate()
+    async with running(tmp_path / "j", everything(gate)) as agent:
+        await agent.post("a", Kind.DELETE, delete("t1"))
+        await agent.post("b", Kind.DELETE, delete("t2"))
+        with pytest.raises(TooManyCommands) as refused:
+            await agent.post("c", Kind.DELETE, delete("t3"))
+        assert refused.value.as_dict()["fields"] == {"unfinished": 2}
+        assert (await agent.post("b", Kind.DELETE, delete("t2"))).id == "b"
+        gate.open.set()
+        await agent.until("b")
+        assert (await agent.post("c", Kind.DELETE, delete("t3"))).id == "c"
 
 
 async def test_arguments_are_compared_by_meaning_not_by_spelling(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.model.snapshot import FileStat
-from agent.pipeline.errors import SnapshotVanished
+from agent.pipeline.errors import FileUnreadable, SnapshotVanished
 from agent.pipeline.reading import load, read_run
 from agent.plan.layout import ObjectLayout, Run
 from agent.storage.protocol import Summed
@@ -64,3 +64,14 @@ def test_a_toc_that_stays_short_is_another_file(tmp_path: Path) -> None:
     Path(toc.path).write_bytes(b"Data.db\n")
     with pytest.raises(SnapshotVanished):
         read_run(toc, 0, memoryview(bytearray(toc.size)), [toc])
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    """Promise: a snapshot's file that the kernel refuses ends its table with its path; a link in its place is never
+    followed."""
+    data = file(tmp_path / "nb-1-big-Data.db", b"data")
+    os.rename(data.path, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", data.path)
+    with pytest.raises(FileUnreadable) as refused:
+        read_run(data, 0, memoryview(bytearray(4)))
+    assert (refused.value.code, refused.value.fields["path"]) == ("file_unreadable", data.path)
