@@ -206,7 +206,7 @@ def test_the_script_gives_away_what_it_is_told_and_nothing_beside(tmp_path: Path
 
 
 def test_every_image_has_a_version_and_what_serves_says_how_it_is(topology: Topology) -> None:
-    """Promise: no image changes by itself, and each server has a healthcheck."""
+    """Promise: no image changes its release by itself, and each server has a healthcheck."""
     for name, service in topology["services"].items():
         _, _, tag = service["image"].partition(":")
         assert tag not in ("", "latest"), name
