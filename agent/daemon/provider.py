@@ -17,14 +17,14 @@ from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
 from agent.storage.opened import load, open_storage
 from agent.storage.own_threads import OwnThreads
-from agent.storage.protocol import BadSettings, Gate, Storage
+from agent.storage.protocol import Gate, Storage
 from agent.storage.throttle import Gates
 from kit.atomic_files import make_directory
 
 
 class Provider:
-    """Opens storages whose bytes pass the destination's and the node's limits. `state`: the agent's own directory. No
-    destination shares it: what is lost with it must not be the backups too."""
+    """Opens storages whose bytes pass the destination's and the node's limits. `state`: the agent's own
+    directory, which no destination shares."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class Provider:
         """Load the SDK that the record needs; with `make` make the local directory. Whether that was not there. Raises
         `BadSettings`, `DirectoryDenied`, `DirectoryReadOnly`, `Transient`."""
         await asyncio.to_thread(load, record.settings)
-        if record.settings.on_the_nodes:
-            return await self._threads.run(record.id, partial(self._prepare_directory, record.settings.path, make))
+        if make and record.settings.on_the_nodes:
+            return await self._threads.run(record.id, partial(self._make_directory, record.settings.path))
         return False
 
     async def discard(self, record: StoredDestination, *, made: bool) -> None:
@@ -68,6 +68,7 @@ class Provider:
             open_storage,
             record.settings,
             roots=self._local_roots,
+            own_state=self._state,
             conditional_create=conditional_create,
             gate=gate,
             observer=self._measures.observer(record.settings),
@@ -77,19 +78,17 @@ class Provider:
         )
         return await self._threads.run(record.id, open_it)
 
+    def _directory(self, path: str) -> Path:
+        return allowed_path(path, self._local_roots, self._state)
+
     def _discard(self, path: str, made: bool) -> None:
-        directory = allowed_path(path, self._local_roots)
+        directory = self._directory(path)
         for place in (directory / RESERVED, *([directory] if made else [])):
             with suppress(OSError):
                 place.rmdir()
 
-    def _prepare_directory(self, path: str, make: bool) -> bool:
-        directory: Path = allowed_path(path, self._local_roots)
-        own = self._state.resolve()
-        if directory.is_relative_to(own) or own.is_relative_to(directory):
-            raise BadSettings("the directory holds the agent's own state, or is part of it", setting="path")
-        if not make:
-            return False
+    def _make_directory(self, path: str) -> bool:
+        directory = self._directory(path)
         with translated("mkdir", path, directory):
             there = directory.is_dir()
             make_directory(directory, mode=0o750)

@@ -80,10 +80,11 @@ def _free(root: Path) -> int | None:
     return about.f_bavail * about.f_frsize
 
 
-def allowed_path(path: str, roots: Sequence[Path]) -> Path:
+def allowed_path(path: str, roots: Sequence[Path], own_state: Path | None = None) -> Path:
     """The directory that `path` means: absolute, or relative to the first root; links resolved.
 
-    Raises `BadSettings` unless it is one of the roots or lies under one.
+    Raises `BadSettings` unless it is one of the roots or lies under one, and where it shares the agent's `own_state`:
+    what is lost with that must not be the backups too.
     """
     if not roots:
         raise BadSettings("this agent allows no local destinations", setting="path")
@@ -96,6 +97,9 @@ def allowed_path(path: str, roots: Sequence[Path]) -> Path:
             setting="path",
             roots=[str(root) for root in roots],
         )
+    own = None if own_state is None else own_state.resolve()
+    if own is not None and (wanted.is_relative_to(own) or own.is_relative_to(wanted)):
+        raise BadSettings("the directory holds the agent's own state, or is part of it", setting="path")
     longest = max(wanted.parts, key=lambda name: len(os.fsencode(name)))
     most = _longest_name(roots[0])
     if len(os.fsencode(longest)) > most:

@@ -40,6 +40,7 @@ def open_storage(
     settings: Settings,
     *,
     roots: Sequence[Path],
+    own_state: Path | None = None,
     conditional_create: bool,
     gate: Gate = OPEN,
     observer: Observer | None = None,
@@ -49,14 +50,15 @@ def open_storage(
 ) -> Storage:
     """The store that the settings name; whoever opens it closes it. Nothing is sent yet.
 
-    `roots`: directories that local destinations may lie in. `conditional_create`: what the destination's check found.
-    `gate`: the node's and the destination's limits; each call may bring one more. `file_roots`: directories that
-    credentials and CA files may come from. `link_local`: hosts that may be link-local addresses. Raises `BadSettings`.
+    `roots`: directories that local destinations may lie in. `own_state`: the agent's, which none shares.
+    `conditional_create`: what the destination's check found. `gate`: the node's and the destination's limits; each call
+    may bring one more. `file_roots`: directories that credentials and CA files may come from. `link_local`: hosts that
+    may be link-local addresses. Raises `BadSettings`.
     """
     store: Storage
     match settings:
         case LocalSettings():
-            store = LocalStorage(allowed_path(settings.path, roots), workers=settings.streams)
+            store = LocalStorage(allowed_path(settings.path, roots, own_state), workers=settings.streams)
         case S3Settings():
             from agent.storage.s3 import S3Storage  # the SDK costs time and memory: only when S3 is used
 

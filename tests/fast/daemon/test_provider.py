@@ -79,8 +79,9 @@ async def test_a_file_system_that_hangs_holds_up_only_its_own_destination(
     ("path", "refused"),
     [("state", True), ("state/destinations", True), (".", True), ("link", True), ("statement", False), ("b", False)],
 )
+@pytest.mark.parametrize("shared", [False, True])
 async def test_a_directory_with_the_agents_own_state_is_no_destination(
-    tmp_path: Path, path: str, refused: bool
+    tmp_path: Path, path: str, refused: bool, shared: bool
 ) -> None:
     """Promise: backups never lie in what may be lost with the agent's state, nor the state among backups that somebody
     removes; a link leads to neither."""
@@ -90,7 +91,7 @@ async def test_a_directory_with_the_agents_own_state_is_no_destination(
     settings = DestinationSettings(local_roots=[str(tmp_path)])
     provider = Provider(settings, limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
     destinations = Destinations(DestinationFiles(tmp_path / "state" / "destinations"), provider, limits)
-    putting = destinations.put("d", PutDestination(1, LocalSettings(path)))
+    putting = destinations.put("d", PutDestination(1, LocalSettings(path, shared=shared)))
     if refused:
         with pytest.raises(BadSettings, match="the agent's own state"):
             await putting
