@@ -218,7 +218,8 @@ class Places:
     ) -> tuple[Mapping[str, list[BackupView]], dict[str, dict[str, Any]]]:
         """Host id → what its agent answers; and of a place where each node has its own part, host id → error of those
         that could not tell. Raises what the last of them says when none could."""
-        agents = [agent for agent in await self._agents() if agent.alive]
+        asked = await self._agents()
+        agents = [agent for agent in asked if agent.alive]
         trouble: HelenusError | None = None
         views: dict[str, list[BackupView]] = {}
         unread: dict[str, dict[str, Any]] = {}
@@ -239,7 +240,7 @@ class Places:
                 else:
                     views[agent.host_id or agent.url] = answer
         if not views:
-            raise trouble or nobody_answers(agents)
+            raise trouble or nobody_answers(asked)
         return views, unread
 
     async def _running(self, destination_id: str) -> list[Request]:
