@@ -13,10 +13,11 @@ from coordinator.opscenter.copies import refuse_compression
 from kit.errors import HelenusError
 from kit.logs import Redactor
 
-OPTIONS = frozenset({"provider", "throttle", "compressed"}).union(
-    *({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values())
+_ALWAYS = frozenset({"id", "delete_this", "provider", "throttle"})
+OPTIONS = _ALWAYS.union(
+    {"compressed"}, *({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values())
 )
-"""What may stand beside `id` and `delete_this`, whatever the provider."""
+"""What may stand in a body, whatever the provider."""
 MOST_CONNECTIONS = 64
 
 
@@ -36,7 +37,7 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
     given = {name: value for name, value in body.items() if value is not None and name != "compressed"}
     kind = PROVIDERS[provider]
     fields = [field.name for field in msgspec.structs.fields(kind)]
-    quirks.allow_only(given, (*fields, "provider", "throttle", "id", "delete_this"))
+    quirks.allow_only(given, _ALWAYS.union(fields))
     if "throttle" in given:
         if "throttle_bytes_per_second" in given:
             raise quirks.refuse("throttle", "is given beside throttle_bytes_per_second")
