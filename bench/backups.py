@@ -88,14 +88,14 @@ async def mixed(stage: Stage, rounds: int) -> Figures:
     for turn in range(rounds):
         print(f"bench: mixed data set, round {turn + 1} of {rounds}", flush=True)
         for ours_now in order_of(turn):
-            if not ours_now:
+            if ours_now:
+                for agent in agents:
+                    await ours(stage, agent, await stage.fresh_s3(), adder("S3", agent.name))
+                    local = {"provider": "local", "path": secrets.token_hex(4)}
+                    await ours(stage, agent, local, adder("local", agent.name))
+            else:
                 for place, contender in contenders:
                     peers(stage, contender, adder(place, contender.name))
-                continue
-            for agent in agents:
-                await ours(stage, agent, await stage.fresh_s3(), adder("S3", agent.name))
-                local = {"provider": "local", "path": secrets.token_hex(4)}
-                await ours(stage, agent, local, adder("local", agent.name))
     return figures
 
 

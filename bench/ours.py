@@ -7,10 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.clock import Figure, daemon_use, forget_peak, peak_mib
-from bench.orders import OrderClock
+import msgspec
+
+from bench.clock import DaemonUse, Figure, daemon_use, forget_peak, peak_mib
+from bench.orders import OrderClock, Orders
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.services import TERMINAL, AgentProcess
+
+
+def daemon_figure(pid: int, before: DaemonUse, wall: float, orders: Orders) -> Figure:
+    """What the agent `pid` took since `before`, in `wall` seconds, `orders` to its node among them."""
+    after = daemon_use(pid)
+    return Figure(
+        wall,
+        after.own - before.own,
+        after.children - before.children,
+        peak_mib(pid),
+        inside=orders.inside,
+        jvm_starts=orders.jvm_starts,
+    )
 
 
 class MeasuredAgent:
@@ -68,21 +83,11 @@ class MeasuredAgent:
         command = await self.agent.command(kind, arguments)
         view = await self._ended(command, deadline)
         wall = time.perf_counter() - began
-        after = daemon_use(pid)
+        figure = daemon_figure(pid, before, wall, self._orders.between(clock, time.time()))
         if view["state"] != "success":
             raise RuntimeError(f"the {kind} ended {view['state']}: {view['error']}")
         (target,) = view["result"]["targets"].values()
-        orders = self._orders.between(clock, time.time())
-        figure = Figure(
-            wall,
-            after.own - before.own,
-            after.children - before.children,
-            peak_mib(pid),
-            inside=orders.inside,
-            jvm_starts=orders.jvm_starts,
-            files=target["files"],
-            megabytes=target["bytes"] / 1e6,
-        )
+        figure = msgspec.structs.replace(figure, files=target["files"], megabytes=target["bytes"] / 1e6)
         return figure, view["result"]
 
     async def _ended(self, command: str, deadline: float) -> dict[str, Any]:

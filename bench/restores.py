@@ -12,10 +12,11 @@ import time
 import msgspec
 
 from bench.backups import Figures, order_of
-from bench.clock import Figure, daemon_use, forget_peak, peak_mib, timed_commands
+from bench.clock import Figure, daemon_use, forget_peak, timed_commands
 from bench.contenders import S5cmd, s5cmd_program
 from bench.dataset import SHOP_TABLES
 from bench.orders import OrderClock
+from bench.ours import daemon_figure
 from bench.stage import Stage, write_out
 from tests.cluster.opscenter import OpsCenter
 from tests.cluster.services import AgentProcess, CoordinatorProcess
@@ -65,17 +66,10 @@ async def _ours(agent: AgentProcess, api: OpsCenter, orders: OrderClock, destina
     write_out()
     before, clock, began = daemon_use(pid), time.time(), time.perf_counter()
     await api.follow(await api.post(f"/backups/restore/{tag}/shop", body), poll=0.02)
-    wall, after = time.perf_counter() - began, daemon_use(pid)
-    inside = orders.between(clock, time.time())
+    wall = time.perf_counter() - began
+    figure = daemon_figure(pid, before, wall, orders.between(clock, time.time()))
     print(f"bench: {await _phases(agent, clock)}; {wall:.2f} s in all", flush=True)
-    return Figure(
-        wall,
-        after.own - before.own,
-        after.children - before.children,
-        peak_mib(pid),
-        inside=inside.inside,
-        jvm_starts=inside.jvm_starts,
-    )
+    return figure
 
 
 async def _phases(agent: AgentProcess, began: float) -> str:
