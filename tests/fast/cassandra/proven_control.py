@@ -40,8 +40,8 @@ class Site:
         return host_id
 
 
-def proven(orders: NodeOrders, behind: str = OWN, notes: Path = NOWHERE) -> ProvenControl:
-    """A control by nodetool, which leads to the node `behind`; what is proven stands in `notes`."""
+def proven(orders: NodeOrders, behind: str = OWN) -> ProvenControl:
+    """A control by nodetool, which leads to the node `behind`."""
     site = Site({"cassandra.nodetool": behind})
     door = site.door("cassandra.nodetool", dear=True)
-    return ProvenControl(orders, site.life, by=door, imports_by=door, notes=ProofNotes(notes))
+    return ProvenControl(orders, site.life, by=door, imports_by=door, notes=ProofNotes(NOWHERE))
