@@ -20,7 +20,7 @@ from agent.cassandra.protocol import Snapshots
 from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, done_of, expect, noted
 from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
-from agent.jobs.manifests import TableCollector, head_of
+from agent.jobs.manifests import TableCollector, TargetManifest
 from agent.jobs.openings import Openings, openings
 from agent.jobs.taken_files import TakenFiles
 from agent.jobs.watermark import Watermark
@@ -212,15 +212,20 @@ class Copier:
                 for file in table.files
                 if file.name in OWN_FILES
             ]
-            collector = TableCollector(store, targets, own, await store.own_files(own))
+            collector = TableCollector(store, targets, info, own, await store.own_files(own))
             await store.tables(tables, collector.add)
         finally:
             await store.close()
         self._rate.note(max((target.put_bytes for target in targets), default=0), time.monotonic() - began)
         await context.stages.enter("publishing")
-        published = await together(*(self._publish(context, info, one, collector) for one in prepared))
+        published = await together(
+            *(
+                self._publish(context, info, one, manifest, collector)
+                for one, manifest in zip(prepared, collector.manifests, strict=True)
+            )
+        )
         results.update(zip((target.id for target in targets), published, strict=True))
-        whole = {(table.keyspace, table.table) for table in collector.references}
+        whole = {(table.keyspace, table.table) for table in collector.tables}
         for target, result in zip(targets, published, strict=True):
             counts[target.id] = done_of(totals, whole if result.outcome != "failed" else set())
         await context.stages.enter(PUBLISHED, noted(results, counts))
@@ -237,16 +242,21 @@ class Copier:
             await self._cache.keep_tables(copied | await self._live_tables())
 
     async def _publish(
-        self, context: JobContext, info: SnapshotInfo, one: _Prepared, collector: TableCollector
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        one: _Prepared,
+        manifest: TargetManifest,
+        collector: TableCollector,
     ) -> TargetResult:
         target = one.target
         if target.error is None:
             try:
-                head = head_of(info, target.opened.cluster_id, self._writer, context.command_id, collector)
-                if not head.tables and collector.corrupt is not None:
+                if not collector.tables and collector.corrupt is not None:
                     raise collector.corrupt
-                await one.publisher.publish(collector.writer.close(head), target.named, target.opened.gate)
-                return _result(target, head.tables, collector)
+                whole = manifest.close(info, self._writer, context.command_id)
+                await one.publisher.publish(whole, target.named, target.opened.gate)
+                return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)
         await _drop_intents([one])

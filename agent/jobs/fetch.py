@@ -100,7 +100,7 @@ class FetchJob:
                 begun = await asyncio.to_thread(begun_sstables, roots, reference.keyspace, reference.table)
                 on = placed_on.setdefault((reference.keyspace, reference.table), {})
                 count = counts[reference.keyspace][reference.table]
-                async for sstable, entries, objects in staged_sstables(source, reference):
+                async for sstable, entries, part in staged_sstables(source, reference):
                     number = on[sstable] = plan.place(entries, begun.get(sstable))
                     if number not in made:
                         below = ("held", reference.keyspace, reference.table)
@@ -109,7 +109,14 @@ class FetchJob:
                     count[1] += sum(entry.size for entry in entries)
                     count[2] += 1
                     yield WantedSstable(
-                        reference.keyspace, reference.table, sstable, entries, roots[number], made[number], objects
+                        reference.keyspace,
+                        reference.table,
+                        sstable,
+                        entries,
+                        roots[number],
+                        made[number],
+                        part.objects,
+                        part.coded,
                     )
                 context.tally.expect(destination, reference.keyspace, reference.table, count[0], count[1])
 

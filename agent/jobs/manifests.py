@@ -10,16 +10,17 @@ from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
 from agent.pipeline.table_run import StoredTable
-from agent.pipeline.targets import StoreTarget
+from agent.pipeline.targets import NamedObjects, StoreTarget
 from agent.plan.layout import grouped
 from agent.plan.sstables import OWN_FILES
-from agent.repository.frame import ObjectType, stored_size
 from agent.repository.intents import Writer
+from agent.repository.keys import manifest_key
 from agent.repository.manifest import ManifestWriter
 from agent.repository.manifest_check import check_written
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
 from agent.storage.protocol import Buffer
 from kit.errors import HelenusError
+from kit.together import together
 
 _TURN = 32
 """SSTables after which the event loop gets its turn."""
@@ -27,24 +28,53 @@ MOST_WARNINGS = 100
 """Tables whose warnings a result holds; each table's own counts have its in any case."""
 
 
+class TargetManifest:
+    """The manifest that goes into one destination: how objects are stored differs between them."""
+
+    def __init__(self, target: StoreTarget, info: SnapshotInfo, own: StoredOwnFiles) -> None:
+        self.target = target
+        self.references: list[TableReference] = []
+        self._own = target.name(own.objects)
+        key = manifest_key(target.opened.cluster_id, info.tag, info.node.host_id)
+        self._writer = ManifestWriter(target.form, key)
+
+    async def add(self, reference: TableReference, frame: bytes, store: Store) -> None:
+        """Take a table's frame; a large one is put as an object."""
+        if ManifestWriter.is_inline(frame):
+            offset, length = self._writer.inline(frame, reference.keyspace, reference.table)
+            reference = msgspec.structs.replace(reference, offset=offset, length=length)
+        else:
+            object_id, length = await store.frame(frame, self.target)
+            reference = msgspec.structs.replace(reference, object=object_id.hex(), length=length)
+        self.references.append(reference)
+
+    def close(self, info: SnapshotInfo, writer: Writer, command_id: str) -> list[Buffer]:
+        """The manifest as buffers."""
+        cluster_id = self.target.opened.cluster_id
+        return self._writer.close(_head(info, cluster_id, writer, command_id, self.references, self._own))
+
+
 class TableCollector:
-    """Takes stored tables and keeps what their manifest needs. `corrupt`: the error of tables that were left out;
-    `warnings`: what a person should know of those that were not."""
+    """Takes stored tables and keeps what their manifests need. `tables`: the references, without places, of those that
+    are whole; `corrupt`: the error of tables that were left out; `warnings`: what a person should know of those that
+    were not."""
 
     def __init__(
-        self, store: Store, targets: Sequence[StoreTarget], own: Sequence[OwnFile], stored: StoredOwnFiles
+        self,
+        store: Store,
+        targets: Sequence[StoreTarget],
+        info: SnapshotInfo,
+        own: Sequence[OwnFile],
+        stored: StoredOwnFiles,
     ) -> None:
-        self.writer = ManifestWriter()
-        self.references: list[TableReference] = []
-        self.own_objects = stored.objects
+        self.manifests = [TargetManifest(target, info, stored) for target in targets]
+        self.tables: list[TableReference] = []
         self.warnings: list[str] = []
         self._store = store
         self._own: dict[tuple[str, str], list[FileEntry]] = {}
         self._errors: dict[str, HelenusError] = {}
         for file, entry in zip(own, stored.entries, strict=True):
             self._own.setdefault((file.keyspace, file.table), []).append(entry)
-        for target in targets:
-            target.name(stored.objects)
 
     @property
     def corrupt(self) -> SstableCorrupt | None:
@@ -58,7 +88,7 @@ class TableCollector:
         )
 
     async def add(self, table: StoredTable) -> None:
-        """Take a table that is done; a large frame is put as an object."""
+        """Take a table that is done."""
         if table.error is not None:
             self._errors[f"{table.keyspace}.{table.table}"] = table.error
             return
@@ -72,20 +102,12 @@ class TableCollector:
             files=table.files + len(own),
             bytes=table.size + sum(entry.size for entry in own),
             sstables=table.sstables,
-            length=len(table.frame),
+            length=0,
             own=own,
         )
-        if ManifestWriter.is_inline(table.frame):
-            reference = msgspec.structs.replace(reference, offset=self.writer.inline(table.frame))
-        else:
-            name = (await self._store.object(table.frame, ObjectType.TABLE)).hex()
-            reference = msgspec.structs.replace(reference, object=name, length=stored_size(len(table.frame)))
-        self.references.append(reference)
-
-
-def head_of(info: SnapshotInfo, cluster_id: str, writer: Writer, command_id: str, collector: TableCollector) -> Head:
-    """The head of a stored backup's manifest."""
-    return _head(info, cluster_id, writer, command_id, collector.references, collector.own_objects)
+        self.tables.append(reference)
+        alive = [(one, frame) for one, frame in zip(self.manifests, table.frames, strict=True) if one.target.alive]
+        await together(*(one.add(reference, frame, self._store) for one, frame in alive))
 
 
 async def on_server_manifest(
@@ -106,7 +128,7 @@ async def on_server_manifest(
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         own, _, own_times = _plain([file for file in table.files if file.name in OWN_FILES])
-        packed = frame.close()
+        offset, length = manifest.inline(frame.close(), table.keyspace, table.table)
         references.append(
             TableReference(
                 keyspace=table.keyspace,
@@ -115,13 +137,13 @@ async def on_server_manifest(
                 files=len(table.files),
                 bytes=sum(file.size for file in table.files),
                 sstables=count,
-                length=len(packed),
-                offset=manifest.inline(packed),
+                length=length,
+                offset=offset,
                 own=own,
                 own_times=own_times,
             )
         )
-    return manifest.close(_head(info, "", writer, command_id, references, {}))
+    return manifest.close(_head(info, "", writer, command_id, references, None))
 
 
 def _plain(files: Sequence[FileStat]) -> tuple[tuple[FileEntry, ...], dict[str, int], tuple[int, ...]]:
@@ -136,7 +158,7 @@ def _head(
     writer: Writer,
     command_id: str,
     references: Sequence[TableReference],
-    own_objects: dict[str, int],
+    own: NamedObjects | None,
 ) -> Head:
     return Head(
         format=MANIFEST_FORMAT,
@@ -152,5 +174,6 @@ def _head(
         agent_id=writer.agent_id,
         command=command_id,
         tables=tuple(sorted(references, key=lambda one: (one.keyspace, one.table))),
-        own_objects=own_objects,
+        own_objects=own.sizes if own is not None else {},
+        own_codecs=(own is not None and own.codecs) or msgspec.UNSET,
     )

@@ -58,7 +58,5 @@ class RestoreSources:
             limited = opened.limited(TokenBucket(throttle) if throttle else OPEN)
             if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
                 raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
-            manifest = await read_manifest(
-                limited.storage, limited.cluster_id, arguments.tag, arguments.source_host_id, gate=limited.gate
-            )
+            manifest = await read_manifest(limited, arguments.tag, arguments.source_host_id, gate=limited.gate)
             yield RepositorySource(limited, manifest)

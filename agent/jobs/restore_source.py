@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 class WantedSstable(msgspec.Struct, frozen=True):
     """An SSTable that is to stand in held/: its files as the manifest has them, the directory they go to, and the
-    stored sizes of the objects they are in (none of an on-server backup)."""
+    stored sizes and codecs of the objects they are in (none of an on-server backup)."""
 
     keyspace: str
     table: str
@@ -42,6 +42,7 @@ class WantedSstable(msgspec.Struct, frozen=True):
     root: StagingRoot
     directory: Path
     objects: Mapping[str, int] = {}
+    codecs: Mapping[str, int] = {}
 
 
 Placed = Callable[[WantedSstable], Awaitable[None]]

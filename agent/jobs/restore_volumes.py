@@ -12,7 +12,7 @@ from agent.cassandra.errors import SstableDamaged
 from agent.cassandra.sstables import is_staged
 from agent.cassandra.staging import StagingRoot, remove_below
 from agent.jobs.restore_source import BackupSource
-from agent.model.manifest import FileEntry, TableReference
+from agent.model.manifest import FileEntry, TablePart, TableReference
 from agent.plan.sstables import DATA, group
 
 
@@ -57,8 +57,8 @@ class StagingPlan:
 
 async def staged_sstables(
     source: BackupSource, reference: TableReference
-) -> AsyncIterator[tuple[str, tuple[FileEntry, ...], Mapping[str, int]]]:
-    """The table's SSTables with the files that are staged, and the stored sizes of objects, as the manifest names them.
+) -> AsyncIterator[tuple[str, tuple[FileEntry, ...], TablePart]]:
+    """The table's SSTables with the files that are staged, and the part of the manifest that names their objects.
 
     Raises `UnsafeName` for a name that is no component, `SstableDamaged` for an SSTable without Data.db, and what
     reading the manifest raises.
@@ -73,7 +73,7 @@ async def staged_sstables(
                     table=reference.table,
                     sstable=sstable,
                 )
-            yield sstable, tuple(entry for _, entry in files), part.objects
+            yield sstable, tuple(entry for _, entry in files), part
 
 
 def begun_sstables(roots: Sequence[StagingRoot], keyspace: str, table: str) -> dict[str, int]:

@@ -29,7 +29,7 @@ from agent.repository.keys import (
     parse_backup,
     parse_catalogue,
 )
-from agent.repository.manifest import names_of, read_manifest
+from agent.repository.manifest import read_manifest
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.storage.protocol import StorageError
 from agent.wire.commands import SweepArguments
@@ -110,6 +110,7 @@ class _Sweep:
     def __init__(
         self, opened: OpenedRepository, host_id: str, writer: Writer, command_id: str, abandoned: list[str]
     ) -> None:
+        self._opened = opened
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
@@ -194,12 +195,12 @@ class _Sweep:
 
     async def _need(self, tag: str) -> None:
         """Note what a backup of this node names."""
-        manifest = await read_manifest(self._storage, self._cluster_id, tag, self._host_id)
-        for name, size in names_of(manifest.head):
-            self._needed.add(bytes.fromhex(name), size)
+        manifest = await read_manifest(self._opened, tag, self._host_id)
+        for one in manifest.head_objects():
+            self._needed.add(one.name, one.size, one.codec)
         for reference in manifest.head.tables:
-            async for name, size in manifest.objects(reference, self._seen):
-                self._needed.add(bytes.fromhex(name), size)
+            async for one in manifest.objects(reference, self._seen):
+                self._needed.add(one.name, one.size, one.codec)
             await asyncio.sleep(0)
 
     async def listed(self) -> ObjectIndex:
@@ -216,7 +217,7 @@ class _Sweep:
         count = 0
         batch: list[str] = []
         async for one in data_objects(self._storage, self._cluster_id, self._host_id):
-            name = one.id, one.codec
+            name = one.name, one.codec
             if marked.get(*name) is not None and needed.get(*name) is None and one.modified <= before:
                 batch.append(one.key)
                 freed += one.size

@@ -5,7 +5,11 @@ import msgspec
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.node import NodeIdentity
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
+"""2: objects may be coded (`codecs`). 1, before it, is read as well."""
+
+
+_NONE: dict[str, int] = {}
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,12 +37,20 @@ class TablePart(msgspec.Struct, frozen=True):
     """A line of a table's frame: the files of one SSTable and the objects they are in, object id → stored size in bytes
     as the store reported it (invariant I1). Part by part, a table of any size is written and read in little memory.
 
+    `codecs`: of those objects that are not stored raw, object id → the codec's number in the object frame.
+
     `times`: when each of the files was last written (mtime, nanoseconds since 1970), in their order. Only where the
     bytes stay in a snapshot; parts in destinations are without, so that an unchanged SSTable's line stays the same."""
 
     files: tuple[FileEntry, ...]
     objects: dict[str, int]
     times: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    codecs: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def coded(self) -> dict[str, int]:
+        """`codecs`, or nothing."""
+        return _NONE if isinstance(self.codecs, msgspec.UnsetType) else self.codecs
 
 
 class TableReference(msgspec.Struct, frozen=True):
@@ -78,3 +90,9 @@ class Head(msgspec.Struct, frozen=True):
     command: str
     tables: tuple[TableReference, ...]
     own_objects: dict[str, int] = {}
+    own_codecs: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def own_coded(self) -> dict[str, int]:
+        """`own_codecs`, or nothing."""
+        return _NONE if isinstance(self.own_codecs, msgspec.UnsetType) else self.own_codecs

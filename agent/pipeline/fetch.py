@@ -17,7 +17,7 @@ from agent.pipeline.errors import FileDiffers
 from agent.pipeline.writing import NewFile, sync_directory
 from agent.progress.flow import STEP, Flow
 from agent.repository.errors import ObjectDamaged, of_table
-from agent.repository.frame import HEADER_SIZE, decode
+from agent.repository.frame import HEADER_SIZE, Codec, ObjectType
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
@@ -50,6 +50,10 @@ class Wanted(Protocol):
     def objects(self) -> Mapping[str, int]:
         """Stored sizes of the objects that the files are in, as the manifest has them: no more is read."""
 
+    @property
+    def codecs(self) -> Mapping[str, int]:
+        """The codecs of those that are not stored raw."""
+
 
 W = TypeVar("W", bound=Wanted)
 
@@ -62,6 +66,14 @@ class _Part:
         self.place = place
         self.start = start
         self.piece = piece
+
+
+class _Stored(NamedTuple):
+    """An object as the manifest names it."""
+
+    id: bytes
+    codec: Codec
+    size: int
 
 
 class _Fetched(NamedTuple):
@@ -140,7 +152,8 @@ class _Fetch:
         async def fetched(name: str, parts: list[_Part], span: int) -> None:
             nonlocal left
             try:
-                await self._object(name, one.objects[name], parts, moved)
+                stored = _Stored(bytes.fromhex(name), Codec(one.codecs.get(name, Codec.RAW)), one.objects[name])
+                await self._object(stored, parts, moved)
             except (FileDiffers, NotFound, ObjectDamaged) as error:
                 raise of_table(error, one.keyspace, one.table) from error
             finally:
@@ -158,12 +171,12 @@ class _Fetch:
         await self._workers.run(lambda _: sync_directory(one.directory))
         await placed(one)
 
-    async def _object(self, name: str, size: int, parts: list[_Part], moved: Callable[[int], object]) -> None:
+    async def _object(self, stored: _Stored, parts: list[_Part], moved: Callable[[int], object]) -> None:
         wanted = sum(part.piece.length for part in parts)
         flow = Flow(wanted, moved) if wanted >= STEP else None
         for left in reversed(range(_TRIES)):
             try:
-                found = await self._plain(name, size, parts, wanted, Stream(self._gate, flow or OPEN))
+                found = await self._plain(stored, parts, wanted, Stream(self._gate, flow or OPEN))
                 break
             except ObjectDamaged:
                 if not left:
@@ -175,13 +188,14 @@ class _Fetch:
         else:
             flow.settled(wanted)
 
-    async def _plain(self, name: str, size: int, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
-        """An object's bytes: the `size` of it that the manifest names, whatever stands there, or only a range if little
-        of a pack is wanted."""
-        key = data_key(self._opened.cluster_id, self._host_id, name)
+    async def _plain(self, wanted_of: _Stored, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
+        """An object's bytes: as many of it as the manifest names, whatever stands there, or only a range if little of a
+        pack is wanted that is stored as it is."""
+        form, (object_id, codec, size) = self._opened.form, wanted_of
+        key = data_key(self._opened.cluster_id, self._host_id, form.name(object_id), codec, size)
         first = min(part.piece.offset for part in parts)
         end = max(part.piece.offset + part.piece.length for part in parts)
-        if first > 0 and wanted < end // 2:
+        if first > 0 and wanted < end // 2 and codec is Codec.RAW and not form.is_sealed:
             found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=gate)
             return _Fetched(memoryview(found), first)  # the files' own digests tell whether they are right
         try:
@@ -190,7 +204,9 @@ class _Fetch:
             if "size" not in error.fields:
                 raise  # the answer was cut, not the object
             raise ObjectDamaged(f"an object is cut, {error.fields['size']} bytes are there: {key}", key=key) from error
-        decoded = await self._workers.run(lambda _: decode(stored, key, bytes.fromhex(name)))
+        decoded = await self._workers.run(lambda _: form.decode(stored, key, object_id, ObjectType.DATA))
+        if decoded.plain.nbytes < end:
+            raise ObjectDamaged(f"an object holds less than the manifest says: {key}", key=key)
         return _Fetched(decoded.plain, 0, decoded.id)
 
 

@@ -1,4 +1,4 @@
-"""An object's bytes from the snapshot's files: in, a layout; out, its id, its frame, and digests of its runs.
+"""An object's bytes from the snapshot's files: in, a layout; out, its id, digests of its runs, and how it is stored.
 
 Everything here blocks and is called in worker threads; reading, BLAKE3 and CRC-32 release the GIL.
 """
@@ -15,10 +15,12 @@ from zlib_ng import zlib_ng
 
 from agent.crypto.digest import crc32_combined, digest
 from agent.model.snapshot import FileStat
+from agent.pipeline.compression import Compression
 from agent.pipeline.errors import FileUnreadable, SnapshotVanished
 from agent.plan.layout import ObjectLayout, component_of
 from agent.plan.toc import as_listed, may_grow
-from agent.repository.frame import encode
+from agent.repository.form import Form, Packed, Stored
+from agent.repository.frame import Codec, ObjectType
 from agent.storage.protocol import Buffer, Summed
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -31,10 +33,11 @@ _TOC_PAUSE_SECONDS = 0.05
 
 
 class Loaded(NamedTuple):
-    """An object ready to be put. `runs`: the digest of each run; `crcs`: the CRC-32 of those asked for (file → CRC)."""
+    """An object ready to be put. `stored`: as each of the forms asked for has it; `runs`: the digest of each run;
+    `crcs`: the CRC-32 of those asked for (file → CRC)."""
 
     id: bytes
-    frame: list[Buffer]
+    stored: tuple[Stored, ...]
     runs: tuple[bytes, ...]
     crcs: dict[int, int]
     text: bytes | None
@@ -64,10 +67,12 @@ def load(
     files: Sequence[FileStat],
     layout: ObjectLayout,
     buffer: bytearray | mmap.mmap,
+    forms: Sequence[Form],
+    compression: Compression,
     data: int | None = None,
     crc: int | None = None,
 ) -> Loaded:
-    """Read the layout's runs into `buffer` and digest them.
+    """Read the layout's runs into `buffer`, digest them, and make of them what is stored.
 
     `data`: the file whose CRC-32 is wanted; `crc`: the file whose text is wanted (a Digest.crc32, whole in one run).
     Raises SnapshotVanished, FileUnreadable.
@@ -87,10 +92,16 @@ def load(
             text = bytes(part[:_CRC_TEXT])
         offset += run.length
     object_id = digests[0] if len(digests) == 1 else digest(plain)
-    frame = encode(plain, object_id)
-    if data is not None and data in crcs and len(layout.runs) == 1:
-        frame = _summed(frame, crcs[data], layout.length)
-    return Loaded(object_id, frame, tuple(digests), crcs, text)
+    compressed = compression.compressed(plain)
+    packed = Packed(Codec.RAW, plain) if compressed is None else Packed(Codec.ZSTD, compressed)
+    stored = tuple(form.encode(packed, layout.length, object_id, ObjectType.DATA) for form in forms)
+    if compressed is None and data is not None and data in crcs and len(layout.runs) == 1:
+        known = crcs[data], layout.length
+        stored = tuple(
+            one if form.is_sealed else one._replace(buffers=_summed(one.buffers, *known))
+            for form, one in zip(forms, stored, strict=True)
+        )
+    return Loaded(object_id, stored, tuple(digests), crcs, text)
 
 
 def _summed(frame: list[Buffer], payload: int, length: int) -> Summed:

@@ -2,14 +2,24 @@
 what is remembered of it. Cassandra's own Digest.crc32 is compared here.
 """
 
+from typing import NamedTuple
+
 from agent.crypto.digest import crc32_combined, file_digest
-from agent.model.manifest import FileEntry, Piece, TablePart
+from agent.model.manifest import FileEntry, Piece
 from agent.model.snapshot import FileStat
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.reading import Loaded
 from agent.plan.backup import Known, KnownFile, PlannedObject
 from agent.plan.layout import SSTable
-from agent.repository.frame import stored_size
+
+
+class DoneSSTable(NamedTuple):
+    """An SSTable that is where it belongs: its files as a manifest has them, its objects (id, plain bytes), which are
+    the same whatever a destination makes of them, and what is to be remembered of its files."""
+
+    files: tuple[FileEntry, ...]
+    objects: tuple[tuple[bytes, int], ...]
+    remembered: dict[str, KnownFile]
 
 
 class SSTableRun:
@@ -47,13 +57,13 @@ class SSTableRun:
             return None
         return sstable.files[sstable.crc] if any(file == sstable.data for file, _ in self._runs) else None
 
-    def finish(self) -> tuple[TablePart, dict[str, KnownFile]]:
-        """The SSTable's part of the manifest, and its files as they are to be remembered. Raises SstableCorrupt."""
+    def finish(self) -> DoneSSTable:
+        """The SSTable, all of whose objects are done. Raises SstableCorrupt."""
         places: dict[int, list[tuple[int, bytes, int, int]]] = {}
-        objects: dict[str, int] = {}
+        objects: dict[bytes, int] = {}
         for object_id, planned in zip(self._ids, self.planned, strict=True):
             assert object_id is not None, "every object is known or was read"  # noqa: S101 - an invariant of ours
-            objects[object_id.hex()] = stored_size(planned.layout.length)
+            objects[object_id] = planned.layout.length
             offset = 0
             for run in planned.layout.runs:
                 places.setdefault(run.file, []).append((run.start, object_id, offset, run.length))
@@ -72,7 +82,7 @@ class SSTableRun:
             for place, file in enumerate(self.sstable.files)
         )
         remembered = {file.name: one for file, one in zip(self.sstable.files, known, strict=True)}
-        return TablePart(entries, objects), remembered
+        return DoneSSTable(entries, tuple(objects.items()), remembered)
 
     def _remembered(self, place: int, file: FileStat, pieces: list[tuple[int, bytes, int, int]]) -> KnownFile:
         before = self._known.get(file.name)

@@ -16,9 +16,10 @@ from agent.model.job import Tally
 from agent.model.manifest import FileEntry
 from agent.model.snapshot import FileStat, SnapshotTable
 from agent.pipeline.budget import BYTES, Budget
+from agent.pipeline.compression import Compression
 from agent.pipeline.digest_cache import DigestCache, packed
 from agent.pipeline.errors import FileUnreadable, SstableCorrupt
-from agent.pipeline.reading import Buffers, Loaded, load, read_text
+from agent.pipeline.reading import Buffers, load, read_text
 from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
@@ -26,7 +27,8 @@ from agent.plan.backup import PlannedObject, plan_sstable
 from agent.plan.layout import PIECE_SIZE, SSTable, grouped, laid_out, own_packs
 from agent.plan.sstables import OWN_FILES
 from agent.progress import flow
-from agent.repository.frame import ObjectType, encode, stored_size
+from agent.repository.form import Packed, Stored
+from agent.repository.frame import Codec, ObjectType
 from agent.storage.threads import Workers
 from kit.errors import HelenusError, first_of
 from kit.together import together
@@ -50,10 +52,10 @@ class OwnFile(msgspec.Struct, frozen=True):
 
 
 class StoredOwnFiles(msgspec.Struct, frozen=True):
-    """An entry for each file, in the order given, and the stored sizes of their objects."""
+    """An entry for each file, in the order given, and their objects (id, plain bytes)."""
 
     entries: list[FileEntry]
-    objects: dict[str, int]
+    objects: list[tuple[bytes, int]]
 
 
 class Store:
@@ -76,6 +78,7 @@ class Store:
         self._budget = Budget(most_bytes, min(64, streams) + READERS)
         self._buffers = Buffers(piece_size)
         self._readers = Workers(READERS, "read")
+        self._compression = Compression()
 
     async def close(self) -> None:
         """End the threads."""
@@ -101,7 +104,7 @@ class Store:
     async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
         """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""
         entries: dict[int, FileEntry] = {}
-        objects: dict[str, int] = {}
+        objects: list[tuple[bytes, int]] = []
         for kind in OWN_FILES:
             places = [place for place, one in enumerate(files) if one.file.name == kind]
             for pack, layout in own_packs([files[place].file.size for place in places]):
@@ -110,30 +113,25 @@ class Store:
                 run = SSTableRun(sstable, [PlannedObject(layout, None, True)], {}, self._piece_size)
                 await self._budget.take(layout.length)
                 await self._object(run, 0)
-                part, _ = run.finish()
-                entries.update(zip(members, part.files, strict=True))
-                objects.update(part.objects)
+                done = run.finish()
+                entries.update(zip(members, done.files, strict=True))
+                objects += done.objects
         for place, one in enumerate(files):
             if place not in entries:  # an empty file is in no object
-                part, _ = SSTableRun(SSTable("", (one.file,), (), 0), [], {}, self._piece_size).finish()
-                entries[place] = part.files[0]
+                empty = SSTableRun(SSTable("", (one.file,), (), 0), [], {}, self._piece_size).finish()
+                entries[place] = empty.files[0]
             for target in self._alive():
                 self._tally.done(target.id, one.keyspace, one.table, 1, one.file.size)
         return StoredOwnFiles([entries[place] for place in range(len(files))], objects)
 
-    async def object(self, plain: bytes, kind: ObjectType) -> bytes:
-        """Put an object that was made here into every target, and name it there; its id."""
+    async def frame(self, plain: bytes, target: StoreTarget) -> tuple[bytes, int]:
+        """Put a table's frame into the target whose it is, as an object, and name it there; its id and stored size."""
         object_id = await asyncio.to_thread(digest, plain)
-        frame = encode(plain, object_id, kind)
-        stored = stored_size(len(plain))
-        for target, there in zip(
-            self._targets,
-            await together(*(target.put(object_id, frame, stored) for target in self._targets)),
-            strict=True,
-        ):
-            if there:
-                target.name({object_id.hex(): stored})
-        return object_id
+        packed, form = Packed(Codec.RAW, plain), target.form
+        stored = await asyncio.to_thread(form.encode, packed, len(plain), object_id, ObjectType.TABLE)
+        if await target.put(object_id, len(plain), stored):
+            target.name([(object_id, len(plain))])
+        return object_id, stored.size
 
     def _alive(self) -> list[StoreTarget]:
         return [target for target in self._targets if target.alive]
@@ -162,16 +160,15 @@ class Store:
         alive = self._alive()
 
         def present(object_id: bytes, length: int) -> bool:
-            stored = stored_size(length)
-            return all(target.has(object_id, stored) for target in alive)
+            return all(target.find(object_id, length) is not None for target in alive)
 
         planned = plan_sstable(sstable, remembered, present, self._piece_size)
         run = SSTableRun(sstable, planned, remembered, self._piece_size)
         if not run.pending and all(file.name in remembered for file in sstable.files):
-            part, _ = run.finish()
+            done = run.finish()
             table.remember(filesystem, sstable.name, None)
             table.progress(len(sstable.files), sstable.size, alive)
-            table.done(place, part, has_data=sstable.is_table_data)
+            table.done(place, done, has_data=sstable.is_table_data)
             return
         table.outstanding += 1
         reused = sum(one.layout.length for one in planned if not one.read)
@@ -207,26 +204,33 @@ class Store:
         layout = run.planned[index].layout
         buffer = self._buffers.take(layout.length)
         try:
-            sstable = run.sstable
+            sstable, alive = run.sstable, self._alive()
+            forms = list(dict.fromkeys(target.form for target in alive))
             loaded = await self._readers.run(
-                lambda _: load(sstable.files, layout, buffer, data=sstable.data, crc=sstable.crc)
+                lambda _: load(
+                    sstable.files, layout, buffer, forms, self._compression, data=sstable.data, crc=sstable.crc
+                )
             )
             run.loaded(index, loaded)
-            await together(*(self._put(loaded, layout.length, target, table) for target in self._alive()))
+            stored = dict(zip(forms, loaded.stored, strict=True))
+            await together(
+                *(self._put(loaded.id, layout.length, stored[target.form], target, table) for target in alive)
+            )
         finally:
             self._buffers.give(buffer)
             self._budget.give(layout.length)
 
-    async def _put(self, loaded: Loaded, length: int, target: StoreTarget, table: TableRun | None) -> None:
+    async def _put(
+        self, object_id: bytes, length: int, stored: Stored, target: StoreTarget, table: TableRun | None
+    ) -> None:
         """Put an object of `length` plain bytes into one target. A large one counts as it goes."""
-        stored = stored_size(length)
         if table is None or length < flow.STEP:
-            if await target.put(loaded.id, loaded.frame, stored) and table is not None:
+            if await target.put(object_id, length, stored) and table is not None:
                 table.progress(0, length, (target,))
             return
         under_way, done = table.flow(length, target), 0
         try:
-            if await target.put(loaded.id, loaded.frame, stored, under_way):
+            if await target.put(object_id, length, stored, under_way):
                 done = length
         finally:
             under_way.settled(done)
@@ -241,14 +245,14 @@ class Store:
                 missing = run.needs_crc_text
                 if missing is not None:
                     run.crc_text = await self._readers.run(lambda _: read_text(missing))
-                part, remembered = run.finish()
+                done = run.finish()
             except (SstableCorrupt, FileUnreadable) as error:
                 table.fail(error)
             else:
                 filesystem = sstable.files[0].filesystem
-                table.remember(filesystem, sstable.name, packed(filesystem, sstable.name, remembered))
+                table.remember(filesystem, sstable.name, packed(filesystem, sstable.name, done.remembered))
                 table.progress(len(sstable.files), 0, self._alive())
-                table.done(place, part, has_data=sstable.is_table_data)
+                table.done(place, done, has_data=sstable.is_table_data)
                 await self._save_now_and_then(table)
         self._one_less(table, group, finish)
 

@@ -3,7 +3,7 @@
 Parts that come early wait for those before them; the producer goes in order, so few ever wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -12,6 +12,7 @@ from agent.model.job import Tally
 from agent.model.manifest import TablePart
 from agent.model.snapshot import SnapshotTable
 from agent.pipeline.digest_cache import Row
+from agent.pipeline.sstable_run import DoneSSTable
 from agent.pipeline.targets import StoreTarget
 from agent.progress.flow import Flow
 from agent.repository.errors import ManifestInvalid
@@ -24,8 +25,9 @@ _SHOWN = 5
 
 
 class StoredTable(msgspec.Struct, frozen=True):
-    """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and its frame or what
-    is wrong. `warning`: what a person should know of it all the same, "" for nothing."""
+    """A table that is done: its counts, `size` in bytes (without the snapshot's own files), and a frame for each
+    target (empty where it failed), or what is wrong. `warning`: what a person should know of it all the same, "" for
+    nothing."""
 
     keyspace: str
     table: str
@@ -33,7 +35,7 @@ class StoredTable(msgspec.Struct, frozen=True):
     files: int
     size: int
     sstables: int
-    frame: bytes = b""
+    frames: tuple[bytes, ...] = ()
     error: HelenusError | None = None
     warning: str = ""
 
@@ -54,8 +56,9 @@ class TableRun:
         self.undigested: list[str] = []
         self._targets = targets
         self._tally = tally
-        self._writer = FrameWriter(FrameHeader(table.keyspace, table.table, table.table_id))
-        self._early: dict[int, TablePart] = {}
+        header = FrameHeader(table.keyspace, table.table, table.table_id)
+        self._writers = [FrameWriter(header) for _ in targets]
+        self._early: dict[int, list[TablePart | None]] = {}
         self._next = 0
         self._files = 0
         self._bytes = 0
@@ -85,29 +88,28 @@ class TableRun:
             self.changed = True
             self.unsaved.append(row)
 
-    def done(self, place: int, part: TablePart, *, has_data: bool) -> None:
+    def done(self, place: int, sstable: DoneSSTable, *, has_data: bool) -> None:
         """The SSTable at `place` of the plan is done."""
         if self.error is not None:
             return
         try:
-            check_written(part)
+            parts = [_part(sstable, target) for target in self._targets]
         except ManifestInvalid as error:  # better no table than a manifest that nobody can read
             self.fail(error)
             return
-        self._files += len(part.files)
-        self._bytes += sum(entry.size for entry in part.files)
+        self._files += len(sstable.files)
+        self._bytes += sum(entry.size for entry in sstable.files)
         self._sstables += has_data
-        self._early[place] = part
-        for target in self._targets:
-            if target.alive:
-                target.name(part.objects)
+        self._early[place] = parts
         while (ready := self._early.pop(self._next, None)) is not None:
-            self._writer.add(ready)
+            for writer, part in zip(self._writers, ready, strict=True):
+                if part is not None:
+                    writer.add(part)
             self._next += 1
 
     def stored(self) -> StoredTable:
         """The table, once nothing is outstanding."""
-        frame = b"" if self.error is not None else self._writer.close()
+        frames = () if self.error is not None else tuple(self._frames())
         return StoredTable(
             self.keyspace,
             self.table,
@@ -115,10 +117,14 @@ class TableRun:
             self._files,
             self._bytes,
             self._sstables,
-            frame,
+            frames,
             self.error,
             self._warning(),
         )
+
+    def _frames(self) -> Iterator[bytes]:
+        for writer, target in zip(self._writers, self._targets, strict=True):
+            yield writer.close() if target.alive else b""
 
     def _warning(self) -> str:
         """What is to be said of SSTables whose bytes could not be compared; every target hears of it too."""
@@ -133,3 +139,13 @@ class TableRun:
         for target in self._targets:
             self._tally.error(target.id, self.keyspace, self.table, f"warning: {warning}")
         return warning
+
+
+def _part(sstable: DoneSSTable, target: StoreTarget) -> TablePart | None:
+    """The SSTable as the target's manifest names it; None of one that failed. Raises ManifestInvalid."""
+    named = target.name(sstable.objects) if target.alive else None
+    if named is None:
+        return None
+    part = TablePart(sstable.files, named.sizes, codecs=named.codecs or msgspec.UNSET)
+    check_written(part)
+    return part

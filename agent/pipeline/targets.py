@@ -9,15 +9,18 @@ size are the right ones shows only when they are read.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import structlog
 
 from agent.plan.objects import ObjectIndex
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
+from agent.repository.form import Stored
+from agent.repository.frame import Codec
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN, Buffer, Gate
+from agent.storage.protocol import OPEN, Gate
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError
 
@@ -26,12 +29,27 @@ _SHOWN = 5
 _log = structlog.get_logger(__name__)
 
 
+class Found(NamedTuple):
+    """How an object is there: its codec and its stored size in bytes."""
+
+    codec: Codec
+    size: int
+
+
+class NamedObjects(NamedTuple):
+    """Objects as a manifest names them: id in hex → stored size; of those that are not stored raw, id → codec."""
+
+    sizes: dict[str, int]
+    codecs: dict[str, int]
+
+
 class StoreTarget:
     """One destination of a job. `index`: the node's objects, from the listing of this job and from own puts;
     `named`: those that the manifest names."""
 
     def __init__(self, opened: OpenedRepository, host_id: str, index: ObjectIndex, gate: Gate) -> None:
         self.opened = opened
+        self.form = opened.form
         self.id = opened.destination_id
         self.index = index
         self._errors: list[HelenusError] = []
@@ -69,48 +87,65 @@ class StoreTarget:
         """Leave it behind."""
         self._errors.append(error)
 
-    def has(self, object_id: bytes, stored: int) -> bool:
-        """Whether the object is there with its size."""
-        return self.index.get(object_id) == stored
+    def find(self, object_id: bytes, length: int) -> Found | None:
+        """How the object of `length` plain bytes is there, in whatever codec; None if it isn't, or is damaged."""
+        return self._find(self.form.name(object_id), length)
 
-    def name(self, objects: Mapping[str, int]) -> None:
-        """Note that the manifest names these objects, hex id → stored size. One that is not there fails the target."""
-        for name, stored in objects.items():
-            object_id = bytes.fromhex(name)
-            if not self.has(object_id, stored):
+    def _find(self, name: bytes, length: int) -> Found | None:
+        raw = self.form.size(length)
+        if self.index.get(name, Codec.RAW) == raw:
+            return Found(Codec.RAW, raw)
+        coded = self.index.get(name, Codec.ZSTD)
+        return None if coded is None else Found(Codec.ZSTD, coded)
+
+    def name(self, objects: Iterable[tuple[bytes, int]]) -> NamedObjects | None:
+        """Note that the manifest names these objects (id, plain bytes), and how they are there. One that is not there
+        fails the target: None."""
+        sizes: dict[str, int] = {}
+        codecs: dict[str, int] = {}
+        for object_id, length in objects:
+            name, text = self.form.name(object_id), object_id.hex()
+            found = self._find(name, length)
+            if found is None:
                 self.fail(
-                    ManifestIncomplete(f"an object that the manifest names is not in {self.id}: {name}", object=name)
+                    ManifestIncomplete(f"an object that the manifest names is not in {self.id}: {text}", object=text)
                 )
-                return
-            self.named.add(object_id, stored)
+                return None
+            self.named.add(name, found.size, found.codec)
+            sizes[text] = found.size
+            if found.codec is not Codec.RAW:
+                codecs[text] = found.codec
+        return NamedObjects(sizes, codecs)
 
-    async def put(self, object_id: bytes, frame: Sequence[Buffer], stored: int, flow: Gate = OPEN) -> bool:
-        """Put an object of `stored` bytes unless it is there; `flow` is passed by what goes. False: the target failed,
-        now or before."""
+    async def put(self, object_id: bytes, length: int, stored: Stored, flow: Gate = OPEN) -> bool:
+        """Put an object of `length` plain bytes unless it is there; `flow` is passed by what goes. False: the target
+        failed, now or before."""
         if not self.alive:
             return False
-        if self.has(object_id, stored):
+        name = self.form.name(object_id)
+        if self._find(name, length) is not None:
             return True
-        key = data_key(self.opened.cluster_id, self._host_id, object_id.hex())
+        codec, size, frame = stored
+        key = data_key(self.opened.cluster_id, self._host_id, name, codec, size)
         try:
             async with self._streams:
                 if self._errors:  # it failed while this one waited for its turn
                     return False
                 put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
-                if not put.created and put.size != stored:
-                    _log.warning("object_mended", destination=self.id, key=key, found=put.size, wanted=stored)
+                if not put.created and put.size != size:
+                    _log.warning("object_mended", destination=self.id, key=key, found=put.size, wanted=size)
                     put = await self.opened.storage.put(key, frame, replace=True, gate=Stream(self._gate, OPEN))
                     self.mended.append(key)
-            if put.size != stored:
+            if put.size != size:
                 raise ObjectDamaged(
-                    f"an object is in {self.id} with {put.size} bytes instead of {stored}: {key}",
+                    f"an object is in {self.id} with {put.size} bytes instead of {size}: {key}",
                     key=key,
                     size=put.size,
                 )
         except HelenusError as error:
             self.fail(error)
             return False
-        self.index.add(object_id, put.size)
+        self.index.add(name, put.size, codec)
         if put.created:
             self.put_objects += 1
             self.put_bytes += put.size

@@ -1,6 +1,6 @@
 """A set of objects with stored sizes that stays small: 24 bytes an object, so that millions fit.
 
-In: ids as 32 bytes, of which the first 16 are kept (no two of a repository's contents share those by chance), and the
+In: names as 32 bytes, of which the first 16 are kept (no two of a repository's contents share those by chance), and the
 codec's number in the object frame, for one content stored in two codecs is two objects. Out: sizes. Objects that come
 in order, as a listing gives them, are appended; others are inserted where they belong.
 """

@@ -10,6 +10,10 @@ MOST_RECORD = 32 * 1024 * 1024
 """Bytes of a plan or a record: twice what an agent takes of a coordinator (docs/protocol.md)."""
 MOST_INTENT = 64 * 1024
 """Bytes of an intent: a tag and three ids."""
+MOST_PIECE = 64 * 1024 * 1024
+"""Plain bytes of a piece or a pack at most, eight times what we write: it bounds what a manifest can make us read."""
+MOST_FRAME = 256 * 1024 * 1024
+"""Bytes of a table's frame, or of a manifest's head: millions of SSTables. It is held in memory."""
 
 
 async def read_bounded(storage: Storage, key: str, size: int, most: int) -> bytes:

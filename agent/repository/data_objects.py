@@ -10,14 +10,15 @@ from agent.storage.protocol import Storage
 
 
 class DataObject(NamedTuple):
-    """An object as it was listed: its id and codec, by which it is known, its key, stored bytes and the store's time of
-    it in unix seconds."""
+    """An object as it was listed: its name and codec, by which it is known, its key, stored bytes and the store's time
+    of it in unix seconds. `promised`: the stored bytes that its key promises, None where it promises none."""
 
-    id: bytes
+    name: bytes
     codec: Codec
     key: str
     size: int
     modified: float
+    promised: int | None
 
 
 async def data_objects(storage: Storage, cluster_id: str, host_id: str) -> AsyncIterator[DataObject]:
@@ -26,12 +27,22 @@ async def data_objects(storage: Storage, cluster_id: str, host_id: str) -> Async
     async for entry in storage.list(prefix):
         name = parse_data(prefix, entry.key)
         if name is not None:
-            yield DataObject(bytes.fromhex(name.digest), name.codec, entry.key, entry.size, entry.modified)
+            yield DataObject(bytes.fromhex(name.name), name.codec, entry.key, entry.size, entry.modified, name.size)
 
 
 async def data_index(storage: Storage, cluster_id: str, host_id: str) -> ObjectIndex:
     """All of them with their sizes. Raises a StorageError."""
     index = ObjectIndex()
     async for one in data_objects(storage, cluster_id, host_id):
-        index.add(one.id, one.size, one.codec)
+        index.add(one.name, one.size, one.codec)
+    return index
+
+
+async def usable_index(storage: Storage, cluster_id: str, host_id: str) -> ObjectIndex:
+    """Those that are as large as their keys promise, with their sizes; whether a raw one is, its user knows. Raises a
+    StorageError."""
+    index = ObjectIndex()
+    async for one in data_objects(storage, cluster_id, host_id):
+        if one.promised is None or one.promised == one.size:
+            index.add(one.name, one.size, one.codec)
     return index

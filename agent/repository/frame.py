@@ -1,11 +1,11 @@
-"""The frame around every data object: in, plain bytes; out, what is stored, and back again with everything verified.
+"""The frame around every data object: in, a payload; out, what is stored, and back again with its footer compared.
 
     header   magic "HLNS" · format u8 · codec u8 · type u8 · 0 u8 · key epoch u32 · plain length u64, big-endian
-    payload  the plain bytes as the codec makes them
+    payload  the plain bytes as the codec makes them; of a sealed object (key epoch from 1 on) salt (32 bytes) and
+             ciphertext of these
     footer   BLAKE3 of the header and of the payload's BLAKE3, 32 bytes
 
-So a scrub needs neither manifest nor key, and bytes that are stored as they are (codec `raw`, the only one so far) are
-digested once: the payload's digest is the object's name.
+So a scrub needs neither manifest nor key. What a payload means to a repository is `form`'s to say.
 """
 
 import struct
@@ -21,67 +21,71 @@ FORMAT = 1
 _HEADER = struct.Struct(">4sBBBBIQ")
 HEADER_SIZE = _HEADER.size
 OVERHEAD = HEADER_SIZE + DIGEST_SIZE
+"""Bytes that are stored beside the payload."""
 
 
 class Codec(IntEnum):
-    """How the payload is coded; the name in lower case is the key's suffix."""
+    """How plain bytes are coded; the name in lower case is in the key's suffix."""
 
     RAW = 0
+    ZSTD = 1
 
 
 class ObjectType(IntEnum):
-    """What an object holds."""
+    """What an object holds. The last two stand in a sealed manifest, not under keys of their own."""
 
     DATA = 0
     """runs of SSTable files"""
     TABLE = 1
     """a table's frame of a manifest"""
+    INLINE = 2
+    """a small table's frame inside its manifest"""
+    HEAD = 3
+    """the head of a manifest"""
 
 
-class Decoded(NamedTuple):
-    """A verified object: its plain bytes and what kind it is."""
+class Framed(NamedTuple):
+    """What stands in a frame whose footer is right. `digest`: the payload's BLAKE3."""
 
-    plain: memoryview
+    codec: Codec
     type: ObjectType
-    id: bytes
-    """the digest of the plain bytes"""
+    epoch: int
+    plain_length: int
+    header: bytes
+    payload: memoryview
+    digest: bytes
 
 
-def encode(payload: Buffer, object_id: bytes, kind: ObjectType = ObjectType.DATA) -> list[Buffer]:
-    """The buffers to store, without a copy of the payload. `object_id`: the payload's digest."""
-    size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
-    header = _HEADER.pack(MAGIC, FORMAT, Codec.RAW, kind, 0, 0, size)
-    return [header, payload, digest_of([header, object_id])]
+def header_of(codec: Codec, kind: ObjectType, epoch: int, plain_length: int) -> bytes:
+    """The header of an object of `plain_length` bytes. `epoch`: the sealing key's, 0 of what is not sealed."""
+    return _HEADER.pack(MAGIC, FORMAT, codec, kind, 0, epoch, plain_length)
 
 
-def stored_size(plain: int) -> int:
-    """What an object of `plain` bytes takes with the codec raw, in bytes."""
-    return plain + OVERHEAD
+def framed(header: bytes, payload: list[Buffer], payload_digest: bytes) -> list[Buffer]:
+    """The buffers to store, without a copy of the payload."""
+    return [header, *payload, digest_of([header, payload_digest])]
 
 
-def decode(stored: Buffer, key: str, expected: bytes | None = None) -> Decoded:
-    """The plain bytes of a stored object named `key` (for the error). `expected`: the digest its name promises.
-
-    Raises ObjectDamaged (cut, flipped, other content), RepositoryFormatNewer.
-    """
+def unframed(stored: Buffer, key: str) -> Framed:
+    """What the stored object named `key` (for the error) holds. Raises ObjectDamaged (cut, flipped, not ours),
+    RepositoryFormatNewer."""
     view = memoryview(stored)
     if view.nbytes < OVERHEAD:
         raise ObjectDamaged(f"an object is cut, {view.nbytes} bytes are there: {key}", key=key)
-    magic, version, codec, kind, _, epoch, plain_length = _HEADER.unpack(view[:HEADER_SIZE])
+    header = bytes(view[:HEADER_SIZE])
+    magic, version, codec, kind, _, epoch, plain_length = _HEADER.unpack(header)
     if magic != MAGIC:
         raise ObjectDamaged(f"an object does not begin as one of ours: {key}", key=key)
-    if version > FORMAT or codec not in Codec.__members__.values() or epoch != 0:
+    if version > FORMAT or codec not in Codec.__members__.values():
         raise RepositoryFormatNewer(
-            f"an object has format {version}, codec {codec}, key epoch {epoch} (known: {FORMAT}, 0, 0): {key}",
+            f"an object has format {version} and codec {codec} (known: up to {FORMAT} and {max(Codec)}): {key}",
             key=key,
             format=version,
         )
     payload = view[HEADER_SIZE:-DIGEST_SIZE]
     found = digest(payload)
-    if digest_of([view[:HEADER_SIZE], found]) != bytes(view[-DIGEST_SIZE:]):
+    if digest_of([header, found]) != bytes(view[-DIGEST_SIZE:]):
         raise ObjectDamaged(f"an object is damaged, its footer does not match its bytes: {key}", key=key)
-    if payload.nbytes != plain_length or kind not in ObjectType.__members__.values():
+    if kind not in ObjectType.__members__.values():
         raise ObjectDamaged(f"an object is damaged, its header does not match its bytes: {key}", key=key)
-    if expected is not None and found != expected:
-        raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
-    return Decoded(payload, ObjectType(kind), found)
+    return Framed(Codec(codec), ObjectType(kind), epoch, plain_length, header, payload, found)

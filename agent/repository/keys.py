@@ -28,10 +28,12 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class DataName(NamedTuple):
-    """What a data key says: the object's id in hex and its codec. Only both together are an object."""
+    """What a data key says: the object's name in hex and its codec. Only both together are an object. `size`: the
+    stored bytes that the key promises; None where the codec raw leaves no choice."""
 
-    digest: str
+    name: str
     codec: Codec
+    size: int | None = None
 
 
 class CatalogueName(NamedTuple):
@@ -147,9 +149,12 @@ def data_prefix(cluster_id: str, host_id: str) -> str:
     return node_prefix(cluster_id, host_id) + "data/"
 
 
-def data_key(cluster_id: str, host_id: str, digest: str, codec: Codec = Codec.RAW) -> str:
-    """An object of the id `digest` (64 hex digits)."""
-    return f"{data_prefix(cluster_id, host_id)}{digest[:2]}/{digest}.{codec.name.lower()}"
+def data_key(cluster_id: str, host_id: str, name: bytes, codec: Codec = Codec.RAW, size: int = 0) -> str:
+    """An object of that name (32 bytes). What a codec makes of the same bytes depends on its release and level, so that
+    a coded object's key bears its stored size: a cut one shows in a listing, as a raw one does."""
+    text = name.hex()
+    suffix = "raw" if codec is Codec.RAW else f"{codec.name.lower()}-{size}"
+    return f"{data_prefix(cluster_id, host_id)}{text[:2]}/{text}.{suffix}"
 
 
 def parse_data(prefix: str, key: str) -> DataName | None:
@@ -158,12 +163,15 @@ def parse_data(prefix: str, key: str) -> DataName | None:
     An unknown codec is not ours either: a person's copy (`….raw.bak`) proves nothing, and what a newer version stored
     can be neither read nor judged by this one, so that it is neither reused nor swept.
     """
-    directory, _, name = key.removeprefix(prefix).partition("/")
-    digest, _, suffix = name.partition(".")
-    codec = _CODECS.get(suffix)
-    if not key.startswith(prefix) or codec is None or not _DIGEST.fullmatch(digest) or directory != digest[:2]:
+    directory, _, last = key.removeprefix(prefix).partition("/")
+    name, _, suffix = last.partition(".")
+    word, dash, number = suffix.partition("-")
+    codec = _CODECS.get(word)
+    if not key.startswith(prefix) or codec is None or not _DIGEST.fullmatch(name) or directory != name[:2]:
         return None
-    return DataName(digest, codec)
+    if codec is Codec.RAW:
+        return None if dash else DataName(name, codec)
+    return DataName(name, codec, int(number)) if _NUMBER.fullmatch(number) else None
 
 
 def intents_prefix(cluster_id: str, host_id: str) -> str:

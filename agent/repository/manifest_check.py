@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from msgspec import UnsetType
 
 from agent.model.manifest import MANIFEST_FORMAT, FileEntry, Head, TablePart, TableReference
+from agent.repository.bounded import MOST_PIECE
 from agent.repository.errors import ManifestInvalid
-from agent.repository.frame import OVERHEAD
+from agent.repository.form import MOST_OVERHEAD
+from agent.repository.frame import OVERHEAD, Codec
 from agent.wire.names import InvalidName, check_name
 
 MOST_FILES = 100_000_000
@@ -19,8 +21,6 @@ MOST_SIZE = 1 << 56
 MOST_VOLUMES = 1 << 20
 LEAST_PIECE = 1024 * 1024
 """Pieces are 1 MiB at least, the last of a file apart: it bounds what a manifest can make us keep."""
-MOST_PIECE = 64 * 1024 * 1024
-"""Bytes of a piece or a pack at most, eight times what we write: it bounds what a manifest can make us read at once."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TABLE_ID = re.compile(r"[0-9a-f]{32}")
@@ -36,7 +36,7 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
         raise ManifestInvalid(
             "the manifest is of another cluster, backup or node than its name says", found=list(found)
         )
-    _check_objects(head.own_objects)
+    _check_objects(head.own_objects, head.own_coded)
     seen = set()
     names: dict[tuple[str, str], set[tuple[int, str]]] = {}
     for reference in head.tables:
@@ -49,7 +49,7 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
         for entry in reference.own:
             _check_file(entry, len(head.data_directories), names.setdefault(table, set()), on_server=on_server)
             if not on_server:
-                _check_pieces(entry, head.own_objects)
+                _check_pieces(entry, head.own_objects, head.own_coded)
 
 
 def check_written(part: TablePart, *, on_server: bool = False) -> None:
@@ -64,14 +64,14 @@ def is_file_name(name: str) -> bool:
 
 def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     """A part of a table with `volumes` data directories; its names are added to `names`."""
-    _check_objects(part.objects)
-    if max(part.objects.values(), default=0) > MOST_PIECE + OVERHEAD:
+    _check_objects(part.objects, part.coded)
+    if max(part.objects.values(), default=0) > MOST_PIECE + MOST_OVERHEAD:
         raise ManifestInvalid("the manifest names an object that is larger than any of ours")
     _check_times(part.files, part.times)
     for entry in part.files:
         _check_file(entry, volumes, names, on_server=on_server)
         if not on_server:
-            _check_pieces(entry, part.objects)
+            _check_pieces(entry, part.objects, part.coded)
 
 
 def _check_reference(reference: TableReference, length: int) -> None:
@@ -94,10 +94,13 @@ def _check_reference(reference: TableReference, length: int) -> None:
         raise ManifestInvalid(f"the frame of {where} lies nowhere")
 
 
-def _check_objects(objects: dict[str, int]) -> None:
+def _check_objects(objects: dict[str, int], coded: dict[str, int]) -> None:
     for name, size in objects.items():
         if not _DIGEST.fullmatch(name) or not OVERHEAD < size <= MOST_SIZE:
             raise ManifestInvalid("the manifest names an object that can't exist", object=name[:80], size=size)
+    for name, codec in coded.items():
+        if name not in objects or codec not in Codec.__members__.values():
+            raise ManifestInvalid("the manifest names an unknown codec", object=name[:80], codec=codec)
 
 
 def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
@@ -116,14 +119,16 @@ def _check_times(files: Sequence[FileEntry], times: Sequence[int] | UnsetType) -
         raise ManifestInvalid(f"the manifest has {len(times)} times of {len(files)} files")
 
 
-def _check_pieces(entry: FileEntry, objects: dict[str, int]) -> None:
+def _check_pieces(entry: FileEntry, objects: dict[str, int], coded: dict[str, int]) -> None:
     left = entry.size
     for piece in entry.pieces:
         stored = objects.get(piece.object)
         # Every piece but the last is exactly one run, because the file's digest is over the digests of its runs.
         if piece.length != min(left, entry.piece_size) or piece.length <= 0 or piece.offset < 0:
             raise ManifestInvalid(f"the pieces of {entry.name} do not make the file", name=entry.name)
-        if stored is None or piece.offset + piece.length + OVERHEAD > stored:
+        end = piece.offset + piece.length
+        # Of a coded object the stored size tells little; more than any object holds is asked of none.
+        if stored is None or end > MOST_PIECE or (end + OVERHEAD > stored and piece.object not in coded):
             raise ManifestInvalid(f"a piece of {entry.name} lies outside its object", name=entry.name)
         left -= piece.length
     if left:

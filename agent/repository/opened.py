@@ -7,8 +7,11 @@ its wrappers, checks which repository is there, and closes it all again.
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
+from agent.crypto.keyring import Keyring
+from agent.repository.form import Form, form_of
 from agent.storage.protocol import OPEN, Gate, Storage
 from agent.storage.throttle import Gates
 from agent.wire.commands import Target
@@ -27,7 +30,7 @@ class OpenedRepository:
 
     `gate`: the target's own limit, for every put and get of this command; the node's and the destination's are in the
     storage already. `streams`: concurrent requests that the destination's settings allow; how many of them run at a
-    time is for the limits to say, as they are then (`Stream`).
+    time is for the limits to say, as they are then (`Stream`). `keyring`: the keys of an encrypted repository.
     """
 
     destination_id: str
@@ -36,6 +39,12 @@ class OpenedRepository:
     cluster_id: str
     gate: Gate
     streams: int
+    keyring: Keyring | None = None
+
+    @cached_property
+    def form(self) -> Form:
+        """How objects are stored here."""
+        return form_of(self.keyring, self.cluster_id)
 
     def limited(self, limit: Gate) -> "OpenedRepository":
         """The repository under the command's own limit as well; `OPEN` is none."""

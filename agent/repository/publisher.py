@@ -29,11 +29,11 @@ from collections.abc import Sequence
 import structlog
 
 from agent.plan.objects import ObjectIndex
-from agent.repository.data_objects import data_index, data_objects
+from agent.repository.data_objects import data_objects, usable_index
 from agent.repository.errors import BackupDeleted, BackupExists, ManifestIncomplete
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import deleted_key, manifest_key
-from agent.repository.manifest import Manifest, names_of, read_manifest
+from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Buffer, Gate
 from kit.errors import HelenusError
@@ -47,6 +47,7 @@ class Publisher:
     """One node's backup of one tag on its way into one destination."""
 
     def __init__(self, opened: OpenedRepository, host_id: str, tag: str, writer: Writer) -> None:
+        self._opened = opened
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
@@ -63,7 +64,7 @@ class Publisher:
         _, there = await together(self._refuse_deleted(), self._storage.head(key))
         if there is None:
             return None
-        found = await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id)
+        found = await read_manifest(self._opened, self._tag, self._host_id)
         if found.head.taken_at != taken_at:
             raise BackupExists(
                 f"the destination has another backup {self._tag} of the node {self._host_id}", tag=self._tag
@@ -80,7 +81,7 @@ class Publisher:
     async def begin(self, command_id: str) -> ObjectIndex:
         """Put the intent, then list the node's objects. Raises IntentForeign, a StorageError."""
         await self._intents.begin(self._tag, command_id)
-        return await data_index(self._storage, self._cluster_id, self._host_id)
+        return await usable_index(self._storage, self._cluster_id, self._host_id)
 
     async def publish(self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate) -> None:
         """Check by a new listing that everything `named` exists with its size (`named` is empty afterwards), put the
@@ -101,7 +102,7 @@ class Publisher:
             await self._intents.end(self._tag)
             return
         try:
-            await self._check_unguarded(await read_manifest(self._storage, self._cluster_id, self._tag, self._host_id))
+            await self._check_unguarded(await read_manifest(self._opened, self._tag, self._host_id))
         except HelenusError:
             await self._take_back(key)
             raise
@@ -111,13 +112,13 @@ class Publisher:
         IntentForeign, ManifestIncomplete, what reading raises."""
         await self._intents.refuse_foreign_sweep()
         named = ObjectIndex()
-        for name, size in names_of(manifest.head):
-            named.add(bytes.fromhex(name), size)
+        for one in manifest.head_objects():
+            named.add(one.name, one.size, one.codec)
         await self._check(named)  # the tables' lists, which are read next, among them
         seen: set[bytes] = set()
         for reference in manifest.head.tables:
-            async for name, size in manifest.objects(reference, seen):
-                named.add(bytes.fromhex(name), size)
+            async for one in manifest.objects(reference, seen):
+                named.add(one.name, one.size, one.codec)
         await self._check(named)
 
     async def _take_back(self, key: str) -> None:
@@ -142,8 +143,8 @@ class Publisher:
 
     async def _check(self, named: ObjectIndex) -> None:
         async for one in data_objects(self._storage, self._cluster_id, self._host_id):
-            if named.get(one.id, one.codec) == one.size:
-                named.discard(one.id, one.codec)
+            if named.get(one.name, one.codec) == one.size:
+                named.discard(one.name, one.codec)
         if len(named):
             missing = [digest.hex() for digest, _, _ in named.missing_from(ObjectIndex())]
             raise ManifestIncomplete(

@@ -15,16 +15,32 @@ all that was asked for has ended (`idle`), no intent may be left.
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.oracle.formats import Broken, b3, head_of, parts_of, plain_of, segments
+from tests.oracle.formats import (
+    DATA,
+    INLINE,
+    TABLE,
+    ZSTD,
+    Broken,
+    Keys,
+    b3,
+    head_of,
+    name_of,
+    parts_of,
+    place_of,
+    plain_of,
+    segments,
+)
 from tests.oracle.listing import Listing, lies
 from tests.oracle.reader import Reader
 
 ROOT = "helenus/v1/"
+_OBJECT = re.compile(r"[0-9a-f]{64}\.(?:raw|zstd-[1-9][0-9]*)")
 
 
 class OracleFailed(AssertionError):
@@ -46,10 +62,12 @@ class Backup:
 
 
 class Oracle:
-    """One destination, looked at again and again. `per_node`: it is one node's own directory, of a cluster of more."""
+    """One destination, looked at again and again. `per_node`: it is one node's own directory, of a cluster of more.
+    `keys`: those of an encrypted one."""
 
-    def __init__(self, reader: Reader, *, per_node: bool = False) -> None:
+    def __init__(self, reader: Reader, *, per_node: bool = False, keys: Keys | None = None) -> None:
         self._reader = reader
+        self._keys = keys
         self._per_node = per_node
         self._seen: dict[str, bytes] = {}
         self._manifests: set[tuple[str, str]] = set()
@@ -69,7 +87,7 @@ class Oracle:
     def check(self, *, idle: bool = False) -> dict[tuple[str, str], Backup]:
         """Look at everything. (tag, host id) → backup, of those that are not deleted. `idle`: all that was asked for
         has ended. Raises OracleFailed."""
-        look = _Look(self._reader)
+        look = _Look(self._reader, self._keys)
         look.run()
         look.judge_listings(per_node=self._per_node)
         findings = look.findings
@@ -98,8 +116,9 @@ class Oracle:
 class _Look:
     """One look at a destination."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, keys: Keys | None) -> None:
         self._reader = reader
+        self._keys = keys
         self._sizes = dict(reader.list())
         self.findings: list[str] = []
         self.digests: dict[str, bytes] = {}
@@ -121,8 +140,8 @@ class _Look:
                     self._remember(key)
                 case ["clusters", _, "nodes", _, "intents", _]:
                     self.intents.append(key)
-                case ["clusters", _, "nodes", _, "data", directory, name] if name.endswith(".raw"):
-                    self._object(key, directory, name.removesuffix(".raw"))
+                case ["clusters", cluster, "nodes", _, "data", directory, name] if _OBJECT.fullmatch(name):
+                    self._object(key, directory, name.partition(".")[0], cluster)
                 case ["clusters", _, "catalogue", tag, "deleted"]:
                     self.deleted.add(tag)
                 case ["clusters", _, "catalogue", tag, name] if name.removesuffix(".json").isdecimal():
@@ -168,10 +187,12 @@ class _Look:
             return {}
         return read
 
-    def _object(self, key: str, directory: str, digest: str) -> None:
+    def _object(self, key: str, directory: str, name: str, cluster: str) -> None:
+        """By itself. Whether a sealed one is what its name says shows when a manifest gives its id."""
         stored = self._remember(key)
         try:
-            if directory != digest[:2] or b3(plain_of(stored)).hex() != digest:
+            plain = plain_of(stored, None, None, cluster, self._keys)
+            if directory != name[:2] or (self._keys is None and b3(plain).hex() != name):
                 self.findings.append(f"I2: {key} holds other bytes than its name says")
         except Broken as error:
             self.findings.append(f"I2: {key}: {error}")
@@ -180,27 +201,29 @@ class _Look:
         where = f"the manifest of {tag} of {host_id}"
         try:
             content = self._reader.get(key)
-            head = head_of(content)
+            head = head_of(content, key, cluster, self._keys)
             if (head["tag"], head["cluster_id"], head["node"]["host_id"]) != (tag, cluster, host_id):
                 raise Broken("it is of another backup, cluster or node than its key says")
             backup = Backup(tag, host_id, head)
-            node = _Node(self, f"{ROOT}clusters/{cluster}/nodes/{host_id}/data/")
+            node = _Node(self, f"{ROOT}clusters/{cluster}/nodes/{host_id}/data/", cluster, self._keys)
             own = head.get("own_objects", {})
-            node.named(own, where)
+            node.named(own, head.get("own_codecs", {}), where)
             for table in head["tables"]:
-                self._table(node, content, table, own, backup)
+                frame = content[table["offset"] :][: table["length"]] if table.get("offset") else b""
+                if frame and self._keys is not None:
+                    place = place_of(key, table["keyspace"], table["table"])
+                    frame = plain_of(frame, INLINE, place, cluster, self._keys)
+                self._table(node, frame, table, own, backup)
         except (Broken, KeyError, ValueError, TypeError, IndexError) as error:
             self.findings.append(f"{where}: {type(error).__name__}: {error}")
         else:
             self.backups[tag, host_id] = backup
 
-    def _table(self, node: "_Node", content: bytes, table: dict[str, Any], own: dict[str, int], backup: Backup) -> None:
+    def _table(self, node: "_Node", frame: bytes, table: dict[str, Any], own: dict[str, int], backup: Backup) -> None:
         name = f"{table['keyspace']}.{table['table']} of {backup.tag}"
         if table.get("object"):
-            node.named({table["object"]: table["length"]}, name)
-            frame = node.plain(table["object"])
-        else:
-            frame = content[table["offset"] : table["offset"] + table["length"]]
+            node.named({table["object"]: table["length"]}, {}, name)
+            frame = node.plain(table["object"], TABLE)
         header, parts = parts_of(frame)
         if [header["keyspace"], header["table"], header["table_id"]] != [
             table["keyspace"],
@@ -210,7 +233,7 @@ class _Look:
             raise Broken(f"the frame of {name} is another table's")
         files = [(entry, own) for entry in table.get("own", ())]
         for part in parts:
-            node.named(part["objects"], name)
+            node.named(part["objects"], part.get("codecs", {}), name)
             files += [(entry, part["objects"]) for entry in part["files"]]
         if (len(files), sum(entry[1] for entry, _ in files)) != (table["files"], table["bytes"]):
             raise Broken(f"{name} has other files than its reference says")
@@ -242,21 +265,29 @@ class _Look:
 class _Node:
     """The objects of one node."""
 
-    def __init__(self, look: _Look, prefix: str) -> None:
+    def __init__(self, look: _Look, prefix: str, cluster: str, keys: Keys | None) -> None:
         self._look = look
         self._prefix = prefix
+        self._cluster = cluster
+        self._keys = keys
+        self._suffixes: dict[str, str] = {}
 
-    def named(self, objects: dict[str, int], where: str) -> None:
+    def named(self, objects: dict[str, int], codecs: dict[str, int], where: str) -> None:
         """I1 for these objects."""
         for digest, size in objects.items():
+            self._suffixes[digest] = f"zstd-{size}" if codecs.get(digest) == ZSTD else "raw"
             found = self._look._sizes.get(self._key(digest))
             if found != size:
                 self._look.findings.append(f"I1: {where} names {digest} with {size} bytes, the store has {found}")
 
-    def plain(self, digest: str) -> bytes:
+    def plain(self, digest: str, kind: int = DATA) -> bytes:
         if self._key(digest) not in self._look._sizes:
             raise Broken(f"the object {digest} is missing")
-        return plain_of(self._look._reader.get(self._key(digest)))
+        stored = self._look._reader.get(self._key(digest))
+        plain = plain_of(stored, kind, bytes.fromhex(digest), self._cluster, self._keys)
+        if b3(plain).hex() != digest:
+            raise Broken(f"I2: the object {digest} holds other bytes than its name says")
+        return plain
 
     def pieces(self, entry: list[Any], objects: dict[str, int], where: str) -> Iterable[bytes]:
         """The file's bytes, piece by piece, compared with its digest."""
@@ -276,4 +307,5 @@ class _Node:
             self._look.findings.append(f"{name} of {where} has other bytes than its digest says")
 
     def _key(self, digest: str) -> str:
-        return f"{self._prefix}{digest[:2]}/{digest}.raw"
+        name = name_of(digest, self._keys)
+        return f"{self._prefix}{name[:2]}/{name}.{self._suffixes[digest]}"

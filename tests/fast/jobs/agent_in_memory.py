@@ -1,6 +1,6 @@
 """The jobs of an agent over stores in memory, and commands that survive its «restarts»."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent.crypto.keyring import Keyring
 from agent.jobs.backup import BackupJob
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
@@ -75,17 +76,19 @@ class MemoryReader:
 
 
 class Repositories:
-    """Destinations in memory."""
+    """Destinations in memory. `keyrings`: the keys of those that are encrypted."""
 
-    def __init__(self, storages: dict[str, Storage]) -> None:
+    def __init__(self, storages: dict[str, Storage], keyrings: Mapping[str, Keyring] | None = None) -> None:
         self._storages = storages
+        self._keyrings = keyrings or {}
 
     @asynccontextmanager
     async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
         storage = self._storages.get(target.destination)
         if storage is None:
             raise UnknownDestination(f"nobody told of {target.destination}")
-        yield OpenedRepository(target.destination, storage, target.repository_id, target.cluster_id, OPEN, 4)
+        keyring = self._keyrings.get(target.destination)
+        yield OpenedRepository(target.destination, storage, target.repository_id, target.cluster_id, OPEN, 4, keyring)
 
 
 @dataclass

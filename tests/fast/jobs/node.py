@@ -55,7 +55,7 @@ class Node:
             "Index.db": self._random.randbytes(200 + size // 100),
             "Filter.db": self._random.randbytes(24),
             "Summary.db": self._random.randbytes(96),
-            "Statistics.db": self._random.randbytes(4_800),
+            "Statistics.db": self._random.randbytes(1_200) + bytes(3_600),
             "CompressionInfo.db": self._random.randbytes(47),
             "TOC.txt": b"Data.db\nTOC.txt\n",
         }

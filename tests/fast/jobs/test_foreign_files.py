@@ -48,7 +48,7 @@ async def test_an_object_with_another_suffix_is_missing_at_the_end(store: Memory
     """Promise: I5. The check before the manifest goes by the object's whole name: what lies beside it is no proof."""
     publisher = Publisher(OpenedRepository("d1", store, "r1", CLUSTER, OPEN, 4), HOST, "t1", Writer("a1", "i1", "0.1"))
     name = "ab" * 32
-    await store.put(data_key(CLUSTER, HOST, name).removesuffix(".raw") + suffix, [b"content"])
+    await store.put(data_key(CLUSTER, HOST, bytes.fromhex(name)).removesuffix(".raw") + suffix, [b"content"])
     assert len(await publisher.begin("c1")) == 0
     named = ObjectIndex()
     named.add(bytes.fromhex(name), len(b"content"))

@@ -108,7 +108,7 @@ async def test_nothing_stays_of_a_cancelled_backup_after_the_next_sweep(
         with pytest.raises(asyncio.CancelledError):
             await agent.backup.run(command)
         faults.fail.clear()
-        await store.put(data_key(CLUSTER, HOST, "ab" * 32), [b"put before the cancel"])
+        await store.put(data_key(CLUSTER, HOST, b"\xab" * 32), [b"put before the cancel"])
     await agent.delete.run(Command("undo", DeleteArguments("t1", target(), "m1")))
     assert [one.tag for one in await catalogue.listing()] == []
     agent.on_sleep.append(_later(store))

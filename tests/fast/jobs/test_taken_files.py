@@ -14,10 +14,13 @@ from agent.cassandra.inventory import read_inventory
 from agent.cassandra.snapshot_notes import SnapshotNotes
 from agent.jobs import manifests
 from agent.jobs.restore_errors import DamagedOnServer
+from agent.model.manifest import TablePart
+from agent.pipeline.compression import Compression
 from agent.pipeline.reading import load
 from agent.pipeline.sstable_run import SSTableRun
 from agent.plan.backup import plan_sstable
 from agent.plan.layout import PIECE_SIZE, grouped, laid_out
+from agent.repository.form import PLAIN
 from agent.repository.manifest import read_manifest_file
 from agent.wire.commands import SnapshotArguments, State, SyncArguments, UploadArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command, MemoryReader, target
@@ -213,8 +216,9 @@ def test_parts_in_destinations_say_nothing_of_times(tmp_path: Path) -> None:
         sstable = laid_out(found)
         run = SSTableRun(sstable, plan_sstable(sstable, {}, lambda *_: False, PIECE_SIZE), {}, PIECE_SIZE)
         for number, layout in enumerate(sstable.objects):
-            run.loaded(number, load(sstable.files, layout, bytearray(layout.length)))
-        lines.add(msgspec.json.encode(run.finish()[0]))
+            run.loaded(number, load(sstable.files, layout, bytearray(layout.length), [PLAIN], Compression()))
+        done = run.finish()
+        lines.add(msgspec.json.encode(TablePart(done.files, {name.hex(): size for name, size in done.objects})))
     assert len(lines) == 1
     part = msgspec.json.decode(lines.pop())
     assert list(part) == ["files", "objects"]

@@ -10,8 +10,8 @@ from tests import oracle
 
 DIRECTORY = Path(oracle.__file__).parent
 MODULES = sorted(path.stem for path in DIRECTORY.glob("*.py"))
-LIBRARIES = {"blake3", "zstandard"}
-"""The digest and the codec of the format."""
+LIBRARIES = {"blake3", "cryptography", "zstandard"}
+"""The digest, the cipher and the codec of the format."""
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -41,6 +41,7 @@ class Wanted:
     files: Sequence[FileEntry]
     directory: Path
     objects: Mapping[str, int]
+    codecs: Mapping[str, int]
     keyspace: str = "shop"
     table: str = "orders"
 
@@ -121,8 +122,9 @@ async def stored(tmp_path: Path) -> Stored:
     target = tmp_path / "held"
     target.mkdir()
     table = done[0]
-    place = reference(table.frame, table_id=table.table_id, files=table.files, bytes=table.size)
-    groups = [Wanted(part.files, target, part.objects) for part in read_parts(table.frame, place, 1)]
+    (frame,) = table.frames
+    place = reference(frame, table_id=table.table_id, files=table.files, bytes=table.size)
+    groups = [Wanted(part.files, target, part.objects, part.coded) for part in read_parts(frame, place, 1)]
     return Stored(node, opened, store, faults, groups, target)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from agent.model.snapshot import FileStat
+from agent.pipeline.compression import Compression
 from agent.pipeline.errors import FileUnreadable, SnapshotVanished
-from agent.pipeline.reading import load, read_run
+from agent.pipeline.reading import Loaded, load, read_run
 from agent.plan.layout import ObjectLayout, Run
+from agent.repository.form import PLAIN
 from agent.storage.protocol import Summed
 
 PIECE = 300_000
@@ -22,24 +24,30 @@ def file(path: Path, content: bytes) -> FileStat:
     return FileStat(path.name, str(path.parent), 0, about.st_size, about.st_ino, about.st_mtime_ns, "fs")
 
 
+def loaded_of(files: list[FileStat], layout: ObjectLayout) -> Loaded:
+    """The layout's bytes as a plain repository has them; the CRC-32 of the first file is asked for."""
+    return load(files, layout, bytearray(layout.length), [PLAIN], Compression(), data=0)
+
+
 @pytest.mark.parametrize(("start", "length"), [(0, PIECE), (PIECE, PIECE), (2 * PIECE, 5)])
 def test_the_checksum_of_a_piece_of_data_comes_with_its_frame(start: int, length: int, tmp_path: Path) -> None:
     """Promise: a store that verifies a CRC-32 gets one of all it is sent, though only the file was summed."""
     content = os.urandom(2 * PIECE + 5)
     data = file(tmp_path / "nb-1-big-Data.db", content)
-    loaded = load([data], ObjectLayout((Run(0, start, length),), length), bytearray(length), data=0)
+    loaded = loaded_of([data], ObjectLayout((Run(0, start, length),), length))
     assert loaded.crcs == {0: zlib.crc32(content[start : start + length])}
-    assert isinstance(loaded.frame, Summed)
-    assert loaded.frame.crc32 == zlib.crc32(b"".join(loaded.frame))
+    (stored,) = loaded.stored
+    assert isinstance(stored.buffers, Summed)
+    assert stored.buffers.crc32 == zlib.crc32(b"".join(stored.buffers))
 
 
 def test_what_was_not_summed_whole_promises_no_checksum(tmp_path: Path) -> None:
     """Promise: the sum of one file never passes for that of an object of several."""
     files = [file(tmp_path / "nb-1-big-Data.db", b"data"), file(tmp_path / "nb-1-big-Index.db", b"index")]
-    packed = load(files, ObjectLayout((Run(0, 0, 4), Run(1, 0, 5)), 9), bytearray(9), data=0)
-    alone = load(files, ObjectLayout((Run(1, 0, 5),), 5), bytearray(5), data=0)
-    assert not isinstance(packed.frame, Summed)
-    assert not isinstance(alone.frame, Summed)
+    packed = loaded_of(files, ObjectLayout((Run(0, 0, 4), Run(1, 0, 5)), 9))
+    alone = loaded_of(files, ObjectLayout((Run(1, 0, 5),), 5))
+    assert not isinstance(packed.stored[0].buffers, Summed)
+    assert not isinstance(alone.stored[0].buffers, Summed)
 
 
 def test_a_toc_that_is_being_written_anew_is_waited_for(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from agent.pipeline.errors import SnapshotVanished
 from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
 from agent.plan.objects import ObjectIndex
-from agent.repository.frame import ObjectType
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Buffer, Gate, Put
 from tests.fast.jobs.agent_in_memory import Command
@@ -98,25 +97,23 @@ class Stored:
         self.store = Store(targets, self.cache, tally, most_bytes=most_bytes)
 
     async def run(self, how: str, tables: list[SnapshotTable]) -> None:
-        """Store the tables' SSTables, or their own files, or an object that was made here."""
+        """Store the tables' SSTables, or their own files."""
         if how == "tables":
 
             async def finish(_: object) -> None:
                 return None
 
             await self.store.tables(list(tables), finish)
-        elif how == "own files":
+        else:
             own = [OwnFile(one.keyspace, one.table, file) for one in tables for file in one.files]
             await self.store.own_files([one for one in own if one.file.name == "manifest.json"])
-        else:
-            await self.store.object(b"made here", ObjectType.TABLE)
 
     async def close(self) -> None:
         await self.store.close()
         self.cache.close()
 
 
-HOW = pytest.mark.parametrize("how", ["tables", "own files", "object"])
+HOW = pytest.mark.parametrize("how", ["tables", "own files"])
 
 
 @HOW

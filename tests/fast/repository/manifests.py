@@ -6,10 +6,13 @@ import msgspec
 
 from agent.crypto.digest import digest, file_digest
 from agent.model.manifest import FileEntry, Head, Piece, TablePart, TableReference
-from agent.repository.frame import stored_size
+from agent.repository.form import PLAIN, Packed, Stored
+from agent.repository.frame import Codec, ObjectType
 from agent.repository.keys import manifest_key
 from agent.repository.manifest import Manifest, ManifestWriter, read_manifest
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN
 from agent.wire.node import NodeIdentity
 from tests.fast.storage.memory import MemoryStorage
 
@@ -31,7 +34,7 @@ def file(name: str = "nb-1-big-Data.db", size: int = 5, **changed: Any) -> FileE
 def part(*files: FileEntry, objects: dict[str, int] | None = None) -> TablePart:
     """A part whose objects are as large as the files need."""
     if objects is None:
-        objects = {piece.object: stored_size(piece.offset + piece.length) for one in files for piece in one.pieces}
+        objects = {piece.object: PLAIN.size(piece.offset + piece.length) for one in files for piece in one.pieces}
     return TablePart(files, objects)
 
 
@@ -60,15 +63,25 @@ def head(*tables: TableReference, **changed: Any) -> Head:
 def manifest(packed: bytes, about: Head) -> bytes:
     """A manifest with one frame."""
     writer = ManifestWriter()
-    writer.inline(packed)
+    writer.inline(packed, "ks", "t")
     return b"".join(writer.close(about))
+
+
+def table_object(packed: bytes) -> Stored:
+    """A table's frame as an object of its own."""
+    return PLAIN.encode(Packed(Codec.RAW, packed), len(packed), digest(packed), ObjectType.TABLE)
+
+
+def opened(store: MemoryStorage) -> OpenedRepository:
+    """The store as a command has it."""
+    return OpenedRepository("d1", store, "r1", CLUSTER, OPEN, 4)
 
 
 async def stored(content: bytes) -> Manifest:
     """The manifest as a reader sees it."""
     store = MemoryStorage()
     await store.put(manifest_key(CLUSTER, TAG, HOST), [content])
-    return await read_manifest(store, CLUSTER, TAG, HOST)
+    return await read_manifest(opened(store), TAG, HOST)
 
 
 async def read_whole(content: bytes) -> list[TablePart]:

@@ -33,7 +33,7 @@ def test_keys_are_parsed_back(name: str, digest: str) -> None:
     cluster, host = "c1", "11111111-2222-3333-4444-555555555555"
     record, mark = keys.record_key(cluster, name, 7), keys.deleted_key(cluster, name)
     manifest, plan = keys.manifest_key(cluster, name, host), keys.plan_key(cluster, name)
-    data, intent = keys.data_key(cluster, host, digest), keys.intent_key(cluster, host, name)
+    data, intent = keys.data_key(cluster, host, bytes.fromhex(digest)), keys.intent_key(cluster, host, name)
     for key in (record, mark, manifest, plan, data, intent):
         if len(keys.encoded(name)) < 200:
             check_key(key)
@@ -42,6 +42,8 @@ def test_keys_are_parsed_back(name: str, digest: str) -> None:
     assert keys.parse_backup(cluster, manifest) == keys.ManifestName(name, host)
     assert keys.parse_backup(cluster, plan) == keys.ManifestName(name, None)
     assert keys.parse_data(keys.data_prefix(cluster, host), data) == keys.DataName(digest, Codec.RAW)
+    coded = keys.data_key(cluster, host, bytes.fromhex(digest), Codec.ZSTD, 77)
+    assert keys.parse_data(keys.data_prefix(cluster, host), coded) == keys.DataName(digest, Codec.ZSTD, 77)
     assert keys.parse_intent(keys.intents_prefix(cluster, host), intent) == name
 
 
@@ -51,7 +53,20 @@ def test_foreign_keys_are_nobodys() -> None:
     digest = "ab" * 32
     for name in (f"ab/{digest}", f"aa/{digest}.raw", f"ab/{digest.upper()}.raw", f"ab/{digest}.", f"ab/x/{digest}.raw"):
         assert keys.parse_data(prefix, prefix + name) is None
-    for suffix in ("raw.bak", "raw.gone", "gone", "zstd", "RAW", "raw~", "raw/x", "raw."):
+    for suffix in (
+        "raw.bak",
+        "raw.gone",
+        "gone",
+        "zstd",
+        "RAW",
+        "raw~",
+        "raw/x",
+        "raw.",
+        "raw-7",
+        "zstd-",
+        "zstd-07",
+        "zstd-x",
+    ):
         assert keys.parse_data(prefix, f"{prefix}ab/{digest}.{suffix}") is None
     assert keys.parse_catalogue("c1", keys.catalogue_prefix("c1") + "t/01.json") is None
     assert keys.parse_catalogue("c1", keys.catalogue_prefix("c1") + "t/x.json") is None

@@ -11,7 +11,7 @@ import zstandard
 from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece, TablePart, TableReference
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFormatNewer
-from agent.repository.frame import Decoded, ObjectType, decode, encode, stored_size
+from agent.repository.form import PLAIN, Decoded, Form
 from agent.repository.keys import data_key, manifest_key
 from agent.repository.manifest import read_manifest
 from agent.repository.manifest_frame import INLINE_LIMIT
@@ -24,10 +24,12 @@ from tests.fast.repository.manifests import (
     frame,
     head,
     manifest,
+    opened,
     part,
     read_whole,
     reference,
     stored,
+    table_object,
 )
 from tests.fast.storage.memory import MemoryStorage
 
@@ -38,7 +40,7 @@ async def test_a_manifest_comes_back() -> None:
     own = file("schema.cql")
     packed = frame(*parts)
     about = reference(packed, *parts, own=(own,), files=4, bytes=15)
-    objects = {piece.object: stored_size(piece.length) for piece in own.pieces}
+    objects = {piece.object: PLAIN.size(piece.length) for piece in own.pieces}
     content = manifest(packed, head(about, own_objects=objects))
     assert await read_whole(content) == parts
     found = await stored(content)
@@ -53,11 +55,11 @@ async def test_a_large_frame_is_an_object_of_its_own() -> None:
     packed = frame(*parts)
     assert len(packed) > INLINE_LIMIT
     name = digest(packed).hex()
-    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    about = reference(packed, *parts, offset=None, object=name, length=PLAIN.size(len(packed)))
     store = MemoryStorage()
-    await store.put(data_key(CLUSTER, HOST, name), encode(packed, bytes.fromhex(name), ObjectType.TABLE))
+    await store.put(data_key(CLUSTER, HOST, bytes.fromhex(name)), table_object(packed).buffers)
     await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
-    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    found = await read_manifest(opened(store), TAG, HOST)
     assert [one async for one in found.parts(about)] == parts
     seen: set[bytes] = set()
     assert len([one async for one in found.objects(about, seen)]) == 1_999
@@ -75,18 +77,20 @@ async def test_a_large_table_leaves_others_their_turn(how: str, monkeypatch: pyt
     parts = [part(file(f"nb-{number}-big-Data.db", number)) for number in range(1, 2_000)]
     packed = frame(*parts)
     name = digest(packed).hex()
-    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    about = reference(packed, *parts, offset=None, object=name, length=PLAIN.size(len(packed)))
     store = MemoryStorage()
-    await store.put(data_key(CLUSTER, HOST, name), encode(packed, bytes.fromhex(name), ObjectType.TABLE))
+    await store.put(data_key(CLUSTER, HOST, bytes.fromhex(name)), table_object(packed).buffers)
     await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
     threads = []
+
+    decode = Form.decode
 
     def decoded(*arguments: Any) -> Decoded:
         threads.append(threading.get_ident())
         return decode(*arguments)
 
-    monkeypatch.setattr("agent.repository.manifest.decode", decoded)
-    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    monkeypatch.setattr(Form, "decode", decoded)
+    found = await read_manifest(opened(store), TAG, HOST)
     turns = 0
 
     async def others() -> None:
@@ -111,13 +115,13 @@ async def test_a_damaged_frame_is_named_by_its_table() -> None:
     parts = [part(file(f"nb-{number}-big-Data.db", number)) for number in range(1, 2_000)]
     packed = frame(*parts)
     name = digest(packed).hex()
-    key = data_key(CLUSTER, HOST, name)
-    about = reference(packed, *parts, offset=None, object=name, length=stored_size(len(packed)))
+    key = data_key(CLUSTER, HOST, bytes.fromhex(name))
+    about = reference(packed, *parts, offset=None, object=name, length=PLAIN.size(len(packed)))
     store = MemoryStorage()
-    whole = b"".join(encode(packed, bytes.fromhex(name), ObjectType.TABLE))
+    whole = b"".join(table_object(packed).buffers)
     await store.put(key, [whole[:-1] + bytes([whole[-1] ^ 1])])
     await store.put(manifest_key(CLUSTER, TAG, HOST), [manifest(b"", head(about))])
-    found = await read_manifest(store, CLUSTER, TAG, HOST)
+    found = await read_manifest(opened(store), TAG, HOST)
     with pytest.raises(ObjectDamaged) as damaged:
         [one async for one in found.parts(about)]
     where = f"{about.keyspace}.{about.table}"
@@ -131,7 +135,7 @@ async def test_a_damaged_frame_is_named_by_its_table() -> None:
 async def test_no_manifest_is_no_backup() -> None:
     """Promise: a missing backup has its own error."""
     with pytest.raises(BackupNotFound):
-        await read_manifest(MemoryStorage(), CLUSTER, TAG, HOST)
+        await read_manifest(opened(MemoryStorage()), TAG, HOST)
 
 
 async def test_any_flipped_or_missing_byte_is_found() -> None:
@@ -156,7 +160,7 @@ async def test_a_manifest_of_other_names_is_refused() -> None:
     packed = frame(part(file()))
     about = head(reference(packed, part(file())))
     node = msgspec.structs.replace(about.node, host_id="9" * 8 + HOST[8:])
-    for changed in ({"tag": "t2"}, {"cluster_id": "c2"}, {"node": node}, {"format": 2}):
+    for changed in ({"tag": "t2"}, {"cluster_id": "c2"}, {"node": node}, {"format": 3}):
         with pytest.raises(ManifestInvalid):
             await read_whole(manifest(packed, msgspec.structs.replace(about, **changed)))
 

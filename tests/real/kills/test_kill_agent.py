@@ -154,7 +154,7 @@ async def test_what_was_put_before_the_death_is_not_sent_again(site: CrashSite, 
     await versity.make_bucket(bucket)
 
     def objects() -> dict[Path, tuple[int, int, int]]:
-        found = {path: path.stat() for path in (versity.data / bucket).rglob("*.raw")}
+        found = {path: path.stat() for path in (versity.data / bucket).rglob("data/*/*")}
         return {path: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
 
     async with CountingRelay(versity.address, versity.port) as relay:
