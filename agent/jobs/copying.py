@@ -9,29 +9,26 @@ what the new listing shows is not put again, and destinations that are done are 
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, done_of, expect, noted
+from agent.jobs.copy_counts import TableCounts, all_of, count, counts_in, noted
 from agent.jobs.copy_errors import CopyFailed, CopyPartial, SnapshotGivenUp
 from agent.jobs.copy_rate import CopyRate
-from agent.jobs.manifests import TableCollector, TargetManifest
 from agent.jobs.openings import Openings, openings
+from agent.jobs.storing import PUBLISHED, Prepared, Storing, drop_intents
 from agent.jobs.taken_files import TakenFiles
 from agent.jobs.watermark import Watermark
 from agent.model.job import JobContext, Outcome
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.errors import SstableCorrupt
-from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
-from agent.plan.sstables import OWN_FILES
-from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
@@ -41,9 +38,7 @@ from agent.storage.throttle import TokenBucket
 from agent.wire.commands import State, Target
 from agent.wire.results import SnapshotResult, TargetResult, UploadResult
 from kit.errors import HelenusError, InvalidInput
-from kit.together import together
 
-PUBLISHED = "published"
 CLEARING = "clearing"
 _UNKNOWN = TargetResult(
     "failed", error=CopyFailed("it is not known what became of the copy: its result was never noted").as_dict()
@@ -58,14 +53,6 @@ class Copied(msgspec.Struct, frozen=True):
 
     targets: dict[str, TargetResult]
     given_up: list[str] = []
-
-
-class _Prepared:
-    """A target that is being written to."""
-
-    def __init__(self, target: StoreTarget, publisher: Publisher) -> None:
-        self.target = target
-        self.publisher = publisher
 
 
 class Copier:
@@ -139,7 +126,7 @@ class Copier:
         inventory: Sequence[SnapshotTable] | None,
     ) -> None:
         limit: Gate = TokenBucket(throttle) if throttle else OPEN
-        prepared: list[_Prepared] = []
+        prepared: list[Prepared] = []
         try:
             await context.stages.enter("opening")
             for target in targets:
@@ -149,14 +136,21 @@ class Copier:
                 except HelenusError as error:
                     results[target.destination] = TargetResult("failed", error=error.as_dict())
                     continue
-                if isinstance(ready, _Prepared):
+                if isinstance(ready, Prepared):
                     prepared.append(ready)
                 else:
                     results[target.destination] = _there_already(ready, info)
                     counts[target.destination] = all_of(ready)
                     count(context.tally, target.destination, counts[target.destination])
             if prepared:
-                await self._store(context, info, prepared, results, counts, inventory)
+                await context.stages.enter("storing")
+                listed = inventory if inventory is not None else await self._listed(info)
+                tables = listed if isinstance(listed, list) else list(listed)  # a list is the caller's gift
+                del listed, inventory
+                copied = {table.table_id for table in tables}
+                storing = Storing(self._cache, self._writer, self._rate, partial(self._listed, info), results, counts)
+                await storing.run(context, info, prepared, tables)
+                await self._forget_dropped(copied)
             elif any(_is_done(result) for result in results.values()):
                 await context.stages.enter(PUBLISHED, noted(results, counts))
         except asyncio.CancelledError:
@@ -164,7 +158,7 @@ class Copier:
                 await asyncio.shield(self.undo(info, targets))
             raise
         except Exception:
-            await _drop_intents(prepared)
+            await drop_intents(prepared)
             raise
 
     async def undo(self, info: SnapshotInfo, targets: Sequence[Target]) -> None:
@@ -175,7 +169,7 @@ class Copier:
                 async with asyncio.timeout(UNDO_SECONDS), self._repositories.opened(target) as opened:
                     await Publisher(opened, info.node.host_id, info.tag, self._writer).withdraw()
 
-    async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> "_Prepared | Manifest":
+    async def _prepare(self, opened: OpenedRepository, info: SnapshotInfo, command_id: str) -> Prepared | Manifest:
         """The target with its intent put and its objects listed, or the manifest when it has this backup already."""
         publisher = Publisher(opened, info.node.host_id, info.tag, self._writer)
         there = await publisher.published(info.taken_at)
@@ -183,90 +177,17 @@ class Copier:
             await publisher.withdraw()
             return there
         index = await publisher.begin(command_id)
-        return _Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate), publisher)
+        return Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate), publisher)
 
-    async def _store(
-        self,
-        context: JobContext,
-        info: SnapshotInfo,
-        prepared: Sequence[_Prepared],
-        results: dict[str, TargetResult],
-        counts: dict[str, TableCounts],
-        inventory: Sequence[SnapshotTable] | None,
-    ) -> None:
-        await context.stages.enter("storing")
-        targets = [one.target for one in prepared]
-        listed = inventory if inventory is not None else await self._listed(info)
-        tables = listed if isinstance(listed, list) else list(listed)  # a list is the caller's gift: it is emptied
-        del listed, inventory
-        tables.sort(key=_most_bytes_first)
-        if not tables and not info.schema:
-            raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
-        totals = expect(context.tally, [target.id for target in targets], tables)
-        copied = {table.table_id for table in tables}
-        store, began = Store(targets, self._cache, context.tally), time.monotonic()
-        try:
-            own = [
-                OwnFile(table.keyspace, table.table, file)
-                for table in tables
-                for file in table.files
-                if file.name in OWN_FILES
-            ]
-            collector = TableCollector(store, targets, info, own, await store.own_files(own))
-            await store.tables(tables, collector.add)
-        finally:
-            await store.close()
-        self._rate.note(max((target.put_bytes for target in targets), default=0), time.monotonic() - began)
-        await context.stages.enter("publishing")
-        published = await together(
-            *(
-                self._publish(context, info, one, manifest, collector)
-                for one, manifest in zip(prepared, collector.manifests, strict=True)
-            )
-        )
-        results.update(zip((target.id for target in targets), published, strict=True))
-        whole = {(table.keyspace, table.table) for table in collector.tables}
-        for target, result in zip(targets, published, strict=True):
-            counts[target.id] = done_of(totals, whole if result.outcome != "failed" else set())
-        await context.stages.enter(PUBLISHED, noted(results, counts))
-        await self._forget_dropped(copied)
-
-    async def _listed(self, info: SnapshotInfo) -> Sequence[SnapshotTable]:
+    async def _listed(self, info: SnapshotInfo) -> list[SnapshotTable]:
         found = await self._snapshots.inventory(info.tag)
         await self._taken_files.compare(info, found)  # else a backup of what is left would pass for the whole
-        return found
+        return list(found)
 
     async def _forget_dropped(self, copied: Set[str]) -> None:
         """Tables that were dropped since need no digests any more; those that a node can't name now, the next time."""
         with contextlib.suppress(HelenusError):
             await self._cache.keep_tables(copied | await self._live_tables())
-
-    async def _publish(
-        self,
-        context: JobContext,
-        info: SnapshotInfo,
-        one: _Prepared,
-        manifest: TargetManifest,
-        collector: TableCollector,
-    ) -> TargetResult:
-        target = one.target
-        if target.error is None:
-            try:
-                if not collector.tables and collector.corrupt is not None:
-                    raise collector.corrupt
-                whole = manifest.close(info, self._writer, context.command_id)
-                await one.publisher.publish(whole, target.named, target.opened.gate)
-                return _result(target, collector.tables, collector)
-            except HelenusError as error:
-                target.fail(error)
-        await _drop_intents([one])
-        reason = target.error or collector.corrupt
-        return TargetResult(
-            "failed",
-            put_objects=target.put_objects,
-            put_bytes=target.put_bytes,
-            error=reason.as_dict() if reason is not None else None,
-        )
 
 
 def outcome_of(copied: Copied, targets: Sequence[Target], snapshot: SnapshotResult | None, *, cleared: bool) -> Outcome:
@@ -313,27 +234,6 @@ def _is_done(result: TargetResult | None) -> bool:
     return result is not None and result.outcome != "failed"
 
 
-def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:
-    return (-sum(file.size for file in table.files), table.keyspace, table.table)
-
-
-def _result(target: StoreTarget, tables: Sequence[Any], collector: TableCollector) -> TargetResult:
-    sizes: dict[str, int] = {}
-    corrupt = collector.corrupt
-    for table in tables:
-        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
-    return TargetResult(
-        "success" if corrupt is None else "partial",
-        files=sum(table.files for table in tables),
-        bytes=sum(table.bytes for table in tables),
-        put_objects=target.put_objects,
-        put_bytes=target.put_bytes,
-        sizes=sizes,
-        error=None if corrupt is None else corrupt.as_dict(),
-        warnings=[*target.warnings, *collector.warnings],
-    )
-
-
 def _there_already(manifest: Manifest, info: SnapshotInfo) -> TargetResult:
     """The result of an earlier run that did not come to note it."""
     sizes: dict[str, int] = {}
@@ -354,10 +254,3 @@ def _there_already(manifest: Manifest, info: SnapshotInfo) -> TargetResult:
         sizes=sizes,
         error=None if corrupt is None else corrupt.as_dict(),
     )
-
-
-async def _drop_intents(prepared: Sequence[_Prepared]) -> None:
-    """As far as the destinations let us: what stays is cleared by this agent's next job there."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(UNDO_SECONDS):
-            await asyncio.gather(*(one.publisher.withdraw() for one in prepared), return_exceptions=True)

@@ -3,11 +3,12 @@
 One pass for all targets: each object that any of them lacks is read once, digested once, and put where it is missing.
 Two producers walk the tables from both ends and wait for room; workers read in threads and put. What is done of a table
 comes out in its producer's order, so that little is kept. A table whose bytes can't be trusted ends with its error, the
-others go on.
+others go on. A target that keeps the others waiting is parted with: what it lacks is then read again, for it alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -19,6 +20,7 @@ from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.compression import Compression
 from agent.pipeline.digest_cache import DigestCache, packed
 from agent.pipeline.errors import FileUnreadable, SstableCorrupt
+from agent.pipeline.laggards import Laggards
 from agent.pipeline.reading import Buffers, load, read_text
 from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
@@ -59,7 +61,8 @@ class StoredOwnFiles(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """Stores tables in all targets that are alive. One use, one event loop; calls one after the other."""
+    """Stores tables in all targets that are alive. One use, one event loop; calls one after the other. `parted` is told
+    of a target that is too slow for the others; without it all go at the pace of the slowest."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Store:
         *,
         piece_size: int = PIECE_SIZE,
         most_bytes: int = BYTES,
+        parted: Callable[[StoreTarget], object] | None = None,
     ) -> None:
         self._targets = targets
         self._cache = cache
@@ -79,10 +83,16 @@ class Store:
         self._buffers = Buffers(piece_size)
         self._readers = Workers(READERS, "read")
         self._compression = Compression()
+        self._laggards = Laggards(self._budget) if parted is not None and len(targets) > 1 else None
+        self._parted = parted
 
     async def close(self) -> None:
         """End the threads."""
         await self._readers.close()
+
+    def narrow(self, most_bytes: int) -> None:
+        """Keep less in flight: others need room beside this one."""
+        self._budget.narrow(most_bytes)
 
     async def tables(self, tables: list[SnapshotTable], finish: Finish) -> None:
         """Store the tables' SSTables, the largest first in the list; `finish` is awaited with each table as it is done.
@@ -100,6 +110,19 @@ class Store:
                 group.create_task(produce(-1))
         except* HelenusError as errors:
             raise first_of(errors) from None
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """For the block, part with laggards."""
+        if self._laggards is None or self._parted is None:
+            yield
+            return
+        watch = asyncio.create_task(self._laggards.watch(self._targets, self._parted))
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
 
     async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
         """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""
@@ -213,9 +236,13 @@ class Store:
             )
             run.loaded(index, loaded)
             stored = dict(zip(forms, loaded.stored, strict=True))
-            await together(
-                *(self._put(loaded.id, layout.length, stored[target.form], target, table) for target in alive)
-            )
+            puts = [
+                (target, self._put(loaded.id, layout.length, stored[target.form], target, table)) for target in alive
+            ]
+            if self._laggards is None:
+                await together(*(put for _, put in puts))
+            else:
+                await self._laggards.put(layout.length, puts)
         finally:
             self._buffers.give(buffer)
             self._budget.give(layout.length)

@@ -1,6 +1,7 @@
 """A destination while a backup is stored: in, objects; out, what is there, what was put, and how it failed.
 
-Each target has its own outcome: one that fails is left behind, the others go on.
+Each target has its own outcome: one that fails is left behind, the others go on. One that is much slower than the
+others is parted with, and goes on by itself (`again`).
 
 An object that is there with another size (cut by a full disk, a copy that broke off, a hand) is put anew in its place.
 That is safe: its name is the digest of its bytes and has exactly one size, so as it is nobody can restore from it, and
@@ -53,6 +54,7 @@ class StoreTarget:
         self.id = opened.destination_id
         self.index = index
         self._errors: list[HelenusError] = []
+        self._parted = False
         self.named = ObjectIndex()
         self.put_objects = 0
         self.put_bytes = 0
@@ -75,13 +77,28 @@ class StoreTarget:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still written to."""
-        return not self._errors
+        """Whether it is still written to, in this pass."""
+        return not self._errors and not self._parted
 
     @property
     def error(self) -> HelenusError | None:
         """Why it was left behind."""
         return self._errors[0] if self._errors else None
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether it goes on by itself."""
+        return self._parted
+
+    def part(self) -> None:
+        """No more is put through this one."""
+        self._parted = True
+
+    def again(self) -> "StoreTarget":
+        """The same destination for a pass of its own: what is there by now is known, what a manifest names is not."""
+        anew = StoreTarget(self.opened, self._host_id, self.index, self._gate)
+        anew.put_objects, anew.put_bytes, anew.mended = self.put_objects, self.put_bytes, self.mended
+        return anew
 
     def fail(self, error: HelenusError) -> None:
         """Leave it behind."""
@@ -129,7 +146,7 @@ class StoreTarget:
         key = data_key(self.opened.cluster_id, self._host_id, name, codec, size)
         try:
             async with self._streams:
-                if self._errors:  # it failed while this one waited for its turn
+                if self._errors or self._parted:  # it failed while this one waited for its turn
                     return False
                 put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
                 if not put.created and put.size != size:

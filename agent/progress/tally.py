@@ -46,6 +46,14 @@ class CommandTally:
             cell.total_files = files
             cell.total_bytes = size
 
+    def anew(self, destination: str) -> None:
+        """Take back all that was counted as done of a destination."""
+        with self._lock:
+            for key, cell in self._cells.items():
+                if key[0] == destination:
+                    cell.done_files = cell.done_bytes = 0
+                    self._changed.add(key)
+
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
         """Add files that are finished, and bytes that are there or on their way; fewer than none takes some back."""
         with self._lock:

@@ -131,6 +131,11 @@ class Command:
         self.expected[destination, keyspace, table] = (files, size)
         self.counted[destination, keyspace, table] = [0, 0]
 
+    def anew(self, destination: str) -> None:
+        for key, counted in self.counted.items():
+            if key[0] == destination:
+                counted[:] = [0, 0]
+
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
         counted = self.counted[destination, keyspace, table]
         counted[0] += files

@@ -12,6 +12,10 @@ class Counters:
     def expect(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
         self.files.setdefault((keyspace, table), [0, 0])[1] = files
 
+    def anew(self, destination: str) -> None:
+        for counts in self.files.values():
+            counts[0] = 0
+
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
         self.files.setdefault((keyspace, table), [0, 0])[0] += files
 
