@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.jobs import copying, sweep
+from agent.jobs import storing, sweep
 from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intents_prefix
@@ -148,7 +148,7 @@ async def test_a_copy_that_failed_does_not_wait_to_drop_its_intent(
     agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: a destination that went away holds the lane no longer than it took to fail."""
-    monkeypatch.setattr(copying, "UNDO_SECONDS", 0.01, raising=False)
+    monkeypatch.setattr(storing, "UNDO_SECONDS", 0.01, raising=False)
 
     async def gone(verb: str, key: str) -> None:
         if verb == "put" and "/data/" in key:
