@@ -94,6 +94,52 @@ class ClusterAmbiguous(RepositoryError):
     todo = "Name the cluster by its id: the candidates are in the fields."
 
 
+class EncryptionKeyMissing(RepositoryError):
+    """The repository is encrypted, and the destination's settings name no key."""
+
+    code = "encryption_key_missing"
+    status = 409
+    todo = "Put the destination again with `encryption`: the passphrase, or the file of the passphrase or key."
+
+
+class RepositoryNotEncrypted(RepositoryError):
+    """Encryption was asked for, and the repository that is there says that it isn't encrypted."""
+
+    code = "repository_not_encrypted"
+    status = 409
+    todo = (
+        "Use an empty place for the encrypted repository. If this one was encrypted before, somebody replaced its "
+        "repository.json: put the right one back from a copy, and look into who changed the destination."
+    )
+
+
+class KeySlotsGone(RepositoryError):
+    """The repository is encrypted and holds data, and no key slot is there."""
+
+    code = "key_slots_gone"
+    status = 409
+    todo = "Bring back the files below helenus/v1/keys/ from a copy: nothing else opens what the repository holds."
+
+
+class EncryptionKeySuperseded(RepositoryError):
+    """The passphrase or key file opens only slots of before the last rotation, which left it out."""
+
+    code = "encryption_key_superseded"
+    status = 409
+    todo = "Give the destination the passphrase or key file that the rotation was made with."
+
+
+class KeysRolledBack(RepositoryError):
+    """The newest key slot is older than one that this agent has used."""
+
+    code = "keys_rolled_back"
+    status = 409
+    todo = (
+        "Bring back the newest files below helenus/v1/keys/ from a copy, and look into who removed them: a retired key "
+        "may be known to others."
+    )
+
+
 class IntentForeign(RepositoryError):
     """Another agent writes to, or sweeps, this node's prefix (or this agent lost its state)."""
 

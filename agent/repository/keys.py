@@ -13,6 +13,7 @@ from agent.repository.frame import Codec
 
 ROOT = "helenus/v1/"
 REPOSITORY = ROOT + "repository.json"
+KEY_SLOTS = ROOT + "keys/"
 CLUSTERS = ROOT + "clusters/"
 NAMES = ROOT + "names/"
 """An index of clusters by name: cluster.json can't be found without listing all data."""
@@ -63,6 +64,18 @@ def decoded(segment: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return name if name and encoded(name) == segment else None
+
+
+def slot_key(number: int) -> str:
+    """A key slot of an encrypted repository."""
+    return f"{KEY_SLOTS}{number}.json"
+
+
+def parse_slot(key: str) -> int | None:
+    """The number of a key slot; None for what is not ours."""
+    number, dot, suffix = key.removeprefix(KEY_SLOTS).partition(".")
+    ours = key.startswith(KEY_SLOTS) and dot and suffix == "json" and _NUMBER.fullmatch(number)
+    return int(number) if ours else None
 
 
 def cluster_prefix(cluster_id: str) -> str:
