@@ -30,6 +30,7 @@ from agent.repository.keys import (
     parse_catalogue,
 )
 from agent.repository.manifest import read_manifest
+from agent.repository.marks import Marks
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.storage.protocol import StorageError
 from agent.wire.commands import SweepArguments
@@ -117,6 +118,7 @@ class _Sweep:
         self._command_id = command_id
         self._abandoned = abandoned
         self._intents = Intents(opened, host_id, writer)
+        self._marks = Marks(opened)
         self._marked = False
         self._manifests: dict[str, tuple[int, float]] = {}
         """Tag → size and time of this node's manifest, as last listed."""
@@ -158,12 +160,14 @@ class _Sweep:
         self._refuse(foreign)
 
     async def view(self) -> SweepView:
-        """Marks and manifests as they are now."""
-        deleted = set()
+        """Marks and manifests as they are now. Raises ManifestInvalid for a mark that no agent put."""
+        deleted = {}
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             name = parse_catalogue(self._cluster_id, entry.key)
             if name is not None and name.number is None:
-                deleted.add(name.tag)
+                deleted[name.tag] = entry
+        for tag, mark in deleted.items():
+            await self._marks.refuse_forged(mark, tag)
         hosts: dict[str, set[str]] = {}
         self._manifests = {}
         async for entry in self._storage.list(backups_prefix(self._cluster_id)):

@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 import zstandard
 
-from agent.repository.bounded import MOST_RECORD, read_bounded
+from agent.repository.bounded import MOST_RECORD
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.keys import (
     backups_prefix,
@@ -87,6 +87,7 @@ class Catalogue:
 
     def __init__(self, opened: OpenedRepository, cache: RecordCache) -> None:
         self._storage = opened.storage
+        self._documents = opened.documents
         self._repository_id = opened.repository_id
         self._cluster_id = opened.cluster_id
         self._cache = cache
@@ -95,7 +96,7 @@ class Catalogue:
         """Put plan.json; the same plan again is fine. Raises BackupExists, BackupDeleted, a StorageError."""
         await self._refuse_deleted(plan.tag)
         key = plan_key(self._cluster_id, plan.tag)
-        put = await self._storage.put(key, [msgspec.json.encode(plan)])
+        put = await self._documents.put(key, msgspec.json.encode(plan))
         if not put.created and await self._plan(plan.tag, put.size) != plan:
             raise BackupExists(f"the destination has another backup {plan.tag}", tag=plan.tag)
 
@@ -111,7 +112,7 @@ class Catalogue:
             if newest >= 0 and (record.state == RUNNING or await self._says(record, newest, *numbers[newest])):
                 return newest
             key = record_key(self._cluster_id, record.tag, newest + 1)
-            put = await self._storage.put(key, [body])
+            put = await self._documents.put(key, body)
             if put.created:
                 return newest + 1
 
@@ -122,7 +123,7 @@ class Catalogue:
             return
         if not await self._anything(tag):
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
-        await self._storage.put(key, [msgspec.json.encode({"tag": tag})])
+        await self._documents.put(key, msgspec.json.encode({"tag": tag}))
 
     async def listing(self) -> Listing:
         """Every undeleted backup that has a record. One whose record can't be read is listed without it, for its plan
@@ -200,7 +201,7 @@ class Catalogue:
     async def _plan(self, tag: str, size: int) -> Plan | None:
         key = plan_key(self._cluster_id, tag)
         try:
-            return _plan.decode(await read_bounded(self._storage, key, size, MOST_RECORD))
+            return _plan.decode(await self._documents.read(key, size, MOST_RECORD))
         except NotFound:
             return None
         except msgspec.DecodeError as error:
@@ -227,9 +228,8 @@ class Catalogue:
         which = f"{key} {size} {modified}"
         packed = self._cache.get(self._repository_id, which)
         if packed is None:
-            packed = self._cache.put(
-                self._repository_id, which, await read_bounded(self._storage, key, size, MOST_RECORD)
-            )
+            body = await self._documents.read(key, size, MOST_RECORD)
+            packed = self._cache.put(self._repository_id, which, body)
         return packed
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.repository.bounded import MOST_INTENT, read_bounded
+from agent.repository.bounded import MOST_INTENT
 from agent.repository.errors import IntentForeign, ManifestInvalid
 from agent.repository.keys import SWEEP, intent_key, intents_prefix, parse_intent, sweep_key
 from agent.repository.opened import OpenedRepository
@@ -54,6 +54,7 @@ class Intents:
 
     def __init__(self, opened: OpenedRepository, host_id: str, writer: Writer) -> None:
         self._storage = opened.storage
+        self._documents = opened.documents
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
         self._writer = writer
@@ -61,7 +62,7 @@ class Intents:
     async def begin(self, tag: str, command_id: str) -> None:
         """Put the intent of `tag`, clear this agent's own past ones. Raises IntentForeign."""
         key = intent_key(self._cluster_id, self._host_id, tag)
-        put = await self._storage.put(key, [self._body(tag, command_id)])
+        put = await self._documents.put(key, self._body(tag, command_id))
         if not put.created:
             there = await self._read(Entry(key, put.size, 0.0), tag)
             if there is not None and not self._is_own(there):
@@ -87,7 +88,7 @@ class Intents:
         """Put the sweep's own mark anew; the store's time of it, in unix seconds."""
         key = sweep_key(self._cluster_id, self._host_id)
         await self.refuse_foreign_sweep()
-        await self._storage.put(key, [self._body(SWEEP, command_id)], replace=True)
+        await self._documents.put(key, self._body(SWEEP, command_id), replace=True)
         entry = await self._storage.head(key)
         if entry is None:
             raise IntentForeign("the sweep's own mark vanished: somebody else works in this node's prefix")
@@ -96,7 +97,7 @@ class Intents:
     async def store_time(self, command_id: str) -> float:
         """The store's own time, in unix seconds, by an intent that comes and goes."""
         key = intent_key(self._cluster_id, self._host_id, _CLOCK)
-        await self._storage.put(key, [self._body(_CLOCK, command_id)], replace=True)
+        await self._documents.put(key, self._body(_CLOCK, command_id), replace=True)
         entry = await self._storage.head(key)
         await self._storage.delete([key])
         if entry is None:
@@ -162,7 +163,7 @@ class Intents:
     async def _read(self, entry: Entry, name: str) -> Standing | None:
         """The intent behind a key; None if it went meanwhile."""
         try:
-            body = await read_bounded(self._storage, entry.key, entry.size, MOST_INTENT)
+            body = await self._documents.read(entry.key, entry.size, MOST_INTENT)
             return Standing(name, entry.key, entry.modified, _intent.decode(body))
         except NotFound:
             return None

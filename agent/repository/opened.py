@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from agent.crypto.keyring import Keyring
+from agent.repository.documents import Documents
 from agent.repository.form import Form, form_of
 from agent.storage.protocol import OPEN, Gate, Storage
 from agent.storage.throttle import Gates
@@ -30,7 +31,8 @@ class OpenedRepository:
 
     `gate`: the target's own limit, for every put and get of this command; the node's and the destination's are in the
     storage already. `streams`: concurrent requests that the destination's settings allow; how many of them run at a
-    time is for the limits to say, as they are then (`Stream`). `keyring`: the keys of an encrypted repository.
+    time is for the limits to say, as they are then (`Stream`). `keyring`: of an encrypted repository, None of a plain
+    one.
     """
 
     destination_id: str
@@ -45,6 +47,11 @@ class OpenedRepository:
     def form(self) -> Form:
         """How objects are stored here."""
         return form_of(self.keyring, self.cluster_id)
+
+    @property
+    def documents(self) -> Documents:
+        """Its plans, records, marks and intents, sealed where the repository is."""
+        return Documents(self.storage, self.cluster_id, self.keyring)
 
     def limited(self, limit: Gate) -> "OpenedRepository":
         """The repository under the command's own limit as well; `OPEN` is none."""
