@@ -12,6 +12,7 @@ from agent.repository.attach import attach
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.destinations import Destinations
 from agent.repository.errors import NotARepository
+from agent.repository.keyrings import Keyrings
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
 from agent.storage.protocol import Denied
@@ -40,6 +41,7 @@ class Backups:
         self,
         destinations: Destinations,
         repositories: Repositories,
+        keyrings: Keyrings,
         on_server: OnServer,
         records: RecordCache,
         node: Identified,
@@ -48,6 +50,7 @@ class Backups:
     ) -> None:
         self._destinations = destinations
         self._repositories = repositories
+        self._keyrings = keyrings
         self._on_server = on_server
         self._records = records
         self._node = node
@@ -103,7 +106,12 @@ class Backups:
             name = (await self._node.identity()).cluster_name
             async with self._destinations.borrowed(destination) as borrowed:
                 found = await attach(
-                    borrowed.storage, initialise=False, repository_id=None, cluster_id=None, cluster_name=name
+                    borrowed.storage,
+                    keys=self._keyrings.of(record),
+                    initialise=False,
+                    repository_id=None,
+                    cluster_id=None,
+                    cluster_name=name,
                 )
             await self._destinations.remember(
                 destination, record.revision, repository_id=found.repository_id, cluster_id=found.cluster_id

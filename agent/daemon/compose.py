@@ -9,6 +9,7 @@ from agent.commands.journal import Journal
 from agent.commands.measures import CommandMeasures
 from agent.commands.reporting import CoordinatorAddress, Reporter
 from agent.commands.runner import Runner
+from agent.crypto.keyring import Keyring
 from agent.daemon.agent import Agent, Health, Making, Parts
 from agent.daemon.backups import Backups
 from agent.daemon.identity import agent_id_in
@@ -27,12 +28,13 @@ from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
 from agent.repository.check import DestinationChecks
-from agent.repository.destination_files import DestinationFiles
+from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
-from agent.repository.opening import OpenDestinations
+from agent.repository.opening import OpenDestinations, Verify
 from agent.storage.protocol import Storage
 from agent.wire.commands import Target
 from kit.config import read_secret
@@ -82,8 +84,10 @@ def _composed(
         DestinationFiles(state / "destinations"), provider, limits, register_secret=redactor.add
     )
     patience = Patience(settings.destinations.patience_seconds, settings.destinations.poll_seconds)
-    repositories = OpenDestinations(destinations, _verify, patience)
-    impatient = OpenDestinations(destinations, _verify, NOW, once=True)
+    keyrings = Keyrings(destinations, provider.unlocking)
+    verify = _verifying(keyrings)
+    repositories = OpenDestinations(destinations, verify, patience)
+    impatient = OpenDestinations(destinations, verify, NOW, once=True)
 
     node = CassandraNode(settings.cassandra, state)
     on_server = OnServer(state / "on-server")
@@ -123,7 +127,7 @@ def _composed(
     jobs_in_use.using = runner.using_job
     destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
 
-    checks = DestinationChecks(destinations, provider)
+    checks = DestinationChecks(destinations, provider, keyrings)
     destinations.taken_back = checks.take_back
     services = AgentServices(
         commands=runner,
@@ -140,7 +144,9 @@ def _composed(
         ),
         destinations=destinations,
         checks=checks,
-        backups=Backups(destinations, impatient, on_server, records, node.view, node.snapshots, patience.seconds),
+        backups=Backups(
+            destinations, impatient, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
+        ),
         metrics=metrics.registry,
         health=health,
     )
@@ -175,15 +181,21 @@ def _composed(
     )
 
 
-async def _verify(storage: Storage, target: Target) -> None:
+def _verifying(keyrings: Keyrings) -> Verify:
     """The repository and the cluster that a command names must be there; nothing is made."""
-    await attach(
-        storage,
-        initialise=False,
-        repository_id=target.repository_id,
-        cluster_id=target.cluster_id,
-        cluster_name=None,
-    )
+
+    async def verify(storage: Storage, target: Target, record: StoredDestination) -> Keyring | None:
+        attached = await attach(
+            storage,
+            keys=keyrings.of(record),
+            initialise=False,
+            repository_id=target.repository_id,
+            cluster_id=target.cluster_id,
+            cluster_name=None,
+        )
+        return attached.keyring
+
+    return verify
 
 
 def _reporter(

@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from agent.crypto.slots import Unlocking
+from agent.daemon.key_files import unlocking_of
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.settings import DestinationSettings, roots
 from agent.repository.destination_files import StoredDestination
@@ -17,8 +19,9 @@ from agent.storage.keys import RESERVED
 from agent.storage.local_files import allowed_path, translated
 from agent.storage.opened import load, open_storage
 from agent.storage.own_threads import OwnThreads
-from agent.storage.protocol import Gate, Storage
+from agent.storage.protocol import BadSettings, Gate, Storage
 from agent.storage.throttle import Gates
+from agent.wire.destinations import encryption_of
 from kit.atomic_files import make_directory
 
 
@@ -77,6 +80,14 @@ class Provider:
             link_local=self._settings.link_local_hosts,
         )
         return await self._threads.run(record.id, open_it)
+
+    async def unlocking(self, record: StoredDestination) -> Unlocking:
+        """What opens the keys of an encrypted destination (`agent.repository.keyrings.ReadUnlocking`). A file is read
+        anew each time. Raises `BadSettings`, `EncryptionNotPossible`, `Transient`."""
+        encryption = encryption_of(record.settings)
+        if encryption is None:
+            raise BadSettings("no encryption is asked for", setting="encryption")
+        return await self._threads.run(record.id, partial(unlocking_of, encryption, self._file_roots))
 
     def _directory(self, path: str) -> Path:
         return allowed_path(path, self._local_roots, self._state)

@@ -6,28 +6,39 @@ to what the first one made. An empty store is initialised, a Helenus repository 
 """
 
 import uuid
+from dataclasses import dataclass
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from agent.crypto.keyring import Keyring
 from agent.repository.errors import (
     ClusterAmbiguous,
+    EncryptionKeyMissing,
     NotARepository,
     RepositoryFormatNewer,
     RepositoryGone,
     RepositoryMismatch,
+    RepositoryNotEncrypted,
 )
-from agent.repository.keys import CHECKS, REPOSITORY, cluster_key, decoded, named_key, named_prefix
+from agent.repository.key_slots import listed
+from agent.repository.keyrings import Keys
+from agent.repository.keys import CHECKS, KEY_SLOTS, REPOSITORY, cluster_key, decoded, named_key, named_prefix
 from agent.storage.protocol import NotFound, Storage
 
-FORMAT = 1
+PLAIN_FORMAT = 1
+FORMAT = 2
+"""Of an encrypted repository, which versions that know nothing of encryption refuse by name."""
 _MOST_BYTES = 64 * 1024
 
 
 class RepositoryFile(msgspec.Struct, frozen=True):
-    """repository.json. `format` grows when an older agent could no longer read what a newer one writes."""
+    """repository.json. `format` grows when an older agent could no longer read what a newer one writes. `encrypted`
+    stands in that of an encrypted repository only."""
 
     repository_id: str
-    format: int = FORMAT
+    format: int = PLAIN_FORMAT
+    encrypted: bool | UnsetType = UNSET
 
 
 class ClusterFile(msgspec.Struct, frozen=True):
@@ -37,12 +48,15 @@ class ClusterFile(msgspec.Struct, frozen=True):
     name: str
 
 
-class Attached(msgspec.Struct, frozen=True):
-    """The repository that is there. `cluster_id` None: no cluster was asked for. `made`: the repository is new."""
+@dataclass(frozen=True)
+class Attached:
+    """The repository that is there. `cluster_id` None: no cluster was asked for. `made`: the repository is new.
+    `keyring` None: it isn't encrypted."""
 
     repository_id: str
     cluster_id: str | None
     made: bool
+    keyring: Keyring | None
 
 
 _repository = msgspec.json.Decoder(RepositoryFile)
@@ -50,15 +64,23 @@ _cluster = msgspec.json.Decoder(ClusterFile)
 
 
 async def attach(
-    storage: Storage, *, initialise: bool, repository_id: str | None, cluster_id: str | None, cluster_name: str | None
+    storage: Storage,
+    *,
+    keys: Keys | None,
+    initialise: bool,
+    repository_id: str | None,
+    cluster_id: str | None,
+    cluster_name: str | None,
 ) -> Attached:
     """Attach to the repository in the store.
 
     `initialise`: an empty store gets a repository (with `repository_id`, or a new id), and the cluster is made when it
     is missing. `repository_id`: the one that must be there. `cluster_id` must be there or is made with `cluster_name`;
-    without it the cluster of that name is looked for.
+    without it the cluster of that name is looked for. `keys`: the repository is, or is made, encrypted, and this leads
+    to its keys; None: it is plain. One that isn't what is asked for is refused.
 
-    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous, a StorageError.
+    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous,
+    EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a StorageError.
     """
     found = await _found(storage)
     made = False
@@ -72,6 +94,8 @@ async def attach(
         if not initialise:
             raise NotARepository("the destination is empty: no repository was made in it yet")
         wanted = RepositoryFile(repository_id or uuid.uuid4().hex)
+        if keys is not None:
+            wanted = RepositoryFile(wanted.repository_id, FORMAT, True)
         made = (await storage.put(REPOSITORY, [msgspec.json.encode(wanted)])).created
         found = await _found(storage)
         if found is None:
@@ -82,10 +106,26 @@ async def attach(
             found=found.repository_id,
             wanted=repository_id,
         )
+    keyring = await _keyring(storage, found, keys, initialise=initialise)
     if cluster_id is None and cluster_name is None:
-        return Attached(found.repository_id, None, made)
+        return Attached(found.repository_id, None, made, keyring)
     cluster = await _attached_cluster(storage, cluster_id, cluster_name, initialise=initialise)
-    return Attached(found.repository_id, cluster, made)
+    return Attached(found.repository_id, cluster, made, keyring)
+
+
+async def _keyring(storage: Storage, found: RepositoryFile, keys: Keys | None, *, initialise: bool) -> Keyring | None:
+    """The keys of a repository that is as it was asked for; one that says it is plain must have no key slots."""
+    if found.encrypted is True:
+        if keys is None:
+            raise EncryptionKeyMissing("the repository is encrypted, and no key was given", setting="encryption")
+        return await keys.keyring(storage, found.repository_id, make=initialise)
+    if keys is not None:
+        raise RepositoryNotEncrypted(
+            "encryption was asked for, and the repository that is there isn't encrypted", setting="encryption"
+        )
+    if initialise and await listed(storage):
+        raise RepositoryNotEncrypted("the repository says that it isn't encrypted, and has key slots", key=KEY_SLOTS)
+    return None
 
 
 async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str | None, *, initialise: bool) -> str:

@@ -17,6 +17,7 @@ from agent.repository.attach import Attached, attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import NotARepository, RepositoryError, RepositoryGone
+from agent.repository.keyrings import Keyrings
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
 from agent.storage.opened import check_store, probe_store
@@ -57,11 +58,13 @@ class DestinationChecks:
         self,
         destinations: Destinations,
         opening: Opening,
+        keyrings: Keyrings,
         *,
         new_name: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._destinations = destinations
         self._opening = opening
+        self._keyrings = keyrings
         self._new_name = new_name
         self._trials = Trials(opening)
         self.take_back = self._trials.take_back
@@ -127,7 +130,7 @@ class DestinationChecks:
             found = await _found(storage, request)
             if found is False:
                 return CheckReport(True, list(results), record.conditional_create, nonce_found=False)
-            attached = await self._attached(storage, request)
+            attached = await self._attached(storage, record, request)
             if attached is not None:
                 await self._destinations.remember(
                     record.id,
@@ -151,11 +154,14 @@ class DestinationChecks:
             nonce_found=found,
         )
 
-    async def _attached(self, storage: Storage, request: CheckDestination) -> Attached | None:
+    async def _attached(
+        self, storage: Storage, record: StoredDestination, request: CheckDestination
+    ) -> Attached | None:
         """The repository; None when nobody asked for one and none is there."""
         try:
             return await attach(
                 storage,
+                keys=self._keyrings.of(record),
                 initialise=request.initialise,
                 repository_id=request.repository_id,
                 cluster_id=request.cluster_id,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.wire.destinations import MASK, Settings, recipient_of, secrets_of
+from agent.wire.destinations import MASK, Settings, recipient_of, secrets_of, with_secrets
 from kit.atomic_files import make_directory, remove_durably, remove_unfinished, write_atomically
 from kit.errors import HelenusError, InvalidInput
 
@@ -23,7 +23,7 @@ class DestinationFileDamaged(HelenusError):
 class StoredDestination(msgspec.Struct, frozen=True):
     """A destination as this agent keeps it: what was put, and what checks found out about the place it means.
     `conditional_create`: the store was seen to keep «create only if absent» under concurrency. `probed`: that was
-    tried."""
+    tried. `key_epoch`: the newest epoch of the repository's keys that was seen there; 0 of a plain one."""
 
     id: str
     revision: int
@@ -32,6 +32,7 @@ class StoredDestination(msgspec.Struct, frozen=True):
     cluster_id: str | None = None
     conditional_create: bool = False
     probed: bool = False
+    key_epoch: int = 0
 
 
 class DestinationFiles:
@@ -82,4 +83,4 @@ def unmasked(settings: Settings, stored: Settings | None) -> Settings:
                 setting=name,
             )
         kept[name] = known[name]
-    return msgspec.structs.replace(settings, **kept)
+    return with_secrets(settings, kept)

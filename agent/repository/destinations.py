@@ -183,6 +183,7 @@ class Destinations:
         conditional_create: bool | None = None,
         repository_id: str | None = None,
         cluster_id: str | None = None,
+        key_epoch: int = 0,
     ) -> None:
         """Keep what a check of that revision found out; nothing if newer settings have come meanwhile."""
         async with self._changes:
@@ -195,6 +196,7 @@ class Destinations:
                 probed=before.probed or conditional_create is not None,
                 repository_id=repository_id or before.repository_id,
                 cluster_id=cluster_id or before.cluster_id,
+                key_epoch=max(key_epoch, before.key_epoch),
             )
             if record == before:
                 return

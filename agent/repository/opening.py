@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from agent.crypto.keyring import Keyring
+from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryGone
 from agent.repository.live_storage import LiveStorage, Patience
@@ -11,14 +13,16 @@ from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket
 from agent.wire.commands import Target
 
-Verify = Callable[[Storage, Target], Awaitable[None]]
-"""Raises unless the storage holds the repository and the cluster that the target names."""
+Verify = Callable[[Storage, Target, StoredDestination], Awaitable[Keyring | None]]
+"""Raises unless the storage holds the repository and the cluster that the target names; the keyring of an encrypted
+one."""
 
 
 class OpenDestinations:
     """The agent's destinations, as jobs see them (`agent.repository.opened.Repositories`).
 
-    `once`: what was verified for an opening is not verified again for it (listings); else each block verifies anew.
+    `once`: what was verified for an opening is not verified again for it (listings); else each block verifies anew. An
+    encrypted repository always is, for its keys may have been rotated: two small requests.
     """
 
     def __init__(
@@ -39,11 +43,15 @@ class OpenDestinations:
     async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
         """See `Repositories.opened`."""
 
+        keyring: Keyring | None = None
+
         async def verify(storage: Storage) -> None:
+            nonlocal keyring
+            record = self._destinations.record(target.destination)
             try:
-                await self._verify(storage, target)
+                keyring = await self._verify(storage, target, record)
             except RepositoryGone as error:
-                raise error.at(self._destinations.record(target.destination).settings.path) from error
+                raise error.at(record.settings.path) from error
 
         with self._destinations.used(target.destination):
             key = (target.destination, target.repository_id, target.cluster_id)
@@ -56,7 +64,7 @@ class OpenDestinations:
                 verified=self._verified.get(key, 0),
             )
             await storage.ready()
-            if self._once:
+            if self._once and keyring is None:
                 self._verified[key] = storage.verified
             own = target.throttle_bytes_per_second
             yield OpenedRepository(
@@ -66,4 +74,5 @@ class OpenDestinations:
                 target.cluster_id,
                 TokenBucket(own) if own else OPEN,
                 self._destinations.record(target.destination).settings.streams,
+                keyring,
             )

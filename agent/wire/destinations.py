@@ -7,9 +7,26 @@ provider is one more struct here, in `Settings` and `PROVIDERS`, and its opening
 from typing import ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 ON_SERVER = "OPSC_ON_SERVER"
 """The reserved id of «the snapshots stay on the nodes» (OpsCenter)."""
+
+
+PHRASE = "passphrase"
+
+
+class Encryption(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The repository is encrypted, and this opens its keys: one of `passphrase` (a secret), `passphrase_file` and
+    `key_file` (absolute paths on the agent; a key file has 32 bytes to 64 KiB). Left out of settings: not encrypted."""
+
+    passphrase: str = ""
+    passphrase_file: str = ""
+    key_file: str = ""
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.passphrase, self.passphrase_file, self.key_file))) != 1:
+            raise ValueError("give one of passphrase, passphrase_file and key_file")
 
 
 class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="local"):
@@ -27,6 +44,7 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     path: str
     shared: bool = False
     throttle_bytes_per_second: int = 0
+    encryption: Encryption | UnsetType = UNSET
 
     @property
     def one_for_all(self) -> bool:
@@ -72,6 +90,7 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     ca_file: str = ""
     connections: int = 16
     throttle_bytes_per_second: int = 0
+    encryption: Encryption | UnsetType = UNSET
 
     @property
     def streams(self) -> int:
@@ -89,21 +108,37 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 Settings = LocalSettings | S3Settings
 PROVIDERS: dict[str, type[Settings]] = {kind.provider: kind for kind in (LocalSettings, S3Settings)}
 
-SECRET_FIELDS = frozenset[str]().union(*(kind.secrets for kind in PROVIDERS.values()))
+SECRET_FIELDS = frozenset({PHRASE}).union(*(kind.secrets for kind in PROVIDERS.values()))
 """Of all providers: what is sent under such a name is a secret even where it doesn't belong."""
 MASK = "********"
 """What a secret reads as in answers; sent back in an update it means «unchanged»."""
 _PORTS = {"http": ":80", "https": ":443"}
 
 
+def encryption_of(settings: Settings) -> Encryption | None:
+    """How the repository is to be encrypted; None: not at all."""
+    return None if isinstance(settings.encryption, UnsetType) else settings.encryption
+
+
 def secrets_of(settings: Settings) -> dict[str, str]:
-    """The secret fields of the settings, empty ones too."""
-    return {name: getattr(settings, name) for name in sorted(settings.secrets)}
+    """The secret fields of the settings, empty ones too, and the passphrase of an encryption."""
+    found = {name: getattr(settings, name) for name in sorted(settings.secrets)}
+    encryption = encryption_of(settings)
+    return found if encryption is None else {**found, PHRASE: encryption.passphrase}
+
+
+def with_secrets(settings: Settings, secrets: dict[str, str]) -> Settings:
+    """The settings with these instead of the secrets of those names."""
+    fields: dict[str, object] = {name: value for name, value in secrets.items() if name != PHRASE}
+    encryption = encryption_of(settings)
+    if encryption is not None and PHRASE in secrets:
+        fields["encryption"] = msgspec.structs.replace(encryption, passphrase=secrets[PHRASE])
+    return msgspec.structs.replace(settings, **fields)
 
 
 def masked(settings: Settings) -> Settings:
     """The settings with every secret replaced by the mask; empty ones stay empty."""
-    return msgspec.structs.replace(settings, **{name: MASK for name, value in secrets_of(settings).items() if value})
+    return with_secrets(settings, {name: MASK for name, value in secrets_of(settings).items() if value})
 
 
 def place_of(settings: Settings) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, Settings
+from agent.wire.destinations import ON_SERVER, Settings, secrets_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
 from coordinator.opscenter import quirks
@@ -44,8 +44,8 @@ class Api:
 
     def keep_secret(self, settings: Settings) -> None:
         """From now on no log line shows the secrets of these settings."""
-        for name in SECRET_FIELDS:
-            self._redactor.add(getattr(settings, name, ""))
+        for secret in secrets_of(settings).values():
+            self._redactor.add(secret)
 
     def cluster(self, request: web.Request) -> str:
         """The id of the cluster that the path names. Raises `NoSuchCluster`."""

@@ -7,7 +7,17 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import MASK, PROVIDERS, SECRET_FIELDS, S3Settings, Settings, recipient_of
+from agent.wire.destinations import (
+    MASK,
+    PHRASE,
+    PROVIDERS,
+    SECRET_FIELDS,
+    S3Settings,
+    Settings,
+    encryption_of,
+    recipient_of,
+    secrets_of,
+)
 from coordinator.opscenter import quirks
 from coordinator.opscenter.copies import refuse_compression
 from kit.errors import HelenusError
@@ -48,13 +58,28 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
             if known is None:
                 raise quirks.refuse(name, "is only a mask: send the secret itself")
             del given[name]
+    sent = {*given, *_unmask_passphrase(given, before)}
     settings = _convert({**before, **given, "provider": provider}, kind)
     _check(settings)
     if known is not None and recipient_of(settings) != recipient_of(known):
-        for name in sorted(SECRET_FIELDS - given.keys()):
-            if before.get(name):
+        for name, value in secrets_of(known).items():
+            if value and name not in sent:
                 raise quirks.refuse(name, "must be sent again with another endpoint or bucket")
     return settings
+
+
+def _unmask_passphrase(given: dict[str, Any], before: dict[str, Any]) -> set[str]:
+    """Put the known passphrase in the place of its mask; {"passphrase"} when another way to the keys was sent."""
+    encryption = given.get("encryption")
+    if not isinstance(encryption, dict):
+        return set()
+    if encryption.get(PHRASE) != MASK:
+        return {PHRASE}
+    kept = before.get("encryption", {}).get(PHRASE)
+    if not kept:
+        raise quirks.refuse(PHRASE, "is only a mask: send the secret itself")
+    given["encryption"] = {**encryption, PHRASE: kept}
+    return set()
 
 
 def secrets_in(value: object, *, inside: bool = False) -> Iterator[str]:
@@ -110,6 +135,10 @@ def _check(settings: Settings) -> None:
     for name, value in msgspec.structs.asdict(settings).items():
         if isinstance(value, str):
             quirks.as_text(value, name, most=4096 if name in SECRET_FIELDS else 1024)
+    encryption = encryption_of(settings)
+    if encryption is not None:
+        for name, value in msgspec.structs.asdict(encryption).items():
+            quirks.as_text(value, name, most=4096)
     if not settings.path.strip("/ "):
         raise quirks.refuse("path", "is empty")
     if ".." in settings.path.split("/"):

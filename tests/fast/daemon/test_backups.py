@@ -10,6 +10,7 @@ from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
@@ -38,17 +39,19 @@ async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again
         storage._objects = store._objects
         return storage
 
-    async def verify(storage: Storage, target: Target) -> None:
+    async def verify(storage: Storage, target: Target, record: StoredDestination) -> None:
         await storage.head("helenus/v1/repository.json")
 
     limits = Limits()
     destinations = Destinations(DestinationFiles(tmp_path / "destinations"), opened, limits)
     await destinations.put("there", PutDestination(1, S3Settings("bucket", credentials_file="/keys")))
-    found = await attach(store, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
+    found = await attach(store, keys=None, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
     impatient = OpenDestinations(destinations, verify, Patience(0.0, 0.0), once=True)
     on_server, nobody = OnServer(tmp_path / "on-server"), cast("Any", None)
-    backups = Backups(destinations, impatient, on_server, RecordCache(), nobody, nobody, patience=42.0)
+    backups = Backups(
+        destinations, impatient, Keyrings(destinations, nobody), on_server, RecordCache(), nobody, nobody, patience=42.0
+    )
     plan = Plan("tag", "adhoc", 1.0, "test", found.cluster_id or "", [], {}, {}, "v")
     with pytest.raises(Denied) as refused:
         await backups.put_plan("tag", "there", plan)

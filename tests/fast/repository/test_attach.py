@@ -10,7 +10,7 @@ from tests.fast.storage.memory import MemoryStorage
 
 
 async def _attached(store: Storage) -> tuple[str, str | None]:
-    found = await attach(store, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
+    found = await attach(store, keys=None, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     return found.repository_id, found.cluster_id
 
 

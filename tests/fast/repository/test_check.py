@@ -16,6 +16,7 @@ from agent.repository.check import NONCES, DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryGone, UnknownDestination
+from agent.repository.keyrings import Keyrings
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
@@ -38,7 +39,8 @@ class Agent:
             DestinationSettings(local_roots=[str(root)]), limits, StorageMeasures(self.registry), root.parent / "state"
         )
         self.destinations = Destinations(DestinationFiles(state), provider, limits)
-        self.checks = DestinationChecks(self.destinations, provider)
+        self.keyrings = Keyrings(self.destinations, provider.unlocking)
+        self.checks = DestinationChecks(self.destinations, provider, self.keyrings)
         self.destinations.taken_back = self.checks.take_back
 
     async def put(self, path: str) -> None:
@@ -168,8 +170,10 @@ async def test_a_destination_that_lost_its_repository_asks_whether_it_was_unmoun
     look = CheckDestination(repository_id=made.repository_id, conformance=False)
     report = await agent.checks.check("store", look)
 
-    async def verify(storage: Storage, target: Target) -> None:
-        await attach(storage, initialise=False, repository_id=target.repository_id, cluster_id=None, cluster_name=None)
+    async def verify(storage: Storage, target: Target, record: StoredDestination) -> None:
+        await attach(
+            storage, keys=None, initialise=False, repository_id=target.repository_id, cluster_id=None, cluster_name=None
+        )
 
     repositories = OpenDestinations(agent.destinations, verify, Patience(0.0))
     with pytest.raises(RepositoryGone) as gone:
@@ -218,7 +222,9 @@ async def test_a_store_that_breaks_a_promise_is_unfit_and_gets_no_repository(tmp
 
     agent = Agent(tmp_path / "state", root)
     await agent.put("store")
-    report = await DestinationChecks(agent.destinations, Opening()).check("store", CheckDestination(initialise=True))
+    report = await DestinationChecks(agent.destinations, Opening(), agent.keyrings).check(
+        "store", CheckDestination(initialise=True)
+    )
     assert not report.ok
     assert report.error is not None
     assert report.error["code"] == "destination_unfit"
@@ -238,7 +244,7 @@ async def test_a_place_that_takes_nothing_is_told_with_its_own_error(
 
     agent = Agent(tmp_path / "state", root)
     await agent.put("store")
-    checks = DestinationChecks(agent.destinations, InMemory(MemoryStorage(hook=refuse)))
+    checks = DestinationChecks(agent.destinations, InMemory(MemoryStorage(hook=refuse)), agent.keyrings)
     report = await checks.check("store", CheckDestination(initialise=True))
     assert report.error is not None
     assert (report.ok, report.error["code"], report.error["todo"]) == (False, kind.code, kind.todo)
@@ -256,7 +262,7 @@ async def test_a_store_that_lists_1000_keys_only_is_unfit(tmp_path: Path, root: 
     agent = Agent(tmp_path / "state", root)
     await agent.put("store")
     store = FirstPage()
-    checks = DestinationChecks(agent.destinations, InMemory(store))
+    checks = DestinationChecks(agent.destinations, InMemory(store), agent.keyrings)
     report = await checks.check("store", CheckDestination(initialise=True))
     assert [result.name for result in report.results if result.outcome == "failed"] == ["past_1000_keys"]
     assert report.error is not None
@@ -276,12 +282,12 @@ async def test_each_agent_sees_for_itself_whether_its_store_creates_conditionall
         agent = Agent(tmp_path / name, root)
         await agent.put("store")
         opening = InMemory(store)
-        report = await DestinationChecks(agent.destinations, opening).check("store", request)
+        report = await DestinationChecks(agent.destinations, opening, agent.keyrings).check("store", request)
         able = not isinstance(store, Overwriting)
         assert (report.ok, report.conditional_create) == (True, able)
         assert agent.destinations.record("store").conditional_create == able
         assert [key async for key in store.list(CHECKS)] == []
-        again = await DestinationChecks(agent.destinations, opening).check("store", request)
+        again = await DestinationChecks(agent.destinations, opening, agent.keyrings).check("store", request)
         assert again.conditional_create == able
         assert name == "first" or again.results == []
         request = msgspec.structs.replace(request, conformance=False)

@@ -307,7 +307,7 @@ async def test_an_opened_repository_is_in_use(store: Store) -> None:
     """Promise: its destination can't be forgotten meanwhile."""
     await store.put_key(1, GOOD)
 
-    async def verify(storage: Storage, target: Target) -> None:
+    async def verify(storage: Storage, target: Target, record: StoredDestination) -> None:
         assert target.repository_id == "r"
 
     repositories = OpenDestinations(store.destinations, verify, LONG)

@@ -16,6 +16,7 @@ from agent.daemon.settings import DestinationSettings
 from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles
 from agent.repository.destinations import Destinations
+from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import check_store, open_storage
@@ -185,7 +186,9 @@ async def test_every_agent_puts_with_one_request(versity: S3Server, tmp_path: Pa
             provider = Provider(DestinationSettings(), limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
             destinations = Destinations(DestinationFiles(tmp_path / name), provider, limits)
             await destinations.put("store", PutDestination(1, settings))
-            report = await DestinationChecks(destinations, provider).check("store", request)
+            report = await DestinationChecks(destinations, provider, Keyrings(destinations, provider.unlocking)).check(
+                "store", request
+            )
             assert (report.ok, report.conditional_create) == (True, True)
             async with destinations.borrowed("store") as borrowed:
                 proxy.requests.clear()

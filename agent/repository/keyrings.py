@@ -1,0 +1,95 @@
+"""Keyrings of encrypted destinations. In: a destination's record and its open store. Out: the keyring, derived once.
+
+Argon2id takes a tenth of a second and 64 MiB: so a keyring is kept in memory for as long as settings and key slots are
+the same, whose listing is one request, and one is derived at a time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent.crypto.keyring import Keyring
+from agent.crypto.slots import DEFAULT, Cost, Unlocking
+from agent.repository.destination_files import StoredDestination
+from agent.repository.destinations import Destinations
+from agent.repository.errors import KeysRolledBack
+from agent.repository.key_slots import listed, make_first, read_slots, unlock
+from agent.storage.protocol import Entry, Storage
+from agent.wire.destinations import encryption_of
+
+ReadUnlocking = Callable[[StoredDestination], Awaitable[Unlocking]]
+"""What opens the keys, by the record's `encryption`. Raises `BadSettings`, `EncryptionNotPossible`, `Transient`."""
+
+
+class Keys(Protocol):
+    """The way to the keys of the repository that is asked for (agent.repository.attach)."""
+
+    async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        """The keyring; with `make` a repository without slots and data gets its first slot."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    revision: int
+    repository_id: str
+    entries: list[Entry]
+    keyring: Keyring = field(repr=False)
+
+
+class Keyrings:
+    """For the life of the agent. `cost`: of a first slot."""
+
+    def __init__(self, destinations: Destinations, read: ReadUnlocking, cost: Cost = DEFAULT) -> None:
+        self._destinations = destinations
+        self._read = read
+        self._cost = cost
+        self._kept: dict[str, _Kept] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    def of(self, record: StoredDestination) -> Keys | None:
+        """The way to the keys of a destination; None: its settings ask for no encryption."""
+        return None if encryption_of(record.settings) is None else _OfRecord(self, record)
+
+    async def opened(self, record: StoredDestination, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        """See `Keys.keyring`. Raises what `agent.repository.key_slots.make_first` and the reading of the secret do, and
+        KeysRolledBack."""
+        entries = await listed(storage)
+        kept = self._same(record, repository_id, entries)
+        if kept is not None:
+            return kept
+        async with self._one_at_a_time:
+            kept = self._same(record, repository_id, entries)
+            if kept is not None:
+                return kept
+            unlocking = await self._read(record)
+            if make and not entries:
+                keyring = await make_first(storage, repository_id, unlocking, self._cost)
+                entries = await listed(storage)
+            else:
+                keyring = await unlock(await read_slots(storage, entries), repository_id, unlocking)
+            if keyring.epoch < record.key_epoch:
+                raise KeysRolledBack(
+                    f"the newest key slot is of epoch {keyring.epoch}, this agent has seen epoch {record.key_epoch}",
+                    epoch=keyring.epoch,
+                    seen=record.key_epoch,
+                )
+            self._kept[record.id] = _Kept(record.revision, repository_id, entries, keyring)
+        await self._destinations.remember(record.id, record.revision, key_epoch=keyring.epoch)
+        return keyring
+
+    def _same(self, record: StoredDestination, repository_id: str, entries: list[Entry]) -> Keyring | None:
+        kept = self._kept.get(record.id)
+        if kept is None or (kept.revision, kept.repository_id) != (record.revision, repository_id):
+            return None
+        return kept.keyring if kept.entries == entries else None
+
+
+@dataclass(frozen=True)
+class _OfRecord:
+    keyrings: Keyrings
+    record: StoredDestination
+
+    async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        """See `Keys.keyring`."""
+        return await self.keyrings.opened(self.record, storage, repository_id, make=make)
