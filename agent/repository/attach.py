@@ -85,10 +85,12 @@ async def attach(
     found = await _found(storage)
     made = False
     if found is None:
-        async for entry in storage.list(""):
-            if entry.key.startswith(CHECKS):
-                continue
-            raise NotARepository("the destination holds something else than a repository", key=entry.key)
+        foreign = await _foreign(storage)
+        # Another agent may have made the repository between the look for it and the listing.
+        found = None if foreign is None else await _found(storage)
+        if found is None and foreign is not None:
+            raise NotARepository("the destination holds something else than a repository", key=foreign)
+    if found is None:
         if not initialise and repository_id is not None:
             raise RepositoryGone(repository_id)
         if not initialise:
@@ -111,6 +113,14 @@ async def attach(
         return Attached(found.repository_id, None, made, keyring)
     cluster = await _attached_cluster(storage, cluster_id, cluster_name, initialise=initialise)
     return Attached(found.repository_id, cluster, made, keyring)
+
+
+async def _foreign(storage: Storage) -> str | None:
+    """A key of the store that no check left there; None: it counts as empty."""
+    async for entry in storage.list(""):
+        if not entry.key.startswith(CHECKS):
+            return entry.key
+    return None
 
 
 async def _keyring(storage: Storage, found: RepositoryFile, keys: Keys | None, *, initialise: bool) -> Keyring | None:

@@ -99,9 +99,11 @@ async def unlock(slots: Slots, repository_id: str, unlocking: Unlocking) -> Keyr
 async def make_first(storage: Storage, repository_id: str, unlocking: Unlocking, cost: Cost = DEFAULT) -> Keyring:
     """The keyring of a new repository: of its first slot, whoever made that. Nothing is made where data is there
     already. Raises as `unlock`, and a StorageError."""
-    async with aclosing(cast("Any", storage.list(CLUSTERS))) as entries:
-        async for entry in entries:
-            raise KeySlotsGone("the repository is encrypted and holds data, and no key slot is there", key=entry.key)
+    if await _holds_data(storage):
+        slots = await read_slots(storage)  # another agent may have made it all since this one looked
+        if not slots.current:
+            raise KeySlotsGone("the repository is encrypted and holds data, and no key slot is there", key=KEY_SLOTS)
+        return await unlock(slots, repository_id, unlocking)
     await _add(storage, repository_id, new_keyring(), unlocking, 0, cost)
     return await unlock(await read_slots(storage), repository_id, unlocking)
 
@@ -149,6 +151,13 @@ async def remove_superseded(storage: Storage, repository_id: str, known: Unlocki
     if slots.older:
         await storage.delete([slot_key(slot.number) for slot in slots.older])
     return [slot.number for slot in slots.older]
+
+
+async def _holds_data(storage: Storage) -> bool:
+    async with aclosing(cast("Any", storage.list(CLUSTERS))) as entries:
+        async for _ in entries:
+            return True
+    return False
 
 
 async def _opened(slots: Sequence[Slot], unlocking: Unlocking, repository_id: str) -> Keyring | None:

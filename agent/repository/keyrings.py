@@ -1,7 +1,7 @@
 """Keyrings of encrypted destinations. In: a destination's record and its open store. Out: the keyring, derived once.
 
 Argon2id takes a tenth of a second and 64 MiB: so a keyring is kept in memory for as long as settings and key slots are
-the same, whose listing is one request, and one is derived at a time.
+the same, whose listing is one request, and one is derived at a time (two where a repository is made).
 """
 
 import asyncio
@@ -45,7 +45,9 @@ class Keyrings:
         self._read = read
         self._cost = cost
         self._kept: dict[str, _Kept] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._opening: dict[str, asyncio.Lock] = {}
+        """One for each destination: one that hangs holds up no other."""
+        self._deriving = asyncio.Lock()
 
     def of(self, record: StoredDestination) -> Keys | None:
         """The way to the keys of a destination; None: its settings ask for no encryption."""
@@ -58,7 +60,7 @@ class Keyrings:
         kept = self._same(record, repository_id, entries)
         if kept is not None:
             return kept
-        async with self._one_at_a_time:
+        async with self._opening.setdefault(record.id, asyncio.Lock()):
             kept = self._same(record, repository_id, entries)
             if kept is not None:
                 return kept
@@ -67,7 +69,9 @@ class Keyrings:
                 keyring = await make_first(storage, repository_id, unlocking, self._cost)
                 entries = await listed(storage)
             else:
-                keyring = await unlock(await read_slots(storage, entries), repository_id, unlocking)
+                slots = await read_slots(storage, entries)
+                async with self._deriving:
+                    keyring = await unlock(slots, repository_id, unlocking)
             if keyring.epoch < record.key_epoch:
                 raise KeysRolledBack(
                     f"the newest key slot is of epoch {keyring.epoch}, this agent has seen epoch {record.key_epoch}",
