@@ -30,6 +30,7 @@ from agent.repository.catalogue import RecordCache
 from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.key_changes import KeyChanges
 from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
@@ -144,6 +145,7 @@ def _composed(
         ),
         destinations=destinations,
         checks=checks,
+        keys=KeyChanges(destinations, keyrings, provider.unlocking, register_secret=redactor.add),
         backups=Backups(
             destinations, impatient, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
         ),

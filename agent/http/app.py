@@ -46,6 +46,7 @@ def make_app(
             web.put("/v1/destinations/{destination}", destinations.put),
             web.delete("/v1/destinations/{destination}", destinations.delete),
             web.post("/v1/destinations/{destination}/check", destinations.check),
+            web.post("/v1/destinations/{destination}/keys", destinations.change_keys),
             web.post("/v1/commands", commands.post),
             web.get("/v1/commands", commands.list_all),
             web.get("/v1/commands/{command}", commands.get),

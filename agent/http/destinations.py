@@ -4,7 +4,7 @@ from aiohttp import web
 
 from agent.http.bodies import json_response, path_name, query_of, read_json
 from agent.http.services import services_of
-from agent.wire.destinations import CheckDestination, PutDestination
+from agent.wire.destinations import ChangeKeys, CheckDestination, PutDestination
 from agent.wire.names import check_name
 from kit.errors import InvalidInput
 
@@ -52,3 +52,10 @@ async def check(request: web.Request) -> web.Response:
     if body.cluster_name is not None and not 0 < len(body.cluster_name) <= MAX_CLUSTER_NAME:
         raise InvalidInput(f"cluster_name has 1 to {MAX_CLUSTER_NAME} characters", field="cluster_name")
     return json_response(await services_of(request).checks.check(destination, body))
+
+
+async def change_keys(request: web.Request) -> web.Response:
+    """Add, rotate or remove key slots of an encrypted repository."""
+    query_of(request, ())
+    destination = path_name(request, "destination", "destination")
+    return json_response(await services_of(request).keys.change(destination, await read_json(request, ChangeKeys)))

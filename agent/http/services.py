@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from agent.commands.runner import Posted
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PatchCommand, PostCommand, State
-from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
+from agent.wire.destinations import ChangeKeys, CheckDestination, CheckReport, DestinationView, KeySlots, PutDestination
 from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 
@@ -58,6 +58,12 @@ class Checks(Protocol):
     async def check(self, destination_id: str, request: CheckDestination) -> CheckReport: ...
 
 
+class KeyChanges(Protocol):
+    """Changes of an encrypted repository's key slots."""
+
+    async def change(self, destination_id: str, request: ChangeKeys) -> KeySlots: ...
+
+
 class Backups(Protocol):
     """Listings of a destination; `destination` None: of the on-server backups of this node."""
 
@@ -76,6 +82,7 @@ class AgentServices:
     node: Node
     destinations: Destinations
     checks: Checks
+    keys: KeyChanges
     backups: Backups
     metrics: CollectorRegistry
     health: Callable[[], HealthView]

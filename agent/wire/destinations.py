@@ -208,6 +208,30 @@ class CheckReport(msgspec.Struct, frozen=True):
     error: dict[str, object] | None = None
 
 
+class ChangeKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/destinations/{id}/keys. `add`: each of `secrets` gets a slot. `rotate`: a new sealing key, which this
+    destination's own secret opens, and `secrets`. `remove_superseded`: slots of before the last rotation go."""
+
+    change: Literal["add", "rotate", "remove_superseded"]
+    secrets: list[Encryption] = []
+
+
+class KeySlotView(msgspec.Struct, frozen=True):
+    """A key slot. `counts`: it is of the newest epoch; others open nothing any more."""
+
+    number: int
+    epoch: int
+    kind: str
+    counts: bool
+
+
+class KeySlots(msgspec.Struct, frozen=True):
+    """The key slots of an encrypted repository after a change. `epoch`: the newest."""
+
+    epoch: int
+    slots: list[KeySlotView]
+
+
 class DestinationView(msgspec.Struct, frozen=True):
     """GET /v1/destinations/{id}: settings with secrets masked."""
 

@@ -14,13 +14,15 @@ from agent.commands.journal import Journal
 from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
-from agent.repository.errors import BackupNotFound, UnknownDestination
+from agent.repository.errors import BackupNotFound, RepositoryNotEncrypted, UnknownDestination
 from agent.storage.protocol import BadSettings
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from agent.wire.destinations import (
+    ChangeKeys,
     CheckDestination,
     CheckReport,
     DestinationView,
+    KeySlots,
     PutDestination,
 )
 from agent.wire.node import HealthView, NodeReport
@@ -76,6 +78,7 @@ class ToyAgent:
             node=self,
             destinations=self,
             checks=self,
+            keys=self,
             backups=ToyBackups(self.node),
             metrics=CollectorRegistry(),
             health=lambda: HealthView("ok"),
@@ -172,6 +175,10 @@ class ToyAgent:
 
     def set_throttle(self, request: PatchThrottle) -> ThrottleView:
         return self.throttle()
+
+    async def change(self, destination_id: str, request: ChangeKeys) -> KeySlots:
+        """No destination of a toy is encrypted."""
+        raise RepositoryNotEncrypted(f"{destination_id} isn't encrypted")
 
     async def check(self, destination_id: str, request: CheckDestination) -> CheckReport:
         """As agent.repository.attach: make, attach, or say why not."""

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
@@ -20,13 +19,15 @@ from agent.http.services import AgentServices
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Kind
 from agent.wire.destinations import (
-    MASK,
+    ChangeKeys,
     CheckDestination,
     CheckReport,
     CheckResult,
     DestinationView,
+    KeySlots,
+    KeySlotView,
     PutDestination,
-    S3Settings,
+    masked,
 )
 from agent.wire.node import DataDirectory, HealthView, KeyspaceView, NodeIdentity, NodeReport, RingMember
 from agent.wire.throttle import PatchThrottle, ThrottleView
@@ -89,10 +90,7 @@ class Destinations:
         if destination_id not in self._puts:
             raise Missing(f"no destination {destination_id}")
         put = self._puts[destination_id]
-        settings = put.settings
-        if isinstance(settings, S3Settings) and settings.access_secret:
-            settings = msgspec.structs.replace(settings, access_secret=MASK)
-        return DestinationView(destination_id, put.revision, settings)
+        return DestinationView(destination_id, put.revision, masked(put.settings))
 
     async def put(self, destination_id: str, request: PutDestination) -> DestinationView:
         self._puts[destination_id] = request
@@ -125,6 +123,13 @@ class Checks:
             raise RuntimeError("a text that nobody may see")
         self.asked.append(request)
         return CheckReport(True, [CheckResult("put", "ok", "", 0.1)], True, "r1", "c1", request.initialise)
+
+
+class KeyChanges:
+    """Answers with one slot for each secret."""
+
+    async def change(self, destination_id: str, request: ChangeKeys) -> KeySlots:
+        return KeySlots(2, [KeySlotView(n, 2, "passphrase", True) for n, _ in enumerate(request.secrets)])
 
 
 class Backups:
@@ -216,6 +221,7 @@ async def served(
         node=Node(events),
         destinations=Destinations(),
         checks=checks,
+        keys=KeyChanges(),
         backups=Backups(),
         metrics=metrics,
         health=lambda: health[0],
