@@ -67,19 +67,19 @@ class Listing:
     """The backups of a listing, by tag. Each record is decoded as its turn comes, so that going through a long one
     takes little memory; one that can't be read is None, for the others are not to be hidden by it."""
 
-    def __init__(self, records: Sequence[tuple[str, bytes | None]]) -> None:
+    def __init__(self, records: Sequence[tuple[str, bytes | None, float]]) -> None:
         self._records = records
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __iter__(self) -> Iterator[BackupView]:
-        for tag, packed in self._records:
+        for tag, packed, stored in self._records:
             try:
                 record = None if packed is None else _record.decode(_unpacked(packed))
             except msgspec.DecodeError:
                 record = None
-            yield BackupView(tag, False, record)
+            yield BackupView(tag, False, record, stored=stored)
 
 
 class Catalogue:
@@ -139,15 +139,16 @@ class Catalogue:
         tags = sorted(set(newest) - deleted)
         at_once = asyncio.Semaphore(_AT_ONCE)
 
-        async def read(tag: str) -> tuple[str, bytes | None] | None:
+        async def read(tag: str) -> tuple[str, bytes | None, float] | None:
             number, size, modified = newest[tag]
             try:
                 async with at_once:
-                    return tag, await self._packed(record_key(self._cluster_id, tag, number), size, modified)
+                    packed = await self._packed(record_key(self._cluster_id, tag, number), size, modified)
             except ManifestInvalid:
-                return tag, None
+                return tag, None, modified
             except NotFound:
                 return None  # swept since it was listed
+            return tag, packed, modified
 
         return Listing([one for one in await together(*map(read, tags)) if one is not None])
 
@@ -162,7 +163,8 @@ class Catalogue:
         record = None
         with suppress(ManifestInvalid):
             record = await self._record(tag, max(numbers), *numbers[max(numbers)]) if numbers else None
-        return BackupView(tag, deleted, record, plan, sorted(manifests), complete)
+        stored = numbers[max(numbers)][1] if numbers else None
+        return BackupView(tag, deleted, record, plan, sorted(manifests), complete, stored)
 
     async def _refuse_deleted(self, tag: str) -> None:
         if await self._storage.head(deleted_key(self._cluster_id, tag)) is not None:

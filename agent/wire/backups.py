@@ -66,7 +66,8 @@ class BackupView(msgspec.Struct, frozen=True):
 
     `manifests`: host ids whose manifest is in this destination; `complete`: every expected host has one (as far as this
     agent sees: of a per-node local destination a coordinator joins the nodes' answers). `record` may be missing after
-    a crash: then the plan and the manifests tell.
+    a crash: then the plan and the manifests tell. `stored`: when that record was put, unix seconds by the store's
+    clock; None on the nodes, and without a record.
     """
 
     tag: str
@@ -75,3 +76,4 @@ class BackupView(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     manifests: list[str] = []
     complete: bool | None = None
+    stored: float | None = None

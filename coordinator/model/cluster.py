@@ -51,7 +51,8 @@ class Backup(msgspec.Struct, frozen=True):
     """A backup at one place, over all nodes. `state`: success, partial, failed, running, deleting (a request does),
     or unfinished (its record says that it runs, but no request of this coordinator writes it, and a manifest is
     missing). `backup_id`: "adhoc"
-    or a schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds."""
+    or a schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds. `stored`: when
+    its newest record was put, by the store's clock; None = not known."""
 
     tag: str
     backup_id: str
@@ -59,3 +60,4 @@ class Backup(msgspec.Struct, frozen=True):
     state: str
     keyspaces: dict[str, BackupKeyspace]
     missing: list[MissingNode] = []
+    stored: float | None = None

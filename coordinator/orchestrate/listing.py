@@ -23,7 +23,8 @@ class Joined(msgspec.Struct, frozen=True):
     """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
     that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer, and
     may come back). `unread`: host id → error of an agent that could not tell what of the backup its node has. `told`:
-    host ids of the agents that could; None of a shared place, where one tells of all."""
+    host ids of the agents that could; None of a shared place, where one tells of all. `stored`: when the
+    newest record was put, by the latest of the stores' clocks."""
 
     tag: str
     deleted: bool
@@ -34,6 +35,7 @@ class Joined(msgspec.Struct, frozen=True):
     unseen: list[str]
     unread: dict[str, dict[str, Any]] = {}
     told: list[str] | None = None
+    stored: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -82,6 +84,7 @@ def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backu
             for keyspace in tables
         },
         missing=[] if deleting else _missing(joined),
+        stored=joined.stored,
     )
 
 
@@ -152,4 +155,5 @@ def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: boo
         manifests=sorted(manifests),
         missing=sorted(expected - manifests),
         unseen=sorted(unseen),
+        stored=max((view.stored for view in seen.values() if view.stored is not None), default=None),
     )

@@ -46,6 +46,14 @@ def test_without_a_record_plan_and_manifests_tell_the_state(manifests: set[str])
     assert backup.keyspaces["shop"].nodes == [f"addr-{host}" for host in sorted(manifests)]
 
 
+def test_the_latest_of_the_stores_times_is_that_of_the_backup() -> None:
+    """Each node's directory has its own; what was put anywhere lately isn't old."""
+    views = {"a": [BackupView("tag", False, record(), stored=5.0)], "b": [BackupView("tag", False, record())]}
+    views["c"] = [BackupView("tag", False, record(), stored=7.0)]
+    assert backup_of(join(views, shared=False)["tag"], running=False).stored == 7.0
+    assert backup_of(join({"b": views["b"]}, shared=False)["tag"], running=False).stored is None
+
+
 def test_a_backup_taken_without_a_node_is_partial_even_with_every_manifest() -> None:
     """missing_nodes of the plan count."""
     view = BackupView("tag", False, None, plan(["c"]), ["a", "b"])

@@ -58,6 +58,20 @@ async def test_the_highest_record_counts() -> None:
     assert [view.record for view in await catalogue.listing()] == [record()]
 
 
+async def test_a_backup_tells_when_its_newest_record_was_put_by_the_stores_clock() -> None:
+    """Promise: retention can reckon by another clock than that of whoever wrote the record; without a record there is
+    no such time."""
+    times = iter([1_000.0, 2_000.0, 3_000.0])
+    store = MemoryStorage(clock=lambda: next(times))
+    catalogue = Catalogue(OpenedRepository("d1", store, "r1", "c1", OPEN, 4), RecordCache())
+    await catalogue.put_plan(plan())
+    assert (await catalogue.view("t1")).stored is None
+    await catalogue.put_record(record(state="running"))
+    await catalogue.put_record(record())
+    assert [view.stored for view in await catalogue.listing()] == [3_000.0]
+    assert (await catalogue.view("t1")).stored == 3_000.0
+
+
 async def test_a_running_record_never_hides_how_a_backup_ended() -> None:
     """Promise: it is put where there is no record; over one it is taken for done, in a destination and on the node."""
     catalogue = Counted().open()
