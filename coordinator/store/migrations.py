@@ -40,4 +40,9 @@ MIGRATIONS: list[list[str]] = [
         "ALTER TABLE commands ADD COLUMN cancel_owed INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX commands_by_owed_cancel ON commands (sequence) WHERE cancel_owed = 1",
     ],
+    [
+        """CREATE TABLE retention (
+            cluster TEXT NOT NULL, destination TEXT NOT NULL, backup_id TEXT NOT NULL, data BLOB NOT NULL,
+            PRIMARY KEY (cluster, destination, backup_id)) WITHOUT ROWID""",
+    ],
 ]

@@ -10,6 +10,7 @@ from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+from coordinator.model.retention import KeptRule
 
 EVERYTHING = ActivityQuery()
 """The whole log, oldest first."""
@@ -135,6 +136,19 @@ class Destinations(Protocol):
         ...
 
 
+class Retention(Protocol):
+    """Rules of retention. Those of a destination go with its settings."""
+
+    async def of(self, cluster: str, destination: str | None = None) -> list[KeptRule]:
+        """The cluster's rules, or those of one place of it, by place and backup id."""
+        ...
+
+    async def put(self, rules: Sequence[KeptRule]) -> None:
+        """Keep the rules, each in the place of a former one, all or nothing; one that retains all is none: the former
+        one goes."""
+        ...
+
+
 class Values(Protocol):
     """Small named values that live longer than a request (a cluster's changes of destinations under way)."""
 
@@ -158,6 +172,9 @@ class Store(Protocol):
 
     @property
     def destinations(self) -> Destinations: ...
+
+    @property
+    def retention(self) -> Retention: ...
 
     @property
     def values(self) -> Values: ...

@@ -13,6 +13,7 @@ from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
 from coordinator.store.sqlite_requests import SqliteRequests
+from coordinator.store.sqlite_retention import SqliteRetention
 from kit.atomic_files import make_directory
 
 FILE = "coordinator.sqlite"
@@ -30,6 +31,7 @@ class SqliteStore:
         self.commands = SqliteCommands(database)
         self.requests = SqliteRequests(database)
         self.destinations = SqliteDestinations(database)
+        self.retention = SqliteRetention(database)
         self.values = SqliteValues(database)
 
     @classmethod

@@ -7,6 +7,7 @@ import msgspec
 
 from coordinator.model.destinations import Destination
 from coordinator.store.database import Database
+from coordinator.store.sqlite_retention import FORGET
 
 
 class SqliteDestinations:
@@ -43,6 +44,7 @@ class SqliteDestinations:
             done = connection.execute(
                 "DELETE FROM destinations WHERE cluster = ? AND id = ?", (cluster, destination_id)
             )
+            connection.execute(FORGET, (cluster, destination_id))
             return done.rowcount == 1
 
         return await self._database.write(delete)

@@ -13,6 +13,7 @@ from coordinator.model.tags import tag_of
 from coordinator.store.database import Database
 from coordinator.store.protocol import EVERYTHING
 from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
+from coordinator.store.sqlite_retention import FORGET
 
 _COLUMNS = "data, cancel"
 PACKED_FROM = 64 * 1024
@@ -94,6 +95,7 @@ class SqliteRequests:
                 connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
                 gone = [(request.cluster, destination) for destination in forget]
                 connection.executemany("DELETE FROM destinations WHERE cluster = ? AND id = ?", gone)
+                connection.executemany(FORGET, gone)
 
         await self._database.write(end)
 
