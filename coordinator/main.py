@@ -21,11 +21,12 @@ from aiohttp import web
 
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
-from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings
+from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings, RetentionSettings
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.measures import Measures
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
+from coordinator.orchestrate.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
@@ -117,13 +118,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def timing_of(settings: OrchestrationSettings) -> Timing:
-    """The waits of the `[orchestration]` table."""
+def timing_of(settings: OrchestrationSettings, retention: RetentionSettings) -> Timing:
+    """The waits of the `[orchestration]` table, and when retention runs."""
     return Timing(
         agent_return=settings.agent_return_seconds,
         fence=settings.fence_seconds,
         force_margin=settings.force_margin_seconds,
         cancel=settings.cancel_seconds,
+        retention_at=retention.daily_seconds,
     )
 
 
@@ -145,10 +147,14 @@ async def serve(
         store = await store_type.open(ready.state_directory, now=time.time())
         stack.push_async_callback(store.close)
         fleet = await stack.enter_async_context(Fleet(ready.agents))
-        around = Surroundings(store, fleet.registry, fleet.reports, timing_of(settings.orchestration))
+        around = Surroundings(
+            store, fleet.registry, fleet.reports, timing_of(settings.orchestration, settings.retention)
+        )
         orchestrator = FleetOrchestrator(around)
+        retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
-        api = Api(entries, store, orchestrator, time.time, lambda: uuid.uuid4().hex, redactor)
+        floor = settings.retention.floor
+        api = Api(entries, store, orchestrator, retention, time.time, lambda: uuid.uuid4().hex, redactor, floor)
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
                 api.keep_secret(destination.settings)
@@ -158,6 +164,7 @@ async def serve(
         stack.push_async_callback(server.stop)
         await server.bind()
         await stack.enter_async_context(orchestrator)
+        await stack.enter_async_context(retention)
         stack.push_async_callback(server.stop)
         await server.start()
         log.info(

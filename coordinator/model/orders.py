@@ -44,11 +44,14 @@ class SyncOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DeleteOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delete backup `tag` from a destination (None = the on-server backup), free its space, and forget the
-    destination's settings afterwards if asked."""
+    destination's settings afterwards if asked. `because`: the clause of retention that lets it go, "" = a person asked.
+    `sweep`: False leaves the space in a destination to a later delete there, one sweep for all of them."""
 
     tag: str
     destination: str | None = None
     remove_destination: bool = False
+    because: str = ""
+    sweep: bool = True
 
 
 class RestoreTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +99,11 @@ def places_of(order: Order) -> list[str]:
             return [order.destination or ON_SERVER]
         case DestinationOrder():
             return [order.id]
+
+
+def is_same_delete(one: Order, other: DeleteOrder) -> bool:
+    """Whether both ask for the same delete, whoever wants it."""
+    return isinstance(one, DeleteOrder) and msgspec.structs.replace(one, because=other.because) == other
 
 
 def is_same_restore(one: RestoreOrder, other: RestoreOrder) -> bool:

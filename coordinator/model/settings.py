@@ -55,6 +55,20 @@ class OrchestrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     cancel_seconds: Seconds = 120.0
 
 
+class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[retention]` table. `daily_at`: the time of day, UTC, of the daily run. `floor`: how many of the newest good
+    backups are never deleted, where a rule doesn't say."""
+
+    daily_at: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "02:30"
+    floor: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+
+    @property
+    def daily_seconds(self) -> float:
+        """The time of day in seconds after midnight."""
+        hours, _, minutes = self.daily_at.partition(":")
+        return int(hours) * 3_600.0 + int(minutes) * 60.0
+
+
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
@@ -72,4 +86,5 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     ]
     http: ListenSettings = ListenSettings()
     orchestration: OrchestrationSettings = OrchestrationSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

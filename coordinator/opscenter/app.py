@@ -15,6 +15,7 @@ from coordinator.opscenter.destinations import Destinations
 from coordinator.opscenter.errors import error_answer, errors_in_form
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
+from coordinator.opscenter.retention import Retention
 from coordinator.opscenter.run import Run
 from coordinator.opscenter.turns import Turns
 from kit.http_errors import ERROR_FORM
@@ -40,13 +41,15 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     """Method, path and endpoint of everything that is built; fixed words stand before names."""
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
-    listing = Turns()
+    retention, listing = Retention(api), Turns()
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
         ("GET", "/request/{request}/status", Turns().of(requests.status)),
         ("POST", "/request/{request}/cancel", requests.cancel),
         ("GET", "/{cluster}/nodes", Turns().of(clusters.nodes)),
+        ("GET", "/{cluster}/retention", retention.rules),
+        ("POST", "/{cluster}/retention/run", listing.of(retention.run)),
         ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),
         ("POST", f"{at}/run", run.run),
         ("POST", f"{at}/sync", run.sync),

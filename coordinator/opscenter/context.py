@@ -9,7 +9,7 @@ from agent.wire.destinations import ON_SERVER, Settings, secrets_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
 from coordinator.opscenter import quirks
-from coordinator.orchestrate.protocol import Orchestrator
+from coordinator.orchestrate.protocol import Orchestrator, RetentionRuns
 from coordinator.store.protocol import Store
 from kit.logs import Redactor
 
@@ -23,20 +23,25 @@ class ClusterEntry(msgspec.Struct, frozen=True):
 
 class Api:
     """`clusters`: configured ones by id. `clock` gives unix seconds, `new_id` an id nobody had.
-    `redactor` learns the destinations' secrets, so that no log line shows them."""
+    `redactor` learns the destinations' secrets, so that no log line shows them. `floor`: that of a rule of retention
+    which doesn't say one."""
 
     def __init__(
         self,
         clusters: Mapping[str, ClusterEntry],
         store: Store,
         orchestrator: Orchestrator,
+        retention: RetentionRuns,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         redactor: Redactor,
+        floor: int = 1,
     ) -> None:
         self.clusters = clusters
         self.store = store
         self.orchestrator = orchestrator
+        self.retention = retention
+        self.floor = floor
         self.clock = clock
         self.new_id = new_id
         self._redactor = redactor

@@ -1,13 +1,16 @@
-"""Destinations as a run or a sync names them. In: the body's `destinations`. Out: `Copy`s, and whether OPSC_ON_SERVER
-is among them."""
+"""Destinations as a run or a sync names them. In: the body's `destinations`. Out: `Copy`s, whether OPSC_ON_SERVER is
+among them, and rules of retention."""
 
 from typing import Any
+
+import msgspec
 
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.errors import InvalidArguments
 from coordinator.model.orders import Copy
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
+from coordinator.opscenter.rules import NAMES, take_rule
 
 
 class CompressionNotAvailable(InvalidArguments):
@@ -26,8 +29,6 @@ class NotAvailable(InvalidArguments):
 
 UNBUILT = (
     "alert_on_failure",
-    "cleanup_age",
-    "cleanup_age_unit",
     "post_snapshot_script",
     "pre_snapshot_script",
     "post_script",
@@ -39,8 +40,7 @@ UNBUILT = (
 def refuse_unbuilt(options: dict[str, Any], inside: str = "") -> None:
     """Refuse what would quietly not be done."""
     for name in UNBUILT:
-        # A unit without an age, and an age of 0, ask for nothing.
-        if options.get(name) not in (None, "", 0, "0", False, "false", [], {}) and name != "cleanup_age_unit":
+        if options.get(name) not in (None, "", 0, "0", False, "false", [], {}):
             raise NotAvailable(f"«{inside}{name}» is not built yet", field=inside + name)
 
 
@@ -52,22 +52,34 @@ def refuse_compression(options: dict[str, Any], inside: str = "") -> None:
         )
 
 
-async def read_copies(api: Api, cluster: str, value: object) -> tuple[list[Copy], bool]:
-    """The copies, and whether OPSC_ON_SERVER is named. Every destination exists. `value`: {id: options} or [id]."""
+class Chosen(msgspec.Struct, frozen=True):
+    """The copies, whether OPSC_ON_SERVER is named, and what was said of retention: place → as `take_rule` gives it."""
+
+    copies: list[Copy]
+    on_server: bool
+    rules: dict[str, dict[str, Any]]
+
+
+async def read_copies(api: Api, cluster: str, value: object) -> Chosen:
+    """What is chosen; every destination exists. `value`: {id: options} or [id]."""
     if isinstance(value, (list, str)):
         value = {quirks.as_destination_id(entry, "destinations"): {} for entry in quirks.as_list(value, "destinations")}
     copies: list[Copy] = []
     on_server = False
+    rules: dict[str, dict[str, Any]] = {}
     for name, given in quirks.as_object(value, "destinations", quirks.EITHER).items():
         inside = f"destinations.{quirks.shown(name)}."
         options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
-        quirks.allow_only(options, ("throttle", "compressed", *UNBUILT), inside)
+        quirks.allow_only(options, ("throttle", "compressed", *NAMES, *UNBUILT), inside)
+        rule = take_rule(options, inside)
         refuse_compression(options, inside)
         refuse_unbuilt(options, inside)
         throttle = quirks.as_bytes_per_second(options.get("throttle"), f"{inside}throttle")
         if name == ON_SERVER:
             on_server = True
+            rules[name] = rule
             continue
         found = await api.destination(cluster, quirks.as_destination_id(name, "destinations"))
         copies.append(Copy(found.id, throttle))
-    return copies, on_server
+        rules[found.id] = rule
+    return Chosen(copies, on_server, rules)

@@ -6,10 +6,12 @@ from aiohttp import web
 
 from coordinator.model.destinations import Destination, attributes_of
 from coordinator.model.orders import DestinationOrder
+from coordinator.model.retention import EVERY_ID
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.destination_settings import OPTIONS, conceal, read_settings, secrets_in
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.rules import keep_rules, shown_rule, take_rule
 from kit.errors import HelenusError
 
 
@@ -21,12 +23,13 @@ class Destinations:
 
     async def all(self, request: web.Request) -> web.Response:
         """GET …/destinations"""
-        found = await self._api.store.destinations.all(self._api.cluster(request))
-        return answer({destination.id: attributes_of(destination.settings) for destination in found})
+        cluster = self._api.cluster(request)
+        found = await self._api.store.destinations.all(cluster)
+        return answer({destination.id: await self._attributes(destination) for destination in found})
 
     async def one(self, request: web.Request) -> web.Response:
         """GET …/destinations/{id}"""
-        return answer(attributes_of((await self._named(request)).settings))
+        return answer(await self._attributes(await self._named(request)))
 
     async def change(self, request: web.Request) -> web.Response:
         """POST …/destinations: add (no id), update (id), delete (id and delete_this). Without an id, delete_this means
@@ -43,6 +46,7 @@ class Destinations:
 
     async def _change(self, cluster: str, body: dict[str, Any]) -> web.Response:
         delete = quirks.as_bool(body.pop("delete_this", None), "delete_this")
+        rule = take_rule(body)
         named = body.pop("id", None)
         if named is None:
             order = DestinationOrder("add", self._api.new_id(), read_settings(body, None), one_shot=delete)
@@ -54,9 +58,13 @@ class Destinations:
             else:
                 order = DestinationOrder("update", known.id, read_settings(body, known.settings), known.one_shot)
         change = await self._api.orchestrator.start_destination_change(cluster, order)
+        attributes: dict[str, Any] = {}
         if order.settings is not None:
             self._api.keep_secret(order.settings)
-        told = {"destination_id": _attributes(order.id, change.destination), "request_id": change.request_id}
+            await keep_rules(self._api, cluster, EVERY_ID, {order.id: rule})
+        if change.destination is not None:
+            attributes = await self._attributes(change.destination)
+        told = {"destination_id": {"id": order.id, **attributes}, "request_id": change.request_id}
         return answer({**told, "warnings": change.warnings} if change.warnings else told)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -70,6 +78,11 @@ class Destinations:
         cluster = self._api.cluster(request)
         return await self._api.destination(cluster, quirks.as_destination_id(request.match_info["destination"]))
 
-
-def _attributes(name: str, destination: Destination | None) -> dict[str, Any]:
-    return {"id": name} if destination is None else {"id": name, **attributes_of(destination.settings)}
+    async def _attributes(self, destination: Destination) -> dict[str, Any]:
+        """The settings without secrets, and the rule of retention for every backup there, if there is one."""
+        rules = await self._api.store.retention.of(destination.cluster, destination.id)
+        attributes = attributes_of(destination.settings)
+        for kept in rules:
+            if kept.backup_id == EVERY_ID:
+                attributes |= shown_rule(kept.rule)
+        return attributes

@@ -4,18 +4,21 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.wire.destinations import ON_SERVER
 from coordinator.model.orders import BackupOrder, SyncOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.copies import UNBUILT, read_copies, refuse_unbuilt
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.rules import NAMES, keep_rules, take_rule
 
 ADHOC = "adhoc"
 
 
 class Run:
     """Fields of run: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose
-    agent doesn't answer); of sync: tag, destinations, throttle, force."""
+    agent doesn't answer), and a rule of retention for the backups by hand at its places; of sync: tag, destinations,
+    throttle, force."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -25,12 +28,13 @@ class Run:
         cluster = self._api.cluster(request)
         quirks.no_query(request)
         body = await quirks.read_body(request)
-        quirks.allow_only(body, ("keyspaces", "destinations", "throttle", "force", "type", *UNBUILT))
+        quirks.allow_only(body, ("keyspaces", "destinations", "throttle", "force", "type", *NAMES, *UNBUILT))
         if body.get("type") not in (None, "backup"):
             raise quirks.refuse("type", "must be backup")
         refuse_unbuilt(body)
+        rule = take_rule(body)
         keyspaces = _keyspaces(body.get("keyspaces"))
-        copies, on_server = await read_copies(self._api, cluster, body.get("destinations"))
+        chosen = await read_copies(self._api, cluster, body.get("destinations"))
         throttle = quirks.as_bytes_per_second(body.get("throttle"), "throttle")
         partial = quirks.as_bool(body.get("force"), "force")
         tag, time = await self._api.store.requests.claim_tag(cluster, ADHOC, int(self._api.clock()))
@@ -39,12 +43,15 @@ class Run:
             time=time,
             backup_id=ADHOC,
             keyspaces=keyspaces,
-            keep=on_server or not copies,
-            copies=copies,
+            keep=chosen.on_server or not chosen.copies,
+            copies=chosen.copies,
             throttle_bytes_per_second=throttle,
             partial=partial,
         )
-        return answer(await self._api.orchestrator.start_backup(cluster, order))
+        request_id = await self._api.orchestrator.start_backup(cluster, order)
+        places = chosen.rules or {ON_SERVER: {}}
+        await keep_rules(self._api, cluster, ADHOC, {place: {**rule, **own} for place, own in places.items()})
+        return answer(request_id)
 
     async def sync(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/sync"""
@@ -53,14 +60,20 @@ class Run:
         body = await quirks.read_body(request)
         quirks.allow_only(body, ("tag", "destinations", "throttle", "force"))
         tag = quirks.as_tag(body.get("tag"))
-        copies, on_server = await read_copies(self._api, cluster, body.get("destinations"))
-        if on_server:
+        chosen = await read_copies(self._api, cluster, body.get("destinations"))
+        for place, said in chosen.rules.items():
+            if said:
+                raise quirks.refuse(
+                    f"destinations.{place}",
+                    "names a rule of retention, which a sync doesn't take: a run or a destination does",
+                )
+        if chosen.on_server:
             raise quirks.refuse("destinations", "can't name OPSC_ON_SERVER in a sync, which copies from there")
-        if not copies:
+        if not chosen.copies:
             raise quirks.refuse("destinations", "must name at least one destination to copy to")
         order = SyncOrder(
             tag=tag,
-            copies=copies,
+            copies=chosen.copies,
             throttle_bytes_per_second=quirks.as_bytes_per_second(body.get("throttle"), "throttle"),
             partial=quirks.as_bool(body.get("force"), "force"),
         )

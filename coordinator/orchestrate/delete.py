@@ -107,7 +107,7 @@ class DeleteFlow:
         if not good:
             raise nodes_failed("The delete", failures(marked.values()))
         self._run.stop_if_cancelled()
-        result: dict[str, Any] = {}
+        result: dict[str, Any] = {"retention": order.because} if order.because else {}
         failed = {
             address: error
             for address, error in failures(marked.values()).items()
@@ -120,7 +120,7 @@ class DeleteFlow:
                 failed[address] = {"code": "agent_unreachable", "message": "the agent doesn't answer", "retry": "later"}
         await self._note_deleted()
         freed = [msgspec.convert(answer.result, FreedResult) for answer in good]
-        if place is not None:
+        if place is not None and order.sweep:
             sweeps = await self._fan_out.ask(
                 "sweep", Kind.SWEEP, dict.fromkeys(scope.hosts, SweepArguments(target_of(place)))
             )
@@ -143,7 +143,9 @@ class DeleteFlow:
         result["bytes_freed"] = sum(each.bytes_freed for each in freed)
         result["objects_removed"] = sum(each.objects for each in freed)
         if not failed and not users:
-            return Outcome(RequestState.SUCCESS, f"deleted, {result['bytes_freed']} bytes freed", result=result)
+            freed_now = f"{result['bytes_freed']} bytes freed" if order.sweep else "its space goes with the next sweep"
+            why = f" (retention: {order.because})" if order.because else ""
+            return Outcome(RequestState.SUCCESS, f"deleted, {freed_now}{why}", result=result)
         error: CoordinatorError = (
             nodes_failed("The delete", failed)
             if failed

@@ -45,6 +45,25 @@ class NoNodeLeft(Conflict):
     todo = "Exclude fewer nodes, start the named nodes' agents, or choose a backup that holds their parts."
 
 
+class RetentionWaits(Conflict):
+    """Agents don't answer, and each node has its own part of the place: a delete would leave theirs behind."""
+
+    code = "retention_waits"
+    todo = (
+        "Start the named agents, or take nodes that are gone for good out of the coordinator's configuration; "
+        "retention tries again by itself."
+    )
+
+
+class RetentionFailed(CoordinatorError):
+    """Backups that a rule lets go and that could not be deleted; `backups` holds each one's own error."""
+
+    code = "retention_failed"
+    status = 502
+    retry = "later"
+    todo = "See each backup's error and remove its cause; retention tries again by itself."
+
+
 class PartUnreadable(Conflict):
     """Nodes whose agent answers that it can't read its part of the backup; `refusals` holds each one's own error."""
 

@@ -20,6 +20,7 @@ from coordinator.model.orders import (
     Order,
     RestoreOrder,
     SyncOrder,
+    is_same_delete,
     is_same_restore,
     places_of,
 )
@@ -290,7 +291,7 @@ class FleetOrchestrator:
         for request in await self._around.store.requests.find(
             cluster=cluster, kind=RequestKind.DELETE, state=RequestState.RUNNING, tag=order.tag
         ):
-            if order_of(request) == order:
+            if is_same_delete(order_of(request), order):
                 return request.id
         users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP, RequestKind.DELETE}
         await self._refuse_while(cluster, order, order.tag, users)

@@ -13,6 +13,7 @@ from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import NodePart
+from coordinator.model.retention import RetentionNote, Verdict
 
 
 class DestinationChange(msgspec.Struct, frozen=True):
@@ -60,4 +61,20 @@ class Orchestrator(Protocol):
 
     async def progress(self, request_id: str) -> list[NodePart]:
         """The nodes' parts of a running request, by address; of an ended one what the store kept."""
+        ...
+
+
+class RetentionRuns(Protocol):
+    """The runs of retention. `place`: a destination's id or OPSC_ON_SERVER."""
+
+    async def preview(self, cluster: str, place: str) -> list[Verdict]:
+        """What a run would do now, oldest first."""
+        ...
+
+    async def ask(self, cluster: str, place: str) -> None:
+        """Have a run as soon as possible; durable when it returns."""
+        ...
+
+    async def notes(self, cluster: str) -> dict[str, RetentionNote]:
+        """Place → how its last run went."""
         ...

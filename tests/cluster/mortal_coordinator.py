@@ -19,8 +19,9 @@ import msgspec
 
 from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder
 from coordinator.model.requests import RequestKind
+from coordinator.model.retention import KeptRule, Rule
 from coordinator.store.database import Database
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *
     async with ToyCoordinator(state, urls, database=FatalDatabase) as coordinator:
         if kind == "destination":
             return await change(coordinator, order, again)
+        if kind == "retention":
+            return await retain(coordinator, order["place"], order["count"])
         known = await coordinator.store.requests.find(tag=order["tag"])
         wanted = [request for request in known if request.kind == kind]
         if wanted:
@@ -70,6 +73,21 @@ async def change(coordinator: ToyCoordinator, order: dict[str, Any], again: bool
     states = [(await coordinator.ended(request.id)).state for request in requests]
     kept = await coordinator.store.destinations.get(CLUSTER, order["id"])
     return {"states": states, "kept": None if kept is None else [kept.revision, kept.settings.path]}
+
+
+async def retain(coordinator: ToyCoordinator, place: str, count: int) -> dict[str, Any]:
+    """Give the place a rule and have a run, unless an earlier life did; see the run to its end."""
+    if not await coordinator.store.retention.of(CLUSTER, place):
+        await coordinator.retention.ask(CLUSTER, place)
+        await coordinator.store.retention.put([KeptRule(CLUSTER, place, "", Rule(count=count))])
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            note = (await coordinator.retention.notes(CLUSTER)).get(place)
+            if note is not None and not note.asked:
+                break
+            await asyncio.sleep(0.01)
+    deletes = await coordinator.store.requests.find(kind=RequestKind.DELETE)
+    return {"states": [request.state for request in deletes], "tags": [request.tag for request in deletes]}
 
 
 def carry_out(task: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from coordinator.fleet.reports import ReportTiming
 from coordinator.model.orders import BackupOrder, Copy, DestinationOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
+from coordinator.orchestrate.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.database import Database
@@ -33,6 +34,8 @@ TIMING = Timing(
     cancel=5.0,
     owed_cancel=0.05,
     outlive=0.05,
+    retention_look=0.05,
+    retention_again=0.1,
 )
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
@@ -75,6 +78,8 @@ class ToyCoordinator:
                 monotonic=seconds,
             )
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
+            retention = Retention(around, self.orchestrator.list_backups, self.orchestrator.start_delete)
+            self.retention = await stack.enter_async_context(retention)
             self._stack = stack.pop_all()
         return self
 

@@ -34,7 +34,15 @@ async def refuse_writes(coordinator: ToyCoordinator) -> None:
 async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
     ids = (uuid.UUID(int=number).hex for number in range(1, 100))
     entries = {CLUSTER: ClusterEntry("Toy Cluster", [])}
-    api = Api(entries, coordinator.store, coordinator.orchestrator, unix_seconds, lambda: next(ids), Redactor())
+    api = Api(
+        entries,
+        coordinator.store,
+        coordinator.orchestrator,
+        coordinator.retention,
+        unix_seconds,
+        lambda: next(ids),
+        Redactor(),
+    )
     app = build_app(api, max_body_bytes=1 << 20, doors=[])
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{server.host}:{server.port}/")

@@ -30,7 +30,10 @@ from coordinator.model.orders import (
     SyncOrder,
 )
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, spec_of
+from coordinator.model.retention import RetentionNote, Verdict
 from coordinator.orchestrate.protocol import DestinationChange, Orchestrator
+from coordinator.orchestrate.retention_rules import judge
+from coordinator.orchestrate.retention_scene import ListBackups
 from coordinator.store.protocol import Store
 
 WRONG_SECRET = "wrong"
@@ -217,6 +220,25 @@ class ClusterInMemory:
                 if table not in known[keyspace]:
                     raise UnknownTable(f"there is no table '{keyspace}.{table}'", field="column-families")
         return {keyspace: tables or known[keyspace] for keyspace, tables in asked.items()}
+
+
+class RetentionInMemory:
+    """Implements `RetentionRuns`: judges as the real one does, and only notes what is asked for."""
+
+    def __init__(self, store: Store, list_backups: ListBackups) -> None:
+        self._store = store
+        self._list_backups = list_backups
+        self._notes: dict[str, RetentionNote] = {}
+
+    async def preview(self, cluster: str, place: str) -> list[Verdict]:
+        rules = {kept.backup_id: kept.rule for kept in await self._store.retention.of(cluster, place)}
+        return judge(await self._list_backups(cluster, None if place == ON_SERVER else place), rules, float("inf"))
+
+    async def ask(self, cluster: str, place: str) -> None:
+        self._notes[place] = RetentionNote(asked=True)
+
+    async def notes(self, cluster: str) -> dict[str, RetentionNote]:
+        return self._notes
 
 
 def backup(tag: str, time: float, keyspaces: dict[str, list[str]], state: str = "success", by: str = "adhoc") -> Backup:

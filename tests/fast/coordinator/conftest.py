@@ -18,7 +18,7 @@ from kit.http_limits import body_limits
 from kit.http_origin import same_origin
 from kit.http_settings import Access
 from kit.logs import Redactor
-from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, implements
+from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, RetentionInMemory, implements
 
 NOW = 1_489_763_169
 MOST = 1 << 20
@@ -69,6 +69,7 @@ def application(store: SqliteStore, cluster: ClusterInMemory) -> web.Application
         {"Test_Cluster": ClusterEntry("Test Cluster", ["http://127.0.70.1:61621"])},
         store,
         implements(cluster),
+        RetentionInMemory(store, cluster.list_backups),
         lambda: NOW,
         lambda: next(ids),
         Redactor(),

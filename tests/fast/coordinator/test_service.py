@@ -19,7 +19,7 @@ from coordinator.main import main, prepare, serve, timing_of
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
-from coordinator.model.settings import OrchestrationSettings
+from coordinator.model.settings import OrchestrationSettings, RetentionSettings
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError
 from kit.logs import Redactor
@@ -306,5 +306,6 @@ def test_the_table_http_keeps_the_coordinators_own_defaults(tmp_path: Path) -> N
 
 def test_every_wait_of_the_configuration_reaches_the_orchestration() -> None:
     """A setting that nobody reads would be a lie."""
-    timing = timing_of(OrchestrationSettings(1.0, 2.0, 3.0, 4.0))
+    timing = timing_of(OrchestrationSettings(1.0, 2.0, 3.0, 4.0), RetentionSettings(daily_at="23:59"))
     assert (timing.agent_return, timing.fence, timing.force_margin, timing.cancel) == (1.0, 2.0, 3.0, 4.0)
+    assert timing.retention_at == 86_340.0

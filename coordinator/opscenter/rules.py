@@ -1,0 +1,63 @@
+"""Rules of retention as people send and see them. In: `cleanup_age`, `cleanup_age_unit` (OpsCenter's), `cleanup_count`
+and `cleanup_floor` (ours) of a destination, of a run, or of a destination in a run. Out: rules in the store.
+
+What isn't sent stays as it was. An age or a count of 0 is OpsCenter's «Retain All»: nothing goes for that.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coordinator.model.retention import SECONDS_OF, KeptRule, Rule
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+
+NAMES = ("cleanup_age", "cleanup_age_unit", "cleanup_count", "cleanup_floor")
+MOST = 1_000_000
+"""Units or backups that a rule may name."""
+
+
+def take_rule(options: dict[str, Any], inside: str = "") -> dict[str, Any]:
+    """What the options say of retention, taken out of them and checked; empty when they say nothing."""
+    sent = {name: options.pop(name, None) for name in NAMES}
+    given: dict[str, Any] = {}
+    for name, field, least in (("cleanup_age", "age", 0), ("cleanup_count", "count", 0), ("cleanup_floor", "floor", 1)):
+        if sent[name] is None or sent[name] == "":
+            continue
+        given[field] = quirks.as_int(sent[name], inside + name, least=least)
+        if given[field] > MOST:
+            raise quirks.refuse(inside + name, f"must be at most {MOST}, not {quirks.shown(sent[name])}")
+    unit = sent["cleanup_age_unit"]
+    if unit is not None and unit != "":
+        if unit not in SECONDS_OF:
+            raise quirks.refuse(
+                f"{inside}cleanup_age_unit", f"must be one of {', '.join(SECONDS_OF)}, not {quirks.shown(unit)}"
+            )
+        if "age" in given:  # a unit without an age asks for nothing
+            given["unit"] = unit
+    if given.get("age") and "unit" not in given:
+        given["unit"] = "days"
+    return given
+
+
+async def keep_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep what was given for each place (a destination's id or OPSC_ON_SERVER): place → as `take_rule` gave it."""
+    rules = []
+    for place, changes in given.items():
+        if not changes:
+            continue
+        known = {kept.backup_id: kept.rule for kept in await api.store.retention.of(cluster, place)}
+        before = known.get(backup_id, Rule(floor=api.floor))
+        fields = {"age": before.age, "unit": before.unit, "count": before.count, "floor": before.floor, **changes}
+        rules.append(KeptRule(cluster, place, backup_id, Rule(**fields)))
+    if rules:
+        await api.store.retention.put(rules)
+
+
+def shown_rule(rule: Rule) -> dict[str, Any]:
+    """The rule under the names that it is sent by."""
+    return {
+        "cleanup_age": rule.age,
+        "cleanup_age_unit": rule.unit,
+        "cleanup_count": rule.count,
+        "cleanup_floor": rule.floor,
+    }
