@@ -7,7 +7,8 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings
-from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder
+from coordinator.model.errors import TagInUse
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.model.retention import KeptRule, RetentionNote, Rule
 from coordinator.orchestrate.errors import RetentionWaits
@@ -286,3 +287,39 @@ async def test_a_rule_that_is_taken_back_while_the_coordinator_is_down_saves_the
     await run_ended(again, "there")
     assert await listed(again, "there") == tags[1:]
     assert {key[0] for held in scene.world.places.values() for key in held.manifests} == {*tags[1:]}
+
+
+async def test_a_coordinator_whose_clock_jumped_lets_nothing_on_the_nodes_go(scene: Scene) -> None:
+    """Promise: where no store tells a time, the agents' clocks bound ours, also right after a backup was taken and
+    named by the wrong one."""
+    coordinator = await scene.coordinator()
+    tags = await taken(coordinator, range(3, 0, -1), ON_SERVER)
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    async with ToyCoordinator(scene.directory / "ahead", urls, clock=lambda: unix_seconds() + 365 * DAY) as ahead:
+        order = BackupOrder("of-next-year", int(unix_seconds()) + 365 * DAY)
+        wrong = await ahead.ended(await ahead.orchestrator.start_backup(CLUSTER, order))
+        assert wrong.state is RequestState.SUCCESS
+        await ruled(ahead, ON_SERVER, Rule(age=30))
+        assert (await run_ended(ahead, ON_SERVER)).deleted == []
+        assert await listed(ahead, ON_SERVER) == [*tags, "of-next-year"]
+
+
+async def test_a_persons_delete_meets_that_of_retention(scene: Scene) -> None:
+    """Promise: one that frees the space as well is the same request; one that leaves it to a later sweep is named."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tags = await taken(coordinator, range(3, 0, -1), "there")
+    scene.nodes[1].gates[Kind.DELETE] = asyncio.Event()
+    await ruled(coordinator, "there", Rule(count=1))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.DELETE].wait(), DEADLINE)
+    with pytest.raises(TagInUse):
+        await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tags[0], "there"))
+    scene.nodes[1].gates[Kind.DELETE].set()
+    scene.nodes[1].gates[Kind.SWEEP] = asyncio.Event()
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.SWEEP].wait(), DEADLINE)
+    same = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tags[1], "there"))
+    scene.nodes[1].gates[Kind.SWEEP].set()
+    assert (await run_ended(coordinator, "there")).deleted == tags[:2]
+    assert same in [request.id for request in await coordinator.store.requests.find(kind=RequestKind.DELETE)]
+    assert len(await coordinator.store.requests.find(kind=RequestKind.DELETE)) == 2
