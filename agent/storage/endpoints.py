@@ -15,6 +15,18 @@ _EC2_METADATA = ipaddress.IPv6Address("fd00:ec2::254")
 """EC2's instance metadata service over IPv6 (AWS, EC2 user guide): a unique local address, not a link-local one."""
 
 
+def checked_endpoint(endpoint: str) -> str:
+    """The endpoint if it is a plain http or https address. Raises `BadSettings`."""
+    parts = urlsplit(endpoint)
+    try:
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    if not fine or parts.username or parts.password or parts.query or parts.fragment:
+        raise BadSettings("the endpoint must be http://host[:port] or https://host[:port]", setting="endpoint")
+    return endpoint
+
+
 def refuse_link_local(endpoint: str, allowed_hosts: Collection[str]) -> None:
     """Raise `BadSettings` when the endpoint's host is, or resolves to, a link-local address (the clouds' metadata
     services live there) that the agent's configuration does not list. Asks the resolver, so call it in a thread."""

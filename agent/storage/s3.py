@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.storage.allowed_files import allowed_file
-from agent.storage.endpoints import host_of, refuse_link_local
+from agent.storage.bodies import PutBody, received
+from agent.storage.endpoints import checked_endpoint, host_of, refuse_link_local
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
 from agent.storage.listing_order import in_order
 from agent.storage.protocol import (
@@ -29,12 +30,12 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
-from agent.storage.s3_body import PutBody, received
-from agent.storage.s3_client import S3Timeouts, checked_endpoint, make_client
+from agent.storage.s3_client import make_client
 from agent.storage.s3_credentials import keys_of
 from agent.storage.s3_errors import REFUSED, Exists, NotImplementedThere, translated
 from agent.storage.s3_peer import watch_peers
 from agent.storage.threads import Stop, Workers
+from agent.storage.timeouts import Timeouts
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class S3Storage:
         file_roots: Sequence[Path] = (),
         link_local: Collection[str] = (),
         environment: Mapping[str, str] = os.environ,
-        patience: S3Timeouts | None = None,
+        patience: Timeouts | None = None,
         on_request: Callable[[str], None] = _ignore,
     ) -> None:
         self._settings = settings
@@ -82,7 +83,7 @@ class S3Storage:
             raise BadSettings("there is no such ca_file", setting="ca_file")
         self._conditional = conditional_create
         self._link_local = link_local
-        self._patience = patience or S3Timeouts()
+        self._patience = patience or Timeouts()
         self._on_request = on_request
         self._workers = Workers(settings.connections, "s3-storage")
         self._making = threading.Lock()

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
-import msgspec
 from botocore import handlers
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
@@ -23,51 +21,23 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 from botocore.utils import parse_timestamp
 
+from agent.storage.bodies import PutBody
 from agent.storage.protocol import BadSettings
-from agent.storage.s3_body import PutBody
 from agent.storage.s3_credentials import Keys
-from agent.storage.throttle import LEAST_PER_STREAM
+from agent.storage.timeouts import Timeouts
 from agent.wire.destinations import S3Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 AGENT = "helenus/1"
-MOST_BUFFERED = 4 * 1024 * 1024
-"""Bytes that Linux lets a connection buffer (the third number of net.ipv4.tcp_wmem)."""
-
-
-class S3Timeouts(msgspec.Struct, frozen=True):
-    """When a silent store is given up. Seconds: `connect` for a connection and for 64 KiB to leave, `read` while an
-    answer is awaited. The answer to a put gets more time: when the last byte was written, as much as fits in a
-    socket's buffer may still be on its way, at `least_rate` bytes per second."""
-
-    connect: float = 5.0
-    read: float = 20.0
-    least_rate: float = LEAST_PER_STREAM
-
-    def for_answer(self, size: int) -> float:
-        """Seconds that the answer to a put of `size` bytes may take."""
-        return self.read + min(size, MOST_BUFFERED) / self.least_rate
-
-
-def checked_endpoint(endpoint: str) -> str:
-    """The endpoint if it is a plain http or https address. Raises `BadSettings`."""
-    parts = urlsplit(endpoint)
-    try:
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        fine = False
-    if not fine or parts.username or parts.password or parts.query or parts.fragment:
-        raise BadSettings("the endpoint must be http://host[:port] or https://host[:port]", setting="endpoint")
-    return endpoint
 
 
 def make_client(
     settings: S3Settings,
     keys: Keys | None,
     ca_file: Path | None,
-    patience: S3Timeouts,
+    patience: Timeouts,
     on_request: Callable[[str], None],
 ) -> "S3Client":
     """The client; `on_request` is called with the operation's name (`PutObject`) for each request that is sent.
@@ -146,7 +116,7 @@ class _Sender:
     """Called with the signed request: from here on the body's bytes are traffic. The body itself carries the gate of
     its call, so calls in other threads never meet it."""
 
-    def __init__(self, on_request: Callable[[str], None], patience: S3Timeouts) -> None:
+    def __init__(self, on_request: Callable[[str], None], patience: Timeouts) -> None:
         self._on_request = on_request
         self._patience = patience
 

@@ -15,7 +15,7 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 
-from agent.storage.endpoints import refuse_address
+from agent.storage.peers import watched
 
 
 def watch_peers(client: Any) -> None:
@@ -26,24 +26,14 @@ def watch_peers(client: Any) -> None:
     pools.update({"http": _WatchedPool, "https": _WatchedTlsPool})
 
 
-def _watched(connection: Any, sock: socket.socket) -> socket.socket:
-    if connection.proxy is None:
-        try:
-            refuse_address(connection.host, str(sock.getpeername()[0]))
-        except BaseException:
-            sock.close()
-            raise
-    return sock
-
-
 class _Watched(AWSHTTPConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(self, super()._new_conn())
+        return watched(self, super()._new_conn())
 
 
 class _WatchedTls(AWSHTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(self, super()._new_conn())
+        return watched(self, super()._new_conn())
 
 
 class _WatchedPool(AWSHTTPConnectionPool):

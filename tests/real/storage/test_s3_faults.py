@@ -11,13 +11,13 @@ import pytest
 from agent.storage.protocol import OPEN, BadSettings, DestinationFull, Gate, Storage, StorageError, Transient, Truncated
 from agent.storage.retrying import Policy, Retrying
 from agent.storage.s3 import S3Storage
-from agent.storage.s3_client import S3Timeouts
+from agent.storage.timeouts import Timeouts
 from agent.wire.destinations import S3Settings
 from tests.cluster.stores import S3Server, settings_for
 from tests.real.storage.fault_proxy import Fault, FaultProxy
 
 CONTENT = os.urandom(700_000)
-QUICK = S3Timeouts(connect=2.0, read=0.5, least_rate=10_000_000)
+QUICK = Timeouts(connect=2.0, read=0.5, least_rate=10_000_000)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from agent.storage.protocol import Transient
 from agent.storage.retrying import Policy, Retrying
 from agent.storage.s3 import S3Storage
-from agent.storage.s3_client import S3Timeouts
+from agent.storage.timeouts import Timeouts
 from tests.cluster.stores import S3Server, Toxiproxy, settings_for
 
 LARGE = os.urandom(16 * 1024 * 1024)
@@ -27,7 +27,7 @@ async def toxic(tmp_path: Path) -> AsyncIterator[Toxiproxy]:
 async def through(toxic: Toxiproxy, server: S3Server, least_rate: float = 4_000_000) -> S3Storage:
     listen = await toxic.proxy("store", f"{server.address}:{server.port}")
     settings = settings_for(server, endpoint=f"http://{listen}")
-    return S3Storage(settings, conditional_create=True, patience=S3Timeouts(1.0, 1.0, least_rate))
+    return S3Storage(settings, conditional_create=True, patience=Timeouts(1.0, 1.0, least_rate))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import zlib
 
 import pytest
 
+from agent.storage.bodies import LARGEST_PIECE, PutBody, received
 from agent.storage.protocol import OPEN, Buffer, Summed, Truncated
-from agent.storage.s3_body import LARGEST_PIECE, PutBody, received
 from agent.storage.threads import Stop, Stopped
 from agent.storage.throttle import STEP, TokenBucket
 

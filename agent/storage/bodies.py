@@ -1,6 +1,6 @@
 """Bodies between pipeline and socket. In: buffers or an answer, a gate, a stop flag. Out: bytes, when they may flow.
 
-The SDK reads the body to sign it and the transport reads it to send it. Only the second is traffic: so the SDK gets
+An SDK may read the body to sign it, and the transport reads it to send it. Only the second is traffic: so the SDK gets
 `PutBody`, which knows no gate, and the transport gets `PutBody.sending()`, put in its place after signing.
 """
 
@@ -87,14 +87,14 @@ class PutBody:
                 at += len(piece)
 
     def crc32(self) -> str:
-        """The checksum as S3's header has it: base64 of four bytes, big end first."""
+        """The checksum as stores write it: base64 of four bytes, big end first."""
         crc = self._crc32
         if crc is None:
             crc = functools.reduce(lambda so_far, part: zlib_ng.crc32(part, so_far), self._parts, 0)
         return base64.b64encode(crc.to_bytes(4, "big")).decode("ascii")
 
     def sha256(self) -> str:
-        """The checksum as S3's header has it: base64."""
+        """The checksum as stores write it: base64."""
         digest = hashlib.sha256()
         for part in self._parts:
             digest.update(part)
@@ -102,7 +102,7 @@ class PutBody:
 
 
 def received(name: str, body: Any, size: int, gate: Gate, stop: Stop) -> bytes:
-    """The `size` bytes of the SDK's streaming `body`, which is the answer with the object `name`.
+    """The `size` bytes of `body`, the answer with the object `name`: urllib3's, or the SDK's around it.
 
     Under a limit the gate is passed before bytes are taken from the socket, and the window is kept narrow: what the
     kernel lets the store send ahead is traffic as well. Raises `Stopped`, `Truncated`.
@@ -133,7 +133,7 @@ def _set_window(body: Any, size: int) -> None:
     """Tell the kernel how far the store may send ahead on this answer's connection, where it can be told (Linux). A
     connection is kept for later answers, so each one sets it."""
     clamp = getattr(socket, "TCP_WINDOW_CLAMP", None)
-    connection = getattr(getattr(body, "_raw_stream", None), "_connection", None)
+    connection = getattr(getattr(body, "_raw_stream", body), "_connection", None)
     sock = getattr(connection, "sock", None)
     if clamp is not None and isinstance(sock, socket.socket):
         with contextlib.suppress(OSError):  # it only makes a limit smoother
