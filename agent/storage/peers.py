@@ -10,6 +10,9 @@ from typing import Any
 
 from agent.storage.endpoints import refuse_address
 
+WRONG_PEER = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match", "NO_CERTIFICATE_OR_CRL_FOUND")
+"""Signs of a TLS failure that will not pass: an unknown certificate, another host's, or no TLS at all."""
+
 
 def watched(connection: Any, sock: socket.socket) -> socket.socket:
     """The new socket of urllib3's connection; one that leads to such a service is closed before anything is sent. One
@@ -21,3 +24,8 @@ def watched(connection: Any, sock: socket.socket) -> socket.socket:
             sock.close()
             raise
     return sock
+
+
+def is_wrong_peer(error: BaseException) -> bool:
+    """Whether a failed connection will fail again: the other end is not who it should be."""
+    return any(sign in str(error) for sign in WRONG_PEER)

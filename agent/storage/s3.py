@@ -5,7 +5,6 @@ Every request runs in one of the destination's own threads; whatever the SDK rai
 """
 
 import os
-import re
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.storage.allowed_files import allowed_file
 from agent.storage.bodies import PutBody, received
+from agent.storage.buckets import bucket_and_prefix
 from agent.storage.endpoints import checked_endpoint, host_of, refuse_link_local
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
 from agent.storage.listing_order import in_order
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """Keys that one DeleteObjects takes."""
-BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 def _ignore(operation: str) -> None:
@@ -70,7 +69,7 @@ class S3Storage:
         on_request: Callable[[str], None] = _ignore,
     ) -> None:
         self._settings = settings
-        self._bucket, self._prefix = _bucket_and_prefix(settings.path)
+        self._bucket, self._prefix = bucket_and_prefix(settings.path)
         if settings.endpoint:
             checked_endpoint(settings.endpoint)
         if not 1 <= settings.connections <= 64:
@@ -260,16 +259,6 @@ class S3Storage:
             kind = Denied if code in REFUSED else Transient if code in ("InternalError", "SlowDown") else StorageError
             text = f"the store did not delete {len(failed)} of {len(names)} objects: {code}"
             raise kind(text, key=str(failed[0].get("Key", "")), answer=code)
-
-
-def _bucket_and_prefix(path: str) -> tuple[str, str]:
-    bucket, _, prefix = path.strip("/").partition("/")
-    if not BUCKET.fullmatch(bucket):
-        raise BadSettings(f"{bucket!r} is no name of a bucket", setting="path")
-    try:
-        return bucket, check_key(prefix) + "/" if prefix else ""
-    except BadKey as error:
-        raise BadSettings(f"the prefix {prefix!r} can't be used: {error.message}", setting="path") from None
 
 
 def _check_range(name: str, answer: Any, start: int, length: int | None) -> None:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from agent.storage.peers import is_wrong_peer
 from agent.storage.protocol import (
     BadSettings,
     BucketMissing,
@@ -20,6 +21,7 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
+from agent.storage.timeouts import asked_wait
 
 FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity", "DiskFull"})
 PASSING = frozenset(
@@ -51,8 +53,6 @@ REFUSED = frozenset(
         "XAdminUserNotFound",  # versitygw's 404 for an unknown access key
     }
 )
-WRONG_PEER = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match", "NO_CERTIFICATE_OR_CRL_FOUND")
-"""Signs of a TLS failure that will not pass: an unknown certificate, another host's, or no TLS at all."""
 CUT = (sdk.IncompleteReadError, sdk.ResponseStreamingError)
 BROKEN = (sdk.HTTPClientError, sdk.ConnectionError, sdk.FlexibleChecksumError, ResponseParserError)
 
@@ -78,7 +78,7 @@ def translated(verb: str, key: str) -> Iterator[None]:
         raise Truncated(f"{verb} of {key!r}: the answer was cut short", key=key) from error
     except sdk.SSLError as error:
         text = f"TLS failed: {_short(error)} ({verb} of {key!r})"
-        if any(sign in str(error) for sign in WRONG_PEER):
+        if is_wrong_peer(error):
             raise BadSettings(text, key=key, setting="ca_file") from error
         raise Transient(text, key=key, fault="SSLError") from error
     except (*BROKEN, HTTPError, OSError) as error:
@@ -107,7 +107,7 @@ def _answered(verb: str, key: str, error: ClientError) -> Exception:
     if status == 501 or code == "NotImplemented":
         return NotImplementedThere(text, **fields)
     if code in PASSING or status >= 500 or status in (408, 409, 429):
-        wait = _seconds(about.get("HTTPHeaders", {}).get("retry-after"))
+        wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"))
         return Transient(text, **fields) if wait is None else Transient(text, retry_after=wait, **fields)
     if code in REFUSED or status in (401, 403):
         why = f"the access key or secret is wrong, or lacks the right ({verb} of {key!r} answered {answer})"
@@ -130,11 +130,6 @@ def _told(status: int, code: str, message: str) -> str:
     """The answer in words, each said once: the answer to a HEAD has no body, and its code is the status again."""
     said = [part for part in (code, message) if part and part != str(status)]
     return f"{status} {': '.join(dict.fromkeys(said))}".strip()
-
-
-def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its other form, a date, is not worth the trouble."""
-    return float(header) if header is not None and header.isdigit() else None
 
 
 def _short(error: BaseException) -> str:

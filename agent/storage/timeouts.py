@@ -20,3 +20,8 @@ class Timeouts(msgspec.Struct, frozen=True):
     def for_answer(self, size: int) -> float:
         """Seconds that the answer to a put of `size` bytes may take."""
         return self.read + min(size, MOST_BUFFERED) / self.least_rate
+
+
+def asked_wait(header: str | None) -> float | None:
+    """Retry-After in seconds; its other form, a date, is not worth the trouble."""
+    return float(header) if header is not None and header.isdigit() else None
