@@ -25,6 +25,7 @@ NOISY = {
     "botocore": logging.WARNING,
     "s3transfer": logging.WARNING,
     "urllib3": logging.WARNING,
+    "google": logging.WARNING,
     "cassandra": logging.CRITICAL,  # what the driver raises is told by its caller; its own lines repeat it with stacks
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,

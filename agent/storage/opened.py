@@ -2,7 +2,8 @@
 that limits, measures and retries. An SDK is imported only when a destination needs it.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
@@ -11,9 +12,9 @@ from agent.storage.limited import Limited
 from agent.storage.local import LocalStorage
 from agent.storage.local_files import allowed_path
 from agent.storage.measured import Measured, Observer
-from agent.storage.protocol import OPEN, Gate, Storage, Transient
+from agent.storage.protocol import OPEN, Gate, SdkMissing, Storage, Transient
 from agent.storage.retrying import Retrying
-from agent.wire.destinations import CheckResult, LocalSettings, S3Settings, Settings
+from agent.wire.destinations import CheckResult, GcsSettings, LocalSettings, S3Settings, Settings
 
 
 class _Unobserved:
@@ -26,14 +27,30 @@ def _ignore_retry(verb: str, fault: Transient) -> None:
 
 
 def load(settings: Settings) -> None:
-    """Import what an opening of such settings needs. It takes time the first time: call it in a thread."""
-    match settings:
-        case LocalSettings():
-            pass
-        case S3Settings():
-            import agent.storage.s3  # noqa: F401
-        case _:
-            assert_never(settings)
+    """Import what an opening of such settings needs. It takes time the first time: call it in a thread. Raises
+    `SdkMissing`."""
+    with _installed(settings.provider):
+        match settings:
+            case LocalSettings():
+                pass
+            case S3Settings():
+                import agent.storage.s3
+            case GcsSettings():
+                import agent.storage.gcs  # noqa: F401
+            case _:
+                assert_never(settings)
+
+
+@contextmanager
+def _installed(provider: str) -> Iterator[None]:
+    """Where a provider's modules are imported: what they need may not be there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SdkMissing(
+            f"this agent can't use the provider {provider!r}: its library is not installed ({error.name})",
+            extra=f"helenus[{provider}]",
+        ) from None
 
 
 def open_storage(
@@ -53,8 +70,9 @@ def open_storage(
     `roots`: directories that local destinations may lie in. `own_state`: the agent's, which none shares.
     `conditional_create`: what the destination's check found. `gate`: the node's and the destination's limits; each call
     may bring one more. `file_roots`: directories that credentials and CA files may come from. `link_local`: hosts that
-    may be link-local addresses. Raises `BadSettings`.
+    may be link-local addresses. Raises `BadSettings`, `SdkMissing`.
     """
+    load(settings)
     store: Storage
     match settings:
         case LocalSettings():
@@ -63,6 +81,15 @@ def open_storage(
             from agent.storage.s3 import S3Storage  # the SDK costs time and memory: only when S3 is used
 
             store = S3Storage(
+                settings,
+                conditional_create=conditional_create,
+                file_roots=file_roots,
+                link_local=link_local,
+            )
+        case GcsSettings():
+            from agent.storage.gcs import GcsStorage
+
+            store = GcsStorage(
                 settings,
                 conditional_create=conditional_create,
                 file_roots=file_roots,

@@ -169,3 +169,15 @@ class BadSettings(StorageError):
     code = "destination_settings"
     status = 400
     todo = "Correct the named setting of the destination."
+
+
+class SdkMissing(StorageError):
+    """The library of a destination's provider is not installed on this node."""
+
+    code = "sdk_missing"
+    status = 501
+    retry = "later"
+    todo = (
+        "Install the named extra into the agent's environment on that node (pip install, its name in quotes), restart "
+        "the agent, then put the destination again."
+    )

@@ -100,13 +100,51 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     @property
     def place(self) -> tuple[str, ...]:
         """See `place_of`."""
-        bucket, _, prefix = self.path.strip("/").partition("/")
-        endpoint = self.endpoint.rstrip("/").lower()
-        return (self.provider, endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
+        return (self.provider, *_place_in_bucket(self.endpoint, self.path))
 
 
-Settings = LocalSettings | S3Settings
-PROVIDERS: dict[str, type[Settings]] = {kind.provider: kind for kind in (LocalSettings, S3Settings)}
+class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="gcs"):
+    """A bucket of Google Cloud Storage.
+
+    `path` is the bucket, with an optional `/prefix`. Credentials: `service_account_key` (its file's JSON, as text),
+    else `credentials_file` (such a file on the agent), else the agent's environment or its machine's role. `endpoint`:
+    "" is Google's own; over http, which is for emulators, requests are anonymous. `ca_file`: a PEM bundle on the agent.
+    `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    """
+
+    provider: ClassVar[str] = "gcs"
+    secrets: ClassVar[frozenset[str]] = frozenset({"service_account_key"})
+    on_the_nodes: ClassVar[bool] = False
+    one_for_all: ClassVar[bool] = True
+
+    path: str
+    endpoint: str = ""
+    service_account_key: str = ""
+    credentials_file: str = ""
+    ca_file: str = ""
+    connections: int = 16
+    throttle_bytes_per_second: int = 0
+
+    @property
+    def streams(self) -> int:
+        """Concurrent requests."""
+        return self.connections
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `place_of`."""
+        return (self.provider, *_place_in_bucket(self.endpoint, self.path))
+
+
+def _place_in_bucket(endpoint: str, path: str) -> tuple[str, str, str]:
+    """Endpoint, bucket and prefix, spelt in one way."""
+    bucket, _, prefix = path.strip("/").partition("/")
+    endpoint = endpoint.rstrip("/").lower()
+    return (endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
+
+
+Settings = LocalSettings | S3Settings | GcsSettings
+PROVIDERS: dict[str, type[Settings]] = {kind.provider: kind for kind in (LocalSettings, S3Settings, GcsSettings)}
 
 SECRET_FIELDS = frozenset({PHRASE}).union(*(kind.secrets for kind in PROVIDERS.values()))
 """Of all providers: what is sent under such a name is a secret even where it doesn't belong."""

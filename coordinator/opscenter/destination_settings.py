@@ -12,6 +12,7 @@ from agent.wire.destinations import (
     PHRASE,
     PROVIDERS,
     SECRET_FIELDS,
+    LocalSettings,
     S3Settings,
     Settings,
     encryption_of,
@@ -114,6 +115,9 @@ def _spell(given: dict[str, Any]) -> None:
             given[name] = quirks.as_int(given[name], name, least=least)
             if given[name] is None:
                 del given[name]
+    key = given.get("service_account_key")
+    if isinstance(key, str):  # files have it on many lines
+        given["service_account_key"] = key.replace("\r", "").replace("\n", "")
     encryption = given.get("server_side_encryption")
     if isinstance(encryption, bool) or (isinstance(encryption, str) and encryption.lower() in ("true", "false")):
         given["server_side_encryption"] = "AES256" if quirks.as_bool(encryption, "server_side_encryption") else ""
@@ -143,12 +147,12 @@ def _check(settings: Settings) -> None:
         raise quirks.refuse("path", "is empty")
     if ".." in settings.path.split("/"):
         raise quirks.refuse("path", "must not climb with «..»")
-    if isinstance(settings, S3Settings):
+    if not isinstance(settings, LocalSettings):
         if settings.path.startswith("/"):
             raise quirks.refuse("path", "must be a bucket, or bucket/prefix")
         if settings.connections > MOST_CONNECTIONS:
             raise quirks.refuse("connections", f"must be at most {MOST_CONNECTIONS}")
         if settings.endpoint and not re.fullmatch(r"https?://[^/?#\s@]+/?", settings.endpoint):
             raise quirks.refuse("endpoint", "must be http:// or https:// with host and port, and no more")
-        if bool(settings.access_key) != bool(settings.access_secret):
-            raise quirks.refuse("access_secret", "and access_key go together")
+    if isinstance(settings, S3Settings) and bool(settings.access_key) != bool(settings.access_secret):
+        raise quirks.refuse("access_secret", "and access_key go together")

@@ -22,6 +22,7 @@ from tests.cluster import archives, places
 
 GO_PROGRAMS = {
     "versitygw": ("github.com/versity/versitygw/cmd/versitygw@v1.8.0", "versitygw"),
+    "fake-gcs-server": ("github.com/fsouza/fake-gcs-server@v1.56.1", "fake-gcs-server"),
     "toxiproxy": ("github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0", "server"),
 }
 
@@ -177,6 +178,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "cassandra-4.1": lambda: cassandra(places.CASSANDRA_41),
     "jolokia": jolokia,
     "versitygw": lambda: go_program("versitygw"),
+    "fake-gcs-server": lambda: go_program("fake-gcs-server"),
     "toxiproxy": lambda: go_program("toxiproxy"),
     "class-archives-5.0": lambda: class_archives(places.CASSANDRA_50),
     "class-archives-4.1": lambda: class_archives(places.CASSANDRA_41),

@@ -23,13 +23,14 @@ from agent.wire.destinations import S3Settings
 from tests.cluster import places
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child, ProcessError
+from tests.oracle.reader import BucketReader
 
 REGION = "us-east-1"
 BUCKET = "bucket"
 """What the tests of storage alone use."""
 
 
-class _Server:
+class Server:
     """A child process that is started, stopped, killed and paused; `async with` starts and stops it."""
 
     child: Child
@@ -64,7 +65,7 @@ class _Server:
         """Remove what it left outside of its directory (it has ended)."""
 
 
-class S3Server(_Server):
+class S3Server(Server):
     """What both S3 servers offer."""
 
     access_key = "access-of-tests"
@@ -96,6 +97,10 @@ class S3Server(_Server):
         """A destination in the bucket as the API takes it, changed by `fields`."""
         known = {"endpoint": self.endpoint, "access_key": self.access_key, "access_secret": self.access_secret}
         return {"provider": "s3", "path": bucket, **known, **fields}
+
+    def reader(self, bucket: str) -> BucketReader:
+        """What the oracle reads the bucket with."""
+        return BucketReader(self.client(), bucket)
 
     def _make_bucket(self, name: str) -> None:
         with closing(self.client()) as client:
@@ -223,7 +228,7 @@ class Seaweed(S3Server):
             socket.unlink(missing_ok=True)
 
 
-class Toxiproxy(_Server):
+class Toxiproxy(Server):
     """A TCP proxy whose connections can be slowed, cut and stalled, by its HTTP API."""
 
     def __init__(self, directory: Path, *, address: str = "127.0.0.1") -> None:

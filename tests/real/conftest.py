@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster import places
+from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed, Versity
 
@@ -58,4 +59,11 @@ async def seaweed(servers: Path) -> AsyncIterator[Seaweed]:
 async def versity(servers: Path) -> AsyncIterator[Versity]:
     """versitygw with an access log; tests make buckets of their own."""
     async with Versity(servers / "versity", access_log=True) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def gcs(servers: Path) -> AsyncIterator[FakeGcs]:
+    """fake-gcs-server; tests make buckets of their own."""
+    async with FakeGcs(servers / "gcs") as server:
         yield server

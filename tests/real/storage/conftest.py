@@ -3,6 +3,7 @@
 import pytest
 import pytest_asyncio
 
+from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.stores import BUCKET, S3Server, Seaweed, Versity
 
 
@@ -16,6 +17,12 @@ async def versity_with_a_bucket(versity: Versity) -> Versity:
 async def seaweed_with_a_bucket(seaweed: Seaweed) -> Seaweed:
     await seaweed.make_bucket(BUCKET)
     return seaweed
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", name="gcs")
+async def gcs_with_a_bucket(gcs: FakeGcs) -> FakeGcs:
+    await gcs.make_bucket(BUCKET)
+    return gcs
 
 
 @pytest.fixture(params=["versity", "seaweed"])
