@@ -35,6 +35,12 @@ class Session(AuthorizedSession):
     def __init__(self, credentials: Credentials, tokens: requests.Session) -> None:
         """`tokens`: the session that tokens are asked with."""
         super().__init__(credentials, max_refresh_attempts=1, auth_request=Request(tokens))  # type: ignore[no-untyped-call]
+        self._tokens = tokens
+
+    def close(self) -> None:
+        """Close the connections, those to the token's server too."""
+        super().close()  # type: ignore[no-untyped-call]
+        self._tokens.close()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """None: no answer sends a request elsewhere."""
