@@ -8,6 +8,7 @@ PYTHON = $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; d
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 DEMO_VENV := .venv/.demo
 DEMO_S3_VENV := .venv/.demo-s3
+DEMO_GCS_VENV := .venv/.demo-gcs
 VENV := .venv/.made
 FETCHED := build/.fetched
 RUN := .venv/bin/python
@@ -22,7 +23,7 @@ TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \
 
 help:
 	@echo "make demo        a cluster, a backup, a disaster, a restore, every column compared"
-	@echo "                 (make demo DESTINATION=s3: the same against an S3 server)"
+	@echo "                 (make demo DESTINATION=s3, or gcs: the same against a server of S3, of Google Cloud Storage)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
@@ -59,10 +60,15 @@ $(DEMO_S3_VENV): pyproject.toml | .venv/bin/python
 	@$(PIP_INSTALL) '.[demo-s3]' | $(TELL)
 	@touch $@
 
+$(DEMO_GCS_VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what the demo needs, and what builds a server of Google Cloud Storage"
+	@$(PIP_INSTALL) '.[demo-gcs]' | $(TELL)
+	@touch $@
+
 $(VENV): pyproject.toml | .venv/bin/python
 	@echo "venv: installing what the tests need"
 	@$(PIP_INSTALL) '.[dev]' | $(TELL)
-	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV)
+	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV) $(DEMO_GCS_VENV)
 
 venv: $(VENV)
 
@@ -75,13 +81,16 @@ fetch: $(VENV) $(FETCHED)
 DESTINATION ?= local
 ifeq ($(DESTINATION),s3)
 DEMO_NEEDS := $(DEMO_S3_VENV)
+else ifeq ($(DESTINATION),gcs)
+DEMO_NEEDS := $(DEMO_GCS_VENV)
+DEMO_SERVER := fake-gcs-server
 else
 DEMO_NEEDS := $(DEMO_VENV)
 endif
 DEMO_FETCH := $(RUN) -m tests.cluster.fetch cassandra-5.0 class-archives-5.0
 
 demo: needs-demo $(DEMO_NEEDS)
-	@$(DEMO_FETCH)
+	@$(DEMO_FETCH) $(DEMO_SERVER)
 	@$(RUN) -m tests.demo --destination $(DESTINATION)
 
 cluster: needs-demo $(DEMO_VENV)

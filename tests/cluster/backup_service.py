@@ -14,9 +14,9 @@ from tests.cluster.cassandra import CassandraNode
 from tests.cluster.opscenter import OpsCenter, RequestFailed
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
-from tests.cluster.stores import S3Server
+from tests.cluster.stores import ObjectStore
 from tests.oracle.checker import Backup, Oracle
-from tests.oracle.reader import BucketReader, DirectoryReader, Reader
+from tests.oracle.reader import DirectoryReader, Reader
 
 QUICK = {"sweep": {"margin_seconds": 0.5}}
 """What tests make short: between the sweep's mark and its deletions lies half a minute otherwise."""
@@ -90,12 +90,12 @@ class BackupService:
         parts: dict[str, Reader] = {agent.address: DirectoryReader(agent.local_root / path) for agent in self.agents}
         return self._watched(name, path, parts)
 
-    async def s3(self, store: S3Server, bucket: str) -> str:
+    async def bucket(self, store: ObjectStore, bucket: str) -> str:
         """Add a bucket (which is made when it isn't there) as a destination; its id."""
         await store.make_bucket(bucket)
         made = await self.api.post("/backups/destinations", store.settings(bucket))
         name = str(made["destination_id"]["id"])
-        return self._watched(name, f"{store.endpoint}/{bucket}", {EVERYBODY: BucketReader(store.client(), bucket)})
+        return self._watched(name, f"{store.endpoint}/{bucket}", {EVERYBODY: store.reader(bucket)})
 
     async def sizes(self, destination: str) -> dict[str, int]:
         """Key → bytes of all that lies in a destination (of a per-node one: of the last node that has the key)."""

@@ -25,9 +25,9 @@ from tests.cluster.comparison import compare_every_column
 from tests.cluster.rows import DataSet
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess
-from tests.cluster.stores import S3Server
+from tests.cluster.stores import ObjectStore
 from tests.oracle.checker import Oracle
-from tests.oracle.reader import BucketReader, DirectoryReader
+from tests.oracle.reader import DirectoryReader
 
 ROWS = 300
 TABLES = ("orders", "visits", "stock", "stock_by_state")
@@ -44,7 +44,7 @@ class CrashSite:
     """`async with CrashSite(directory, cluster) as site`. A test leaves agent and coordinator running."""
 
     def __init__(
-        self, directory: Path, cluster: ScratchCluster, *, store: S3Server | None = None, **agent: Any
+        self, directory: Path, cluster: ScratchCluster, *, store: ObjectStore | None = None, **agent: Any
     ) -> None:
         """`store`: where the destination is, a local directory by default; `agent`: further options of AgentProcess."""
         self.cluster = cluster
@@ -63,9 +63,7 @@ class CrashSite:
         self.keyspace = f"{prefix}_all"
         self._store = store
         self._bucket = f"site-{prefix}"
-        self.oracle = Oracle(
-            BucketReader(store.client(), self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE)
-        )
+        self.oracle = Oracle(store.reader(self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE))
         self.session: Session
 
     async def __aenter__(self) -> Self:

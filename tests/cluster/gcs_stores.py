@@ -15,6 +15,7 @@ from tests.cluster import places
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child
 from tests.cluster.stores import BUCKET, Server
+from tests.oracle.reader import Reader
 
 
 class FakeGcs(Server):
@@ -62,7 +63,7 @@ class FakeGcs(Server):
         """A destination in the bucket as the API takes it, changed by `fields`."""
         return {"provider": "gcs", "path": bucket, "endpoint": self.endpoint, **fields}
 
-    def reader(self, bucket: str) -> "GcsReader":
+    def reader(self, bucket: str) -> Reader:
         """What the oracle reads the bucket with."""
         return GcsReader(self.endpoint, bucket)
 

@@ -108,6 +108,10 @@ S3_RESTORE: Moments = (
     "check:checking",
 )
 S3_DELETE: Moments = ("delete:marking", "sweep:marking", "sweep:deleting", "sweep:success:before")
+GCS_BACKUP: Moments = ("upload:storing", "upload:published")
+"""Of these the least that shows another provider resumed: half-way, and when all is stored."""
+GCS_RESTORE: Moments = ("fetch:fetching",)
+GCS_DELETE: Moments = ("sweep:deleting",)
 
 ALL: frozenset[str] = frozenset().union(
     *BACKUP.values(),
@@ -125,6 +129,9 @@ ALL: frozenset[str] = frozenset().union(
     S3_BACKUP,
     S3_RESTORE,
     S3_DELETE,
+    GCS_BACKUP,
+    GCS_RESTORE,
+    GCS_DELETE,
 )
 
 

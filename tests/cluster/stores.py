@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 import boto3
@@ -23,7 +23,7 @@ from agent.wire.destinations import S3Settings
 from tests.cluster import places
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child, ProcessError
-from tests.oracle.reader import BucketReader
+from tests.oracle.reader import BucketReader, Reader
 
 REGION = "us-east-1"
 BUCKET = "bucket"
@@ -65,6 +65,23 @@ class Server:
         """Remove what it left outside of its directory (it has ended)."""
 
 
+class ObjectStore(Protocol):
+    """A store with buckets, whoever's it is."""
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to talk to."""
+
+    async def make_bucket(self, name: str) -> None:
+        """Make an empty bucket; one that is there stays as it is."""
+
+    def settings(self, bucket: str, **fields: object) -> dict[str, Any]:
+        """A destination in the bucket as the API takes it, changed by `fields`."""
+
+    def reader(self, bucket: str) -> Reader:
+        """What the oracle reads the bucket with."""
+
+
 class S3Server(Server):
     """What both S3 servers offer."""
 
@@ -98,7 +115,7 @@ class S3Server(Server):
         known = {"endpoint": self.endpoint, "access_key": self.access_key, "access_secret": self.access_secret}
         return {"provider": "s3", "path": bucket, **known, **fields}
 
-    def reader(self, bucket: str) -> BucketReader:
+    def reader(self, bucket: str) -> Reader:
         """What the oracle reads the bucket with."""
         return BucketReader(self.client(), bucket)
 

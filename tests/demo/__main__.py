@@ -1,4 +1,4 @@
-"""`python -m tests.demo [--destination local|s3] [--rows N]`: exit 0 only if every row came back."""
+"""`python -m tests.demo [--destination local|s3|gcs] [--rows N]`: exit 0 only if every row came back."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from tests.cluster.processes import ProcessError
 from tests.demo.interrupt import ends_on_signals
 from tests.demo.screen import Screen
 from tests.demo.story import tell
-from tests.demo.topology import Topology
+from tests.demo.topology import STORES, Topology
 
 ROWS = 20_000
 GRACE_SECONDS = 10.0
@@ -28,13 +28,13 @@ async def demonstrate(topology: Topology, screen: Screen, rows: int) -> tuple[Co
 def main() -> int:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--destination", choices=("local", "s3"), default="local")
+    parser.add_argument("--destination", choices=("local", *STORES), default="local")
     parser.add_argument("--rows", type=int, default=ROWS)
     options = parser.parse_args()
     directory = BUILD / "demo"
     shutil.rmtree(directory, ignore_errors=True)
     screen = Screen()
-    topology = Topology(directory, s3=options.destination == "s3")
+    topology = Topology(directory, destination=options.destination)
     if taken := topology.taken():
         sys.exit(f"demo: something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
     ends_on_signals(topology)

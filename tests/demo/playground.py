@@ -38,11 +38,11 @@ async def up() -> None:
         print("the cluster is up already; make cluster-down ends it\n")
         show(known)
         return
-    topology = Topology(DIRECTORY, s3=False, outlives_us=True)
+    topology = Topology(DIRECTORY, destination="local", outlives_us=True)
     if taken := topology.taken():  # before anything is removed: it may be a cluster of ours
         sys.exit(f"something else listens on {', '.join(taken)}: end it first")
     shutil.rmtree(DIRECTORY, ignore_errors=True)
-    topology = Topology(DIRECTORY, s3=False, outlives_us=True)
+    topology = Topology(DIRECTORY, destination="local", outlives_us=True)
     screen = Screen()
     ends_on_signals(topology)
     screen.step("starting three Cassandra nodes, three agents and a coordinator")

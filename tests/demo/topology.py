@@ -1,4 +1,5 @@
-"""The demo's machines: three Cassandra nodes, an agent beside each, a coordinator and, when asked for, an S3 server.
+"""The demo's machines: three Cassandra nodes, an agent beside each, a coordinator and, when asked for, an object
+store.
 
 In: a directory and fixed loopback addresses. Out: all of them started, and ended together.
 """
@@ -7,12 +8,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.processes import Child, answers, end
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
-from tests.cluster.stores import Seaweed
+from tests.cluster.stores import ObjectStore, Seaweed
 
 CLUSTER = "Demo_Cluster"
 NODES = 3
@@ -20,11 +22,41 @@ NETWORK = "127.0.1"
 BUCKET = "helenus-demo"
 
 
+class Store(ObjectStore, Protocol):
+    """A server that is started, and ended with the others."""
+
+    child: Child
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+
+    async def start(self) -> None:
+        """Start it and wait until it serves."""
+
+    def forget(self) -> None:
+        """Remove what it left outside of its directory (it has ended)."""
+
+
+def _fake_gcs(directory: Path) -> Store:
+    from tests.cluster.gcs_stores import FakeGcs  # what it needs is installed with demo-gcs only
+
+    return FakeGcs(directory / "fake-gcs-server")
+
+
+def _seaweed(directory: Path) -> Store:
+    return Seaweed(directory / "seaweedfs")
+
+
+STORES: dict[str, Callable[[Path], Store]] = {"s3": _seaweed, "gcs": _fake_gcs}
+"""`make demo DESTINATION=…` → the store that it starts."""
+
+
 class Topology:
     """What `make demo` and `make cluster` run. `store` is None with local destinations."""
 
-    def __init__(self, directory: Path, *, s3: bool, outlives_us: bool = False) -> None:
-        """`directory` keeps everything, logs included."""
+    def __init__(self, directory: Path, *, destination: str, outlives_us: bool = False) -> None:
+        """`directory` keeps everything, logs included. `destination`: `local`, or a kind of `STORES`."""
         self.directory = directory
         self.cassandra = ScratchCluster(
             directory / "cassandra",
@@ -47,7 +79,7 @@ class Topology:
             port=8888,
             outlives_us=outlives_us,
         )
-        self.store = Seaweed(directory / "seaweedfs") if s3 else None
+        self.store = STORES[destination](directory) if destination in STORES else None
 
     def taken(self) -> list[str]:
         """Addresses that the machines need and somebody else listens on."""
@@ -73,14 +105,14 @@ class Topology:
         report(f"coordinator  {self.coordinator.url}")
 
     @staticmethod
-    async def _start_store(store: Seaweed, report: Callable[[str], None]) -> None:
+    async def _start_store(store: Store, report: Callable[[str], None]) -> None:
         await store.start()
         await store.make_bucket(BUCKET)
-        report(f"SeaweedFS    {store.endpoint}")
+        report(f"{type(store).__name__:12} {store.endpoint}")
 
     def children(self) -> list[Child]:
         """The processes that were started, those first that depend on the others."""
-        parts: list[CoordinatorProcess | AgentProcess | CassandraNode | Seaweed]
+        parts: list[CoordinatorProcess | AgentProcess | CassandraNode | Store]
         parts = [self.coordinator, *self.agents, *self.cassandra.nodes]
         if self.store is not None:
             parts.append(self.store)
@@ -107,13 +139,7 @@ class Topology:
         """The body of POST /{cluster}/backups/destinations."""
         if self.store is None:
             return {"provider": "local", "path": "demo"}
-        return {
-            "provider": "s3",
-            "path": BUCKET,
-            "endpoint": self.store.endpoint,
-            "access_key": self.store.access_key,
-            "access_secret": self.store.access_secret,
-        }
+        return self.store.settings(BUCKET)
 
 
 async def _wait_for_node(node: CassandraNode, number: int, report: Callable[[str], None]) -> None:

@@ -46,6 +46,6 @@ async def shop(service: BackupService, seaweed: Seaweed) -> Shop:
     await service.node.nodetool("disableautocompaction")
     await data.write(session, cluster.nodes)
     local = await service.local("shop")
-    s3 = await service.s3(seaweed, f"flows-{cluster.version.replace('.', '-')}")
+    s3 = await service.bucket(seaweed, f"flows-{cluster.version.replace('.', '-')}")
     tag = await service.backup(None, local, keep=True)
     return Shop(service, data, session, local, s3, tag)

@@ -77,4 +77,4 @@ async def test_a_deleted_backup_frees_its_space_and_the_others_still_restore(
 async def _destination(service: BackupService, seaweed: Seaweed, place: str) -> str:
     if place == "local":
         return await service.local("deleting")
-    return await service.s3(seaweed, f"deleting-{service.cluster.version.replace('.', '-')}")
+    return await service.bucket(seaweed, f"deleting-{service.cluster.version.replace('.', '-')}")

@@ -21,7 +21,7 @@ async def test_fresh_agents_and_a_fresh_coordinator_list_and_restore_what_a_dest
     assert await service.api.get("/backups/destinations") == {}
 
     shop.local = await service.local("shop")
-    shop.s3 = await service.s3(seaweed, f"flows-{service.cluster.version.replace('.', '-')}")
+    shop.s3 = await service.bucket(seaweed, f"flows-{service.cluster.version.replace('.', '-')}")
     assert await service.listed(shop.local) == local_before
     assert await service.listed(shop.s3) == s3_before
     shop.damage()

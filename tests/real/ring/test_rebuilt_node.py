@@ -63,7 +63,7 @@ async def test_backups_survive_a_node_that_was_rebuilt_with_the_same_tokens(tmp_
 
 
 async def _survives(service: BackupService, cluster: ScratchCluster, seaweed: Seaweed) -> None:
-    local, s3 = await service.local("rebuilt"), await service.s3(seaweed, "rebuilt")
+    local, s3 = await service.local("rebuilt"), await service.bucket(seaweed, "rebuilt")
     session = await cluster.session()
     older = DataSet(seed=41, rows=200, version=cluster.version, replication=3)
     await older.create(session)

@@ -132,7 +132,7 @@ async def test_three_nodes_restore_what_they_keep_and_what_was_copied_to_s3_and_
     on every node what no other backup needs, and the last one all data."""
     async with _trio(three_nodes_50, tmp_path) as trio:
         service = trio.service
-        s3 = await service.s3(seaweed, "three-nodes")
+        s3 = await service.bucket(seaweed, "three-nodes")
         hosts = await trio.hosts()
         first = await service.backup(trio.data.keyspaces)
         assert trio.keeping(first) == [True, True, True]
