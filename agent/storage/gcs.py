@@ -201,7 +201,7 @@ class GcsStorage:
         if found is None:
             self._prove()
             return None
-        return Entry(name, int(found.size), found.time_created.timestamp())
+        return entry_of(name, found)
 
     def _prove(self) -> None:
         """With some stores a missing bucket looks like a missing object. Before the first such answer is believed, a
@@ -236,7 +236,7 @@ class GcsStorage:
         skip = len(self._prefix)
         # Directory markers, which consoles make, are nobody's objects.
         found = [blob for blob in blobs if blob.name.startswith(self._prefix + prefix) and not blob.name.endswith("/")]
-        page = [Entry(blob.name[skip:], int(blob.size), blob.time_created.timestamp()) for blob in found]
+        page = [entry_of(blob.name[skip:], blob) for blob in found]
         return page, listing.next_page_token or None
 
     def _delete(self, names: Sequence[str], _: Stop) -> None:
@@ -265,6 +265,14 @@ class GcsStorage:
             raise min(failed, key=lambda error: isinstance(error, Transient))
         if all(answer.status_code == 404 for answer in answers):
             self._prove()
+
+
+def entry_of(key: str, blob: Any) -> Entry:
+    """What the SDK read of an object. Raises `Truncated` when something of it is missing, or unreadable."""
+    try:
+        return Entry(key, int(blob.size), blob.time_created.timestamp())
+    except (AttributeError, TypeError, ValueError):
+        raise Truncated(f"the store did not tell size and time of {key!r}", key=key) from None
 
 
 def _check_stored(name: str, upload: Upload, answer: requests.Response) -> None:

@@ -4,11 +4,16 @@ import io
 
 import pytest
 import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
+from agent.storage.gcs import entry_of
 from agent.storage.gcs_batch import Deletions
 from agent.storage.gcs_errors import Exists, failure
 from agent.storage.gcs_upload import Upload, crc32c_of
-from agent.storage.protocol import BucketMissing, Buffer, Denied, NotFound, StorageError, Transient, Truncated
+from agent.storage.protocol import BucketMissing, Buffer, Denied, Entry, NotFound, StorageError, Transient, Truncated
+
+NOON = "2026-11-28T12:00:00.500Z"
 
 
 def answer(status: int, text: str = "", **headers: str) -> requests.Response:
@@ -58,6 +63,21 @@ def test_an_answer_tells_verb_key_status_and_what_was_said() -> None:
     short = failure("get", "k", answer(416, "", Content_Range="bytes */12"))
     assert isinstance(short, Truncated)
     assert short.fields["size"] == 12
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"size": "12"}, {"size": "x", "timeCreated": NOON}, {"size": "12", "timeCreated": "noon"}],
+)
+def test_an_object_that_is_half_told_is_asked_for_again(told: dict[str, str]) -> None:
+    """Promise: no listing that came damaged passes for one; what is whole has its size and time."""
+    blob = Client(project="none", credentials=AnonymousCredentials()).bucket("b").blob("p/k")  # type: ignore[no-untyped-call]
+    blob._set_properties(told)
+    with pytest.raises(Truncated) as half:
+        entry_of("k", blob)
+    assert "size" not in half.value.fields  # with it, nobody would ask again
+    blob._set_properties({"size": "12", "timeCreated": NOON})
+    assert entry_of("k", blob) == Entry("k", 12, 1795867200.5)
 
 
 def test_an_upload_is_its_buffers_between_a_head_and_a_tail() -> None:

@@ -1,8 +1,10 @@
 """Promise: only a service account's key from allowed places signs requests, it is shown to Google alone, and settings
 that can't work are named at once."""
 
+import asyncio
 import functools
 import json
+import socket
 from pathlib import Path
 
 import msgspec
@@ -11,9 +13,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 
+from agent.storage import endpoints
 from agent.storage.gcs import GcsStorage
 from agent.storage.gcs_credentials import credentials_of
-from agent.storage.protocol import BadSettings
+from agent.storage.protocol import BadSettings, Transient
 from agent.wire.destinations import GcsSettings
 
 PLAIN = GcsSettings(path="bucket")
@@ -153,3 +156,42 @@ async def test_link_local_endpoints_are_refused_unless_listed(host: str) -> None
     with pytest.raises(BadSettings, match="link-local"):
         await store.head("a")
     await store.close()
+
+
+async def test_a_name_that_means_a_metadata_service_a_moment_later_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DNS rebinding: the first look-up is harmless, the connection goes elsewhere; its peer is what counts. A host
+    that the agent's configuration lists is asked all the same."""
+    received: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(100))
+        writer.close()
+
+    server = await asyncio.start_server(note, "127.0.36.11", 0)
+    port = server.sockets[0].getsockname()[1]
+    answers = iter(["127.0.36.10"])
+    monkeypatch.setattr(endpoints, "is_of_metadata", lambda address: address == "127.0.36.11")
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, there, *_, **__: [(2, 1, 6, "", (next(answers, "127.0.36.11"), there or 0))],
+    )
+    settings = changed(endpoint=f"http://rebinds.test:{port}")
+    store = GcsStorage(settings, conditional_create=True)
+    with pytest.raises(BadSettings, match="metadata service") as refusal:
+        await store.head("a")
+    assert refusal.value.fields["address"] == "127.0.36.11"
+    await store.close()
+    async with asyncio.timeout(60):
+        while not received:  # noqa: ASYNC110 another task's work
+            await asyncio.sleep(0.001)
+    assert received == [b""]
+    listed = GcsStorage(settings, conditional_create=True, link_local=["rebinds.test"])
+    with pytest.raises(Transient):
+        await listed.head("a")
+    assert received[1].startswith(b"GET /storage/v1/b/bucket/o/a")
+    await listed.close()
+    server.close()
+    await server.wait_closed()
