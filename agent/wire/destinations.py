@@ -124,6 +124,7 @@ class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     ca_file: str = ""
     connections: int = 16
     throttle_bytes_per_second: int = 0
+    encryption: Encryption | UnsetType = UNSET
 
     @property
     def streams(self) -> int:
