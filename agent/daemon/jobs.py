@@ -29,6 +29,7 @@ from agent.repository.catalogue import RecordCache
 from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Repositories
+from agent.storage.threads import MakeWorkers, Workers
 from agent.wire.commands import LANES, Kind
 
 
@@ -50,6 +51,7 @@ class Collaborators:
     version: str
     settings: AgentSettings
     clock: Callable[[], float]
+    workers: MakeWorkers = Workers
 
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
@@ -86,7 +88,17 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         return frozenset(table_id.replace("-", "") for keyspace in keyspaces for table_id in keyspace.tables.values())
 
     taken = _taken_files(parts)
-    copier = Copier(snapshots, parts.repositories, parts.digests, watermark, writer, parts.rate, live_tables, taken)
+    copier = Copier(
+        snapshots,
+        parts.repositories,
+        parts.digests,
+        watermark,
+        writer,
+        parts.rate,
+        live_tables,
+        taken,
+        parts.workers,
+    )
 
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id
@@ -109,6 +121,6 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
 def _restores(parts: Collaborators) -> dict[Kind, Job]:
     """The phases of a restore."""
     node = parts.node
-    sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server)
+    sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server, parts.workers)
     tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
     return restore_jobs(tools)

@@ -34,6 +34,7 @@ from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.repository.publisher import Publisher
 from agent.storage.protocol import OPEN, Gate
+from agent.storage.threads import MakeWorkers, Workers
 from agent.storage.throttle import TokenBucket
 from agent.wire.commands import State, Target
 from agent.wire.results import SnapshotResult, TargetResult, UploadResult
@@ -68,6 +69,7 @@ class Copier:
         rate: CopyRate,
         live_tables: LiveTables,
         taken_files: TakenFiles,
+        workers: MakeWorkers = Workers,
     ) -> None:
         self._snapshots = snapshots
         self._repositories = repositories
@@ -77,6 +79,7 @@ class Copier:
         self._rate = rate
         self._live_tables = live_tables
         self._taken_files = taken_files
+        self._workers = workers
 
     def opening(self, context: JobContext, targets: Sequence[Target]) -> AbstractAsyncContextManager[Openings]:
         """Open what a copy to these targets will write to, beside what comes before it. Raises InvalidInput."""
@@ -148,7 +151,8 @@ class Copier:
                 tables = listed if isinstance(listed, list) else list(listed)  # a list is the caller's gift
                 del listed, inventory
                 copied = {table.table_id for table in tables}
-                storing = Storing(self._cache, self._writer, self._rate, partial(self._listed, info), results, counts)
+                again = partial(self._listed, info)
+                storing = Storing(self._cache, self._writer, self._rate, again, results, counts, self._workers)
                 await storing.run(context, info, prepared, tables)
                 await self._forget_dropped(copied)
             elif any(_is_done(result) for result in results.values()):

@@ -13,6 +13,7 @@ from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
 from agent.storage.protocol import OPEN
+from agent.storage.threads import MakeWorkers, Workers
 from agent.storage.throttle import TokenBucket
 from agent.wire.commands import RestoreArguments
 
@@ -20,9 +21,10 @@ from agent.wire.commands import RestoreArguments
 class RepositorySource:
     """One node's part of a backup in an open repository."""
 
-    def __init__(self, opened: OpenedRepository, manifest: Manifest) -> None:
+    def __init__(self, opened: OpenedRepository, manifest: Manifest, workers: MakeWorkers) -> None:
         self._opened = opened
         self._manifest = manifest
+        self._workers = workers
 
     @property
     def head(self) -> Head:
@@ -35,23 +37,27 @@ class RepositorySource:
 
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """See `BackupSource.fetch`; digests of pieces, objects and files are compared on the way."""
-        await fetch_files(self._opened, self.head.node.host_id, wanted, placed, moved, gate=self._opened.gate)
+        host_id, gate = self.head.node.host_id, self._opened.gate
+        await fetch_files(self._opened, host_id, wanted, placed, moved, gate=gate, workers=self._workers)
 
 
 class RestoreSources:
     """See `agent.jobs.restore_source.Sources`."""
 
-    def __init__(self, repositories: Repositories, snapshots: Snapshots, on_server: OnServer) -> None:
+    def __init__(
+        self, repositories: Repositories, snapshots: Snapshots, on_server: OnServer, workers: MakeWorkers = Workers
+    ) -> None:
         self._repositories = repositories
         self._snapshots = snapshots
         self._on_server = on_server
+        self._workers = workers
 
     @asynccontextmanager
     async def opened(self, arguments: RestoreArguments, waiting: Waiting = silent) -> AsyncIterator[BackupSource]:
         """Open the source that the arguments name. Raises `BackupNotFound`, `BackupDeleted`, `ManifestInvalid`, what
         opening a destination raises."""
         if arguments.source is None:
-            yield await OnServerSource.open(self._on_server, self._snapshots, arguments)
+            yield await OnServerSource.open(self._on_server, self._snapshots, arguments, self._workers)
             return
         async with self._repositories.opened(arguments.source, waiting) as opened:
             throttle = arguments.throttle_bytes_per_second
@@ -59,4 +65,4 @@ class RestoreSources:
             if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
                 raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
             manifest = await read_manifest(limited, arguments.tag, arguments.source_host_id, gate=limited.gate)
-            yield RepositorySource(limited, manifest)
+            yield RepositorySource(limited, manifest, self._workers)

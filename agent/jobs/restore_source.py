@@ -24,7 +24,7 @@ from agent.plan.sstables import DATA, DIGEST
 from agent.repository.manifest import Manifest
 from agent.repository.on_server import OnServer
 from agent.repository.opened import Waiting, silent
-from agent.storage.threads import Stop, Workers
+from agent.storage.threads import MakeWorkers, Stop, Workers
 from agent.wire.commands import RestoreArguments
 from kit.atomic_files import sync_directory
 
@@ -82,16 +82,25 @@ class OnServerSource:
     """A backup that stayed on this node: its manifest is under the agent's state, its bytes in the snapshot. `asked`:
     keyspace → tables that are restored."""
 
-    def __init__(self, manifest: Manifest, snapshots: Snapshots, asked: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        snapshots: Snapshots,
+        asked: Mapping[str, Sequence[str]],
+        workers: MakeWorkers = Workers,
+    ) -> None:
         self._manifest = manifest
         self._snapshots = snapshots
         self._asked = asked
+        self._workers = workers
 
     @classmethod
-    async def open(cls, on_server: OnServer, snapshots: Snapshots, arguments: RestoreArguments) -> "OnServerSource":
+    async def open(
+        cls, on_server: OnServer, snapshots: Snapshots, arguments: RestoreArguments, workers: MakeWorkers = Workers
+    ) -> "OnServerSource":
         """Read the manifest. Raises `BackupNotFound` (also for a backup that is to go), `ManifestInvalid`."""
         manifest = await on_server.manifest(arguments.tag, arguments.source_host_id)
-        return cls(manifest, snapshots, arguments.tables)
+        return cls(manifest, snapshots, arguments.tables, workers)
 
     @property
     def head(self) -> Head:
@@ -106,7 +115,7 @@ class OnServerSource:
         """Hard-link the snapshot's files (or copy them where links are refused), after the sizes and times of all, and
         each Data.db's CRC-32, were compared. Raises `DamagedOnServer`, `SnapshotMissing`, `SnapshotUnreadable`,
         `NotEnoughSpace`, `StagingRefused`."""
-        workers = Workers(1, "link")
+        workers = self._workers(1, "link")
         directories: set[Path] = set()
         table: tuple[str, str] | None = None
         present: dict[str, FileStat] = {}

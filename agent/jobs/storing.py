@@ -26,6 +26,7 @@ from agent.plan.sstables import OWN_FILES
 from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.publisher import Publisher
+from agent.storage.threads import MakeWorkers
 from agent.wire.results import TargetResult
 from kit.errors import HelenusError, first_of
 from kit.together import together
@@ -53,6 +54,7 @@ class Storing:
         listed: Callable[[], Awaitable[list[SnapshotTable]]],
         results: dict[str, TargetResult],
         counts: dict[str, TableCounts],
+        workers: MakeWorkers,
     ) -> None:
         self._cache = cache
         self._writer = writer
@@ -60,6 +62,7 @@ class Storing:
         self._listed = listed
         self._results = results
         self._counts = counts
+        self._workers = workers
 
     async def run(
         self, context: JobContext, info: SnapshotInfo, prepared: Sequence[Prepared], tables: list[SnapshotTable]
@@ -77,7 +80,8 @@ class Storing:
             store.narrow(room)
             group.create_task(self._alone(context, info, of[target], share))
 
-        store = Store([one.target for one in prepared], self._cache, context.tally, parted=parted)
+        targets = [one.target for one in prepared]
+        store = Store(targets, self._cache, context.tally, parted=parted, workers=self._workers)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(context, info, prepared, store, tables))
@@ -88,7 +92,7 @@ class Storing:
         """A pass for a target that the others don't wait for."""
         one.target = one.target.again()
         context.tally.anew(one.target.id)
-        store = Store([one.target], self._cache, context.tally, most_bytes=most_bytes)
+        store = Store([one.target], self._cache, context.tally, most_bytes=most_bytes, workers=self._workers)
         await self._pass(context, info, [one], store, await self._listed())
 
     async def _pass(

@@ -22,7 +22,7 @@ from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
 from agent.storage.protocol import OPEN, Gate, NotFound, Truncated
-from agent.storage.threads import Stop, Workers
+from agent.storage.threads import MakeWorkers, Stop, Workers
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
 
@@ -93,6 +93,7 @@ async def fetch_files(
     *,
     gate: Gate,
     most_bytes: int = BYTES,
+    workers: MakeWorkers = Workers,
 ) -> None:
     """Bring everything `wanted` from the node's objects into its directories; `placed` is awaited when all files of one
     are there. What is there already with the right bytes is not fetched. `moved` is told, from any thread, how many
@@ -100,7 +101,7 @@ async def fetch_files(
 
     Raises NotFound (an object is missing), ObjectDamaged, FileDiffers, TargetFull, another StorageError.
     """
-    fetch = _Fetch(opened, host_id, gate, most_bytes)
+    fetch = _Fetch(opened, host_id, gate, most_bytes, workers)
     try:
         async with asyncio.TaskGroup() as group:
             async for one in wanted:
@@ -112,12 +113,14 @@ async def fetch_files(
 
 
 class _Fetch:
-    def __init__(self, opened: OpenedRepository, host_id: str, gate: Gate, most_bytes: int) -> None:
+    def __init__(
+        self, opened: OpenedRepository, host_id: str, gate: Gate, most_bytes: int, workers: MakeWorkers
+    ) -> None:
         self._opened = opened
         self._host_id = host_id
         self._gate = gate
         self._budget = Budget(most_bytes, max(1, opened.streams))
-        self._workers = Workers(WRITERS, "write")
+        self._workers = workers(WRITERS, "write")
         self._direct = DirectWriter()
         self._open: set[NewFile] = set()
 

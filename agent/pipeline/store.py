@@ -31,7 +31,7 @@ from agent.plan.sstables import OWN_FILES
 from agent.progress import flow
 from agent.repository.form import Packed, Stored
 from agent.repository.frame import Codec, ObjectType
-from agent.storage.threads import Workers
+from agent.storage.threads import MakeWorkers, Workers
 from kit.errors import HelenusError, first_of
 from kit.together import together
 
@@ -73,6 +73,7 @@ class Store:
         piece_size: int = PIECE_SIZE,
         most_bytes: int = BYTES,
         parted: Callable[[StoreTarget], object] | None = None,
+        workers: MakeWorkers = Workers,
     ) -> None:
         self._targets = targets
         self._cache = cache
@@ -81,7 +82,7 @@ class Store:
         streams = sum(target.opened.streams for target in targets)
         self._budget = Budget(most_bytes, min(64, streams) + READERS)
         self._buffers = Buffers(piece_size)
-        self._readers = Workers(READERS, "read")
+        self._readers = workers(READERS, "read")
         self._compression = Compression()
         self._laggards = Laggards(self._budget) if parted is not None and len(targets) > 1 else None
         self._parted = parted

@@ -58,6 +58,10 @@ class Workers:
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
 
+MakeWorkers = Callable[[int, str], Workers]
+"""Makes a pool of so many threads with that name: `Workers` itself, but for a run in which time is simulated."""
+
+
 async def _finished(waiting: "asyncio.Future[Result]") -> None:
     """Wait for the thread, however often the caller is cancelled meanwhile; its own outcome no longer matters."""
     while not waiting.done():
