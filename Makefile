@@ -120,7 +120,7 @@ test-fast: $(VENV)
 
 # Whole requests on a cluster in memory need no server either, but their flows and kills take longer than a minute.
 test: prerequisites $(VENV) $(FETCHED)
-	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate
+	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate tests/simulation
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)

@@ -1,0 +1,108 @@
+"""A crash at every operation on the store, every order to Cassandra, and every piece of work on the disk, the journal's
+commits among them: of backup, sync, delete and sweep. Each time a new process finishes what was asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.wire.commands import (
+    BackupArguments,
+    DeleteArguments,
+    Kind,
+    SnapshotArguments,
+    SweepArguments,
+    SyncArguments,
+)
+from tests.fast.jobs.node import HOST
+from tests.simulation.agent import SimulatedAgent, target
+from tests.simulation.crashes import Command, Scenario, Stage, moments
+from tests.simulation.node import taken_files
+from tests.simulation.world import World, digests, named_objects, of_tables
+
+PARTS = 4
+
+
+def backup(tag: str, *destinations: str) -> BackupArguments:
+    return BackupArguments(SnapshotArguments(tag), [target(name) for name in destinations or ("d1",)])
+
+
+async def one_backup(world: World, agent: SimulatedAgent) -> None:
+    world.node.sstable("shop", "orders", 1, 3_000)
+    world.node.sstable("many", "t1", 1, 500)
+    await agent.post("t0", Kind.BACKUP, backup("t0", *world.stores))
+    await agent.rest()
+    world.expect("t0")
+    world.node.sstable("shop", "orders", 2, 2_000)
+
+
+async def kept_snapshot(world: World, agent: SimulatedAgent) -> None:
+    await one_backup(world, agent)
+    await agent.post("t1", Kind.SNAPSHOT, SnapshotArguments("t1", keep=True))
+    await agent.rest()
+    world.node.sstable("shop", "orders", 3, 1_000)
+
+
+async def deleted_backup(world: World, agent: SimulatedAgent) -> None:
+    await one_backup(world, agent)
+    for path in world.node.table("shop", "orders").glob("nb-1-*"):
+        path.unlink()
+    await agent.post("t1", Kind.BACKUP, backup("t1"))
+    await agent.rest()
+    world.expect("t1")
+    await agent.post("d", Kind.DELETE, DeleteArguments("t0", target()))
+    world.deleted("t0")
+
+
+def backed_up(world: World) -> None:
+    """Each destination has every byte of the node."""
+    for found in world.check().values():
+        assert of_tables(found["t1", HOST]) == digests(world.node.files())
+
+
+def synced(world: World) -> None:
+    """The destination has every byte of the snapshot, which is as it was."""
+    taken = taken_files(world.node, "t1")
+    assert len(taken) == 24
+    assert of_tables(world.check()["d1"]["t1", HOST]) == digests(taken)
+
+
+def marked(world: World) -> None:
+    """The backup is not there for anybody."""
+    assert ("t0", HOST) not in world.check()["d1"]
+
+
+def cleared(world: World) -> None:
+    """Nothing is left of the on-server backup."""
+    assert list(world.place.glob("state a1/on-server/t1/*")) == []
+
+
+def swept(world: World) -> None:
+    """What the deleted backup alone needed is gone, and so is its last trace."""
+    assert [key for key in world.stores["d1"]._objects if "/t0/" in key] == []
+    assert world.data_keys() == named_objects(world)
+
+
+SCENARIOS = {
+    "backup": Scenario(one_backup, Command("b", Kind.BACKUP, backup("t1")), backed_up),
+    "sync": Scenario(
+        kept_snapshot, Command("s", Kind.SYNC, SyncArguments("t1", [target()])), synced, kept=frozenset({"t1"})
+    ),
+    "delete": Scenario(one_backup, Command("d", Kind.DELETE, DeleteArguments("t0", target())), marked, deletes="t0"),
+    "delete on the server": Scenario(
+        kept_snapshot, Command("d", Kind.DELETE, DeleteArguments("t1")), cleared, owes=True
+    ),
+    "sweep": Scenario(deleted_backup, Command("w", Kind.SWEEP, SweepArguments(target())), swept),
+    "backup into two": Scenario(
+        one_backup, Command("b", Kind.BACKUP, backup("t1", "d1", "d2")), backed_up, destinations=("d1", "d2")
+    ),
+}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("job", SCENARIOS)
+def test_a_job_that_crashes_at_any_moment_is_finished_by_the_next_process(job: str, part: int, tmp_path: Path) -> None:
+    """Promise (I1 to I5, I7 to I9): whichever operation a job dies at, or whichever answer is lost, nothing that is
+    needed is lost, the command sent again comes to one end, and what it promises is so."""
+    seen = [faults.told for faults in moments(Stage(SCENARIOS[job], tmp_path), part, PARTS)]
+    assert len(seen) > 5
+    assert all(seen)

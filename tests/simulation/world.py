@@ -1,0 +1,149 @@
+"""What outlives each process of a run: nodes, stores, states, and the oracle that looks at them. In: a directory. Out:
+agents that are born and die there, and all that went wrong."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from agent.wire.commands import CommandView, Kind
+from tests.fast.jobs.agent_in_memory import MemoryReader
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.storage.memory import MemoryStorage
+from tests.oracle.checker import Backup, Oracle
+from tests.oracle.formats import head_of, parts_of, plain_of
+from tests.simulation.agent import CLUSTER, SECRET, SimulatedAgent, initialised
+from tests.simulation.loop import unix_now
+from tests.simulation.node import snapshot_tags
+from tests.simulation.process import Calm, Crash, Faults
+
+CALM = Calm()
+
+
+class World:
+    """One cluster of one node, and its destinations."""
+
+    def __init__(self, place: Path, destinations: tuple[str, ...] = ("d1",)) -> None:
+        self.place = place
+        self.node = Node(place / "node")
+        self.stores = {name: MemoryStorage(clock=unix_now) for name in destinations}
+        self.oracles = {name: Oracle(MemoryReader(store)) for name, store in self.stores.items()}
+        self.trace: list[str] = []
+
+    async def made(self) -> None:
+        """Make the repositories."""
+        for store in self.stores.values():
+            await initialised(store)
+
+    def tell(self, line: str) -> None:
+        """Note what happens, with its time."""
+        self.trace.append(f"{unix_now() % 100_000:12.4f} {line}")
+
+    def agent(self, name: str = "a1", faults: Faults = CALM, node: Node | None = None, **more: Any) -> SimulatedAgent:
+        """A new process of that agent."""
+        where = self.place / f"state {name}"
+        return SimulatedAgent(name, node or self.node, self.stores, where, faults, self.tell, **more)
+
+    def check(self, *, idle: bool = False) -> dict[str, dict[tuple[str, str], Backup]]:
+        """I1 to I5 of every destination; destination → what `Oracle.check` gives."""
+        return {name: oracle.check(idle=idle) for name, oracle in self.oracles.items()}
+
+    def expect(self, tag: str) -> None:
+        """A backup was reported a success in all destinations."""
+        for oracle in self.oracles.values():
+            oracle.expect(tag, [HOST])
+
+    def deleted(self, tag: str) -> None:
+        """Somebody deletes it."""
+        for oracle in self.oracles.values():
+            oracle.deleted(tag)
+
+    def forget(self, destination: str, gone: set[str]) -> None:
+        """Let the oracle look at a destination as if for the first time; `gone`: the tags that were deleted."""
+        self.oracles[destination] = Oracle(MemoryReader(self.stores[destination]))
+        for tag in gone:
+            self.oracles[destination].deleted(tag)
+
+    def snapshots(self) -> set[str]:
+        """The snapshots on the node, whoever took them."""
+        return snapshot_tags(self.node)
+
+    def data_keys(self, destination: str = "d1") -> set[str]:
+        """The data objects that are there."""
+        return {key for key in self.stores[destination]._objects if "/data/" in key}
+
+
+async def begun(agent: SimulatedAgent, *commands: tuple[str, Kind, Any]) -> bool:
+    """Start the agent, post the commands and wait for their end; False if it died. It is buried then."""
+    try:
+        await agent.start()
+        for command_id, kind, arguments in commands:
+            await agent.post(command_id, kind, arguments)
+        await agent.rest()
+    except Crash:
+        await agent.bury()
+        return False
+    return True
+
+
+async def ended_once(agent: SimulatedAgent, command_id: str) -> CommandView:
+    """I7: the command has come to exactly one end, and the event log tells of it once. Its view."""
+    view = await agent.view(command_id)
+    ends = [event.state for event in await agent.events() if event.command == command_id and event.state.terminal]
+    assert view.state.terminal
+    assert ends == [view.state], f"{command_id} is {view.state} and the log tells of {ends}"
+    return view
+
+
+def unowned(world: World, state: Path, kept: set[str]) -> list[str]:
+    """I8: the snapshots on the node that nobody keeps, and that no agent has noted as its own."""
+    noted = {path.parent.name for path in state.glob("on-server/*/owner.json")}
+    return sorted(snapshot_tags(world.node) - kept - noted)
+
+
+def told_secrets(world: World) -> list[str]:
+    """I9: where the secret of a destination stands, and files of a state that others may read."""
+    found = [line for line in world.trace if SECRET in line]
+    for name, store in world.stores.items():
+        found += [f"{name} {key}" for key, (content, _) in store._objects.items() if SECRET.encode() in content]
+    for path in world.place.glob("state */**/*"):
+        if path.is_file():
+            if path.stat().st_mode & 0o077:
+                found.append(f"{path} may be read by others")
+            if path.parent.name != "destinations" and SECRET.encode() in path.read_bytes():
+                found.append(str(path))
+    return found
+
+
+def digests(files: dict[tuple[str, str, str], bytes]) -> dict[tuple[str, str, str], str]:
+    """The SHA-256 of each file, as the oracle tells it."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def of_tables(backup: Backup) -> dict[tuple[str, str, str], str]:
+    """A backup's files, but for those that a snapshot writes itself."""
+    own = ("manifest.json", "schema.cql")
+    return {name: digest for name, digest in backup.files.items() if name[2] not in own}
+
+
+def named_objects(world: World, destination: str = "d1") -> set[str]:
+    """The keys of the data objects that the manifests of the destination name."""
+    keys: set[str] = set()
+    store = world.stores[destination]
+    for key, (content, _) in store._objects.items():
+        if key.endswith(".manifest"):
+            head = head_of(content)
+            names = {*head.get("own_objects", ())}
+            for table in head["tables"]:
+                if table.get("object"):
+                    names.add(table["object"])
+                    frame = plain_of(store._objects[_data_key(table["object"])][0])
+                else:
+                    frame = content[table["offset"] : table["offset"] + table["length"]]
+                for part in parts_of(frame)[1]:
+                    names.update(part["objects"])
+            keys.update(_data_key(name) for name in names)
+    return keys
+
+
+def _data_key(name: str) -> str:
+    return f"helenus/v1/clusters/{CLUSTER}/nodes/{HOST}/data/{name[:2]}/{name}.raw"
