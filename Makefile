@@ -28,7 +28,7 @@ help:
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (under a minute)"
-	@echo "make test-long   random kill loops"
+	@echo "make test-long   random kill loops, and 10,000 interleavings of two agents in virtual time"
 	@echo "make check       ruff, mypy, import layers, module sizes"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
@@ -118,13 +118,15 @@ check: $(VENV)
 test-fast: $(VENV)
 	$(RUN) -m pytest -n 4 tests/fast
 
-# Whole requests on a cluster in memory need no server either, but their flows and kills take longer than a minute.
+# Whole requests on a cluster in memory need no server either, nor do crashes in virtual time, but they take longer than a
+# minute.
 test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate tests/simulation
 	$(RUN) -m pytest tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long
+	HELENUS_INTERLEAVINGS=10000 HELENUS_SEED=$${HELENUS_SEED:-$$(date +%s)} $(RUN) -m pytest -n 4 tests/simulation/test_interleavings.py
 
 # The peers get an environment of their own: their dependencies are none of ours.
 PEERS := build/peers/.made

@@ -42,6 +42,7 @@ SECRET = "canary-secret"
 """A secret of each destination: it may be nowhere but in a file of the agent's own."""
 LONGEST_SECONDS = 5 * 86_400.0
 """Of virtual time, in which whatever was asked for must have come to its end."""
+_LONGEST_PAUSE = 30.0
 SETTINGS = AgentSettings(cassandra=CassandraSettings(space=SpaceSettings(backup_free=0.0, keep_free=0.0)))
 
 
@@ -81,11 +82,13 @@ class SimulatedAgent:
 
     async def rest(self) -> None:
         """Until no command is unfinished. Raises Crash."""
+        pause = 0.1
         async with asyncio.timeout(LONGEST_SECONDS):
             while self.runner.unfinished:
-                if self.process.dead:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.process.died.wait(), pause)
                     raise Crash
-                await asyncio.sleep(0.25)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def view(self, command_id: str) -> CommandView:
         """See `Runner.view`."""
@@ -117,7 +120,7 @@ class SimulatedAgent:
         self._closing.callback(self._digests.close)
         self._journal = Journal(self._state / "journal.sqlite", unix_now)
         self._closing.callback(self._close_journal)
-        self._events = EventLog(self._journal, unix_now)
+        self._events = EventLog(self._journal, unix_now, interval=_LONGEST_PAUSE)
         in_use, jobs_in_use = InUse(), InUse()
         parts = Collaborators(
             node=node.as_node(),

@@ -5,20 +5,17 @@ left, to which the command is sent again, until it rests; the oracle, the invari
 """
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.wire.commands import Kind, State
-from tests.simulation.agent import SimulatedAgent
+from tests.simulation.ground import LATER, Ground, Prepare
 from tests.simulation.loop import simulate
 from tests.simulation.process import Calm, Fate, Process
 from tests.simulation.world import World, begun, ended_once, told_secrets, unowned
 
-LATER = 100_000.0
-"""Virtual seconds between what is prepared and the job: nothing of what went before is young any more."""
 ORDERS = ("snapshot ", "clearsnapshot ", "import ")
 OWED_SECONDS = 1_200.0
 """By then the loop of owed snapshots has cleared what Cassandra did not answer for."""
@@ -77,7 +74,7 @@ class Command:
 class Scenario:
     """`prepare` is called with a calm agent, `promise` after all has come to rest; `kept`: snapshots that stay."""
 
-    prepare: Callable[[World, SimulatedAgent], Awaitable[None]]
+    prepare: Prepare
     job: Command
     promise: Callable[[World], None]
     kept: frozenset[str] = frozenset()
@@ -93,16 +90,12 @@ class Stage:
 
     def __init__(self, scenario: Scenario, place: Path) -> None:
         self._scenario = scenario
-        self._kept = place / "kept"
-        self.world = World(place / "work", scenario.destinations)
-        simulate(self._prepared())
-        shutil.copytree(place / "work", self._kept)
-        self._objects = {name: dict(store._objects) for name, store in self.world.stores.items()}
-        self._gone = {name: set(oracle._gone) for name, oracle in self.world.oracles.items()}
+        self._ground = Ground(place, scenario.prepare, scenario.destinations)
+        self.world = self._ground.world
 
     def crash(self, at: int | None) -> OneFault:
         """The job with its one fault at that moment; which it was. Raises what is wrong, with the trace."""
-        self._begin_again()
+        self._ground.begin_again()
         faults = OneFault(at)
         try:
             simulate(self._crashed(faults), begin=LATER)
@@ -110,23 +103,6 @@ class Stage:
             error.add_note("\n".join([faults.told, *self.world.trace]))
             raise
         return faults
-
-    async def _prepared(self) -> None:
-        await self.world.made()
-        agent = self.world.agent()
-        await agent.start()
-        await self._scenario.prepare(self.world, agent)
-        await agent.rest()
-        await agent.stop()
-        self.world.check(idle=True)
-
-    def _begin_again(self) -> None:
-        shutil.rmtree(self.world.place)
-        shutil.copytree(self._kept, self.world.place)
-        self.world.trace.clear()
-        for name, store in self.world.stores.items():
-            store._objects = dict(self._objects[name])
-            self.world.forget(name, self._gone[name])
 
     async def _crashed(self, faults: OneFault) -> None:
         world, job = self.world, self._scenario.job
@@ -151,7 +127,7 @@ class Stage:
         await asyncio.sleep(OWED_SECONDS)
         await agent.stop()
         world.check(idle=True)
-        assert unowned(world, world.place / "state a1", set()) == []
+        assert unowned(world.node, world.place / "state a1") == []
         assert world.snapshots() == self._scenario.kept
         self._scenario.promise(world)
         assert told_secrets(world) == []

@@ -39,8 +39,8 @@ class Faults(Protocol):
     def request(self, process: "Process", what: str) -> Fate:
         """Called at each request to a store or to Cassandra."""
 
-    def travel(self) -> tuple[float, float]:
-        """How long a request is on its way, and its answer, in seconds."""
+    def travel(self, what: str) -> tuple[float, float, float]:
+        """How long the process waits before it asks, how long the request is on its way, and its answer; in seconds."""
 
     def arrives(self) -> bool:
         """Whether a request still arrives whose process died while it was on its way."""
@@ -57,9 +57,9 @@ class Calm:
         """See `Faults`."""
         return Fate.ANSWERED
 
-    def travel(self) -> tuple[float, float]:
+    def travel(self, what: str) -> tuple[float, float, float]:
         """See `Faults`."""
-        return 0.0005, 0.0005
+        return 0.0, 0.0005, 0.0005
 
     def arrives(self) -> bool:
         """See `Faults`."""
@@ -108,7 +108,10 @@ class Process:
         self._tell(verb, what, fate)
         if fate is Fate.KILLED_BEFORE:
             self._die()
-        there, back = self._faults.travel()
+        before, there, back = self._faults.travel(f"{verb} {what}")
+        if before:
+            await asyncio.sleep(before)
+            self._refuse_dead()
         # Outside of the process: what was asked for is carried out, whatever becomes of who asked.
         carried: asyncio.Task[Result] = asyncio.get_running_loop().create_task(
             self._carried_out(effect, there), context=Context()

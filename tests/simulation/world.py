@@ -94,10 +94,10 @@ async def ended_once(agent: SimulatedAgent, command_id: str) -> CommandView:
     return view
 
 
-def unowned(world: World, state: Path, kept: set[str]) -> list[str]:
-    """I8: the snapshots on the node that nobody keeps, and that no agent has noted as its own."""
+def unowned(node: Node, state: Path) -> list[str]:
+    """I8: the snapshots on the node that the agent of that state has not noted as its own."""
     noted = {path.parent.name for path in state.glob("on-server/*/owner.json")}
-    return sorted(snapshot_tags(world.node) - kept - noted)
+    return sorted(snapshot_tags(node) - noted)
 
 
 def told_secrets(world: World) -> list[str]:
