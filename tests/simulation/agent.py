@@ -27,7 +27,7 @@ from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Storage
 from agent.storage.retrying import Retrying
-from agent.wire.commands import CommandView, Event, Kind, PostCommand, Target
+from agent.wire.commands import CommandView, Event, Kind, PostCommand, RestoreArguments, Target
 from agent.wire.destinations import PutDestination, S3Settings
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
@@ -76,8 +76,9 @@ class SimulatedAgent:
         await self.process.run(self._start())
 
     async def post(self, command_id: str, kind: Kind, arguments: msgspec.Struct) -> CommandView:
-        """See `Runner.post`. Raises Crash."""
-        post = PostCommand(command_id, kind, msgspec.Raw(msgspec.json.encode(arguments)))
+        """See `Runner.post`; phases of a restore belong to the job of its tag. Raises Crash."""
+        job = f"restore-{arguments.tag}" if isinstance(arguments, RestoreArguments) else None
+        post = PostCommand(command_id, kind, msgspec.Raw(msgspec.json.encode(arguments)), job=job)
         return (await self.process.run(self.runner.post(post))).view
 
     async def rest(self) -> None:

@@ -1,5 +1,6 @@
 """A crash at every operation on the store, every order to Cassandra, and every piece of work on the disk, the journal's
-commits among them: of backup, sync, delete and sweep. Each time a new process finishes what was asked for."""
+commits among them: of backup, sync, delete, sweep and a restore's fetch. Each time a new process finishes what was
+asked for."""
 
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from agent.wire.commands import (
     BackupArguments,
     DeleteArguments,
     Kind,
+    RestoreArguments,
     SnapshotArguments,
     SweepArguments,
     SyncArguments,
@@ -17,7 +19,7 @@ from tests.fast.jobs.node import HOST
 from tests.simulation.agent import SimulatedAgent, target
 from tests.simulation.crashes import Command, Scenario, Stage, moments
 from tests.simulation.node import taken_files
-from tests.simulation.world import World, digests, named_objects, of_tables
+from tests.simulation.world import World, digests, named_objects, of_tables, staged_files
 
 PARTS = 4
 
@@ -71,6 +73,11 @@ def marked(world: World) -> None:
     assert ("t0", HOST) not in world.check()["d1"]
 
 
+def fetched(world: World) -> None:
+    """What stands ready to be imported is what the backup holds, byte for byte (I6)."""
+    assert digests(staged_files(world)) == of_tables(world.check()["d1"]["t0", HOST])
+
+
 def cleared(world: World) -> None:
     """Nothing is left of the on-server backup."""
     assert list(world.place.glob("state a1/on-server/t1/*")) == []
@@ -92,6 +99,11 @@ SCENARIOS = {
         kept_snapshot, Command("d", Kind.DELETE, DeleteArguments("t1")), cleared, owes=True
     ),
     "sweep": Scenario(deleted_backup, Command("w", Kind.SWEEP, SweepArguments(target())), swept),
+    "fetch": Scenario(
+        one_backup,
+        Command("f", Kind.FETCH, RestoreArguments("t0", HOST, {"shop": ["orders"], "many": ["t1"]}, target())),
+        fetched,
+    ),
     "backup into two": Scenario(
         one_backup, Command("b", Kind.BACKUP, backup("t1", "d1", "d2")), backed_up, destinations=("d1", "d2")
     ),

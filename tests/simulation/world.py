@@ -125,14 +125,25 @@ def of_tables(backup: Backup) -> dict[tuple[str, str, str], str]:
     return {name: digest for name, digest in backup.files.items() if name[2] not in own}
 
 
-def named_objects(world: World, destination: str = "d1") -> set[str]:
-    """The keys of the data objects that the manifests of the destination name."""
+def staged_files(world: World) -> dict[tuple[str, str, str], bytes]:
+    """(keyspace, table, name) → bytes of what a restore holds ready."""
+    found = {}
+    for path in world.place.rglob("held/*/*/**/*"):
+        if path.is_file():
+            keyspace, table, *name = path.parts[path.parts.index("held") + 1 :]
+            found[keyspace, table, "/".join(name)] = path.read_bytes()
+    return found
+
+
+def named_objects(world: World, destination: str = "d1", tag: str = "", *, own: bool = True) -> set[str]:
+    """The keys of the data objects that the manifests of the destination name, or only that of `tag`. `own`: also those
+    of what a snapshot writes itself, which no restore fetches."""
     keys: set[str] = set()
     store = world.stores[destination]
     for key, (content, _) in store._objects.items():
-        if key.endswith(".manifest"):
+        if key.endswith(".manifest") and f"/{tag}" in key:
             head = head_of(content)
-            names = {*head.get("own_objects", ())}
+            names = {*(head.get("own_objects", ()) if own else ())}
             for table in head["tables"]:
                 if table.get("object"):
                     names.add(table["object"])
