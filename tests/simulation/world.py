@@ -10,7 +10,7 @@ from tests.fast.jobs.agent_in_memory import MemoryReader
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Backup, Oracle
-from tests.oracle.formats import head_of, parts_of, plain_of
+from tests.oracle.formats import ZSTD, head_of, parts_of
 from tests.simulation.agent import CLUSTER, SECRET, SimulatedAgent, initialised
 from tests.simulation.loop import unix_now
 from tests.simulation.node import snapshot_tags
@@ -137,24 +137,22 @@ def staged_files(world: World) -> dict[tuple[str, str, str], bytes]:
 
 def named_objects(world: World, destination: str = "d1", tag: str = "", *, own: bool = True) -> set[str]:
     """The keys of the data objects that the manifests of the destination name, or only that of `tag`. `own`: also those
-    of what a snapshot writes itself, which no restore fetches."""
+    of what a snapshot writes itself, which no restore fetches. Tables are small: their lists are in the manifest."""
     keys: set[str] = set()
-    store = world.stores[destination]
-    for key, (content, _) in store._objects.items():
-        if key.endswith(".manifest") and f"/{tag}" in key:
-            head = head_of(content)
-            names = {*(head.get("own_objects", ()) if own else ())}
+    for key, (content, _) in world.stores[destination]._objects.items():
+        if key.endswith(".manifest") and f"/backups/{tag and tag + '/'}" in key:
+            head = head_of(content, key, CLUSTER, None)
+            if own:
+                keys |= _keys(head.get("own_objects", {}), head.get("own_codecs", {}))
             for table in head["tables"]:
-                if table.get("object"):
-                    names.add(table["object"])
-                    frame = plain_of(store._objects[_data_key(table["object"])][0])
-                else:
-                    frame = content[table["offset"] : table["offset"] + table["length"]]
+                assert not table.get("object")
+                frame = content[table["offset"] : table["offset"] + table["length"]]
                 for part in parts_of(frame)[1]:
-                    names.update(part["objects"])
-            keys.update(_data_key(name) for name in names)
+                    keys |= _keys(part["objects"], part.get("codecs", {}))
     return keys
 
 
-def _data_key(name: str) -> str:
-    return f"helenus/v1/clusters/{CLUSTER}/nodes/{HOST}/data/{name[:2]}/{name}.raw"
+def _keys(objects: dict[str, int], codecs: dict[str, int]) -> set[str]:
+    suffixes = {name: f"zstd-{size}" if codecs.get(name) == ZSTD else "raw" for name, size in objects.items()}
+    prefix = f"helenus/v1/clusters/{CLUSTER}/nodes/{HOST}/data"
+    return {f"{prefix}/{name[:2]}/{name}.{suffix}" for name, suffix in suffixes.items()}
