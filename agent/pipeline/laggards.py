@@ -7,7 +7,6 @@ through with their backup when they are.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -54,14 +53,15 @@ class Laggards:
 
     async def watch(self, targets: Sequence[StoreTarget], parted: Callable[[StoreTarget], object]) -> None:
         """Until cancelled. `parted` is told of each target that goes on by itself."""
-        began, still = time.monotonic(), 0.0
+        clock = asyncio.get_running_loop().time  # the one that sleeps: it may be a simulated one
+        began, still = clock(), 0.0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             slowest = self._slowest([target for target in targets if target.alive])
             if slowest is None:
                 continue
             still += _LOOK_SECONDS
-            if still >= max(_LEAST_SECONDS, _MOST_PART * (time.monotonic() - began)):
+            if still >= max(_LEAST_SECONDS, _MOST_PART * (clock() - began)):
                 still = 0.0
                 slowest.part()
                 ending = list(self._puts[slowest])
