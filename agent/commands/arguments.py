@@ -95,6 +95,9 @@ def _check(arguments: msgspec.Struct) -> None:
             check_name("made_by", arguments.made_by, "arguments.made_by")
             if arguments.target is not None:
                 _check_target(arguments.target, "arguments.target")
+                if arguments.dry_run:
+                    why = "a delete in a destination frees nothing: sweep with dry_run and as_deleted"
+                    raise InvalidInput(why, field="arguments.dry_run")
         case SweepArguments():
             _check_target(arguments.target, "arguments.target")
             for tag in arguments.abandon_intents:
@@ -103,6 +106,10 @@ def _check(arguments: msgspec.Struct) -> None:
             margin = arguments.margin_seconds
             if margin is not None and not 0 <= margin < math.inf:
                 raise InvalidInput("margin_seconds must not be negative", field="arguments.margin_seconds")
+            for tag in arguments.as_deleted:
+                check_name("tag", tag, "arguments.as_deleted")
+            if arguments.as_deleted and not arguments.dry_run:
+                raise InvalidInput("as_deleted is only for a dry_run", field="arguments.as_deleted")
         case RestoreArguments():
             _check_restore(arguments)
 

@@ -54,6 +54,11 @@ class DeleteJob:
             if context.stages.current != "clearing":
                 raise BackupNotFound(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
             return Outcome(FreedResult(0, 0, [arguments.tag]))
+        if arguments.dry_run:
+            held = (
+                Held() if await self._is_beside_another(arguments) else await self._snapshots.held_alone(arguments.tag)
+            )
+            return Outcome(FreedResult(held.bytes, held.files, [arguments.tag], dry_run=True))
         await context.stages.enter("clearing")
         if await self._is_beside_another(arguments):
             await self._on_server.forget(arguments.tag)

@@ -7,16 +7,18 @@ intent stands there, nor when a manifest can't be read. It marks, waits a margin
 and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock. What
 a backup needed that was deleted meanwhile goes with the next sweep.
 Interrupted anywhere it begins anew: nothing it removed was needed.
+A `dry_run` only reads: it counts what a sweep would free now, refused by the same intents and manifests.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from agent.jobs.survey import Survey, preview
 from agent.model.job import JobContext, Outcome
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
-from agent.repository.data_objects import data_index, data_objects
+from agent.repository.data_objects import data_objects
 from agent.repository.errors import IntentForeign, SweepWaits
 from agent.repository.intents import UNDO_SECONDS, Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
@@ -26,24 +28,17 @@ from agent.repository.keys import (
     data_prefix,
     deleted_key,
     manifest_key,
-    parse_backup,
-    parse_catalogue,
 )
-from agent.repository.manifest import read_manifest
-from agent.repository.marks import Marks
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.storage.protocol import StorageError
 from agent.wire.commands import SweepArguments
 from agent.wire.results import FreedResult
-from kit.together import together
 
 MARGIN_SECONDS = 30.0
 """Between mark and deletion: longer than a put that was on its way may take to show in a listing."""
 SILENCE_SECONDS = 600.0
 """How long the agent of an intent must have been silent before its intent can be given up."""
 _BATCH = 1000
-_MANIFESTS_AT_ONCE = 4
-"""Manifests that are read side by side: up to 4 MiB each, and a table's frame."""
 
 
 class SweepJob:
@@ -74,20 +69,26 @@ class SweepJob:
         margin = self._margin if asked is None else max(0.0, asked)
         host_id = await self._host_id()
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
+            if arguments.dry_run:
+                await context.stages.enter("counting")
+                _, foreign = await Intents(opened, host_id, self._writer).others()
+                _refuse(host_id, [one for one in foreign if one.name not in arguments.abandon_intents])
+                survey = Survey(opened, host_id)
+                return Outcome(await preview(survey, frozenset(arguments.as_deleted)))
             sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments.abandon_intents)
             await context.stages.enter("looking")
             try:
                 began = await sweep.begin(self._silence)
                 await context.stages.enter("marking")
-                view = await sweep.view()
-                marked = unneeded(await sweep.listed(), await sweep.needed(view))
+                view = await sweep.survey.view()
+                marked = unneeded(await sweep.survey.listed(), await sweep.survey.needed(view))
                 if not len(marked) and not view.doomed(host_id) and not view.traces():
                     return Outcome(FreedResult())
                 await context.stages.enter("waiting")
                 await self._wait(context, sweep, began, margin)
                 await sweep.refuse_foreign()
-                view = await sweep.view()
-                needed = await sweep.needed(view)
+                view = await sweep.survey.view()
+                needed = await sweep.survey.needed(view)
                 await context.stages.enter("deleting")
                 return Outcome(await sweep.delete(view, marked, needed, began))
             finally:
@@ -111,21 +112,14 @@ class _Sweep:
     def __init__(
         self, opened: OpenedRepository, host_id: str, writer: Writer, command_id: str, abandoned: list[str]
     ) -> None:
-        self._opened = opened
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
         self._command_id = command_id
         self._abandoned = abandoned
         self._intents = Intents(opened, host_id, writer)
-        self._marks = Marks(opened)
         self._marked = False
-        self._manifests: dict[str, tuple[int, float]] = {}
-        """Tag → size and time of this node's manifest, as last listed."""
-        self._read: set[tuple[str, tuple[int, float]]] = set()
-        """The manifests that were read: they never change, unless one was withdrawn and published anew."""
-        self._seen: set[bytes] = set()
-        self._needed = ObjectIndex()
+        self.survey = Survey(opened, host_id)
 
     async def begin(self, silence: float) -> float:
         """Put the sweep's mark, clear own past intents and those given up; the store's time."""
@@ -159,58 +153,6 @@ class _Sweep:
         _, foreign = await self._intents.others()
         self._refuse(foreign)
 
-    async def view(self) -> SweepView:
-        """Marks and manifests as they are now. Raises ManifestInvalid for a mark that no agent put."""
-        deleted = {}
-        async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
-            name = parse_catalogue(self._cluster_id, entry.key)
-            if name is not None and name.number is None:
-                deleted[name.tag] = entry
-        for tag, mark in deleted.items():
-            await self._marks.refuse_forged(mark, tag)
-        hosts: dict[str, set[str]] = {}
-        self._manifests = {}
-        async for entry in self._storage.list(backups_prefix(self._cluster_id)):
-            found = parse_backup(self._cluster_id, entry.key)
-            # Of undeleted backups only this node's part matters: the others' would only cost memory.
-            if (
-                found is not None
-                and found.host_id is not None
-                and (found.host_id == self._host_id or found.tag in deleted)
-            ):
-                hosts.setdefault(found.tag, set()).add(found.host_id)
-                if found.host_id == self._host_id:
-                    self._manifests[found.tag] = (entry.size, entry.modified)
-        return SweepView(frozenset(deleted), {tag: frozenset(found) for tag, found in hosts.items()})
-
-    async def needed(self, view: SweepView) -> ObjectIndex:
-        """All that undeleted backups of this node name, and what those named that were undeleted when this was asked
-        before. Raises ManifestInvalid for one that can't be read."""
-        missing = {(tag, self._manifests[tag]) for tag in view.kept(self._host_id)} - self._read
-        tags = iter(sorted(tag for tag, _ in missing))
-
-        async def read() -> None:
-            for tag in tags:
-                await self._need(tag)
-
-        await together(*(read() for _ in range(_MANIFESTS_AT_ONCE)))
-        self._read |= missing
-        return self._needed
-
-    async def _need(self, tag: str) -> None:
-        """Note what a backup of this node names."""
-        manifest = await read_manifest(self._opened, tag, self._host_id)
-        for one in manifest.head_objects():
-            self._needed.add(one.name, one.size, one.codec)
-        for reference in manifest.head.tables:
-            async for one in manifest.objects(reference, self._seen):
-                self._needed.add(one.name, one.size, one.codec)
-            await asyncio.sleep(0)
-
-    async def listed(self) -> ObjectIndex:
-        """Every object of the prefix."""
-        return await data_index(self._storage, self._cluster_id, self._host_id)
-
     async def delete(self, view: SweepView, marked: ObjectIndex, needed: ObjectIndex, before: float) -> FreedResult:
         """Remove manifests of deleted backups, then data, then the last traces of tags. Cut in between, it leaves its
         mark: a deletion that got no answer may be carried out yet, and another agent's backup must not come between."""
@@ -231,7 +173,7 @@ class _Sweep:
                 batch = []
         if batch:
             await self._storage.delete(batch)
-        for tag in (await self.view()).traces():
+        for tag in (await self.survey.view()).traces():
             await self._forget(tag)
         self._marked = True
         return FreedResult(freed, count, doomed)
@@ -267,5 +209,9 @@ class _Sweep:
             )
 
     def _refuse(self, foreign: list[Standing]) -> None:
-        if foreign:
-            raise foreign_error(self._host_id, foreign)
+        _refuse(self._host_id, foreign)
+
+
+def _refuse(host_id: str, foreign: list[Standing]) -> None:
+    if foreign:
+        raise foreign_error(host_id, foreign)

@@ -56,6 +56,11 @@ class ObjectIndex:
         if bucket[place : place + _KEY] == key:
             del bucket[place : place + _WIDTH]
 
+    def total(self) -> tuple[int, int]:
+        """Stored bytes and number of all objects."""
+        sizes = (value & _SIZE for bucket in self._buckets for _, value in _RECORD.iter_unpack(bucket))
+        return sum(sizes), len(self)
+
     def missing_from(self, other: "ObjectIndex") -> Iterator[tuple[bytes, int, int]]:
         """Ids (their first 16 bytes), codecs and sizes that are here and not in `other`."""
         for bucket in self._buckets:

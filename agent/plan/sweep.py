@@ -4,7 +4,7 @@ Needed is everything that a manifest of an undeleted backup of this node names. 
 the mark, in this order) go with its last manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -36,3 +36,35 @@ def unneeded(listed: ObjectIndex, needed: ObjectIndex) -> ObjectIndex:
     for digest, codec, size in listed.missing_from(needed):
         found.add(digest, size, codec)
     return found
+
+
+class Owners:
+    """Which of some backups alone names an object: what the deletion of just that one would free, if nobody else needs
+    it. 24 bytes an object, as the index. `tags`: at most 2^56 of them."""
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        self.tags = list(tags)
+        self._numbers = {tag: number for number, tag in enumerate(self.tags, 1)}
+        self._owner = ObjectIndex()
+
+    def add(self, tag: str, name: bytes, codec: int = 0) -> None:
+        """The backup `tag` names the object; any number of times."""
+        number = self._numbers[tag]
+        known = self._owner.get(name, codec)
+        if known is None:
+            self._owner.add(name, number, codec)
+        elif known not in (number, _SEVERAL):
+            self._owner.add(name, _SEVERAL, codec)
+
+    def shares(self, going: ObjectIndex) -> dict[str, tuple[int, int]]:
+        """Tag → bytes and objects of `going` that only that backup names."""
+        found = [[0, 0] for _ in range(len(self.tags) + 1)]
+        for digest, codec, size in going.missing_from(ObjectIndex()):
+            number = self._owner.get(digest, codec) or _SEVERAL
+            found[number][0] += size
+            found[number][1] += 1
+        return {tag: (found[number][0], found[number][1]) for tag, number in self._numbers.items()}
+
+
+_SEVERAL = 0
+"""The owner of what several of the backups name."""

@@ -195,20 +195,26 @@ class SyncArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delete backup `tag`: with `target` put its mark in the destination, without it clear the on-server backup.
-    `made_by`: only what that one made, whatever else has the tag is `backup_not_found` ("" = whoever made it)."""
+    `made_by`: only what that one made, whatever else has the tag is `backup_not_found` ("" = whoever made it).
+    `dry_run`: only count what clearing the on-server backup would free; without `target`, in which a delete frees
+    nothing (a sweep does, which has a dry run of its own)."""
 
     tag: str
     target: Target | None = None
     made_by: str = ""
+    dry_run: bool = False
 
 
 class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Free what no undeleted backup of this node needs in the target. `abandon_intents`: tags of foreign intents that a
-    person gives up, `~sweep` for a sweep's own. `margin_seconds`: None = the agent's setting."""
+    person gives up, `~sweep` for a sweep's own. `margin_seconds`: None = the agent's setting. `dry_run`: write nothing,
+    only count what would go; `as_deleted`: tags that it takes for deleted, each counted for itself too."""
 
     target: Target
     abandon_intents: list[str] = []
     margin_seconds: float | None = None
+    dry_run: bool = False
+    as_deleted: list[str] = []
 
 
 class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,12 +42,23 @@ class UploadResult(msgspec.Struct, frozen=True):
     given_up: list[str] = []
 
 
+class FreedPart(msgspec.Struct, frozen=True):
+    """Stored bytes and number of the objects that only one backup needs."""
+
+    bytes: int
+    objects: int
+
+
 class FreedResult(msgspec.Struct, frozen=True):
-    """Of delete and sweep: bytes of data freed, objects removed, tags whose manifest of this node went."""
+    """Of delete and sweep: bytes of data freed, objects removed, tags whose manifest of this node went. `dry_run`:
+    nothing went, this is what would. `backups`: of a sweep's dry run, for each tag of `as_deleted` of which the node
+    has a manifest, what the deletion of that one alone frees; what only several of them need is in the sums alone."""
 
     bytes_freed: int = 0
     objects: int = 0
     tags: list[str] = []
+    dry_run: bool = False
+    backups: dict[str, FreedPart] = {}
 
 
 class TableDifference(msgspec.Struct, frozen=True):
