@@ -59,7 +59,9 @@ def canonical(arguments: msgspec.Struct) -> bytes:
 
 
 def tag_of(arguments: msgspec.Struct) -> str | None:
-    """The backup that a command works on, if one."""
+    """The backup that a command works on, if one. A dry run keeps nobody from it."""
+    if isinstance(arguments, DeleteArguments) and arguments.dry_run:
+        return None
     if isinstance(arguments, BackupArguments):
         return arguments.snapshot.tag
     return getattr(arguments, "tag", None)

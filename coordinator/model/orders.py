@@ -45,13 +45,15 @@ class SyncOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DeleteOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Delete backup `tag` from a destination (None = the on-server backup), free its space, and forget the
     destination's settings afterwards if asked. `because`: the clause of retention that lets it go, "" = a person asked.
-    `sweep`: False leaves the space in a destination to a later delete there, one sweep for all of them."""
+    `sweep`: False leaves the space in a destination to a later delete there, one sweep for all of them.
+    `dry_run`: only tell what that would free."""
 
     tag: str
     destination: str | None = None
     remove_destination: bool = False
     because: str = ""
     sweep: bool = True
+    dry_run: bool = False
 
 
 class RestoreTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

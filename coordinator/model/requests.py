@@ -22,6 +22,8 @@ class RequestKind(StrEnum):
     BACKUP = "backup"
     SYNC = "sync"
     DELETE = "delete"
+    DELETE_DRY_RUN = "delete_dry_run"
+    """of its own kind: it deletes nothing, so that nothing has to wait for it"""
     RESTORE = "restore"
     DESTINATION = "destination"
 
@@ -44,6 +46,7 @@ ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.BACKUP: BackupOrder,
     RequestKind.SYNC: SyncOrder,
     RequestKind.DELETE: DeleteOrder,
+    RequestKind.DELETE_DRY_RUN: DeleteOrder,
     RequestKind.RESTORE: RestoreOrder,
     RequestKind.DESTINATION: DestinationOrder,
 }

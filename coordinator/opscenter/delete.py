@@ -1,4 +1,5 @@
-"""Deleting a backup. In: DELETE /{cluster}/backups with tag, destination, remove_destination. Out: the request's id."""
+"""Deleting a backup. In: DELETE /{cluster}/backups with tag, destination, remove_destination, dry_run. Out: the
+request's id."""
 
 from aiohttp import web
 
@@ -7,7 +8,7 @@ from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 
-_OPTIONS = ("tag", "destination", "remove_destination")
+_OPTIONS = ("tag", "destination", "remove_destination", "dry_run")
 
 
 class Delete:
@@ -30,5 +31,10 @@ class Delete:
         remove = quirks.is_asked(str(options.get("remove_destination", "")))
         if remove and place is None:
             raise quirks.refuse("remove_destination", "needs a destination: what is on the nodes has no settings")
-        order = DeleteOrder(tag=tag, destination=place, remove_destination=remove)
+        if options.get("dry_run") == "":
+            raise quirks.refuse("dry_run", "is empty: taken for no it would delete what was only to be counted")
+        dry_run = quirks.as_bool(options.get("dry_run"), "dry_run")
+        if dry_run and remove:
+            raise quirks.refuse("remove_destination", "can't be asked for in a dry_run: it frees nothing")
+        order = DeleteOrder(tag=tag, destination=place, remove_destination=remove, dry_run=dry_run)
         return answer(await self._api.orchestrator.start_delete(cluster, order))

@@ -105,7 +105,13 @@ class FleetOrchestrator:
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete_scope`
-        raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed."""
+        raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed. A dry run
+        deletes nothing: it is in nobody's way."""
+        places = [order.destination or ON_SERVER]
+        if order.dry_run:
+            await delete_scope(self._around, cluster, order)
+            async with self._turn(cluster):
+                return await self._make(RequestKind.DELETE_DRY_RUN, cluster, order, order.tag, places)
         async with self._turn(cluster):
             same = await self._same_delete(cluster, order)
         if same is not None:
@@ -117,7 +123,7 @@ class FleetOrchestrator:
                 return same
             if order.remove_destination and order.destination is not None:
                 await self._changes.refuse_changing(cluster, order.destination)
-            return await self._make(RequestKind.DELETE, cluster, order, order.tag, [order.destination or ON_SERVER])
+            return await self._make(RequestKind.DELETE, cluster, order, order.tag, places)
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request

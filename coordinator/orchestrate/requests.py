@@ -18,6 +18,7 @@ from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder,
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.backup import BackupFlow
 from coordinator.orchestrate.delete import DeleteFlow
+from coordinator.orchestrate.delete_preview import DeletePreview
 from coordinator.orchestrate.destinations import DestinationFlow
 from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.outcome import Outcome
@@ -158,7 +159,7 @@ def flow_of(run: Run) -> Flow:
         case SyncOrder():
             return SyncFlow(run, order)
         case DeleteOrder():
-            return DeleteFlow(run, order)
+            return DeletePreview(run, order) if order.dry_run else DeleteFlow(run, order)
         case RestoreOrder():
             return RestoreFlow(run, order)
         case DestinationOrder():

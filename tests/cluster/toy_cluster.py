@@ -16,6 +16,7 @@ from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMembe
 from agent.wire.results import (
     CheckRestoreResult,
     FetchResult,
+    FreedPart,
     FreedResult,
     ImportResult,
     PhaseResult,
@@ -275,6 +276,9 @@ class _Jobs:
         beside = plan is not None and made_by != asked.made_by == plan.made_by != ""  # another one's snapshot
         if not there or (asked.made_by not in ("", made_by) and not beside):
             raise BackupNotFound(f"no on-server backup {asked.tag}", tag=asked.tag)
+        if asked.dry_run:
+            held = {} if beside else node.snapshots.get(asked.tag, {})
+            return FreedResult(sum(_sizes(held).values()), 1 if held else 0, dry_run=True)
         gone = {} if beside else node.snapshots.pop(asked.tag, {})
         if not beside:
             node.makers.pop(asked.tag, None)
@@ -286,7 +290,12 @@ class _Jobs:
 
     def sweep(self, context: JobContext, asked: Any) -> FreedResult:
         place = self._node.directory(asked.target)
-        gone = [key for key in place.manifests if key[0] in place.marks and key[1] == self._node.host_id]
+        going = place.marks | {*asked.as_deleted}
+        gone = [key for key in place.manifests if key[0] in going and key[1] == self._node.host_id]
+        if asked.dry_run:
+            sizes = {tag: sum(_sizes(place.manifests[tag, host]).values()) for tag, host in gone}
+            parts = {tag: FreedPart(size, 1) for tag, size in sizes.items() if tag in asked.as_deleted}
+            return FreedResult(sum(sizes.values()), len(gone), [*sizes], dry_run=True, backups=parts)
         freed = sum(sum(_sizes(place.manifests.pop(key)).values()) for key in gone)
         return FreedResult(freed, len(gone), [tag for tag, _ in gone])
 

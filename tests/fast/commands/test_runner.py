@@ -89,7 +89,7 @@ async def test_errors_of_a_job_become_the_commands_error(tmp_path: Path, caplog:
     assert "secret" not in str(unknown.error)
     assert partial.state is State.PARTIAL
     assert partial.error == {"code": "some", "message": "m"}
-    assert partial.result == {"bytes_freed": 0, "objects": 0, "tags": []}
+    assert partial.result == {"bytes_freed": 0, "objects": 0, "tags": [], "dry_run": False, "backups": {}}
 
 
 async def _raise(error: Exception) -> None:

@@ -68,6 +68,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("DELETE", f"{C}/backups?tag=-rf", None, "tag"),
     ("DELETE", f"{C}/backups?tag={TAG}&destinaton=x", None, "destinaton"),
     ("DELETE", f"{C}/backups?tag={TAG}&remove_destination=true", None, "remove_destination"),
+    ("DELETE", f"{C}/backups?tag={TAG}&dry_run=perhaps", None, "dry_run"),
+    ("DELETE", f"{C}/backups?tag={TAG}&dry_run=", None, "dry_run"),
     ("DELETE", f"{C}/backups", {"tag": 5}, "tag"),
     ("POST", RESTORE, {"truncat": True}, "truncat"),
     ("POST", RESTORE, {"truncate": "maybe"}, "truncate"),
