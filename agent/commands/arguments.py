@@ -5,7 +5,7 @@ import math
 
 import msgspec
 
-from agent.repository.keys import SWEEP
+from agent.repository.keys import ADOPTED, SWEEP
 from agent.wire.commands import (
     ARGUMENTS,
     FENCED,
@@ -103,13 +103,15 @@ def _check(arguments: msgspec.Struct) -> None:
         case SweepArguments():
             _check_target(arguments.target, "arguments.target")
             for tag in arguments.abandon_intents:
-                if tag != SWEEP:
+                if tag not in (SWEEP, ADOPTED):
                     check_name("tag", tag, "arguments.abandon_intents")
             margin = arguments.margin_seconds
             if margin is not None and not 0 <= margin < math.inf:
                 raise InvalidInput("margin_seconds must not be negative", field="arguments.margin_seconds")
             for tag in arguments.as_deleted:
                 check_name("tag", tag, "arguments.as_deleted")
+            if arguments.adopt is not None:
+                check_name("host_id", arguments.adopt, "arguments.adopt")
             if arguments.as_deleted and not arguments.dry_run:
                 raise InvalidInput("as_deleted is only for a dry_run", field="arguments.as_deleted")
         case RestoreArguments():

@@ -103,9 +103,14 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id
 
+    async def ring() -> dict[str, str]:
+        members = await parts.node.control.members()  # of a row half written Cassandra's own tables tell nothing
+        known = {member.address: member.host_id for member in await parts.node.view.ring(members)}
+        return dict.fromkeys(members, "") | known
+
     careful = parts.settings.sweep
     sweep = SweepJob(
-        parts.repositories, host_id, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
+        parts.repositories, host_id, ring, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
     )
     delete = DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records, parts.in_use)
     return {

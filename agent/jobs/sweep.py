@@ -7,19 +7,24 @@ intent stands there, nor when a manifest can't be read. It marks, waits a margin
 and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock. What
 a backup needed that was deleted meanwhile goes with the next sweep.
 Interrupted anywhere it begins anew: nothing it removed was needed.
+The prefix of a node that left the ring is swept by an agent that was told to `adopt` it: the mark of that stops the
+node's own agent, and intents that nobody touched for the silence are given up, for nobody else ever will. It goes with
+the last object, or when nothing was adopted after all. The ring is looked at before the mark and again before the first
+deletion; and whoever writes on all the same loses nothing: see `agent/repository/publisher.py`.
 A `dry_run` only reads: it counts what a sweep would free now, refused by the same intents and manifests.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from agent.jobs.survey import Survey, preview
 from agent.model.job import JobContext, Outcome
+from agent.plan.adoption import refusal
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import SweepView, unneeded
 from agent.repository.data_objects import data_objects
-from agent.repository.errors import IntentForeign, SweepWaits
+from agent.repository.errors import AdoptionRefused, IntentForeign, SweepWaits
 from agent.repository.intents import UNDO_SECONDS, Intents, Standing, Writer, foreign_error
 from agent.repository.keys import (
     SWEEP,
@@ -42,13 +47,15 @@ _BATCH = 1000
 
 
 class SweepJob:
-    """The command `sweep`. `host_id`: asks the node who it is. `margin`: seconds, where the command names none of
+    """The command `sweep`. `host_id`: asks the node who it is, `ring` for the host ids of all
+    members by address ("" where one has none yet). `margin`: seconds, where the command names none of
     its own. `silence`: seconds that no command can shorten."""
 
     def __init__(
         self,
         repositories: Repositories,
         host_id: Callable[[], Awaitable[str]],
+        ring: Callable[[], Awaitable[Mapping[str, str]]],
         writer: Writer,
         *,
         margin: float = MARGIN_SECONDS,
@@ -57,6 +64,7 @@ class SweepJob:
     ) -> None:
         self._repositories = repositories
         self._host_id = host_id
+        self._ring = ring
         self._writer = writer
         self._margin = margin
         self._silence = silence
@@ -67,15 +75,17 @@ class SweepJob:
         arguments: SweepArguments = context.arguments
         asked = arguments.margin_seconds
         margin = self._margin if asked is None else max(0.0, asked)
-        host_id = await self._host_id()
+        host_id = arguments.adopt or await self._host_id()
+        await self._refuse_member(arguments)
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             if arguments.dry_run:
                 await context.stages.enter("counting")
-                _, foreign = await Intents(opened, host_id, self._writer).others()
-                _refuse(host_id, [one for one in foreign if one.name not in arguments.abandon_intents])
+                if arguments.adopt is None:
+                    _, foreign = await Intents(opened, host_id, self._writer).others()
+                    _refuse(host_id, [one for one in foreign if one.name not in arguments.abandon_intents])
                 survey = Survey(opened, host_id)
                 return Outcome(await preview(survey, frozenset(arguments.as_deleted)))
-            sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments.abandon_intents)
+            sweep = _Sweep(opened, host_id, self._writer, context.command_id, arguments)
             await context.stages.enter("looking")
             try:
                 began = await sweep.begin(self._silence)
@@ -83,16 +93,29 @@ class SweepJob:
                 view = await sweep.survey.view()
                 marked = unneeded(await sweep.survey.listed(), await sweep.survey.needed(view))
                 if not len(marked) and not view.doomed(host_id) and not view.traces():
+                    await sweep.give_back_if_empty()
                     return Outcome(FreedResult())
                 await context.stages.enter("waiting")
                 await self._wait(context, sweep, began, margin)
+                await self._refuse_member(arguments)
                 await sweep.refuse_foreign()
                 view = await sweep.survey.view()
                 needed = await sweep.survey.needed(view)
                 await context.stages.enter("deleting")
-                return Outcome(await sweep.delete(view, marked, needed, began))
+                freed = await sweep.delete(view, marked, needed, began)
+                await sweep.give_back_if_empty()
+                return Outcome(freed)
+            except (AdoptionRefused, IntentForeign):
+                await sweep.give_back()
+                raise
             finally:
                 await sweep.end()
+
+    async def _refuse_member(self, arguments: SweepArguments) -> None:
+        """Raise AdoptionRefused for a node that is in the ring."""
+        why = None if arguments.adopt is None else refusal(await self._ring(), arguments.adopt)
+        if why is not None:
+            raise AdoptionRefused(why, host_id=arguments.adopt)
 
     async def _wait(self, context: JobContext, sweep: "_Sweep", began: float, margin: float) -> None:
         """Until the store's own clock is past the mark by the margin; whoever looks is told for how long."""
@@ -110,25 +133,30 @@ class _Sweep:
     """One sweep of one node's prefix."""
 
     def __init__(
-        self, opened: OpenedRepository, host_id: str, writer: Writer, command_id: str, abandoned: list[str]
+        self, opened: OpenedRepository, host_id: str, writer: Writer, command_id: str, arguments: SweepArguments
     ) -> None:
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
         self._command_id = command_id
-        self._abandoned = abandoned
-        self._intents = Intents(opened, host_id, writer)
+        self._abandoned = arguments.abandon_intents
+        self._adopting = arguments.adopt is not None
+        self._adopted = False
+        """Whether it was this sweep that put the mark of the adoption."""
+        self._intents = Intents(opened, host_id, writer, adopting=self._adopting)
         self._marked = False
         self.survey = Survey(opened, host_id)
 
     async def begin(self, silence: float) -> float:
         """Put the sweep's mark, clear own past intents and those given up; the store's time."""
-        if SWEEP in self._abandoned:
+        if self._adopting:
+            self._adopted = await self._intents.adopt(self._command_id)
+        if self._is_abandoned(SWEEP):
             await self._give_up_sweep(silence)
         now = await self.mark()
         own, foreign = await self._intents.others()
-        given_up = [one for one in foreign if one.name in self._abandoned]
-        self._refuse([one for one in foreign if one.name not in self._abandoned])
+        given_up = [one for one in foreign if self._is_abandoned(one.name)]
+        self._refuse([one for one in foreign if not self._is_abandoned(one.name)])
         if given_up:
             await self._refuse_active(given_up, now, silence)
         await self._intents.clear([*own, *given_up])
@@ -147,6 +175,24 @@ class _Sweep:
             with contextlib.suppress(StorageError, TimeoutError):
                 async with asyncio.timeout(UNDO_SECONDS):
                     await self._intents.sweep_end()
+
+    def _is_abandoned(self, name: str) -> bool:
+        return self._adopting or name in self._abandoned
+
+    async def give_back(self) -> None:
+        """Remove the mark of an adoption that came to nothing; one of before stands for deletions of then."""
+        if self._adopted:
+            await self._intents.give_back()
+
+    async def give_back_if_empty(self) -> None:
+        """Remove the mark of the adoption when nothing is left that could be swept."""
+        if not self._adopting:
+            return
+        view = await self.survey.view()
+        async for _ in self._storage.list(data_prefix(self._cluster_id, self._host_id)):
+            return
+        if not view.kept(self._host_id) and not view.doomed(self._host_id):
+            await self._intents.give_back()
 
     async def refuse_foreign(self) -> None:
         """Raise IntentForeign when somebody else has begun to work here."""

@@ -152,6 +152,25 @@ class IntentForeign(RepositoryError):
     )
 
 
+class NodeAdopted(IntentForeign):
+    """The node left the ring once, and another agent frees the space of its prefix: this one must not write there."""
+
+    code = "node_adopted"
+    todo = (
+        "If the node is not to be in the ring, stop this agent. If it is back for good, sweep on it with "
+        'abandon_intents ["~adopted"] once the other agent has been silent for the margin; its backups go on then.'
+    )
+
+
+class AdoptionRefused(RepositoryError):
+    """A sweep was to adopt the prefix of a node that is in the ring, up or down, or of which that can't be said."""
+
+    code = "adoption_refused"
+    status = 409
+    retry = "later"
+    todo = "Let the node's own agent sweep its part; only what has left the ring for good is adopted."
+
+
 class BackupDeleted(RepositoryError):
     """The backup has a deletion mark in this destination."""
 

@@ -2,6 +2,10 @@
 
 An intent stands before the first put and goes after the manifest. It is put first and the others are listed after it,
 and a sweep does the same with its own: so of two agents at least one sees the other and stops.
+
+In the prefix of a node that left the ring stands the mark of its adoption, put before the adopting sweep's own. Whose
+it is doesn't matter: sweeps of adopting agents keep each other out by their own marks. To the node's own agent it is a
+foreign intent, so that one that returns stops before its first put (one of before this mark was made, too).
 """
 
 from collections.abc import Sequence
@@ -9,8 +13,8 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.repository.bounded import MOST_INTENT
-from agent.repository.errors import IntentForeign, ManifestInvalid
-from agent.repository.keys import SWEEP, intent_key, intents_prefix, parse_intent, sweep_key
+from agent.repository.errors import IntentForeign, ManifestInvalid, NodeAdopted
+from agent.repository.keys import ADOPTED, SWEEP, adopted_key, intent_key, intents_prefix, parse_intent, sweep_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Entry, NotFound
 
@@ -50,9 +54,10 @@ _intent = msgspec.json.Decoder(Intent)
 
 
 class Intents:
-    """The intents of one node's prefix in one destination."""
+    """The intents of one node's prefix in one destination. `adopting`: the node left the ring."""
 
-    def __init__(self, opened: OpenedRepository, host_id: str, writer: Writer) -> None:
+    def __init__(self, opened: OpenedRepository, host_id: str, writer: Writer, *, adopting: bool = False) -> None:
+        self._adopting = adopting
         self._storage = opened.storage
         self._documents = opened.documents
         self._cluster_id = opened.cluster_id
@@ -87,7 +92,7 @@ class Intents:
     async def sweep_mark(self, command_id: str) -> float:
         """Put the sweep's own mark anew; the store's time of it, in unix seconds."""
         key = sweep_key(self._cluster_id, self._host_id)
-        await self.refuse_foreign_sweep()
+        await self._refuse_foreign(key, SWEEP)
         await self._documents.put(key, self._body(SWEEP, command_id), replace=True)
         entry = await self._storage.head(key)
         if entry is None:
@@ -115,10 +120,23 @@ class Intents:
         return there is not None and self._is_own(there)
 
     async def refuse_foreign_sweep(self) -> None:
-        """Raise IntentForeign while another agent's sweep stands."""
-        there = await self._find(sweep_key(self._cluster_id, self._host_id), SWEEP)
+        """Raise IntentForeign while another agent's sweep stands, NodeAdopted when the prefix is another's by now."""
+        await self._refuse_foreign(sweep_key(self._cluster_id, self._host_id), SWEEP)
+        await self._refuse_foreign(adopted_key(self._cluster_id, self._host_id), ADOPTED)
+
+    async def _refuse_foreign(self, key: str, name: str) -> None:
+        there = await self._find(key, name)
         if there is not None and not self._is_own(there):
             raise self._foreign([there])
+
+    async def adopt(self, command_id: str) -> bool:
+        """Put the mark of the adoption; whether none stood there."""
+        key = adopted_key(self._cluster_id, self._host_id)
+        return (await self._documents.put(key, self._body(ADOPTED, command_id))).created
+
+    async def give_back(self) -> None:
+        """Remove the mark of the adoption."""
+        await self._storage.delete([adopted_key(self._cluster_id, self._host_id)])
 
     async def sweep_end(self) -> None:
         """Remove the sweep's own mark."""
@@ -140,7 +158,7 @@ class Intents:
         prefix = intents_prefix(self._cluster_id, self._host_id)
         found = []
         async for entry in self._storage.list(prefix):
-            if entry.key == but:
+            if entry.key == but or (self._adopting and entry.key == prefix + ADOPTED):
                 continue
             one = await self._read(entry, parse_intent(prefix, entry.key) or entry.key)
             if one is not None:
@@ -151,7 +169,8 @@ class Intents:
         return foreign_error(self._host_id, standing)
 
     def _is_own(self, standing: Standing) -> bool:
-        return standing.intent is not None and standing.intent.agent_id == self._writer.agent_id
+        by_us = standing.intent is not None and standing.intent.agent_id == self._writer.agent_id
+        return by_us and standing.name != ADOPTED
 
     def _body(self, tag: str, command_id: str) -> bytes:
         return msgspec.json.encode(Intent(tag, self._writer.agent_id, self._writer.instance, command_id))
@@ -172,13 +191,20 @@ class Intents:
 
 
 def foreign_error(host_id: str, standing: Sequence[Standing]) -> IntentForeign:
-    """The error that names foreign intents: their tags, agents and commands."""
+    """The error that names foreign intents: their tags, agents and commands; that of an adoption before all others."""
     named = ", ".join(
         f"{one.name} (agent {one.intent.agent_id}, command {one.intent.command_id})" if one.intent else one.name
         for one in standing
     )
-    return IntentForeign(
-        f"another agent works in the prefix of the node {host_id}: {named}",
+    adopted = any(one.name == ADOPTED for one in standing)
+    kind = NodeAdopted if adopted else IntentForeign
+    told = (
+        f"the prefix of the node {host_id} was adopted, for it had left the ring"
+        if adopted
+        else (f"another agent works in the prefix of the node {host_id}")
+    )
+    return kind(
+        f"{told}: {named}",
         host_id=host_id,
         tags=[one.name for one in standing],
         agents=sorted({one.intent.agent_id for one in standing if one.intent}),

@@ -21,6 +21,8 @@ CHECKS = "helenus-check/"
 """What a destination's check writes, and a crash of it may leave: it counts as nothing."""
 SWEEP = "~sweep"
 """The name of a sweep's own intent: not a tag, for `~` is always encoded in one."""
+ADOPTED = "~adopted"
+"""The name of the mark in the prefix of a node that left the ring, which another node's agent sweeps."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 200
@@ -199,9 +201,13 @@ def sweep_key(cluster_id: str, host_id: str) -> str:
     return intents_prefix(cluster_id, host_id) + SWEEP
 
 
+def adopted_key(cluster_id: str, host_id: str) -> str:
+    return intents_prefix(cluster_id, host_id) + ADOPTED
+
+
 def parse_intent(prefix: str, key: str) -> str | None:
-    """The tag of an intent's key, `SWEEP` for a sweep's own, None for what is not ours."""
+    """The tag of an intent's key, `SWEEP` and `ADOPTED` for those marks, None for what is not ours."""
     segment = key.removeprefix(prefix)
     if not key.startswith(prefix):
         return None
-    return SWEEP if segment == SWEEP else decoded(segment)
+    return segment if segment in (SWEEP, ADOPTED) else decoded(segment)

@@ -207,14 +207,17 @@ class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Free what no undeleted backup of this node needs in the target. `abandon_intents`: tags of foreign intents that a
-    person gives up, `~sweep` for a sweep's own. `margin_seconds`: None = the agent's setting. `dry_run`: write nothing,
-    only count what would go; `as_deleted`: tags that it takes for deleted, each counted for itself too."""
+    person gives up, `~sweep` for a sweep's own, `~adopted` for an adoption. `margin_seconds`: None = the agent's
+    setting. `dry_run`: write nothing, only count what would go; `as_deleted`: tags that it takes for deleted, each
+    counted for itself too. `adopt`: the host id of a node that left the ring, whose prefix is swept instead of this
+    node's own; refused while it is in the ring."""
 
     target: Target
     abandon_intents: list[str] = []
     margin_seconds: float | None = None
     dry_run: bool = False
     as_deleted: list[str] = []
+    adopt: str | None = None
 
 
 class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

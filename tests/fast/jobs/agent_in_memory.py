@@ -183,7 +183,12 @@ class Agent:
         async def host_id() -> str:
             return node.host_id
 
-        self.sweep = SweepJob(repositories, host_id, writer, margin=600.0, sleep=self._sleep)
+        self.ring = {"127.0.0.1": node.host_id}
+
+        async def ring() -> dict[str, str]:
+            return self.ring
+
+        self.sweep = SweepJob(repositories, host_id, ring, writer, margin=600.0, sleep=self._sleep)
         self.on_sleep: list[Any] = []
 
     async def _sleep(self, seconds: float) -> None:
