@@ -22,6 +22,7 @@ STEPS = {
     "clean": "removing what was staged",
     "delete": "deleting",
     "sweep": "freeing space",
+    "adopt": "freeing space of nodes that left the ring",
     "count": "counting what would be freed",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",

@@ -12,9 +12,11 @@ from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.model.cluster import MissingNode
 from coordinator.model.commands import PostedCommand
+from coordinator.model.destinations import Destination
 from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.adopting import adopt
 from coordinator.orchestrate.answers import Answered, ended
 from coordinator.orchestrate.delete_marks import called_back, may_have_deleted, told, too_late
 from coordinator.orchestrate.errors import RequestCancelled
@@ -29,7 +31,7 @@ from kit.errors import HelenusError
 
 class DeleteScope(msgspec.Struct, frozen=True):
     """The nodes that take part, and the addresses of those whose agent doesn't answer. `gone`: nodes of the backup that
-    have left the ring, whose part in a destination no sweep frees."""
+    have left the ring, whose part in a destination their own agents free no more."""
 
     hosts: list[str]
     absent: list[str]
@@ -126,13 +128,11 @@ class DeleteFlow:
             )
             freed += [msgspec.convert(answer.result, FreedResult) for answer in sweeps.values() if answer.ok]
             failed |= failures(sweeps.values())
-        if scope.gone:
-            result["owed"] = [{"address": node.address, "host_id": node.host_id} for node in scope.gone]
-            names = ", ".join(node.host_id for node in scope.gone)
-            self._run.warn(
-                f"owed: the data of {names} in {order.destination} isn't freed: "
-                "these nodes have left the ring, and no agent sweeps their part (docs/opscenter.md says how to free it)"
-            )
+        if scope.gone and place is not None:
+            owed, adopted = await self._adopted(scope, place)
+            freed += adopted
+            if owed:
+                result["owed"] = [{"address": node.address, "host_id": node.host_id} for node in owed]
         users: list[str] = []
         if order.remove_destination and place is not None and not failed:
             users = await self._places.users(place.id, but=self._run.request.id)
@@ -157,6 +157,22 @@ class DeleteFlow:
         )
         why = f"{error.message[:1].lower()}{error.message[1:]}"
         return Outcome(RequestState.ERROR, f"deleted, but {why}", partial=True, error=error.as_dict(), result=result)
+
+    async def _adopted(self, scope: DeleteScope, place: Destination) -> tuple[list[MissingNode], list[FreedResult]]:
+        """Nodes that left the ring and whose part isn't freed, and what was freed of the others."""
+        # Of a directory on each node that of a node which left is out of everybody's reach.
+        hosts = scope.hosts if place.shared else []
+        ends = await adopt(self._fan_out, scope.gone, hosts, SweepArguments(target_of(place)))
+        done = {node.host_id for node, answer in ends if answer.ok}
+        owed = [node for node in scope.gone if node.host_id not in done]
+        why = [f"{answer.address} says: {(answer.error or {}).get('message')}" for _, answer in ends if not answer.ok]
+        if owed:
+            self._run.warn(
+                f"owed: the data of {', '.join(node.host_id for node in owed)} in {place.id} isn't freed: these nodes "
+                f"have left the ring, and {'; '.join(why) or 'no agent reaches their part'} (docs/opscenter.md says "
+                "how to free it)"
+            )
+        return owed, [msgspec.convert(answer.result, FreedResult) for _, answer in ends if answer.ok]
 
     async def _called_back(self) -> tuple[list[str], list[str]]:
         """Call back what was posted, by an earlier life of the coordinator too. Addresses of the nodes that have

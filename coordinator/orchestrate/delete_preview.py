@@ -4,8 +4,10 @@ import msgspec
 
 from agent.wire.commands import DeleteArguments, Kind, SweepArguments
 from agent.wire.results import FreedPart, FreedResult
+from coordinator.model.cluster import MissingNode
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.adopting import adopt
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.delete import DeleteScope, delete_scope
 from coordinator.orchestrate.fan_out import FanOut
@@ -41,22 +43,26 @@ class DeletePreview:
         order = self._order
         scope = await self._run.once("scope", self._scope, DeleteScope)
         place = await self._places.optional(order.destination)
-        kind: Kind
-        arguments: msgspec.Struct
+        left: list[tuple[MissingNode, Answered]] = []
         if place is None:
-            kind, arguments = Kind.DELETE, DeleteArguments(order.tag, dry_run=True)
+            answers = await self._counted(scope, Kind.DELETE, DeleteArguments(order.tag, dry_run=True))
         else:
-            kind = Kind.SWEEP
-            arguments = SweepArguments(target_of(place), dry_run=True, as_deleted=[order.tag])
-        answers = await self._fan_out.ask("count", kind, dict.fromkeys(scope.hosts, arguments))
+            sweep = SweepArguments(target_of(place), dry_run=True, as_deleted=[order.tag])
+            answers = await self._counted(scope, Kind.SWEEP, sweep)
+            left = await adopt(self._fan_out, scope.gone, scope.hosts if place.shared else [], sweep)
         failed = {
             address: error
             for address, error in failures(answers.values()).items()
             if place is not None or error.get("code") not in NOT_THERE
         }
+        for node, answer in left:
+            if not answer.ok:
+                why = (answer.error or {}).get("message")
+                self._run.warn(f"the part of {node.host_id}, which left the ring, is not counted: {why}")
         for address in scope.absent:
             self._run.warn(f"{address} doesn't answer: its part is not counted")
-        nodes = [self._space(answer) for _, answer in sorted(answers.items()) if answer.ok]
+        nodes = [self._space(answer, host, answer.address) for host, answer in sorted(answers.items()) if answer.ok]
+        nodes += [self._space(answer, node.host_id, node.address) for node, answer in left if answer.ok]
         result = {
             "dry_run": True,
             "would_free": {
@@ -73,11 +79,14 @@ class DeletePreview:
         error = nodes_failed("The dry run", failed)
         return Outcome(RequestState.ERROR, error.message, partial=bool(nodes), error=error.as_dict(), result=result)
 
-    def _space(self, answer: Answered) -> NodeSpace:
+    async def _counted(self, scope: DeleteScope, kind: Kind, arguments: msgspec.Struct) -> dict[str, Answered]:
+        return await self._fan_out.ask("count", kind, dict.fromkeys(scope.hosts, arguments))
+
+    def _space(self, answer: Answered, host_id: str, address: str) -> NodeSpace:
         freed = msgspec.convert(answer.result, FreedResult)
         whole = FreedPart(freed.bytes_freed, freed.objects)
         part = whole if self._order.destination is None else freed.backups.get(self._order.tag, FreedPart(0, 0))
-        return NodeSpace(answer.host_id, answer.address, whole.bytes, whole.objects, part.bytes, part.objects)
+        return NodeSpace(host_id, address, whole.bytes, whole.objects, part.bytes, part.objects)
 
     async def _scope(self) -> DeleteScope:
         return await delete_scope(self._run.around, self._run.cluster, self._order)

@@ -15,6 +15,7 @@ from coordinator.fleet.reports import Live, Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, SyncOrder
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
+from coordinator.orchestrate.adoption import ADOPT
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
 STILL_SECONDS = 10
@@ -109,10 +110,11 @@ def _last_of(order: Order) -> Kind | None:
 
 
 def _tidies_up(order: Order, command: PostedCommand) -> bool:
-    """Whether a command removes what a failed or ended request left: its success says nothing of the request."""
+    """Whether a command removes what a failed or ended request, or a node that left the ring, has left: how it ends
+    says nothing of this node's part of the request."""
     if isinstance(order, BackupOrder | SyncOrder):
         return command.kind is Kind.DELETE
-    return command.phase.startswith("undo-")
+    return command.phase.startswith(("undo-", ADOPT))
 
 
 def _created(request: Request, order: Order, commands: list[PostedCommand]) -> bool:

@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 
 from agent.model.job import Job, JobContext, Outcome
-from agent.repository.errors import BackupNotFound, UnknownDestination
+from agent.repository.errors import AdoptionRefused, BackupNotFound, UnknownDestination
 from agent.wire.commands import LANES, Kind, RestoreArguments, State, Target
 from agent.wire.destinations import ON_SERVER, Settings
 from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, RingMember
 from agent.wire.results import (
     CheckRestoreResult,
     FetchResult,
-    FreedPart,
     FreedResult,
     ImportResult,
     PhaseResult,
@@ -30,6 +29,7 @@ from agent.wire.results import (
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_repository import Held, Rows
+from tests.cluster.toy_sweep import swept
 
 ROW_BYTES = 10
 
@@ -71,6 +71,8 @@ class ToyNode:
         self.held: dict[str, Rows] = {}
         self.done: list[tuple[Kind, str]] = []
         self.failures: dict[Kind, list[Exception]] = {}
+        self.refused_adoptions: list[Exception] = []
+        """what the next sweeps of a node that left the ring fail with"""
         self.plan_failures: list[Exception] = []
         """what the next puts of a plan fail with"""
         self.record_failures: list[Exception] = []
@@ -289,15 +291,11 @@ class _Jobs:
         return FreedResult(sum(_sizes(gone).values()), 1 if gone else 0)
 
     def sweep(self, context: JobContext, asked: Any) -> FreedResult:
-        place = self._node.directory(asked.target)
-        going = place.marks | {*asked.as_deleted}
-        gone = [key for key in place.manifests if key[0] in going and key[1] == self._node.host_id]
-        if asked.dry_run:
-            sizes = {tag: sum(_sizes(place.manifests[tag, host]).values()) for tag, host in gone}
-            parts = {tag: FreedPart(size, 1) for tag, size in sizes.items() if tag in asked.as_deleted}
-            return FreedResult(sum(sizes.values()), len(gone), [*sizes], dry_run=True, backups=parts)
-        freed = sum(sum(_sizes(place.manifests.pop(key)).values()) for key in gone)
-        return FreedResult(freed, len(gone), [tag for tag, _ in gone])
+        if asked.adopt and self._node.refused_adoptions:
+            raise self._node.refused_adoptions.pop()
+        if asked.adopt in {node.host_id for node in self._world.nodes}:
+            raise AdoptionRefused(f"the node {asked.adopt} is in the ring", host_id=asked.adopt)
+        return swept(self._node.directory(asked.target), asked, asked.adopt or self._node.host_id, _sizes)
 
     def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
         world = self._world

@@ -182,12 +182,11 @@ async def test_a_destination_that_an_agent_could_not_forget_can_be_deleted_again
     assert await coordinator.store.destinations.all(CLUSTER) == []
 
 
-@pytest.mark.parametrize("shared", [False, True])
-async def test_a_delete_names_the_nodes_that_left_the_ring_as_owed(scene: Scene, shared: bool) -> None:
-    """Nobody sweeps their part: the answer says so, also when the delete is sent again; the others' space is freed. On
-    the nodes nothing is owed: what stayed there went with the node."""
+async def test_a_delete_names_the_nodes_that_left_the_ring_as_owed(scene: Scene) -> None:
+    """Nobody reaches their own directory: the answer says so, also when the delete is sent again; the others' space is
+    freed. On the nodes nothing is owed: what stayed there went with the node."""
     coordinator = await scene.coordinator()
-    await coordinator.destination("there", LocalSettings(path="there", shared=shared))
+    await coordinator.destination("there", LocalSettings(path="there"))
     tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
     await scene.agents[2].stop()
     gone = scene.world.nodes.pop()

@@ -98,7 +98,7 @@ def phases_posted() -> set[str]:
     return found
 
 
-NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS"})
+NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT"})
 """Names of variables and constants that hold a phase."""
 
 
@@ -117,7 +117,7 @@ def texts(value: ast.expr) -> set[str]:
         case ast.IfExp():
             return texts(value.body) | texts(value.orelse)
         case ast.JoinedStr():
-            filled_in = {"phase": "snapshot-2", "place.id": "there"}
+            filled_in = {"phase": "snapshot-2", "place.id": "there", "ADOPT": "adopt"}
             parts = [
                 part.value if isinstance(part, ast.Constant) else filled_in.get(ast.unparse(part.value), "2")  # type: ignore[attr-defined]
                 for part in value.values
