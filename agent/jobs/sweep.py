@@ -79,7 +79,7 @@ class SweepJob:
         await self._refuse_member(arguments)
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             if arguments.dry_run:
-                await context.stages.enter("counting")
+                await context.stages.enter("looking")
                 if arguments.adopt is None:
                     _, foreign = await Intents(opened, host_id, self._writer).others()
                     _refuse(host_id, [one for one in foreign if one.name not in arguments.abandon_intents])

@@ -174,12 +174,15 @@ class SimulatedAgent:
 
 async def initialised(store: MemoryStorage) -> None:
     """Make the repository and the cluster in an empty store."""
-    await attach(store, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="cluster")
+    await attach(
+        store, keys=None, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="cluster"
+    )
 
 
-async def _verify(storage: Storage, wanted: Target) -> None:
+async def _verify(storage: Storage, wanted: Target, _: StoredDestination) -> None:
     await attach(
         storage,
+        keys=None,
         initialise=False,
         repository_id=wanted.repository_id,
         cluster_id=wanted.cluster_id,

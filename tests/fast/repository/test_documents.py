@@ -143,7 +143,10 @@ async def test_a_sweep_deletes_nothing_for_a_mark_that_no_agent_put() -> None:
     async def host_id() -> str:
         return "h1"
 
-    job = SweepJob(Encrypted(), host_id, Writer("a1", "i1", "0.1"), margin=0.0)
+    async def ring() -> dict[str, str]:
+        return {}
+
+    job = SweepJob(Encrypted(), host_id, ring, Writer("a1", "i1", "0.1"), margin=0.0)
     with pytest.raises(ManifestInvalid) as caught:
         await job.run(Command("s1", SweepArguments(Target("d1", "r1", "c1"))))
     assert caught.value.fields["key"] == forged
