@@ -29,6 +29,21 @@ def digest_of(buffers: Sequence[Buffer]) -> bytes:
     return bytes(hasher.digest())
 
 
+class RunningDigest:
+    """BLAKE3 of bytes that come one after the other."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+
+    def update(self, data: Buffer) -> None:
+        """Take the next bytes; the GIL is released for all but a few."""
+        self._hasher.update(data)
+
+    def digest(self) -> bytes:
+        """Of all that came, 32 bytes."""
+        return bytes(self._hasher.digest())
+
+
 def file_digest(runs: Iterable[bytes], size: int) -> bytes:
     """A file's digest from the digests of its runs (32 bytes each) and its size in bytes."""
     hasher = blake3()

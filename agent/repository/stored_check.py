@@ -1,0 +1,65 @@
+"""Whether stored bytes are those that were stored, without the key: in, an object's bytes as they come; out, nothing,
+or ObjectDamaged.
+
+A frame's footer digests its header and its payload as it is stored, so that sealed or compressed bytes are verified
+as they lie there. Of plain ones (codec `raw`, key epoch 0) the payload's digest is the object's name too, which tells
+an object that was put in another one's place.
+"""
+
+from agent.crypto.digest import DIGEST_SIZE, Buffer, RunningDigest, digest_of
+from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
+from agent.repository.frame import FORMAT, HEADER_SIZE, MAGIC, OVERHEAD, Codec
+
+_VERSION, _CODEC, _EPOCH = 4, 5, slice(8, 12)
+"""Where a header has its format, its codec and its key epoch (agent.repository.frame)."""
+
+
+class StoredCheck:
+    """Verifies one object of `size` stored bytes, piece by piece, in little memory. `key` and `name` (the id that the
+    key has, 32 bytes; None: not known) are for what it is compared with and for the errors."""
+
+    def __init__(self, key: str, size: int, name: bytes | None = None) -> None:
+        self._key = key
+        self._size = size
+        self._name = name
+        self._came = 0
+        self._header = bytearray()
+        self._footer = bytearray()
+        self._payload = RunningDigest()
+
+    def feed(self, data: Buffer) -> None:
+        """Take the next bytes."""
+        view = memoryview(data)
+        missing = max(0, HEADER_SIZE - len(self._header))
+        self._header += view[:missing]
+        payload_end = max(0, self._size - DIGEST_SIZE - self._came)
+        self._payload.update(view[missing:payload_end])
+        self._footer += view[max(missing, payload_end) :]
+        self._came += view.nbytes
+
+    def finish(self) -> None:
+        """All came. Raises ObjectDamaged (cut, flipped, not ours, another object's), RepositoryFormatNewer."""
+        key, header = self._key, bytes(self._header)
+        if self._came != self._size or self._size < OVERHEAD:
+            raise ObjectDamaged(f"an object is cut, {self._came} bytes are there: {key}", key=key)
+        if not header.startswith(MAGIC):
+            raise ObjectDamaged(f"an object does not begin as one of ours: {key}", key=key)
+        found = self._payload.digest()
+        if digest_of([header, found]) != bytes(self._footer):
+            raise ObjectDamaged(f"an object is damaged, its footer does not match its bytes: {key}", key=key)
+        if header[_VERSION] > FORMAT:  # a flipped bit would have shown above
+            raise RepositoryFormatNewer(
+                f"an object has format {header[_VERSION]}, up to {FORMAT} is known: {key}",
+                key=key,
+                format=header[_VERSION],
+            )
+        plain = header[_CODEC] == Codec.RAW and not any(header[_EPOCH])
+        if plain and self._name is not None and found != self._name:
+            raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
+
+
+def verify_stored(stored: Buffer, key: str, name: bytes | None = None) -> None:
+    """The same of an object that is in memory as a whole. Raises as `StoredCheck.finish`."""
+    check = StoredCheck(key, memoryview(stored).nbytes, name)
+    check.feed(stored)
+    check.finish()

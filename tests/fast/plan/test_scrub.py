@@ -1,0 +1,60 @@
+"""Which slices a scrub reads, its sample, and since when a byte is unread: pure."""
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from agent.plan.scrub import SLICES, Sample, due_slices, oldest_unread
+
+DAY = 86_400.0
+
+
+@given(
+    gaps=some.lists(some.floats(min_value=60.0, max_value=90 * DAY), min_size=1, max_size=60),
+    period=some.floats(min_value=DAY, max_value=60 * DAY),
+)
+def test_nothing_stays_unread_for_longer_than_the_period_and_one_gap(gaps: list[float], period: float) -> None:
+    """Promise: however irregular the runs are, once the period has gone by every slice was read within it and the
+    longest time between two runs."""
+    read: list[float | None] = [None] * SLICES
+    now, last = 1_000_000.0, None
+    for gap in (*gaps, *[max(gaps)] * (int(period / max(gaps)) + 2)):
+        for number in due_slices(read, last, now, period):
+            read[number] = now
+        last = now
+        now += gap
+    known = [at for at in read if at is not None]
+    assert len(known) == SLICES
+    assert last is not None
+    assert last - min(known) <= period + max(gaps)
+
+
+def test_the_age_counts_what_was_written_since() -> None:
+    """Promise: a byte is unread since its slice was read or, when it is newer or was never read, since it was written;
+    empty slices have none."""
+    assert oldest_unread([100.0, None], [50.0, None]) == 100.0
+    assert oldest_unread([100.0], [150.0]) == 150.0
+    assert oldest_unread([None, 100.0], [70.0, 10.0]) == 70.0
+    assert oldest_unread([None], [None]) is None
+
+
+def test_the_sample_is_bounded_repeatable_and_prefers_the_newest() -> None:
+    """Promise: the same seed draws the same; of a year of daily objects more than half of what is drawn is younger
+    than a month, and the old ones are not left out for ever."""
+    now = 400 * DAY
+
+    def ages(seed: int) -> list[int]:
+        sample = Sample(20, seed.to_bytes(8, "big"), now)
+        for age in range(365):
+            object_id = hashlib.sha256(age.to_bytes(4, "big")).digest()
+            sample.add(f"{age:03}", object_id, 1, now - age * DAY)
+        return [int(one.key) for one in sample.drawn()]
+
+    drawn = [ages(seed) for seed in range(200)]
+    assert drawn[0] == ages(0)
+    assert all(len(one) == len(set(one)) == 20 for one in drawn)
+    flat = [age for one in drawn for age in one]
+    assert sum(age < 30 for age in flat) > len(flat) / 2
+    assert len(set(flat)) > 60
+    assert ages(1) != ages(2)

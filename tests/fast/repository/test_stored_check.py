@@ -1,0 +1,60 @@
+"""Stored bytes verified by their own footer, whole and in pieces."""
+
+import pytest
+
+from agent.crypto.digest import digest, digest_of
+from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
+from agent.repository.frame import HEADER_SIZE
+from agent.repository.stored_check import StoredCheck, verify_stored
+
+PLAIN = bytes(range(256)) * 40
+
+
+def stored(plain: bytes = PLAIN, version: int = 1, codec: int = 0, epoch: int = 0) -> bytes:
+    """An object as docs/repository.md has it."""
+    header = b"HLNS" + bytes([version, codec, 0, 0]) + epoch.to_bytes(4, "big") + len(plain).to_bytes(8, "big")
+    return header + plain + digest_of([header, digest(plain)])
+
+
+@pytest.mark.parametrize("step", [1, 7, HEADER_SIZE, 31, 33, 4096, 1 << 20])
+@pytest.mark.parametrize("plain", [b"", b"x", PLAIN])
+def test_an_object_is_verified_however_it_is_cut(plain: bytes, step: int) -> None:
+    """Promise: header and footer may come in any pieces; a flip of any byte shows."""
+    body = stored(plain)
+    for place in (None, 0, 5, HEADER_SIZE - 1, len(body) - 33, len(body) - 32, len(body) - 1):
+        wrong = bytearray(body)
+        if place is not None:
+            wrong[place] ^= 4
+        check = StoredCheck("k", len(wrong), digest(plain))
+        for start in range(0, len(wrong), step):
+            check.feed(wrong[start : start + step])
+        if place is None:
+            check.finish()
+            continue
+        with pytest.raises(ObjectDamaged):
+            check.finish()
+
+
+@pytest.mark.parametrize("body", [b"", stored()[:-1], stored()[:40], stored() + b"x", b"X" + stored()[1:]])
+def test_what_is_cut_or_not_ours_is_damaged(body: bytes) -> None:
+    """Promise: no length passes but the right one."""
+    with pytest.raises(ObjectDamaged):
+        verify_stored(body, "k")
+
+
+def test_another_objects_bytes_are_told_where_the_name_tells() -> None:
+    """Promise: plain bytes must be those of the name; a sealed or packed object is verified by its footer alone."""
+    with pytest.raises(ObjectDamaged, match="other bytes"):
+        verify_stored(stored(), "k", digest(b"others"))
+    verify_stored(stored(epoch=3), "k", digest(b"others"))
+    verify_stored(stored(codec=1), "k", digest(b"others"))
+
+
+def test_a_newer_format_is_not_called_damage() -> None:
+    """Promise: a whole object of a later version is told by that; a flipped version is damage."""
+    with pytest.raises(RepositoryFormatNewer):
+        verify_stored(stored(version=2), "k")
+    body = bytearray(stored())
+    body[4] = 2
+    with pytest.raises(ObjectDamaged):
+        verify_stored(body, "k")
