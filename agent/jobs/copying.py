@@ -29,6 +29,7 @@ from agent.model.snapshot import SnapshotInfo, SnapshotTable
 from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.targets import StoreTarget
+from agent.repository.damage_notes import DamageNotes, without_damaged
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
@@ -181,7 +182,9 @@ class Copier:
             await publisher.withdraw()
             return there
         index = await publisher.begin(command_id)
-        return Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate), publisher)
+        notes = DamageNotes(opened, info.node.host_id)
+        damaged = await without_damaged(index, notes)
+        return Prepared(StoreTarget(opened, info.node.host_id, index, opened.gate, damaged), publisher, notes)
 
     async def _listed(self, info: SnapshotInfo) -> list[SnapshotTable]:
         found = await self._snapshots.inventory(info.tag)

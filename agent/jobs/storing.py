@@ -23,6 +23,7 @@ from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.store import OwnFile, Store
 from agent.pipeline.targets import StoreTarget
 from agent.plan.sstables import OWN_FILES
+from agent.repository.damage_notes import DamageNotes
 from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.publisher import Publisher
@@ -37,9 +38,10 @@ PUBLISHED = "published"
 class Prepared:
     """A target that is being written to."""
 
-    def __init__(self, target: StoreTarget, publisher: Publisher) -> None:
+    def __init__(self, target: StoreTarget, publisher: Publisher, notes: DamageNotes) -> None:
         self.target = target
         self.publisher = publisher
+        self.notes = notes
 
 
 class Storing:
@@ -146,6 +148,8 @@ class Storing:
             try:
                 if not collector.tables and collector.corrupt is not None:
                     raise collector.corrupt
+                with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
+                    await one.notes.clear(target.healed)
                 whole = manifest.close(info, self._writer, context.command_id)
                 await one.publisher.publish(whole, target.named, target.opened.gate)
                 return _result(target, collector.tables, collector)

@@ -6,16 +6,18 @@ others is parted with, and goes on by itself (`again`).
 An object that is there with another size (cut by a full disk, a copy that broke off, a hand) is put anew in its place.
 That is safe: its name is the digest of its bytes and has exactly one size, so as it is nobody can restore from it, and
 every backup that names it is whole again; a store replaces an object whole or not at all. Whether bytes of the right
-size are the right ones shows only when they are read.
+size are the right ones shows only when they are read: what a scrub noted as damaged is not in `index`, and is put anew
+in the same way.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from agent.plan.objects import ObjectIndex
+from agent.repository.damage_notes import DamagedObject
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
 from agent.repository.form import Stored
 from agent.repository.frame import Codec
@@ -46,9 +48,17 @@ class NamedObjects(NamedTuple):
 
 class StoreTarget:
     """One destination of a job. `index`: the node's objects, from the listing of this job and from own puts;
-    `named`: those that the manifest names."""
+    `named`: those that the manifest names. `damaged`: objects, not in `index`, that may be there with wrong bytes
+    (agent.repository.damage_notes) and so are replaced; `healed` are those that were."""
 
-    def __init__(self, opened: OpenedRepository, host_id: str, index: ObjectIndex, gate: Gate) -> None:
+    def __init__(
+        self,
+        opened: OpenedRepository,
+        host_id: str,
+        index: ObjectIndex,
+        gate: Gate,
+        damaged: Sequence[DamagedObject] = (),
+    ) -> None:
         self.opened = opened
         self.form = opened.form
         self.id = opened.destination_id
@@ -59,7 +69,9 @@ class StoreTarget:
         self.put_objects = 0
         self.put_bytes = 0
         self.mended: list[str] = []
-        """keys of objects that were there with another size"""
+        """keys of objects that were there damaged"""
+        self.healed: list[DamagedObject] = []
+        self._damaged = {one.key: one for one in damaged}
         self._host_id = host_id
         self._gate = gate
         self._streams = asyncio.Semaphore(max(1, opened.streams))
@@ -71,7 +83,7 @@ class StoreTarget:
             return []
         shown = ", ".join(self.mended[:_SHOWN]) + (", …" if len(self.mended) > _SHOWN else "")
         return [
-            f"{len(self.mended)} objects in {self.id} were damaged (of another size) and were put anew: backups that "
+            f"{len(self.mended)} objects in {self.id} were damaged or missing and were put anew: backups that "
             f"need them can be restored again; look at what else may have happened there: {shown}"
         ]
 
@@ -148,7 +160,10 @@ class StoreTarget:
             async with self._streams:
                 if self._errors or self._parted:  # it failed while this one waited for its turn
                     return False
-                put = await self.opened.storage.put(key, frame, gate=Stream(self._gate, flow))
+                noted = self._damaged.get(key)
+                put = await self.opened.storage.put(
+                    key, frame, replace=noted is not None, gate=Stream(self._gate, flow)
+                )
                 if not put.created and put.size != size:
                     _log.warning("object_mended", destination=self.id, key=key, found=put.size, wanted=size)
                     put = await self.opened.storage.put(key, frame, replace=True, gate=Stream(self._gate, OPEN))
@@ -163,6 +178,10 @@ class StoreTarget:
             self.fail(error)
             return False
         self.index.add(name, put.size, codec)
+        if noted is not None:
+            _log.warning("object_healed", destination=self.id, key=key)
+            self.mended.append(key)
+            self.healed.append(noted)
         if put.created:
             self.put_objects += 1
             self.put_bytes += put.size
