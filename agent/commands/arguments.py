@@ -14,6 +14,7 @@ from agent.wire.commands import (
     Kind,
     PostCommand,
     RestoreArguments,
+    ScrubArguments,
     SnapshotArguments,
     SweepArguments,
     SyncArguments,
@@ -72,7 +73,7 @@ def destinations_of(arguments: msgspec.Struct) -> frozenset[str]:
     match arguments:
         case UploadArguments() | BackupArguments() | SyncArguments():
             return frozenset(target.destination for target in arguments.targets)
-        case DeleteArguments(target=Target() as target) | SweepArguments(target=target):
+        case DeleteArguments(target=Target() as target) | SweepArguments(target=target) | ScrubArguments(target=target):
             return frozenset({target.destination})
         case RestoreArguments(source=Target() as source):
             return frozenset({source.destination})
@@ -114,6 +115,8 @@ def _check(arguments: msgspec.Struct) -> None:
                 check_name("host_id", arguments.adopt, "arguments.adopt")
             if arguments.as_deleted and not arguments.dry_run:
                 raise InvalidInput("as_deleted is only for a dry_run", field="arguments.as_deleted")
+        case ScrubArguments():
+            _check_target(arguments.target, "arguments.target")
         case RestoreArguments():
             _check_restore(arguments)
 

@@ -211,9 +211,13 @@ class Runner:
             log.info("a cancelled command has not ended yet", command=command)
         return self._view(live.record)
 
-    def using_destination(self, destination: str) -> list[str]:
-        """Ids of unfinished commands that name the destination."""
-        return [live.record.id for live in self._live.values() if destination in destinations_of(live.typed_arguments)]
+    def using_destination(self, destination: str, but: Kind | None = None) -> list[str]:
+        """Ids of unfinished commands that name the destination, those of the kind `but` left out."""
+        return [
+            live.record.id
+            for live in self._live.values()
+            if live.record.kind is not but and destination in destinations_of(live.typed_arguments)
+        ]
 
     def using_tag(self, tag: str) -> list[str]:
         """Ids of unfinished commands that work on the backup."""

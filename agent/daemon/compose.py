@@ -18,12 +18,14 @@ from agent.daemon.measures import StorageMeasures
 from agent.daemon.named_files import reporter_access
 from agent.daemon.node_report import NodeReports
 from agent.daemon.provider import Provider
+from agent.daemon.scrub_measures import ScrubMeasures
 from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.in_use import InUse
+from agent.jobs.scrub_notes import ScrubNotes
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
@@ -37,7 +39,7 @@ from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations, Verify
 from agent.storage.protocol import Storage
-from agent.wire.commands import Target
+from agent.wire.commands import Kind, Target
 from kit.config import read_secret
 from kit.http_auth import authentication
 from kit.http_origin import same_origin
@@ -97,7 +99,9 @@ def _composed(
     journal = making.journal(state / "journal.sqlite", making.clock)
     health = Health(journal)
     events = EventLog(journal, making.clock)
-    in_use, jobs_in_use = InUse(), InUse()
+    in_use, jobs_in_use, busy = InUse(), InUse(), InUse()
+    scrubs = ScrubNotes(state)
+    metrics.registry.register(ScrubMeasures(scrubs, lambda: [one.id for one in destinations.views()], making.clock))
     parts = Collaborators(
         node=node,
         repositories=repositories,
@@ -107,6 +111,8 @@ def _composed(
         in_use=in_use,
         rate=CopyRate(lambda: limits.node.rate),
         jobs_in_use=jobs_in_use,
+        busy=busy,
+        scrubs=scrubs,
         state=state,
         agent_id=agent_id,
         instance=instance,
@@ -126,6 +132,7 @@ def _composed(
     )
     in_use.using = runner.using_tag
     jobs_in_use.using = runner.using_job
+    busy.using = lambda destination_id: runner.using_destination(destination_id, but=Kind.SCRUB)
     destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
 
     checks = DestinationChecks(destinations, provider, keyrings)

@@ -17,6 +17,8 @@ from agent.jobs.owed import OwedSnapshots
 from agent.jobs.repository_source import RestoreSources
 from agent.jobs.restore import restore_jobs
 from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.scrub import ScrubJob
+from agent.jobs.scrub_notes import ScrubNotes
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
@@ -45,6 +47,8 @@ class Collaborators:
     in_use: InUse
     rate: CopyRate
     jobs_in_use: InUse
+    busy: InUse
+    scrubs: ScrubNotes
     state: Path
     agent_id: str
     instance: str
@@ -113,6 +117,15 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         parts.repositories, host_id, ring, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
     )
     delete = DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records, parts.in_use)
+    scrub = ScrubJob(
+        parts.repositories,
+        parts.scrubs,
+        host_id,
+        parts.busy.has,
+        parts.clock,
+        period=parts.settings.scrub.period_days * 86_400,
+        sample=parts.settings.scrub.sample_objects,
+    )
     return {
         Kind.SNAPSHOT: SnapshotJob(taker).run,
         Kind.UPLOAD: UploadJob(snapshots, taker, copier, parts.on_server).run,
@@ -120,6 +133,7 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         Kind.SYNC: SyncJob(snapshots, copier).run,
         Kind.DELETE: delete.run,
         Kind.SWEEP: sweep.run,
+        Kind.SCRUB: scrub.run,
     }
 
 

@@ -62,6 +62,14 @@ class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silence_seconds: Silence = 600.0
 
 
+class ScrubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[scrub]`: how much is read again. `period_days`: everything once in so long; `sample_objects`: at each scrub
+    beside what is due, the newest the likeliest."""
+
+    period_days: Annotated[float, msgspec.Meta(ge=1, le=3_650)] = 30.0
+    sample_objects: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 32
+
+
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[coordinators.<name>]`: a coordinator that commands may report to by its name. `url` takes events by POST."""
 
@@ -82,6 +90,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destinations: DestinationSettings = DestinationSettings()
     transfer: TransferSettings = TransferSettings()
     sweep: SweepSettings = SweepSettings()
+    scrub: ScrubSettings = ScrubSettings()
     coordinators: dict[str, CoordinatorSettings] = {}
 
 

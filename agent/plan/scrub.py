@@ -1,6 +1,6 @@
 """What a scrub reads this time: in, when each slice was last read and what is listed; out, slices, and a sample. Pure.
 
-An object's slice is the first byte of its id: ids are digests, so 256 slices are of about equal size, a set that
+An object's slice is the first byte of its name: names are digests, so 256 slices are of about equal size, a set that
 changes stays covered, and a slice can be listed alone. A run takes those that were unread for longest, as large a
 share of all as of the period went by since the last whole run: then each is read within a period, plus the longest
 time between two runs.
@@ -41,11 +41,11 @@ def oldest_unread(last_read: Sequence[float | None], oldest: Sequence[float | No
 
 
 class Sampled(NamedTuple):
-    """An object of the sample: its place in the drawing, key, id and stored bytes."""
+    """An object of the sample: its place in the drawing, key, name and stored bytes."""
 
     draw: float
     key: str
-    id: bytes
+    name: bytes
     size: int
 
 
@@ -62,15 +62,15 @@ class Sample:
         self._now = now
         self._kept: list[Sampled] = []
 
-    def add(self, key: str, object_id: bytes, size: int, modified: float) -> None:
+    def add(self, key: str, name: bytes, size: int, modified: float) -> None:
         """Let an object take part."""
-        # The id is a digest: its bytes are as good as drawn, and the seed makes each scrub draw otherwise.
-        mixed = (int.from_bytes(object_id[8:16], "big") ^ self._seed) * 0x9E3779B97F4A7C15 % 2**64
+        # The name is a digest: its bytes are as good as drawn, and the seed makes each scrub draw otherwise.
+        mixed = (int.from_bytes(name[8:16], "big") ^ self._seed) * 0x9E3779B97F4A7C15 % 2**64
         drawn = ((mixed >> 12) + 0.5) / 2**52  # never 0 nor 1
         half_lives = max(0.0, self._now - modified) / HALF_LIFE_SECONDS
         # log of the exponential variate's time over its weight 2^-half_lives: the smallest are kept.
         place = math.log(-math.log(drawn)) + half_lives * math.log(2)
-        one = Sampled(-place, key, object_id, size)
+        one = Sampled(-place, key, name, size)
         if len(self._kept) < self._most:
             heapq.heappush(self._kept, one)
         elif self._most and one > self._kept[0]:

@@ -19,11 +19,12 @@ from agent.repository.opened import OpenedRepository
 
 
 class DamagedObject(msgspec.Struct, frozen=True):
-    """An object by its key, and what that says: its name (32 bytes) and its codec."""
+    """An object by its key, and what that says: its name (32 bytes), its codec, and the stored bytes of a coded one."""
 
     name: bytes
     codec: Codec
     key: str
+    promised: int | None = None
 
 
 class DamageNotes:
@@ -57,7 +58,7 @@ class DamageNotes:
     def object_of(self, key: str) -> DamagedObject | None:
         """The object of that key; None for what is not ours."""
         name = parse_data(self._objects, key)
-        return None if name is None else DamagedObject(bytes.fromhex(name.name), name.codec, key)
+        return None if name is None else DamagedObject(bytes.fromhex(name.name), name.codec, key, name.size)
 
     def _key(self, damaged: DamagedObject) -> str:
         return self._prefix + damaged.key.removeprefix(self._objects)

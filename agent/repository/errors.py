@@ -207,8 +207,8 @@ class ObjectDamaged(RepositoryError):
 
     code = "object_damaged"
     todo = (
-        "Restore from another backup. A new backup puts a cut object anew while its SSTable is there; one of the right "
-        "size is only put again once it is removed."
+        "Restore from another backup. A new backup puts a cut object anew while its SSTable is there, and one of the "
+        "right size once a scrub has noted it."
     )
 
 

@@ -10,8 +10,8 @@ from agent.crypto.digest import DIGEST_SIZE, Buffer, RunningDigest, digest_of
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
 from agent.repository.frame import FORMAT, HEADER_SIZE, MAGIC, OVERHEAD, Codec
 
-_VERSION, _CODEC, _EPOCH = 4, 5, slice(8, 12)
-"""Where a header has its format, its codec and its key epoch (agent.repository.frame)."""
+_VERSION, _CODEC, TYPE, _EPOCH = 4, 5, 6, slice(8, 12)
+"""Where a header has its format, its codec, the object's type and its key epoch (agent.repository.frame)."""
 
 
 class StoredCheck:

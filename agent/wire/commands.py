@@ -33,6 +33,7 @@ class Kind(StrEnum):
     SYNC = "sync"
     DELETE = "delete"
     SWEEP = "sweep"
+    SCRUB = "scrub"
     PREFLIGHT = "preflight"
     FETCH = "fetch"
     DROP_VIEWS = "drop_views"
@@ -51,6 +52,7 @@ _LANES = {
     "snapshot": [Kind.SNAPSHOT],
     "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP],
     "delete": [Kind.DELETE],
+    "scrub": [Kind.SCRUB],
     "fetch": [Kind.FETCH],
     "clean": [Kind.CLEAN],
 }
@@ -60,6 +62,7 @@ LANES: dict[Kind, str] = {
 }
 """The lane of each kind: an agent does one command at a time in each, lanes side by side. `data` holds the lock of the
 node's prefix (design §3.6); a delete puts a mark or clears a snapshot, which no copy under way needs to end for. A
+scrub only reads, and lets everything else go first. A
 fetch may take hours and changes nothing in Cassandra: what another restore has emptied must not stay empty meanwhile.
 Phases of one job never overlap all the same."""
 
@@ -220,6 +223,14 @@ class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     adopt: str | None = None
 
 
+class ScrubArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Verify what this node stored in the target: the share that is due (`[scrub] period_days` of the agent) and a
+    sample of the newest objects, or with `whole` every object; always that all exists which its backups name."""
+
+    target: Target
+    whole: bool = False
+
+
 class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every phase of a restore is told. `source` None = from the on-server snapshot. `source_host_id`: whose part
     of the backup this node takes (its own, or that of the node it replaces). `tables`: fully named, never empty.
@@ -248,6 +259,7 @@ ARGUMENTS: dict[Kind, type[msgspec.Struct]] = {
     Kind.SYNC: SyncArguments,
     Kind.DELETE: DeleteArguments,
     Kind.SWEEP: SweepArguments,
+    Kind.SCRUB: ScrubArguments,
     Kind.PREFLIGHT: RestoreArguments,
     Kind.FETCH: RestoreArguments,
     Kind.DROP_VIEWS: RestoreArguments,

@@ -61,6 +61,38 @@ class FreedResult(msgspec.Struct, frozen=True):
     backups: dict[str, FreedPart] = {}
 
 
+class DamagedPlace(msgspec.Struct, frozen=True):
+    """What a damaged or missing object takes from a backup. `table` and `file` are "" where all of the keyspace, or
+    the table, is concerned, `key` names the object or manifest, `reason` is a few words."""
+
+    tag: str
+    keyspace: str
+    table: str
+    file: str
+    key: str
+    reason: str
+
+
+class ScrubResult(msgspec.Struct, frozen=True):
+    """Of scrub. `objects` and `bytes` were read and verified, of `slices` slices of 256, and `sampled` ones beside
+    them; `manifests` were read as a whole. `damaged` and `missing` objects are all that are known, those of earlier
+    scrubs that no backup has put anew included; `places` are the first of what they take from backups, `more_places`
+    how many others there are. `healed`: noted before, and right now. `oldest_unread_seconds`: how long the byte that
+    was unread for longest is unread; None where nothing is stored."""
+
+    objects: int = 0
+    bytes: int = 0
+    slices: int = 0
+    sampled: int = 0
+    manifests: int = 0
+    damaged: int = 0
+    missing: int = 0
+    healed: int = 0
+    places: list[DamagedPlace] = []
+    more_places: int = 0
+    oldest_unread_seconds: float | None = None
+
+
 class TableDifference(msgspec.Struct, frozen=True):
     """A table or type whose columns differ: both as CQL text. `told`: a clause for each column, type and field that
     differs."""

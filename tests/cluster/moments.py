@@ -68,6 +68,13 @@ DELETE: dict[str, Moments] = {
         "sweep:success:before",
     ),
 }
+SCRUB: Moments = (
+    "scrub:accepted",
+    "scrub:looking",
+    "scrub:reading",
+    "scrub:naming",
+    "scrub:success:before",
+)
 ON_SERVER_BACKUP: Moments = ("snapshot:listing", "snapshot:success:before")
 ON_SERVER_DELETE: Moments = ("delete:clearing", "delete:success:before")
 SYNC: Moments = (
@@ -122,6 +129,7 @@ ALL: frozenset[str] = frozenset().union(
     CUT_IMPORT,
     CUT_CLEAN,
     *DELETE.values(),
+    SCRUB,
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,
     SYNC,

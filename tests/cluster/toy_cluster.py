@@ -20,6 +20,7 @@ from agent.wire.results import (
     ImportResult,
     PhaseResult,
     PreflightResult,
+    ScrubResult,
     SnapshotResult,
     TableDifference,
     TargetResult,
@@ -296,6 +297,10 @@ class _Jobs:
         if asked.adopt in {node.host_id for node in self._world.nodes}:
             raise AdoptionRefused(f"the node {asked.adopt} is in the ring", host_id=asked.adopt)
         return swept(self._node.directory(asked.target), asked, asked.adopt or self._node.host_id, _sizes)
+
+    def scrub(self, context: JobContext, asked: Any) -> ScrubResult:
+        named = [key for key in self._node.directory(asked.target).manifests if key[1] == self._node.host_id]
+        return ScrubResult(objects=len(named), manifests=len(named), oldest_unread_seconds=float(self._node.number))
 
     def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
         world = self._world

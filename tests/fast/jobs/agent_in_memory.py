@@ -14,6 +14,8 @@ from agent.jobs.copy_rate import CopyRate
 from agent.jobs.copying import Copier
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
+from agent.jobs.scrub import ScrubJob
+from agent.jobs.scrub_notes import ScrubNotes
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob
@@ -189,6 +191,19 @@ class Agent:
             return self.ring
 
         self.sweep = SweepJob(repositories, host_id, ring, writer, margin=600.0, sleep=self._sleep)
+        self.scrub_notes = ScrubNotes(state)
+        self.now = 2_000_000.0
+        self.busy: set[str] = set()
+        self.scrub = ScrubJob(
+            repositories,
+            self.scrub_notes,
+            host_id,
+            lambda destination: destination in self.busy,
+            lambda: self.now,
+            period=30 * 86_400.0,
+            sample=8,
+            sleep=self._sleep,
+        )
         self.on_sleep: list[Any] = []
 
     async def _sleep(self, seconds: float) -> None:

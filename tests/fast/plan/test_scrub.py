@@ -2,7 +2,7 @@
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from agent.plan.scrub import SLICES, Sample, due_slices, oldest_unread
@@ -10,6 +10,7 @@ from agent.plan.scrub import SLICES, Sample, due_slices, oldest_unread
 DAY = 86_400.0
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     gaps=some.lists(some.floats(min_value=60.0, max_value=90 * DAY), min_size=1, max_size=60),
     period=some.floats(min_value=DAY, max_value=60 * DAY),

@@ -1,0 +1,30 @@
+"""What a scrub may have to tell: errors with a stable code."""
+
+from kit.errors import HelenusError
+
+
+class ScrubYields(HelenusError):
+    """Why a scrub stands still."""
+
+    code = "scrub_yields"
+    retry = "later"
+    status = 409
+    todo = "Nothing: it goes on by itself."
+
+    def __init__(self, destination: str) -> None:
+        super().__init__(
+            f"lets other commands that use {destination} go first: it goes on once they have ended",
+            destination=destination,
+        )
+
+
+class RepositoryDamaged(HelenusError):
+    """A scrub found stored objects or manifests damaged or missing."""
+
+    code = "repository_damaged"
+    retry = "later"
+    status = 502
+    todo = (
+        "Run a new backup: it puts anew what is damaged while the SSTable still lives on the node. Restore from other "
+        "backups meanwhile, and look into what changed the destination."
+    )

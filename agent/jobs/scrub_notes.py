@@ -1,0 +1,69 @@
+"""What was read when, of each destination: in, slices as they were read; out, what is due, and what Prometheus shows.
+
+A file for each destination in the agent's state (`scrubs/<destination>`). Lost, everything counts as never read: it is
+read again within a period.
+"""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from agent.model.own_state import own_state
+from agent.plan.scrub import SLICES, oldest_unread
+from kit.atomic_files import write_into
+
+
+class ScrubNote(msgspec.Struct, frozen=True):
+    """Of one node's objects in one destination; times in unix seconds. `read`: for each slice when the scrub began that
+    read it last; `oldest`: when its oldest object was written, None without any, as last listed; `run`: when a scrub
+    last read all its share; `damaged`, `missing`: objects known to be so at its end."""
+
+    destination: str
+    repository_id: str
+    host_id: str
+    read: tuple[float | None, ...] = (None,) * SLICES
+    oldest: tuple[float | None, ...] = (None,) * SLICES
+    run: float | None = None
+    damaged: int = 0
+    missing: int = 0
+
+    @property
+    def unread_since(self) -> float | None:
+        """See `agent.plan.scrub.oldest_unread`."""
+        return oldest_unread(self.read, self.oldest)
+
+
+class ScrubNotes:
+    """The notes of all destinations; those that can't be read count as lost."""
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / "scrubs"
+        self._notes: dict[str, ScrubNote] = {}
+        for path in self._directory.glob("[!.]*") if self._directory.is_dir() else ():
+            try:
+                note = msgspec.json.decode(path.read_bytes(), type=ScrubNote)
+            except (OSError, msgspec.DecodeError):
+                continue
+            if len(note.read) == len(note.oldest) == SLICES:
+                self._notes[note.destination] = note
+
+    def all(self) -> list[ScrubNote]:
+        """Every note, by destination."""
+        return [self._notes[name] for name in sorted(self._notes)]
+
+    def of(self, destination: str, repository_id: str, host_id: str) -> ScrubNote:
+        """The note of that repository and node, a new one where there is none."""
+        note = self._notes.get(destination)
+        if note is None or (note.repository_id, note.host_id) != (repository_id, host_id):
+            return ScrubNote(destination, repository_id, host_id)
+        return note
+
+    async def put(self, note: ScrubNote) -> None:
+        """Keep a note; durable when it returns. Raises StateFailed."""
+        with own_state():
+            await asyncio.to_thread(
+                write_into, self._directory, quote(note.destination, safe=""), msgspec.json.encode(note)
+            )
+        self._notes[note.destination] = note

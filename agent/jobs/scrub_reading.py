@@ -1,0 +1,79 @@
+"""Reads stored objects and verifies them by their own footers. In: an open repository, keys and sizes. Out: counts, and
+what is wrong with an object."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+import structlog
+
+from agent.repository.damage_notes import DamagedObject
+from agent.repository.errors import ObjectDamaged
+from agent.repository.frame import Codec, ObjectType
+from agent.repository.opened import OpenedRepository
+from agent.repository.stored_check import TYPE, StoredCheck
+from agent.storage.protocol import NotFound, Truncated
+from agent.storage.throttle import Stream
+
+CHUNK = 8 * 1024 * 1024
+"""Bytes of one GET: what a scrub holds in memory."""
+_log = structlog.get_logger(__name__)
+
+
+class Verdict(StrEnum):
+    """What became of an object."""
+
+    RIGHT = "right"
+    GONE = "missing"
+    DAMAGED = "damaged"
+
+
+class ObjectReader:
+    """Reads one object at a time. `turn` is awaited before each: it lets others go first."""
+
+    def __init__(self, opened: OpenedRepository, turn: Callable[[], Awaitable[None]]) -> None:
+        self._storage = opened.storage
+        self._form = opened.form
+        self._gate = Stream(opened.gate)
+        self._turn = turn
+        self.objects = 0
+        self.bytes = 0
+
+    async def read(self, one: DamagedObject) -> Verdict:
+        """Verify an object as it stands; one that seems damaged is read twice, for what fails on the way isn't stored.
+        Raises a StorageError, RepositoryFormatNewer."""
+        verdict = await self._once(one)
+        if verdict is Verdict.DAMAGED:
+            verdict = await self._once(one)
+            _log.warning("object_damaged", key=one.key, second_look=verdict.value)
+        return verdict
+
+    async def _once(self, one: DamagedObject) -> Verdict:
+        await self._turn()
+        entry = await self._storage.head(one.key)
+        if entry is None:
+            return Verdict.GONE
+        if one.promised is not None and one.promised != entry.size:
+            return Verdict.DAMAGED
+        check = StoredCheck(one.key, entry.size, one.name)
+        try:
+            stored = b""
+            for start in range(0, entry.size, CHUNK):
+                length = min(CHUNK, entry.size - start)
+                stored = await self._storage.get(one.key, start, length, gate=self._gate)
+                check.feed(stored)
+            check.finish()
+            if one.codec is not Codec.RAW and not self._form.is_sealed and len(stored) == entry.size:
+                # Its footer doesn't tell whose it is; what it unpacks to does.
+                await asyncio.to_thread(self._form.decode, stored, one.key, one.name, ObjectType(stored[TYPE]))
+        except NotFound:
+            return Verdict.GONE
+        except Truncated as error:
+            if "size" not in error.fields:
+                raise
+            return Verdict.DAMAGED  # the store itself says that it is shorter now
+        except (ObjectDamaged, ValueError):  # of no type that there is
+            return Verdict.DAMAGED
+        self.objects += 1
+        self.bytes += entry.size
+        return Verdict.RIGHT
