@@ -2,7 +2,7 @@
 and places by backup, keyspace, table and file."""
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence, Set
 
 import msgspec
 
@@ -38,20 +38,21 @@ class NodeNames(msgspec.Struct):
 
 
 class ScrubManifests:
-    """The manifests of one node in one destination."""
+    """The manifests of one node in one destination. `only`: of these backups; None: of all."""
 
-    def __init__(self, opened: OpenedRepository, host_id: str) -> None:
+    def __init__(self, opened: OpenedRepository, host_id: str, *, only: Set[str] | None = None) -> None:
         self._opened = opened
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
+        self._only = only
 
     async def tags(self) -> list[str]:
         """The undeleted backups that have a manifest of this node. Raises a StorageError."""
         found = set()
         async for entry in self._storage.list(backups_prefix(self._cluster_id)):
             name = parse_backup(self._cluster_id, entry.key)
-            if name is not None and name.host_id == self._host_id:
+            if name is not None and name.host_id == self._host_id and (self._only is None or name.tag in self._only):
                 found.add(name.tag)
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             mark = parse_catalogue(self._cluster_id, entry.key)

@@ -1,0 +1,108 @@
+"""`check`: in, an open repository; out, what is wrong with its backups, on the screen, and how much that is."""
+
+from agent.cli.listing import undeleted
+from agent.cli.screen import Screen, size_of
+from agent.jobs.scrub_naming import ScrubManifests
+from agent.jobs.scrub_reading import ObjectReader, Verdict
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.damage_notes import DamageNotes
+from agent.repository.data_objects import data_objects
+from agent.repository.errors import ManifestInvalid
+from agent.repository.opened import OpenedRepository
+from agent.wire.results import DamagedPlace
+
+_SHOWN = 1_000
+"""Places that are told one by one."""
+
+
+async def check(opened: OpenedRepository, tag: str | None, screen: Screen, *, read: bool) -> int:
+    """Check that all that the backups name exists with its size, and with `read` every byte of it; how many things are
+    wrong. `tag` None: all backups. Raises a StorageError."""
+    backups = await undeleted(opened)
+    if tag is not None:
+        backups = {one: hosts for one, hosts in backups.items() if one == tag}
+        if not backups:
+            screen.line(f"there is no backup {tag}")
+            return 1
+    wrong = await _incomplete(opened, list(backups), screen)
+    for host in sorted({host for hosts in backups.values() for host in hosts}):
+        wrong += await _Node(opened, host, frozenset(backups), screen).check(read=read, everything=tag is None)
+    screen.line(f"{len(backups)} backups checked: " + (f"{wrong} things are wrong" if wrong else "nothing is wrong"))
+    return wrong
+
+
+async def _incomplete(opened: OpenedRepository, tags: list[str], screen: Screen) -> int:
+    catalogue = Catalogue(opened, RecordCache())
+    wrong = 0
+    for tag in tags:
+        try:
+            view = await catalogue.view(tag)
+        except ManifestInvalid as error:
+            screen.line(f"{tag}: {error.message}")
+            wrong += 1
+            continue
+        if view.complete is not True:
+            missing = (
+                [node.host_id for node in view.plan.nodes if node.host_id not in view.manifests] if view.plan else []
+            )
+            what = f"without the nodes {', '.join(missing)}" if missing else "no plan tells which nodes it should have"
+            screen.line(f"{tag}: not complete: {what}")
+            wrong += 1
+    return wrong
+
+
+class _Node:
+    """One node's part of the backups."""
+
+    def __init__(self, opened: OpenedRepository, host: str, tags: frozenset[str], screen: Screen) -> None:
+        self._opened = opened
+        self._host = host
+        self._screen = screen
+        self._manifests = ScrubManifests(opened, host, only=tags)
+
+    async def check(self, *, read: bool, everything: bool) -> int:
+        """See `check`; with `everything`, objects that no backup names are read too."""
+        self._screen.progress(f"{self._host}: reading manifests")
+        named = await self._manifests.named()
+        reasons = dict.fromkeys(named.frames, "damaged")
+        notes = DamageNotes(self._opened, self._host)
+        reader = ObjectReader(self._opened, _at_once)
+        found: dict[str, int] = {}
+        async for one in data_objects(self._opened.storage, self._opened.cluster_id, self._host):
+            found[one.key] = one.size
+            of_key = notes.object_of(one.key)
+            if read and of_key is not None and (everything or named.sizes.get(one.name, one.codec) is not None):
+                verdict = await reader.read(of_key)
+                if verdict is not Verdict.RIGHT:
+                    reasons[one.key] = verdict.value
+                self._screen.progress(f"{self._host}: {reader.objects} objects, {size_of(reader.bytes)} verified")
+        async for key, wanted in self._manifests.keys():
+            if key not in found:
+                reasons[key] = "missing"
+            elif found[key] != wanted.size:
+                reasons[key] = f"{found[key]} bytes instead of {wanted.size}"
+        told = 0
+        for place in named.broken:
+            told += self._tell(place, told)
+        unnamed = set(reasons)
+        if reasons:
+            async for place in self._manifests.places(reasons):
+                unnamed.discard(place.key)
+                told += self._tell(place, told)
+        for unneeded in sorted(unnamed):
+            told += self._tell(DamagedPlace("no backup", "", "", "", unneeded, reasons[unneeded]), told)
+        if told > _SHOWN:
+            self._screen.line(f"{self._host}: … and {told - _SHOWN} more")
+        verified = f", {reader.objects} objects read ({size_of(reader.bytes)})" if read else ""
+        self._screen.line(f"node {self._host}: {named.manifests} backups, {len(found)} objects{verified}")
+        return told
+
+    def _tell(self, place: DamagedPlace, told: int) -> int:
+        if told < _SHOWN:
+            table = f"{place.keyspace}.{place.table} {place.file}".strip(" .")
+            self._screen.line(f"{place.tag}: {self._host}: {table or 'as a whole'}: {place.reason}: {place.key}")
+        return 1
+
+
+async def _at_once() -> None:
+    """Nobody else is to be let go first."""
