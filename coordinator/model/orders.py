@@ -56,6 +56,13 @@ class DeleteOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class ScrubOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Let every node read again what it stored in a destination: the share that is due, or with `whole` all of it."""
+
+    destination: str
+    whole: bool = False
+
+
 class RestoreTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What of a keyspace to restore: no tables = all of it in the backup; `truncate` empties them first."""
 
@@ -87,7 +94,7 @@ class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_shot: bool = False
 
 
-Order = BackupOrder | SyncOrder | DeleteOrder | RestoreOrder | DestinationOrder
+Order = BackupOrder | SyncOrder | DeleteOrder | ScrubOrder | RestoreOrder | DestinationOrder
 
 
 def places_of(order: Order) -> list[str]:
@@ -99,6 +106,8 @@ def places_of(order: Order) -> list[str]:
             return [ON_SERVER, *(copy.destination for copy in order.copies)]
         case DeleteOrder() | RestoreOrder():
             return [order.destination or ON_SERVER]
+        case ScrubOrder():
+            return [order.destination]
         case DestinationOrder():
             return [order.id]
 

@@ -12,6 +12,7 @@ from coordinator.model.orders import (
     DestinationOrder,
     Order,
     RestoreOrder,
+    ScrubOrder,
     SyncOrder,
 )
 
@@ -25,6 +26,7 @@ class RequestKind(StrEnum):
     DELETE_DRY_RUN = "delete_dry_run"
     """of its own kind: it deletes nothing, so that nothing has to wait for it"""
     RESTORE = "restore"
+    SCRUB = "scrub"
     DESTINATION = "destination"
 
 
@@ -48,6 +50,7 @@ ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.DELETE: DeleteOrder,
     RequestKind.DELETE_DRY_RUN: DeleteOrder,
     RequestKind.RESTORE: RestoreOrder,
+    RequestKind.SCRUB: ScrubOrder,
     RequestKind.DESTINATION: DestinationOrder,
 }
 

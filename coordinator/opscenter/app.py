@@ -53,6 +53,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),
         ("POST", f"{at}/run", run.run),
         ("POST", f"{at}/sync", run.sync),
+        ("POST", f"{at}/scrub", run.scrub),
         ("GET", f"{at}/destinations", destinations.all),
         ("POST", f"{at}/destinations", destinations.change),
         ("GET", at + "/destinations/{destination}", destinations.one),

@@ -1,11 +1,11 @@
-"""Backups by hand. In: POST /{cluster}/backups/run and /sync. Out: the request's id."""
+"""Backups by hand. In: POST /{cluster}/backups/run, /sync and /scrub. Out: the request's id."""
 
 from typing import Any
 
 from aiohttp import web
 
 from agent.wire.destinations import ON_SERVER
-from coordinator.model.orders import BackupOrder, SyncOrder
+from coordinator.model.orders import BackupOrder, ScrubOrder, SyncOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.copies import UNBUILT, read_copies, refuse_unbuilt
@@ -18,7 +18,7 @@ ADHOC = "adhoc"
 class Run:
     """Fields of run: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose
     agent doesn't answer), and a rule of retention for the backups by hand at its places; of sync: tag, destinations,
-    throttle, force."""
+    throttle, force; of scrub (ours): destination, whole."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -78,6 +78,18 @@ class Run:
             partial=quirks.as_bool(body.get("force"), "force"),
         )
         return answer(await self._api.orchestrator.start_sync(cluster, order))
+
+    async def scrub(self, request: web.Request) -> web.Response:
+        """POST /{cluster}/backups/scrub"""
+        cluster = self._api.cluster(request)
+        quirks.no_query(request)
+        body = await quirks.read_body(request)
+        quirks.allow_only(body, ("destination", "whole"))
+        place = await self._api.place(cluster, body.get("destination"))
+        if place is None:
+            raise quirks.refuse("destination", "must be named: what is kept on the nodes is not scrubbed")
+        order = ScrubOrder(place, quirks.as_bool(body.get("whole"), "whole"))
+        return answer(await self._api.orchestrator.start_scrub(cluster, order))
 
 
 def _keyspaces(value: Any) -> dict[str, list[str]] | None:

@@ -24,6 +24,7 @@ STEPS = {
     "sweep": "freeing space",
     "adopt": "freeing space of nodes that left the ring",
     "count": "counting what would be freed",
+    "scrub": "reading what is stored",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",
     "undo-clear": "undoing: clearing snapshots",

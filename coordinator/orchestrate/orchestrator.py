@@ -19,6 +19,7 @@ from coordinator.model.orders import (
     DestinationOrder,
     Order,
     RestoreOrder,
+    ScrubOrder,
     SyncOrder,
     is_same_delete,
     is_same_restore,
@@ -124,6 +125,15 @@ class FleetOrchestrator:
             if order.remove_destination and order.destination is not None:
                 await self._changes.refuse_changing(cluster, order.destination)
             return await self._make(RequestKind.DELETE, cluster, order, order.tag, places)
+
+    async def start_scrub(self, cluster: str, order: ScrubOrder) -> str:
+        """The id of a running scrub of the destination, if there is one. Raises `NoSuchDestination`."""
+        async with self._turn(cluster):
+            kind, running = RequestKind.SCRUB, RequestState.RUNNING
+            for request in await self._around.store.requests.find(cluster=cluster, kind=kind, state=running):
+                if order.destination in request.destinations:
+                    return request.id
+            return await self._make(kind, cluster, order, "", [order.destination])
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request

@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.destinations import Destination
-from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder, SyncOrder
 from coordinator.model.requests import NodePart
 from coordinator.model.retention import RetentionNote, Verdict
 
@@ -33,6 +33,8 @@ class Orchestrator(Protocol):
     async def start_sync(self, cluster: str, order: SyncOrder) -> str: ...
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str: ...
+
+    async def start_scrub(self, cluster: str, order: ScrubOrder) -> str: ...
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str: ...
 

@@ -14,7 +14,7 @@ from coordinator.fleet.each import on_each
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import description
-from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder, SyncOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.backup import BackupFlow
 from coordinator.orchestrate.delete import DeleteFlow
@@ -24,6 +24,7 @@ from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.restore import RestoreFlow
 from coordinator.orchestrate.run import Run, Surroundings
+from coordinator.orchestrate.scrub import ScrubFlow
 from coordinator.orchestrate.sync import SyncFlow
 from coordinator.orchestrate.until_kept import LONGEST_PAUSE
 from kit.errors import HelenusError
@@ -40,6 +41,7 @@ EVENT_TYPES = {
     RequestKind.SYNC: "backup",
     RequestKind.DELETE: "delete",
     RequestKind.RESTORE: "restore",
+    RequestKind.SCRUB: "scrub",
 }
 
 
@@ -162,6 +164,8 @@ def flow_of(run: Run) -> Flow:
             return DeletePreview(run, order) if order.dry_run else DeleteFlow(run, order)
         case RestoreOrder():
             return RestoreFlow(run, order)
+        case ScrubOrder():
+            return ScrubFlow(run, order)
         case DestinationOrder():
             return DestinationFlow(run, order)
 

@@ -27,6 +27,7 @@ from coordinator.model.orders import (
     DestinationOrder,
     Order,
     RestoreOrder,
+    ScrubOrder,
     SyncOrder,
 )
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, spec_of
@@ -81,6 +82,9 @@ class ClusterInMemory:
             raise TagInUse(f"{request.kind.value} {request.id} needs the backup", request=request.id)
         self.backups[place].remove(backup)
         return await self._start(cluster, RequestKind.DELETE, order, order.tag, [place], {})
+
+    async def start_scrub(self, cluster: str, order: ScrubOrder) -> str:
+        return await self._start(cluster, RequestKind.SCRUB, order, "", [order.destination], {})
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         place = order.destination or ON_SERVER
