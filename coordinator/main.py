@@ -28,6 +28,7 @@ from coordinator.opscenter.measures import Measures
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention import Retention
 from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
@@ -171,7 +172,11 @@ async def serve(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )
         notifier.ready()
-        await run_until(stop, [beat(notifier, metrics.observe_lag), keep_pruned(store)])
+        kept = [beat(notifier, metrics.observe_lag), keep_pruned(store)]
+        if settings.scrub.every_hours:
+            every = settings.scrub.every_hours * 3600
+            kept.append(ScheduledScrubs(store, orchestrator, settings.clusters, every).keep_on(time.time))
+        await run_until(stop, kept)
         notifier.stopping()
         log.info("the coordinator stops")
 

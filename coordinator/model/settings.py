@@ -69,6 +69,12 @@ class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         return int(hours) * 3_600.0 + int(minutes) * 60.0
 
 
+class ScrubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[scrub]` table. `every_hours`: how often each destination is scrubbed; 0 = only when somebody asks."""
+
+    every_hours: Annotated[float, msgspec.Meta(ge=0, le=8_760)] = 24.0
+
+
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
@@ -87,4 +93,5 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     http: ListenSettings = ListenSettings()
     orchestration: OrchestrationSettings = OrchestrationSettings()
     retention: RetentionSettings = RetentionSettings()
+    scrub: ScrubSettings = ScrubSettings()
     log: LogSettings = LogSettings()

@@ -313,6 +313,7 @@ class CoordinatorProcess(Service):
         tree: dict[str, Any] = {
             "state_directory": str(self.state_directory),
             "http": {"host": self.address, "port": self.port, "token_file": str(self.token_file)},
+            "scrub": {"every_hours": 0},  # one in between would keep destinations in use
             "clusters": {
                 self.cluster: {
                     "name": self.cluster_name,

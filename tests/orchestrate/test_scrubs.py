@@ -6,9 +6,12 @@ from agent.wire.commands import Kind
 from coordinator.model.activity import ActivityQuery
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs, slot_of
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.conftest import Scene
+
+DAY = 86_400.0
 
 
 async def test_every_node_reads_what_it_stored(scene: Scene) -> None:
@@ -46,3 +49,30 @@ async def test_a_node_that_finds_damage_is_named(scene: Scene) -> None:
     assert (ended.state, ended.partial) == (RequestState.ERROR, True)
     assert "1 objects are damaged" in ended.message
     assert ended.result["objects_read"] == 2
+
+
+async def test_each_destination_is_scrubbed_once_in_its_slot(scene: Scene) -> None:
+    """Promise: a new destination waits for its next slot, then it is scrubbed once a day, also by a coordinator that
+    was started again; one-shot destinations are left alone."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    [place] = await coordinator.store.destinations.all(CLUSTER)
+    scrubs = ScheduledScrubs(coordinator.store, coordinator.orchestrator, [CLUSTER], DAY)
+    assert await scrubs.begin(place.made) == []
+    [request] = await scrubs.begin(place.made + DAY)
+    assert (await coordinator.ended(request)).state is RequestState.SUCCESS
+    began = (await coordinator.ended(request)).started
+    again = ScheduledScrubs(coordinator.store, coordinator.orchestrator, [CLUSTER], DAY)
+    assert await again.begin(began) == []
+    assert len(await again.begin(began + DAY)) == 1
+
+
+def test_slots_spread_and_follow_each_other() -> None:
+    """Promise: each slot is a day long, and a hundred destinations begin theirs at different hours."""
+    hours = set()
+    for number in range(100):
+        slots = [slot_of(f"place {number}", hour * 3600.0, DAY) for hour in range(48)]
+        changes = [hour for hour in range(1, 48) if slots[hour] != slots[hour - 1]]
+        assert len(changes) == 2 or changes[0] in (23, 24)
+        hours.add(changes[0])
+    assert len(hours) > 15
