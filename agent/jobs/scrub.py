@@ -86,6 +86,8 @@ class ScrubJob:
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             await context.stages.enter("looking")
             note = self._notes.of(opened.destination_id, opened.repository_id, host_id)
+            if note.command != context.command_id:
+                note = msgspec.structs.replace(note, command=context.command_id, done=())
             share = self._share(context, note, whole=arguments.whole)
             scrub = _Scrub(opened, host_id, ObjectReader(opened, turn), self._notes, note)
             named = await scrub.look(Sample(self._sample, _seed(context.command_id), share.began))
@@ -159,12 +161,11 @@ class _Scrub:
     async def read(self, share: Share) -> None:
         """Read the slices of the share that an earlier run of the command has not, and the sample."""
         for number in share.slices:
-            done = self._note.read[number]
-            if done is None or done < share.began:
+            if number not in self._note.done:
                 await self._slice(number)
                 read = list(self._note.read)
                 read[number] = share.began
-                self._note = msgspec.structs.replace(self._note, read=tuple(read))
+                self._note = msgspec.structs.replace(self._note, read=tuple(read), done=(*self._note.done, number))
                 await self._notes.put(self._note)
             self._slices += 1
         for one in self._sampled.drawn() if self._sampled is not None else ():
