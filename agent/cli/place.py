@@ -70,7 +70,9 @@ async def opened_store(settings: Settings) -> AsyncIterator[Storage]:
 async def repository_of(storage: Storage, settings: Settings, cluster: str | None) -> OpenedRepository:
     """The repository of `cluster`, a name or an id; None: the only one. Raises NotARepository, ClusterAmbiguous, a
     StorageError."""
-    attached = await attach(storage, initialise=False, repository_id=None, cluster_id=None, cluster_name=None)
+    attached = await attach(
+        storage, keys=None, initialise=False, repository_id=None, cluster_id=None, cluster_name=None
+    )
     found = await clusters_in(storage)
     wanted = sorted(one for one, name in found.items() if cluster is None or cluster in (one, name))
     if not wanted:

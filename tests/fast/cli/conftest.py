@@ -60,7 +60,7 @@ async def place(tmp_path: Path) -> Place:
     node.sstable("many", "t1", 2, 700, index=".by_name")
     node.table("many", "empty")
     storage = LocalStorage(root)
-    await attach(storage, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod")
+    await attach(storage, keys=None, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod")
     await recorded(storage, "t1", 1_700_000_000.0)
     agent = Agent(node, {"d1": storage}, tmp_path / "state")
     await agent.backup.run(backup("t1"))
