@@ -16,6 +16,7 @@ from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.settings import AgentSettings
 from agent.jobs.copy_rate import CopyRate
 from agent.jobs.in_use import InUse
+from agent.jobs.scrub_notes import ScrubNotes
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
@@ -132,6 +133,8 @@ class SimulatedAgent:
             in_use=in_use,
             rate=CopyRate(),
             jobs_in_use=jobs_in_use,
+            busy=InUse(),
+            scrubs=ScrubNotes(self._state),
             state=self._state,
             agent_id=self._name,
             instance=f"{self._name} {unix_now()}",
