@@ -26,6 +26,7 @@ NOISY = {
     "s3transfer": logging.WARNING,
     "urllib3": logging.WARNING,
     "google": logging.WARNING,
+    "azure": logging.WARNING,
     "cassandra": logging.CRITICAL,  # what the driver raises is told by its caller; its own lines repeat it with stacks
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,

@@ -93,6 +93,13 @@ class PutBody:
             crc = functools.reduce(lambda so_far, part: zlib_ng.crc32(part, so_far), self._parts, 0)
         return base64.b64encode(crc.to_bytes(4, "big")).decode("ascii")
 
+    def md5(self) -> bytes:
+        """The digest that Azure verifies."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for part in self._parts:
+            digest.update(part)
+        return digest.digest()
+
     def sha256(self) -> str:
         """The checksum as stores write it: base64."""
         digest = hashlib.sha256()

@@ -14,7 +14,7 @@ from agent.storage.local_files import allowed_path
 from agent.storage.measured import Measured, Observer
 from agent.storage.protocol import OPEN, Gate, SdkMissing, Storage, Transient
 from agent.storage.retrying import Retrying
-from agent.wire.destinations import CheckResult, GcsSettings, LocalSettings, S3Settings, Settings
+from agent.wire.destinations import AzureSettings, CheckResult, GcsSettings, LocalSettings, S3Settings, Settings
 
 
 class _Unobserved:
@@ -36,7 +36,9 @@ def load(settings: Settings) -> None:
             case S3Settings():
                 import agent.storage.s3
             case GcsSettings():
-                import agent.storage.gcs  # noqa: F401
+                import agent.storage.gcs
+            case AzureSettings():
+                import agent.storage.azure  # noqa: F401
             case _:
                 assert_never(settings)
 
@@ -90,6 +92,15 @@ def open_storage(
             from agent.storage.gcs import GcsStorage
 
             store = GcsStorage(
+                settings,
+                conditional_create=conditional_create,
+                file_roots=file_roots,
+                link_local=link_local,
+            )
+        case AzureSettings():
+            from agent.storage.azure import AzureStorage
+
+            store = AzureStorage(
                 settings,
                 conditional_create=conditional_create,
                 file_roots=file_roots,

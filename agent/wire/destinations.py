@@ -137,6 +137,43 @@ class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         return (self.provider, *_place_in_bucket(self.endpoint, self.path))
 
 
+class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="azure"):
+    """A container of an Azure storage account.
+
+    `path` is the container, with an optional `/prefix`. Credentials: `account_key` or `sas_token`, else
+    `credentials_file` (on the agent: a connection string, or JSON with `account_key` or `sas_token`), else the agent's
+    environment, else its machine's identity. `endpoint`: "" is the account's own in Azure's public cloud. `ca_file`: a
+    PEM bundle on the agent. `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    """
+
+    provider: ClassVar[str] = "azure"
+    secrets: ClassVar[frozenset[str]] = frozenset({"account_key", "sas_token"})
+    on_the_nodes: ClassVar[bool] = False
+    one_for_all: ClassVar[bool] = True
+
+    path: str
+    account: str
+    endpoint: str = ""
+    account_key: str = ""
+    sas_token: str = ""
+    credentials_file: str = ""
+    ca_file: str = ""
+    connections: int = 16
+    throttle_bytes_per_second: int = 0
+    encryption: Encryption | UnsetType = UNSET
+
+    @property
+    def streams(self) -> int:
+        """Concurrent requests."""
+        return self.connections
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `place_of`."""
+        endpoint, container, prefix = _place_in_bucket(self.endpoint, self.path)
+        return (self.provider, f"{self.account} {endpoint}".strip(), container, prefix)
+
+
 def _place_in_bucket(endpoint: str, path: str) -> tuple[str, str, str]:
     """Endpoint, bucket and prefix, spelt in one way."""
     bucket, _, prefix = path.strip("/").partition("/")
@@ -144,8 +181,10 @@ def _place_in_bucket(endpoint: str, path: str) -> tuple[str, str, str]:
     return (endpoint.removesuffix(_PORTS.get(endpoint.partition(":")[0], "/")), bucket, prefix)
 
 
-Settings = LocalSettings | S3Settings | GcsSettings
-PROVIDERS: dict[str, type[Settings]] = {kind.provider: kind for kind in (LocalSettings, S3Settings, GcsSettings)}
+Settings = LocalSettings | S3Settings | GcsSettings | AzureSettings
+PROVIDERS: dict[str, type[Settings]] = {
+    kind.provider: kind for kind in (LocalSettings, S3Settings, GcsSettings, AzureSettings)
+}
 
 SECRET_FIELDS = frozenset({PHRASE}).union(*(kind.secrets for kind in PROVIDERS.values()))
 """Of all providers: what is sent under such a name is a secret even where it doesn't belong."""

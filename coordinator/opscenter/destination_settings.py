@@ -12,6 +12,7 @@ from agent.wire.destinations import (
     PHRASE,
     PROVIDERS,
     SECRET_FIELDS,
+    AzureSettings,
     LocalSettings,
     S3Settings,
     Settings,
@@ -149,10 +150,17 @@ def _check(settings: Settings) -> None:
         raise quirks.refuse("path", "must not climb with «..»")
     if not isinstance(settings, LocalSettings):
         if settings.path.startswith("/"):
-            raise quirks.refuse("path", "must be a bucket, or bucket/prefix")
+            raise quirks.refuse("path", "must be a bucket (or container), or bucket/prefix")
         if settings.connections > MOST_CONNECTIONS:
             raise quirks.refuse("connections", f"must be at most {MOST_CONNECTIONS}")
-        if settings.endpoint and not re.fullmatch(r"https?://[^/?#\s@]+/?", settings.endpoint):
-            raise quirks.refuse("endpoint", "must be http:// or https:// with host and port, and no more")
+        below = rf"(/{settings.account})?" if isinstance(settings, AzureSettings) else ""
+        if settings.endpoint and not re.fullmatch(rf"https?://[^/?#\s@]+{below}/?", settings.endpoint):
+            more = "the account's name at most" if below else "no more"
+            raise quirks.refuse("endpoint", f"must be http:// or https:// with host and port, and {more}")
     if isinstance(settings, S3Settings) and bool(settings.access_key) != bool(settings.access_secret):
         raise quirks.refuse("access_secret", "and access_key go together")
+    if isinstance(settings, AzureSettings):
+        if not re.fullmatch(r"[a-z0-9]{3,24}", settings.account):
+            raise quirks.refuse("account", "must have 3 to 24 lower-case letters and digits")
+        if settings.account_key and settings.sas_token:
+            raise quirks.refuse("sas_token", "is given beside account_key: send one of them")

@@ -16,10 +16,33 @@ import sys, pathlib
 from agent.storage.opened import open_storage
 from agent.wire.destinations import LocalSettings
 open_storage(LocalSettings(path="."), roots=[pathlib.Path(sys.argv[1])], conditional_create=True)
-sdks = ("boto3", "botocore", "google", "requests", "urllib3")
+sdks = ("azure", "boto3", "botocore", "google", "requests", "urllib3")
 loaded = sorted(name for name in sys.modules if name.split(".")[0] in sdks)
 sys.exit(", ".join(loaded) or 0)
 """
+
+
+MISSING = """
+import sys
+for name in ("azure", "google.cloud.storage", "google.auth"):
+    sys.modules[name] = None
+from agent.storage.opened import load, open_storage
+from agent.storage.protocol import SdkMissing
+from agent.wire.destinations import AzureSettings, GcsSettings
+for settings in (GcsSettings(path="bucket"), AzureSettings(path="bucket", account="acme")):
+    for call in (load, lambda settings: open_storage(settings, roots=[], conditional_create=True)):
+        try:
+            call(settings)
+        except SdkMissing as error:
+            print(error.code, error.fields["extra"])
+"""
+
+
+def test_a_provider_without_its_library_says_what_to_install() -> None:
+    """Promise: an agent that was installed without a provider's extra names the extra, and goes on."""
+    done = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=False)
+    expected = ["sdk_missing helenus[gcs]"] * 2 + ["sdk_missing helenus[azure]"] * 2
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 def test_a_local_destination_loads_no_sdk(tmp_path: Path) -> None:
