@@ -1,8 +1,8 @@
 """Fetches what real tests need into `<repository>/build`: `python -m tests.cluster.fetch [part …]`, all by default.
 
 In: names of parts. Out: files under `build/`, each part whole or absent (a temporary directory, renamed last): a killed
-fetch is never taken for a finished one. What is there is left alone. Registries come from the configuration of Maven
-and Go. A missing program is an error that names it. What takes long says every few seconds how far it is.
+fetch is never taken for a finished one. What is there is left alone. Registries come from the configuration of Maven,
+Go and npm. A missing program is an error that names it. What takes long says every few seconds how far it is.
 """
 
 import argparse
@@ -164,6 +164,16 @@ def go_program(part: str) -> None:
     _whole(part, target, make)
 
 
+def azurite() -> None:
+    """Azurite, the Azure Storage server for tests."""
+
+    def make(made: Path) -> None:
+        quiet = ["--no-audit", "--no-fund", "--no-save", "--omit=dev", "--omit=optional"]
+        _run(["npm", "install", "--prefix", made, *quiet, f"azurite@{places.AZURITE}"], f"azurite {places.AZURITE}")
+
+    _whole(f"azurite {places.AZURITE}", places.azurite(), make)
+
+
 def class_archives(version: str) -> None:
     """Archives of loaded classes: a start of a node or of nodetool then takes a third less."""
     began = time.monotonic()
@@ -180,6 +190,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "versitygw": lambda: go_program("versitygw"),
     "fake-gcs-server": lambda: go_program("fake-gcs-server"),
     "toxiproxy": lambda: go_program("toxiproxy"),
+    "azurite": azurite,
     "class-archives-5.0": lambda: class_archives(places.CASSANDRA_50),
     "class-archives-4.1": lambda: class_archives(places.CASSANDRA_41),
 }

@@ -120,6 +120,11 @@ GCS_BACKUP: Moments = ("upload:storing", "upload:published")
 GCS_RESTORE: Moments = ("fetch:fetching",)
 GCS_DELETE: Moments = ("sweep:deleting",)
 
+AZURE_BACKUP: Moments = ("upload:storing", "upload:publishing", "upload:published")
+AZURE_RESTORE: Moments = ("fetch:fetching",)
+AZURE_DELETE: Moments = ("sweep:deleting",)
+"""And with Azure, where what its provider does lies in between."""
+
 ALL: frozenset[str] = frozenset().union(
     *BACKUP.values(),
     *RESTORE.values(),
@@ -140,6 +145,9 @@ ALL: frozenset[str] = frozenset().union(
     GCS_BACKUP,
     GCS_RESTORE,
     GCS_DELETE,
+    AZURE_BACKUP,
+    AZURE_RESTORE,
+    AZURE_DELETE,
 )
 
 

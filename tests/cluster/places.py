@@ -10,6 +10,8 @@ BUILD = REPOSITORY / "build"
 CASSANDRA_50 = "5.0.9"
 CASSANDRA_41 = "4.1.10"
 JOLOKIA = "2.1.2"
+AZURITE = "3.35.0"
+"""The newest that the Node.js of Debian and its derivatives runs (later ones need 21)."""
 
 
 class MissingPart(Exception):
@@ -27,6 +29,11 @@ def cassandra(version: str) -> Path:
 def jolokia() -> Path:
     """The Jolokia agent's jar."""
     return BUILD / "jolokia" / f"jolokia-agent-jvm-{JOLOKIA}.jar"
+
+
+def azurite() -> Path:
+    """Where azurite and what it needs lie (there or not)."""
+    return BUILD / "azurite" / AZURITE
 
 
 def program(name: str) -> Path:

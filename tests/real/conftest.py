@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster import places
+from tests.cluster.azurite import Azurite
 from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed, Versity
@@ -66,4 +67,11 @@ async def versity(servers: Path) -> AsyncIterator[Versity]:
 async def gcs(servers: Path) -> AsyncIterator[FakeGcs]:
     """fake-gcs-server; tests make buckets of their own."""
     async with FakeGcs(servers / "gcs") as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def azurite(servers: Path) -> AsyncIterator[Azurite]:
+    """Azurite; tests make containers of their own."""
+    async with Azurite(servers / "azurite") as server:
         yield server

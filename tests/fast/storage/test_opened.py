@@ -75,24 +75,3 @@ async def test_s3_settings_open_an_s3_store() -> None:
     await store.close()
     with pytest.raises(BadSettings):
         open_storage(S3Settings(path="!"), roots=[], conditional_create=False)
-
-
-MISSING = """
-import sys
-sys.modules["google.cloud.storage"] = None
-sys.modules["google.auth"] = None
-from agent.storage.opened import load, open_storage
-from agent.storage.protocol import SdkMissing
-from agent.wire.destinations import GcsSettings
-for call in (load, lambda settings: open_storage(settings, roots=[], conditional_create=True)):
-    try:
-        call(GcsSettings(path="bucket"))
-    except SdkMissing as error:
-        print(error.code, error.fields["extra"])
-"""
-
-
-def test_a_provider_without_its_library_says_what_to_install() -> None:
-    """Promise: an agent that was installed without a provider's extra names the extra, and goes on."""
-    done = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["sdk_missing helenus[gcs]"] * 2, done.stderr

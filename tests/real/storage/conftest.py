@@ -3,6 +3,7 @@
 import pytest
 import pytest_asyncio
 
+from tests.cluster.azurite import Azurite
 from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.stores import BUCKET, S3Server, Seaweed, Versity
 
@@ -23,6 +24,12 @@ async def seaweed_with_a_bucket(seaweed: Seaweed) -> Seaweed:
 async def gcs_with_a_bucket(gcs: FakeGcs) -> FakeGcs:
     await gcs.make_bucket(BUCKET)
     return gcs
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", name="azurite")
+async def azurite_with_a_container(azurite: Azurite) -> Azurite:
+    await azurite.make_bucket(BUCKET)
+    return azurite
 
 
 @pytest.fixture(params=["versity", "seaweed"])
