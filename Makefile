@@ -9,6 +9,7 @@ PYTHON = $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; d
 DEMO_VENV := .venv/.demo
 DEMO_S3_VENV := .venv/.demo-s3
 DEMO_GCS_VENV := .venv/.demo-gcs
+DEMO_AZURE_VENV := .venv/.demo-azure
 VENV := .venv/.made
 FETCHED := build/.fetched
 RUN := .venv/bin/python
@@ -18,12 +19,12 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --editable
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
-.PHONY: help prerequisites needs-python needs-demo venv fetch demo check test-fast test test-long bench clean
+.PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo check test-fast test test-long bench clean
 .PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
 	@echo "make demo        a cluster, a backup, a disaster, a restore, every column compared"
-	@echo "                 (make demo DESTINATION=s3, or gcs: the same against a server of S3, of Google Cloud Storage)"
+	@echo "                 (make demo DESTINATION=s3, gcs or azure: the same against such a server)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
@@ -41,6 +42,9 @@ prerequisites:
 
 needs-python:
 	@bash .ci/prerequisites --quiet python
+
+needs-node:
+	@bash .ci/prerequisites --quiet node
 
 needs-demo:
 	@bash .ci/prerequisites python java maven
@@ -65,10 +69,15 @@ $(DEMO_GCS_VENV): pyproject.toml | .venv/bin/python
 	@$(PIP_INSTALL) '.[demo-gcs]' | $(TELL)
 	@touch $@
 
+$(DEMO_AZURE_VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what the demo needs, Azure's SDK too"
+	@$(PIP_INSTALL) '.[demo-azure]' | $(TELL)
+	@touch $@
+
 $(VENV): pyproject.toml | .venv/bin/python
 	@echo "venv: installing what the tests need"
 	@$(PIP_INSTALL) '.[dev]' | $(TELL)
-	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV) $(DEMO_GCS_VENV)
+	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV) $(DEMO_GCS_VENV) $(DEMO_AZURE_VENV)
 
 venv: $(VENV)
 
@@ -84,6 +93,9 @@ DEMO_NEEDS := $(DEMO_S3_VENV)
 else ifeq ($(DESTINATION),gcs)
 DEMO_NEEDS := $(DEMO_GCS_VENV)
 DEMO_SERVER := fake-gcs-server
+else ifeq ($(DESTINATION),azure)
+DEMO_NEEDS := needs-node $(DEMO_AZURE_VENV)
+DEMO_SERVER := azurite
 else
 DEMO_NEEDS := $(DEMO_VENV)
 endif

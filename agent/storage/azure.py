@@ -20,7 +20,7 @@ from azure.storage.blob import BlobClient, ContainerClient
 from azure.storage.blob._generated.models import ModifiedAccessConditions
 
 from agent.storage.allowed_files import allowed_file
-from agent.storage.azure_client import endpoint_of, make_client
+from agent.storage.azure_client import make_client
 from agent.storage.azure_credentials import credential_of
 from agent.storage.azure_errors import Exists, translated
 from agent.storage.bodies import PutBody, received
@@ -141,7 +141,7 @@ class AzureStorage:
     def _made(self) -> ContainerClient:
         with self._making:
             if self._client is None:
-                endpoint = endpoint_of(self._settings)
+                endpoint = self._settings.service
                 refuse_link_local(endpoint, self._link_local)
                 self._client = make_client(
                     self._settings,

@@ -31,11 +31,6 @@ API_VERSION = "2021-12-02"
 """Of the Blob service's REST API: since 2019-12-12 Put Blob takes 5,000 MiB, and a container a batch."""
 
 
-def endpoint_of(settings: AzureSettings) -> str:
-    """Where the account's blobs are: as the settings say, else the account's own host in Azure's public cloud."""
-    return settings.endpoint.rstrip("/") or f"https://{settings.account}.blob.core.windows.net"
-
-
 def make_client(
     settings: AzureSettings,
     container: str,
@@ -48,7 +43,7 @@ def make_client(
 ) -> ContainerClient:
     """The client; `on_request` is called with the method for each request that is sent. `watch`: whether a connection
     to a cloud's metadata service fails. Raises `BadSettings`, `Denied`."""
-    endpoint = endpoint_of(settings)
+    endpoint = settings.service.rstrip("/")
     session = requests.Session()
     session.trust_env = False
     session.proxies = get_environ_proxies(endpoint)

@@ -170,8 +170,13 @@ class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     @property
     def place(self) -> tuple[str, ...]:
         """See `place_of`."""
-        endpoint, container, prefix = _place_in_bucket(self.endpoint, self.path)
-        return (self.provider, f"{self.account} {endpoint}".strip(), container, prefix)
+        endpoint, container, prefix = _place_in_bucket(self.service, self.path)
+        return (self.provider, f"{self.account} {endpoint}", container, prefix)
+
+    @property
+    def service(self) -> str:
+        """Where the account's blobs are: the endpoint, else the account's own host in Azure's public cloud."""
+        return self.endpoint or f"https://{self.account}.blob.core.windows.net"
 
 
 def _place_in_bucket(endpoint: str, path: str) -> tuple[str, str, str]:

@@ -148,6 +148,11 @@ def _check(settings: Settings) -> None:
         raise quirks.refuse("path", "is empty")
     if ".." in settings.path.split("/"):
         raise quirks.refuse("path", "must not climb with «..»")
+    if isinstance(settings, AzureSettings):
+        if not re.fullmatch(r"[a-z0-9]{3,24}", settings.account):
+            raise quirks.refuse("account", "must have 3 to 24 lower-case letters and digits")
+        if settings.account_key and settings.sas_token:
+            raise quirks.refuse("sas_token", "is given beside account_key: send one of them")
     if not isinstance(settings, LocalSettings):
         if settings.path.startswith("/"):
             raise quirks.refuse("path", "must be a bucket (or container), or bucket/prefix")
@@ -159,8 +164,3 @@ def _check(settings: Settings) -> None:
             raise quirks.refuse("endpoint", f"must be http:// or https:// with host and port, and {more}")
     if isinstance(settings, S3Settings) and bool(settings.access_key) != bool(settings.access_secret):
         raise quirks.refuse("access_secret", "and access_key go together")
-    if isinstance(settings, AzureSettings):
-        if not re.fullmatch(r"[a-z0-9]{3,24}", settings.account):
-            raise quirks.refuse("account", "must have 3 to 24 lower-case letters and digits")
-        if settings.account_key and settings.sas_token:
-            raise quirks.refuse("sas_token", "is given beside account_key: send one of them")

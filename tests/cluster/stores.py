@@ -1,4 +1,4 @@
-"""Real S3 servers on loopback, what tests ask of any store's server, and a proxy that spoils the network before them.
+"""Real S3 servers on loopback, and a proxy that spoils the network in front of them.
 
 In: a directory and an address. Out: a server with one pair of keys; every start uses the same directory and ports, so
 that a store keeps its objects over a restart. Bound to no event loop.

@@ -1,4 +1,4 @@
-"""`python -m tests.demo [--destination local|s3|gcs] [--rows N]`: exit 0 only if every row came back."""
+"""`python -m tests.demo [--destination local|s3|gcs|azure] [--rows N]`: exit 0 only if every row came back."""
 
 import argparse
 import asyncio

@@ -44,11 +44,17 @@ def _fake_gcs(directory: Path) -> Store:
     return FakeGcs(directory / "fake-gcs-server")
 
 
+def _azurite(directory: Path) -> Store:
+    from tests.cluster.azurite import Azurite  # what it needs is installed with demo-azure only
+
+    return Azurite(directory / "azurite")
+
+
 def _seaweed(directory: Path) -> Store:
     return Seaweed(directory / "seaweedfs")
 
 
-STORES: dict[str, Callable[[Path], Store]] = {"s3": _seaweed, "gcs": _fake_gcs}
+STORES: dict[str, Callable[[Path], Store]] = {"s3": _seaweed, "gcs": _fake_gcs, "azure": _azurite}
 """`make demo DESTINATION=…` → the store that it starts."""
 
 

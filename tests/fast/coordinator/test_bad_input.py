@@ -111,7 +111,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("POST", PLACES, {"provider": "gcs", "path": "bucket", "access_key": "AK"}, "access_key"),
     ("POST", PLACES, {"provider": "gcs", "path": "bucket", "service_account_key": {}}, "service_account_key"),
     ("POST", PLACES, {"provider": "azure", "path": "c"}, "account"),
-    ("POST", PLACES, {"provider": "azure", "path": "c", "account": "A.b"}, "account"),
+    ("POST", PLACES, {"provider": "azure", "path": "c", "account": "A(b", "endpoint": "http://h"}, "account"),
     ("POST", PLACES, {"provider": "azure", "path": "/c", "account": "acme"}, "path"),
     ("POST", PLACES, {"provider": "azure", "path": "c", "account": "acme", "endpoint": "http://h/else"}, "endpoint"),
     ("POST", PLACES, {"provider": "azure", "path": "c", "account": "acme", "connections": 65}, "connections"),

@@ -137,4 +137,5 @@ def test_secrets_are_masked_and_go_to_one_store_only() -> None:
     assert KEY not in repr(credential_of(PLAIN, [], {}))
     assert recipient_of(changed(account="other")) != recipient_of(PLAIN)
     assert recipient_of(changed(endpoint="https://elsewhere")) != recipient_of(PLAIN)
+    assert place_of(changed(endpoint="https://acme.blob.core.windows.net")) == place_of(PLAIN)
     assert place_of(changed(endpoint="https://Host:443/")) == place_of(changed(endpoint="https://host"))
