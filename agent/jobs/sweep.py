@@ -96,7 +96,7 @@ class SweepJob:
                     await sweep.give_back_if_empty()
                     return Outcome(FreedResult())
                 await context.stages.enter("waiting")
-                await self._wait(context, sweep, began, margin)
+                began = await self._wait(context, sweep, began, margin)
                 await self._refuse_member(arguments)
                 await sweep.refuse_foreign()
                 view = await sweep.survey.view()
@@ -117,16 +117,21 @@ class SweepJob:
         if why is not None:
             raise AdoptionRefused(why, host_id=arguments.adopt)
 
-    async def _wait(self, context: JobContext, sweep: "_Sweep", began: float, margin: float) -> None:
-        """Until the store's own clock is past the mark by the margin; whoever looks is told for how long."""
+    async def _wait(self, context: JobContext, sweep: "_Sweep", began: float, margin: float) -> float:
+        """Until the store's own clock is past the mark by the margin; whoever looks is told for how long. Gives
+        back when the mark was put, by that clock: one that is set back meanwhile begins the margin anew, rather than
+        hold the lane until it has come back to where it was."""
         left = margin
         try:
             while left > 0:
                 context.waiting(SweepWaits(left, margin).as_dict())
                 await self._sleep(left)
-                left = margin - (await sweep.mark() - began)
+                now = await sweep.mark()
+                began = min(began, now)
+                left = margin - (now - began)
         finally:
             context.waiting(None)
+        return began
 
 
 class _Sweep:
