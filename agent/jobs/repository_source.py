@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from agent.cassandra.protocol import Snapshots
 from agent.jobs.restore_source import BackupSource, Moved, OnServerSource, Placed, WantedSstable
 from agent.model.manifest import Head, TablePart, TableReference
+from agent.pipeline.errors import FileDiffers
 from agent.pipeline.fetch import fetch_files
-from agent.repository.errors import BackupDeleted
+from agent.repository.errors import BackupDeleted, ObjectDamaged
 from agent.repository.keys import deleted_key
 from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
-from agent.storage.protocol import OPEN
+from agent.storage.protocol import OPEN, NotFound
 from agent.storage.threads import MakeWorkers, Workers
 from agent.storage.throttle import TokenBucket
 from agent.wire.commands import RestoreArguments
@@ -38,7 +39,11 @@ class RepositorySource:
     async def fetch(self, wanted: AsyncIterator[WantedSstable], placed: Placed, moved: Moved) -> None:
         """See `BackupSource.fetch`; digests of pieces, objects and files are compared on the way."""
         host_id, gate = self.head.node.host_id, self._opened.gate
-        await fetch_files(self._opened, host_id, wanted, placed, moved, gate=gate, workers=self._workers)
+        try:
+            await fetch_files(self._opened, host_id, wanted, placed, moved, gate=gate, workers=self._workers)
+        except (FileDiffers, NotFound, ObjectDamaged) as error:
+            error.fields = {"tag": self.head.tag, "host_id": host_id, **error.fields}
+            raise
 
 
 class RestoreSources:

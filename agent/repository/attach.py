@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from agent.crypto.keyring import Keyring
+from agent.repository import checked_text
 from agent.repository.errors import (
     ClusterAmbiguous,
     EncryptionKeyMissing,
@@ -98,7 +99,7 @@ async def attach(
         wanted = RepositoryFile(repository_id or uuid.uuid4().hex)
         if keys is not None:
             wanted = RepositoryFile(wanted.repository_id, FORMAT, True)
-        made = (await storage.put(REPOSITORY, [msgspec.json.encode(wanted)])).created
+        made = (await storage.put(REPOSITORY, [checked_text.encode(wanted)])).created
         found = await _found(storage)
         if found is None:
             raise NotARepository("the repository's own file can't be read back")
@@ -152,7 +153,7 @@ async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str 
     if there is None:
         if not initialise or name is None:
             raise RepositoryMismatch(f"the cluster {cluster_id} is not in this repository", cluster_id=cluster_id)
-        body = msgspec.json.encode(ClusterFile(cluster_id, name))
+        body = checked_text.encode(ClusterFile(cluster_id, name))
         await storage.put(named_key(name, cluster_id), [body])
         size = (await storage.put(cluster_key(cluster_id), [body])).size
     else:
@@ -172,7 +173,7 @@ async def _found(storage: Storage) -> RepositoryFile | None:
     if entry is None:
         return None
     try:
-        found = _repository.decode(await _small(storage, REPOSITORY, entry.size))
+        found = checked_text.decode(_repository, await _small(storage, REPOSITORY, entry.size))
     except NotFound:
         return None
     except msgspec.DecodeError as error:
@@ -193,7 +194,7 @@ async def _small(storage: Storage, key: str, size: int) -> bytes:
 
 async def _read_cluster(storage: Storage, cluster_id: str, size: int) -> ClusterFile:
     try:
-        found = _cluster.decode(await _small(storage, cluster_key(cluster_id), size))
+        found = checked_text.decode(_cluster, await _small(storage, cluster_key(cluster_id), size))
     except msgspec.DecodeError as error:
         raise NotARepository(f"{cluster_key(cluster_id)} can't be read: {error}") from error
     if found.cluster_id != cluster_id:

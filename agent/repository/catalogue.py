@@ -14,6 +14,7 @@ from contextlib import suppress
 import msgspec
 import zstandard
 
+from agent.repository import checked_text
 from agent.repository.bounded import MOST_RECORD
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.keys import (
@@ -76,7 +77,7 @@ class Listing:
     def __iter__(self) -> Iterator[BackupView]:
         for tag, packed, stored in self._records:
             try:
-                record = None if packed is None else _record.decode(_unpacked(packed))
+                record = None if packed is None else _record_of(tag, packed)
             except msgspec.DecodeError:
                 record = None
             yield BackupView(tag, False, record, stored=stored)
@@ -96,14 +97,14 @@ class Catalogue:
         """Put plan.json; the same plan again is fine. Raises BackupExists, BackupDeleted, a StorageError."""
         await self._refuse_deleted(plan.tag)
         key = plan_key(self._cluster_id, plan.tag)
-        put = await self._documents.put(key, msgspec.json.encode(plan))
+        put = await self._documents.put(key, checked_text.encode(plan))
         if not put.created and await self._plan(plan.tag, put.size) != plan:
             raise BackupExists(f"the destination has another backup {plan.tag}", tag=plan.tag)
 
     async def put_record(self, record: Record) -> int:
         """Put the record as the tag's next; its number. The same as the newest again is fine, and costs no new one. One
         that says `running` is put only where there is none: it never hides how a backup ended."""
-        body = msgspec.json.encode(record)
+        body = checked_text.encode(record)
         while True:
             numbers, deleted = await self._tag(record.tag)
             if deleted:
@@ -203,11 +204,16 @@ class Catalogue:
     async def _plan(self, tag: str, size: int) -> Plan | None:
         key = plan_key(self._cluster_id, tag)
         try:
-            return _plan.decode(await self._documents.read(key, size, MOST_RECORD))
+            plan = checked_text.decode(_plan, await self._documents.read(key, size, MOST_RECORD))
         except NotFound:
             return None
         except msgspec.DecodeError as error:
-            raise ManifestInvalid(f"the plan of {tag} can't be read: {error}", tag=tag, key=key) from error
+            raise ManifestInvalid(f"the plan of {tag} can't be read ({error}): {key}", tag=tag, key=key) from error
+        if (plan.tag, plan.cluster_id) != (tag, self._cluster_id):
+            raise ManifestInvalid(
+                f"the plan of {tag} is that of {plan.tag} of the cluster {plan.cluster_id}: {key}", tag=tag, key=key
+            )
+        return plan
 
     async def _says(self, record: Record, number: int, size: int, modified: float) -> bool:
         """Whether the stored record of that number means the same; its bytes may be an older release's."""
@@ -219,11 +225,13 @@ class Catalogue:
     async def _record(self, tag: str, number: int, size: int, modified: float) -> Record | None:
         key = record_key(self._cluster_id, tag, number)
         try:
-            record = _record.decode(_unpacked(await self._packed(key, size, modified)))
+            record = _record_of(tag, await self._packed(key, size, modified))
         except NotFound:
             return None  # swept since it was listed
         except msgspec.DecodeError as error:
-            raise ManifestInvalid(f"the record {number} of {tag} can't be read: {error}", tag=tag, key=key) from error
+            raise ManifestInvalid(
+                f"the record {number} of {tag} can't be read ({error}): {key}", tag=tag, key=key
+            ) from error
         return record
 
     async def _packed(self, key: str, size: int, modified: float) -> bytes:
@@ -233,6 +241,14 @@ class Catalogue:
             body = await self._documents.read(key, size, MOST_RECORD)
             packed = self._cache.put(self._repository_id, which, body)
         return packed
+
+
+def _record_of(tag: str, packed: bytes) -> Record:
+    """A record of that backup. Raises msgspec.DecodeError, also for another one's."""
+    record = checked_text.decode(_record, _unpacked(packed))
+    if record.tag != tag:
+        raise msgspec.DecodeError(f"it is the backup {record.tag}'s")
+    return record
 
 
 def _unpacked(packed: bytes) -> bytes:

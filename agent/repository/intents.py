@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from agent.repository import checked_text
 from agent.repository.bounded import MOST_INTENT
 from agent.repository.errors import IntentForeign, ManifestInvalid, NodeAdopted
 from agent.repository.keys import ADOPTED, SWEEP, adopted_key, intent_key, intents_prefix, parse_intent, sweep_key
@@ -173,7 +174,7 @@ class Intents:
         return by_us and standing.name != ADOPTED
 
     def _body(self, tag: str, command_id: str) -> bytes:
-        return msgspec.json.encode(Intent(tag, self._writer.agent_id, self._writer.instance, command_id))
+        return checked_text.encode(Intent(tag, self._writer.agent_id, self._writer.instance, command_id))
 
     async def _find(self, key: str, name: str) -> Standing | None:
         entry = await self._storage.head(key)
@@ -183,7 +184,7 @@ class Intents:
         """The intent behind a key; None if it went meanwhile."""
         try:
             body = await self._documents.read(entry.key, entry.size, MOST_INTENT)
-            return Standing(name, entry.key, entry.modified, _intent.decode(body))
+            return Standing(name, entry.key, entry.modified, checked_text.decode(_intent, body))
         except NotFound:
             return None
         except (msgspec.DecodeError, ManifestInvalid):
