@@ -30,7 +30,7 @@ help:
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (under a minute)"
 	@echo "make test-long   random kill loops, and 10,000 interleavings of two agents in virtual time"
-	@echo "make check       ruff, mypy, import layers, module sizes"
+	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
@@ -124,7 +124,7 @@ check: $(VENV)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(RUN) -m pytest -q tests/fast/test_module_sizes.py
+	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)

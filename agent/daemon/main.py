@@ -5,6 +5,7 @@ Exit codes: 0 stopped as told, 1 something broke, 2 wrong arguments, 78 (EX_CONF
 
 import argparse
 import asyncio
+import faulthandler
 import gc
 import signal
 import sys
@@ -51,6 +52,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
             print(f"{asked.config}: fine")
             return 0
         configure(settings.log.level, settings.log.format, redactor)
+        faulthandler.enable()  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
         share_one_arena()
         # The modules that were imported stay for good: they need not be walked through by each collection.
         gc.freeze()

@@ -8,7 +8,7 @@ from agent.jobs.restore_source import BackupSource, Moved, OnServerSource, Place
 from agent.model.manifest import Head, TablePart, TableReference
 from agent.pipeline.errors import FileDiffers
 from agent.pipeline.fetch import fetch_files
-from agent.repository.errors import BackupDeleted, ObjectDamaged
+from agent.repository.errors import BackupDeleted, ObjectDamaged, RepositoryFormatNewer
 from agent.repository.keys import deleted_key
 from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.on_server import OnServer
@@ -41,7 +41,7 @@ class RepositorySource:
         host_id, gate = self.head.node.host_id, self._opened.gate
         try:
             await fetch_files(self._opened, host_id, wanted, placed, moved, gate=gate, workers=self._workers)
-        except (FileDiffers, NotFound, ObjectDamaged) as error:
+        except (FileDiffers, NotFound, ObjectDamaged, RepositoryFormatNewer) as error:
             error.fields = {"tag": self.head.tag, "host_id": host_id, **error.fields}
             raise
 

@@ -16,7 +16,7 @@ from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.errors import FileDiffers
 from agent.pipeline.writing import NewFile, sync_directory
 from agent.progress.flow import STEP, Flow
-from agent.repository.errors import ObjectDamaged, of_table
+from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer, of_table
 from agent.repository.frame import HEADER_SIZE, Codec, ObjectType
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
@@ -99,7 +99,8 @@ async def fetch_files(
     are there. What is there already with the right bytes is not fetched. `moved` is told, from any thread, how many
     more bytes of one are there or on their way: all of them, once, by the time it is placed.
 
-    Raises NotFound (an object is missing), ObjectDamaged, FileDiffers, TargetFull, another StorageError.
+    Raises NotFound (an object is missing), ObjectDamaged, RepositoryFormatNewer, FileDiffers, TargetFull, another
+    StorageError.
     """
     fetch = _Fetch(opened, host_id, gate, most_bytes, workers)
     try:
@@ -157,7 +158,7 @@ class _Fetch:
             try:
                 stored = _Stored(bytes.fromhex(name), Codec(one.codecs.get(name, Codec.RAW)), one.objects[name])
                 await self._object(stored, parts, moved)
-            except (FileDiffers, NotFound, ObjectDamaged) as error:
+            except (FileDiffers, NotFound, ObjectDamaged, RepositoryFormatNewer) as error:
                 raise of_table(error, one.keyspace, one.table) from error
             finally:
                 self._budget.give(span)

@@ -1,4 +1,4 @@
-"""The small JSON files of a repository with a check of their own bytes. In: a typed value; out, what is stored, and back.
+"""The small JSON files of a repository with a check of their bytes. In: a typed value; out, what is stored, and back.
 
     {…,"blake3":"<hex>"}        the BLAKE3 of the same text without this last member
 

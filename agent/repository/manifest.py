@@ -303,7 +303,8 @@ class _Stored:
         try:
             return await self._storage.get(key, 0, length, gate=self._gate)
         except (NotFound, Truncated) as error:
-            raise ManifestInvalid(f"its frame is not there: {key}", object=object_id.hex()) from error
+            what = "is not there" if isinstance(error, NotFound) else "is cut"
+            raise ManifestInvalid(f"its frame {what}: {key}", object=object_id.hex()) from error
 
 
 class _File:

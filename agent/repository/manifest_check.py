@@ -1,4 +1,4 @@
-"""Whether a manifest may be believed: in, its decoded head and parts; out, nothing, or `ManifestInvalid`.
+"""Whether a manifest may be believed: in, its decoded head and parts; out, nothing, or an error.
 
 A destination may be in other hands: nothing of a manifest becomes a path, an offset or an allocation before it was
 looked at here. Pure.
@@ -11,7 +11,7 @@ from msgspec import UnsetType
 
 from agent.model.manifest import MANIFEST_FORMAT, FileEntry, Head, TablePart, TableReference
 from agent.repository.bounded import MOST_PIECE
-from agent.repository.errors import ManifestInvalid
+from agent.repository.errors import ManifestInvalid, RepositoryFormatNewer
 from agent.repository.form import MOST_OVERHEAD
 from agent.repository.frame import OVERHEAD, Codec
 from agent.wire.names import InvalidName, check_name
@@ -30,7 +30,7 @@ _FILE = re.compile(r"(?:\.[A-Za-z0-9_]{1,254}/)?[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,2
 def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int, *, on_server: bool = False) -> None:
     """`head` as of a manifest whose frames end at byte `length`, asked for by these three names."""
     if head.format > MANIFEST_FORMAT:
-        raise ManifestInvalid(f"the manifest has format {head.format}; up to {MANIFEST_FORMAT} is known")
+        raise RepositoryFormatNewer(f"the manifest's head has format {head.format}, up to {MANIFEST_FORMAT} is known")
     found = (head.cluster_id, head.tag, head.node.host_id)
     if (found[1:] if on_server else found) != ((tag, host_id) if on_server else (cluster_id, tag, host_id)):
         raise ManifestInvalid(

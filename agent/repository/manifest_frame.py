@@ -13,7 +13,7 @@ import msgspec
 import zstandard
 
 from agent.model.manifest import TablePart, TableReference
-from agent.repository.errors import ManifestInvalid
+from agent.repository.errors import ManifestInvalid, of_table
 from agent.repository.manifest_check import check_part
 
 INLINE_LIMIT = 64 * 1024
@@ -96,7 +96,10 @@ def read_parts(
         files, size = len(reference.own), sum(entry.size for entry in reference.own)
         for line in lines:
             part = _part.decode(line)
-            check_part(part, volumes, names, on_server=on_server)
+            try:
+                check_part(part, volumes, names, on_server=on_server)
+            except ManifestInvalid as error:
+                raise of_table(error, reference.keyspace, reference.table) from error
             files += len(part.files)
             size += sum(entry.size for entry in part.files)
             yield part

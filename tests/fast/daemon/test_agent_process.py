@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ async def notified(tmp_path: Path) -> AsyncIterator["Notified"]:
     channel.close()
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Look again and again, for half a minute."""
+    for _ in range(600):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError
+
+
 class Notified:
     """What systemd is told, in order."""
 
@@ -147,6 +157,42 @@ async def test_signs_of_life_come_while_it_runs(agent: Process, notified: Notifi
     agent.start(environment={**notified.environment, "WATCHDOG_USEC": "300000"})
     await notified.until(b"WATCHDOG=1")
     await notified.until(b"WATCHDOG=1")
+
+
+async def test_what_the_watchdog_ends_says_where_it_stood(agent: Process, notified: Notified) -> None:
+    """Promise: systemd ends an agent without signs of life by SIGABRT: its journal has where each thread was."""
+    process = agent.start(environment=notified.environment)
+    await notified.until(b"READY=1")
+    process.send_signal(signal.SIGABRT)
+    _, told = await asyncio.to_thread(process.communicate, timeout=30)
+    assert process.returncode == -signal.SIGABRT
+    assert "(most recent call first)" in told
+    assert "agent/daemon/main.py" in told
+    assert TOKEN not in told
+
+
+async def test_connections_beyond_the_limit_of_descriptors_end_nothing(agent: Process, notified: Notified) -> None:
+    """Promise: with more connections than it has descriptors for the agent lives on, and answers when there are some
+    again."""
+    process = agent.start(environment=notified.environment)
+    reading = asyncio.create_task(asyncio.to_thread(process.communicate))  # each try is logged: the pipe would fill up
+    await notified.until(b"READY=1")
+    descriptors = Path(f"/proc/{process.pid}/fd")
+    most = len(list(descriptors.iterdir())) + 10
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
+    writers = []
+    async with asyncio.timeout(60):
+        for _ in range(40):
+            _, writer = await asyncio.open_connection("127.0.0.1", agent.port)
+            writers.append(writer)
+        await until(lambda: len(list(descriptors.iterdir())) == most)
+        for writer in writers:
+            writer.close()
+        status, _ = await agent.ask("GET", "/v1/commands")
+        assert status == 200
+        process.send_signal(signal.SIGTERM)
+        await reading
+    assert process.returncode == 0
 
 
 async def test_a_second_agent_of_the_same_state_is_refused_by_name(agent: Process, notified: Notified) -> None:

@@ -137,6 +137,32 @@ async def test_every_byte_comes_back(stored: Stored) -> None:
     assert stored.faults.count == len(stored.store._objects)
 
 
+async def test_what_was_fetched_is_durable_before_it_has_its_name(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: after a power cut a file that is there has its bytes: they are synced before it gets its name, and the
+    directory after the last name of an SSTable, before that counts as placed."""
+    done: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(("synced", os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    def renamed(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        directory = os.readlink(f"/proc/self/fd/{src_dir_fd}")
+        assert ("synced", f"{directory}/{old}") in done
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        done.append(("named", f"{directory}/{new}"))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    await stored.fetch()
+    names = [path for what, path in done if what == "named"]
+    assert len(names) == len(stored.wanted())
+    assert done[-1] == ("synced", str(stored.target))
+
+
 async def test_what_is_there_is_verified_and_not_fetched_again(stored: Stored) -> None:
     """Promise: a resume trusts complete files only after it read them; a file with other bytes is fetched anew."""
     await stored.fetch()

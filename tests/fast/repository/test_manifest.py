@@ -160,7 +160,7 @@ async def test_a_manifest_of_other_names_is_refused() -> None:
     packed = frame(part(file()))
     about = head(reference(packed, part(file())))
     node = msgspec.structs.replace(about.node, host_id="9" * 8 + HOST[8:])
-    for changed in ({"tag": "t2"}, {"cluster_id": "c2"}, {"node": node}, {"format": 3}):
+    for changed in ({"tag": "t2"}, {"cluster_id": "c2"}, {"node": node}):
         with pytest.raises(ManifestInvalid):
             await read_whole(manifest(packed, msgspec.structs.replace(about, **changed)))
 
