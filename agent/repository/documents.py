@@ -11,7 +11,7 @@ and a document that isn't sealed is not taken: whoever can write to the store, a
 import struct
 
 from agent.crypto.digest import digest
-from agent.crypto.errors import SealBroken
+from agent.crypto.errors import SealBroken, SealingKeyUnknown
 from agent.crypto.keyring import Keyring
 from agent.crypto.sealing import SALT_SIZE, TAG_SIZE, seal, unseal
 from agent.repository.bounded import read_bounded
@@ -64,5 +64,7 @@ class Documents:
         ciphertext = memoryview(stored)[_HEADER.size :]
         try:
             return unseal(self._keyring, epoch, digest(key.encode()), KIND, self._associated, salt, ciphertext)
+        except SealingKeyUnknown as error:
+            raise SealingKeyUnknown(f"{error.message}: {key}", key=key, **error.fields) from error
         except SealBroken as error:
             raise ManifestInvalid(f"{error.message}: {key}", key=key, epoch=epoch) from error

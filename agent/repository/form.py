@@ -12,7 +12,7 @@ from typing import NamedTuple
 import zstandard
 
 from agent.crypto.digest import digest, digest_of
-from agent.crypto.errors import SealBroken
+from agent.crypto.errors import SealBroken, SealingKeyUnknown
 from agent.crypto.keyring import Keyring
 from agent.crypto.sealing import SALT_SIZE, TAG_SIZE, seal, unseal
 from agent.repository.bounded import MOST_FRAME, MOST_PIECE
@@ -120,6 +120,8 @@ class Form:
             plain = unseal(
                 keyring, found.epoch, object_id, found.type, self._associated(found.header), salt, ciphertext
             )
+        except SealingKeyUnknown as error:
+            raise SealingKeyUnknown(f"{error.message}: {key}", key=key, **error.fields) from error
         except SealBroken as error:
             raise ObjectDamaged(
                 f"an object is not what its name promises, or was sealed with another repository's key: {key}", key=key

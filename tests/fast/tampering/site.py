@@ -76,6 +76,20 @@ class Made:
     node: Node
 
 
+class Known:
+    """Keys that need no slot."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        return self._keyring
+
+
+def _keys(keyring: Keyring | None) -> Known | None:
+    return None if keyring is None else Known(keyring)
+
+
 class Repositories:
     """Opens the store as the agent does: the repository and the cluster must be those that the target names."""
 
@@ -87,6 +101,7 @@ class Repositories:
     async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
         await attach(
             self._storage,
+            keys=_keys(self._keyring),
             initialise=False,
             repository_id=target.repository_id,
             cluster_id=target.cluster_id,
@@ -211,18 +226,26 @@ async def make(directory: Path, keyring: Keyring | None) -> Made:
     store = MemoryStorage(clock=Clock())
     agent = _agent(node, store, directory / "state", keyring)
     for cluster, name in ((CLUSTER, "test"), (OTHER_CLUSTER, "other")):
-        await attach(store, initialise=True, repository_id=REPOSITORY_ID, cluster_id=cluster, cluster_name=name)
+        await attach(
+            store,
+            keys=_keys(keyring),
+            initialise=True,
+            repository_id=REPOSITORY_ID,
+            cluster_id=cluster,
+            cluster_name=name,
+        )
     for tag in ("t0", "t1", "t2"):
-        await _back_up(agent, store, tag, TARGET)
+        await _back_up(agent, _opened(store, keyring), tag, TARGET)
         node.sstable("shop", "items", 1, 2_500)
-    await _back_up(agent, store, "t1", Target("d1", REPOSITORY_ID, OTHER_CLUSTER), command="other")
+    other = Target("d1", REPOSITORY_ID, OTHER_CLUSTER)
+    await _back_up(agent, _opened(store, keyring, OTHER_CLUSTER), "t1", other, command="other")
     await agent.delete.run(Command("delete", DeleteArguments("t0", TARGET)))
     agent.close()
     return Made(dict(store._objects), await _places(store, keyring), keyring, node.files(), node)
 
 
-async def _back_up(agent: Agent, store: MemoryStorage, tag: str, target: Target, command: str = "") -> None:
-    catalogue = Catalogue(_opened(store, None, target.cluster_id), RecordCache())
+async def _back_up(agent: Agent, opened: OpenedRepository, tag: str, target: Target, command: str = "") -> None:
+    catalogue = Catalogue(opened, RecordCache())
     nodes = [PlannedNode(HOST, "127.0.40.1", "dc1", "r1", ["1"])]
     plan = Plan(tag, f"b-{tag}", 1.0, "test", target.cluster_id, nodes, TABLES, {"shop": {"class": "x"}}, "v1")
     await catalogue.put_plan(plan)

@@ -1,8 +1,10 @@
 """Damage in a repository that the product's own jobs made: each kind of object is found, named and refused, and nothing
 is written outside the directory that a restore stages in."""
 
+import msgspec
 import pytest
 
+from agent.crypto.errors import SealingKeyUnknown
 from agent.repository.errors import (
     BackupDeleted,
     BackupNotFound,
@@ -83,7 +85,7 @@ async def test_no_flipped_byte_of_a_small_file_is_another_meaning(site: Site, ki
             async with site.catalogue() as catalogue:
                 view = await catalogue.view("t1")
                 listed = {one.tag: one.record for one in await catalogue.listing()}
-        except (NotARepository, RepositoryMismatch, ManifestInvalid) as error:
+        except (NotARepository, RepositoryMismatch, ManifestInvalid, RepositoryFormatNewer, SealingKeyUnknown) as error:
             told.append(error.message)
             continue
         if view.record is None:
@@ -91,7 +93,7 @@ async def test_no_flipped_byte_of_a_small_file_is_another_meaning(site: Site, ki
             assert listed["t1"] is None
             told.append(key)
         else:
-            assert view == honest
+            assert msgspec.structs.replace(view, stored=honest.stored) == honest
             assert listed["t1"] == honest.record
     assert len(told) >= len(whole) - len('"blake3"')
     assert all(key in message for message in told)
@@ -203,7 +205,8 @@ async def test_plans_and_records_of_another_backup_are_refused(site: Site) -> No
         assert {one.tag: one.record for one in await catalogue.listing()} == {"t1": None, "t2": None}
     site.put(plan_key(CLUSTER, "t1"), site.body(plan_key(OTHER_CLUSTER, "t1")))
     async with site.catalogue() as catalogue:
-        with pytest.raises(ManifestInvalid, match=OTHER_CLUSTER):
+        where = OTHER_CLUSTER if site.made.keyring is None else plan_key(CLUSTER, "t1")
+        with pytest.raises(ManifestInvalid, match=where):
             await catalogue.view("t1")
 
 
