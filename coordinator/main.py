@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
             if secret is not None:
                 redactor.add(secret)
         logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)
-        faulthandler.enable()  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
+        faulthandler.enable(2)  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
         asyncio.run(_run(ready, redactor, store_type))
     except HelenusError as error:
         print(f"helenus-coordinator: {error.message}. {error.todo}", file=sys.stderr)

@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
             print(f"{asked.config}: fine")
             return 0
         configure(settings.log.level, settings.log.format, redactor)
-        faulthandler.enable()  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
+        faulthandler.enable(2)  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
         share_one_arena()
         # The modules that were imported stay for good: they need not be walked through by each collection.
         gc.freeze()

@@ -88,9 +88,8 @@ class FleetOrchestrator:
                 "that were emptied or restored in part"
                 for request, shared in await self._overlapping(cluster, scope.tables)
             ]
-            return await self._make(
-                RequestKind.BACKUP, cluster, order, order.tag, places, scope.tables, warnings=warnings
-            )
+            tables, kind = scope.tables, RequestKind.BACKUP
+            return await self._make(kind, cluster, order, order.tag, places, tables, warnings=warnings)
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
         """Raises what `coordinator.orchestrate.sync.sync_scope` raises, and `TagInUse` while another request writes the

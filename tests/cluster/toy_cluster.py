@@ -29,10 +29,8 @@ from agent.wire.results import (
 )
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
-from tests.cluster.toy_repository import Held, Rows
+from tests.cluster.toy_repository import Held, Rows, counted, sizes_of
 from tests.cluster.toy_sweep import swept
-
-ROW_BYTES = 10
 
 
 class ToyFailure(HelenusError):
@@ -234,8 +232,8 @@ class _Jobs:
             assert asked.tag in node.own.plans, "an on-server backup without its plan"
             node.kept.add(asked.tag)
             node.own.manifests[asked.tag, node.host_id] = node.snapshots[asked.tag]
-        _count(context, ON_SERVER, node.snapshots[asked.tag])
-        sizes = _sizes(node.snapshots[asked.tag])
+        counted(context, ON_SERVER, node.snapshots[asked.tag])
+        sizes = sizes_of(node.snapshots[asked.tag])
         return SnapshotResult(asked.tag, unix_seconds(), self._world.version, tables, 3, sum(sizes.values()), sizes)
 
     def upload(self, context: JobContext, asked: Any) -> UploadResult:
@@ -258,9 +256,9 @@ class _Jobs:
                 targets[target.destination] = TargetResult("failed", error=error.as_dict())
                 continue
             assert asked.tag in place.plans, "data before the plan"
-            _count(context, target.destination, rows)
+            counted(context, target.destination, rows)
             place.manifests[asked.tag, self._node.host_id] = rows
-            sizes = _sizes(rows)
+            sizes = sizes_of(rows)
             done = TargetResult("success", 1, sum(sizes.values()), sizes=sizes, warnings=self._node.warnings)
             targets[target.destination] = done
         return UploadResult(targets)
@@ -281,7 +279,7 @@ class _Jobs:
             raise BackupNotFound(f"no on-server backup {asked.tag}", tag=asked.tag)
         if asked.dry_run:
             held = {} if beside else node.snapshots.get(asked.tag, {})
-            return FreedResult(sum(_sizes(held).values()), 1 if held else 0, dry_run=True)
+            return FreedResult(sum(sizes_of(held).values()), 1 if held else 0, dry_run=True)
         gone = {} if beside else node.snapshots.pop(asked.tag, {})
         if not beside:
             node.makers.pop(asked.tag, None)
@@ -289,14 +287,14 @@ class _Jobs:
         for kept in (node.own.plans, node.own.records):
             kept.pop(asked.tag, None)
         node.own.manifests.pop((asked.tag, node.host_id), None)
-        return FreedResult(sum(_sizes(gone).values()), 1 if gone else 0)
+        return FreedResult(sum(sizes_of(gone).values()), 1 if gone else 0)
 
     def sweep(self, context: JobContext, asked: Any) -> FreedResult:
         if asked.adopt and self._node.refused_adoptions:
             raise self._node.refused_adoptions.pop()
         if asked.adopt in {node.host_id for node in self._world.nodes}:
             raise AdoptionRefused(f"the node {asked.adopt} is in the ring", host_id=asked.adopt)
-        return swept(self._node.directory(asked.target), asked, asked.adopt or self._node.host_id, _sizes)
+        return swept(self._node.directory(asked.target), asked, asked.adopt or self._node.host_id, sizes_of)
 
     def scrub(self, context: JobContext, asked: Any) -> ScrubResult:
         named = [key for key in self._node.directory(asked.target).manifests if key[1] == self._node.host_id]
@@ -334,7 +332,7 @@ class _Jobs:
             raise BackupNotFound(f"no manifest of {asked.source_host_id}")
         held = {ks: {t: rows[ks][t] for t in names} for ks, names in asked.tables.items()}
         self._node.held[context.job] = held
-        _count(context, asked.source.destination if asked.source is not None else ON_SERVER, held)
+        counted(context, asked.source.destination if asked.source is not None else ON_SERVER, held)
         return FetchResult({})
 
     def drop_views(self, context: JobContext, asked: RestoreArguments) -> FreedResult:
@@ -388,16 +386,5 @@ class _Jobs:
         return PhaseResult([], self._node.warnings)
 
 
-def _count(context: JobContext, destination: str, rows: Rows) -> None:
-    for keyspace, tables in rows.items():
-        for table, content in tables.items():
-            context.tally.expect(destination, keyspace, table, 1, len(content) * ROW_BYTES)
-            context.tally.done(destination, keyspace, table, 1, len(content) * ROW_BYTES)
-
-
 def _failed(result: msgspec.Struct) -> bool:
     return isinstance(result, UploadResult) and any(each.outcome == "failed" for each in result.targets.values())
-
-
-def _sizes(rows: Rows) -> dict[str, int]:
-    return {ks: sum(len(content) * ROW_BYTES for content in tables.values()) for ks, tables in rows.items()}

@@ -2,8 +2,10 @@
 
 import msgspec
 
+from agent.model.job import JobContext
 from agent.wire.backups import Plan, Record
 
+ROW_BYTES = 10
 Rows = dict[str, dict[str, frozenset[str]]]
 """keyspace → table → rows"""
 
@@ -17,3 +19,16 @@ class Held(msgspec.Struct):
     records: dict[str, list[Record]] = {}
     manifests: dict[tuple[str, str], Rows] = {}
     marks: set[str] = set()
+
+
+def counted(context: JobContext, destination: str, rows: Rows) -> None:
+    """Tell that all of these rows are there."""
+    for keyspace, tables in rows.items():
+        for table, content in tables.items():
+            context.tally.expect(destination, keyspace, table, 1, len(content) * ROW_BYTES)
+            context.tally.done(destination, keyspace, table, 1, len(content) * ROW_BYTES)
+
+
+def sizes_of(rows: Rows) -> dict[str, int]:
+    """keyspace → bytes of its rows."""
+    return {ks: sum(len(content) * ROW_BYTES for content in tables.values()) for ks, tables in rows.items()}

@@ -9,6 +9,7 @@ import pytest
 from agent.crypto.errors import SealingKeyUnknown
 from agent.crypto.keyring import Keyring
 from agent.jobs.sweep import SweepJob
+from agent.repository import checked_text
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.documents import OVERHEAD
 from agent.repository.errors import IntentForeign, ManifestInvalid, RepositoryFormatNewer
@@ -66,10 +67,10 @@ async def test_an_onlooker_reads_no_document_of_an_encrypted_repository() -> Non
 
 
 async def test_a_plain_repository_keeps_plain_documents() -> None:
-    """Promise: without encryption every document is JSON that a person reads, byte for byte as ever."""
+    """Promise: without encryption every document is JSON that a person reads."""
     store = await _filled(None)
-    assert store._objects[plan_key("c1", "t1")][0] == msgspec.json.encode(PLAN)
-    assert store._objects[record_key("c1", "t1", 0)][0] == msgspec.json.encode(RECORD)
+    assert store._objects[plan_key("c1", "t1")][0] == checked_text.encode(PLAN)
+    assert store._objects[record_key("c1", "t1", 0)][0] == checked_text.encode(RECORD)
     assert (await _catalogue(store, None).view("t1")).plan == PLAN
 
 
