@@ -1,0 +1,1 @@
+"""Repositories as earlier and present versions wrote them, which every later one must read."""
