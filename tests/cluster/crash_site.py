@@ -44,9 +44,16 @@ class CrashSite:
     """`async with CrashSite(directory, cluster) as site`. A test leaves agent and coordinator running."""
 
     def __init__(
-        self, directory: Path, cluster: ScratchCluster, *, store: ObjectStore | None = None, **agent: Any
+        self,
+        directory: Path,
+        cluster: ScratchCluster,
+        *,
+        store: ObjectStore | None = None,
+        passphrase: str | None = None,
+        **agent: Any,
     ) -> None:
-        """`store`: where the destination is, a local directory by default; `agent`: further options of AgentProcess."""
+        """`store`: where the destination is, a local directory by default; `passphrase`: of an encrypted one; `agent`:
+        further options of AgentProcess."""
         self.cluster = cluster
         self.node: CassandraNode = cluster.nodes[0]
         changes = {
@@ -63,7 +70,11 @@ class CrashSite:
         self.keyspace = f"{prefix}_all"
         self._store = store
         self._bucket = f"site-{prefix}"
-        self.oracle = Oracle(store.reader(self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE))
+        self._encryption: dict[str, Any] = {} if passphrase is None else {"encryption": {"passphrase": passphrase}}
+        self.oracle = Oracle(
+            store.reader(self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE),
+            keys=None if passphrase is None else passphrase.encode(),
+        )
         self.session: Session
 
     async def __aenter__(self) -> Self:
@@ -76,7 +87,7 @@ class CrashSite:
         if self._store is not None:
             await self._store.make_bucket(self._bucket)
             wanted = self._store.settings(self._bucket)
-        made = await self.ask("POST", "/backups/destinations", wanted)
+        made = await self.ask("POST", "/backups/destinations", wanted | self._encryption)
         self.place = str(made["destination_id"]["id"])
         await self.succeeded(made["request_id"])
         return self

@@ -16,6 +16,7 @@ all that was asked for has ended (`idle`), no intent may be left.
 import hashlib
 import json
 import re
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from tests.oracle.formats import (
     Broken,
     Keys,
     b3,
+    document_of,
     head_of,
     name_of,
     parts_of,
@@ -36,6 +38,7 @@ from tests.oracle.formats import (
     plain_of,
     segments,
 )
+from tests.oracle.keys import keys_of
 from tests.oracle.listing import Listing, lies
 from tests.oracle.reader import Reader
 
@@ -63,9 +66,9 @@ class Backup:
 
 class Oracle:
     """One destination, looked at again and again. `per_node`: it is one node's own directory, of a cluster of more.
-    `keys`: those of an encrypted one."""
+    `keys`: those of an encrypted one, or its passphrase."""
 
-    def __init__(self, reader: Reader, *, per_node: bool = False, keys: Keys | None = None) -> None:
+    def __init__(self, reader: Reader, *, per_node: bool = False, keys: Keys | bytes | None = None) -> None:
         self._reader = reader
         self._keys = keys
         self._per_node = per_node
@@ -87,6 +90,8 @@ class Oracle:
     def check(self, *, idle: bool = False) -> dict[tuple[str, str], Backup]:
         """Look at everything. (tag, host id) → backup, of those that are not deleted. `idle`: all that was asked for
         has ended. Raises OracleFailed."""
+        if isinstance(self._keys, bytes):
+            self._keys = keys_of(self._reader, self._keys)
         look = _Look(self._reader, self._keys)
         look.run()
         look.judge_listings(per_node=self._per_node)
@@ -136,6 +141,8 @@ class _Look:
                     self.findings.append(f"{key} is no key of a repository")
                 continue
             match parts:
+                case ["keys", name] if name.endswith(".json"):
+                    self._remember(key)
                 case ["repository.json"] | ["names", _, _] | ["clusters", _, "cluster.json"]:
                     self._remember(key)
                 case ["clusters", _, "nodes", _, "intents", _]:
@@ -144,10 +151,10 @@ class _Look:
                     self._object(key, directory, name.partition(".")[0], cluster)
                 case ["clusters", _, "catalogue", tag, "deleted"]:
                     self.deleted.add(tag)
-                case ["clusters", _, "catalogue", tag, name] if name.removesuffix(".json").isdecimal():
-                    self._listing(tag).records[int(name.removesuffix(".json"))] = self._json(key)
-                case ["clusters", _, "backups", tag, "plan.json"]:
-                    self._listing(tag).plan = self._json(key)
+                case ["clusters", cluster, "catalogue", tag, name] if name.removesuffix(".json").isdecimal():
+                    self._listing(tag).records[int(name.removesuffix(".json"))] = self._json(key, cluster)
+                case ["clusters", cluster, "backups", tag, "plan.json"]:
+                    self._listing(tag).plan = self._json(key, cluster)
                 case ["clusters", cluster, "backups", tag, name] if name.endswith(".manifest"):
                     manifests.append((key, cluster, tag, name.removesuffix(".manifest")))
                     self._remember(key)
@@ -178,11 +185,11 @@ class _Look:
         self.digests[key] = b3(content)
         return content
 
-    def _json(self, key: str) -> dict[str, Any]:
+    def _json(self, key: str, cluster: str) -> dict[str, Any]:
         content = self._remember(key)
         try:
-            read: dict[str, Any] = json.loads(content)
-        except ValueError as error:
+            read: dict[str, Any] = json.loads(document_of(content, key, cluster, self._keys))
+        except (ValueError, Broken, KeyError, struct.error) as error:
             self.findings.append(f"{key} can't be read: {error}")
             return {}
         return read

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 HEADER = struct.Struct(">4sBBBBIQ")
+DOCUMENT = struct.Struct(">4sBBHI32s")
 TRAILER = struct.Struct(">8sIQQ32s32s")
 
 
@@ -76,6 +77,16 @@ def _opened(payload: bytes, key: bytes, kind: int, epoch: int, object_id: bytes,
     if blake3(what + plain, key=key).digest() != payload[:32]:
         raise Broken("the object's salt is not that of its content")
     return plain
+
+
+def document_of(stored: bytes, key: str, cluster: str, keys: Keys | None) -> bytes:
+    """The text of a plan, record, mark or intent."""
+    if keys is None:
+        return stored
+    magic, version, _, _, epoch, salt = DOCUMENT.unpack(stored[: DOCUMENT.size])
+    if (magic, version) != (b"HLND", 1):
+        raise Broken("the document is not sealed")
+    return _opened(salt + stored[DOCUMENT.size :], keys.sealing[epoch], 16, epoch, b3(key.encode()), cluster.encode())
 
 
 def place_of(key: str, keyspace: str = "", table: str = "") -> bytes:

@@ -23,6 +23,7 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Storage
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments
+from agent.wire.results import UploadResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Repositories, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.storage.memory import MemoryStorage
@@ -74,8 +75,10 @@ async def made(directory: Path, *, encrypted: bool) -> tuple[MemoryStorage, dict
     for tag in ("t0", "t1", "t2"):
         nodes = [PlannedNode(HOST, "127.0.40.1", "dc1", "r1", ["1"])]
         await catalogue.put_plan(Plan(tag, f"b-{tag}", 1.0, "test", CLUSTER, nodes, tables, {"shop": {}}, "v1"))
-        await agent.backup.run(Command(f"backup {tag}", BackupArguments(SnapshotArguments(tag), [target()])))
-        done = [NodeRecord(HOST, "127.0.40.1", "success", {})]
+        asked = BackupArguments(SnapshotArguments(tag), [target()])
+        stored = (await agent.backup.run(Command(f"backup {tag}", asked))).result
+        assert isinstance(stored, UploadResult)
+        done = [NodeRecord(HOST, "127.0.40.1", "success", stored.targets["d1"].sizes)]
         await catalogue.put_record(Record(tag, f"b-{tag}", 1.0, "success", tables, done, 2.0))
         files: dict[str, dict[str, bytes]] = {}
         for (keyspace, table, name), content in node.files().items():

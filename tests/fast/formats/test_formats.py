@@ -28,6 +28,8 @@ from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Reposito
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.pipeline.test_fetch import Wanted
+from tests.oracle.checker import Oracle
+from tests.oracle.reader import DirectoryReader
 
 FIXTURES = sorted(path.name.removesuffix(".tar.gz") for path in HERE.glob("*.tar.gz"))
 NEWEST = [f"format-{MANIFEST_FORMAT}-encrypted", f"format-{MANIFEST_FORMAT}-plain"]
@@ -135,3 +137,17 @@ async def test_a_newer_format_is_refused_by_name(name: str, tmp_path: Path) -> N
             cluster_id=CLUSTER,
             cluster_name=None,
         )
+
+
+@pytest.mark.parametrize("name", NEWEST)
+async def test_a_reader_of_its_own_finds_the_same(name: str, tmp_path: Path) -> None:
+    """Promise: what docs/repository.md says is enough to read a repository, key slots and seals included."""
+    repository = await opened(name, tmp_path / "repository")
+    await repository.storage.close()
+    oracle = Oracle(DirectoryReader(tmp_path / "repository"), keys=PASSPHRASE if name.endswith("encrypted") else None)
+    oracle.deleted("t0")
+    for tag in ("t1", "t2"):
+        oracle.expect(tag, [HOST])
+    found = oracle.check(idle=True)
+    expected = json.loads((HERE / f"{name}.json").read_text())
+    assert {tag for tag, _ in found} == set(expected)

@@ -1,6 +1,6 @@
 """kill -9 of the agent with Google Cloud Storage as destination, on Cassandra 5.0: a backup, a restore and a delete
 live through deaths while they touch the store. What goes on where is proved with S3; here is, that this provider's own
-requests are resumed."""
+requests are resumed, and that all of it is so in an encrypted repository."""
 
 from collections.abc import AsyncIterator
 
@@ -12,6 +12,7 @@ from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.moments import GCS_BACKUP, GCS_DELETE, GCS_RESTORE, named
 from tests.cluster.scratch import ScratchCluster
 
+PASSPHRASE = "a passphrase of the tests"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def site(
     one_node_50: ScratchCluster, gcs: FakeGcs, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[CrashSite]:
-    async with CrashSite(tmp_path_factory.mktemp("kill-gcs"), one_node_50, store=gcs) as site:
+    async with CrashSite(tmp_path_factory.mktemp("kill-gcs"), one_node_50, store=gcs, passphrase=PASSPHRASE) as site:
         yield site
 
 
