@@ -3,15 +3,13 @@
 import asyncio
 import json
 import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agent.crypto.keyring import Keyring
 from agent.crypto.slots import Unlocking
-from agent.model.manifest import MANIFEST_FORMAT, TablePart
-from agent.pipeline.fetch import fetch_files
+from agent.model.manifest import MANIFEST_FORMAT
 from agent.repository.attach import attach
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import RepositoryFormatNewer
@@ -23,11 +21,11 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.local import LocalStorage
 from agent.storage.protocol import OPEN, Storage
 from agent.wire.commands import State
+from tests.cluster.whole_backup import files_of
 from tests.fast.formats.make import HERE, PASSPHRASE, digest_of
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Repositories
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
-from tests.fast.pipeline.test_fetch import Wanted
 from tests.oracle.checker import Oracle
 from tests.oracle.reader import DirectoryReader
 
@@ -74,26 +72,8 @@ async def test_a_repository_of_any_format_is_listed_and_restored(name: str, tmp_
     assert {one.tag for one in listing if not one.deleted} == set(expected)
     for tag, files in expected.items():
         assert (await Catalogue(repository, RecordCache()).view(tag)).complete
-        manifest = await read_manifest(repository, tag, HOST)
-        found = {}
-        for reference in manifest.head.tables:
-            table = f"{reference.keyspace}.{reference.table}"
-            target = tmp_path / tag / table
-            target.mkdir(parents=True)
-
-            async def wanted(parts: AsyncIterator[TablePart], target: Path = target) -> AsyncIterator[Wanted]:
-                async for part in parts:
-                    for file in part.files:
-                        (target / file.name).parent.mkdir(exist_ok=True)
-                    yield Wanted(part.files, target, part.objects, part.coded)
-
-            async def placed(_: Wanted) -> None:
-                return None
-
-            await fetch_files(repository, HOST, wanted(manifest.parts(reference)), placed, lambda *_: None, gate=OPEN)
-            paths = [path for path in target.rglob("*") if path.is_file()]
-            found[table] = digest_of({str(path.relative_to(target)): path.read_bytes() for path in paths})
-        assert found == files
+        found = await files_of(repository, tag, HOST, tmp_path / "restored")
+        assert {table: digest_of(content) for table, content in found.items()} == files
     await repository.storage.close()
 
 
