@@ -150,6 +150,7 @@ $(PEERS): Makefile
 
 bench: prerequisites $(VENV) $(FETCHED) $(PEERS)
 	$(RUN) -m bench
+	$(RUN) -m bench.stored
 	$(RUN) -m bench.throttle
 
 clean:

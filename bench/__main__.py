@@ -4,13 +4,19 @@ import argparse
 import asyncio
 import json
 
-from bench import backups, memory, report, restores
+from bench import backups, memory, report, restores, several
 from bench.backups import Figures
 from bench.bars import bars, verdicts
 from bench.stage import Stage
 from tests.cluster.places import BUILD
 
-PARTS = {"mixed": backups.mixed, "restore": restores.shop, "large": backups.large, "memory": memory.memory}
+PARTS = {
+    "mixed": backups.mixed,
+    "several": several.several,
+    "restore": restores.shop,
+    "large": backups.large,
+    "memory": memory.memory,
+}
 
 
 async def measure(parts: list[str], rounds: int) -> Figures:

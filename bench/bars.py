@@ -13,6 +13,7 @@ from bench.backups import LARGE, Figures
 from bench.clock import Figure
 from bench.memory import GIB, LARGE_FILE, ONE_FILE
 from bench.report import median
+from bench.several import ALONE, BESIDE
 
 JOLOKIA, NODETOOL = "helenus, jolokia", "helenus, nodetool"
 PEAK_MIB = 200
@@ -50,7 +51,7 @@ def verdicts(judged: Sequence[Bar]) -> str:
 def bars(figures: Figures) -> list[Bar]:
     """Every bar whose figures are there."""
     rows = {key: median(rounds) for key, rounds in figures.items()}
-    return [*_first(rows), *_unchanged(rows), *_large(rows), *_restore(rows), *_memory(rows)]
+    return [*_first(rows), *_unchanged(rows), *_several(rows), *_large(rows), *_restore(rows), *_memory(rows)]
 
 
 Rows = dict[tuple[str, str], Figure]
@@ -79,6 +80,13 @@ def _unchanged(rows: Rows) -> Iterator[Bar]:
             yield Bar(f"{what}, {ours}: times as fast as medusa", wanted, rows[what, "medusa"].wall / row.wall)
             yield Bar(f"{what}, {ours}: beside nodetool and Jolokia", 0.4, row.wall - row.inside, True, "s")
             yield Bar(f"{what}, {ours}: JVM starts", 2, row.jvm_starts, at_most=True)
+
+
+def _several(rows: Rows) -> Iterator[Bar]:
+    if (BESIDE, JOLOKIA) in rows:
+        alone, beside = rows[ALONE, JOLOKIA], rows[BESIDE, JOLOKIA]
+        yield Bar(f"{BESIDE}: times the time alone", 1.2, beside.wall / alone.wall, at_most=True)
+        yield Bar(f"{BESIDE}: times the bytes read", 1.05, beside.megabytes / alone.megabytes, at_most=True)
 
 
 def _large(rows: Rows) -> Iterator[Bar]:

@@ -72,6 +72,7 @@ class Store:
         *,
         piece_size: int = PIECE_SIZE,
         most_bytes: int = BYTES,
+        compression: Compression | None = None,
         parted: Callable[[StoreTarget], object] | None = None,
         workers: MakeWorkers = Workers,
     ) -> None:
@@ -83,7 +84,7 @@ class Store:
         self._budget = Budget(most_bytes, min(64, streams) + READERS)
         self._buffers = Buffers(piece_size)
         self._readers = workers(READERS, "read")
-        self._compression = Compression()
+        self._compression = compression if compression is not None else Compression()
         self._laggards = Laggards(self._budget) if parted is not None and len(targets) > 1 else None
         self._parted = parted
 
