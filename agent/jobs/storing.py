@@ -91,11 +91,17 @@ class Storing:
             raise first_of(errors) from None
 
     async def _alone(self, context: JobContext, info: SnapshotInfo, one: Prepared, most_bytes: int) -> None:
-        """A pass for a target that the others don't wait for."""
+        """A pass for a target that the others don't wait for. What is wrong with the snapshot by then is its failure
+        alone: theirs may be published."""
         one.target = one.target.again()
         context.tally.anew(one.target.id)
         store = Store([one.target], self._cache, context.tally, most_bytes=most_bytes, workers=self._workers)
-        await self._pass(context, info, [one], store, await self._listed())
+        try:
+            await self._pass(context, info, [one], store, await self._listed())
+        except HelenusError as error:
+            one.target.fail(error)
+            self._results[one.target.id] = await _failed(one, error)
+            await context.stages.enter(PUBLISHED, noted(self._results, self._counts))
 
     async def _pass(
         self,
@@ -155,14 +161,18 @@ class Storing:
                 return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)
-        await drop_intents([one])
-        reason = target.error or collector.corrupt
-        return TargetResult(
-            "failed",
-            put_objects=target.put_objects,
-            put_bytes=target.put_bytes,
-            error=reason.as_dict() if reason is not None else None,
-        )
+        return await _failed(one, target.error or collector.corrupt)
+
+
+async def _failed(one: Prepared, reason: HelenusError | None) -> TargetResult:
+    """The result of a target that is left behind, whose intent goes."""
+    await drop_intents([one])
+    return TargetResult(
+        "failed",
+        put_objects=one.target.put_objects,
+        put_bytes=one.target.put_bytes,
+        error=reason.as_dict() if reason is not None else None,
+    )
 
 
 def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:

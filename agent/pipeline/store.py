@@ -124,7 +124,9 @@ class Store:
             yield
         finally:
             watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            (ended,) = await asyncio.gather(watch, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
 
     async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
         """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""

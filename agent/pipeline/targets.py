@@ -108,8 +108,9 @@ class StoreTarget:
 
     def again(self) -> "StoreTarget":
         """The same destination for a pass of its own: what is there by now is known, what a manifest names is not."""
-        anew = StoreTarget(self.opened, self._host_id, self.index, self._gate)
-        anew.put_objects, anew.put_bytes, anew.mended = self.put_objects, self.put_bytes, self.mended
+        anew = StoreTarget(self.opened, self._host_id, self.index, self._gate, list(self._damaged.values()))
+        anew.put_objects, anew.put_bytes = self.put_objects, self.put_bytes
+        anew.mended, anew.healed = self.mended, self.healed
         return anew
 
     def fail(self, error: HelenusError) -> None:

@@ -135,3 +135,23 @@ async def test_a_cancel_ends_both_passes(site: Site) -> None:
     assert asyncio.all_tasks() <= before - {running}
     assert not [key for key in site.slow._objects if "/intents/" in key]
     assert not await site.node.exists("t1")
+
+
+async def test_a_snapshot_that_goes_fails_the_slow_one_alone(site: Site) -> None:
+    """Promise: what is published stays a success, whatever becomes of the snapshot that the slow destination still
+    reads."""
+    running = asyncio.create_task(site.agent.backup.run(backup("t1", "d1", "d2")))
+    async with asyncio.timeout(60):
+        await site.quick.published.wait()
+        while site.slow.cancelled == 0:  # noqa: ASYNC110  # a number sets no event
+            await asyncio.sleep(0.01)
+    for path in site.node.data.rglob("snapshots/t1/nb-1?-big-Data.db"):
+        path.unlink()
+    site.slow.let_go.set()
+    async with asyncio.timeout(60):
+        outcome = await running
+    assert outcome.state is State.PARTIAL
+    results = outcome.result.targets  # type: ignore[attr-defined]
+    assert (results["d1"].outcome, results["d2"].outcome) == ("success", "failed")
+    assert "snapshot" in results["d2"].error["message"]
+    assert not [key for key in site.slow._objects if "/intents/" in key or key.endswith(".manifest")]
