@@ -1,5 +1,6 @@
 """`check`: in, an open repository; out, what is wrong with its backups, on the screen, and how much that is."""
 
+from agent.cli.listed_objects import ListedObjects
 from agent.cli.listing import undeleted
 from agent.cli.screen import Screen, size_of
 from agent.jobs.scrub_naming import ScrubManifests
@@ -66,10 +67,10 @@ class _Node:
         named = await self._manifests.named()
         reasons = dict.fromkeys(named.frames, "damaged")
         notes = DamageNotes(self._opened, self._host)
-        reader = ObjectReader(self._opened, _at_once)
-        found: dict[str, int] = {}
+        reader = ObjectReader(self._opened, at_once)
+        found = ListedObjects()
         async for one in data_objects(self._opened.storage, self._opened.cluster_id, self._host):
-            found[one.key] = one.size
+            found.add(one)
             of_key = notes.object_of(one.key)
             if read and of_key is not None and (everything or named.sizes.get(one.name, one.codec) is not None):
                 verdict = await reader.read(of_key)
@@ -77,10 +78,11 @@ class _Node:
                     reasons[one.key] = verdict.value
                 self._screen.progress(f"{self._host}: {reader.objects} objects, {size_of(reader.bytes)} verified")
         async for key, wanted in self._manifests.keys():
-            if key not in found:
+            size = found.size(key, wanted)
+            if size is None:
                 reasons[key] = "missing"
-            elif found[key] != wanted.size:
-                reasons[key] = f"{found[key]} bytes instead of {wanted.size}"
+            elif size != wanted.size:
+                reasons[key] = f"{size} bytes instead of {wanted.size}"
         told = 0
         for place in named.broken:
             told += self._tell(place, told)
@@ -104,5 +106,5 @@ class _Node:
         return 1
 
 
-async def _at_once() -> None:
+async def at_once() -> None:
     """Nobody else is to be let go first."""
