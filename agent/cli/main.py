@@ -7,6 +7,7 @@ the settings file can't be used.
 
 import argparse
 import asyncio
+import getpass
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,17 @@ from pathlib import Path
 from agent.cli.checking import check
 from agent.cli.drilling import drill
 from agent.cli.extracting import Chosen, extract
+from agent.cli.key_changing import Ask, NewSecrets, change_keys, show_keys
 from agent.cli.listing import show_list, undeleted
-from agent.cli.place import opened_store, repository_of, settings_in
+from agent.cli.locked_checking import check_locked
+from agent.cli.place import is_locked, locked_repository_of, opened_store, record_in, repository_of
 from agent.cli.screen import Screen, size_of
 from agent.pipeline.errors import FileDiffers
+from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound
+from agent.wire.destinations import ChangeKeys
 from kit.config import ConfigError
 from kit.errors import HelenusError
 
@@ -34,11 +39,11 @@ def main() -> None:
     sys.exit(run(sys.argv[1:], Screen()))
 
 
-def run(arguments: Sequence[str], screen: Screen) -> int:
-    """Do what is asked; the exit code."""
+def run(arguments: Sequence[str], screen: Screen, ask: Ask = getpass.getpass) -> int:
+    """Do what is asked; the exit code. `ask`: for passphrases."""
     asked = _parser().parse_args(arguments)
     try:
-        return asyncio.run(_run(asked, screen))
+        return asyncio.run(_run(asked, screen, ask))
     except ConfigError as error:
         screen.line(error.message)
         return EX_CONFIG
@@ -54,10 +59,15 @@ def _told(error: HelenusError, screen: Screen, code: int) -> int:
     return code
 
 
-async def _run(asked: argparse.Namespace, screen: Screen) -> int:
-    settings = settings_in(asked.destination)
-    async with opened_store(settings) as storage:
-        opened = await repository_of(storage, settings, asked.cluster)
+async def _run(asked: argparse.Namespace, screen: Screen, ask: Ask) -> int:
+    record = record_in(asked.destination)
+    if asked.command == "keys":
+        return await _keys(record, asked, screen, ask)
+    async with opened_store(record) as storage:
+        if asked.command == "check" and await is_locked(storage, record):
+            locked = await locked_repository_of(storage, record, asked.cluster)
+            return DAMAGED if await check_locked(locked, asked.tag, screen, read=asked.read) else 0
+        opened = await repository_of(storage, record, asked.cluster)
         match asked.command:
             case "list":
                 await show_list(opened, screen)
@@ -66,6 +76,18 @@ async def _run(asked: argparse.Namespace, screen: Screen) -> int:
                 return DAMAGED if await check(opened, asked.tag, screen, read=asked.read) else 0
             case _:
                 return await _files(opened, asked, screen)
+
+
+async def _keys(record: StoredDestination, asked: argparse.Namespace, screen: Screen, ask: Ask) -> int:
+    match asked.change:
+        case "list":
+            await show_keys(record, screen)
+        case "remove-superseded":
+            await change_keys(record, ChangeKeys("remove_superseded"), screen)
+        case _:
+            secrets = NewSecrets(asked.key_file, asked.passphrase_file, asked.ask)
+            await change_keys(record, ChangeKeys(asked.change, secrets.given(ask)), screen)
+    return 0
 
 
 async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Screen) -> int:
@@ -86,7 +108,8 @@ async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Sc
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="helenus-repository", description="Lists, checks and extracts backups from a destination alone."
+        prog="helenus-repository",
+        description="Lists, checks and extracts backups from a destination alone, and changes its keys.",
     )
     parser.add_argument(
         "--destination", type=Path, required=True, metavar="FILE", help="the destination's settings, a JSON file"
@@ -97,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     checked = commands.add_parser("check", help="that all that the backups name exists")
     checked.add_argument("tag", nargs="?", help="one backup; default: all")
     checked.add_argument("--read", action="store_true", help="verify every byte too")
+    _add_keys(commands.add_parser("keys", help="the key slots of an encrypted repository"))
     for name, text in (
         ("extract", "the files of a backup, every digest verified; called again it goes on"),
         ("drill", "extract, and verify every SSTable as far as that goes without Cassandra"),
@@ -108,3 +132,19 @@ def _parser() -> argparse.ArgumentParser:
         wanted.add_argument("--table")
         wanted.add_argument("--node", help="a host id")
     return parser
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    changes = parser.add_subparsers(dest="change", required=True)
+    changes.add_parser("list", help="the slots; no key is needed")
+    for name, text in (
+        ("add", "one slot for each secret: it opens all that the settings' own does"),
+        ("rotate", "a new sealing key, which the settings' own secret and these open, and no other"),
+    ):
+        changed = changes.add_parser(name, help=text)
+        for option in ("--key-file", "--passphrase-file"):
+            changed.add_argument(
+                option, type=Path, action="append", default=[], metavar="FILE", help="mode 0600 or 0640"
+            )
+        changed.add_argument("--ask", action="store_true", help="ask for a passphrase")
+    changes.add_parser("remove-superseded", help="remove the slots of before the last rotation")

@@ -1,34 +1,44 @@
-"""The destination that a person names. In: a settings file. Out: its store, and the repository of a cluster in it.
+"""The destination that a person names. In: a settings file. Out: its store, its keys, and the repository of a cluster
+in it.
 
 The file is JSON: a destination's settings as they are put to an agent (docs/protocol.md), or the file that an agent
 keeps of it (`<state>/destinations/<id>.json`). Secrets stand in it or in files that it names, never in arguments.
 """
 
+import asyncio
 import os
 import stat
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from agent.repository.attach import attach
+from agent.crypto.keyring import Keyring
+from agent.crypto.slots import Unlocking
+from agent.daemon.key_files import unlocking_of
+from agent.repository.attach import Attached, attach, repository_in
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import ClusterAmbiguous, NotARepository
-from agent.repository.keys import NAMES, decoded
+from agent.repository.key_slots import read_slots, unlock
+from agent.repository.keyrings import refuse_rolled_back
+from agent.repository.keys import CHECKS, NAMES, decoded
 from agent.repository.opened import OpenedRepository
-from agent.storage.opened import load, open_storage
+from agent.storage.opened import load, open_storage, probe_store
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket
-from agent.wire.destinations import Settings
+from agent.wire.destinations import Encryption, Settings, encryption_of
 from kit.config import ConfigError
 
 _ANYWHERE = Path("/")
 """Who runs this may read what the operating system lets them: no agent's roots bound it."""
 
 
-def settings_in(path: Path) -> Settings:
-    """The settings in the file. Raises ConfigError: not there, not right, or open to everybody."""
+def record_in(path: Path) -> StoredDestination:
+    """What the file says; bare settings make a record of which nothing is known yet. Raises ConfigError: not there, not
+    right, or open to everybody."""
     where = "--destination"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -42,37 +52,99 @@ def settings_in(path: Path) -> Settings:
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         if "settings" in raw:
-            return msgspec.json.decode(text, type=StoredDestination).settings
-        found: Settings = msgspec.json.decode(text, type=Settings)
+            return msgspec.json.decode(text, type=StoredDestination)
+        settings: Settings = msgspec.json.decode(text, type=Settings)
     except msgspec.MsgspecError as error:  # its text names fields, never values
         raise ConfigError(f"«{where}» {path} is no destination: {error}", setting=where) from None
-    return found
+    return StoredDestination("destination", 0, settings)
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Storage]:
-    """The store for the block. Raises BadSettings, a StorageError."""
-    load(settings)
-    rate = settings.throttle_bytes_per_second
-    storage = open_storage(
-        settings,
-        roots=[_ANYWHERE],
-        conditional_create=False,
-        gate=TokenBucket(rate) if rate else OPEN,
-        file_roots=[_ANYWHERE],
-    )
+async def opened_store(record: StoredDestination, *, creates: bool = False) -> AsyncIterator[Storage]:
+    """The store for the block. `creates`: objects will be made in it, which must never replace another's: whether the
+    store can do that is tried, unless an agent found it out. Raises BadSettings, a StorageError."""
+    load(record.settings)
+    capable = record.conditional_create
+    if creates and not capable and not record.settings.on_the_nodes:
+        probe = await probe_store(lambda create: _open(record, create), f"{CHECKS}{uuid.uuid4().hex}/")
+        capable = probe.outcome == "ok"
+    storage = await _open(record, capable)
     try:
         yield storage
     finally:
         await storage.close()
 
 
-async def repository_of(storage: Storage, settings: Settings, cluster: str | None) -> OpenedRepository:
-    """The repository of `cluster`, a name or an id; None: the only one. Raises NotARepository, ClusterAmbiguous, a
-    StorageError."""
-    attached = await attach(
-        storage, keys=None, initialise=False, repository_id=None, cluster_id=None, cluster_name=None
+async def _open(record: StoredDestination, conditional_create: bool) -> Storage:
+    rate = record.settings.throttle_bytes_per_second
+    return open_storage(
+        record.settings,
+        roots=[_ANYWHERE],
+        conditional_create=conditional_create,
+        gate=TokenBucket(rate) if rate else OPEN,
+        file_roots=[_ANYWHERE],
     )
+
+
+async def unlocking_in(encryption: Encryption) -> Unlocking:
+    """The secret that the settings hold, or the file that they name. Raises EncryptionNotPossible, BadSettings."""
+    return await asyncio.to_thread(unlocking_of, encryption, [_ANYWHERE])
+
+
+async def is_locked(storage: Storage, record: StoredDestination) -> bool:
+    """Whether the repository is encrypted and the settings hold no key. Raises NotARepository,
+    RepositoryFormatNewer, a StorageError."""
+    return encryption_of(record.settings) is None and (await repository_in(storage)).encrypted is True
+
+
+@dataclass(frozen=True)
+class KeysOf:
+    """The keys of a destination by its own settings (agent.repository.keyrings.Keys). Nothing is ever made."""
+
+    record: StoredDestination
+    encryption: Encryption
+
+    async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        """The keyring. Raises what reading the secret and agent.repository.key_slots.unlock do, and KeysRolledBack."""
+        found = await unlock(await read_slots(storage), repository_id, await unlocking_in(self.encryption))
+        refuse_rolled_back(found, self.record)
+        return found
+
+
+def keys_of(record: StoredDestination) -> KeysOf | None:
+    """The way to the keys; None: the settings ask for no encryption."""
+    encryption = encryption_of(record.settings)
+    return None if encryption is None else KeysOf(record, encryption)
+
+
+async def attached_in(storage: Storage, record: StoredDestination) -> Attached:
+    """The repository that is there, with its keys. Raises NotARepository, RepositoryMismatch, RepositoryFormatNewer,
+    EncryptionKeyMissing, RepositoryNotEncrypted, what `KeysOf.keyring` does, a StorageError."""
+    return await attach(
+        storage,
+        keys=keys_of(record),
+        initialise=False,
+        repository_id=record.repository_id,
+        cluster_id=None,
+        cluster_name=None,
+    )
+
+
+async def repository_of(storage: Storage, record: StoredDestination, cluster: str | None) -> OpenedRepository:
+    """The repository of `cluster`, a name or an id; None: the only one. Raises as `attached_in`, and
+    ClusterAmbiguous."""
+    attached = await attached_in(storage, record)
+    return await _cluster_in(storage, record, attached.repository_id, cluster, attached.keyring)
+
+
+async def locked_repository_of(storage: Storage, record: StoredDestination, cluster: str | None) -> OpenedRepository:
+    """The same of an encrypted repository without its keys: names of keys and stored bytes are all that it tells."""
+    return await _cluster_in(storage, record, (await repository_in(storage)).repository_id, cluster, None)
+
+
+async def _cluster_in(
+    storage: Storage, record: StoredDestination, repository_id: str, cluster: str | None, keyring: Keyring | None
+) -> OpenedRepository:
     found = await clusters_in(storage)
     wanted = sorted(one for one, name in found.items() if cluster is None or cluster in (one, name))
     if not wanted:
@@ -83,7 +155,7 @@ async def repository_of(storage: Storage, settings: Settings, cluster: str | Non
             + ", ".join(f"{one} ({found[one]})" for one in wanted),
             clusters=wanted,
         )
-    return OpenedRepository("destination", storage, attached.repository_id, wanted[0], OPEN, settings.streams)
+    return OpenedRepository(record.id, storage, repository_id, wanted[0], OPEN, record.settings.streams, keyring)
 
 
 async def clusters_in(storage: Storage) -> dict[str, str]:

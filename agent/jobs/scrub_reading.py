@@ -29,11 +29,15 @@ class Verdict(StrEnum):
 
 
 class ObjectReader:
-    """Reads one object at a time. `turn` is awaited before each: it lets others go first."""
+    """Reads one object at a time. `turn` is awaited before each: it lets others go first. `footers_only`: nothing is
+    unpacked, for whoever has no key of an encrypted repository."""
 
-    def __init__(self, opened: OpenedRepository, turn: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, opened: OpenedRepository, turn: Callable[[], Awaitable[None]], *, footers_only: bool = False
+    ) -> None:
         self._storage = opened.storage
         self._form = opened.form
+        self._unpacks = not footers_only and not opened.form.is_sealed
         self._gate = Stream(opened.gate)
         self._turn = turn
         self.objects = 0
@@ -63,7 +67,7 @@ class ObjectReader:
                 stored = await self._storage.get(one.key, start, length, gate=self._gate)
                 check.feed(stored)
             check.finish()
-            if one.codec is not Codec.RAW and not self._form.is_sealed and len(stored) == entry.size:
+            if one.codec is not Codec.RAW and self._unpacks and len(stored) == entry.size:
                 # Its footer doesn't tell whose it is; what it unpacks to does.
                 await asyncio.to_thread(self._form.decode, stored, one.key, one.name, ObjectType(stored[TYPE]))
         except NotFound:

@@ -116,6 +116,15 @@ async def attach(
     return Attached(found.repository_id, cluster, made, keyring)
 
 
+async def repository_in(storage: Storage) -> RepositoryFile:
+    """The repository that is there, which tells without a key whether it is encrypted. Raises NotARepository,
+    RepositoryFormatNewer, a StorageError."""
+    found = await _found(storage)
+    if found is None:
+        raise NotARepository("the destination holds no repository")
+    return found
+
+
 async def _foreign(storage: Storage) -> str | None:
     """A key of the store that no check left there; None: it counts as empty."""
     async for entry in storage.list(""):

@@ -1,20 +1,23 @@
-"""POST /v1/destinations/{id}/keys: in, a change of an encrypted repository's key slots; out, the slots after it.
+"""POST /v1/destinations/{id}/keys, and `helenus-repository keys`: in, a change of an encrypted repository's key slots;
+out, the slots after it.
 
 What opens them is the destination's own passphrase or key file, so that nobody changes keys that they can't read. See
 `agent.repository.key_slots` for what each change makes safe.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from agent.crypto.slots import DEFAULT, Cost
+from agent.crypto.slots import DEFAULT, Cost, Unlocking
 from agent.repository.attach import attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import RepositoryNotEncrypted
+from agent.repository.errors import KeySlotsGone, RepositoryNotEncrypted
 from agent.repository.key_slots import add_slot, read_slots, remove_superseded, rotate
 from agent.repository.keyrings import Keyrings, ReadUnlocking
+from agent.repository.keys import KEY_SLOTS
+from agent.storage.protocol import Storage
 from agent.wire.destinations import ChangeKeys, Encryption, KeySlots, KeySlotView, encryption_of
 from kit.errors import InvalidInput
 
@@ -44,10 +47,7 @@ class KeyChanges:
         """Add a slot for each secret; or rotate, keeping this destination's secret and those; or remove superseded
         slots. Raises `UnknownDestination`, `InvalidInput`, `RepositoryNotEncrypted`, what opening and the change
         raise."""
-        if len(request.secrets) > MOST_SECRETS:
-            raise InvalidInput(f"at most {MOST_SECRETS} secrets go into one request", field="secrets")
-        if (request.change == "add") != bool(request.secrets) and request.change != "rotate":
-            raise InvalidInput("secrets are given to add, or to be kept by a rotation", field="secrets")
+        check_change(request)
         for secret in request.secrets:
             if secret.passphrase:
                 self._register_secret(secret.passphrase)
@@ -68,17 +68,46 @@ class KeyChanges:
                     cluster_name=None,
                 )
                 repository_id = attached.repository_id
-                if request.change == "rotate":
-                    await rotate(storage, repository_id, known, secrets, self._cost)
-                elif request.change == "remove_superseded":
-                    await remove_superseded(storage, repository_id, known)
-                else:
-                    for added in secrets:
-                        await add_slot(storage, repository_id, known, added, self._cost)
-                slots = await read_slots(storage)
-        view = [KeySlotView(slot.number, slot.epoch, slot.kind, True) for slot in slots.current]
-        view += [KeySlotView(slot.number, slot.epoch, slot.kind, False) for slot in slots.older]
-        return KeySlots(slots.current[0].epoch, sorted(view, key=lambda slot: slot.number))
+                return await change_slots(storage, repository_id, request, known, secrets, self._cost)
+
+
+def check_change(request: ChangeKeys) -> None:
+    """Raise InvalidInput for one that makes no sense: nothing to add, secrets for a removal, or too many of them."""
+    if len(request.secrets) > MOST_SECRETS:
+        raise InvalidInput(f"at most {MOST_SECRETS} secrets go into one request", field="secrets")
+    if (request.change == "add") != bool(request.secrets) and request.change != "rotate":
+        raise InvalidInput("secrets are given to add, or to be kept by a rotation", field="secrets")
+
+
+async def change_slots(
+    storage: Storage,
+    repository_id: str,
+    request: ChangeKeys,
+    known: Unlocking,
+    secrets: Sequence[Unlocking],
+    cost: Cost = DEFAULT,
+) -> KeySlots:
+    """Carry out a change that `check_change` let pass; `known` opens the slots, `secrets` are what the request names.
+    The slots after it. Raises what agent.repository.key_slots does."""
+    if request.change == "rotate":
+        await rotate(storage, repository_id, known, secrets, cost)
+    elif request.change == "remove_superseded":
+        await remove_superseded(storage, repository_id, known)
+    else:
+        for added in secrets:
+            await add_slot(storage, repository_id, known, added, cost)
+    return await slots_in(storage)
+
+
+async def slots_in(storage: Storage) -> KeySlots:
+    """The key slots of an encrypted repository, which no key is needed for. Raises KeySlotsGone, KeySlotInvalid, a
+    StorageError."""
+    slots = await read_slots(storage)
+    if not slots.current:
+        raise KeySlotsGone("the repository is encrypted, and no key slot is there", key=KEY_SLOTS)
+    view = [KeySlotView(slot.number, slot.epoch, slot.kind, True) for slot in slots.current]
+    view += [KeySlotView(slot.number, slot.epoch, slot.kind, False) for slot in slots.older]
+    return KeySlots(slots.current[0].epoch, sorted(view, key=lambda slot: slot.number))
 
 
 def _with(record: StoredDestination, secret: Encryption) -> StoredDestination:

@@ -72,12 +72,7 @@ class Keyrings:
                 slots = await read_slots(storage, entries)
                 async with self._deriving:
                     keyring = await unlock(slots, repository_id, unlocking)
-            if keyring.epoch < record.key_epoch:
-                raise KeysRolledBack(
-                    f"the newest key slot is of epoch {keyring.epoch}, this agent has seen epoch {record.key_epoch}",
-                    epoch=keyring.epoch,
-                    seen=record.key_epoch,
-                )
+            refuse_rolled_back(keyring, record)
             self._kept[record.id] = _Kept(record.revision, repository_id, entries, keyring)
         await self._destinations.remember(record.id, record.revision, key_epoch=keyring.epoch)
         return keyring
@@ -97,3 +92,13 @@ class _OfRecord:
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """See `Keys.keyring`."""
         return await self.keyrings.opened(self.record, storage, repository_id, make=make)
+
+
+def refuse_rolled_back(keyring: Keyring, record: StoredDestination) -> None:
+    """Raise KeysRolledBack when the keys are older than those that were seen in this destination."""
+    if keyring.epoch < record.key_epoch:
+        raise KeysRolledBack(
+            f"the newest key slot is of epoch {keyring.epoch}, this agent has seen epoch {record.key_epoch}",
+            epoch=keyring.epoch,
+            seen=record.key_epoch,
+        )

@@ -1,6 +1,7 @@
 """A backup in a local directory, and `helenus-repository` run on it."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,22 @@ import pytest
 
 from agent.cli.main import run
 from agent.cli.screen import Screen
+from agent.crypto.keyring import Keyring
+from agent.crypto.slots import Unlocking
 from agent.repository.attach import attach
 from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.key_slots import make_first
+from agent.repository.keyrings import Keys
 from agent.repository.opened import OpenedRepository
 from agent.storage.local import LocalStorage
-from agent.storage.protocol import OPEN
+from agent.storage.protocol import OPEN, Storage
 from agent.wire.backups import SUCCESS, NodeRecord, Plan, PlannedNode, Record
-from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Repositories
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 
 TABLES = {"shop": ["orders"], "many": ["t1", "empty"]}
+KEY = bytes(range(40))
 
 
 @dataclass
@@ -30,19 +36,41 @@ class Place:
     node: Node
     file: Path
 
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """The exit code, and what was printed."""
-        out = io.StringIO()
-        return run(["--destination", str(self.file), *arguments], Screen(out, io.StringIO())), out.getvalue()
+    def run(self, *arguments: str, typed: Sequence[str] = ()) -> tuple[int, str]:
+        """The exit code, and what was printed; `typed`: answers to what is asked."""
+        out, answers = io.StringIO(), iter(typed)
+        screen = Screen(out, io.StringIO())
+        code = run(["--destination", str(self.file), *arguments], screen, lambda question: next(answers))
+        return code, out.getvalue()
+
+    def settings(self, **encryption: str) -> None:
+        """Put the destination's settings file."""
+        settings: dict[str, object] = {"provider": "local", "path": str(self.root)}
+        self.file.write_bytes(msgspec.json.encode({**settings, **({"encryption": encryption} if encryption else {})}))
+        self.file.chmod(0o600)
+
+    def secret(self, name: str, body: bytes) -> Path:
+        """A file that only its owner reads."""
+        path = self.file.with_name(name)
+        path.write_bytes(body)
+        path.chmod(0o600)
+        return path
 
     def objects(self) -> list[Path]:
         """The data objects, the largest first."""
         return sorted(self.root.rglob("data/*/*"), key=lambda path: -path.stat().st_size)
 
 
-async def recorded(storage: LocalStorage, tag: str, time: float) -> None:
+class _Made:
+    """Makes an encrypted repository's first key slot (agent.repository.keyrings.Keys)."""
+
+    async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+        assert make
+        return await make_first(storage, repository_id, Unlocking("key_file", KEY))
+
+
+async def recorded(opened: OpenedRepository, tag: str, time: float) -> None:
     """Plan and final record of a backup, as a coordinator has them put."""
-    opened = OpenedRepository("d1", storage, REPOSITORY, CLUSTER, OPEN, 4)
     catalogue = Catalogue(opened, RecordCache())
     nodes = [PlannedNode(HOST, "127.0.0.1", "dc1", "r1", ["0"])]
     await catalogue.put_plan(Plan(tag, "adhoc", time, "prod", CLUSTER, nodes, TABLES, {}, "v"))
@@ -51,22 +79,39 @@ async def recorded(storage: LocalStorage, tag: str, time: float) -> None:
     await catalogue.put_record(record)
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> Place:
-    root, node = tmp_path / "destination", Node(tmp_path / "node")
+async def made(directory: Path, keys: Keys | None) -> Place:
+    """A destination below the directory; `keys`: it is encrypted."""
+    root, node = directory / "destination", Node(directory / "node")
     root.mkdir()
     node.sstable("shop", "orders", 1, 3_000_000)
     node.sstable("many", "t1", 1, 500)
     node.sstable("many", "t1", 2, 700, index=".by_name")
     node.table("many", "empty")
     storage = LocalStorage(root)
-    await attach(storage, keys=None, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod")
-    await recorded(storage, "t1", 1_700_000_000.0)
-    agent = Agent(node, {"d1": storage}, tmp_path / "state")
+    attached = await attach(
+        storage, keys=keys, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod"
+    )
+    await recorded(
+        OpenedRepository("d1", storage, REPOSITORY, CLUSTER, OPEN, 4, attached.keyring), "t1", 1_700_000_000.0
+    )
+    keyrings = {} if attached.keyring is None else {"d1": attached.keyring}
+    agent = Agent(node, {}, directory / "state", repositories=Repositories({"d1": storage}, keyrings))
     await agent.backup.run(backup("t1"))
     agent.close()
     await storage.close()
-    file = tmp_path / "destination.json"
-    file.write_bytes(msgspec.json.encode({"provider": "local", "path": str(root)}))
-    file.chmod(0o600)
-    return Place(root, node, file)
+    place = Place(root, node, directory / "destination.json")
+    place.settings()
+    return place
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> Place:
+    return await made(tmp_path, None)
+
+
+@pytest.fixture
+async def sealed(tmp_path: Path) -> Place:
+    """Encrypted with the key file `key`, which the settings name."""
+    place = await made(tmp_path, _Made())
+    place.settings(key_file=str(place.secret("key", KEY)))
+    return place
