@@ -14,6 +14,21 @@ from agent.wire.results import DamagedPlace
 
 _SHOWN = 1_000
 """Places that are told one by one."""
+MOST_WRONG = 100_000
+"""Wrong objects of a node whose files are looked for: some 30 MB. Where all are gone, the first tell enough."""
+
+
+class _Wrong(dict[str, str]):
+    """Key → what is wrong, of so many at most."""
+
+    more = False
+    """There were others, which aren't kept."""
+
+    def note(self, key: str, reason: str) -> None:
+        if key in self or len(self) < MOST_WRONG:
+            self[key] = reason
+        else:
+            self.more = True
 
 
 async def check(opened: OpenedRepository, tag: str | None, screen: Screen, *, read: bool) -> int:
@@ -65,7 +80,7 @@ class _Node:
         """See `check`; with `everything`, objects that no backup names are read too."""
         self._screen.progress(f"{self._host}: reading manifests")
         named = await self._manifests.named()
-        reasons = dict.fromkeys(named.frames, "damaged")
+        reasons = _Wrong(dict.fromkeys(named.frames, "damaged"))
         notes = DamageNotes(self._opened, self._host)
         reader = ObjectReader(self._opened, at_once)
         found = ListedObjects()
@@ -75,14 +90,14 @@ class _Node:
             if read and of_key is not None and (everything or named.sizes.get(one.name, one.codec) is not None):
                 verdict = await reader.read(of_key)
                 if verdict is not Verdict.RIGHT:
-                    reasons[one.key] = verdict.value
+                    reasons.note(one.key, verdict.value)
                 self._screen.progress(f"{self._host}: {reader.objects} objects, {size_of(reader.bytes)} verified")
         async for key, wanted in self._manifests.keys():
             size = found.size(key, wanted)
             if size is None:
-                reasons[key] = "missing"
+                reasons.note(key, "missing")
             elif size != wanted.size:
-                reasons[key] = f"{size} bytes instead of {wanted.size}"
+                reasons.note(key, f"{size} bytes instead of {wanted.size}")
         told = 0
         for place in named.broken:
             told += self._tell(place, told)
@@ -95,6 +110,9 @@ class _Node:
             told += self._tell(DamagedPlace("no backup", "", "", "", unneeded, reasons[unneeded]), told)
         if told > _SHOWN:
             self._screen.line(f"{self._host}: … and {told - _SHOWN} more")
+        if reasons.more:
+            self._screen.line(f"{self._host}: … and more objects than {MOST_WRONG} are wrong")
+            told += 1
         verified = f", {reader.objects} objects read ({size_of(reader.bytes)})" if read else ""
         self._screen.line(f"node {self._host}: {named.manifests} backups, {len(found)} objects{verified}")
         return told

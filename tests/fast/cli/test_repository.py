@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.cli import checking
 from agent.cli.drilling import drill
 from agent.cli.screen import Screen
 from tests.fast.cli.conftest import Place
@@ -92,6 +93,19 @@ def test_what_is_missing_cut_or_incomplete_is_found_without_reading(place: Place
     code, told = place.run("check")
     assert code == 3
     assert f"t1: not complete: without the nodes {HOST}" in told
+
+
+def test_where_too_much_is_gone_the_first_are_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: memory is bounded when all objects are missing, and it is said that there are more."""
+    for path in place.objects():
+        path.unlink()
+    every = place.run("check")[1]
+    monkeypatch.setattr(checking, "MOST_WRONG", 1)
+    code, told = place.run("check")
+    assert code == 3
+    assert "more objects than 1 are wrong" in told
+    assert "more objects than" not in every
+    assert told.count(": missing: ") < every.count(": missing: ")
 
 
 def test_an_extract_is_the_nodes_files_and_goes_on(place: Place, tmp_path: Path) -> None:
