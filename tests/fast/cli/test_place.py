@@ -1,0 +1,49 @@
+"""How the store that a person names is opened."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agent.cli import place
+from agent.repository.destination_files import StoredDestination
+from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
+from agent.wire.destinations import LocalSettings, S3Settings, Settings
+from tests.fast.storage.memory import MemoryStorage
+
+
+class Replacing(MemoryStorage):
+    """A store that knows no «create only if absent»."""
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        await super().put(key, body, replace=True, gate=gate)
+        return Put(created=True, size=sum(len(part) for part in body))
+
+
+async def openings(
+    monkeypatch: pytest.MonkeyPatch, store: Storage, settings: Settings, *, creates: bool, known: bool = False
+) -> list[bool]:
+    """With which `conditional_create` the store was opened, one after the other."""
+    opened: list[bool] = []
+
+    def opening(settings: Settings, *, conditional_create: bool, **others: Any) -> Storage:
+        opened.append(conditional_create)
+        return store
+
+    monkeypatch.setattr(place, "open_storage", opening)
+    record = StoredDestination("d", 1, settings, conditional_create=known)
+    async with place.opened_store(record, creates=creates):
+        return opened
+
+
+async def test_whether_a_bucket_keeps_a_first_put_is_tried_before_a_key_slot_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Promise: where the store can, a slot is created only if absent; where it can't, that isn't believed; nothing is
+    tried for reading, in a directory, or where an agent found it out."""
+    bucket = S3Settings("bucket")
+    assert await openings(monkeypatch, MemoryStorage(), bucket, creates=True) == [True, True]
+    assert await openings(monkeypatch, Replacing(), bucket, creates=True) == [True, False]
+    assert await openings(monkeypatch, MemoryStorage(), bucket, creates=True, known=True) == [True]
+    assert await openings(monkeypatch, MemoryStorage(), bucket, creates=False) == [False]
+    assert await openings(monkeypatch, MemoryStorage(), LocalSettings("/d"), creates=True) == [False]
