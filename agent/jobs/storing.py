@@ -114,7 +114,7 @@ class Storing:
         tables.sort(key=_most_bytes_first)
         targets = [one.target for one in prepared]
         totals = expect(context.tally, [target.id for target in targets], tables)
-        began = time.monotonic()
+        began, before = time.monotonic(), {target.id: target.put_bytes for target in targets}
         try:
             own = [
                 OwnFile(table.keyspace, table.table, file)
@@ -127,7 +127,8 @@ class Storing:
                 await store.tables(tables, collector.add)
         finally:
             await store.close()
-        self._rate.note(max((target.put_bytes for target in targets), default=0), time.monotonic() - began)
+        put = max((target.put_bytes - before[target.id] for target in targets), default=0)
+        self._rate.note(put, time.monotonic() - began)
         await context.stages.enter("publishing")
         ours = [
             (one, manifest)

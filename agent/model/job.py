@@ -28,7 +28,8 @@ class Tally(Protocol):
         """Set the totals of a table (bytes)."""
 
     def anew(self, destination: str) -> None:
-        """Take back all that was counted as done of a destination: it is gone through from the beginning."""
+        """Take back all that was counted as done of a destination, and what was wrong with its tables: it is gone
+        through from the beginning."""
 
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
         """Add files that are finished, and bytes that are there or on their way; a negative `size` takes back bytes

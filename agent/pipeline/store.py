@@ -156,8 +156,15 @@ class Store:
         object_id = await asyncio.to_thread(digest, plain)
         packed, form = Packed(Codec.RAW, plain), target.form
         stored = await asyncio.to_thread(form.encode, packed, len(plain), object_id, ObjectType.TABLE)
-        if await target.put(object_id, len(plain), stored):
-            target.name([(object_id, len(plain))])
+
+        async def put() -> None:
+            if await target.put(object_id, len(plain), stored):
+                target.name([(object_id, len(plain))])
+
+        if self._laggards is None:
+            await put()
+        else:
+            await self._laggards.put(len(plain), [(target, put())])
         return object_id, stored.size
 
     def _alive(self) -> list[StoreTarget]:

@@ -69,8 +69,12 @@ class TableRun:
         if self.error is None:
             self.error = error
             self._early.clear()
-            for target in self._targets:
+            for target in self._told():
                 self._tally.error(target.id, self.keyspace, self.table, f"{error.code}: {error.message}")
+
+    def _told(self) -> list[StoreTarget]:
+        """Those that hear of what is wrong: a target that was parted with finds it again by itself."""
+        return [target for target in self._targets if not target.is_parted]
 
     def progress(self, files: int, size: int, targets: Sequence[StoreTarget]) -> None:
         """Count what is safe in these targets."""
@@ -136,7 +140,7 @@ class TableRun:
             f"{len(self.undigested)} SSTables have no Digest.crc32 ({names}{more}): stored as they were read, under "
             "digests of their own, but whether these are the bytes that Cassandra wrote can't be told"
         )
-        for target in self._targets:
+        for target in self._told():
             self._tally.error(target.id, self.keyspace, self.table, f"warning: {warning}")
         return warning
 

@@ -47,11 +47,12 @@ class CommandTally:
             cell.total_bytes = size
 
     def anew(self, destination: str) -> None:
-        """Take back all that was counted as done of a destination."""
+        """Take back all that was counted as done of a destination, and what was wrong."""
         with self._lock:
             for key, cell in self._cells.items():
                 if key[0] == destination:
-                    cell.done_files = cell.done_bytes = 0
+                    cell.done_files = cell.done_bytes = cell.unlisted_errors = 0
+                    cell.errors.clear()
                     self._changed.add(key)
 
     def done(self, destination: str, keyspace: str, table: str, files: int, size: int) -> None:
