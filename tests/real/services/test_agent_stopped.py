@@ -11,19 +11,19 @@ async def test_an_agent_that_is_stopped_in_an_upload_ends_in_order_and_goes_on(s
     """I1–I5, I7: it ends with 0 long before a service manager would lose its patience, and the next start finishes the
     command, without putting again what was there."""
     target = await site.destination("stopped")
-    limited = {**target, "throttle_bytes_per_second": 20_000}
+    limited = {**target, "throttle_bytes_per_second": 5_000}
     await site.agent.command(
         "backup", {"snapshot": {"tag": "stopped", "keyspaces": {site.keyspace: []}}, "targets": [limited]}, id="stopped"
     )
     data = site.agent.local_root / "stopped"
 
     async def storing() -> bool:
-        return any(data.rglob("*.raw"))
+        return any(data.rglob("data/*/*"))
 
     await site.agent.child.until("storing", storing, 60)
     _, view = await site.agent.call("GET", "/v1/commands/stopped")
     assert view["state"] == "running", view
-    there = {path: path.stat().st_ino for path in data.rglob("*.raw")}
+    there = {path: path.stat().st_ino for path in data.rglob("data/*/*")}
     child = site.agent.child
     await site.agent.stop()
     assert await child.ended(30) == 0

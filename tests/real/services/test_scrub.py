@@ -35,7 +35,7 @@ async def test_damage_is_named_and_the_next_backup_heals_it(site: Site) -> None:
     repository is whole."""
     target = await site.destination("flipped")
     await site.backup(target, "flipped-first")
-    largest = max((site.agent.local_root / "flipped").rglob("data/*/*.raw"), key=lambda path: path.stat().st_size)
+    largest = max((site.agent.local_root / "flipped").rglob("data/*/*"), key=lambda path: path.stat().st_size)
     body = bytearray(largest.read_bytes())
     body[len(body) // 2] ^= 1
     largest.write_bytes(body)

@@ -147,12 +147,12 @@ async def test_a_tokens_server_that_is_down_is_waited_for(gcs: FakeGcs, guarded:
     store = opened(gcs, guarded, authority, service_account_key=guarded.account())
     guarded.token_status = 503
     with pytest.raises(Transient):
-        await store.head("a")
+        await store.head("nobody")
     guarded.token_status = 200
-    assert await store.head("a") is None
+    assert await store.head("nobody") is None
     guarded.faults = [Fault(reset=True)]
     with pytest.raises(Transient):
-        await store.head("a")
+        await store.head("nobody")
     await store.close()
 
 
