@@ -37,6 +37,7 @@ from agent.repository.manifest_check import check_head
 from agent.repository.manifest_frame import INLINE_LIMIT, read_parts
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Buffer, Gate, NotFound, Truncated
+from kit.errors import HelenusError
 
 MAGIC = b"HELENUSM"
 FORMAT = 2
@@ -142,24 +143,25 @@ class Manifest:
 
     async def objects(self, reference: TableReference, seen: set[bytes]) -> AsyncIterator[Named]:
         """The objects that a table's frame names. Frames that `seen` has are passed over: of
-        many backups most frames are the same. They are added at once, so that manifests can be read side by side: after
-        an error `seen` is of no more use. Raises as `parts`."""
+        many backups most frames are the same. They are added at once, so that manifests can be read side by side, and
+        forgotten when they can't be read: whoever goes on meets the error in each manifest. Raises as `parts`."""
         with self._errors_named():
-            if reference.object is not None:
-                if (name := bytes.fromhex(reference.object)) in seen:
-                    return
-                seen.add(name)
-                frame = await self._frame(reference)
-            else:
-                frame = await self._frame(reference)
-                if (name := digest(frame)) in seen:
-                    return
-                seen.add(name)
-            for number, part in enumerate(self._checked(frame, reference), 1):
-                for found in _named(self._source.form, part.objects, part.coded):
-                    yield found
-                if number % _TURN == 0:
-                    await asyncio.sleep(0)
+            frame = None if reference.object is not None else await self._frame(reference)
+            name = bytes.fromhex(reference.object or "") if frame is None else digest(frame)
+            if name in seen:
+                return
+            seen.add(name)
+            try:
+                if frame is None:
+                    frame = await self._frame(reference)
+                for number, part in enumerate(self._checked(frame, reference), 1):
+                    for found in _named(self._source.form, part.objects, part.coded):
+                        yield found
+                    if number % _TURN == 0:
+                        await asyncio.sleep(0)
+            except HelenusError:
+                seen.discard(name)
+                raise
 
     def _errors_named(self) -> AbstractContextManager[None]:
         return _naming(self.head.tag, self.head.node.host_id, self._source.key)

@@ -1,0 +1,41 @@
+"""What a scrub does about a table's frame that can't be read though its footer is right."""
+
+from typing import Any
+
+import pytest
+
+from agent.model.manifest import TableReference
+from agent.repository import manifest as manifests
+from agent.repository.errors import ManifestInvalid
+from agent.repository.manifest_frame import read_parts
+from tests.fast.jobs.agent_in_memory import Agent
+from tests.fast.jobs.test_backup import backup
+from tests.fast.jobs.test_scrub import scrub
+from tests.fast.storage.memory import MemoryStorage
+
+
+def spoil_orders(monkeypatch: pytest.MonkeyPatch, *, times: int = 1_000) -> None:
+    """From now on, the frame of shop.orders can't be decoded, so many times."""
+    spoiled: list[TableReference] = []
+
+    def parts(frame: Any, reference: TableReference, *more: Any, **named: Any) -> Any:
+        if reference.table == "orders" and len(spoiled) < times:
+            spoiled.append(reference)
+            raise ManifestInvalid("a frame that says nothing")
+        return read_parts(frame, reference, *more, **named)
+
+    monkeypatch.setattr(manifests, "read_parts", parts)
+
+
+async def test_every_backup_that_shares_a_broken_frame_is_named(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a frame inside two manifests that can't be decoded is told of both."""
+    await agent.backup.run(backup("t1"))
+    await agent.backup.run(backup("t2"))
+    spoil_orders(monkeypatch)
+    _, result = await scrub(agent)
+    assert [(one.tag, one.table, one.reason) for one in result.places] == [
+        ("t1", "orders", "manifest_invalid"),
+        ("t2", "orders", "manifest_invalid"),
+    ]
