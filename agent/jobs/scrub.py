@@ -183,7 +183,9 @@ class _Scrub:
         reasons: dict[str, str] = {}
         healed = []
         for one in self._suspects:
-            verdict = await self._reader.read(one)
+            verdict = await self._reader.read(one, needed.get(one.key))
+            if verdict is Verdict.RIGHT and one.key in named.frames:
+                verdict = Verdict.DAMAGED  # its footer is right, and yet nobody can restore from it
             if verdict is Verdict.RIGHT or (verdict is Verdict.GONE and one.key not in needed):
                 healed += [one] if one in noted else []
                 continue
@@ -219,18 +221,18 @@ class _Scrub:
             oldest_unread_seconds=None if since is None else max(0.0, now - since),
         )
 
-    async def _needed_again(self, named: NodeNames) -> set[str]:
-        """Of what seemed missing or suspect, the keys that undeleted backups name now: a sweep may have been here.
-        What seemed missing becomes suspect."""
+    async def _needed_again(self, named: NodeNames) -> dict[str, int]:
+        """Of what seemed missing or suspect, the keys that undeleted backups name now, with the sizes that they give:
+        a sweep may have been here. What seemed missing, or had another size, becomes suspect."""
         candidates = {one.key for one in self._suspects}
         if not candidates and not len(named.sizes):
-            return set()
-        needed = set()
+            return {}
+        needed: dict[str, int] = {}
         async for key, one in self._manifests.keys():
             if key in candidates:
-                needed.add(key)
+                needed[key] = one.size
             elif named.sizes.get(one.name, one.codec) == one.size and len(self._suspects) < _MOST_SUSPECTS:
-                needed.add(key)
+                needed[key] = one.size
                 self._suspect(key)
         return needed
 

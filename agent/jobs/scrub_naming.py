@@ -28,8 +28,8 @@ _UNREADABLE = (ManifestInvalid, ObjectDamaged, RepositoryFormatNewer)
 
 class NodeNames(msgspec.Struct):
     """What the undeleted backups of a node name. `sizes`: objects (names and codecs) with their stored sizes; `broken`:
-    manifests, or tables of them, that can't be read; `frames`: the keys of those that are objects, which a new backup
-    can put anew."""
+    manifests, or tables of them, that can't be read; `frames`: the keys of those that are objects, read twice, which a
+    new backup can put anew."""
 
     sizes: ObjectIndex
     manifests: int = 0
@@ -76,16 +76,29 @@ class ScrubManifests:
                 named.broken.append(self._broken(tag, error))
                 continue
             for reference in manifest.head.tables:
-                try:
-                    async for one in manifest.objects(reference, seen):
-                        named.sizes.add(one.name, one.size, one.codec)
-                except _UNREADABLE as error:
+                unread = await self._add_table(named.sizes, manifest, reference, seen)
+                if unread is not None and reference.object is not None:
+                    # What fails on the way isn't stored so.
+                    unread = await self._add_table(named.sizes, manifest, reference, seen)
+                if unread is not None:
                     if reference.object is not None:
                         named.frames.add(self._key(reference.object))
                     else:
-                        named.broken.append(self._broken(tag, error, reference))
+                        named.broken.append(self._broken(tag, unread, reference))
                 await asyncio.sleep(0)
         return named
+
+    @staticmethod
+    async def _add_table(
+        sizes: ObjectIndex, manifest: Manifest, reference: TableReference, seen: set[bytes]
+    ) -> HelenusError | None:
+        """Add what a table's frame names; why it can't be read."""
+        try:
+            async for one in manifest.objects(reference, seen):
+                sizes.add(one.name, one.size, one.codec)
+        except _UNREADABLE as error:
+            return error
+        return None
 
     async def places(self, reasons: Mapping[str, str]) -> AsyncIterator[DamagedPlace]:
         """Which files of which backups need these objects, key → what is wrong. Raises a StorageError; what can't be

@@ -43,21 +43,22 @@ class ObjectReader:
         self.objects = 0
         self.bytes = 0
 
-    async def read(self, one: DamagedObject) -> Verdict:
+    async def read(self, one: DamagedObject, size: int | None = None) -> Verdict:
         """Verify an object as it stands; one that seems damaged is read twice, for what fails on the way isn't stored.
-        Raises a StorageError, RepositoryFormatNewer."""
-        verdict = await self._once(one)
+        `size`: the stored bytes that manifests give it, None: not known. Raises a StorageError,
+        RepositoryFormatNewer."""
+        verdict = await self._once(one, size)
         if verdict is Verdict.DAMAGED:
-            verdict = await self._once(one)
+            verdict = await self._once(one, size)
             _log.warning("object_damaged", key=one.key, second_look=verdict.value)
         return verdict
 
-    async def _once(self, one: DamagedObject) -> Verdict:
+    async def _once(self, one: DamagedObject, size: int | None) -> Verdict:
         await self._turn()
         entry = await self._storage.head(one.key)
         if entry is None:
             return Verdict.GONE
-        if one.promised is not None and one.promised != entry.size:
+        if any(promised not in (None, entry.size) for promised in (one.promised, size)):
             return Verdict.DAMAGED
         check = StoredCheck(one.key, entry.size, one.name)
         try:

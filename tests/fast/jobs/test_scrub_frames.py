@@ -8,9 +8,10 @@ from agent.model.manifest import TableReference
 from agent.repository import manifest as manifests
 from agent.repository.errors import ManifestInvalid
 from agent.repository.manifest_frame import read_parts
+from agent.wire.commands import State
 from tests.fast.jobs.agent_in_memory import Agent
 from tests.fast.jobs.test_backup import backup
-from tests.fast.jobs.test_scrub import scrub
+from tests.fast.jobs.test_scrub import noted, scrub
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -25,6 +26,36 @@ def spoil_orders(monkeypatch: pytest.MonkeyPatch, *, times: int = 1_000) -> None
         return read_parts(frame, reference, *more, **named)
 
     monkeypatch.setattr(manifests, "read_parts", parts)
+
+
+async def test_a_frame_that_says_nothing_is_damaged(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a frame that is an object, has a right footer and can't be decoded is damaged, noted, and told of each
+    backup that needs it."""
+    monkeypatch.setattr(manifests, "INLINE_LIMIT", 1)
+    await agent.backup.run(backup("t1"))
+    await agent.backup.run(backup("t2"))
+    spoil_orders(monkeypatch)
+    outcome, result = await scrub(agent)
+    assert outcome.state is State.PARTIAL
+    assert result.damaged == len(noted(store)) == 1
+    assert [(one.tag, one.table, one.file, one.reason) for one in result.places] == [
+        ("t1", "orders", "", "damaged"),
+        ("t2", "orders", "", "damaged"),
+    ]
+
+
+async def test_a_frame_that_failed_once_is_no_damage(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a frame that can be read the second time is not noted, and what it names is looked for."""
+    monkeypatch.setattr(manifests, "INLINE_LIMIT", 1)
+    await agent.backup.run(backup("t1"))
+    spoil_orders(monkeypatch, times=1)
+    outcome, _ = await scrub(agent)
+    assert outcome.state is State.SUCCESS
+    assert noted(store) == []
 
 
 async def test_every_backup_that_shares_a_broken_frame_is_named(

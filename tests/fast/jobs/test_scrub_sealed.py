@@ -11,6 +11,26 @@ from tests.fast.jobs.test_stored_forms import KEYRING
 from tests.fast.storage.memory import MemoryStorage
 
 
+async def test_another_objects_bytes_are_told_by_their_size(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
+    """Promise: an object whose footer is right and whose size is not the manifest's is damaged, noted, told, and healed
+    by the next backup."""
+    agent = Agent(node, {}, tmp_path / "sealed", repositories=Repositories({"d1": store}, {"d1": KEYRING}))
+    await agent.backup.run(backup("t1"))
+    key, right = large(store), objects(store)[large(store)]
+    change(store, key, min((body for name, body in objects(store).items() if name.endswith(".raw")), key=len))
+    assert key.endswith(".raw")
+    assert objects(store)[key] != right
+    outcome, result = await scrub(agent)
+    assert outcome.state is State.PARTIAL
+    assert (result.damaged, [one.key for one in result.places]) == (1, [key])
+    assert len(noted(store)) == 1
+    assert (await scrub(agent, command="again"))[1].damaged == 1
+    await agent.backup.run(backup("t2"))
+    assert objects(store)[key] == right
+    assert noted(store) == []
+    agent.close()
+
+
 async def test_sealed_objects_are_verified_as_they_lie_there(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
     """Promise: a flipped byte of a sealed object is named by table and file though its key says nothing of them, and
     the next backup puts back the very bytes that were there."""
