@@ -190,7 +190,7 @@ class _Scrub:
                 healed += [one] if one in noted else []
                 continue
             reasons[one.key] = verdict.value
-            if one not in noted:
+            if one not in noted and verdict is not Verdict.NEWER:  # what a later version put must not be replaced
                 await self._damage.put(one, verdict.value)
         await self._damage.clear(healed)
         places = [*named.broken, *broken]
@@ -203,7 +203,7 @@ class _Scrub:
                 else:
                     more += 1
         damaged = sum(reason == Verdict.DAMAGED for reason in reasons.values())
-        missing = len(reasons) - damaged
+        missing = sum(reason == Verdict.GONE for reason in reasons.values())
         self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing)
         await self._notes.put(self._note)
         since = self._note.unread_since
@@ -244,8 +244,10 @@ class _Scrub:
     async def _listed(self, key: str) -> None:
         """Read an object; damage is noted at once, so that a scrub that is interrupted has told it."""
         one = self._damage.object_of(key)
-        if one is not None and await self._reader.read(one) is Verdict.DAMAGED:
-            await self._damage.put(one, Verdict.DAMAGED.value)
+        verdict = Verdict.RIGHT if one is None else await self._reader.read(one)
+        if one is not None and verdict is Verdict.DAMAGED:
+            await self._damage.put(one, verdict.value)
+        if verdict in (Verdict.DAMAGED, Verdict.NEWER):
             self._suspect(key)
 
     def _suspect(self, key: str) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import structlog
 
 from agent.repository.damage_notes import DamagedObject
-from agent.repository.errors import ObjectDamaged
+from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
 from agent.repository.frame import Codec, ObjectType
 from agent.repository.opened import OpenedRepository
 from agent.repository.stored_check import TYPE, StoredCheck
@@ -26,6 +26,8 @@ class Verdict(StrEnum):
     RIGHT = "right"
     GONE = "missing"
     DAMAGED = "damaged"
+    NEWER = "repository_format_newer"
+    """whole, and of a format that this version can't read"""
 
 
 class ObjectReader:
@@ -45,8 +47,7 @@ class ObjectReader:
 
     async def read(self, one: DamagedObject, size: int | None = None) -> Verdict:
         """Verify an object as it stands; one that seems damaged is read twice, for what fails on the way isn't stored.
-        `size`: the stored bytes that manifests give it, None: not known. Raises a StorageError,
-        RepositoryFormatNewer."""
+        `size`: the stored bytes that manifests give it, None: not known. Raises a StorageError."""
         verdict = await self._once(one, size)
         if verdict is Verdict.DAMAGED:
             verdict = await self._once(one, size)
@@ -73,6 +74,8 @@ class ObjectReader:
                 await asyncio.to_thread(self._form.decode, stored, one.key, one.name, ObjectType(stored[TYPE]))
         except NotFound:
             return Verdict.GONE
+        except RepositoryFormatNewer:
+            return Verdict.NEWER
         except Truncated as error:
             if "size" not in error.fields:
                 raise

@@ -5,7 +5,7 @@ from collections.abc import Sequence, Set
 
 from agent.crypto.digest import digest
 from agent.repository.catalogue import Catalogue, RecordCache
-from agent.repository.errors import BackupNotFound, ManifestInvalid
+from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
 from agent.repository.keys import catalogue_prefix, parse_catalogue, plan_key
 from agent.repository.opened import OpenedRepository
 from agent.wire.results import DamagedPlace
@@ -23,7 +23,7 @@ async def broken_records(opened: OpenedRepository, tags: Sequence[str], slices: 
             view = await catalogue.view(tag)
         except BackupNotFound:
             continue  # swept since it was listed
-        except ManifestInvalid as error:
+        except (ManifestInvalid, RepositoryFormatNewer) as error:
             broken.append(_place(tag, plan_key(opened.cluster_id, tag), error.code))
             continue
         if view.record is None:
