@@ -39,7 +39,8 @@ class ObjectReader:
     ) -> None:
         self._storage = opened.storage
         self._form = opened.form
-        self._unpacks = not footers_only and not opened.form.is_sealed
+        self._is_sealed = footers_only or opened.form.is_sealed
+        self._unpacks = not self._is_sealed
         self._gate = Stream(opened.gate)
         self._turn = turn
         self.objects = 0
@@ -61,7 +62,7 @@ class ObjectReader:
             return Verdict.GONE
         if any(promised not in (None, entry.size) for promised in (one.promised, size)):
             return Verdict.DAMAGED
-        check = StoredCheck(one.key, entry.size, one.name)
+        check = StoredCheck(one.key, entry.size, one.name, one.codec, is_sealed=self._is_sealed)
         try:
             stored = b""
             for start in range(0, entry.size, CHUNK):

@@ -2,8 +2,9 @@
 or ObjectDamaged.
 
 A frame's footer digests its header and its payload as it is stored, so that sealed or compressed bytes are verified
-as they lie there. Of plain ones (codec `raw`, key epoch 0) the payload's digest is the object's name too, which tells
-an object that was put in another one's place.
+as they lie there. Its codec must be the key's, and it must be sealed where the repository is. Of plain ones (codec
+`raw`, key epoch 0) the payload's digest is the object's name too, which tells an object that was put in another one's
+place.
 """
 
 from agent.crypto.digest import DIGEST_SIZE, Buffer, RunningDigest, digest_of
@@ -15,13 +16,15 @@ _VERSION, _CODEC, TYPE, _EPOCH = 4, 5, 6, slice(8, 12)
 
 
 class StoredCheck:
-    """Verifies one object of `size` stored bytes, piece by piece, in little memory. `key` and `name` (the id that the
-    key has, 32 bytes; None: not known) are for what it is compared with and for the errors."""
+    """Verifies one object of `size` stored bytes, piece by piece, in little memory. `key` (for the errors) says that
+    its codec is `codec` and its name is `name` (32 bytes); `is_sealed`: the repository is encrypted."""
 
-    def __init__(self, key: str, size: int, name: bytes | None = None) -> None:
+    def __init__(self, key: str, size: int, name: bytes, codec: Codec, *, is_sealed: bool) -> None:
         self._key = key
         self._size = size
         self._name = name
+        self._codec = codec
+        self._is_sealed = is_sealed
         self._came = 0
         self._header = bytearray()
         self._footer = bytearray()
@@ -38,7 +41,8 @@ class StoredCheck:
         self._came += view.nbytes
 
     def finish(self) -> None:
-        """All came. Raises ObjectDamaged (cut, flipped, not ours, another object's), RepositoryFormatNewer."""
+        """All came. Raises ObjectDamaged (cut, flipped, not ours, another object's, of another codec, sealed or not as
+        the repository isn't), RepositoryFormatNewer."""
         key, header = self._key, bytes(self._header)
         if self._came != self._size or self._size < OVERHEAD:
             raise ObjectDamaged(f"an object is cut, {self._came} bytes are there: {key}", key=key)
@@ -53,13 +57,10 @@ class StoredCheck:
                 key=key,
                 format=header[_VERSION],
             )
-        plain = header[_CODEC] == Codec.RAW and not any(header[_EPOCH])
-        if plain and self._name is not None and found != self._name:
+        if header[_CODEC] != self._codec:
+            raise ObjectDamaged(f"an object has another codec, {header[_CODEC]}, than its key says: {key}", key=key)
+        if any(header[_EPOCH]) != self._is_sealed:
+            how = "not sealed in an encrypted" if self._is_sealed else "sealed in a plain"
+            raise ObjectDamaged(f"an object is {how} repository: {key}", key=key)
+        if self._codec is Codec.RAW and not self._is_sealed and found != self._name:
             raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
-
-
-def verify_stored(stored: Buffer, key: str, name: bytes | None = None) -> None:
-    """The same of an object that is in memory as a whole. Raises as `StoredCheck.finish`."""
-    check = StoredCheck(key, memoryview(stored).nbytes, name)
-    check.feed(stored)
-    check.finish()

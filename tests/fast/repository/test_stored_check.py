@@ -4,8 +4,8 @@ import pytest
 
 from agent.crypto.digest import digest, digest_of
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
-from agent.repository.frame import HEADER_SIZE
-from agent.repository.stored_check import StoredCheck, verify_stored
+from agent.repository.frame import HEADER_SIZE, Codec
+from agent.repository.stored_check import StoredCheck
 
 PLAIN = bytes(range(256)) * 40
 
@@ -14,6 +14,15 @@ def stored(plain: bytes = PLAIN, version: int = 1, codec: int = 0, epoch: int = 
     """An object as docs/repository.md has it."""
     header = b"HLNS" + bytes([version, codec, 0, 0]) + epoch.to_bytes(4, "big") + len(plain).to_bytes(8, "big")
     return header + plain + digest_of([header, digest(plain)])
+
+
+def verify_stored(
+    body: bytes | bytearray, name: bytes = digest(PLAIN), codec: Codec = Codec.RAW, *, is_sealed: bool = False
+) -> None:
+    """The check of an object that came whole."""
+    check = StoredCheck("k", len(body), name, codec, is_sealed=is_sealed)
+    check.feed(body)
+    check.finish()
 
 
 @pytest.mark.parametrize("step", [1, 7, HEADER_SIZE, 31, 33, 4096, 1 << 20])
@@ -25,7 +34,7 @@ def test_an_object_is_verified_however_it_is_cut(plain: bytes, step: int) -> Non
         wrong = bytearray(body)
         if place is not None:
             wrong[place] ^= 4
-        check = StoredCheck("k", len(wrong), digest(plain))
+        check = StoredCheck("k", len(wrong), digest(plain), Codec.RAW, is_sealed=False)
         for start in range(0, len(wrong), step):
             check.feed(wrong[start : start + step])
         if place is None:
@@ -39,22 +48,35 @@ def test_an_object_is_verified_however_it_is_cut(plain: bytes, step: int) -> Non
 def test_what_is_cut_or_not_ours_is_damaged(body: bytes) -> None:
     """Promise: no length passes but the right one."""
     with pytest.raises(ObjectDamaged):
-        verify_stored(body, "k")
+        verify_stored(body)
 
 
 def test_another_objects_bytes_are_told_where_the_name_tells() -> None:
     """Promise: plain bytes must be those of the name; a sealed or packed object is verified by its footer alone."""
     with pytest.raises(ObjectDamaged, match="other bytes"):
-        verify_stored(stored(), "k", digest(b"others"))
-    verify_stored(stored(epoch=3), "k", digest(b"others"))
-    verify_stored(stored(codec=1), "k", digest(b"others"))
+        verify_stored(stored(), digest(b"others"))
+    verify_stored(stored(epoch=3), digest(b"others"), is_sealed=True)
+    verify_stored(stored(codec=1), digest(b"others"), Codec.ZSTD)
+
+
+def test_an_object_of_another_form_is_damaged() -> None:
+    """Promise: a right footer doesn't hide a codec that isn't the key's, nor plain bytes in an encrypted repository or
+    sealed ones in a plain one: nobody could restore from them."""
+    with pytest.raises(ObjectDamaged, match="another codec"):
+        verify_stored(stored(), codec=Codec.ZSTD)
+    with pytest.raises(ObjectDamaged, match="another codec"):
+        verify_stored(stored(codec=1, epoch=3), is_sealed=True)
+    with pytest.raises(ObjectDamaged, match="not sealed in an encrypted"):
+        verify_stored(stored(), is_sealed=True)
+    with pytest.raises(ObjectDamaged, match="sealed in a plain"):
+        verify_stored(stored(epoch=3))
 
 
 def test_a_newer_format_is_not_called_damage() -> None:
     """Promise: a whole object of a later version is told by that; a flipped version is damage."""
     with pytest.raises(RepositoryFormatNewer):
-        verify_stored(stored(version=2), "k")
+        verify_stored(stored(version=2))
     body = bytearray(stored())
     body[4] = 2
     with pytest.raises(ObjectDamaged):
-        verify_stored(body, "k")
+        verify_stored(body)
