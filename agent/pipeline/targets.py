@@ -7,7 +7,8 @@ An object that is there with another size (cut by a full disk, a copy that broke
 That is safe: its name is the digest of its bytes and has exactly one size, so as it is nobody can restore from it, and
 every backup that names it is whole again; a store replaces an object whole or not at all. Whether bytes of the right
 size are the right ones shows only when they are read: what a scrub noted as damaged is not in `index`, and is put anew
-in the same way.
+in the same way, under the key that manifests name it by: raw where it was raw, whatever the codec would choose today.
+A coded one whose bytes would have another size today can't be made again, and stays noted.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ import structlog
 from agent.plan.objects import ObjectIndex
 from agent.repository.damage_notes import DamagedObject
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
-from agent.repository.form import Stored
-from agent.repository.frame import Codec
+from agent.repository.form import Packed, Stored
+from agent.repository.frame import Codec, ObjectType
 from agent.repository.keys import data_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Gate
@@ -72,6 +73,11 @@ class StoreTarget:
         """keys of objects that were there damaged"""
         self.healed: list[DamagedObject] = []
         self._damaged = {one.key: one for one in damaged}
+        self._raw = {one.name for one in damaged if one.codec is Codec.RAW}
+        """of these, the names of raw ones that are not replaced yet"""
+        self._noted = {one.name for one in damaged}
+        self._needed: set[bytes] = set()
+        """of these, the names whose content the manifest needs (publishing takes from `named`)"""
         self._host_id = host_id
         self._gate = gate
         self._streams = asyncio.Semaphore(max(1, opened.streams))
@@ -79,13 +85,18 @@ class StoreTarget:
     @property
     def warnings(self) -> list[str]:
         """What a person should know of the destination."""
-        if not self.mended:
-            return []
-        shown = ", ".join(self.mended[:_SHOWN]) + (", …" if len(self.mended) > _SHOWN else "")
-        return [
-            f"{len(self.mended)} objects in {self.id} were damaged or missing and were put anew: backups that "
-            f"need them can be restored again; look at what else may have happened there: {shown}"
-        ]
+        found = []
+        if self.mended:
+            found.append(
+                f"{len(self.mended)} objects in {self.id} were damaged or missing and were put anew: backups that "
+                f"need them can be restored again; look at what else may have happened there: {_shown(self.mended)}"
+            )
+        if left := [one.key for one in self._standing() if one.name in self._needed]:
+            found.append(
+                f"{len(left)} objects in {self.id} stay damaged or missing, for their content is stored in another "
+                f"form now: this backup is whole, older ones that need them are not: {_shown(left)}"
+            )
+        return found
 
     @property
     def alive(self) -> bool:
@@ -108,7 +119,7 @@ class StoreTarget:
 
     def again(self) -> "StoreTarget":
         """The same destination for a pass of its own: what is there by now is known, what a manifest names is not."""
-        anew = StoreTarget(self.opened, self._host_id, self.index, self._gate, list(self._damaged.values()))
+        anew = StoreTarget(self.opened, self._host_id, self.index, self._gate, self._standing())
         anew.put_objects, anew.put_bytes = self.put_objects, self.put_bytes
         anew.mended, anew.healed = self.mended, self.healed
         return anew
@@ -118,8 +129,14 @@ class StoreTarget:
         self._errors.append(error)
 
     def find(self, object_id: bytes, length: int) -> Found | None:
-        """How the object of `length` plain bytes is there, in whatever codec; None if it isn't, or is damaged."""
-        return self._find(self.form.name(object_id), length)
+        """How the object of `length` plain bytes is there, in whatever codec; None: it isn't, or is to be replaced."""
+        name = self.form.name(object_id)
+        return None if name in self._raw else self._find(name, length)
+
+    def _standing(self) -> list[DamagedObject]:
+        """What is noted and was not replaced."""
+        healed = {one.key for one in self.healed}
+        return [one for key, one in self._damaged.items() if key not in healed]
 
     def _find(self, name: bytes, length: int) -> Found | None:
         raw = self.form.size(length)
@@ -142,6 +159,8 @@ class StoreTarget:
                 )
                 return None
             self.named.add(name, found.size, found.codec)
+            if name in self._noted:
+                self._needed.add(name)
             sizes[text] = found.size
             if found.codec is not Codec.RAW:
                 codecs[text] = found.codec
@@ -153,8 +172,10 @@ class StoreTarget:
         if not self.alive:
             return False
         name = self.form.name(object_id)
-        if self._find(name, length) is not None:
+        if name not in self._raw and self._find(name, length) is not None:
             return True
+        if name in self._raw and stored.codec is not Codec.RAW:
+            stored = await asyncio.to_thread(self._as_raw, object_id, length, stored)
         codec, size, frame = stored
         key = data_key(self.opened.cluster_id, self._host_id, name, codec, size)
         try:
@@ -183,7 +204,17 @@ class StoreTarget:
             _log.warning("object_healed", destination=self.id, key=key)
             self.mended.append(key)
             self.healed.append(noted)
+            self._raw.discard(name)
         if put.created:
             self.put_objects += 1
             self.put_bytes += put.size
         return True
+
+    def _as_raw(self, object_id: bytes, length: int, coded: Stored) -> Stored:
+        """The same object uncoded; only data objects are coded. In a thread."""
+        plain = self.form.decode(b"".join(coded.buffers), "", object_id, ObjectType.DATA).plain
+        return self.form.encode(Packed(Codec.RAW, plain), length, object_id, ObjectType.DATA)
+
+
+def _shown(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")

@@ -65,8 +65,10 @@ class DamageNotes:
 
 
 async def without_damaged(index: ObjectIndex, notes: DamageNotes) -> list[DamagedObject]:
-    """Take what is noted out of a listing's index, so that it counts as missing; what was noted."""
+    """Take what is noted out of a listing's index, so that it counts as missing; what was noted. Content that is there
+    coded with another size too stays: that is another object."""
     standing = await notes.standing()
     for one in standing:
-        index.discard(one.name, one.codec)
+        if one.promised in (None, index.get(one.name, one.codec)):
+            index.discard(one.name, one.codec)
     return standing
