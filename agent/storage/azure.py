@@ -26,6 +26,7 @@ from agent.storage.azure_errors import Exists, translated
 from agent.storage.bodies import PutBody, received
 from agent.storage.buckets import bucket_and_prefix
 from agent.storage.endpoints import checked_endpoint, host_of, refuse_link_local
+from agent.storage.heads import bytes_from, is_asked_first, taken
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
 from agent.storage.listing_order import in_order
 from agent.storage.protocol import (
@@ -174,22 +175,14 @@ class AzureStorage:
                     read_timeout=self._patience.for_answer(len(body)),
                 )
         except Exists:
-            there = self._head(name)
-            if there is None:
-                raise Transient(f"{name!r} was there and is gone again", key=name) from None
-            return Put(created=False, size=there.size)
+            return taken(name, self._head(name))
         return Put(created=True, size=len(body))
 
     def _get(self, name: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
-        if length == 0 or (length is None and start):
-            there = self._head(name)
-            if there is None:
-                raise NotFound(f"there is no such object: {name!r}", key=name)
-            if start > there.size:
-                raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, size=there.size)
-            if length == 0 or start == there.size:
-                return b""  # HTTP has no empty range
-            length = there.size - start
+        if is_asked_first(start, length):
+            length = bytes_from(name, self._head(name), start, length)
+            if not length:
+                return b""
         whole = length is None
         with translated("get", name):
             answer: Any = self._blob(name)._client.blob.download(

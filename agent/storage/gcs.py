@@ -23,6 +23,7 @@ from agent.storage.gcs_client import GOOGLE, make_client
 from agent.storage.gcs_credentials import credentials_of
 from agent.storage.gcs_errors import Exists, failure, translated
 from agent.storage.gcs_upload import Upload, crc32c_of
+from agent.storage.heads import bytes_from, is_asked_first, taken
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
 from agent.storage.listing_order import in_order
 from agent.storage.protocol import (
@@ -160,22 +161,13 @@ class GcsStorage:
                 )
                 _check_stored(name, upload, answer)
         except Exists:
-            there = self._head(name)
-            if there is None:
-                raise Transient(f"{name!r} was there and is gone again", key=name) from None
-            return Put(created=False, size=there.size)
+            return taken(name, self._head(name))
         self._proven = True
         return Put(created=True, size=upload.size)
 
     def _get(self, name: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
-        if length == 0 or (length is None and start):
-            there = self._head(name)
-            if there is None:
-                raise NotFound(f"there is no such object: {name!r}", key=name)
-            if start > there.size:
-                raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, size=there.size)
-            if length == 0 or start == there.size:
-                return b""  # HTTP has no empty range
+        if is_asked_first(start, length) and not bytes_from(name, self._head(name), start, length):
+            return b""
         headers = {"Accept-Encoding": "identity"}
         if start or length is not None:
             headers["Range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"

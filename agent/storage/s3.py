@@ -15,6 +15,7 @@ from agent.storage.allowed_files import allowed_file
 from agent.storage.bodies import PutBody, received
 from agent.storage.buckets import bucket_and_prefix
 from agent.storage.endpoints import checked_endpoint, host_of, refuse_link_local
+from agent.storage.heads import bytes_from, is_asked_first, taken
 from agent.storage.keys import MOST_BYTES, BadKey, check_key, check_prefix
 from agent.storage.listing_order import in_order
 from agent.storage.protocol import (
@@ -148,10 +149,7 @@ class S3Storage:
             with translated("put", name):
                 self._made().put_object(**self._put_arguments(name, body, only_new=not replace and self._conditional))
         except Exists:
-            there = self._head(name)
-            if there is None:
-                raise Transient(f"{name!r} was there and is gone again", key=name) from None
-            return Put(created=False, size=there.size)
+            return taken(name, self._head(name))
         except NotImplementedThere:
             if replace or not self._conditional:
                 raise
@@ -178,14 +176,8 @@ class S3Storage:
         return arguments
 
     def _get(self, name: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
-        if length == 0 or (length is None and start):
-            there = self._head(name)
-            if there is None:
-                raise NotFound(f"there is no such object: {name!r}", key=name)
-            if start > there.size:
-                raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, size=there.size)
-            if length == 0 or start == there.size:
-                return b""  # HTTP has no empty range
+        if is_asked_first(start, length) and not bytes_from(name, self._head(name), start, length):
+            return b""
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
         if start or length is not None:
             arguments["Range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
