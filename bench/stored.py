@@ -29,7 +29,7 @@ from agent.pipeline.targets import StoreTarget
 from agent.plan.objects import ObjectIndex
 from agent.progress.tally import CommandTally
 from agent.repository.opened import OpenedRepository
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import OPEN, Buffer
 from bench.dataset import REPLICATION, shop_rows
 from bench.stage import Stage, write_out

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from agent.storage.limited import Limited
-from agent.storage.s3 import S3Storage
+from agent.storage.s3.storage import S3Storage
 from agent.storage.throttle import TokenBucket
 from agent.wire.destinations import S3Settings
 from bench.sink import CONTENT, Arrival, arrivals, running

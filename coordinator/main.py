@@ -27,7 +27,7 @@ from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.measures import Measures
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
-from coordinator.orchestrate.retention import Retention
+from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
 from coordinator.orchestrate.timing import Timing

@@ -3,8 +3,8 @@
 from agent.cli.listed_objects import ListedObjects
 from agent.cli.listing import undeleted
 from agent.cli.screen import Screen, size_of
-from agent.jobs.scrub_naming import ScrubManifests
-from agent.jobs.scrub_reading import ObjectReader, Verdict
+from agent.jobs.scrub.naming import ScrubManifests
+from agent.jobs.scrub.reading import ObjectReader, Verdict
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.data_objects import data_objects

@@ -7,7 +7,7 @@ Objects have a footer and manifests a digest, over what is stored: both show byt
 from agent.cli.checking import at_once
 from agent.cli.listing import undeleted
 from agent.cli.screen import Screen, size_of
-from agent.jobs.scrub_reading import ObjectReader, Verdict
+from agent.jobs.scrub.reading import ObjectReader, Verdict
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.data_objects import data_objects
 from agent.repository.key_slots import listed, read_slots

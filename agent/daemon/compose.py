@@ -23,9 +23,9 @@ from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
-from agent.jobs.copy_rate import CopyRate
+from agent.jobs.copying.rate import CopyRate
 from agent.jobs.in_use import InUse
-from agent.jobs.scrub_notes import ScrubNotes
+from agent.jobs.scrub.notes import ScrubNotes
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache

@@ -9,16 +9,16 @@ from agent.commands.runner import JobSpec
 from agent.daemon.allocator import giving_back
 from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
-from agent.jobs.copy_rate import CopyRate
-from agent.jobs.copying import Copier
+from agent.jobs.copying.copier import Copier
+from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
 from agent.jobs.owed import OwedSnapshots
-from agent.jobs.repository_source import RestoreSources
-from agent.jobs.restore import restore_jobs
-from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.scrub import ScrubJob
-from agent.jobs.scrub_notes import ScrubNotes
+from agent.jobs.restore.phases import restore_jobs
+from agent.jobs.restore.repository_source import RestoreSources
+from agent.jobs.restore.tools import RestoreTools
+from agent.jobs.scrub.notes import ScrubNotes
+from agent.jobs.scrub.scrub import ScrubJob
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob

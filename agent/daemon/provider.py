@@ -16,7 +16,7 @@ from agent.daemon.settings import DestinationSettings, roots
 from agent.repository.destination_files import StoredDestination
 from agent.repository.limits import Limits
 from agent.storage.keys import RESERVED
-from agent.storage.local_files import allowed_path, translated
+from agent.storage.local.files import allowed_path, translated
 from agent.storage.opened import load, open_storage
 from agent.storage.own_threads import OwnThreads
 from agent.storage.protocol import BadSettings, Gate, Storage

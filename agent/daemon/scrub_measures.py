@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from agent.jobs.scrub_notes import ScrubNotes
+from agent.jobs.scrub.notes import ScrubNotes
 
 
 class ScrubMeasures:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from agent.cassandra.protocol import Snapshots, unheard
-from agent.jobs.copy_rate import CopyRate
+from agent.jobs.copying.rate import CopyRate
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.jobs.taken_files import TakenFiles

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import UnsetType
 
-from agent.jobs.manifests import on_server_manifest
-from agent.jobs.restore_errors import DamagedOnServer
+from agent.jobs.copying.manifests import on_server_manifest
+from agent.jobs.restore.errors import DamagedOnServer
 from agent.model.manifest import FileEntry, TableReference
 from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
 from agent.plan.toc import may_grow

@@ -12,8 +12,8 @@ import msgspec
 
 from agent.cassandra.errors import SnapshotMissing
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copy_errors import SnapshotGivenUp
-from agent.jobs.copying import CLEARING, Copier, outcome_of, recalled
+from agent.jobs.copying.copier import CLEARING, Copier, outcome_of, recalled
+from agent.jobs.copying.errors import SnapshotGivenUp
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome
 from agent.repository.on_server import OnServer

@@ -14,7 +14,7 @@ import structlog
 
 from agent.cassandra.errors import CassandraError, NoDataDirectories, SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import OwnSnapshot, Snapshots
-from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs.copying.errors import SnapshotGivenUp
 from agent.jobs.giving_up import give_up
 from agent.jobs.in_use import InUse
 from agent.repository.on_server import OnServer

@@ -9,8 +9,8 @@ from typing import assert_never
 
 from agent.storage.conformance import CONDITIONAL_CREATE, NAMES, conform
 from agent.storage.limited import Limited
-from agent.storage.local import LocalStorage
-from agent.storage.local_files import allowed_path
+from agent.storage.local.files import allowed_path
+from agent.storage.local.storage import LocalStorage
 from agent.storage.measured import Measured, Observer
 from agent.storage.protocol import OPEN, Gate, SdkMissing, Storage, Transient
 from agent.storage.retrying import Retrying
@@ -34,11 +34,11 @@ def load(settings: Settings) -> None:
             case LocalSettings():
                 pass
             case S3Settings():
-                import agent.storage.s3
+                import agent.storage.s3.storage
             case GcsSettings():
-                import agent.storage.gcs
+                import agent.storage.gcs.storage
             case AzureSettings():
-                import agent.storage.azure  # noqa: F401
+                import agent.storage.azure.storage  # noqa: F401
             case _:
                 assert_never(settings)
 
@@ -80,7 +80,7 @@ def open_storage(
         case LocalSettings():
             store = LocalStorage(allowed_path(settings.path, roots, own_state), workers=settings.streams)
         case S3Settings():
-            from agent.storage.s3 import S3Storage  # the SDK costs time and memory: only when S3 is used
+            from agent.storage.s3.storage import S3Storage  # the SDK costs time and memory: only when S3 is used
 
             store = S3Storage(
                 settings,
@@ -89,7 +89,7 @@ def open_storage(
                 link_local=link_local,
             )
         case GcsSettings():
-            from agent.storage.gcs import GcsStorage
+            from agent.storage.gcs.storage import GcsStorage
 
             store = GcsStorage(
                 settings,
@@ -98,7 +98,7 @@ def open_storage(
                 link_local=link_local,
             )
         case AzureSettings():
-            from agent.storage.azure import AzureStorage
+            from agent.storage.azure.storage import AzureStorage
 
             store = AzureStorage(
                 settings,

@@ -20,9 +20,9 @@ from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.answers import Answered, answered, ended, failed, target_errors
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
-from coordinator.orchestrate.phases import Answer, Trouble, reaction_to, trouble_of
+from coordinator.orchestrate.restore.phases import Answer, Trouble, reaction_to, trouble_of
+from coordinator.orchestrate.restore.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence, waited_for
 from coordinator.orchestrate.run import Run
-from coordinator.orchestrate.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence, waited_for
 from coordinator.orchestrate.side_by_side import one_error, set_when, unless
 from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node

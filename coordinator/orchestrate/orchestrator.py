@@ -27,19 +27,19 @@ from coordinator.model.orders import (
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
-from coordinator.orchestrate.delete import delete_scope
-from coordinator.orchestrate.delete_marks import refuse_too_late
+from coordinator.orchestrate.delete.delete import delete_scope
+from coordinator.orchestrate.delete.marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
-from coordinator.orchestrate.job_steps import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
-from coordinator.orchestrate.restore_again import why_begin_anew
-from coordinator.orchestrate.restore_scope import restore_scope_of
+from coordinator.orchestrate.restore.again import why_begin_anew
+from coordinator.orchestrate.restore.job_steps import CHANGED, IRREVOCABLE, job_of
+from coordinator.orchestrate.restore.scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
 from coordinator.orchestrate.suspects import Suspects
@@ -104,7 +104,7 @@ class FleetOrchestrator:
             return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
-        """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete_scope`
+        """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete.delete_scope`
         raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed. A dry run
         deletes nothing: it is in nobody's way."""
         places = [order.destination or ON_SERVER]
@@ -136,7 +136,7 @@ class FleetOrchestrator:
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
-        that goes on with its job. Raises what `coordinator.orchestrate.restore_scope.restore_scope_of` raises, and
+        that goes on with its job. Raises what `coordinator.orchestrate.restore.scope.restore_scope_of` raises, and
         `RestoreRunning` while another one changes any of the same tables."""
         fallen = await self._fallen(cluster, order)
         async with self._turn(cluster):

@@ -15,7 +15,7 @@ from coordinator.fleet.reports import Live, Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, ScrubOrder, SyncOrder
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
-from coordinator.orchestrate.adoption import ADOPT
+from coordinator.orchestrate.delete.adoption import ADOPT
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
 STILL_SECONDS = 10

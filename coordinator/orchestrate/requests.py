@@ -17,12 +17,12 @@ from coordinator.model.destinations import description
 from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder, SyncOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.backup import BackupFlow
-from coordinator.orchestrate.delete import DeleteFlow
-from coordinator.orchestrate.delete_preview import DeletePreview
+from coordinator.orchestrate.delete.delete import DeleteFlow
+from coordinator.orchestrate.delete.preview import DeletePreview
 from coordinator.orchestrate.destinations import DestinationFlow
 from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.outcome import Outcome
-from coordinator.orchestrate.restore import RestoreFlow
+from coordinator.orchestrate.restore.restore import RestoreFlow
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scrub import ScrubFlow
 from coordinator.orchestrate.sync import SyncFlow

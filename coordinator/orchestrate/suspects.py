@@ -15,7 +15,7 @@ import msgspec
 
 from coordinator.fleet.registry import Agent
 from coordinator.model.requests import NodePart
-from coordinator.orchestrate.phases import RESTORE, Where
+from coordinator.orchestrate.restore.phases import RESTORE, Where
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 

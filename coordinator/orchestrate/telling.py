@@ -8,7 +8,7 @@ from typing import Any
 from agent.wire.commands import Kind
 from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import Request
-from coordinator.orchestrate.phases import Trouble, trouble_of
+from coordinator.orchestrate.restore.phases import Trouble, trouble_of
 
 
 def told_as(command: PostedCommand, request: Request) -> str:

@@ -14,7 +14,7 @@ from coordinator.fleet.reports import ReportTiming
 from coordinator.model.orders import BackupOrder, Copy, DestinationOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
-from coordinator.orchestrate.retention import Retention
+from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.database import Database

@@ -6,7 +6,7 @@ from agent.wire.destinations import LocalSettings
 from coordinator.model.cluster import MissingNode
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import Request, RequestState
-from coordinator.orchestrate.adoption import adopters
+from coordinator.orchestrate.delete.adoption import adopters
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
 from tests.orchestrate.conftest import Scene

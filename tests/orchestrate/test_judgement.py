@@ -13,11 +13,11 @@ from agent.wire.replication import replication_differences
 from agent.wire.results import PreflightResult, TableDifference, ViewCql, VolumeNeed
 from coordinator.model.errors import InvalidArguments, UnknownKeyspace, UnknownTable
 from coordinator.orchestrate.errors import KeyspaceRefused
-from coordinator.orchestrate.mapping import map_topology
-from coordinator.orchestrate.phases import REACTIONS, RESTORE, Answer, Trouble, reaction_to, trouble_of
-from coordinator.orchestrate.replicas import uncovered_ranges
+from coordinator.orchestrate.restore.mapping import map_topology
+from coordinator.orchestrate.restore.phases import REACTIONS, RESTORE, Answer, Trouble, reaction_to, trouble_of
+from coordinator.orchestrate.restore.replicas import uncovered_ranges
+from coordinator.orchestrate.restore.verdict import Situation, judge
 from coordinator.orchestrate.scope import backup_scope, named_nodes, restore_scope
-from coordinator.orchestrate.verdict import Situation, judge
 
 SIMPLE = {"class": "SimpleStrategy", "replication_factor": "2"}
 

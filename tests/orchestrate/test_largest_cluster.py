@@ -18,15 +18,15 @@ from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
-from coordinator.orchestrate import replicas
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import RestoreRefused
 from coordinator.orchestrate.muster import muster
-from coordinator.orchestrate.restore import RestoreFlow
-from coordinator.orchestrate.restore_scope import RestoreScope
+from coordinator.orchestrate.restore import replicas
+from coordinator.orchestrate.restore.restore import RestoreFlow
+from coordinator.orchestrate.restore.scope import RestoreScope
+from coordinator.orchestrate.restore.verdict import Situation, Verdict, judge
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.topology import cluster_nodes
-from coordinator.orchestrate.verdict import Situation, Verdict, judge
 from coordinator.store.sqlite import SqliteStore
 from tests.cluster.large_cluster import TAG, LargeCluster
 
@@ -159,7 +159,7 @@ async def test_everybody_is_answered_while_a_restore_is_judged(
         assert turned.wait(HANGS / 4), "the event loop stood still"
         return judge(situation, found)
 
-    monkeypatch.setattr("coordinator.orchestrate.restore.judge", judged)
+    monkeypatch.setattr("coordinator.orchestrate.restore.restore.judge", judged)
 
     async def anybody() -> None:
         await judging.wait()

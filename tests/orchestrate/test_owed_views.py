@@ -2,7 +2,7 @@
 
 from agent.wire.commands import Kind
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.owed_views import OWED_VIEWS
+from coordinator.orchestrate.restore.owed_views import OWED_VIEWS
 from tests.cluster.toy_coordinator import ToyCoordinator, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_restore_flow import VIEW, backed_up, restored

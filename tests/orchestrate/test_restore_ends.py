@@ -8,7 +8,7 @@ import pytest
 from agent.wire.commands import Kind
 from coordinator.model.orders import RestoreOrder
 from coordinator.model.requests import RequestState
-from coordinator.orchestrate.restore import RestoreFlow
+from coordinator.orchestrate.restore.restore import RestoreFlow
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, TIMING, copies
 from tests.orchestrate import test_sent_once

@@ -14,9 +14,9 @@ from agent.commands.journal import Journal
 from agent.commands.runner import Runner
 from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.settings import AgentSettings
-from agent.jobs.copy_rate import CopyRate
+from agent.jobs.copying.rate import CopyRate
 from agent.jobs.in_use import InUse
-from agent.jobs.scrub_notes import ScrubNotes
+from agent.jobs.scrub.notes import ScrubNotes
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache

@@ -15,7 +15,7 @@ from agent.cassandra.schema_compare import (
     views_on,
 )
 from agent.cassandra.schema_telling import what_differs
-from agent.jobs.schema import missing_objects, missing_statements
+from agent.jobs.restore.schema import missing_objects, missing_statements
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 
 ID = "7fe7d710-e77b-11f1-8a68-917191c0c181"

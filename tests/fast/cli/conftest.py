@@ -17,7 +17,7 @@ from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.key_slots import make_first
 from agent.repository.keyrings import Keys
 from agent.repository.opened import OpenedRepository
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import OPEN, Storage
 from agent.wire.backups import SUCCESS, NodeRecord, Plan, PlannedNode, Record
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Repositories

@@ -33,8 +33,8 @@ from coordinator.model.orders import (
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, spec_of
 from coordinator.model.retention import RetentionNote, Verdict
 from coordinator.orchestrate.protocol import DestinationChange, Orchestrator
-from coordinator.orchestrate.retention_rules import judge
-from coordinator.orchestrate.retention_scene import ListBackups
+from coordinator.orchestrate.retention.rules import judge
+from coordinator.orchestrate.retention.scene import ListBackups
 from coordinator.store.protocol import Store
 
 WRONG_SECRET = "wrong"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from coordinator.model.cluster import Backup
 from coordinator.model.retention import Rule
-from coordinator.orchestrate.retention_rules import judge
+from coordinator.orchestrate.retention.rules import judge
 
 DAY = 86_400.0
 NOW = 1_000 * DAY

@@ -88,7 +88,7 @@ def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
 def phases_posted() -> set[str]:
     """Every phase that the coordinator's flows give a command, with an example for what is filled in."""
     found: set[str] = set()
-    for path in Path(orchestrate.__path__[0]).glob("*.py"):
+    for path in Path(orchestrate.__path__[0]).rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and names_a_phase(node):

@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.daemon.scrub_measures import ScrubMeasures
-from agent.jobs.scrub_notes import ScrubNote, ScrubNotes
+from agent.jobs.scrub.notes import ScrubNote, ScrubNotes
 from agent.plan.scrub import SLICES
 
 

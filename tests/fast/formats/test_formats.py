@@ -18,7 +18,7 @@ from agent.repository.keys import REPOSITORY as REPOSITORY_KEY
 from agent.repository.keys import manifest_key
 from agent.repository.manifest import read_manifest
 from agent.repository.opened import OpenedRepository
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import OPEN, Storage
 from agent.wire.commands import State
 from tests.cluster.whole_backup import files_of

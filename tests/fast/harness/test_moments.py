@@ -14,8 +14,9 @@ from tests import real
 from tests.cluster import moments
 
 DIRECTORY = Path(jobs.__file__).parent
+AGENT = DIRECTORY.parent
 REAL = Path(real.__file__).parent
-KIND_OF = {"copying": "upload", "storing": "upload", "import_held": "import", "other_imports": "fetch"}
+KIND_OF = {"copier": "upload", "storing": "upload", "import_held": "import", "other_imports": "fetch"}
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""
 PASSED_ON = frozenset({"change", "_change"})
 """Functions that enter the stage that they are given as their third argument."""
@@ -77,7 +78,7 @@ class Source:
         """A constant of another module of the jobs."""
         for node in self._tree.body:
             if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
-                other = Source(DIRECTORY / f"{str(node.module).rpartition('.')[2]}.py")
+                other = Source(AGENT.parent / f"{str(node.module).replace('.', '/')}.py")
                 return list(other._patterns(other._constants[name], other._tree))
         return []
 
@@ -95,7 +96,7 @@ class Source:
         return None
 
 
-SOURCES = [source for path in sorted(DIRECTORY.glob("*.py")) if (source := Source(path)).stages()]
+SOURCES = [source for path in sorted(DIRECTORY.rglob("*.py")) if (source := Source(path)).stages()]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
@@ -139,7 +140,7 @@ def test_every_list_of_moments_is_lived_through() -> None:
 def test_the_source_is_read_as_it_is_meant() -> None:
     """The scan finds constants, imported ones, texts with names in them, and what is passed on."""
     found = {source.name: source.stages() for source in SOURCES}
-    assert found["copying"] == {"opening", "storing", "published"}
+    assert found["copier"] == {"opening", "storing", "published"}
     assert found["storing"] == {"publishing", "published"}
     assert found["upload"] == {"clearing"}
     assert found["truncate"] == {"truncating *.*"}

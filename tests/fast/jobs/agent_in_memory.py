@@ -10,12 +10,12 @@ import msgspec
 
 from agent.crypto.keyring import Keyring
 from agent.jobs.backup import BackupJob
-from agent.jobs.copy_rate import CopyRate
-from agent.jobs.copying import Copier
+from agent.jobs.copying.copier import Copier
+from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
-from agent.jobs.scrub import ScrubJob
-from agent.jobs.scrub_notes import ScrubNotes
+from agent.jobs.scrub.notes import ScrubNotes
+from agent.jobs.scrub.scrub import ScrubJob
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
 from agent.jobs.sweep import SweepJob
 from agent.jobs.sync import SyncJob

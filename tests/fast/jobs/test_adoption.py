@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.repository.errors import AdoptionRefused, IntentForeign, NodeAdopted
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import data_prefix, intents_prefix, manifest_key

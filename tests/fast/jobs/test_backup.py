@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, SnapshotMissing
-from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp, SnapshotNotKept
+from agent.jobs.copying.errors import CopyFailed, SnapshotGivenUp, SnapshotNotKept
 from agent.repository.errors import BackupDeleted, BackupExists, IntentForeign
 from agent.repository.keys import deleted_key, intent_key, intents_prefix
 from agent.storage.protocol import OPEN, Buffer, DestinationFull, Gate, Put

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.storage.protocol import DestinationFull
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments, State, SweepArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command, Crash, Faults, MemoryReader, target

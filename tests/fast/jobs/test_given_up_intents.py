@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.jobs.sweep import SILENCE_SECONDS
 from agent.repository.errors import BackupNotFound, IntentForeign
 from agent.repository.intents import Intents, Writer

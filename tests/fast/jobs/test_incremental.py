@@ -9,7 +9,7 @@ import zstandard
 
 from agent.cassandra import directories
 from agent.cassandra.directories import Volume
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.model.snapshot import SnapshotTable
 from agent.pipeline.store import Store
 from agent.repository.errors import ZeroBackup

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.jobs import storing, sweep
-from agent.jobs.copy_errors import CopyFailed, SnapshotGivenUp
+from agent.jobs import sweep
+from agent.jobs.copying import storing
+from agent.jobs.copying.errors import CopyFailed, SnapshotGivenUp
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import intents_prefix
 from agent.repository.opened import OpenedRepository

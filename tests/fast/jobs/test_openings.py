@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
-from agent.jobs.openings import openings
+from agent.jobs.copying.openings import openings
 from agent.model.snapshot import SnapshotInfo
 from agent.repository.errors import UnknownDestination
 from agent.repository.opened import OpenedRepository, Waiting, silent

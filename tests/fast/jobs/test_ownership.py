@@ -7,7 +7,7 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable, NodetoolTimeout, SnapshotExists
 from agent.jobs.owed import OwedSnapshots
-from agent.jobs.repository_source import RestoreSources
+from agent.jobs.restore.repository_source import RestoreSources
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound
 from agent.repository.opened import OpenedRepository

@@ -10,13 +10,13 @@ import pytest
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.fetch import FetchJob
-from agent.jobs.repository_source import RestoreSources
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.repository_source import RestoreSources
+from agent.jobs.restore.tools import RestoreTools
 from agent.progress.tally import CommandTally
 from agent.repository.on_server import OnServer
 from agent.storage.limited import Limited
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import DestinationFull, Storage
 from agent.wire.commands import BackupArguments, Counts, RestoreArguments, SnapshotArguments, Target, UploadArguments
 from agent.wire.destinations import ON_SERVER

@@ -8,7 +8,7 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.commands.arguments import decode_arguments
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupNotFound, IntentForeign, ManifestInvalid
 from agent.repository.keys import backups_prefix, catalogue_prefix, data_key, intent_key, manifest_key, sweep_key

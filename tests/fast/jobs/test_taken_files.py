@@ -12,8 +12,8 @@ import pytest
 from agent.cassandra.directories import Volume
 from agent.cassandra.inventory import read_inventory
 from agent.cassandra.snapshot_notes import SnapshotNotes
-from agent.jobs import manifests
-from agent.jobs.restore_errors import DamagedOnServer
+from agent.jobs.copying import manifests
+from agent.jobs.restore.errors import DamagedOnServer
 from agent.model.manifest import TablePart
 from agent.pipeline.compression import Compression
 from agent.pipeline.reading import load

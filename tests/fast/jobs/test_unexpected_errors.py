@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
-from agent.jobs.copy_errors import CopyFailed
+from agent.jobs.copying.errors import CopyFailed
 from agent.repository import on_server
 from agent.storage.protocol import Denied
 from agent.wire.commands import SnapshotArguments, UploadArguments

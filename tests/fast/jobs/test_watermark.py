@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.cassandra.errors import CassandraUnavailable, SnapshotUnreadable
-from agent.jobs.copy_errors import SnapshotGivenUp
+from agent.jobs.copying.errors import SnapshotGivenUp
 from agent.repository import on_server
 from agent.wire.commands import SnapshotArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command

@@ -12,7 +12,7 @@ import pytest
 from agent.pipeline.sstable_run import SSTableRun
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.opened import OpenedRepository
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import OPEN
 from agent.wire.backups import RUNNING, NodeRecord, Plan, PlannedNode, Record
 from agent.wire.results import UploadResult

@@ -21,7 +21,7 @@ from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
 from agent.repository.opening import OpenDestinations
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import Denied, DirectoryDenied, DirectoryReadOnly, Entry, Storage, StorageError
 from agent.wire.commands import Target
 from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination

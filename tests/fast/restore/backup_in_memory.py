@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agent.jobs.restore_source import Moved, Placed, WantedSstable
+from agent.jobs.restore.source import Moved, Placed, WantedSstable
 from agent.model.manifest import FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.node import NodeIdentity

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.jobs.check import auto_snapshots
+from agent.jobs.restore.check import auto_snapshots
 
 ID = "0123456789abcdef0123456789abcdef"
 

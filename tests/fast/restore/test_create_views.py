@@ -10,8 +10,8 @@ from agent.cassandra.cql import Cql, Row
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.create_views import CreateViewsJob
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.create_views import CreateViewsJob
+from agent.jobs.restore.tools import RestoreTools
 from agent.wire.commands import RestoreArguments
 from agent.wire.node import KeyspaceView, RingMember
 from agent.wire.results import PhaseResult

@@ -13,11 +13,11 @@ from agent.cassandra.imports import held_sstables
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
-from agent.jobs.fetch import FetchJob
-from agent.jobs.restore_errors import JobDiffers, JobFinished
-from agent.jobs.restore_notes import BatchLine, RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.restore_volumes import StagingPlan
+from agent.jobs.restore.errors import JobDiffers, JobFinished
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.notes import BatchLine, RestoreNotes
+from agent.jobs.restore.tools import RestoreTools
+from agent.jobs.restore.volumes import StagingPlan
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import FetchResult
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory
@@ -165,7 +165,7 @@ async def test_a_fetch_that_is_cancelled_leaves_nothing_staged(
 
     if there:
         await node.fetch()
-    monkeypatch.setattr("agent.jobs.fetch.end_other_imports", wait_for_ever)
+    monkeypatch.setattr("agent.jobs.restore.fetch.end_other_imports", wait_for_ever)
     context = Context(node.arguments)
     fetching = asyncio.create_task(FetchJob(RestoreTools(node.cassandra, node.backup, node.state)).run(context))
     await asyncio.wait_for(waits.wait(), 10)

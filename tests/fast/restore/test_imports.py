@@ -14,10 +14,10 @@ from agent.cassandra.errors import CassandraUnavailable, ControlOfAnotherNode, I
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings
 from agent.cassandra.staging import make_directory, make_root, staging_root
-from agent.jobs.restore import restore_jobs
-from agent.jobs.restore_errors import CountsDiffer, ImportStopped, NotFetched
-from agent.jobs.restore_notes import BatchLine, Fetched, RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.errors import CountsDiffer, ImportStopped, NotFetched
+from agent.jobs.restore.notes import BatchLine, Fetched, RestoreNotes
+from agent.jobs.restore.phases import restore_jobs
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.refusals import ImportHasBegun, TooLate
 from agent.pipeline.errors import TargetFull
 from agent.progress.tally import CommandTally

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra.staging import StagingRoot
-from agent.jobs.restore_errors import JobFinished, JobMissing, NotFetched
-from agent.jobs.restore_notes import BatchLine, Fetched, RestoreNotes
+from agent.jobs.restore.errors import JobFinished, JobMissing, NotFetched
+from agent.jobs.restore.notes import BatchLine, Fetched, RestoreNotes
 from agent.wire.names import InvalidName
 from agent.wire.results import ViewCql
 

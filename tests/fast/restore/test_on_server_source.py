@@ -16,8 +16,8 @@ import pytest
 from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable, StagingRefused
 from agent.cassandra.protocol import Snapshots
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
-from agent.jobs.restore_errors import DamagedOnServer
-from agent.jobs.restore_source import OnServerSource, WantedSstable
+from agent.jobs.restore.errors import DamagedOnServer
+from agent.jobs.restore.source import OnServerSource, WantedSstable
 from agent.model.manifest import FileEntry, TablePart, TableReference
 from agent.model.snapshot import FileStat, SnapshotTable
 from agent.repository.manifest import Manifest

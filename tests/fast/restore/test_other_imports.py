@@ -11,12 +11,12 @@ import pytest
 
 from agent.cassandra.errors import ImportFailed
 from agent.cassandra.staging import make_directory
-from agent.jobs.fetch import FetchJob
-from agent.jobs.import_held import ImportJob
-from agent.jobs.restore import restore_jobs
-from agent.jobs.restore_errors import ImportRunning
-from agent.jobs.restore_notes import BatchLine
-from agent.jobs.unended_batches import unended
+from agent.jobs.restore.errors import ImportRunning
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.import_held import ImportJob
+from agent.jobs.restore.notes import BatchLine
+from agent.jobs.restore.phases import restore_jobs
+from agent.jobs.restore.unended_batches import unended
 from agent.wire.commands import Kind, RestoreArguments
 from tests.fast.restore.backup_in_memory import HOST
 from tests.fast.restore.context import Context

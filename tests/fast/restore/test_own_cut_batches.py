@@ -8,8 +8,8 @@ import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node_view import NodeView
-from agent.jobs.import_held import ImportJob
-from agent.jobs.restore_errors import ImportStopped, StagingLeft
+from agent.jobs.restore.errors import ImportStopped, StagingLeft
+from agent.jobs.restore.import_held import ImportJob
 from agent.model.job import Outcome
 from agent.wire.node import KeyspaceView
 from tests.fast.restore.context import Context

@@ -10,9 +10,9 @@ import pytest
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.restore import restore_jobs
-from agent.jobs.restore_notes import RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.notes import RestoreNotes
+from agent.jobs.restore.phases import restore_jobs
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.job import Job
 from agent.wire.commands import Kind, RestoreArguments
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory

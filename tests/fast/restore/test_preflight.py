@@ -10,9 +10,9 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.fetch import FetchJob
-from agent.jobs.preflight import PreflightJob
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.preflight import PreflightJob
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.snapshot import KeyspaceSchema
 from agent.wire.commands import RestoreArguments, Target
 from agent.wire.node import KeyspaceView, NodeIdentity

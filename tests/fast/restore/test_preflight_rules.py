@@ -7,8 +7,8 @@ import pytest
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.preflight_rules import refuse_what_cannot_be, warnings_of
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.preflight_rules import refuse_what_cannot_be, warnings_of
+from agent.jobs.restore.tools import RestoreTools
 from agent.wire.commands import RestoreArguments
 from tests.fast.restore.backup_in_memory import HOST, BackupInMemory, identity
 from tests.fast.restore.test_replaced_types import schema

@@ -10,12 +10,12 @@ import pytest
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import StagingRoot, remove_root
-from agent.jobs.clean import CleanJob
-from agent.jobs.fetch import FetchJob
-from agent.jobs.import_held import ImportJob
-from agent.jobs.restore_errors import NotFetched, StagingLeft
-from agent.jobs.restore_notes import BatchLine, RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.clean import CleanJob
+from agent.jobs.restore.errors import NotFetched, StagingLeft
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.import_held import ImportJob
+from agent.jobs.restore.notes import BatchLine, RestoreNotes
+from agent.jobs.restore.tools import RestoreTools
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import FetchResult, PhaseResult
 from tests.fast.cassandra.directory_control import DirectoryControl
@@ -143,7 +143,7 @@ async def test_killed_half_way_it_is_neither_imported_by_halves_nor_left(
             raise Killed
         return real(root)
 
-    monkeypatch.setattr("agent.jobs.replaced_jobs.remove_root", half)
+    monkeypatch.setattr("agent.jobs.restore.replaced_jobs.remove_root", half)
     with pytest.raises(Killed):
         await site.clean("new")
     assert len(site.staged("old")) == len(SSTABLES) - 1
@@ -162,7 +162,7 @@ async def test_killed_half_way_the_older_restore_can_still_be_gone_on_with(
     await site.bring_in("old")
     before = site.control.data_files("ks", "t")
     await site.later("new")
-    monkeypatch.setattr("agent.jobs.replaced_jobs.remove_root", _killed)
+    monkeypatch.setattr("agent.jobs.restore.replaced_jobs.remove_root", _killed)
     with pytest.raises(Killed):
         await site.clean("new")
     await site.fetch("old")

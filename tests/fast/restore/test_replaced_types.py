@@ -10,11 +10,11 @@ import pytest
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.replaced_types import types_going, types_in_use
-from agent.jobs.restore_errors import TypeDiffers, TypeInUse
-from agent.jobs.restore_notes import RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.schema import SchemaJob
+from agent.jobs.restore.errors import TypeDiffers, TypeInUse
+from agent.jobs.restore.notes import RestoreNotes
+from agent.jobs.restore.replaced_types import types_going, types_in_use
+from agent.jobs.restore.schema import SchemaJob
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.job import JobContext
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 from agent.wire.commands import RestoreArguments

@@ -10,9 +10,9 @@ import pytest
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.schema_compare import all_statements
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.restore_notes import RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.schema import SchemaJob
+from agent.jobs.restore.notes import RestoreNotes
+from agent.jobs.restore.schema import SchemaJob
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.job import JobContext
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 from agent.wire.commands import RestoreArguments

@@ -11,11 +11,11 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.settings import CassandraSettings
-from agent.jobs.drop_views import DropViewsJob
-from agent.jobs.restore_errors import NodesDown, NodesMoving, ViewsChanged
-from agent.jobs.restore_notes import RestoreNotes
-from agent.jobs.restore_tools import RestoreTools
-from agent.jobs.truncate import TruncateJob
+from agent.jobs.restore.drop_views import DropViewsJob
+from agent.jobs.restore.errors import NodesDown, NodesMoving, ViewsChanged
+from agent.jobs.restore.notes import RestoreNotes
+from agent.jobs.restore.tools import RestoreTools
+from agent.jobs.restore.truncate import TruncateJob
 from agent.model.job import JobContext
 from agent.model.refusals import TooLate
 from agent.wire.commands import RestoreArguments

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage.local_files import allowed_path
+from agent.storage.local.files import allowed_path
 from agent.storage.protocol import BadSettings
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.storage import azure_client, endpoints
-from agent.storage.azure import AzureStorage
-from agent.storage.azure_credentials import AccountKey, Credential, Sas, credential_of
+from agent.storage import endpoints
+from agent.storage.azure import client as azure_client
+from agent.storage.azure.credentials import AccountKey, Credential, Sas, credential_of
+from agent.storage.azure.storage import AzureStorage
 from agent.storage.protocol import BadSettings, Denied
 from agent.wire.destinations import AzureSettings, masked, place_of, recipient_of
 from kit.secret import Secret

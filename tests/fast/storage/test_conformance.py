@@ -7,7 +7,7 @@ import pytest
 
 from agent.storage.conformance import NAMES, conform
 from agent.storage.conformance_checks import PUTS, REPEATS, ROUNDS
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.opened import check_store
 from agent.storage.protocol import (
     OPEN,

@@ -7,10 +7,10 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from agent.storage.gcs import entry_of
-from agent.storage.gcs_batch import Deletions
-from agent.storage.gcs_errors import Exists, failure
-from agent.storage.gcs_upload import Upload, crc32c_of
+from agent.storage.gcs.batch import Deletions
+from agent.storage.gcs.errors import Exists, failure
+from agent.storage.gcs.storage import entry_of
+from agent.storage.gcs.upload import Upload, crc32c_of
 from agent.storage.protocol import BucketMissing, Buffer, Denied, Entry, NotFound, StorageError, Transient, Truncated
 
 NOON = "2026-11-28T12:00:00.500Z"

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 
 from agent.storage import endpoints
-from agent.storage.gcs import GcsStorage
-from agent.storage.gcs_credentials import credentials_of
+from agent.storage.gcs.credentials import credentials_of
+from agent.storage.gcs.storage import GcsStorage
 from agent.storage.protocol import BadSettings, Transient
 from agent.wire.destinations import GcsSettings
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage import local
-from agent.storage.local import LocalStorage
-from agent.storage.local_files import DirectorySyncs
-from agent.storage.local_temporary import own_place, started
+from agent.storage.local import storage as local
+from agent.storage.local.files import DirectorySyncs
+from agent.storage.local.storage import LocalStorage
+from agent.storage.local.temporary import own_place, started
 from agent.storage.protocol import (
     BucketMissing,
     DestinationFull,

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from agent.storage.protocol import Denied, NotFound, Transient, Truncated
-from agent.storage.s3_errors import translated
+from agent.storage.s3.errors import translated
 
 
 def answer(status: int, code: str, message: str) -> ClientError:

@@ -11,9 +11,9 @@ from botocore.utils import parse_timestamp
 
 from agent.storage import endpoints
 from agent.storage.protocol import BadSettings, Transient
-from agent.storage.s3 import S3Storage
-from agent.storage.s3_client import instant_of
-from agent.storage.s3_credentials import Keys, keys_of
+from agent.storage.s3.client import instant_of
+from agent.storage.s3.credentials import Keys, keys_of
+from agent.storage.s3.storage import S3Storage
 from agent.wire.destinations import S3Settings
 from kit.secret import Secret
 

@@ -15,9 +15,9 @@ import msgspec
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.crypto.keyring import Keyring
-from agent.jobs.fetch import FetchJob
-from agent.jobs.repository_source import RestoreSources
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.restore.fetch import FetchJob
+from agent.jobs.restore.repository_source import RestoreSources
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.manifest import Head, TablePart
 from agent.repository.attach import attach
 from agent.repository.catalogue import Catalogue, RecordCache

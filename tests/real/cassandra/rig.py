@@ -8,10 +8,10 @@ from typing import Any
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings, JolokiaSettings, NodetoolSettings
-from agent.jobs.manifests import on_server_manifest
-from agent.jobs.repository_source import RestoreSources
-from agent.jobs.restore import restore_jobs
-from agent.jobs.restore_tools import RestoreTools
+from agent.jobs.copying.manifests import on_server_manifest
+from agent.jobs.restore.phases import restore_jobs
+from agent.jobs.restore.repository_source import RestoreSources
+from agent.jobs.restore.tools import RestoreTools
 from agent.model.job import Outcome
 from agent.model.snapshot import SnapshotInfo
 from agent.repository.intents import Writer

@@ -9,7 +9,7 @@ import pytest
 from cassandra.cluster import Session
 
 from agent.cassandra.errors import CassandraError
-from agent.jobs.restore_errors import DamagedOnServer, StatementRefused
+from agent.jobs.restore.errors import DamagedOnServer, StatementRefused
 from agent.model.refusals import ImportHasBegun
 from agent.wire.commands import Kind, RestoreArguments
 from agent.wire.results import PreflightResult

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage.azure import AzureStorage
+from agent.storage.azure.storage import AzureStorage
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import check_store, open_storage
 from agent.storage.protocol import BucketMissing, Denied, Storage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage.azure import AzureStorage
+from agent.storage.azure.storage import AzureStorage
 from agent.storage.protocol import BadSettings, DestinationFull, NotFound, Storage, StorageError, Transient, Truncated
 from agent.storage.retrying import Policy, Retrying
 from agent.storage.timeouts import Timeouts

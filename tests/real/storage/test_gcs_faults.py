@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage.gcs import GcsStorage
+from agent.storage.gcs.storage import GcsStorage
 from agent.storage.protocol import OPEN, Denied, DestinationFull, Gate, Storage, StorageError, Transient
 from agent.storage.retrying import Policy, Retrying
 from agent.storage.timeouts import Timeouts

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
-from agent.storage.gcs import GcsStorage
+from agent.storage.gcs.storage import GcsStorage
 from agent.storage.protocol import BadSettings, Denied, Transient
 from tests.cluster.certificates import Authority
 from tests.cluster.gcs_stores import FakeGcs, gcs_settings_for

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 
 FULL = """
 import asyncio, pathlib, subprocess, sys
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import DestinationFull
 
 async def main(root):
@@ -38,7 +38,7 @@ asyncio.run(main(sys.argv[1]))
 
 ENDLESS = """
 import asyncio, hashlib, os, pathlib, sys
-from agent.storage.local import LocalStorage
+from agent.storage.local.storage import LocalStorage
 
 async def main(root):
     store = LocalStorage(pathlib.Path(root))

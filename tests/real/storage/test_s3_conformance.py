@@ -21,7 +21,7 @@ from agent.repository.limits import Limits
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import check_store, open_storage
 from agent.storage.protocol import BucketMissing, Denied, Storage
-from agent.storage.s3 import S3Storage
+from agent.storage.s3.storage import S3Storage
 from agent.wire.destinations import CheckDestination, PutDestination, S3Settings
 from tests.cluster.stores import BUCKET, S3Server, settings_for
 from tests.real.storage.fault_proxy import FaultProxy

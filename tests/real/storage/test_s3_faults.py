@@ -10,7 +10,7 @@ import pytest
 
 from agent.storage.protocol import OPEN, BadSettings, DestinationFull, Gate, Storage, StorageError, Transient, Truncated
 from agent.storage.retrying import Policy, Retrying
-from agent.storage.s3 import S3Storage
+from agent.storage.s3.storage import S3Storage
 from agent.storage.timeouts import Timeouts
 from agent.wire.destinations import S3Settings
 from tests.cluster.stores import S3Server, settings_for

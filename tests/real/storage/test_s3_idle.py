@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.storage.limited import Limited
 from agent.storage.protocol import Transient
 from agent.storage.retrying import Retrying
-from agent.storage.s3 import S3Storage
+from agent.storage.s3.storage import S3Storage
 from agent.storage.throttle import LEAST_PER_STREAM, STEP, Gates, Stream, TokenBucket
 from tests.cluster.stores import BUCKET, Seaweed, settings_for
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.storage.protocol import Transient
 from agent.storage.retrying import Policy, Retrying
-from agent.storage.s3 import S3Storage
+from agent.storage.s3.storage import S3Storage
 from agent.storage.timeouts import Timeouts
 from tests.cluster.stores import S3Server, Toxiproxy, settings_for
 

@@ -1,0 +1,204 @@
+"""A snapshot's bytes into destinations that are prepared, and the manifests: in, targets with their intents; out, a
+result for each.
+
+    storing → publishing → published
+
+One pass serves all targets. A target that is much slower than the others is parted with and gets a pass of its own
+beside theirs: each is published, and its result noted, as soon as its own pass is through.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from agent.jobs.copying.counts import TableCounts, done_of, expect, noted
+from agent.jobs.copying.manifests import TableCollector, TargetManifest
+from agent.jobs.copying.rate import CopyRate
+from agent.model.job import JobContext
+from agent.model.snapshot import SnapshotInfo, SnapshotTable
+from agent.pipeline.budget import BYTES
+from agent.pipeline.digest_cache import DigestCache
+from agent.pipeline.store import OwnFile, Store
+from agent.pipeline.targets import StoreTarget
+from agent.plan.sstables import OWN_FILES
+from agent.repository.damage_notes import DamageNotes
+from agent.repository.errors import ZeroBackup
+from agent.repository.intents import UNDO_SECONDS, Writer
+from agent.repository.publisher import Publisher
+from agent.storage.threads import MakeWorkers
+from agent.wire.results import TargetResult
+from kit.errors import HelenusError, first_of
+from kit.together import together
+
+PUBLISHED = "published"
+
+
+class Prepared:
+    """A target that is being written to."""
+
+    def __init__(self, target: StoreTarget, publisher: Publisher, notes: DamageNotes) -> None:
+        self.target = target
+        self.publisher = publisher
+        self.notes = notes
+
+
+class Storing:
+    """One snapshot's way. `listed`: lists it anew; `results`, `counts`: what is known of each destination, filled on
+    the way."""
+
+    def __init__(
+        self,
+        cache: DigestCache,
+        writer: Writer,
+        rate: CopyRate,
+        listed: Callable[[], Awaitable[list[SnapshotTable]]],
+        results: dict[str, TargetResult],
+        counts: dict[str, TableCounts],
+        workers: MakeWorkers,
+    ) -> None:
+        self._cache = cache
+        self._writer = writer
+        self._rate = rate
+        self._listed = listed
+        self._results = results
+        self._counts = counts
+        self._workers = workers
+
+    async def run(
+        self, context: JobContext, info: SnapshotInfo, prepared: Sequence[Prepared], tables: list[SnapshotTable]
+    ) -> None:
+        """Store and publish; `tables` is emptied. Raises what concerns no single destination (SnapshotVanished, …)."""
+        if not tables and not info.schema:
+            raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
+        share = BYTES // len(prepared)
+        room = BYTES
+        of = {one.target: one for one in prepared}
+
+        def parted(target: StoreTarget) -> None:
+            nonlocal room
+            room -= share
+            store.narrow(room)
+            group.create_task(self._alone(context, info, of[target], share))
+
+        targets = [one.target for one in prepared]
+        store = Store(targets, self._cache, context.tally, parted=parted, workers=self._workers)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(context, info, prepared, store, tables))
+        except* HelenusError as errors:
+            raise first_of(errors) from None
+
+    async def _alone(self, context: JobContext, info: SnapshotInfo, one: Prepared, most_bytes: int) -> None:
+        """A pass for a target that the others don't wait for. What is wrong with the snapshot by then is its failure
+        alone: theirs may be published."""
+        one.target = one.target.again()
+        context.tally.anew(one.target.id)
+        store = Store([one.target], self._cache, context.tally, most_bytes=most_bytes, workers=self._workers)
+        try:
+            await self._pass(context, info, [one], store, await self._listed())
+        except HelenusError as error:
+            one.target.fail(error)
+            self._results[one.target.id] = await _failed(one, error)
+            await context.stages.enter(PUBLISHED, noted(self._results, self._counts))
+
+    async def _pass(
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        prepared: Sequence[Prepared],
+        store: Store,
+        tables: list[SnapshotTable],
+    ) -> None:
+        tables.sort(key=_most_bytes_first)
+        targets = [one.target for one in prepared]
+        totals = expect(context.tally, [target.id for target in targets], tables)
+        began, before = time.monotonic(), {target.id: target.put_bytes for target in targets}
+        try:
+            own = [
+                OwnFile(table.keyspace, table.table, file)
+                for table in tables
+                for file in table.files
+                if file.name in OWN_FILES
+            ]
+            async with store.watched():
+                collector = TableCollector(store, targets, info, own, await store.own_files(own))
+                await store.tables(tables, collector.add)
+        finally:
+            await store.close()
+        put = max((target.put_bytes - before[target.id] for target in targets), default=0)
+        self._rate.note(put, time.monotonic() - began)
+        await context.stages.enter("publishing")
+        ours = [
+            (one, manifest)
+            for one, manifest in zip(prepared, collector.manifests, strict=True)
+            if not manifest.target.is_parted
+        ]
+        published = await together(*(self._publish(context, info, one, manifest, collector) for one, manifest in ours))
+        whole = {(table.keyspace, table.table) for table in collector.tables}
+        for (one, _), result in zip(ours, published, strict=True):
+            self._results[one.target.id] = result
+            self._counts[one.target.id] = done_of(totals, whole if result.outcome != "failed" else set())
+        await context.stages.enter(PUBLISHED, noted(self._results, self._counts))
+
+    async def _publish(
+        self,
+        context: JobContext,
+        info: SnapshotInfo,
+        one: Prepared,
+        manifest: TargetManifest,
+        collector: TableCollector,
+    ) -> TargetResult:
+        target = one.target
+        if target.error is None:
+            try:
+                if not collector.tables and collector.corrupt is not None:
+                    raise collector.corrupt
+                with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
+                    await one.notes.clear(target.healed)
+                whole = manifest.close(info, self._writer, context.command_id)
+                await one.publisher.publish(whole, target.named, target.opened.gate)
+                return _result(target, collector.tables, collector)
+            except HelenusError as error:
+                target.fail(error)
+        return await _failed(one, target.error or collector.corrupt)
+
+
+async def _failed(one: Prepared, reason: HelenusError | None) -> TargetResult:
+    """The result of a target that is left behind, whose intent goes."""
+    await drop_intents([one])
+    return TargetResult(
+        "failed",
+        put_objects=one.target.put_objects,
+        put_bytes=one.target.put_bytes,
+        error=reason.as_dict() if reason is not None else None,
+    )
+
+
+def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:
+    return (-sum(file.size for file in table.files), table.keyspace, table.table)
+
+
+def _result(target: StoreTarget, tables: Sequence[Any], collector: TableCollector) -> TargetResult:
+    sizes: dict[str, int] = {}
+    corrupt = collector.corrupt
+    for table in tables:
+        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
+    return TargetResult(
+        "success" if corrupt is None else "partial",
+        files=sum(table.files for table in tables),
+        bytes=sum(table.bytes for table in tables),
+        put_objects=target.put_objects,
+        put_bytes=target.put_bytes,
+        sizes=sizes,
+        error=None if corrupt is None else corrupt.as_dict(),
+        warnings=[*target.warnings, *collector.warnings],
+    )
+
+
+async def drop_intents(prepared: Sequence[Prepared]) -> None:
+    """As far as the destinations let us: what stays is cleared by this agent's next job there."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(UNDO_SECONDS):
+            await asyncio.gather(*(one.publisher.withdraw() for one in prepared), return_exceptions=True)

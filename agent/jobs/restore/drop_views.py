@@ -1,0 +1,33 @@
+"""DROP_VIEWS: the views on the asked tables go, after their CQL was written down durably. Fenced; on one node."""
+
+from agent.cassandra.cql_text import quote
+from agent.cassandra.schema_compare import views_on
+from agent.jobs.restore.tools import RestoreTools, checked, refuse_after_import
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import PhaseResult
+
+
+class DropViewsJob:
+    """See the module."""
+
+    def __init__(self, tools: RestoreTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Drop the named views that are there, one statement at a time, agreement awaited after each.
+
+        Raises `ViewsChanged` before the first when the tables have others.
+        """
+        arguments = checked(context.arguments)
+        notes = self._tools.notes(context)
+        refuse_after_import(notes)
+        await self._tools.refuse_new_views(arguments, notes)
+        schemas = await self._tools.live(sorted(arguments.views))
+        live = views_on({keyspace: list(schema.columns) for keyspace, schema in schemas.items()}, schemas)
+        going = [view for view in live if view.name in arguments.views.get(view.keyspace, ())]
+        await notes.put_views(going)
+        for view in going:
+            statement = f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}"
+            await self._tools.change(context, notes, f"dropping {view.keyspace}.{view.name}", statement)
+            await self._tools.settled()
+        return Outcome(PhaseResult([f"{view.keyspace}.{view.name}" for view in going]))

@@ -1,0 +1,79 @@
+"""What retention judges a place by. In: a cluster and a place of it. Out: a verdict for each backup that is there now,
+or why nobody can tell; and the delete whose space is still to be freed."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.cluster import Backup
+from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.model.retention import Verdict
+from coordinator.orchestrate.errors import RetentionWaits
+from coordinator.orchestrate.places import Places, is_shared
+from coordinator.orchestrate.retention.rules import judge
+from coordinator.orchestrate.run import Surroundings
+
+ListBackups = Callable[[str, str | None], Awaitable[list[Backup]]]
+
+
+class RetentionScene:
+    """`list_backups`: every undeleted backup of a cluster at a place (None = on the nodes), in any state."""
+
+    def __init__(self, around: Surroundings, list_backups: ListBackups) -> None:
+        self._around = around
+        self._list_backups = list_backups
+
+    async def verdicts(self, cluster: str, place: str) -> list[Verdict]:
+        """Oldest first. Raises `NoSuchDestination`, `RetentionWaits`, and what a listing raises."""
+        around = self._around
+        where = None if place == ON_SERVER else place
+        destination = await Places(around, cluster).optional(where)
+        agents = await around.registry.refresh(cluster, around.timing.report_age)
+        silent = [agent.address for agent in agents if not agent.alive]
+        if silent and not is_shared(destination):
+            raise RetentionWaits(
+                f"{', '.join(silent)} doesn't answer: what goes from {place} has to go from every node", nodes=silent
+            )
+        rules = {kept.backup_id: kept.rule for kept in await around.store.retention.of(cluster, place)}
+        backups = await self._list_backups(cluster, where)
+        slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
+        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place))
+
+    async def unswept(self, cluster: str, place: str) -> DeleteOrder | None:
+        """The newest delete of retention that marked a backup there and whose space no later sweep has freed."""
+        owed: DeleteOrder | None = None
+        for request in await self._around.store.requests.find(cluster=cluster, kind=RequestKind.DELETE):
+            order = order_of(request)
+            if not isinstance(order, DeleteOrder) or request.destinations != [place]:
+                continue
+            done = request.state is RequestState.SUCCESS
+            if done and order.sweep:
+                owed = None
+            elif order.because and (done or (request.state is RequestState.ERROR and request.partial)):
+                owed = msgspec.structs.replace(order, sweep=True)
+        return owed
+
+    async def under_way(self, cluster: str, place: str) -> list[Request]:
+        """The running deletes of retention there, which a former life of the coordinator made."""
+        found = await self._around.store.requests.find(
+            cluster=cluster, kind=RequestKind.DELETE, state=RequestState.RUNNING
+        )
+        return [one for one in found if one.destinations == [place] and one.spec.get("because")]
+
+    async def _pinned(self, cluster: str, place: str) -> dict[str, str]:
+        """Backups that a request reads or writes, or that a restore which stopped half-way needs to go on."""
+        pinned: dict[str, str] = {}
+        for request in await self._around.store.requests.find(cluster=cluster):
+            if request.tag is None:
+                continue
+            order = order_of(request)
+            stopped = request.state is not RequestState.RUNNING
+            if stopped and isinstance(order, RestoreOrder) and (order.destination or ON_SERVER) == place:
+                pinned.pop(request.tag, None)
+                if RESUMABLE in request.result:
+                    pinned[request.tag] = f"the restore {request.id} stopped half-way and needs it to go on"
+            elif not stopped and request.kind is not RequestKind.DELETE and place in places_of(order):
+                pinned[request.tag] = f"the running {request.kind} {request.id} needs it"
+        return pinned
