@@ -58,24 +58,49 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         return (self.provider, start + "/".join(part for part in self.path.split("/") if part not in ("", ".")))
 
 
-class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="s3"):
-    """A bucket of S3 or of a store that speaks S3.
+class BucketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every provider of buckets is told.
 
-    `path` is the bucket, with an optional `/prefix`. Credentials: `access_key` and `access_secret`, else
-    `credentials_file` (on the agent, JSON or the AWS ini form, profile `profile`), else the agent's environment.
-    `server_side_encryption`: "" | "AES256" | "aws:kms" (then `kms_key_id`). `checksum`: "when_required" | "CRC32" |
-    "SHA256". `payload_signing`: "auto" (signed over http, unsigned over https) | "always" | "never".
-    `path_style`: None = path style when an endpoint is given. `ca_file`: a PEM bundle on the agent.
-    `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    `path` is the bucket, with an optional `/prefix`. `endpoint`: an address instead of the provider's own. `ca_file`: a
+    PEM bundle on the agent. `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
     """
 
-    provider: ClassVar[str] = "s3"
-    secrets: ClassVar[frozenset[str]] = frozenset({"access_secret", "session_token"})
+    provider: ClassVar[str]
+    secrets: ClassVar[frozenset[str]]
     on_the_nodes: ClassVar[bool] = False
     one_for_all: ClassVar[bool] = True
 
     path: str
     endpoint: str = ""
+    ca_file: str = ""
+    connections: int = 16
+    throttle_bytes_per_second: int = 0
+    encryption: Encryption | UnsetType = UNSET
+
+    @property
+    def streams(self) -> int:
+        """Concurrent requests."""
+        return self.connections
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `place_of`."""
+        return (self.provider, *_place_in_bucket(self.endpoint, self.path))
+
+
+class S3Settings(BucketSettings, frozen=True, kw_only=True, tag_field="provider", tag="s3"):
+    """A bucket of S3 or of a store that speaks S3; see `BucketSettings`.
+
+    Credentials: `access_key` and `access_secret`, else
+    `credentials_file` (on the agent, JSON or the AWS ini form, profile `profile`), else the agent's environment.
+    `server_side_encryption`: "" | "AES256" | "aws:kms" (then `kms_key_id`). `checksum`: "when_required" | "CRC32" |
+    "SHA256". `payload_signing`: "auto" (signed over http, unsigned over https) | "always" | "never".
+    `path_style`: None = path style when an endpoint is given.
+    """
+
+    provider: ClassVar[str] = "s3"
+    secrets: ClassVar[frozenset[str]] = frozenset({"access_secret", "session_token"})
+
     region: str = "us-east-1"
     path_style: bool | None = None
     access_key: str = ""
@@ -87,85 +112,38 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     kms_key_id: str = ""
     checksum: Literal["when_required", "CRC32", "SHA256"] = "when_required"
     payload_signing: Literal["auto", "always", "never"] = "auto"
-    ca_file: str = ""
-    connections: int = 16
-    throttle_bytes_per_second: int = 0
-    encryption: Encryption | UnsetType = UNSET
-
-    @property
-    def streams(self) -> int:
-        """Concurrent requests."""
-        return self.connections
-
-    @property
-    def place(self) -> tuple[str, ...]:
-        """See `place_of`."""
-        return (self.provider, *_place_in_bucket(self.endpoint, self.path))
 
 
-class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="gcs"):
-    """A bucket of Google Cloud Storage.
+class GcsSettings(BucketSettings, frozen=True, kw_only=True, tag_field="provider", tag="gcs"):
+    """A bucket of Google Cloud Storage; see `BucketSettings`.
 
-    `path` is the bucket, with an optional `/prefix`. Credentials: `service_account_key` (its file's JSON, as text),
-    else `credentials_file` (such a file on the agent), else the agent's environment or its machine's role. `endpoint`:
-    "" is Google's own; over http, which is for emulators, requests are anonymous. `ca_file`: a PEM bundle on the agent.
-    `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    Credentials: `service_account_key` (its file's JSON, as text),
+    else `credentials_file` (such a file on the agent), else the agent's environment or its machine's role. Over an
+    `endpoint` with http, which is for emulators, requests are anonymous.
     """
 
     provider: ClassVar[str] = "gcs"
     secrets: ClassVar[frozenset[str]] = frozenset({"service_account_key"})
-    on_the_nodes: ClassVar[bool] = False
-    one_for_all: ClassVar[bool] = True
 
-    path: str
-    endpoint: str = ""
     service_account_key: str = ""
     credentials_file: str = ""
-    ca_file: str = ""
-    connections: int = 16
-    throttle_bytes_per_second: int = 0
-    encryption: Encryption | UnsetType = UNSET
-
-    @property
-    def streams(self) -> int:
-        """Concurrent requests."""
-        return self.connections
-
-    @property
-    def place(self) -> tuple[str, ...]:
-        """See `place_of`."""
-        return (self.provider, *_place_in_bucket(self.endpoint, self.path))
 
 
-class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="provider", tag="azure"):
-    """A container of an Azure storage account.
+class AzureSettings(BucketSettings, frozen=True, kw_only=True, tag_field="provider", tag="azure"):
+    """A container of an Azure storage account; see `BucketSettings`. `path` begins with the container.
 
-    `path` is the container, with an optional `/prefix`. Credentials: `account_key` or `sas_token`, else
+    Credentials: `account_key` or `sas_token`, else
     `credentials_file` (on the agent: a connection string, or JSON with `account_key` or `sas_token`), else the agent's
-    environment, else its machine's identity. `endpoint`: "" is the account's own in Azure's public cloud. `ca_file`: a
-    PEM bundle on the agent. `throttle_bytes_per_second` 0 = none. `connections`: concurrent requests, 1 to 64.
+    environment, else its machine's identity. `endpoint`: "" is the account's own in Azure's public cloud.
     """
 
     provider: ClassVar[str] = "azure"
     secrets: ClassVar[frozenset[str]] = frozenset({"account_key", "sas_token"})
-    on_the_nodes: ClassVar[bool] = False
-    one_for_all: ClassVar[bool] = True
 
-    path: str
     account: str
-    endpoint: str = ""
     account_key: str = ""
     sas_token: str = ""
     credentials_file: str = ""
-    ca_file: str = ""
-    connections: int = 16
-    throttle_bytes_per_second: int = 0
-    encryption: Encryption | UnsetType = UNSET
-
-    @property
-    def streams(self) -> int:
-        """Concurrent requests."""
-        return self.connections
 
     @property
     def place(self) -> tuple[str, ...]:

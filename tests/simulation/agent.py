@@ -152,7 +152,7 @@ class SimulatedAgent:
         self._journal._write_connection.execute("PRAGMA synchronous = OFF")
         await self._events.open()
         await destinations.load()
-        settings = {name: S3Settings(name, access_key="key", access_secret=SECRET) for name in self._stores}
+        settings = {name: S3Settings(path=name, access_key="key", access_secret=SECRET) for name in self._stores}
         for name, one in settings.items():
             await destinations.put(name, PutDestination(1, one))
         await self.runner.start()

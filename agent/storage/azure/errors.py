@@ -20,6 +20,7 @@ from requests.exceptions import RequestException
 from requests.exceptions import SSLError as TlsError
 from urllib3.exceptions import HTTPError, ProtocolError
 
+from agent.storage.bucket_storage import Exists
 from agent.storage.peers import is_wrong_peer
 from agent.storage.protocol import (
     BadSettings,
@@ -42,10 +43,6 @@ REFUSED = frozenset({"InvalidAuthenticationInfo", "NoAuthenticationInformation",
 """Refusals with another status than 401 and 403."""
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
-
-
-class Exists(StorageError):
-    """The conditional put found the key there: the provider's own business."""
 
 
 @contextmanager

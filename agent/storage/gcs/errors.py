@@ -11,6 +11,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth import exceptions as auth
 from urllib3.exceptions import HTTPError, IncompleteRead
 
+from agent.storage.bucket_storage import Exists
 from agent.storage.peers import is_wrong_peer
 from agent.storage.protocol import (
     BadSettings,
@@ -31,10 +32,6 @@ HELD = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
 NO_BUCKET = "bucket does not exist"
 DAMAGED = "doesn't match calculated"
 """Of a 400: the bytes were damaged on their way, and are sent again."""
-
-
-class Exists(StorageError):
-    """The conditional put found the key there (412): the provider's own business."""
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from agent.storage.bucket_storage import Exists, NotImplementedThere
 from agent.storage.peers import is_wrong_peer
 from agent.storage.protocol import (
     BadSettings,
@@ -55,14 +56,6 @@ REFUSED = frozenset(
 )
 CUT = (sdk.IncompleteReadError, sdk.ResponseStreamingError)
 BROKEN = (sdk.HTTPClientError, sdk.ConnectionError, sdk.FlexibleChecksumError, ResponseParserError)
-
-
-class Exists(StorageError):
-    """The conditional put found the key there (412): the provider's own business."""
-
-
-class NotImplementedThere(StorageError):
-    """The store knows no such request (501): the provider asks in another way where it can."""
 
 
 @contextmanager

@@ -41,7 +41,7 @@ async def test_whether_a_bucket_keeps_a_first_put_is_tried_before_a_key_slot_is_
 ) -> None:
     """Promise: where the store can, a slot is created only if absent; where it can't, that isn't believed; nothing is
     tried for reading, in a directory, or where an agent found it out."""
-    bucket = S3Settings("bucket")
+    bucket = S3Settings(path="bucket")
     assert await openings(monkeypatch, MemoryStorage(), bucket, creates=True) == [True, True]
     assert await openings(monkeypatch, Replacing(), bucket, creates=True) == [True, False]
     assert await openings(monkeypatch, MemoryStorage(), bucket, creates=True, known=True) == [True]

@@ -60,7 +60,7 @@ def test_encryption_is_asked_for_in_one_way(encryption: object) -> None:
         read_settings({**BODY, "encryption": encryption}, None)
 
 
-@pytest.mark.parametrize("settings", [LocalSettings("here"), S3Settings("bucket")])
+@pytest.mark.parametrize("settings", [LocalSettings("here"), S3Settings(path="bucket")])
 def test_settings_without_encryption_are_what_older_agents_know(settings: Settings) -> None:
     """Promise: a plain destination is sent without the new field, which older agents would refuse."""
     assert "encryption" not in msgspec.to_builtins(PutDestination(1, settings))["settings"]

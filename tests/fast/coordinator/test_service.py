@@ -107,7 +107,7 @@ async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> 
     """Started, killed with -9 and started again it answers from the same state; SIGTERM is a clean end."""
     store = await SqliteStore.open(tmp_path / "state", now=0)
     secret = "s3cret-of-a-destination"
-    place = Destination("d1", "Test_Cluster", S3Settings("b", access_key="A", access_secret=secret), 1, "r", "c")
+    place = Destination("d1", "Test_Cluster", S3Settings(path="b", access_key="A", access_secret=secret), 1, "r", "c")
     await store.destinations.put(place)
     await store.close()
     port = free_port()

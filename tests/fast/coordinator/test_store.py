@@ -55,7 +55,7 @@ async def test_what_was_written_is_there_after_a_crash(store: SqliteStore, tmp_p
     posted = PostedCommand(
         "c1", "r1", "http://127.0.70.1:61621", "h1", "127.0.70.1", "snapshot", Kind.SNAPSHOT, {"tag": TAG}, 1, NOW
     )
-    place = Destination("d1", "Test_Cluster", S3Settings("bucket", access_secret="s3cret"), 1, "repo", "cluster")
+    place = Destination("d1", "Test_Cluster", S3Settings(path="bucket", access_secret="s3cret"), 1, "repo", "cluster")
     await kept.requests.create(request(), [event()])
     await kept.requests.record_step("r1", "truncated", {"by": "h1"})
     await kept.commands.put([posted])
@@ -202,7 +202,7 @@ async def test_a_deleted_backup_is_marked_in_the_activity(store: SqliteStore) ->
 
 async def test_the_state_is_readable_by_its_user_only(store: SqliteStore, tmp_path: Path) -> None:
     """Secrets at rest stand in files of mode 0600 (I9), the write-ahead log included."""
-    await store.destinations.put(Destination("d1", "c", S3Settings("b", access_secret="s3cret"), 1, "r", "c"))
+    await store.destinations.put(Destination("d1", "c", S3Settings(path="b", access_secret="s3cret"), 1, "r", "c"))
     files = list((tmp_path / "state").iterdir())
     assert any(b"s3cret" in file.read_bytes() for file in files)
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -211,7 +211,7 @@ async def test_the_state_is_readable_by_its_user_only(store: SqliteStore, tmp_pa
 
 def test_secrets_are_masked_for_people() -> None:
     """Neither listing nor activity shows a secret; an empty one stays empty."""
-    place = Destination("d1", "c", S3Settings("b", access_key="AK", access_secret="s3cret"), 1, "r", "c")
+    place = Destination("d1", "c", S3Settings(path="b", access_key="AK", access_secret="s3cret"), 1, "r", "c")
     assert attributes_of(place.settings)["access_secret"] == MASK
     assert attributes_of(place.settings)["session_token"] == ""
     assert "s3cret" not in str(description(place))

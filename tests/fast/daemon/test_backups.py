@@ -44,7 +44,7 @@ async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again
 
     limits = Limits()
     destinations = Destinations(DestinationFiles(tmp_path / "destinations"), opened, limits)
-    await destinations.put("there", PutDestination(1, S3Settings("bucket", credentials_file="/keys")))
+    await destinations.put("there", PutDestination(1, S3Settings(path="bucket", credentials_file="/keys")))
     found = await attach(store, keys=None, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
     impatient = OpenDestinations(destinations, verify, Patience(0.0, 0.0), once=True)

@@ -47,7 +47,7 @@ class Store:
         self.told.set()
 
     async def put_key(self, revision: int, key: str) -> None:
-        settings = S3Settings("bucket", access_key=key, access_secret="s")
+        settings = S3Settings(path="bucket", access_key=key, access_secret="s")
         await self.destinations.put("store", PutDestination(revision, settings))
 
     def live(self, patience: Patience, verify: Any = None) -> LiveStorage:

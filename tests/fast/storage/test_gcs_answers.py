@@ -7,8 +7,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from agent.storage.bucket_storage import Exists
 from agent.storage.gcs.batch import Deletions
-from agent.storage.gcs.errors import Exists, failure
+from agent.storage.gcs.errors import failure
 from agent.storage.gcs.storage import entry_of
 from agent.storage.gcs.upload import Upload, crc32c_of
 from agent.storage.protocol import BucketMissing, Buffer, Denied, Entry, NotFound, StorageError, Transient, Truncated
@@ -74,10 +75,10 @@ def test_an_object_that_is_half_told_is_asked_for_again(told: dict[str, str]) ->
     blob = Client(project="none", credentials=AnonymousCredentials()).bucket("b").blob("p/k")  # type: ignore[no-untyped-call]
     blob._set_properties(told)
     with pytest.raises(Truncated) as half:
-        entry_of("k", blob)
+        entry_of(blob)
     assert "size" not in half.value.fields  # with it, nobody would ask again
     blob._set_properties({"size": "12", "timeCreated": NOON})
-    assert entry_of("k", blob) == Entry("k", 12, 1795867200.5)
+    assert entry_of(blob) == Entry("p/k", 12, 1795867200.5)
 
 
 def test_an_upload_is_its_buffers_between_a_head_and_a_tail() -> None:
