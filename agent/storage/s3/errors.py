@@ -76,7 +76,7 @@ def translated(verb: str, key: str) -> Iterator[None]:
         raise Transient(text, key=key, fault="SSLError") from error
     except (*BROKEN, HTTPError, OSError) as error:
         refusal = error.kwargs.get("error") if isinstance(error, sdk.HTTPClientError) else None
-        if isinstance(refusal, BadSettings):  # of s3_peer
+        if isinstance(refusal, BadSettings):  # of agent.storage.s3.peer
             raise refusal from None
         raise Transient(f"{_short(error)} ({verb} of {key!r})", key=key, fault=type(error).__name__) from error
     except sdk.BotoCoreError as error:
