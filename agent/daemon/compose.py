@@ -88,7 +88,7 @@ def _composed(
     )
     patience = Patience(settings.destinations.patience_seconds, settings.destinations.poll_seconds)
     keyrings = Keyrings(destinations, provider.unlocking)
-    verify = _verifying(keyrings)
+    verify = verifying(keyrings)
     repositories = OpenDestinations(destinations, verify, patience)
     impatient = OpenDestinations(destinations, verify, NOW, once=True)
 
@@ -190,7 +190,7 @@ def _composed(
     )
 
 
-def _verifying(keyrings: Keyrings) -> Verify:
+def verifying(keyrings: Keyrings) -> Verify:
     """The repository and the cluster that a command names must be there; nothing is made."""
 
     async def verify(storage: Storage, target: Target, record: StoredDestination) -> Keyring | None:

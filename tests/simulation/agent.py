@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from agent.cassandra.settings import CassandraSettings, SpaceSettings
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.runner import Runner
+from agent.daemon.compose import verifying
 from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.settings import AgentSettings
 from agent.jobs.copying.rate import CopyRate
@@ -22,6 +24,7 @@ from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
 from agent.repository.on_server import OnServer
@@ -29,12 +32,13 @@ from agent.repository.opening import OpenDestinations
 from agent.storage.protocol import Storage
 from agent.storage.retrying import Retrying
 from agent.wire.commands import CommandView, Event, Kind, PostCommand, RestoreArguments, Target
-from agent.wire.destinations import PutDestination, S3Settings
+from agent.wire.destinations import Encryption, PutDestination, S3Settings
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
 from tests.simulation.loop import InLoop, unix_now
 from tests.simulation.node import SimulatedNode
 from tests.simulation.process import Crash, Faults, Process
+from tests.simulation.sealing import ENCRYPTION, FirstSlot, read_key_file
 from tests.simulation.store import RemoteStorage
 
 CLUSTER = "c1"
@@ -64,12 +68,14 @@ class SimulatedAgent:
         faults: Faults,
         trace: Callable[[str], None],
         *,
+        encrypted: bool = False,
         part: Callable[[], float] = lambda: 0.5,
         page: int = 1000,
     ) -> None:
         self.process = Process(name, faults, trace)
         self._name, self._node, self._stores, self._state = name, node, stores, state
         self._part, self._page = part, page
+        self._encryption: Encryption | UnsetType = ENCRYPTION if encrypted else UNSET
         self._closing = contextlib.ExitStack()
 
     async def start(self) -> None:
@@ -117,7 +123,7 @@ class SimulatedAgent:
         node = SimulatedNode(self._node, SETTINGS.cassandra, self.process, self._state)
         limits = Limits()
         destinations = Destinations(DestinationFiles(self._state / "destinations"), self._open, limits)
-        repositories = OpenDestinations(destinations, _verify, Patience())
+        repositories = OpenDestinations(destinations, verifying(Keyrings(destinations, read_key_file)), Patience())
         self._digests = DigestCache(self._state / "digests.sqlite")
         self._closing.callback(self._digests.close)
         self._journal = Journal(self._state / "journal.sqlite", unix_now)
@@ -152,9 +158,9 @@ class SimulatedAgent:
         self._journal._write_connection.execute("PRAGMA synchronous = OFF")
         await self._events.open()
         await destinations.load()
-        settings = {name: S3Settings(path=name, access_key="key", access_secret=SECRET) for name in self._stores}
-        for name, one in settings.items():
-            await destinations.put(name, PutDestination(1, one))
+        for name in self._stores:
+            settings = S3Settings(path=name, access_key="key", access_secret=SECRET, encryption=self._encryption)
+            await destinations.put(name, PutDestination(1, settings))
         await self.runner.start()
         self._owed = asyncio.create_task(owed_snapshots(parts).run(), name="owed snapshots")
 
@@ -175,19 +181,9 @@ class SimulatedAgent:
                 connection.close()
 
 
-async def initialised(store: MemoryStorage) -> None:
+async def initialised(store: MemoryStorage, *, encrypted: bool = False) -> None:
     """Make the repository and the cluster in an empty store."""
+    keys = FirstSlot() if encrypted else None
     await attach(
-        store, keys=None, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="cluster"
-    )
-
-
-async def _verify(storage: Storage, wanted: Target, _: StoredDestination) -> None:
-    await attach(
-        storage,
-        keys=None,
-        initialise=False,
-        repository_id=wanted.repository_id,
-        cluster_id=wanted.cluster_id,
-        cluster_name=None,
+        store, keys=keys, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="cluster"
     )

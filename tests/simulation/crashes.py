@@ -79,6 +79,7 @@ class Scenario:
     promise: Callable[[World], None]
     kept: frozenset[str] = frozenset()
     destinations: tuple[str, ...] = ("d1",)
+    encrypted: bool = False
     deletes: str = ""
     """the tag that the job deletes"""
     owes: bool = False
@@ -90,7 +91,7 @@ class Stage:
 
     def __init__(self, scenario: Scenario, place: Path) -> None:
         self._scenario = scenario
-        self._ground = Ground(place, scenario.prepare, scenario.destinations)
+        self._ground = Ground(place, scenario.prepare, scenario.destinations, encrypted=scenario.encrypted)
         self.world = self._ground.world
 
     def crash(self, at: int | None) -> OneFault:

@@ -17,8 +17,10 @@ LATER = 100_000.0
 class Ground:
     """`prepare` is called with a calm agent that is stopped afterwards."""
 
-    def __init__(self, place: Path, prepare: Prepare, destinations: tuple[str, ...] = ("d1",)) -> None:
-        self.world = World(place / "work", destinations)
+    def __init__(
+        self, place: Path, prepare: Prepare, destinations: tuple[str, ...] = ("d1",), *, encrypted: bool = False
+    ) -> None:
+        self.world = World(place / "work", destinations, encrypted=encrypted)
         self._kept = place / "kept"
         simulate(self._prepared(prepare))
         shutil.copytree(self.world.place, self._kept)

@@ -174,47 +174,50 @@ class Interleavings:
     """A prepared ground for any number of seeds."""
 
     def __init__(self, place: Path) -> None:
-        self._ground = Ground(place, _prepared)
+        self._plain = Ground(place / "plain", _prepared)
+        self._encrypted = Ground(place / "encrypted", _prepared, encrypted=True)
 
     def run(self, seed: int) -> list[str]:
-        """Play the seed; its trace. Raises what went wrong, with seed and trace."""
-        self._ground.begin_again()
+        """Play the seed, each fifth in an encrypted repository; its trace. Raises what went wrong, with seed and
+        trace."""
+        ground = self._encrypted if seed % 5 == 4 else self._plain
+        ground.begin_again()
         draw = random.Random(seed)
         try:
-            simulate(self._played(draw), lambda: 0.004 * draw.random(), begin=LATER)
+            simulate(_played(ground.world, draw), lambda: 0.004 * draw.random(), begin=LATER)
         except (Exception, Crash) as error:
-            error.add_note("\n".join([f"seed {seed}", *self._ground.world.trace]))
+            error.add_note("\n".join([f"seed {seed}", *ground.world.trace]))
             raise
-        return list(self._ground.world.trace)
+        return list(ground.world.trace)
 
-    async def _played(self, draw: random.Random) -> None:
-        world = self._ground.world
-        world.check()
-        copy = Node(world.place / "node a2")
-        copy._ids = dict(world.node._ids)
-        copy._random.seed(2)
-        copy.sstable("shop", "orders", 7, 900)
-        players = [Player("a1", world.node, world, draw), Player("a2", copy, world, draw)]
+
+async def _played(world: World, draw: random.Random) -> None:
+    world.check()
+    copy = Node(world.place / "node a2")
+    copy._ids = dict(world.node._ids)
+    copy._random.seed(2)
+    copy.sstable("shop", "orders", 7, 900)
+    players = [Player("a1", world.node, world, draw), Player("a2", copy, world, draw)]
+    for player in players:
+        player.others = [other for other in players if other is not player]
+    async with asyncio.TaskGroup() as group:
         for player in players:
-            player.others = [other for other in players if other is not player]
-        async with asyncio.TaskGroup() as group:
-            for player in players:
-                group.create_task(player.play())
-        for player in players:
-            await player.judged()
-            for tag in player.taken:
-                if tag not in world.oracles["d1"]._gone:
-                    world.expect(tag)
-        world.check()
-        await asyncio.sleep(1_200.0)
-        first, second = players
-        assert first.agent is not None
-        assert second.agent is not None
-        await second.agent.stop()
-        await asyncio.sleep(SILENCE)
-        await _swept(world, first.agent)
-        await first.agent.stop()
-        _judged(world, players)
+            group.create_task(player.play())
+    for player in players:
+        await player.judged()
+        for tag in player.taken:
+            if tag not in world.oracles["d1"]._gone:
+                world.expect(tag)
+    world.check()
+    await asyncio.sleep(1_200.0)
+    first, second = players
+    assert first.agent is not None
+    assert second.agent is not None
+    await second.agent.stop()
+    await asyncio.sleep(SILENCE)
+    await _swept(world, first.agent)
+    await first.agent.stop()
+    _judged(world, players)
 
 
 def _judged(world: World, players: list[Player]) -> None:

@@ -51,13 +51,15 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 class Life(RuleBasedStateMachine):
     """Each rule is a process of its own, which finds what the ones before have left."""
 
+    ENCRYPTED = False
+
     def __init__(self) -> None:
         super().__init__()
         self._place = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         self._now = STEP_SECONDS
         self._number = 0
         self._sstables = 0
-        self.world = World(self._place / "world")
+        self.world = World(self._place / "world", encrypted=self.ENCRYPTED)
         self.backups: dict[str, Files] = {}
         """tag → what is in it, of the undeleted ones"""
         self.damaged: dict[str, str] = {}
@@ -177,3 +179,9 @@ class Life(RuleBasedStateMachine):
         view = await ended_once(agent, command_id)
         await agent.stop()
         return view
+
+
+class SealedLife(Life):
+    """The same in an encrypted repository."""
+
+    ENCRYPTED = True

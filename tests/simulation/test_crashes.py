@@ -2,6 +2,7 @@
 commits among them: of backup, sync, delete, sweep and a restore's fetch. Each time a new process finishes what was
 asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,7 @@ SCENARIOS = {
         one_backup, Command("b", Kind.BACKUP, backup("t1", "d1", "d2")), backed_up, destinations=("d1", "d2")
     ),
 }
+SCENARIOS |= {f"{name}, encrypted": replace(SCENARIOS[name], encrypted=True) for name in ("backup", "sweep", "fetch")}
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -10,11 +10,13 @@ from tests.fast.jobs.agent_in_memory import MemoryReader
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Backup, Oracle
-from tests.oracle.formats import ZSTD, head_of, parts_of
+from tests.oracle.formats import INLINE, ZSTD, head_of, name_of, parts_of, place_of, plain_of
 from tests.simulation.agent import CLUSTER, SECRET, SimulatedAgent, initialised
 from tests.simulation.loop import unix_now
 from tests.simulation.node import snapshot_tags
 from tests.simulation.process import Calm, Crash, Faults
+from tests.simulation.sealing import ORACLE_KEYS
+from tests.simulation.sealing import SECRET as KEY_FILE
 
 CALM = Calm()
 
@@ -22,17 +24,19 @@ CALM = Calm()
 class World:
     """One cluster of one node, and its destinations."""
 
-    def __init__(self, place: Path, destinations: tuple[str, ...] = ("d1",)) -> None:
+    def __init__(self, place: Path, destinations: tuple[str, ...] = ("d1",), *, encrypted: bool = False) -> None:
         self.place = place
         self.node = Node(place / "node")
         self.stores = {name: MemoryStorage(clock=unix_now) for name in destinations}
-        self.oracles = {name: Oracle(MemoryReader(store)) for name, store in self.stores.items()}
+        self.encrypted = encrypted
+        self.keys = ORACLE_KEYS if encrypted else None
+        self.oracles = {name: self._oracle(name) for name in destinations}
         self.trace: list[str] = []
 
     async def made(self) -> None:
         """Make the repositories."""
         for store in self.stores.values():
-            await initialised(store)
+            await initialised(store, encrypted=self.encrypted)
 
     def tell(self, line: str) -> None:
         """Note what happens, with its time."""
@@ -41,7 +45,8 @@ class World:
     def agent(self, name: str = "a1", faults: Faults = CALM, node: Node | None = None, **more: Any) -> SimulatedAgent:
         """A new process of that agent."""
         where = self.place / f"state {name}"
-        return SimulatedAgent(name, node or self.node, self.stores, where, faults, self.tell, **more)
+        node = node or self.node
+        return SimulatedAgent(name, node, self.stores, where, faults, self.tell, encrypted=self.encrypted, **more)
 
     def check(self, *, idle: bool = False) -> dict[str, dict[tuple[str, str], Backup]]:
         """I1 to I5 of every destination; destination → what `Oracle.check` gives."""
@@ -59,7 +64,7 @@ class World:
 
     def forget(self, destination: str, gone: set[str]) -> None:
         """Let the oracle look at a destination as if for the first time; `gone`: the tags that were deleted."""
-        self.oracles[destination] = Oracle(MemoryReader(self.stores[destination]))
+        self.oracles[destination] = self._oracle(destination)
         for tag in gone:
             self.oracles[destination].deleted(tag)
 
@@ -70,6 +75,9 @@ class World:
     def data_keys(self, destination: str = "d1") -> set[str]:
         """The data objects that are there."""
         return {key for key in self.stores[destination]._objects if "/data/" in key}
+
+    def _oracle(self, destination: str) -> Oracle:
+        return Oracle(MemoryReader(self.stores[destination]), keys=self.keys)
 
 
 async def begun(agent: SimulatedAgent, *commands: tuple[str, Kind, Any]) -> bool:
@@ -101,10 +109,15 @@ def unowned(node: Node, state: Path) -> list[str]:
 
 
 def told_secrets(world: World) -> list[str]:
-    """I9: where the secret of a destination stands, and files of a state that others may read."""
+    """I9: where the secret of a destination stands, what shows through its encryption, and files of a state that
+    others may read."""
     found = [line for line in world.trace if SECRET in line]
     for name, store in world.stores.items():
         found += [f"{name} {key}" for key, (content, _) in store._objects.items() if SECRET.encode() in content]
+        if world.encrypted:
+            told = [KEY_FILE, *(content[:64] for content in world.node.files().values() if len(content) >= 64)]
+            stored = b"".join(content for content, _ in store._objects.values())
+            found += [f"{name} has it in the clear: {plain[:20]!r}" for plain in told if plain in stored]
     for path in world.place.glob("state */**/*"):
         if path.is_file():
             if path.stat().st_mode & 0o077:
@@ -141,18 +154,24 @@ def named_objects(world: World, destination: str = "d1", tag: str = "", *, own: 
     keys: set[str] = set()
     for key, (content, _) in world.stores[destination]._objects.items():
         if key.endswith(".manifest") and f"/backups/{tag and tag + '/'}" in key:
-            head = head_of(content, key, CLUSTER, None)
+            head = head_of(content, key, CLUSTER, world.keys)
             if own:
-                keys |= _keys(head.get("own_objects", {}), head.get("own_codecs", {}))
+                keys |= _keys(world, head.get("own_objects", {}), head.get("own_codecs", {}))
             for table in head["tables"]:
                 assert not table.get("object")
                 frame = content[table["offset"] : table["offset"] + table["length"]]
+                if world.keys is not None:
+                    place = place_of(key, table["keyspace"], table["table"])
+                    frame = plain_of(frame, INLINE, place, CLUSTER, world.keys)
                 for part in parts_of(frame)[1]:
-                    keys |= _keys(part["objects"], part.get("codecs", {}))
+                    keys |= _keys(world, part["objects"], part.get("codecs", {}))
     return keys
 
 
-def _keys(objects: dict[str, int], codecs: dict[str, int]) -> set[str]:
-    suffixes = {name: f"zstd-{size}" if codecs.get(name) == ZSTD else "raw" for name, size in objects.items()}
+def _keys(world: World, objects: dict[str, int], codecs: dict[str, int]) -> set[str]:
+    suffixes = {
+        name_of(object_id, world.keys): f"zstd-{size}" if codecs.get(object_id) == ZSTD else "raw"
+        for object_id, size in objects.items()
+    }
     prefix = f"helenus/v1/clusters/{CLUSTER}/nodes/{HOST}/data"
     return {f"{prefix}/{name[:2]}/{name}.{suffix}" for name, suffix in suffixes.items()}
