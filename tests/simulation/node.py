@@ -8,17 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from agent.cassandra.errors import CassandraError, CassandraUnavailable, SnapshotExists
+from agent.cassandra.errors import CassandraError, CassandraUnavailable, ImportFailed, SnapshotExists
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState, NodeControl
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo
+from agent.plan.sstables import parse
 from agent.wire.commands import SnapshotArguments
 from agent.wire.node import KeyspaceView, NodeIdentity, Tables
 from tests.fast.jobs.node import Node
 from tests.simulation.loop import unix_now
 from tests.simulation.process import Process
+
+REWRITTEN = b" rewritten"
+"""What an import adds to Statistics.db."""
+_MOVE_SECONDS = 0.5
+"""Longer than an agent takes to come back: it meets the imports of the one that died."""
 
 
 class RemoteControl:
@@ -37,8 +43,13 @@ class RemoteControl:
         await self._order("clearsnapshot", tag, lambda: self._clear(tag))
 
     async def import_sstables(self, keyspace: str, table: str, directories: Sequence[Path]) -> str:
-        """Not asked for here."""
-        raise NotImplementedError
+        """See `NodeOrders.import_sstables`."""
+        return await self._process.request(
+            "import",
+            f"{keyspace}.{table} {len(directories)}",
+            lambda: imported(self._node, keyspace, table, directories),
+            lambda: CassandraUnavailable("no answer to import"),
+        )
 
     async def members(self) -> dict[str, MemberState]:
         """See `NodeOrders.members`."""
@@ -67,6 +78,55 @@ class RemoteControl:
     async def _clear(self, tag: str) -> None:
         for path in self._node.data.glob(f"*/*/snapshots/{tag}"):
             shutil.rmtree(path)
+
+
+async def imported(node: Node, keyspace: str, table: str, directories: Sequence[Path]) -> str:
+    """Move the SSTables in, one file after the other, as Cassandra does whatever becomes of who asked: under new
+    generations, Data.db last, with Statistics.db rewritten at its source. What is taken from under it stops it, and
+    leaves files in the table's directory that it knows nothing of."""
+    waiting = node.importing.get((keyspace, table))
+    if waiting is None:
+        node.importing[keyspace, table] = []
+    else:
+        turn = asyncio.Event()
+        waiting.append(turn)
+        await turn.wait()
+    try:
+        if missing := [str(path) for path in directories if not path.is_dir()]:
+            raise ImportFailed(f"no such directories: {missing}")
+        for directory in directories:
+            names = sorted(path.name for path in directory.iterdir())
+            for sstable in sorted({found.sstable for name in names if (found := parse(name)) is not None}):
+                await _moved(node, directory, sstable, node.table(keyspace, table))
+    except FileNotFoundError as error:
+        raise ImportFailed(f"an SSTable was taken from under the import: {error}") from error
+    finally:
+        waiting = node.importing[keyspace, table]
+        if waiting:
+            waiting.pop().set()  # the one that came last, as with HotSpot's monitors
+        else:
+            del node.importing[keyspace, table]
+    return ""
+
+
+async def _moved(node: Node, directory: Path, sstable: str, live: Path) -> None:
+    node.imported += 1
+    version, _, form = sstable.split("-")
+    new = f"{version}-{1000 + node.imported}-{form}"
+    statistics = directory / f"{sstable}-Statistics.db"
+    rewritten = statistics.with_suffix(".tmp")  # renamed over it: another inode than the one that is held
+    rewritten.write_bytes(statistics.read_bytes() + REWRITTEN)
+    rewritten.rename(statistics)
+    for path in sorted(directory.glob(f"{sstable}-*"), key=lambda path: path.name.endswith("-Data.db")):
+        path.rename(live / path.name.replace(sstable, new, 1))
+        await asyncio.sleep(_MOVE_SECONDS)
+
+
+class _Rows:
+    """Every table shows a row."""
+
+    async def rows(self, statement: str, *, deadline: float | None = None) -> list[tuple[int]]:
+        return [(1,)]
 
 
 class _Places:
@@ -120,6 +180,7 @@ class SimulatedNode:
     def __init__(self, node: Node, settings: CassandraSettings, process: Process, state: Path) -> None:
         self.settings = settings
         self.view = _View(node)
+        self.cql = _Rows()
         self.directories = _Places(node)
         self.control: NodeControl = RemoteControl(node, process)
         nothing: Any = None

@@ -138,6 +138,17 @@ def of_tables(backup: Backup) -> dict[tuple[str, str, str], str]:
     return {name: digest for name, digest in backup.files.items() if name[2] not in own}
 
 
+def sstables_of(files: dict[tuple[str, str, str], str]) -> dict[tuple[str, str], list[frozenset[tuple[str, str]]]]:
+    """(keyspace, table) → of each SSTable its components with their digests, whatever its number is. Statistics.db is
+    there, but an import writes it anew."""
+    found: dict[tuple[str, str], dict[str, set[tuple[str, str]]]] = {}
+    for (keyspace, table, name), digest in files.items():
+        sstable, _, component = name.rpartition("-")
+        told = "" if component == "Statistics.db" else digest
+        found.setdefault((keyspace, table), {}).setdefault(sstable, set()).add((component, told))
+    return {table: [frozenset(one) for one in sstables.values()] for table, sstables in found.items()}
+
+
 def staged_files(world: World) -> dict[tuple[str, str, str], bytes]:
     """(keyspace, table, name) → bytes of what a restore holds ready."""
     found = {}

@@ -1,5 +1,6 @@
 """A node without Cassandra: tables as directories of SSTable files, snapshots as hard links, like a real node's."""
 
+import asyncio
 import json
 import os
 import random
@@ -34,6 +35,10 @@ class Node:
         self._ours: dict[str, OwnSnapshot] = {}
         self._taken: dict[str, SnapshotInfo] = {}
         self._takes = 0
+        self.imported = 0
+        """SSTables that were ever imported: each gets a number of its own"""
+        self.importing: dict[tuple[str, str], list[asyncio.Event]] = {}
+        """of each table that is imported into, the turns of the imports that wait: Cassandra does one after the other"""
         self.data.mkdir(parents=True, exist_ok=True)
 
     def table(self, keyspace: str, table: str) -> Path:
