@@ -123,7 +123,7 @@ class Stage:
             allowed = faults.cassandra_fell_silent or (self._scenario.fenced and faults.told)
             assert allowed, f"it ended {view.state}: {view.error}"
         if view.state is not State.SUCCESS and not self._scenario.owes:
-            if not self._scenario.fenced:  # such a one is asked for again at once, while Cassandra is still at the first
+            if not self._scenario.fenced:  # those are asked for again while Cassandra is still at the first
                 await asyncio.sleep(OWED_SECONDS)
             await agent.post(f"{job.id}-again", job.kind, job.arguments)
             await agent.rest()

@@ -38,7 +38,7 @@ class Node:
         self.imported = 0
         """SSTables that were ever imported: each gets a number of its own"""
         self.importing: dict[tuple[str, str], list[asyncio.Event]] = {}
-        """of each table that is imported into, the turns of the imports that wait: Cassandra does one after the other"""
+        """of each table that is imported into, the turns of the imports that wait: one goes after the other"""
         self.data.mkdir(parents=True, exist_ok=True)
 
     def table(self, keyspace: str, table: str) -> Path:
