@@ -10,6 +10,7 @@ from agent.daemon.allocator import giving_back
 from agent.daemon.settings import AgentSettings
 from agent.jobs.backup import BackupJob
 from agent.jobs.copying.copier import Copier
+from agent.jobs.copying.delivery import Delivery
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
@@ -91,18 +92,8 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         keyspaces = (await parts.node.view.keyspaces()).values()
         return frozenset(table_id.replace("-", "") for keyspace in keyspaces for table_id in keyspace.tables.values())
 
-    taken = _taken_files(parts)
-    copier = Copier(
-        snapshots,
-        parts.repositories,
-        parts.digests,
-        watermark,
-        writer,
-        parts.rate,
-        live_tables,
-        taken,
-        parts.workers,
-    )
+    delivery = Delivery(parts.repositories, writer, parts.rate)
+    copier = Copier(snapshots, delivery, parts.digests, watermark, live_tables, _taken_files(parts), parts.workers)
 
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id

@@ -10,7 +10,8 @@ import asyncio
 
 import msgspec
 
-from agent.jobs.copying.copier import CLEARING, Copied, Copier, outcome_of, recalled
+from agent.jobs.copying.copied import CLEARING, Copied, outcome_of, recalled
+from agent.jobs.copying.copier import Copier
 from agent.jobs.copying.openings import Openings
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome

@@ -5,7 +5,8 @@ opening → storing → publishing → published
 
 from agent.cassandra.errors import SnapshotMissing
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copying.copier import Copier, outcome_of
+from agent.jobs.copying.copied import outcome_of
+from agent.jobs.copying.copier import Copier
 from agent.jobs.copying.errors import SnapshotNotKept
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import SyncArguments

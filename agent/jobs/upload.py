@@ -12,7 +12,8 @@ import msgspec
 
 from agent.cassandra.errors import SnapshotMissing
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copying.copier import CLEARING, Copier, outcome_of, recalled
+from agent.jobs.copying.copied import CLEARING, outcome_of, recalled
+from agent.jobs.copying.copier import Copier
 from agent.jobs.copying.errors import SnapshotGivenUp
 from agent.jobs.snapshot import SnapshotTaker
 from agent.model.job import JobContext, Outcome

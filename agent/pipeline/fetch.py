@@ -14,21 +14,19 @@ from agent.crypto.digest import digest
 from agent.model.manifest import FileEntry, Piece
 from agent.pipeline.budget import BYTES, Budget
 from agent.pipeline.errors import FileDiffers
+from agent.pipeline.stored_object import READ_TRIES, StoredObject, key_of, read_object
 from agent.pipeline.writing import NewFile, sync_directory
 from agent.progress.flow import STEP, Flow
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer, of_table
-from agent.repository.frame import HEADER_SIZE, Codec, ObjectType
-from agent.repository.keys import data_key
+from agent.repository.frame import HEADER_SIZE, Codec
 from agent.repository.opened import OpenedRepository
 from agent.storage.direct import DirectWriter
-from agent.storage.protocol import OPEN, Gate, NotFound, Truncated
+from agent.storage.protocol import OPEN, Gate, NotFound
 from agent.storage.threads import MakeWorkers, Stop, Workers
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
 
 WRITERS = 4
-_TRIES = 2
-"""Bytes can also be damaged on the way: a second look tells."""
 
 
 class Wanted(Protocol):
@@ -66,14 +64,6 @@ class _Part:
         self.place = place
         self.start = start
         self.piece = piece
-
-
-class _Stored(NamedTuple):
-    """An object as the manifest names it."""
-
-    id: bytes
-    codec: Codec
-    size: int
 
 
 class _Fetched(NamedTuple):
@@ -156,7 +146,7 @@ class _Fetch:
         async def fetched(name: str, parts: list[_Part], span: int) -> None:
             nonlocal left
             try:
-                stored = _Stored(bytes.fromhex(name), Codec(one.codecs.get(name, Codec.RAW)), one.objects[name])
+                stored = StoredObject(bytes.fromhex(name), Codec(one.codecs.get(name, Codec.RAW)), one.objects[name])
                 await self._object(stored, parts, moved)
             except (FileDiffers, NotFound, ObjectDamaged, RepositoryFormatNewer) as error:
                 raise of_table(error, one.keyspace, one.table) from error
@@ -175,10 +165,10 @@ class _Fetch:
         await self._workers.run(lambda _: sync_directory(one.directory))
         await placed(one)
 
-    async def _object(self, stored: _Stored, parts: list[_Part], moved: Callable[[int], object]) -> None:
+    async def _object(self, stored: StoredObject, parts: list[_Part], moved: Callable[[int], object]) -> None:
         wanted = sum(part.piece.length for part in parts)
         flow = Flow(wanted, moved) if wanted >= STEP else None
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(READ_TRIES)):
             try:
                 found = await self._plain(stored, parts, wanted, Stream(self._gate, flow or OPEN))
                 break
@@ -192,23 +182,16 @@ class _Fetch:
         else:
             flow.settled(wanted)
 
-    async def _plain(self, wanted_of: _Stored, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
+    async def _plain(self, wanted_of: StoredObject, parts: list[_Part], wanted: int, gate: Gate) -> _Fetched:
         """An object's bytes: as many of it as the manifest names, whatever stands there, or only a range if little of a
         pack is wanted that is stored as it is."""
-        form, (object_id, codec, size) = self._opened.form, wanted_of
-        key = data_key(self._opened.cluster_id, self._host_id, form.name(object_id), codec, size)
         first = min(part.piece.offset for part in parts)
         end = max(part.piece.offset + part.piece.length for part in parts)
-        if first > 0 and wanted < end // 2 and codec is Codec.RAW and not form.is_sealed:
+        key = key_of(self._opened, self._host_id, wanted_of)
+        if first > 0 and wanted < end // 2 and wanted_of.codec is Codec.RAW and not self._opened.form.is_sealed:
             found = await self._opened.storage.get(key, HEADER_SIZE + first, end - first, gate=gate)
             return _Fetched(memoryview(found), first)  # the files' own digests tell whether they are right
-        try:
-            stored = await self._opened.storage.get(key, 0, size, gate=gate)
-        except Truncated as error:
-            if "size" not in error.fields:
-                raise  # the answer was cut, not the object
-            raise ObjectDamaged(f"an object is cut, {error.fields['size']} bytes are there: {key}", key=key) from error
-        decoded = await self._workers.run(lambda _: form.decode(stored, key, object_id, ObjectType.DATA))
+        decoded = await read_object(self._opened, self._host_id, wanted_of, gate, self._workers)
         if decoded.plain.nbytes < end:
             raise ObjectDamaged(f"an object holds less than the manifest says: {key}", key=key)
         return _Fetched(decoded.plain, 0, decoded.id)

@@ -7,20 +7,19 @@ others go on. A target that keeps the others waiting is parted with: what it lac
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from agent.crypto.digest import digest
 from agent.model.job import Tally
 from agent.model.manifest import FileEntry
 from agent.model.snapshot import FileStat, SnapshotTable
-from agent.pipeline.budget import BYTES, Budget
+from agent.pipeline.budget import BYTES
 from agent.pipeline.compression import Compression
 from agent.pipeline.digest_cache import DigestCache, packed
 from agent.pipeline.errors import FileUnreadable, SstableCorrupt
-from agent.pipeline.laggards import Laggards
+from agent.pipeline.own_files import StoredOwnFiles
+from agent.pipeline.putting import Putting
 from agent.pipeline.reading import Buffers, load, read_text
 from agent.pipeline.sstable_run import SSTableRun
 from agent.pipeline.table_run import StoredTable, TableRun
@@ -28,12 +27,9 @@ from agent.pipeline.targets import StoreTarget
 from agent.plan.backup import PlannedObject, plan_sstable
 from agent.plan.layout import PIECE_SIZE, SSTable, grouped, laid_out, own_packs
 from agent.plan.sstables import OWN_FILES
-from agent.progress import flow
-from agent.repository.form import Packed, Stored
-from agent.repository.frame import Codec, ObjectType
+from agent.repository.manifest_frame import FrameHeader
 from agent.storage.threads import MakeWorkers, Workers
 from kit.errors import HelenusError, first_of
-from kit.together import together
 
 READERS = 4
 _TURN = 32
@@ -51,13 +47,6 @@ class OwnFile(msgspec.Struct, frozen=True):
     keyspace: str
     table: str
     file: FileStat
-
-
-class StoredOwnFiles(msgspec.Struct, frozen=True):
-    """An entry for each file, in the order given, and their objects (id, plain bytes)."""
-
-    entries: list[FileEntry]
-    objects: list[tuple[bytes, int]]
 
 
 class Store:
@@ -80,21 +69,15 @@ class Store:
         self._cache = cache
         self._tally = tally
         self._piece_size = piece_size
-        streams = sum(target.opened.streams for target in targets)
-        self._budget = Budget(most_bytes, min(64, streams) + READERS)
+        self.putting = Putting(targets, tally, most_bytes, READERS, parted)
+        self._budget = self.putting.budget
         self._buffers = Buffers(piece_size)
         self._readers = workers(READERS, "read")
         self._compression = compression if compression is not None else Compression()
-        self._laggards = Laggards(self._budget) if parted is not None and len(targets) > 1 else None
-        self._parted = parted
 
     async def close(self) -> None:
         """End the threads."""
         await self._readers.close()
-
-    def narrow(self, most_bytes: int) -> None:
-        """Keep less in flight: others need room beside this one."""
-        self._budget.narrow(most_bytes)
 
     async def tables(self, tables: list[SnapshotTable], finish: Finish) -> None:
         """Store the tables' SSTables, the largest first in the list; `finish` is awaited with each table as it is done.
@@ -113,21 +96,6 @@ class Store:
         except* HelenusError as errors:
             raise first_of(errors) from None
 
-    @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """For the block, part with laggards."""
-        if self._laggards is None or self._parted is None:
-            yield
-            return
-        watch = asyncio.create_task(self._laggards.watch(self._targets, self._parted))
-        try:
-            yield
-        finally:
-            watch.cancel()
-            (ended,) = await asyncio.gather(watch, return_exceptions=True)
-        if isinstance(ended, Exception):
-            raise ended
-
     async def own_files(self, files: Sequence[OwnFile]) -> StoredOwnFiles:
         """Store what the snapshot itself wrote, like with like. Raises SnapshotVanished, FileUnreadable."""
         entries: dict[int, FileEntry] = {}
@@ -143,41 +111,24 @@ class Store:
                 done = run.finish()
                 entries.update(zip(members, done.files, strict=True))
                 objects += done.objects
+        stored: dict[tuple[str, str], list[FileEntry]] = {}
         for place, one in enumerate(files):
             if place not in entries:  # an empty file is in no object
                 empty = SSTableRun(SSTable("", (one.file,), (), 0), [], {}, self._piece_size).finish()
                 entries[place] = empty.files[0]
-            for target in self._alive():
+            for target in self.putting.alive():
                 self._tally.done(target.id, one.keyspace, one.table, 1, one.file.size)
-        return StoredOwnFiles([entries[place] for place in range(len(files))], objects)
-
-    async def frame(self, plain: bytes, target: StoreTarget) -> tuple[bytes, int]:
-        """Put a table's frame into the target whose it is, as an object, and name it there; its id and stored size."""
-        object_id = await asyncio.to_thread(digest, plain)
-        packed, form = Packed(Codec.RAW, plain), target.form
-        stored = await asyncio.to_thread(form.encode, packed, len(plain), object_id, ObjectType.TABLE)
-
-        async def put() -> None:
-            if await target.put(object_id, len(plain), stored):
-                target.name([(object_id, len(plain))])
-
-        if self._laggards is None:
-            await put()
-        else:
-            await self._laggards.put(len(plain), [(target, put())])
-        return object_id, stored.size
-
-    def _alive(self) -> list[StoreTarget]:
-        return [target for target in self._targets if target.alive]
+            stored.setdefault((one.keyspace, one.table), []).append(entries[place])
+        return StoredOwnFiles(stored, objects)
 
     async def _table(self, table: SnapshotTable, group: asyncio.TaskGroup, finish: Finish) -> None:
         groups = grouped(table)
-        run = TableRun(table, self._targets, self._tally)
+        run = TableRun(FrameHeader(table.keyspace, table.table, table.table_id), self._targets, self._tally)
         del table
         groups.reverse()  # taken from the end, so that what is done is forgotten
         for place in range(len(groups)):
             sstable = laid_out(groups.pop(), self._piece_size)
-            if run.error is not None or not self._alive():
+            if run.error is not None or not self.putting.alive():
                 break
             await self._sstable(run, place, sstable, group, finish)
             if place % _TURN == _TURN - 1:
@@ -191,7 +142,7 @@ class Store:
             table.undigested.append(sstable.name)
         filesystem = sstable.files[0].filesystem
         remembered = self._cache.files(filesystem, table.table_id, sstable.name)
-        alive = self._alive()
+        alive = self.putting.alive()
 
         def present(object_id: bytes, length: int) -> bool:
             return all(target.find(object_id, length) is not None for target in alive)
@@ -221,7 +172,7 @@ class Store:
     ) -> None:
         """One object of an SSTable; the last one finishes the SSTable."""
         length = run.planned[index].layout.length
-        if table.error is not None or not self._alive():
+        if table.error is not None or not self.putting.alive():
             self._budget.give(length)
         else:
             try:
@@ -238,7 +189,7 @@ class Store:
         layout = run.planned[index].layout
         buffer = self._buffers.take(layout.length)
         try:
-            sstable, alive = run.sstable, self._alive()
+            sstable, alive = run.sstable, self.putting.alive()
             forms = list(dict.fromkeys(target.form for target in alive))
             loaded = await self._readers.run(
                 lambda _: load(
@@ -247,38 +198,17 @@ class Store:
             )
             run.loaded(index, loaded)
             stored = dict(zip(forms, loaded.stored, strict=True))
-            puts = [
-                (target, self._put(loaded.id, layout.length, stored[target.form], target, table)) for target in alive
-            ]
-            if self._laggards is None:
-                await together(*(put for _, put in puts))
-            else:
-                await self._laggards.put(layout.length, puts)
+            await self.putting.put(loaded.id, layout.length, stored, table)
         finally:
             self._buffers.give(buffer)
             self._budget.give(layout.length)
-
-    async def _put(
-        self, object_id: bytes, length: int, stored: Stored, target: StoreTarget, table: TableRun | None
-    ) -> None:
-        """Put an object of `length` plain bytes into one target. A large one counts as it goes."""
-        if table is None or length < flow.STEP:
-            if await target.put(object_id, length, stored) and table is not None:
-                table.progress(0, length, (target,))
-            return
-        under_way, done = table.flow(length, target), 0
-        try:
-            if await target.put(object_id, length, stored, under_way):
-                done = length
-        finally:
-            under_way.settled(done)
 
     async def _whole(
         self, table: TableRun, run: SSTableRun, place: int, group: asyncio.TaskGroup, finish: Finish
     ) -> None:
         """All objects of an SSTable are done."""
         sstable = run.sstable
-        if table.error is None and self._alive():
+        if table.error is None and self.putting.alive():
             try:
                 missing = run.needs_crc_text
                 if missing is not None:
@@ -289,7 +219,7 @@ class Store:
             else:
                 filesystem = sstable.files[0].filesystem
                 table.remember(filesystem, sstable.name, packed(filesystem, sstable.name, done.remembered))
-                table.progress(len(sstable.files), 0, self._alive())
+                table.progress(len(sstable.files), 0, self.putting.alive())
                 table.done(place, done, has_data=sstable.is_table_data)
                 await self._save_now_and_then(table)
         self._one_less(table, group, finish)
@@ -302,7 +232,7 @@ class Store:
 
     def _one_less(self, table: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
         table.outstanding -= 1
-        if not table.outstanding and self._alive():
+        if not table.outstanding and self.putting.alive():
             group.create_task(self._finished(table, finish))
 
     async def _finished(self, table: TableRun, finish: Finish) -> None:

@@ -10,7 +10,6 @@ import msgspec
 
 from agent.model.job import Tally
 from agent.model.manifest import TablePart
-from agent.model.snapshot import SnapshotTable
 from agent.pipeline.digest_cache import Row
 from agent.pipeline.sstable_run import DoneSSTable
 from agent.pipeline.targets import StoreTarget
@@ -43,7 +42,7 @@ class StoredTable(msgspec.Struct, frozen=True):
 class TableRun:
     """The state of one table until all its SSTables are where they belong."""
 
-    def __init__(self, table: SnapshotTable, targets: Sequence[StoreTarget], tally: Tally) -> None:
+    def __init__(self, table: FrameHeader, targets: Sequence[StoreTarget], tally: Tally) -> None:
         self.keyspace = table.keyspace
         self.table = table.table
         self.table_id = table.table_id
@@ -56,8 +55,7 @@ class TableRun:
         self.undigested: list[str] = []
         self._targets = targets
         self._tally = tally
-        header = FrameHeader(table.keyspace, table.table, table.table_id)
-        self._writers = [FrameWriter(header) for _ in targets]
+        self._writers = [FrameWriter(table) for _ in targets]
         self._early: dict[int, list[TablePart | None]] = {}
         self._next = 0
         self._files = 0

@@ -48,10 +48,11 @@ class Stored(NamedTuple):
 
 class Decoded(NamedTuple):
     """A verified object: its plain bytes; `id`: their digest where it was computed on the way, else empty (a sealed
-    object's bytes are authenticated with its id)."""
+    object's bytes are authenticated with its id); `packed`: the bytes as their codec made them."""
 
     plain: memoryview
     id: bytes
+    packed: Packed
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Form:
             raise ObjectDamaged(f"an object is damaged, its header does not match its bytes: {key}", key=key)
         if plain_digest and plain_digest != object_id:
             raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
-        return Decoded(plain, plain_digest)
+        return Decoded(plain, plain_digest, Packed(found.codec, payload))
 
     def _unsealed(self, keyring: Keyring, found: Framed, key: str, object_id: bytes) -> memoryview:
         salt, ciphertext = bytes(found.payload[:SALT_SIZE]), found.payload[SALT_SIZE:]

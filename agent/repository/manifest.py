@@ -11,7 +11,7 @@ are their places (the manifest's key and the table), so that none of them passes
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -124,7 +124,7 @@ class Manifest:
         self._end_offset = end_offset
         self._on_server = on_server
 
-    async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:
+    async def parts(self, reference: TableReference) -> AsyncGenerator[TablePart]:
         """A table SSTable by SSTable, in little memory, without the snapshot's own files. Raises ManifestInvalid,
         ObjectDamaged, a StorageError."""
         with self._errors_named():

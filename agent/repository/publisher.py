@@ -44,15 +44,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """One node's backup of one tag on its way into one destination."""
+    """One node's backup of one tag on its way into one destination. `adopting`: the node left the ring, and its prefix
+    may have been adopted."""
 
-    def __init__(self, opened: OpenedRepository, host_id: str, tag: str, writer: Writer) -> None:
+    def __init__(
+        self, opened: OpenedRepository, host_id: str, tag: str, writer: Writer, *, adopting: bool = False
+    ) -> None:
         self._opened = opened
         self._storage = opened.storage
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
         self._tag = tag
-        self._intents = Intents(opened, host_id, writer)
+        self._intents = Intents(opened, host_id, writer, adopting=adopting)
 
     async def published(self, taken_at: float) -> Manifest | None:
         """The manifest that is there already for the snapshot taken at `taken_at`, with all that it names; None if

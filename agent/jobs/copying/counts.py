@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from agent.jobs.copying.supply import Size
 from agent.model.job import Tally
-from agent.model.snapshot import SnapshotTable
 from agent.repository.manifest import Manifest
 from agent.wire.results import TargetResult
 
@@ -24,14 +24,13 @@ class _Noted(msgspec.Struct, frozen=True):
     counts: TableCounts = {}
 
 
-def expect(tally: Tally, destinations: Sequence[str], tables: Sequence[SnapshotTable]) -> TableCounts:
-    """Tell the totals of a snapshot's tables; the same as counts of which nothing is done."""
+def expect(tally: Tally, destinations: Sequence[str], tables: Sequence[Size]) -> TableCounts:
+    """Tell the totals of a backup's tables; the same as counts of which nothing is done."""
     counts: TableCounts = {}
     for table in tables:
-        size = sum(file.size for file in table.files)
-        counts.setdefault(table.keyspace, {})[table.table] = [0, len(table.files), 0, size]
+        counts.setdefault(table.keyspace, {})[table.table] = [0, table.files, 0, table.bytes]
         for destination in destinations:
-            tally.expect(destination, table.keyspace, table.table, len(table.files), size)
+            tally.expect(destination, table.keyspace, table.table, table.files, table.bytes)
     return counts
 
 

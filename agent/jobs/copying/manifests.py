@@ -1,14 +1,14 @@
 """Manifests put together: in, tables as they are stored (or only listed); out, frames, references and heads."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from agent.model.manifest import MANIFEST_FORMAT, FileEntry, Head, TablePart, TableReference
 from agent.model.snapshot import FileStat, SnapshotInfo, SnapshotTable
-from agent.pipeline.errors import SstableCorrupt
-from agent.pipeline.store import OwnFile, Store, StoredOwnFiles
+from agent.pipeline.own_files import StoredOwnFiles
+from agent.pipeline.putting import Putting
 from agent.pipeline.table_run import StoredTable
 from agent.pipeline.targets import NamedObjects, StoreTarget
 from agent.plan.layout import grouped
@@ -27,6 +27,9 @@ _TURN = 32
 MOST_WARNINGS = 100
 """Tables whose warnings a result holds; each table's own counts have its in any case."""
 
+Damage = Callable[[Mapping[str, HelenusError]], HelenusError]
+"""Makes one error of those of tables, by their names, none of which is as it should be."""
+
 
 class TargetManifest:
     """The manifest that goes into one destination: how objects are stored differs between them."""
@@ -38,13 +41,13 @@ class TargetManifest:
         key = manifest_key(target.opened.cluster_id, info.tag, info.node.host_id)
         self._writer = ManifestWriter(target.form, key)
 
-    async def add(self, reference: TableReference, frame: bytes, store: Store) -> None:
+    async def add(self, reference: TableReference, frame: bytes, putting: Putting) -> None:
         """Take a table's frame; a large one is put as an object."""
         if ManifestWriter.is_inline(frame):
             offset, length = self._writer.inline(frame, reference.keyspace, reference.table)
             reference = msgspec.structs.replace(reference, offset=offset, length=length)
         else:
-            object_id, length = await store.frame(frame, self.target)
+            object_id, length = await putting.frame(frame, self.target)
             reference = msgspec.structs.replace(reference, object=object_id.hex(), length=length)
         self.references.append(reference)
 
@@ -61,31 +64,23 @@ class TableCollector:
 
     def __init__(
         self,
-        store: Store,
-        targets: Sequence[StoreTarget],
+        putting: Putting,
         info: SnapshotInfo,
-        own: Sequence[OwnFile],
-        stored: StoredOwnFiles,
+        own: StoredOwnFiles,
+        damage: Damage,
     ) -> None:
-        self.manifests = [TargetManifest(target, info, stored) for target in targets]
+        self.manifests = [TargetManifest(target, info, own) for target in putting.targets]
         self.tables: list[TableReference] = []
         self.warnings: list[str] = []
-        self._store = store
-        self._own: dict[tuple[str, str], list[FileEntry]] = {}
-        self._errors: dict[str, HelenusError] = {}
-        for file, entry in zip(own, stored.entries, strict=True):
-            self._own.setdefault((file.keyspace, file.table), []).append(entry)
+        self._putting = putting
+        self._own = own.entries
+        self._damage = damage
+        self._errors = {f"{keyspace}.{table}": error for (keyspace, table), error in own.errors.items()}
 
     @property
-    def corrupt(self) -> SstableCorrupt | None:
+    def corrupt(self) -> HelenusError | None:
         """What was wrong with tables, named in `fields`; None when nothing was."""
-        if not self._errors:
-            return None
-        first = next(iter(self._errors.values()))
-        return SstableCorrupt(
-            f"{len(self._errors)} tables can't be backed up ({', '.join(sorted(self._errors))}): {first.message}",
-            tables={name: {"code": error.code, "message": error.message} for name, error in self._errors.items()},
-        )
+        return self._damage(self._errors) if self._errors else None
 
     async def add(self, table: StoredTable) -> None:
         """Take a table that is done."""
@@ -107,7 +102,7 @@ class TableCollector:
         )
         self.tables.append(reference)
         alive = [(one, frame) for one, frame in zip(self.manifests, table.frames, strict=True) if one.target.alive]
-        await together(*(one.add(reference, frame, self._store) for one, frame in alive))
+        await together(*(one.add(reference, frame, self._putting) for one, frame in alive))
 
 
 async def on_server_manifest(

@@ -1,4 +1,4 @@
-"""A snapshot's bytes into destinations that are prepared, and the manifests: in, targets with their intents; out, a
+"""A backup's bytes into destinations that are prepared, and the manifests: in, targets with their intents; out, a
 result for each.
 
     storing → publishing → published
@@ -10,24 +10,20 @@ beside theirs: each is published, and its result noted, as soon as its own pass 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from agent.jobs.copying.counts import TableCounts, done_of, expect, noted
 from agent.jobs.copying.manifests import TableCollector, TargetManifest
 from agent.jobs.copying.rate import CopyRate
+from agent.jobs.copying.supply import Pass, Supply
 from agent.model.job import JobContext
-from agent.model.snapshot import SnapshotInfo, SnapshotTable
-from agent.pipeline.budget import BYTES
-from agent.pipeline.digest_cache import DigestCache
-from agent.pipeline.store import OwnFile, Store
+from agent.model.snapshot import SnapshotInfo
 from agent.pipeline.targets import StoreTarget
-from agent.plan.sstables import OWN_FILES
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
 from agent.repository.publisher import Publisher
-from agent.storage.threads import MakeWorkers
 from agent.wire.results import TargetResult
 from kit.errors import HelenusError, first_of
 from kit.together import together
@@ -45,88 +41,66 @@ class Prepared:
 
 
 class Storing:
-    """One snapshot's way. `listed`: lists it anew; `results`, `counts`: what is known of each destination, filled on
-    the way."""
+    """One backup's way. `results`, `counts`: what is known of each destination, filled on the way."""
 
     def __init__(
         self,
-        cache: DigestCache,
+        supply: Supply,
         writer: Writer,
         rate: CopyRate,
-        listed: Callable[[], Awaitable[list[SnapshotTable]]],
         results: dict[str, TargetResult],
         counts: dict[str, TableCounts],
-        workers: MakeWorkers,
     ) -> None:
-        self._cache = cache
+        self._supply = supply
         self._writer = writer
         self._rate = rate
-        self._listed = listed
         self._results = results
         self._counts = counts
-        self._workers = workers
 
-    async def run(
-        self, context: JobContext, info: SnapshotInfo, prepared: Sequence[Prepared], tables: list[SnapshotTable]
-    ) -> None:
-        """Store and publish; `tables` is emptied. Raises what concerns no single destination (SnapshotVanished, …)."""
-        if not tables and not info.schema:
-            raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
-        share = BYTES // len(prepared)
-        room = BYTES
+    async def run(self, context: JobContext, info: SnapshotInfo, prepared: Sequence[Prepared]) -> None:
+        """Store and publish. Raises what concerns no single destination (SnapshotVanished, …)."""
+        room = self._supply.most_bytes
+        share = room // len(prepared)
         of = {one.target: one for one in prepared}
 
         def parted(target: StoreTarget) -> None:
             nonlocal room
             room -= share
-            store.narrow(room)
+            way.putting.narrow(room)
             group.create_task(self._alone(context, info, of[target], share))
 
-        targets = [one.target for one in prepared]
-        store = Store(targets, self._cache, context.tally, parted=parted, workers=self._workers)
+        way = await self._supply.listed([one.target for one in prepared], context.tally, room, parted)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(context, info, prepared, store, tables))
+                group.create_task(self._pass(context, info, prepared, way))
         except* HelenusError as errors:
             raise first_of(errors) from None
 
     async def _alone(self, context: JobContext, info: SnapshotInfo, one: Prepared, most_bytes: int) -> None:
-        """A pass for a target that the others don't wait for. What is wrong with the snapshot by then is its failure
+        """A pass for a target that the others don't wait for. What is wrong with the backup by then is its failure
         alone: theirs may be published."""
         one.target = one.target.again()
         context.tally.anew(one.target.id)
-        store = Store([one.target], self._cache, context.tally, most_bytes=most_bytes, workers=self._workers)
         try:
-            await self._pass(context, info, [one], store, await self._listed())
+            way = await self._supply.listed([one.target], context.tally, most_bytes, None)
+            await self._pass(context, info, [one], way)
         except HelenusError as error:
             one.target.fail(error)
             self._results[one.target.id] = await _failed(one, error)
             await context.stages.enter(PUBLISHED, noted(self._results, self._counts))
 
-    async def _pass(
-        self,
-        context: JobContext,
-        info: SnapshotInfo,
-        prepared: Sequence[Prepared],
-        store: Store,
-        tables: list[SnapshotTable],
-    ) -> None:
-        tables.sort(key=_most_bytes_first)
+    async def _pass(self, context: JobContext, info: SnapshotInfo, prepared: Sequence[Prepared], way: Pass) -> None:
         targets = [one.target for one in prepared]
-        totals = expect(context.tally, [target.id for target in targets], tables)
         began, before = time.monotonic(), {target.id: target.put_bytes for target in targets}
         try:
-            own = [
-                OwnFile(table.keyspace, table.table, file)
-                for table in tables
-                for file in table.files
-                if file.name in OWN_FILES
-            ]
-            async with store.watched():
-                collector = TableCollector(store, targets, info, own, await store.own_files(own))
-                await store.tables(tables, collector.add)
+            if not way.sizes and not info.schema:
+                raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
+            totals = expect(context.tally, [target.id for target in targets], way.sizes)
+            async with way.putting.watched():
+                collector = TableCollector(way.putting, info, await way.own_files(), self._supply.damage)
+                await way.tables(collector.add)
         finally:
-            await store.close()
+            await way.close()
         put = max((target.put_bytes - before[target.id] for target in targets), default=0)
         self._rate.note(put, time.monotonic() - began)
         await context.stages.enter("publishing")
@@ -174,10 +148,6 @@ async def _failed(one: Prepared, reason: HelenusError | None) -> TargetResult:
         put_bytes=one.target.put_bytes,
         error=reason.as_dict() if reason is not None else None,
     )
-
-
-def _most_bytes_first(table: SnapshotTable) -> tuple[int, str, str]:
-    return (-sum(file.size for file in table.files), table.keyspace, table.table)
 
 
 def _result(target: StoreTarget, tables: Sequence[Any], collector: TableCollector) -> TargetResult:

@@ -11,6 +11,7 @@ import msgspec
 from agent.crypto.keyring import Keyring
 from agent.jobs.backup import BackupJob
 from agent.jobs.copying.copier import Copier
+from agent.jobs.copying.delivery import Delivery
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
@@ -162,6 +163,7 @@ class Agent:
         self.slept: list[float] = []
         self.cache = DigestCache(state / "digests.sqlite")
         writer = Writer(agent_id, "i1", "0.1.0")
+        self.storages = storages
         repositories = repositories or Repositories(storages)
         self.on_server = OnServer(state / "on-server")
         self.in_use = InUse()
@@ -174,7 +176,8 @@ class Agent:
         async def live_tables() -> frozenset[str]:
             return frozenset(path.name.rpartition("-")[2] for path in node.data.glob("*/*"))
 
-        copier = Copier(node, repositories, self.cache, watermark, writer, self.rate, live_tables, taken)
+        delivery = Delivery(repositories, writer, self.rate)
+        copier = Copier(node, delivery, self.cache, watermark, live_tables, taken)
         self.taker = taker
         self.snapshot = SnapshotJob(taker)
         self.upload = UploadJob(node, taker, copier, self.on_server)

@@ -180,7 +180,7 @@ async def test_a_store_that_lies_about_a_put_is_found_out(agent: Agent, store: M
     """Promise: before the manifest everything named is listed anew, with its size."""
     lying = _Forgetting(store)
     other = {"d1": lying}
-    agent.upload._copier._repositories._storages.update(other)  # type: ignore[attr-defined]
+    agent.storages.update(other)
     with pytest.raises(CopyFailed, match="manifest_incomplete"):
         await agent.backup.run(backup())
     assert Oracle(MemoryReader(store)).check() == {}

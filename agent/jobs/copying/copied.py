@@ -1,0 +1,73 @@
+"""What a copy came to: in, a result for each destination; out, the command's outcome. A note of the stages keeps it
+over a restart."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agent.jobs.copying.counts import count, counts_in
+from agent.jobs.copying.errors import CopyFailed, CopyPartial
+from agent.jobs.copying.storing import PUBLISHED
+from agent.model.job import JobContext, Outcome
+from agent.wire.commands import State, Target
+from agent.wire.results import SnapshotResult, TargetResult, UploadResult
+
+CLEARING = "clearing"
+_UNKNOWN = TargetResult(
+    "failed", error=CopyFailed("it is not known what became of the copy: its result was never noted").as_dict()
+)
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """What a copy came to: a result for each destination, and the tags of older snapshots that had to go for free
+    space. A job that goes on after it saves this with its stage."""
+
+    targets: dict[str, TargetResult]
+    given_up: list[str] = []
+
+
+def outcome_of(copied: Copied, targets: Sequence[Target], snapshot: SnapshotResult | None, *, cleared: bool) -> Outcome:
+    """The command's outcome. A target nothing is known of counts as failed: success is never what is left when the
+    notes are. Raises the error when no destination got anything."""
+    results = {target.destination: copied.targets.get(target.destination, _UNKNOWN) for target in targets}
+    result = UploadResult(results, snapshot, cleared, copied.given_up)
+    errors: dict[str, Any] = {name: one.error for name, one in results.items() if one.error is not None}
+    if not errors and all(one.outcome == "success" for one in results.values()):
+        return Outcome(result)
+    names = ", ".join(sorted(errors))
+    if all(one.outcome == "failed" for one in results.values()):
+        raise CopyFailed(f"no destination got the backup: {_texts(errors)}", targets=errors, given_up=copied.given_up)
+    return Outcome(
+        result, State.PARTIAL, CopyPartial(f"not all is in {names}: {_texts(errors)}", targets=errors).as_dict()
+    )
+
+
+def _texts(errors: dict[str, Any]) -> str:
+    return "; ".join(f"{name}: {error['code']}: {error['message']}" for name, error in sorted(errors.items()))
+
+
+def recalled(context: JobContext) -> Copied:
+    """What an earlier run of the command, which came as far as `clearing`, had copied; it is counted."""
+    note = context.stages.recall(PUBLISHED)
+    for destination, counts in counts_in(note).items():
+        count(context.tally, destination, counts)
+    saved = context.stages.recall(CLEARING)
+    if saved is None:  # the journal of a release that only noted what was published
+        saved = {"targets": note or {}}
+    return msgspec.convert(saved, Copied)
+
+
+def results_in(context: JobContext) -> dict[str, TargetResult]:
+    """What an earlier run of the command noted of each destination."""
+    return msgspec.convert(context.stages.recall(PUBLISHED) or {}, dict[str, TargetResult])
+
+
+def missing(targets: Sequence[Target], results: Mapping[str, TargetResult]) -> list[Target]:
+    """The targets that have no part of the backup yet, as far as is known."""
+    return [target for target in targets if not is_done(results.get(target.destination))]
+
+
+def is_done(result: TargetResult | None) -> bool:
+    """Whether that is a result of a destination that is not to be touched again."""
+    return result is not None and result.outcome != "failed"
