@@ -71,8 +71,10 @@ def tag_of(arguments: msgspec.Struct) -> str | None:
 def destinations_of(arguments: msgspec.Struct) -> frozenset[str]:
     """The destinations that a command names."""
     match arguments:
-        case UploadArguments() | BackupArguments() | SyncArguments():
+        case UploadArguments() | BackupArguments():
             return frozenset(target.destination for target in arguments.targets)
+        case SyncArguments(source=source, targets=targets):
+            return frozenset(one.destination for one in [*targets, *([source] if source is not None else [])])
         case DeleteArguments(target=Target() as target) | SweepArguments(target=target) | ScrubArguments(target=target):
             return frozenset({target.destination})
         case RestoreArguments(source=Target() as source):
@@ -93,6 +95,8 @@ def _check(arguments: msgspec.Struct) -> None:
             check_name("tag", arguments.tag, "arguments.tag")
             _check_targets(arguments.targets)
             _check_rate(arguments.throttle_bytes_per_second)
+            if isinstance(arguments, SyncArguments) and arguments.source is not None:
+                _check_source(arguments, arguments.source)
         case DeleteArguments():
             check_name("tag", arguments.tag, "arguments.tag")
             check_name("made_by", arguments.made_by, "arguments.made_by")
@@ -142,6 +146,13 @@ def _check_targets(targets: list[Target]) -> None:
         if target.destination in seen:
             raise InvalidInput(f"{target.destination} is named twice", field=f"arguments.targets[{index}].destination")
         seen.add(target.destination)
+
+
+def _check_source(arguments: SyncArguments, source: Target) -> None:
+    _check_target(source, "arguments.source")
+    check_name("host_id", arguments.source_host_id, "arguments.source_host_id")
+    if source.destination in {target.destination for target in arguments.targets}:
+        raise InvalidInput(f"{source.destination} can't be copied to itself", field="arguments.source")
 
 
 def _check_target(target: Target, where: str) -> None:

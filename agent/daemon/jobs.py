@@ -121,7 +121,7 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         Kind.SNAPSHOT: SnapshotJob(taker).run,
         Kind.UPLOAD: UploadJob(snapshots, taker, copier, parts.on_server).run,
         Kind.BACKUP: BackupJob(taker, copier).run,
-        Kind.SYNC: SyncJob(snapshots, copier).run,
+        Kind.SYNC: SyncJob(snapshots, copier, parts.repositories, delivery, host_id, ring, parts.workers).run,
         Kind.DELETE: delete.run,
         Kind.SWEEP: sweep.run,
         Kind.SCRUB: scrub.run,

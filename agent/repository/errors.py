@@ -163,12 +163,12 @@ class NodeAdopted(IntentForeign):
 
 
 class AdoptionRefused(RepositoryError):
-    """A sweep was to adopt the prefix of a node that is in the ring, up or down, or of which that can't be said."""
+    """Another agent was to take over the part of a node that is in the ring, or of which that can't be said."""
 
     code = "adoption_refused"
     status = 409
     retry = "later"
-    todo = "Let the node's own agent sweep its part; only what has left the ring for good is adopted."
+    todo = "Let the node's own agent do it: others take over only what has left the ring for good."
 
 
 class BackupDeleted(RepositoryError):

@@ -189,11 +189,15 @@ class BackupArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SyncArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Copy the kept on-server snapshot `tag` to every target; the snapshot stays."""
+    """Copy the backup `tag` to every target: the kept on-server snapshot (`source` None), which stays, or the part of
+    the node `source_host_id` in another destination. That is this node, or one that left the ring: refused for others.
+    """
 
     tag: str
     targets: list[Target]
     throttle_bytes_per_second: int = 0
+    source: Target | None = None
+    source_host_id: str = ""
 
 
 class DeleteArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

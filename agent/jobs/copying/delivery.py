@@ -54,6 +54,15 @@ class Delivery:
             raise InvalidInput("a destination is named twice", field="targets")
         return openings(self._repositories, missing(targets, results_in(context)), context.waiting)
 
+    def published(self, context: JobContext, targets: Sequence[Target]) -> dict[str, TargetResult]:
+        """What an earlier run of the command has published, as its note says; it is counted again."""
+        results = results_in(context)
+        counts = counts_in(context.stages.recall(PUBLISHED))
+        done = {target.destination for target in targets} - {one.destination for one in missing(targets, results)}
+        for name in done:
+            count(context.tally, name, counts.get(name, {}))
+        return {name: results[name] for name in done}
+
     async def deliver(
         self,
         context: JobContext,
@@ -68,11 +77,9 @@ class Delivery:
         command's own limit, bytes per second, 0 = none. `opened`: the targets, if their opening was begun already.
         `guarded` runs the work. Raises what concerns no single destination, as `supply` and `guarded` do."""
         results = results_in(context)
-        left = missing(targets, results)
         counts = counts_in(context.stages.recall(PUBLISHED))
-        for target in targets:
-            if target not in left:
-                count(context.tally, target.destination, counts.get(target.destination, {}))
+        published = self.published(context, targets)
+        left = [target for target in targets if target.destination not in published]
         if left:
             async with nullcontext(opened) if opened is not None else self.opening(context, targets) as under_way:
                 await guarded(self._deliver(context, info, supply, left, under_way, throttle, results, counts))

@@ -22,6 +22,18 @@ class CopyPartial(HelenusError):
     todo = "Look at each destination's own error in the fields, mend it and run a new backup."
 
 
+class SourceDamaged(HelenusError):
+    """Objects that a sync was to copy from another destination are missing or damaged there; `fields`: tables (name →
+    code and message, with its files)."""
+
+    code = "source_damaged"
+    status = 502
+    todo = (
+        "Scrub the destination that was copied from: the next backup to it heals what it still can. Then delete the "
+        "backup where it was copied to, let it be swept, and sync again."
+    )
+
+
 class SnapshotGivenUp(HelenusError):
     """The snapshot that was being copied was cleared, because a data volume was nearly full."""
 

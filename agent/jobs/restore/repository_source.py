@@ -8,11 +8,11 @@ from agent.jobs.restore.source import BackupSource, Moved, OnServerSource, Place
 from agent.model.manifest import Head, TablePart, TableReference
 from agent.pipeline.errors import FileDiffers
 from agent.pipeline.fetch import fetch_files
-from agent.repository.errors import BackupDeleted, ObjectDamaged, RepositoryFormatNewer
-from agent.repository.keys import deleted_key
-from agent.repository.manifest import Manifest, read_manifest
+from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
+from agent.repository.manifest import Manifest
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Repositories, Waiting, silent
+from agent.repository.undeleted import undeleted_manifest
 from agent.storage.protocol import OPEN, NotFound
 from agent.storage.threads import MakeWorkers, Workers
 from agent.storage.throttle import TokenBucket
@@ -67,7 +67,5 @@ class RestoreSources:
         async with self._repositories.opened(arguments.source, waiting) as opened:
             throttle = arguments.throttle_bytes_per_second
             limited = opened.limited(TokenBucket(throttle) if throttle else OPEN)
-            if await opened.storage.head(deleted_key(opened.cluster_id, arguments.tag)) is not None:
-                raise BackupDeleted(f"the backup {arguments.tag} was deleted in this destination", tag=arguments.tag)
-            manifest = await read_manifest(limited, arguments.tag, arguments.source_host_id, gate=limited.gate)
+            manifest = await undeleted_manifest(limited, arguments.tag, arguments.source_host_id)
             yield RepositorySource(limited, manifest, self._workers)

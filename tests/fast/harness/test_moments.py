@@ -16,7 +16,7 @@ from tests.cluster import moments
 DIRECTORY = Path(jobs.__file__).parent
 AGENT = DIRECTORY.parent
 REAL = Path(real.__file__).parent
-KIND_OF = {"copier": "upload", "storing": "upload", "import_held": "import", "other_imports": "fetch"}
+KIND_OF = {"delivery": "upload", "storing": "upload", "import_held": "import", "other_imports": "fetch"}
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""
 PASSED_ON = frozenset({"change", "_change"})
 """Functions that enter the stage that they are given as their third argument."""
@@ -140,7 +140,7 @@ def test_every_list_of_moments_is_lived_through() -> None:
 def test_the_source_is_read_as_it_is_meant() -> None:
     """The scan finds constants, imported ones, texts with names in them, and what is passed on."""
     found = {source.name: source.stages() for source in SOURCES}
-    assert found["copier"] == {"opening", "storing", "published"}
+    assert found["delivery"] == {"opening", "storing", "published"}
     assert found["storing"] == {"publishing", "published"}
     assert found["upload"] == {"clearing"}
     assert found["truncate"] == {"truncating *.*"}

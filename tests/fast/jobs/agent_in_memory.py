@@ -182,7 +182,6 @@ class Agent:
         self.snapshot = SnapshotJob(taker)
         self.upload = UploadJob(node, taker, copier, self.on_server)
         self.backup = BackupJob(taker, copier)
-        self.sync = SyncJob(node, copier)
         self.delete = DeleteJob(node, repositories, self.on_server, RecordCache(), self.in_use)
 
         async def host_id() -> str:
@@ -193,6 +192,7 @@ class Agent:
         async def ring() -> dict[str, str]:
             return self.ring
 
+        self.sync = SyncJob(node, copier, repositories, delivery, host_id, ring)
         self.sweep = SweepJob(repositories, host_id, ring, writer, margin=600.0, sleep=self._sleep)
         self.scrub_notes = ScrubNotes(state)
         self.now = 2_000_000.0

@@ -1,0 +1,114 @@
+"""A backup in another destination as a supply. In: its open repository and manifest. Out: passes over its objects."""
+
+from collections.abc import Mapping, Sequence
+
+from agent.jobs.copying.errors import SourceDamaged
+from agent.jobs.copying.supply import Parted, Size
+from agent.model.job import Tally
+from agent.model.manifest import Head
+from agent.model.snapshot import SnapshotInfo
+from agent.pipeline.own_files import StoredOwnFiles
+from agent.pipeline.store import Finish
+from agent.pipeline.targets import StoreTarget
+from agent.pipeline.transfer import MOST_BYTES, Transfer
+from agent.repository.manifest import Manifest
+from agent.repository.opened import OpenedRepository
+from agent.storage.threads import MakeWorkers
+from kit.errors import HelenusError
+
+
+class DestinationSupply:
+    """One node's part of a backup in `source`. `adopting`: the node left the ring."""
+
+    most_bytes = MOST_BYTES
+
+    def __init__(self, source: OpenedRepository, manifest: Manifest, workers: MakeWorkers, *, adopting: bool) -> None:
+        self._source = source
+        self._manifest = manifest
+        self._workers = workers
+        self.adopting = adopting
+
+    async def listed(
+        self, targets: Sequence[StoreTarget], tally: Tally, most_bytes: int, parted: Parted | None
+    ) -> "_TransferPass":
+        """See `Supply.listed`."""
+        return _TransferPass(
+            self._manifest.head,
+            Transfer(
+                self._source,
+                self._manifest,
+                targets,
+                tally,
+                most_bytes=most_bytes,
+                parted=parted,
+                workers=self._workers,
+            ),
+        )
+
+    def damage(self, errors: Mapping[str, HelenusError]) -> SourceDamaged:
+        """See `Supply.damage`."""
+        first = next(iter(errors.values()))
+        return SourceDamaged(
+            f"{len(errors)} tables can't be copied whole from {self._source.destination_id} "
+            f"({', '.join(sorted(errors))}): {first.message}",
+            destination=self._source.destination_id,
+            tables={
+                name: {"code": error.code, "message": error.message, "files": error.fields.get("files", [])}
+                for name, error in errors.items()
+            },
+        )
+
+    def lacking(self, there: Manifest, info: SnapshotInfo) -> SourceDamaged | None:
+        """See `Supply.lacking`."""
+        copied = {(table.keyspace, table.table): table.files for table in there.head.tables}
+        lacking = {
+            f"{table.keyspace}.{table.table}": {"files_missing": table.files - found}
+            for table in self._manifest.head.tables
+            if (found := copied.get((table.keyspace, table.table), 0)) < table.files
+        }
+        if not lacking:
+            return None
+        return SourceDamaged(
+            f"the backup {info.tag} is there, but not whole: {', '.join(sorted(lacking))}",
+            destination=self._source.destination_id,
+            tables=lacking,
+        )
+
+
+class _TransferPass:
+    """See `Pass`."""
+
+    def __init__(self, head: Head, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self.putting = transfer.putting
+        self.sizes = [Size(table.keyspace, table.table, table.files, table.bytes) for table in head.tables]
+
+    async def own_files(self) -> StoredOwnFiles:
+        """See `Pass.own_files`."""
+        return await self._transfer.own_files()
+
+    async def tables(self, finish: Finish) -> None:
+        """See `Pass.tables`."""
+        await self._transfer.tables(finish)
+
+    async def close(self) -> None:
+        """See `Pass.close`."""
+        await self._transfer.close()
+
+
+def info_of(head: Head) -> SnapshotInfo:
+    """What a manifest tells of the snapshot that it was made of."""
+    tables: dict[str, list[str]] = {}
+    for table in head.tables:
+        tables.setdefault(table.keyspace, []).append(table.table)
+    return SnapshotInfo(
+        tag=head.tag,
+        backup_id=head.backup_id,
+        kept=False,
+        taken_at=head.taken_at,
+        node=head.node,
+        schema=head.schema,
+        tables=tables,
+        data_directories=head.data_directories,
+        commitlog_floor=head.commitlog_floor,
+    )

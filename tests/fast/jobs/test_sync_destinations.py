@@ -1,0 +1,302 @@
+"""A sync from destination to destination: real jobs over stores in memory, each in its own form; the oracle looks."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.commands.arguments import destinations_of
+from agent.crypto.keyring import Keyring
+from agent.jobs.copying.errors import CopyFailed
+from agent.repository.errors import AdoptionRefused, BackupDeleted, BackupNotFound
+from agent.repository.keys import data_prefix, manifest_key
+from agent.storage.protocol import Storage, Transient
+from agent.wire.commands import DeleteArguments, State, SyncArguments
+from agent.wire.results import TargetResult, UploadResult
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, Repositories, target
+from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.jobs.test_backup import backup, same
+from tests.fast.jobs.test_crashes import until_crash
+from tests.fast.storage.memory import MemoryStorage
+from tests.oracle.checker import Backup, Oracle
+from tests.oracle.formats import Keys
+
+KEYRINGS = {"e1": Keyring(b"n" * 32, {1: b"k" * 32}), "e2": Keyring(b"o" * 32, {1: b"x" * 32, 2: b"y" * 32})}
+"""of the encrypted ones of four destinations"""
+NAMES = ("p1", "p2", "e1", "e2")
+TABLES = [("many", "empty"), ("many", "t1"), ("shop", "orders")]
+
+
+class Four:
+    """Two plain and two encrypted destinations of one node, each with its own hook."""
+
+    def __init__(self, node: Node, state: Path) -> None:
+        self.node = node
+        self.state = state
+        self.faults = {name: Faults() for name in NAMES}
+        self.stores = {name: MemoryStorage(clock=Clock(), hook=self.faults[name]) for name in NAMES}
+        self.agent = self.started()
+
+    def started(self, agent_id: str = "a1") -> Agent:
+        """A new process of the agent (or another agent, with the same destinations)."""
+        storages: dict[str, Storage] = dict(self.stores)
+        return Agent(self.node, storages, self.state, agent_id, repositories=Repositories(storages, KEYRINGS))
+
+    def found(self, name: str, tag: str = "t1", *, idle: bool = True) -> Backup:
+        """The backup as the oracle reads it there, everything else looked at as well."""
+        oracle = self.oracle(name)
+        oracle.expect(tag, [HOST])
+        return oracle.check(idle=idle)[tag, HOST]
+
+    def oracle(self, name: str) -> Oracle:
+        keyring = KEYRINGS.get(name)
+        keys = Keys(keyring.name_key, keyring.sealing) if keyring is not None else None
+        return Oracle(MemoryReader(self.stores[name]), keys=keys)
+
+    def objects(self, name: str) -> dict[str, bytes]:
+        """The data objects there, by key."""
+        prefix = data_prefix(CLUSTER, HOST)
+        return {key: body for key, (body, _) in self.stores[name]._objects.items() if key.startswith(prefix)}
+
+    def copies(self, source: str, *names: str) -> list[str]:
+        """The keys of objects that are read of the source from now on."""
+        read: list[str] = []
+
+        async def hook(verb: str, key: str) -> None:
+            if verb == "get" and "/data/" in key:
+                read.append(key)
+
+        self.stores[source]._hook = hook
+        return read
+
+
+@pytest.fixture
+def four(node: Node, tmp_path: Path) -> Iterator[Four]:
+    found = Four(node, tmp_path / "state")
+    base = node.sstable("shop", "orders", 77, 0)
+    base.write_bytes(b"a row like every other; " * 200_000)  # what zstd makes small
+    base.with_name("nb-77-big-Digest.crc32").unlink()
+    yield found
+    found.agent.close()
+
+
+def sync(source: str, *names: str, tag: str = "t1", host_id: str = HOST) -> Command:
+    arguments = SyncArguments(tag, [target(name) for name in names], source=target(source), source_host_id=host_id)
+    return Command(f"sync-{tag}", arguments)
+
+
+async def synced(agent: Agent, command: Command) -> dict[str, TargetResult]:
+    outcome = await agent.sync.run(command)
+    assert isinstance(outcome.result, UploadResult)
+    return outcome.result.targets
+
+
+@pytest.mark.parametrize(
+    ("source", "to"), [("p1", "p2"), ("p1", "e1"), ("e1", "p1"), ("e1", "e2")], ids=lambda name: str(name)
+)
+async def test_every_byte_comes_over_in_the_form_of_the_target(source: str, to: str, four: Four) -> None:
+    """Promise: a backup copied from one destination to another is there as a whole, byte for byte, named, sealed and
+    compressed as the target has it; it counts as it goes, and without the node's snapshot."""
+    await four.agent.backup.run(backup("t1", source))
+    before = dict(four.stores[source]._objects)
+    command = sync(source, to)
+    result = (await synced(four.agent, command))[to]
+    assert result.outcome == "success"
+    assert result.put_objects == len(four.objects(to)) == len(four.objects(source))
+    assert same(four.found(to), four.node)
+    assert four.found(to).files == four.found(source).files  # the snapshot's own among them
+    assert [key.endswith(".raw") for key in four.objects(to)].count(False) == sum(
+        not key.endswith(".raw") for key in four.objects(source)
+    )
+    for table, (files, size) in command.expected.items():
+        assert command.counted[table] == [files, size]
+    assert sorted((keyspace, table) for _, keyspace, table in command.expected) == TABLES
+    assert four.stores[source]._objects == before
+
+
+async def test_one_reading_serves_all_targets(four: Four) -> None:
+    """Promise: each object is read once, however many targets of whatever form lack it."""
+    await four.agent.backup.run(backup("t1", "e1"))
+    read = four.copies("e1")
+    results = await synced(four.agent, sync("e1", "p1", "p2", "e2"))
+    assert [results[name].outcome for name in ("p1", "p2", "e2")] == ["success"] * 3
+    assert len(read) == len(set(read))
+    assert set(read) == set(four.objects("e1"))
+    assert all(same(four.found(name), four.node) for name in ("p1", "p2", "e2"))
+
+
+async def test_what_the_target_has_is_not_read(four: Four) -> None:
+    """Promise: objects that the target's listing shows are neither read at the source nor put again."""
+    await four.agent.backup.run(backup("t0", "p2"))
+    four.node.sstable("shop", "orders", 9, 1_200_000)
+    await four.agent.backup.run(backup("t1", "p1"))
+    lacking = set(four.objects("p1")) - set(four.objects("p2"))
+    assert 0 < len(lacking) < len(four.objects("p1"))
+    read = four.copies("p1")
+    result = (await synced(four.agent, sync("p1", "p2")))["p2"]
+    assert set(read) == lacking
+    assert result.put_objects == len(lacking)
+    assert same(four.found("p2"), four.node)
+
+
+async def test_a_backup_that_stands_there_is_not_copied_again(four: Four) -> None:
+    """Promise: a sync is repeatable: of what is whole at the target no object is read or put."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    await four.agent.sync.run(sync("p1", "e1"))
+    read, puts = four.copies("p1"), four.faults["e1"]
+    puts.begin(None)
+    result = (await synced(four.agent, sync("p1", "e1")))["e1"]
+    assert (result.outcome, read, puts.puts) == ("success", [], [])
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone", "swapped"])
+@pytest.mark.parametrize("source", ["p1", "e1"])
+async def test_a_damaged_object_of_the_source_costs_its_table_alone(source: str, how: str, four: Four) -> None:
+    """Promise: bytes that are not those that the manifest names are never copied: their table and file are named, the
+    other tables come over, and the copy is no success, not even when it is asked for again."""
+    await four.agent.backup.run(backup("t1", source))
+    store = four.stores[source]
+    raw = {key: body for key, body in four.objects(source).items() if key.endswith(".raw")}
+    key = max(raw, key=lambda one: len(raw[one]))  # the Data.db of the large SSTable
+    other = min(raw, key=lambda one: len(raw[one]))
+    body, when = store._objects[key]
+    bad = {"flipped": body[:-200] + bytes([body[-200] ^ 1]) + body[-199:], "cut": body[:-1], "swapped": raw[other]}
+    if how == "gone":
+        del store._objects[key]
+    else:
+        store._objects[key] = (bad[how], when)
+    command = sync(source, "p2")
+    outcome = await four.agent.sync.run(command)
+    assert outcome.state is State.PARTIAL
+    result = outcome.result.targets["p2"]  # type: ignore[attr-defined]
+    assert result.outcome == "partial"
+    assert result.error["code"] == "source_damaged"
+    assert list(result.error["fields"]["tables"]) == ["shop.orders"]
+    assert "nb-1-big-Data.db" in result.error["fields"]["tables"]["shop.orders"]["files"]
+    assert any("nb-1-big-Data.db of shop.orders" in text for text in command.errors)
+    tables = {(keyspace, table) for keyspace, table, _ in four.found("p2").files}
+    assert tables == {("many", "t1"), ("many", "empty")}
+    again = await four.agent.sync.run(sync(source, "p2"))
+    assert again.state is State.PARTIAL
+    assert "shop.orders" in again.result.targets["p2"].error["fields"]["tables"]  # type: ignore[attr-defined]
+
+
+async def test_damage_that_the_target_does_not_need_does_no_harm(four: Four) -> None:
+    """Promise: where the target has an object already, that of the source may be damaged."""
+    await four.agent.backup.run(backup("t0", "p2"))
+    await four.agent.backup.run(backup("t1", "p1"))
+    shared = max(set(four.objects("p1")) & set(four.objects("p2")), key=lambda key: len(four.objects("p1")[key]))
+    del four.stores["p1"]._objects[shared]
+    assert (await synced(four.agent, sync("p1", "p2")))["p2"].outcome == "success"
+    assert same(four.found("p2"), four.node)
+
+
+async def test_a_source_without_a_sound_table_gives_nothing(tmp_path: Path) -> None:
+    """Promise: no manifest and no intent is left where nothing could be copied."""
+    node = Node(tmp_path / "node")
+    node.sstable("shop", "orders", 1, 40_000)
+    four = Four(node, tmp_path / "state")
+    await four.agent.backup.run(backup("t1", "p1"))
+    for key in four.objects("p1"):
+        del four.stores["p1"]._objects[key]
+    with pytest.raises(CopyFailed, match="source_damaged"):
+        await four.agent.sync.run(sync("p1", "p2"))
+    assert four.oracle("p2").check(idle=True) == {}
+    four.agent.close()
+
+
+async def test_own_files_that_are_damaged_are_left_out_and_named(four: Four) -> None:
+    """Promise: what no restore needs costs no table, and is told all the same."""
+    await four.agent.backup.run(backup("t0", "p1"))
+    before = set(four.objects("p1"))
+    await four.agent.backup.run(backup("t1", "p1"))
+    (own,) = set(four.objects("p1")) - before  # the snapshot's manifest.json files
+    del four.stores["p1"]._objects[own]
+    result = (await synced(four.agent, sync("p1", "e1")))["e1"]
+    assert result.outcome == "partial"
+    assert result.error is not None
+    assert "manifest.json" in str(result.error["fields"])
+    assert same(four.found("e1"), four.node)
+
+
+async def test_a_source_that_fails_fails_the_command(four: Four) -> None:
+    """Promise: a store that can't be read is no damage of its tables: nothing is published, and no intent stays."""
+    await four.agent.backup.run(backup("t1", "p1"))
+
+    async def hook(verb: str, key: str) -> None:
+        if verb == "get" and "/data/" in key:
+            raise Transient("no answer")
+
+    four.stores["p1"]._hook = hook
+    with pytest.raises(Transient):
+        await four.agent.sync.run(sync("p1", "p2"))
+    four.oracle("p2").check(idle=True)
+    assert manifest_key(CLUSTER, "t1", HOST) not in four.stores["p2"]._objects
+
+
+async def test_only_a_backup_that_is_there_is_copied(four: Four) -> None:
+    """Promise: a deleted backup is not copied, nor one that the source has not."""
+    with pytest.raises(BackupNotFound):
+        await four.agent.sync.run(sync("p1", "p2"))
+    await four.agent.backup.run(backup("t1", "p1"))
+    await four.agent.delete.run(Command("d", DeleteArguments("t1", target("p1"))))
+    with pytest.raises(BackupDeleted):
+        await four.agent.sync.run(sync("p1", "p2"))
+    assert four.stores["p2"]._objects == {}
+
+
+async def test_the_part_of_a_node_that_left_the_ring_is_copied_by_another(four: Four) -> None:
+    """Promise: somebody else copies the part of a node that is gone, as it would have itself, but never that of a node
+    in the ring."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    four.agent.close()
+    gone, four.node.host_id = four.node.host_id, "99999999-2222-3333-4444-555555555555"
+    four.agent = four.started("a2")
+    four.agent.ring = {"127.0.0.1": four.node.host_id, "127.0.0.2": gone}
+    with pytest.raises(AdoptionRefused):
+        await four.agent.sync.run(sync("p1", "e1", host_id=gone))
+    four.agent.ring = {"127.0.0.1": four.node.host_id}
+    assert (await synced(four.agent, sync("p1", "e1", host_id=gone)))["e1"].outcome == "success"
+    assert same(four.found("e1"), four.node)
+
+
+@pytest.mark.parametrize(("source", "to", "killed"), [("p1", "e1", "e1"), ("e1", "p1", "e1"), ("e1", "p1", "p1")])
+async def test_a_sync_killed_before_any_operation_is_finished_by_the_resume(
+    source: str, to: str, killed: str, tmp_path: Path
+) -> None:
+    """Promise: kill -9 before any operation on either store leaves both green; the resume publishes, puts nothing again
+    and leaves no intent."""
+    node = Node(tmp_path / "node")
+    node.sstable("shop", "orders", 1, 1_300_000)
+    node.sstable("many", "t1", 1, 500)
+    first = Four(node, tmp_path / "first")
+    await first.agent.backup.run(backup("t1", source))
+    first.agent.close()
+    whole = dict(first.stores[source]._objects)
+    at, crashes = 0, True
+    while crashes:
+        at += 1
+        four = Four(node, tmp_path / str(at))
+        four.agent.close()
+        four.stores[source]._objects.update(whole)
+        command = sync(source, to)
+        four.faults[killed].begin(at)
+        crashes = await until_crash(four.started(), command, "sync")
+        four.oracle(to).check()
+        there = set(four.stores[to]._objects)
+        for faults in four.faults.values():
+            faults.begin(None)
+        four.agent = four.started()
+        assert (await synced(four.agent, command))[to].outcome == "success"
+        four.agent.close()
+        assert not there.intersection(key for key in four.faults[to].puts if "/data/" in key)
+        assert same(four.found(to), node)
+        shutil.rmtree(four.state)
+    assert at > (12 if killed == to else 5)
+
+
+def test_a_command_works_on_what_it_reads_too() -> None:
+    """Promise: while a sync runs, the settings of its source stay as well as those of its targets."""
+    assert destinations_of(sync("p1", "p2", "e1").arguments) == {"p1", "p2", "e1"}
