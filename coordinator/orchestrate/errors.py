@@ -55,6 +55,16 @@ class RetentionWaits(Conflict):
     )
 
 
+class DamageUncounted(Conflict):
+    """More is damaged in the place than a scrub looks at (`nodes`): which backups are good there nobody can tell."""
+
+    code = "retention_waits"
+    todo = (
+        "See what became of the destination, and run backups into it: they put anew what they can. Retention goes on "
+        "there by itself after a scrub that told all that is damaged."
+    )
+
+
 class RetentionFailed(CoordinatorError):
     """Backups that a rule lets go and that could not be deleted; `backups` holds each one's own error."""
 

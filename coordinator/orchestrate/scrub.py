@@ -6,6 +6,8 @@ from agent.wire.commands import Kind, ScrubArguments
 from agent.wire.results import ScrubResult
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
+from coordinator.orchestrate.answers import Answered
+from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
@@ -39,8 +41,14 @@ class ScrubFlow:
         for address in scope.absent:
             self._run.warn(f"{address} doesn't answer: what it stored is not read")
         arguments = ScrubArguments(target_of(place), self._order.whole)
-        answers = await self._fan_out.ask("scrub", Kind.SCRUB, dict.fromkeys(scope.hosts, arguments))
-        read = [msgspec.convert(answer.result, ScrubResult) for answer in answers.values() if answer.result is not None]
+        damage = KnownDamage(self._run.around.store.values, self._run.cluster, self._order.destination)
+
+        async def learn(answer: Answered) -> None:
+            if answer.result:  # one that told nothing clears nothing
+                await damage.put(answer.host_id, msgspec.convert(answer.result, ScrubResult))
+
+        answers = await self._fan_out.ask("scrub", Kind.SCRUB, dict.fromkeys(scope.hosts, arguments), on_end=learn)
+        read = [msgspec.convert(answer.result, ScrubResult) for answer in answers.values() if answer.result]
         places = [msgspec.to_builtins(one) for result in read for one in result.places]
         result = {
             "objects_read": sum(one.objects for one in read),

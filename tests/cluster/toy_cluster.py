@@ -82,6 +82,7 @@ class ToyNode:
         """what a command says it waits for at its gate"""
         self.warnings: list[str] = []
         """what its copies, imports, checks and cleanings tell a person"""
+        self.damage: ScrubResult | None = None  # what its scrubs find
         self.clock_ahead = 0.0  # seconds
         self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
         self.auto_snapshot = True
@@ -298,7 +299,10 @@ class _Jobs:
 
     def scrub(self, context: JobContext, asked: Any) -> ScrubResult:
         named = [key for key in self._node.directory(asked.target).manifests if key[1] == self._node.host_id]
-        return ScrubResult(objects=len(named), manifests=len(named), oldest_unread_seconds=float(self._node.number))
+        found = self._node.damage or ScrubResult()
+        return msgspec.structs.replace(
+            found, objects=len(named), manifests=len(named), oldest_unread_seconds=float(self._node.number)
+        )
 
     def preflight(self, context: JobContext, asked: RestoreArguments) -> PreflightResult:
         world = self._world

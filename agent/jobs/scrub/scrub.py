@@ -131,6 +131,7 @@ class _Scrub:
         self._manifests = ScrubManifests(opened, host_id)
         self._damage = DamageNotes(opened, host_id)
         self._suspects: dict[DamagedObject, None] = {}
+        self._more = False  # there are others
         self._sampled: Sample | None = None
         self._slices = 0
         self._sample_read = 0
@@ -195,9 +196,11 @@ class _Scrub:
         await self._damage.clear(healed)
         places = [*named.broken, *broken]
         more = max(0, len(places) - _MOST_PLACES)
+        concerned = {place.tag for place in places}
         del places[_MOST_PLACES:]
         if reasons:
             async for place in self._manifests.places(reasons):
+                concerned.add(place.tag)
                 if len(places) < _MOST_PLACES:
                     places.append(place)
                 else:
@@ -218,6 +221,8 @@ class _Scrub:
             healed=len(healed),
             places=places,
             more_places=more,
+            backups=sorted(concerned),
+            more_objects=self._more,
             oldest_unread_seconds=None if since is None else max(0.0, now - since),
         )
 
@@ -229,11 +234,9 @@ class _Scrub:
             return {}
         needed: dict[str, int] = {}
         async for key, one in self._manifests.keys():
-            if key in candidates:
+            unlisted = named.sizes.get(one.name, one.codec) == one.size
+            if key in candidates or (unlisted and self._suspect(key)):
                 needed[key] = one.size
-            elif named.sizes.get(one.name, one.codec) == one.size and len(self._suspects) < _MOST_SUSPECTS:
-                needed[key] = one.size
-                self._suspect(key)
         return needed
 
     async def _slice(self, number: int) -> None:
@@ -250,10 +253,16 @@ class _Scrub:
         if verdict in (Verdict.DAMAGED, Verdict.NEWER):
             self._suspect(key)
 
-    def _suspect(self, key: str) -> None:
+    def _suspect(self, key: str) -> bool:
+        """Have an object looked at again; whether that will be."""
         one = self._damage.object_of(key)
-        if one is not None and len(self._suspects) < _MOST_SUSPECTS:
-            self._suspects[one] = None
+        if one is None:
+            return False
+        if one not in self._suspects and len(self._suspects) >= _MOST_SUSPECTS:
+            self._more = True
+            return False
+        self._suspects[one] = None
+        return True
 
 
 def _outcome(result: ScrubResult, destination: str) -> Outcome:

@@ -63,7 +63,8 @@ class Retention:
         await asyncio.gather(self._looking, return_exceptions=True)
 
     async def preview(self, cluster: str, place: str) -> list[Verdict]:
-        """What a run would do now. Raises `NoSuchDestination`, `RetentionWaits`, and what a listing raises."""
+        """What a run would do now. Raises `NoSuchDestination`, `RetentionWaits`, `DamageUncounted`, and what a listing
+        raises."""
         return await self._scene.verdicts(cluster, place)
 
     async def ask(self, cluster: str, place: str) -> None:

@@ -2,8 +2,8 @@
 verdict for each backup. Pure.
 
 What makes it safe:
-- Only `success` is good. The newest good backups of each backup id, as many as the rule's floor, never go; without a
-  good one nothing goes, for what is left may be the last copy.
+- Only `success` is good, and of that what no scrub found damaged. The newest good backups of each backup id, as many as
+  the rule's floor, never go; without a good one nothing goes, for what is left may be the last copy.
 - An age is reckoned from the newest good backup, never from a clock that is ahead of it: where no backup is taken any
   more nothing grows old.
 - Where the store tells when a backup's record was put, a backup goes only if it would go by those times too. So a
@@ -12,7 +12,7 @@ What makes it safe:
 - What runs, is being deleted, is pinned, or may still be written by another coordinator stays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from math import inf
 
 from agent.wire.backups import SUCCESS
@@ -46,24 +46,32 @@ class _Clock:
 
 
 def judge(
-    backups: Sequence[Backup], rules: Mapping[str, Rule], now: float, pinned: Mapping[str, str] | None = None
+    backups: Sequence[Backup],
+    rules: Mapping[str, Rule],
+    now: float,
+    pinned: Mapping[str, str] | None = None,
+    damaged: Set[str] = frozenset(),
 ) -> list[Verdict]:
     """A verdict for every backup, oldest first. `now`: unix seconds by the slowest clock that was asked. `pinned`:
-    tag → who needs it, as a clause."""
+    tag → who needs it, as a clause. `damaged`: tags that lost something, which makes them no copy to count on."""
     by_id: dict[str, list[Backup]] = {}
     for backup in sorted(backups, key=lambda each: (each.time, each.tag)):
         by_id.setdefault(backup.backup_id, []).append(backup)
     found = [
         verdict
         for backup_id, group in by_id.items()
-        for verdict in _judge_group(group, rules.get(backup_id, rules.get(EVERY_ID, Rule())), now, pinned or {})
+        for verdict in _judge_group(
+            group, rules.get(backup_id, rules.get(EVERY_ID, Rule())), now, pinned or {}, damaged
+        )
     ]
     order = {backup.tag: (backup.time, backup.tag) for backup in backups}
     return sorted(found, key=lambda verdict: order[verdict.tag])
 
 
-def _judge_group(group: Sequence[Backup], rule: Rule, now: float, pinned: Mapping[str, str]) -> list[Verdict]:
-    good = [backup for backup in group if backup.state == SUCCESS]
+def _judge_group(
+    group: Sequence[Backup], rule: Rule, now: float, pinned: Mapping[str, str], damaged: Set[str]
+) -> list[Verdict]:
+    good = [backup for backup in group if backup.state == SUCCESS and backup.tag not in damaged]
     clocks = [_Clock(lambda each: each.time, good, now), _Clock(lambda each: each.stored, good, inf)]
     verdicts = []
     for backup in group:
@@ -83,7 +91,7 @@ def _fate(
         return False, pinned[backup.tag]
     if not good:
         return False, "there is no good backup of this id"
-    if backup.state == SUCCESS and any(clock.newer(backup) < rule.floor for clock in clocks):
+    if backup in good and any(clock.newer(backup) < rule.floor for clock in clocks):
         return (
             False,
             "it is the newest good one" if rule.floor == 1 else f"it is one of the newest {rule.floor} good ones",

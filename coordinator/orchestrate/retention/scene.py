@@ -10,7 +10,8 @@ from coordinator.model.cluster import Backup
 from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
 from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
 from coordinator.model.retention import Verdict
-from coordinator.orchestrate.errors import RetentionWaits
+from coordinator.orchestrate.damage import KnownDamage
+from coordinator.orchestrate.errors import DamageUncounted, RetentionWaits
 from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.retention.rules import judge
 from coordinator.orchestrate.run import Surroundings
@@ -26,7 +27,7 @@ class RetentionScene:
         self._list_backups = list_backups
 
     async def verdicts(self, cluster: str, place: str) -> list[Verdict]:
-        """Oldest first. Raises `NoSuchDestination`, `RetentionWaits`, and what a listing raises."""
+        """Oldest first. Raises `NoSuchDestination`, `RetentionWaits`, `DamageUncounted`, and what a listing raises."""
         around = self._around
         where = None if place == ON_SERVER else place
         destination = await Places(around, cluster).optional(where)
@@ -36,10 +37,18 @@ class RetentionScene:
             raise RetentionWaits(
                 f"{', '.join(silent)} doesn't answer: what goes from {place} has to go from every node", nodes=silent
             )
+        damage = await KnownDamage(around.store.values, cluster, place).by_node()
+        if uncounted := sorted(host for host, known in damage.items() if known.more):
+            raise DamageUncounted(
+                f"more is damaged in {place} than the scrub of {', '.join(uncounted)} looked at: what is good there "
+                "is not known, so nothing goes",
+                nodes=uncounted,
+            )
+        damaged = frozenset(tag for known in damage.values() for tag in known.backups)
         rules = {kept.backup_id: kept.rule for kept in await around.store.retention.of(cluster, place)}
         backups = await self._list_backups(cluster, where)
         slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
-        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place))
+        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), damaged)
 
     async def unswept(self, cluster: str, place: str) -> DeleteOrder | None:
         """The newest delete of retention that marked a backup there and whose space no later sweep has freed."""

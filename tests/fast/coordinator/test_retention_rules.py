@@ -184,3 +184,17 @@ def test_every_verdict_says_why() -> None:
         "adhoc-3": "it is the newest good one",
     }
     assert msgspec.structs.asdict(judge([taken(0)], {}, NOW)[0])["why"] == "no rule lets it go"
+
+
+def test_what_a_scrub_found_damaged_is_no_good_backup() -> None:
+    """Promise: the last whole backup stays however many newer ones are damaged, and a damaged one goes by age and count
+    like a partial one, never because another damaged one is newer."""
+    backups = [taken(0), taken(1), taken(2), taken(3)]
+
+    def left(damaged: set[str], **rule: Any) -> list[str]:
+        told = judge(backups, {"": Rule(**rule)}, NOW, damaged=damaged)
+        return [verdict.tag for verdict in told if not verdict.goes]
+
+    assert left({"adhoc-2", "adhoc-3"}, count=1) == ["adhoc-1", "adhoc-2", "adhoc-3"]
+    assert left({"adhoc-1"}, count=2) == ["adhoc-2", "adhoc-3"]
+    assert left({backup.tag for backup in backups}, age=1, count=1) == [backup.tag for backup in backups]

@@ -286,3 +286,23 @@ async def test_a_healing_backup_killed_anywhere_heals(tmp_path: Path) -> None:
         assert objects(store)[key] == right
         assert noted(store) == []
     assert at > 12
+
+
+async def test_every_backup_that_lost_something_is_told(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: however few places are told, all tags are, by later scrubs of other slices as well; and when more is
+    wrong than one scrub looks at, it says so."""
+    monkeypatch.setattr("agent.jobs.scrub.scrub._MOST_PLACES", 1)
+    for tag in ("t1", "t2", "t3"):
+        await agent.backup.run(backup(tag))
+    _, sound = await scrub(agent, command="sound")
+    assert (sound.backups, sound.more_objects) == ([], False)
+    for key in list(objects(store))[:3]:
+        change(store, key, b"cut")
+    _, found = await scrub(agent, command="whole")
+    assert (found.backups, len(found.places), found.more_objects) == (["t1", "t2", "t3"], 1, False)
+    _, later = await scrub(agent, whole=False, command="one slice")
+    assert (later.backups, later.slices) == (["t1", "t2", "t3"], 1)
+    monkeypatch.setattr("agent.jobs.scrub.scrub._MOST_SUSPECTS", 2)
+    assert (await scrub(agent, command="cut"))[1].more_objects
