@@ -38,5 +38,7 @@ async def read_object(
     except Truncated as error:
         if "size" not in error.fields:
             raise  # the answer was cut, not the object
-        raise ObjectDamaged(f"an object is cut, {error.fields['size']} bytes are there: {key}", key=key) from error
+        left = error.fields["size"]
+        there = "" if left is None else f", {left} bytes are there"
+        raise ObjectDamaged(f"an object is cut{there}: {key}", key=key) from error
     return await workers.run(lambda _: opened.form.decode(stored, key, one.id, ObjectType.DATA))

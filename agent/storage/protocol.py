@@ -108,8 +108,8 @@ class Transient(StorageError):
 
 
 class Truncated(Transient):
-    """Fewer bytes came than the store announced or than were asked for. With the field `size`, the store told the
-    object's whole size, and trying again is of no use."""
+    """Fewer bytes came than the store announced or than were asked for. With the field `size` the object itself
+    is too short, and trying again is of no use: it is the whole size, None where the store only said so."""
 
     code = "storage_truncated"
 

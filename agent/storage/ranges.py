@@ -26,6 +26,12 @@ def range_header(start: int, length: int) -> str:
     return f"bytes={start}-{start + length - 1}"
 
 
+def told_size(content_range: object) -> int | None:
+    """The object's whole size by a Content-Range; None where it isn't told."""
+    size = str(content_range or "").rpartition("/")[2]
+    return int(size) if size.isdecimal() else None
+
+
 def checked_range(name: str, start: int, length: int | None, *, came: int, told: str | None) -> int:
     """How many bytes the answer has, if they are those that were asked for: `length` from `start`; None: the whole.
 
@@ -38,7 +44,7 @@ def checked_range(name: str, start: int, length: int | None, *, came: int, told:
     if length is None or came == length:
         return came
     if came < length:
-        total = (told or "").rpartition("/")[2]
-        known = {"size": int(total)} if total.isdigit() else {}
+        total = told_size(told)
+        known = {} if total is None else {"size": total}
         raise Truncated(f"an object is shorter than asked for: {name!r}", key=name, came=came, **known)
     raise StorageError(f"the store ignores ranges: it sent {came} bytes of {name!r}", key=name)

@@ -32,6 +32,7 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
+from agent.storage.ranges import told_size
 from agent.storage.timeouts import asked_wait
 
 THERE = frozenset({"BlobAlreadyExists", "ConditionNotMet"})
@@ -104,8 +105,7 @@ def _answered(verb: str, key: str, status: int, headers: Mapping[str, str], text
     if code == "BlobNotFound":  # a 404 without it says nothing of the blob: whoever answered may be no blob service
         return NotFound(told, **fields)
     if status == 416:  # the object ends where the range begins, or before: to try again is of no use
-        size = str(headers.get("Content-Range", "")).rpartition("/")[2]
-        return Truncated(told, size=int(size) if size.isdigit() else 0, **fields)
+        return Truncated(told, size=told_size(headers.get("Content-Range")), **fields)
     return StorageError(told, **fields)
 
 

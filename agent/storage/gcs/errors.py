@@ -23,6 +23,7 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
+from agent.storage.ranges import told_size
 from agent.storage.timeouts import asked_wait
 
 LIMITED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
@@ -102,8 +103,7 @@ def _named(verb: str, key: str, status: int, told: tuple[str, str], headers: Any
         missing = NO_BUCKET in message or verb in ("list", "put")
         return (BucketMissing if missing else NotFound)(text, **fields)
     if status == 416:  # the object ends where the range begins, or before: to try again is of no use
-        size = str(headers.get("content-range", "")).rpartition("/")[2]
-        return Truncated(text, size=int(size) if size.isdigit() else 0, **fields)
+        return Truncated(text, size=told_size(headers.get("content-range")), **fields)
     return StorageError(text, **fields)
 
 

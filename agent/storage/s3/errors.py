@@ -22,6 +22,7 @@ from agent.storage.protocol import (
     Transient,
     Truncated,
 )
+from agent.storage.ranges import told_size
 from agent.storage.timeouts import asked_wait
 
 FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity", "DiskFull"})
@@ -112,11 +113,10 @@ def _answered(verb: str, key: str, error: ClientError) -> Exception:
     return StorageError(text, **fields)
 
 
-def _whole_size(response: Any) -> int:
-    """The size that an unsatisfiable range was told, in bytes; 0 when it wasn't."""
-    header = str(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-range", ""))
-    told = header.rpartition("/")[2] or str(response.get("Error", {}).get("ActualObjectSize", ""))
-    return int(told) if told.isdigit() else 0
+def _whole_size(response: Any) -> int | None:
+    """The size that an unsatisfiable range was told, in bytes; None when it wasn't."""
+    header = told_size(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-range"))
+    return told_size(response.get("Error", {}).get("ActualObjectSize")) if header is None else header
 
 
 def _told(status: int, code: str, message: str) -> str:

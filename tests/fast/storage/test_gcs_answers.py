@@ -64,6 +64,8 @@ def test_an_answer_tells_verb_key_status_and_what_was_said() -> None:
     short = failure("get", "k", answer(416, "", Content_Range="bytes */12"))
     assert isinstance(short, Truncated)
     assert short.fields["size"] == 12
+    unsaid = failure("get", "k", answer(416, ""))
+    assert unsaid.fields["size"] is None
 
 
 @pytest.mark.parametrize(

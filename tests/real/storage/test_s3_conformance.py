@@ -20,7 +20,7 @@ from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import check_store, open_storage
-from agent.storage.protocol import BucketMissing, Denied, Storage
+from agent.storage.protocol import BucketMissing, Denied, Storage, Truncated
 from agent.storage.s3.storage import S3Storage
 from agent.wire.destinations import CheckDestination, PutDestination, S3Settings
 from tests.cluster.stores import BUCKET, S3Server, settings_for
@@ -225,4 +225,17 @@ async def test_no_keys_at_all_is_denied(versity: S3Server, tmp_path: Path, monke
     store = opened(settings_for(versity, access_key="", access_secret=""))
     with pytest.raises(Denied, match="no credentials"):
         await store.head("nothing")
+    await store.close()
+
+
+async def test_an_object_that_is_too_short_is_told_as_such(server: S3Server) -> None:
+    """Promise: a range that ends behind it, or begins there, isn't asked for again and again, and its size is
+    told."""
+    store = opened(settings_for(server))
+    key = f"{uuid.uuid4()}/a"
+    await store.put(key, [bytes(1000)])
+    for start in (990, 1000, 2000):
+        with pytest.raises(Truncated) as short:
+            await store.get(key, start, 100)
+        assert short.value.fields["size"] == 1000
     await store.close()
