@@ -20,6 +20,7 @@ from agent.cli.listing import show_list, undeleted
 from agent.cli.locked_checking import check_locked
 from agent.cli.place import is_locked, locked_repository_of, opened_store, record_in, repository_of
 from agent.cli.screen import Screen, size_of
+from agent.cli.verifying import verify
 from agent.pipeline.errors import FileDiffers
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged
@@ -32,6 +33,8 @@ from kit.errors import HelenusError
 FAILED = 1
 DAMAGED = 3
 EX_CONFIG = 78
+DAMAGE = (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound)
+"""Errors that say that something is wrong with what is stored."""
 
 
 def main() -> None:
@@ -41,13 +44,16 @@ def main() -> None:
 
 def run(arguments: Sequence[str], screen: Screen, ask: Ask = getpass.getpass) -> int:
     """Do what is asked; the exit code. `ask`: for passphrases."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.command == "drill" and (asked.sstableverify is None) != (asked.scratch_data is None):
+        parser.error("--sstableverify and --scratch-data belong together")
     try:
         return asyncio.run(_run(asked, screen, ask))
     except ConfigError as error:
         screen.line(error.message)
         return EX_CONFIG
-    except (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound) as error:
+    except DAMAGE as error:
         return _told(error, screen, DAMAGED)
     except HelenusError as error:
         return _told(error, screen, FAILED)
@@ -103,7 +109,10 @@ async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Sc
     )
     if asked.command == "extract":
         return 0
-    return DAMAGED if drill(asked.into, screen) else 0
+    wrong = drill(asked.into, screen)
+    if asked.sstableverify is not None:
+        wrong += verify(asked.into, asked.sstableverify, asked.scratch_data, screen)
+    return DAMAGED if wrong else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(commands.add_parser("keys", help="the key slots of an encrypted repository"))
     for name, text in (
         ("extract", "the files of a backup, every digest verified; called again it goes on"),
-        ("drill", "extract, and verify every SSTable as far as that goes without Cassandra"),
+        ("drill", "extract, and verify every SSTable: without Cassandra, or with its sstableverify as well"),
     ):
         wanted = commands.add_parser(name, help=text)
         wanted.add_argument("tag")
@@ -131,6 +140,14 @@ def _parser() -> argparse.ArgumentParser:
         wanted.add_argument("--keyspace")
         wanted.add_argument("--table")
         wanted.add_argument("--node", help="a host id")
+        if name == "drill":
+            wanted.add_argument("--sstableverify", type=Path, metavar="PROGRAM", help="Cassandra's tool, to be run too")
+            wanted.add_argument(
+                "--scratch-data",
+                type=Path,
+                metavar="DIRECTORY",
+                help="data directory of a stopped scratch node that has the schema and no rows",
+            )
     return parser
 
 
