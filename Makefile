@@ -19,12 +19,14 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --editable
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
-.PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo check test-fast test test-long bench clean
+.PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo drill check test-fast test test-long bench clean
 .PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
 	@echo "make demo        a cluster, a backup, a disaster, a restore, every column compared"
 	@echo "                 (make demo DESTINATION=s3, gcs or azure: the same against such a server)"
+	@echo "make drill       a backup restored from its destination alone into a scratch Cassandra, and compared"
+	@echo "                 (make drill DESTINATION=d.json [BACKUP=tag]: your own; a directory will do, or several)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
@@ -104,6 +106,10 @@ DEMO_FETCH := $(RUN) -m tests.cluster.fetch cassandra-5.0 class-archives-5.0
 demo: needs-demo $(DEMO_NEEDS)
 	@$(DEMO_FETCH) $(DEMO_SERVER)
 	@$(RUN) -m tests.demo --destination $(DESTINATION)
+
+drill: needs-demo $(DEMO_NEEDS)
+	@$(DEMO_FETCH) $(DEMO_SERVER)
+	@$(RUN) -m tests.drill $(foreach one,$(DESTINATION),--destination '$(one)') $(if $(BACKUP),--backup '$(BACKUP)')
 
 cluster: needs-demo $(DEMO_VENV)
 	@$(DEMO_FETCH)

@@ -8,7 +8,7 @@ import functools
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.cluster import places
@@ -127,8 +127,11 @@ def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None
     ]
 
 
-def tool(version: str, main_class: str, logback: Path, archive_to: Path | None = None) -> list[str]:
-    """The argument list of a tool such as nodetool, without the tool's own arguments."""
+def tool(
+    version: str, main_class: str, logback: Path, archive_to: Path | None = None, options: Sequence[str] = ()
+) -> list[str]:
+    """The argument list of a tool such as nodetool, without the tool's own arguments; `options`: further ones of the
+    JVM."""
     name = main_class.rpartition(".")[2].lower()
     archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.tool_archive(version, name))
     return [
@@ -139,6 +142,7 @@ def tool(version: str, main_class: str, logback: Path, archive_to: Path | None =
         *_MODULES,
         "-Dcom.sun.jndi.rmiURLParsing=legacy",
         f"-Dlogback.configurationFile={logback}",
+        *options,
         *_classpath(version),
         main_class,
     ]

@@ -1,7 +1,7 @@
 """What a Cassandra node reads when it starts, and the launchers that a person (or the agent) finds on it.
 
 In: a `NodeSpec` and the node's directory. Out: files under it, written anew at every start: `conf/` (cassandra.yaml,
-rack, logging, JMX and Jolokia credentials) and `launchers/` (nodetool, sstableloader).
+rack, logging, JMX and Jolokia credentials), `launchers/` (nodetool, sstableloader, sstableverify).
 """
 
 import shlex
@@ -169,13 +169,20 @@ def _jolokia(conf: Path, port: int) -> list[str]:
 
 
 def _write_launchers(version: str, directory: Path) -> None:
-    launchers = directory / "launchers"
+    launchers, conf = directory / "launchers", directory / "conf"
     launchers.mkdir(exist_ok=True)
-    for name, main_class in (
-        ("nodetool", "org.apache.cassandra.tools.NodeTool"),
-        ("sstableloader", "org.apache.cassandra.tools.BulkLoader"),
+    reads_the_node = (
+        f"-Dcassandra.config=file://{conf / 'cassandra.yaml'}",
+        f"-Dcassandra-rackdc.properties=file://{conf / 'rackdc.properties'}",
+        f"-Dcassandra.storagedir={directory}",
+        "-Xmx256m",
+    )
+    for name, main_class, options in (
+        ("nodetool", "org.apache.cassandra.tools.NodeTool", ()),
+        ("sstableloader", "org.apache.cassandra.tools.BulkLoader", ()),
+        ("sstableverify", "org.apache.cassandra.tools.StandaloneVerifier", reads_the_node),
     ):
-        command = shlex.join(java.tool(version, main_class, directory / "conf" / "logback-tools.xml"))
+        command = shlex.join(java.tool(version, main_class, conf / "logback-tools.xml", options=options))
         launcher = launchers / name
         launcher.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         launcher.chmod(0o755)

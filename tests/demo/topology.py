@@ -129,8 +129,13 @@ class Topology:
         self.cassandra.close_sessions()
         self.kill(grace)
 
+    def end_cluster(self, grace: float) -> None:
+        """End all but the object store."""
+        self.cassandra.close_sessions()
+        end([child for child in self.children() if self.store is None or child is not self.store.child], grace)
+
     def kill(self, grace: float) -> None:
-        """The same for a signal handler, which can't wait for what the sessions' threads hold."""
+        """As `end`, for a signal handler, which can't wait for what the sessions' threads hold."""
         end(self.children(), grace)
         if self.store is not None:
             self.store.forget()

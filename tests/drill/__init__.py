@@ -1,0 +1,1 @@
+"""`make drill`: a backup is restored into a scratch Cassandra from its destination alone, and compared."""

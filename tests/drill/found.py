@@ -1,0 +1,90 @@
+"""What destinations hold of one backup. In: settings files and, when it is told, a tag. Out: its nodes and schema."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.cli.listing import undeleted
+from agent.cli.place import opened_store, record_in, repository_of
+from agent.model.snapshot import KeyspaceSchema, SchemaObject
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.manifest import read_manifest
+from agent.repository.opened import OpenedRepository
+from agent.wire.backups import SUCCESS
+
+
+class DrillFailed(Exception):
+    """The backup isn't what a backup should be, or there is none; the message says what."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup. `hosts`: settings file → host ids whose part is there; `missing`: host ids that the backup's plan names
+    and whose part is nowhere; `schema`: by keyspace, of all the nodes together."""
+
+    tag: str
+    version: str
+    hosts: dict[Path, list[str]]
+    missing: list[str]
+    schema: dict[str, KeyspaceSchema]
+
+
+async def find(destinations: Sequence[Path], tag: str | None) -> Found:
+    """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillFailed, and what
+    opening a destination and reading a manifest raise."""
+    chosen = tag or await _newest(destinations)
+    hosts: dict[Path, list[str]] = {}
+    planned: set[str] = set()
+    versions: set[str] = set()
+    schema: dict[str, KeyspaceSchema] = {}
+    for path in destinations:
+        record = record_in(path)
+        async with opened_store(record) as storage:
+            opened = await repository_of(storage, record, None)
+            hosts[path] = sorted((await undeleted(opened)).get(chosen, ()))
+            view = await Catalogue(opened, RecordCache()).view(chosen)
+            planned |= {node.host_id for node in view.plan.nodes} if view.plan else set()
+            for host in hosts[path]:
+                head = (await read_manifest(opened, chosen, host)).head
+                versions.add(head.node.version)
+                for one in head.schema:
+                    schema[one.name] = _together(schema[one.name], one) if one.name in schema else one
+    there = {host for each in hosts.values() for host in each}
+    if not there:
+        raise DrillFailed(f"there is no backup {chosen} in what was named")
+    return Found(
+        tag=chosen,
+        version=max(versions, key=lambda version: [int(part) for part in version.split(".") if part.isdigit()]),
+        hosts={path: found for path, found in hosts.items() if found},
+        missing=sorted(planned - there),
+        schema=schema,
+    )
+
+
+async def _newest(destinations: Sequence[Path]) -> str:
+    times: dict[str, float] = {}
+    for path in destinations:
+        record = record_in(path)
+        async with opened_store(record) as storage:
+            times |= await _successes(await repository_of(storage, record, None))
+    if not times:
+        raise DrillFailed("no successful backup is in what was named; another one must be named by its tag")
+    return max(times, key=lambda tag: times[tag])
+
+
+async def _successes(opened: OpenedRepository) -> dict[str, float]:
+    catalogue = Catalogue(opened, RecordCache())
+    views = [await catalogue.view(tag) for tag in await undeleted(opened)]
+    return {view.tag: view.record.time for view in views if view.record is not None and view.record.state == SUCCESS}
+
+
+def _together(one: KeyspaceSchema, other: KeyspaceSchema) -> KeyspaceSchema:
+    """What either has: nodes see a new table at different moments."""
+    known = {(each.kind, each.name) for each in one.objects}
+    more = tuple(each for each in other.objects if (each.kind, each.name) not in known)
+    return msgspec.structs.replace(one, objects=(*one.objects, *more))
+
+
+def objects_of(schema: dict[str, KeyspaceSchema], *kinds: str) -> list[SchemaObject]:
+    """The objects of these kinds, kind by kind and in the order in which they can be made."""
+    return [one for kind in kinds for name in sorted(schema) for one in schema[name].objects if one.kind == kind]

@@ -1,0 +1,133 @@
+"""The drill, told once. In: destinations of a backup, or what a backup is to be made of. Out: the verdict, or
+DrillFailed."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.cli import main as repository
+from agent.cli.screen import Screen as RepositoryScreen
+from tests.cluster.comparison import Comparison, compare_every_column
+from tests.cluster.rows import DataSet
+from tests.cluster.services import write_secret
+from tests.demo.screen import Screen
+from tests.demo.story import back_up, data_for, explained, reporter, write
+from tests.demo.topology import BUCKET, Topology
+from tests.drill.found import DrillFailed, Found, find
+from tests.drill.machines import Machines
+from tests.drill.scratch import Scratch
+
+GRACE_SECONDS = 10.0
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A backup that was made for the drill: where it is, and the rows that it must hold."""
+
+    destinations: list[Path]
+    tag: str
+    data: DataSet
+    written: Comparison
+
+
+async def make(machines: Machines, directory: Path, kind: str, rows: int, screen: Screen) -> Made:
+    """Three nodes with rows, backed up; all of it is ended again but for the store that has the backup."""
+    topology = Topology(directory, destination=kind)
+    if taken := topology.taken():
+        raise DrillFailed(f"something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
+    machines.topology = topology
+    screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
+    await topology.start(screen.line)
+    data = data_for(topology, rows)
+    written = await write(topology, screen, data)
+    _, tag = await back_up(topology, screen, data)
+    screen.step("ending the cluster, its agents and its coordinator: from here on the destination is all there is")
+    topology.end_cluster(GRACE_SECONDS)
+    if topology.store is not None:
+        files = [write_secret(directory / "destination.json", _text(topology.store.settings(BUCKET)))]
+    else:
+        roots = [agent.local_root / str(topology.destination()["path"]) for agent in topology.agents]
+        files = [settings_of(root, directory) for root in roots]
+    return Made(files, tag, data, written)
+
+
+def settings_of(place: Path, directory: Path) -> Path:
+    """The settings file of a destination: the file itself, or one that is made for a directory."""
+    if not place.is_dir():
+        return place
+    path = place.resolve()
+    name = "-".join(part for part in path.parts[-3:] if part != "/")
+    return write_secret(directory / f"{name}.json", _text({"provider": "local", "path": str(path)}))
+
+
+def _text(settings: dict[str, object]) -> str:
+    return msgspec.json.encode(settings).decode()
+
+
+async def tell(
+    machines: Machines,
+    directory: Path,
+    destinations: Sequence[Path],
+    tag: str | None,
+    made: Made | None,
+    screen: Screen,
+) -> str:
+    """Restore and compare; the verdict in a line. Raises DrillFailed, RowsDiffer, HelenusError, ProcessError."""
+    found = await find(destinations, tag)
+    nodes = sum(len(hosts) for hosts in found.hosts.values())
+    screen.step(f"{found.tag}: {nodes} nodes of Cassandra {found.version}, {len(found.schema)} keyspaces")
+    if found.missing:
+        raise DrillFailed(
+            f"the parts of {len(found.missing)} nodes are in none of the destinations: {', '.join(found.missing)}"
+            " (directories of the nodes must all be named)"
+        )
+    extracted = directory / "extracted"
+    machines.scratch = scratch = Scratch(directory / "scratch", found)
+    screen.step(f"starting a scratch node of Cassandra {scratch.version}, and making the backup's tables there")
+    await scratch.learn_schema()
+    await _extract(found, extracted, scratch, screen)
+    screen.step("starting the scratch node with all these SSTables")
+    sstables = await scratch.take_rows(extracted)
+    screen.line(f"{sstables} SSTables of {nodes} nodes")
+    indexes, views = await scratch.build()
+    screen.line(f"{indexes} indexes and {views} views built from them")
+    if made is None:
+        screen.step("reading every column of every row")
+        rows = await scratch.count(lambda table, count: screen.line(f"{table}: {count} rows"))
+        return f"{found.tag}: {sstables} SSTables whole, {rows} rows read"
+    screen.step("comparing every column of every row with what was written and the cluster answered")
+    compared = await compare_every_column(made.data, [scratch.node], report=reporter(screen))
+    screen.line(explained(made.data, compared))
+    if compared.at_quorum != made.written.at_quorum:
+        raise DrillFailed(f"{compared.at_quorum} rows were compared, the cluster had {made.written.at_quorum}")
+    return f"{found.tag}: {sstables} SSTables whole, {compared.at_quorum} of {made.written.at_quorum} rows restored"
+
+
+async def _extract(found: Found, extracted: Path, scratch: Scratch, screen: Screen) -> None:
+    """`helenus-repository extract` of each destination, with the last one `drill`, which verifies the files of all."""
+    *first, last = found.hosts
+    verified = ["--sstableverify", str(scratch.node.launchers / "sstableverify")]
+    verified += ["--scratch-data", str(scratch.node.data_directories[0])]
+    for path, what, more in [*((path, "extract", []) for path in first), (last, "drill", verified)]:
+        screen.step(f"helenus-repository --destination {path.name} {what} {found.tag}")
+        arguments = ["--destination", str(path), what, found.tag, "--into", str(extracted), *more]
+        code = await asyncio.to_thread(repository.run, arguments, RepositoryScreen(_Lines(screen)))
+        if code:
+            raise DrillFailed(f"helenus-repository {what} ended with {code}")
+
+
+class _Lines(io.StringIO):
+    """What is written to it, line by line on the screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._screen.line(line)
+        return len(text)
