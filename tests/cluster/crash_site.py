@@ -68,13 +68,9 @@ class CrashSite:
         self.data = DataSet(seed=7, rows=ROWS, version=cluster.version, replication=1, prefix=prefix)
         self.data.tables = [spec for spec in self.data.tables if spec.name in TABLES]
         self.keyspace = f"{prefix}_all"
-        self._store = store
-        self._bucket = f"site-{prefix}"
-        self._encryption: dict[str, Any] = {} if passphrase is None else {"encryption": {"passphrase": passphrase}}
-        self.oracle = Oracle(
-            store.reader(self._bucket) if store else DirectoryReader(self.agent.local_root / PLACE),
-            keys=None if passphrase is None else passphrase.encode(),
-        )
+        self._first = store, passphrase
+        self._places = 0
+        self.oracle: Oracle
         self.session: Session
 
     async def __aenter__(self) -> Self:
@@ -83,13 +79,7 @@ class CrashSite:
         await self.data.write(self.session)
         await self.agent.start()
         await self.coordinator.start()
-        wanted: dict[str, Any] = {"provider": "local", "path": PLACE}
-        if self._store is not None:
-            await self._store.make_bucket(self._bucket)
-            wanted = self._store.settings(self._bucket)
-        made = await self.ask("POST", "/backups/destinations", wanted | self._encryption)
-        self.place = str(made["destination_id"]["id"])
-        await self.succeeded(made["request_id"])
+        await self.move_to(*self._first)
         return self
 
     async def __aexit__(
@@ -100,6 +90,25 @@ class CrashSite:
         for name in self.data.keyspaces:
             quoted = f'"{name}"'
             await asyncio.to_thread(self.session.execute, f"DROP KEYSPACE IF EXISTS {quoted}")
+
+    async def move_to(self, store: ObjectStore | None, passphrase: str | None) -> None:
+        """Make a destination of its own in the store (None: a local directory), encrypted if there is a passphrase;
+        from here on requests go to it, and the oracle reads it."""
+        self._places += 1
+        wanted: dict[str, Any]
+        if store is not None:
+            bucket = f"site-{self.data.prefix}-{self._places}"
+            await store.make_bucket(bucket)
+            wanted, reader = store.settings(bucket), store.reader(bucket)
+        else:
+            path = PLACE if self._places == 1 else f"{PLACE}-{self._places}"
+            wanted, reader = {"provider": "local", "path": path}, DirectoryReader(self.agent.local_root / path)
+        if passphrase is not None:
+            wanted["encryption"] = {"passphrase": passphrase}
+        self.oracle = Oracle(reader, keys=None if passphrase is None else passphrase.encode())
+        made = await self.ask("POST", "/backups/destinations", wanted)
+        self.place = str(made["destination_id"]["id"])
+        await self.succeeded(made["request_id"])
 
     # Requests
 

@@ -125,6 +125,9 @@ AZURE_RESTORE: Moments = ("fetch:fetching",)
 AZURE_DELETE: Moments = ("sweep:deleting",)
 """And with Azure, where what its provider does lies in between."""
 
+EACH_STORE: Moments = ("upload:storing", "upload:publishing:before")
+"""The shortest that shows a backup resumed: with nothing stored yet, and with all objects stored and no manifest."""
+
 ALL: frozenset[str] = frozenset().union(
     *BACKUP.values(),
     *RESTORE.values(),
@@ -148,6 +151,7 @@ ALL: frozenset[str] = frozenset().union(
     AZURE_BACKUP,
     AZURE_RESTORE,
     AZURE_DELETE,
+    EACH_STORE,
 )
 
 
