@@ -11,6 +11,7 @@ DEMO_S3_VENV := .venv/.demo-s3
 DEMO_GCS_VENV := .venv/.demo-gcs
 DEMO_AZURE_VENV := .venv/.demo-azure
 VENV := .venv/.made
+MUTANTS_VENV := .venv/.mutants
 FETCHED := build/.fetched
 RUN := .venv/bin/python
 # Tests start hundreds of Python processes: unless what one compiled is kept, each compiles all of it again.
@@ -19,7 +20,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --editable
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
-.PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo drill check test-fast test test-long bench clean
+.PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo drill check test-fast test test-long mutants
+.PHONY: bench clean
 .PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
@@ -32,7 +34,8 @@ help:
 	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (under a minute)"
 	@echo "make test-long   random kill loops, and 10,000 interleavings of two agents in virtual time"
-	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md"
+	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
+	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/mutants.md"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
@@ -80,6 +83,11 @@ $(VENV): pyproject.toml | .venv/bin/python
 	@echo "venv: installing what the tests need"
 	@$(PIP_INSTALL) '.[dev]' | $(TELL)
 	@touch $@ $(DEMO_VENV) $(DEMO_S3_VENV) $(DEMO_GCS_VENV) $(DEMO_AZURE_VENV)
+
+$(MUTANTS_VENV): pyproject.toml | .venv/bin/python
+	@echo "venv: installing what mutation testing needs"
+	@$(PIP_INSTALL) '.[mutants]' | $(TELL)
+	@touch $@ $(VENV)
 
 venv: $(VENV)
 
@@ -130,7 +138,7 @@ check: $(VENV)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py
+	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py tests/fast/test_mutants.py
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
@@ -146,6 +154,10 @@ test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long
 	HELENUS_INTERLEAVINGS=10000 HELENUS_SEED=$${HELENUS_SEED:-$$(date +%s)} $(RUN) -m pytest -n 4 tests/simulation/test_interleavings.py
 
+# What docs/mutants.md lists, found anew.
+mutants: $(MUTANTS_VENV)
+	@$(RUN) -m tests.mutation $(MODULES)
+
 # The peers get an environment of their own: their dependencies are none of ours.
 PEERS := build/peers/.made
 
@@ -160,5 +172,5 @@ bench: prerequisites $(VENV) $(FETCHED) $(PEERS)
 	$(RUN) -m bench.throttle
 
 clean:
-	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf build mutants .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
