@@ -31,6 +31,20 @@ def test_nothing_stays_unread_for_longer_than_the_period_and_one_gap(gaps: list[
     assert last - min(known) <= period + max(gaps)
 
 
+def test_a_run_takes_a_share_and_at_least_one_slice() -> None:
+    """Promise: the share of the slices that of the period went by, rounded up; a day's before the first run; one slice
+    of a run right after another; longest unread first, by their numbers when nothing else does."""
+    never: list[float | None] = [None] * SLICES
+    assert due_slices(never, 0.0, 16 * DAY, 256 * DAY) == list(range(16))
+    assert due_slices(never, 0.0, 15.1 * DAY, 256 * DAY) == list(range(16))
+    assert due_slices(never, None, 9 * DAY, 64 * DAY) == [0, 1, 2, 3]
+    assert due_slices(never, 9 * DAY, 9 * DAY, 64 * DAY) == [0]
+    assert due_slices(never, 9 * DAY, 8 * DAY, 64 * DAY) == [0]
+    assert due_slices(never, 0.0, 99 * DAY, 64 * DAY) == list(range(256))
+    read = [None if one == 200 else float(one % 7 + 1) for one in range(SLICES)]
+    assert due_slices(read, 0.0, 3 * DAY, 256 * DAY) == [200, 0, 7]
+
+
 def test_the_age_counts_what_was_written_since() -> None:
     """Promise: a byte is unread since its slice was read or, when it is newer or was never read, since it was written;
     empty slices have none."""

@@ -12,6 +12,7 @@ def test_a_snapshot_lives_a_week_or_twice_as_long_as_its_copy_takes() -> None:
     assert time_to_live(WEEK, 4 * TERABYTE, 4e6) == 2 * 1_000_000
     assert time_to_live(WEEK, 0, 1.0) == WEEK
     assert time_to_live(0, TERABYTE, 1.0) is None
+    assert time_to_live(1, 0, 1.0) == 1
 
 
 def test_a_copy_is_taken_to_be_as_slow_as_the_last_one_or_its_limits() -> None:
