@@ -101,7 +101,7 @@ def test_only_plain_objects_are_named_anew(form: Form) -> None:
     packed = Packed(Codec.ZSTD, zstandard.ZstdCompressor().compress(PLAIN_BYTES))
     coded = b"".join(form.encode(packed, len(PLAIN_BYTES), ID, ObjectType.DATA).buffers)
     for data in (raw(form), coded):
-        plain, found = decoded(form, data)
+        plain, found, _ = decoded(form, data)
         assert (bytes(plain), found) == (PLAIN_BYTES, b"" if form.is_sealed else ID)
 
 
