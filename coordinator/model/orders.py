@@ -34,12 +34,13 @@ class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SyncOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Copy the on-server backup `tag` to destinations (at least one)."""
+    """Copy the backup `tag` to destinations (at least one), from another one (`source` None: that on the nodes)."""
 
     tag: str
     copies: list[Copy]
     throttle_bytes_per_second: int = 0
     partial: bool = False
+    source: str | None = None
 
 
 class DeleteOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,13 +104,18 @@ def places_of(order: Order) -> list[str]:
         case BackupOrder():
             return [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
         case SyncOrder():
-            return [ON_SERVER, *(copy.destination for copy in order.copies)]
+            return [order.source or ON_SERVER, *(copy.destination for copy in order.copies)]
         case DeleteOrder() | RestoreOrder():
             return [order.destination or ON_SERVER]
         case ScrubOrder():
             return [order.destination]
         case DestinationOrder():
             return [order.id]
+
+
+def reads_of(order: Order) -> list[str]:
+    """Those of them that are only read, as others may do meanwhile."""
+    return [order.source or ON_SERVER] if isinstance(order, SyncOrder) else []
 
 
 def is_same_delete(one: Order, other: DeleteOrder) -> bool:

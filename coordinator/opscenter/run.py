@@ -18,7 +18,8 @@ ADHOC = "adhoc"
 class Run:
     """Fields of run: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose
     agent doesn't answer), and a rule of retention for the backups by hand at its places; of sync: tag, destinations,
-    throttle, force; of scrub (ours): destination, whole."""
+    throttle, force, source (ours: the destination to copy from, none = the nodes); of scrub (ours): destination, whole.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -58,8 +59,9 @@ class Run:
         cluster = self._api.cluster(request)
         quirks.no_query(request)
         body = await quirks.read_body(request)
-        quirks.allow_only(body, ("tag", "destinations", "throttle", "force"))
+        quirks.allow_only(body, ("tag", "destinations", "throttle", "force", "source"))
         tag = quirks.as_tag(body.get("tag"))
+        source = await self._api.place(cluster, body.get("source"), "source")
         chosen = await read_copies(self._api, cluster, body.get("destinations"))
         for place, said in chosen.rules.items():
             if said:
@@ -68,14 +70,17 @@ class Run:
                     "names a rule of retention, which a sync doesn't take: a run or a destination does",
                 )
         if chosen.on_server:
-            raise quirks.refuse("destinations", "can't name OPSC_ON_SERVER in a sync, which copies from there")
+            raise quirks.refuse("destinations", "can't name OPSC_ON_SERVER: a sync copies to destinations")
         if not chosen.copies:
             raise quirks.refuse("destinations", "must name at least one destination to copy to")
+        if source in {copy.destination for copy in chosen.copies}:
+            raise quirks.refuse("destinations", "can't name the source, which is copied from")
         order = SyncOrder(
             tag=tag,
             copies=chosen.copies,
             throttle_bytes_per_second=quirks.as_bytes_per_second(body.get("throttle"), "throttle"),
             partial=quirks.as_bool(body.get("force"), "force"),
+            source=source,
         )
         return answer(await self._api.orchestrator.start_sync(cluster, order))
 

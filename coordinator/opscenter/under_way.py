@@ -11,6 +11,7 @@ STEPS = {
     "snapshot": "taking snapshots",
     "upload": "uploading",
     "sync": "copying",
+    "sync-gone": "copying the parts of nodes that left the ring",
     "preflight": "looking whether it can be restored",
     "fetch": "fetching",
     "drop_views": "dropping views",

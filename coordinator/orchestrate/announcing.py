@@ -52,16 +52,17 @@ class Announcer:
         states: CopyStates,
         *,
         anew: bool = False,
+        by: Sequence[str] = (),
     ) -> dict[str, Errors]:
         """Announce at all places side by side, since nothing may be written to one before: place id → the nodes that
-        could not take it, whose copies there have failed. `anew`: also what was announced already. Raises
-        `RequestCancelled`."""
+        could not take it, whose copies there have failed. `anew`: also what was announced already. `by`: host ids of
+        the agents that put it, where those of `nodes` themselves can't all. Raises `RequestCancelled`."""
 
         async def one(place: Destination | None) -> None:
             step = f"announced-{place_id(place)}"
             noted = None if anew else await self._run.around.store.requests.step(self._run.request.id, step)
             if noted is None:
-                found = await self._announce(place, plan, nodes, missing)
+                found = await self._announce(place, plan, nodes, missing, by or [node.host_id for node in nodes])
                 await self._run.note(step, errors=found)
             else:
                 found = noted["errors"]
@@ -83,10 +84,11 @@ class Announcer:
         plan: Plan,
         nodes: Sequence[PlannedNode],
         missing: Sequence[PlannedNode],
+        by: Sequence[str],
     ) -> Errors:
-        """Put the plan (its cluster id is the place's), then the record, by each of `nodes` at its own part, of a
+        """Put the plan (its cluster id is the place's), then the record, by each of the hosts at its own part, of a
         shared store by one of them; the record also names the `missing`. Raises `RequestCancelled` while it waits."""
-        errors = await self._put_plan(place, plan, [node.host_id for node in nodes])
+        errors = await self._put_plan(place, plan, by)
         record = Record(
             plan.tag,
             plan.backup_id,
@@ -98,7 +100,7 @@ class Announcer:
                 *(NodeRecord(node.host_id, node.address, "missing", {}) for node in missing),
             ],
         )
-        hosts = [node.host_id for node in nodes if node.host_id not in errors]
+        hosts = [host_id for host_id in by if host_id not in errors]
         # Without it a lost coordinator's backup isn't listed; the final record, put again until it is there, is.
         for host_id, error in (await self._places.put_record(place, record, hosts)).items():
             log.warning("running record not put", tag=plan.tag, host_id=host_id, reason=error.get("message"))

@@ -24,6 +24,7 @@ from coordinator.model.orders import (
     is_same_delete,
     is_same_restore,
     places_of,
+    reads_of,
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
@@ -43,7 +44,7 @@ from coordinator.orchestrate.restore.scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.scope import common_tables
 from coordinator.orchestrate.suspects import Suspects
-from coordinator.orchestrate.sync import sync_scope
+from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
 
 
@@ -92,8 +93,9 @@ class FleetOrchestrator:
             return await self._make(kind, cluster, order, order.tag, places, tables, warnings=warnings)
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
-        """Raises what `coordinator.orchestrate.sync.sync_scope` raises, and `TagInUse` while another request writes the
-        same backup to one of the destinations: to undo one would mark what the other has put."""
+        """Raises what `coordinator.orchestrate.sync_scope.sync_scope` raises, and `TagInUse` while another request
+        writes the same backup to one of the destinations (to undo one would mark what the other has put), or where it
+        is copied from: there it isn't whole yet."""
         users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
         async with self._turn(cluster):
             await self._refuse_while(cluster, order, order.tag, users)
@@ -244,8 +246,9 @@ class FleetOrchestrator:
         Raises `DestinationInUse` for a place that is about to go, `NoSuchDestination` for one that went while the order
         was judged."""
         if kind is not RequestKind.DESTINATION:
-            await self._changes.refuse_leaving(cluster, destinations)
-            for place in destinations:
+            touched = list(dict.fromkeys([*destinations, *places_of(order)]))
+            await self._changes.refuse_leaving(cluster, touched)
+            for place in touched:
                 await Places(self._around, cluster).optional(None if place == ON_SERVER else place)
         request = Request(
             id=str(uuid.uuid4()),
@@ -265,13 +268,14 @@ class FleetOrchestrator:
 
     async def _refuse_while(self, cluster: str, order: Order, tag: str, kinds: set[RequestKind]) -> None:
         """Raise `TagInUse` while a request of these kinds works on the backup at a place of the order."""
-        wanted = await self._repositories_of(cluster, order)
+        places = Places(self._around, cluster)
+        wanted, read = [await places.repositories(one) for one in (places_of(order), reads_of(order))]
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
             if request.kind not in kinds:
                 continue
-            shared = wanted & await self._repositories_of(cluster, order_of(request))
-            if isinstance(order, SyncOrder) and request.kind is RequestKind.SYNC:
-                shared.discard(ON_SERVER)  # both only read there
+            other = order_of(request)
+            shared = wanted & await places.repositories(places_of(other))
+            shared -= read & await places.repositories(reads_of(other))
             if shared:
                 raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
 
@@ -292,14 +296,6 @@ class FleetOrchestrator:
         )
         found = [(request, common_tables(request.keyspaces, tables)) for request in running]
         return [(request, shared) for request, shared in found if shared]
-
-    async def _repositories_of(self, cluster: str, order: Order) -> set[str]:
-        """What an order reads or writes: two destinations with one repository are the same place."""
-        found = set()
-        for place in places_of(order):
-            known = None if place == ON_SERVER else await self._around.store.destinations.get(cluster, place)
-            found.add(known.repository_id if known is not None else place)
-        return found
 
     async def _same_delete(self, cluster: str, order: DeleteOrder) -> str | None:
         """Id of the running request of the same delete. Raises `TagInUse` when another request needs the backup."""

@@ -24,6 +24,8 @@ QUEUED_SECONDS = 2
 """A command that is queued for so long waits for another one."""
 _BEHIND_FETCH = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT})
 """What a restore does once all is fetched, up to the import of it."""
+FOR_OTHERS = "sync-gone"
+"""The phase in which a sync has the parts of nodes that left the ring copied by others, numbered by rounds."""
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -61,6 +63,7 @@ def _part(
     request: Request, order: Order, commands: list[PostedCommand], reports: Reports, retrying: Mapping[str, str]
 ) -> NodePart:
     work = [command for command in commands if not _tidies_up(order, command)]
+    own = [command for command in commands if not command.phase.startswith(FOR_OTHERS)]
     # Attempts that failed and were followed by another one are history.
     newest = list({(command.phase, command.kind): command for command in work}.values())
     current = commands[-1]
@@ -77,8 +80,8 @@ def _part(
         # While it is undone or tidied up, that is what is under way.
         phase=last.phase if current.state.terminal else current.phase,
         created=_created(request, order, commands),
-        progress=_progress(order, commands, reports),
-        errors=_errors(order, commands, reports),
+        progress=_progress(order, own, reports),
+        errors=_errors(order, own, reports) if own else [],
         still_seconds=None if waiting else _still(current, reports),
         waiting=waiting,
     )
@@ -112,10 +115,10 @@ def _last_of(order: Order) -> Kind | None:
 
 
 def _tidies_up(order: Order, command: PostedCommand) -> bool:
-    """Whether a command removes what a failed or ended request, or a node that left the ring, has left: how it ends
-    says nothing of this node's part of the request."""
+    """Whether a command removes what a failed or ended request, or a node that left the ring, has left, or copies what
+    is there of such a node: how it ends says nothing of this node's part of the request."""
     if isinstance(order, BackupOrder | SyncOrder):
-        return command.kind is Kind.DELETE
+        return command.kind is Kind.DELETE or command.phase.startswith(FOR_OTHERS)
     return command.phase.startswith(("undo-", ADOPT))
 
 

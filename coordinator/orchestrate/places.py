@@ -15,7 +15,7 @@ from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse, NoSuchDestination
-from coordinator.model.orders import DestinationOrder
+from coordinator.model.orders import DestinationOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.errors import DestinationRefused
 from coordinator.orchestrate.listing import Joined, join
@@ -59,6 +59,14 @@ class Places:
     async def optional(self, destination_id: str | None) -> Destination | None:
         """The kept destination; None = on the nodes. Raises `NoSuchDestination`."""
         return None if destination_id is None else await self.destination(destination_id)
+
+    async def repositories(self, places: Iterable[str]) -> set[str]:
+        """What lies behind places, by their ids: two destinations with one repository are the same."""
+        found = set()
+        for place in places:
+            known = None if place == ON_SERVER else await self._around.store.destinations.get(self._cluster, place)
+            found.add(known.repository_id if known is not None else place)
+        return found
 
     async def teach(self, agent: Agent, destination: Destination) -> None:
         """Give an agent the destination's settings and attach it to the repository that is there."""
@@ -245,7 +253,11 @@ class Places:
 
     async def _running(self, destination_id: str) -> list[Request]:
         running = await self._around.store.requests.find(cluster=self._cluster, state=RequestState.RUNNING)
-        return [request for request in running if destination_id in request.destinations]
+        return [
+            request
+            for request in running
+            if destination_id in request.destinations or destination_id in places_of(order_of(request))
+        ]
 
     async def _put(
         self, destination: Destination | None, hosts: Iterable[str], put: Callable[[AgentClient], Awaitable[None]]

@@ -1,14 +1,16 @@
-"""A sync: the kept snapshots of an on-server backup are copied to destinations; the snapshots stay."""
+"""A sync: a backup that is kept on the nodes, or lies in a destination, is copied to others; it stays where it was."""
+
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.wire.backups import Plan, PlannedNode, Record
+from agent.wire.backups import Record
 from agent.wire.commands import DeleteArguments, Kind, SyncArguments
-from agent.wire.node import Tables
+from coordinator.model.cluster import MissingNode
 from coordinator.model.destinations import Destination
-from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import SyncOrder
-from coordinator.orchestrate.announcing import Announcer
+from coordinator.orchestrate.announcing import Announcer, Errors
+from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.copies import (
     CopyStates,
     close_copies,
@@ -17,59 +19,14 @@ from coordinator.orchestrate.copies import (
     targets,
     upload_states,
 )
-from coordinator.orchestrate.errors import BackupDeleted, RequestCancelled, foreseen
+from coordinator.orchestrate.delete.adoption import adopters
+from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.fan_out import FanOut
-from coordinator.orchestrate.muster import missing_nodes, muster
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
-from coordinator.orchestrate.places import Places
-from coordinator.orchestrate.run import Run, Surroundings
-
-
-class SyncScope(msgspec.Struct, frozen=True):
-    """The on-server backup's plan and tables, the nodes that copy, and those that can't. `held`: destinations that had
-    a plan, a manifest or a record of the backup before this sync wrote anything."""
-
-    tables: Tables
-    hosts: list[str]
-    missing: list[PlannedNode]
-    plan: Plan
-    held: list[str] = []
-
-
-async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> SyncScope:
-    """Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`, `MissingNodes`."""
-    places = Places(around, cluster)
-    destinations = [await places.destination(copy.destination) for copy in order.copies]
-    source = await places.backup(None, order.tag)
-    if source is None:
-        raise NoSuchBackup(f"There is no backup {order.tag} on the nodes", tag=order.tag)
-    if source.deleted:
-        raise BackupDeleted(f"The backup {order.tag} was deleted from the nodes", tag=order.tag)
-    if source.plan is None:
-        raise NoSuchBackup(f"The backup {order.tag} on the nodes has no plan", tag=order.tag)
-    held = []
-    for destination in destinations:
-        there = await places.backup(destination, order.tag)
-        if there is not None and there.deleted:
-            raise BackupDeleted(
-                f"The backup {order.tag} was deleted from {destination.id}, and its data is still to be swept",
-                tag=order.tag,
-                destination=destination.id,
-            )
-        if there is not None:
-            held.append(destination.id)
-    present = await muster(around, cluster)
-    absent = {member.host_id: member for member in present.missing}
-    gone = [node for node in source.plan.nodes if node.host_id in absent]
-    if gone and not order.partial:
-        raise missing_nodes([absent[node.host_id] for node in gone], present.reasons)
-    able = {*present.present}
-    hosts = [node.host_id for node in source.plan.nodes if node.host_id in able]
-    missing = [node for node in source.plan.nodes if node.host_id not in able]
-    if not hosts:
-        raise NoSuchBackup(f"No node of the ring holds a part of {order.tag}", tag=order.tag)
-    tables = source.record.keyspaces if source.record is not None else source.plan.keyspaces
-    return SyncScope(tables, sorted(hosts), missing, source.plan, held)
+from coordinator.orchestrate.parts import FOR_OTHERS
+from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.run import Run
+from coordinator.orchestrate.sync_scope import SyncScope, sync_scope
 
 
 class SyncFlow:
@@ -89,19 +46,20 @@ class SyncFlow:
         if run.request.keyspaces != scope.tables:
             await run.update(keyspaces=scope.tables)
         destinations = [await self._places.destination(copy.destination) for copy in order.copies]
-        nodes = [node for node in scope.plan.nodes if node.host_id in scope.hosts]
-        states = CopyStates(nodes, scope.missing)
+        states = CopyStates(scope.nodes, scope.missing)
         record = Record(order.tag, scope.plan.backup_id, scope.plan.time, "", scope.tables, [])
         try:
-            await self._announcer.announce_all(destinations, scope.plan, nodes, scope.missing, states)
+            refused = await self._announcer.announce_all(
+                destinations, scope.plan, scope.nodes, scope.missing, states, by=scope.speakers
+            )
+            _fail_unannounced(scope, refused, states)
             if not any(states.open(place.id) for place in destinations):
                 raise nodes_failed("Putting the plan", states.errors())
-            arguments = {
-                host_id: SyncArguments(order.tag, where, order.throttle_bytes_per_second)
-                for host_id, where in targets(order.copies, destinations, scope.hosts, states).items()
-            }
-            answers = await self._fan_out.ask("sync", Kind.SYNC, arguments)
-            upload_states(answers.values(), [place.id for place in destinations], states)
+            orders = await self._orders(scope, destinations, states)
+            own = {host_id: orders[host_id] for host_id in scope.hosts if host_id in orders}
+            answers = [*(await self._fan_out.ask("sync", Kind.SYNC, own)).values()]
+            answers += await self._for_others(scope, orders)
+            upload_states(answers, [place.id for place in destinations], states)
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
@@ -109,10 +67,41 @@ class SyncFlow:
             states.fail_rest([place.id for place in destinations], foreseen(error).as_dict())
             # What a sync only added to keeps the record that says how it ended before.
             fresh = [place for place in destinations if place.id not in scope.held]
-            await close_copies(run, self._places, fresh, scope.hosts, states, record)
+            await close_copies(run, self._places, fresh, scope.speakers, states, record)
             await forget_one_shots(run, self._places, [place for place in destinations if place.id in scope.held])
             raise
-        return await close_copies(run, self._places, destinations, scope.hosts, states, record)
+        return await close_copies(run, self._places, destinations, scope.speakers, states, record)
+
+    async def _orders(
+        self, scope: SyncScope, destinations: Sequence[Destination], states: CopyStates
+    ) -> dict[str, SyncArguments]:
+        """Host id of each part that can still come somewhere → what is to be done for it."""
+        order = self._order
+        source = await self._places.optional(order.source)
+        hosts = [node.host_id for node in scope.nodes]
+        return {
+            host_id: SyncArguments(
+                order.tag,
+                where,
+                order.throttle_bytes_per_second,
+                target_of(source) if source is not None else None,
+                host_id if source is not None else "",
+            )
+            for host_id, where in targets(order.copies, destinations, hosts, states).items()
+        }
+
+    async def _for_others(self, scope: SyncScope, orders: Mapping[str, SyncArguments]) -> list[Answered]:
+        """Have the parts of nodes that left the ring copied by the agents of others; answers as if by themselves."""
+        gone = [MissingNode(node.address, node.host_id) for node in scope.gone if node.host_id in orders]
+        answers = []
+        for number, taken in enumerate(adopters(gone, scope.takers), 1):
+            asked = {host: orders[node.host_id] for host, node in taken.items()}
+            found = await self._fan_out.ask(f"{FOR_OTHERS}-{number}", Kind.SYNC, asked)
+            answers += [
+                msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address)
+                for host, node in taken.items()
+            ]
+        return answers
 
     async def _scope(self) -> SyncScope:
         return await sync_scope(self._run.around, self._run.cluster, self._order)
@@ -124,7 +113,15 @@ class SyncFlow:
             begun = self._announcer.begun.get(place.id, set())
             if place.id in scope.held or not begun:
                 continue
-            hosts = [host for host in scope.hosts if host in begun]
+            hosts = [host for host in scope.speakers if host in begun]
             delete = DeleteArguments(self._order.tag, made_by=scope.plan.made_by)
             await mark_undone(self._run, self._fan_out, place, hosts, delete)
         await forget_one_shots(self._run, self._places, destinations)
+
+
+def _fail_unannounced(scope: SyncScope, refused: Mapping[str, Errors], states: CopyStates) -> None:
+    """Where nobody could put the plan, nobody copies for another one either."""
+    for place, errors in refused.items():
+        if errors and {*scope.speakers} <= errors.keys():
+            for node in scope.gone:
+                states.failed(place, node.host_id, next(iter(errors.values())))

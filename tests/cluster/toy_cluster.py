@@ -23,12 +23,12 @@ from agent.wire.results import (
     ScrubResult,
     SnapshotResult,
     TableDifference,
-    TargetResult,
     UploadResult,
     ViewCql,
 )
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
+from tests.cluster.toy_puts import put
 from tests.cluster.toy_repository import Held, Rows, counted, sizes_of
 from tests.cluster.toy_sweep import swept
 
@@ -71,7 +71,7 @@ class ToyNode:
         self.done: list[tuple[Kind, str]] = []
         self.failures: dict[Kind, list[Exception]] = {}
         self.refused_adoptions: list[Exception] = []
-        """what the next sweeps of a node that left the ring fail with"""
+        """what the next sweeps, or syncs, of a node that left the ring fail with"""
         self.plan_failures: list[Exception] = []
         """what the next puts of a plan fail with"""
         self.record_failures: list[Exception] = []
@@ -244,25 +244,19 @@ class _Jobs:
         return result
 
     def sync(self, context: JobContext, asked: Any) -> UploadResult:
-        assert asked.tag in self._node.kept
-        return self._copy(context, asked)
+        host_id = asked.source_host_id
+        if asked.source is None:
+            assert asked.tag in self._node.kept
+            return self._copy(context, asked)
+        if host_id != self._node.host_id:
+            self._take_over(host_id)
+        manifests = self._node.directory(asked.source).manifests
+        if (asked.tag, host_id) not in manifests:
+            raise BackupNotFound(f"no manifest of the node {host_id} in {asked.tag}", tag=asked.tag)
+        return put(self._node, context, asked, manifests[asked.tag, host_id], host_id)
 
     def _copy(self, context: JobContext, asked: Any) -> UploadResult:
-        rows = self._node.snapshots[asked.tag]
-        targets = {}
-        for target in asked.targets:
-            try:
-                place = self._node.directory(target)
-            except UnknownDestination as error:
-                targets[target.destination] = TargetResult("failed", error=error.as_dict())
-                continue
-            assert asked.tag in place.plans, "data before the plan"
-            counted(context, target.destination, rows)
-            place.manifests[asked.tag, self._node.host_id] = rows
-            sizes = sizes_of(rows)
-            done = TargetResult("success", 1, sum(sizes.values()), sizes=sizes, warnings=self._node.warnings)
-            targets[target.destination] = done
-        return UploadResult(targets)
+        return put(self._node, context, asked, self._node.snapshots[asked.tag], self._node.host_id)
 
     def delete(self, context: JobContext, asked: Any) -> FreedResult:
         node = self._node
@@ -291,11 +285,15 @@ class _Jobs:
         return FreedResult(sum(sizes_of(gone).values()), 1 if gone else 0)
 
     def sweep(self, context: JobContext, asked: Any) -> FreedResult:
-        if asked.adopt and self._node.refused_adoptions:
-            raise self._node.refused_adoptions.pop()
-        if asked.adopt in {node.host_id for node in self._world.nodes}:
-            raise AdoptionRefused(f"the node {asked.adopt} is in the ring", host_id=asked.adopt)
+        if asked.adopt:
+            self._take_over(asked.adopt)
         return swept(self._node.directory(asked.target), asked, asked.adopt or self._node.host_id, sizes_of)
+
+    def _take_over(self, host_id: str) -> None:
+        if self._node.refused_adoptions:
+            raise self._node.refused_adoptions.pop()
+        if host_id in {node.host_id for node in self._world.nodes}:
+            raise AdoptionRefused(f"the node {host_id} is in the ring", host_id=host_id)
 
     def scrub(self, context: JobContext, asked: Any) -> ScrubResult:
         named = [key for key in self._node.directory(asked.target).manifests if key[1] == self._node.host_id]

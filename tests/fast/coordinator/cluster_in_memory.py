@@ -67,7 +67,7 @@ class ClusterInMemory:
         return await self._start(cluster, RequestKind.BACKUP, order, order.tag, places, chosen)
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
-        backup = self._backup(ON_SERVER, order.tag)
+        backup = self._backup(order.source or ON_SERVER, order.tag)
         chosen = {name: part.tables for name, part in backup.keyspaces.items()}
         places = [copy.destination for copy in order.copies]
         return await self._start(cluster, RequestKind.SYNC, order, order.tag, places, chosen)

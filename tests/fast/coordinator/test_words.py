@@ -35,7 +35,7 @@ ANY_OF_THREE = "must be a JSON list, an object or a text, not a number"
             "POST",
             "/backups/sync",
             {"tag": TAG, "destinations": ["OPSC_ON_SERVER"]},
-            "«destinations» can't name OPSC_ON_SERVER in a sync, which copies from there",
+            "«destinations» can't name OPSC_ON_SERVER: a sync copies to destinations",
         ),
         ("PUT", "/backups", {}, "PUT is not served at this path; it takes DELETE, GET"),
     ],
@@ -98,7 +98,7 @@ def phases_posted() -> set[str]:
     return found
 
 
-NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT"})
+NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT", "FOR_OTHERS"})
 """Names of variables and constants that hold a phase."""
 
 
@@ -117,7 +117,7 @@ def texts(value: ast.expr) -> set[str]:
         case ast.IfExp():
             return texts(value.body) | texts(value.orelse)
         case ast.JoinedStr():
-            filled_in = {"phase": "snapshot-2", "place.id": "there", "ADOPT": "adopt"}
+            filled_in = {"phase": "snapshot-2", "place.id": "there", "ADOPT": "adopt", "FOR_OTHERS": "sync-gone"}
             parts = [
                 part.value if isinstance(part, ast.Constant) else filled_in.get(ast.unparse(part.value), "2")  # type: ignore[attr-defined]
                 for part in value.values
