@@ -38,6 +38,17 @@ async def one_backup(world: World, agent: SimulatedAgent) -> None:
     world.node.sstable("shop", "orders", 2, 2_000)
 
 
+async def one_elsewhere(world: World, agent: SimulatedAgent) -> None:
+    """A backup in one of two destinations, half of whose objects the other one has too, and none the node."""
+    await one_backup(world, agent)
+    await agent.post("t1", Kind.BACKUP, backup("t1", "d1"))
+    await agent.rest()
+    world.oracles["d1"].expect("t1", [HOST])
+    for keyspace, table in world.node.tables:
+        for path in world.node.table(keyspace, table).glob("nb-*"):
+            path.unlink()
+
+
 async def kept_snapshot(world: World, agent: SimulatedAgent) -> None:
     await one_backup(world, agent)
     await agent.post("t1", Kind.SNAPSHOT, SnapshotArguments("t1", keep=True))
@@ -94,6 +105,13 @@ def synced(world: World) -> None:
     assert of_tables(world.check()["d1"]["t1", HOST]) == digests(taken)
 
 
+def brought_over(world: World) -> None:
+    """Both destinations have the same backup, byte for byte; that it comes from is as it was."""
+    found = world.check()
+    assert len(of_tables(found["d1"]["t1", HOST])) == 24
+    assert found["d2"]["t1", HOST].files == found["d1"]["t1", HOST].files
+
+
 def marked(world: World) -> None:
     """The backup is not there for anybody."""
     assert ("t0", HOST) not in world.check()["d1"]
@@ -137,6 +155,12 @@ SCENARIOS = {
     "backup": Scenario(one_backup, Command("b", Kind.BACKUP, backup("t1")), backed_up),
     "sync": Scenario(
         kept_snapshot, Command("s", Kind.SYNC, SyncArguments("t1", [target()])), synced, kept=frozenset({"t1"})
+    ),
+    "sync from a destination": Scenario(
+        one_elsewhere,
+        Command("s", Kind.SYNC, SyncArguments("t1", [target("d2")], source=target("d1"), source_host_id=HOST)),
+        brought_over,
+        destinations=("d1", "d2"),
     ),
     "delete": Scenario(one_backup, Command("d", Kind.DELETE, DeleteArguments("t0", target())), marked, deletes="t0"),
     "delete on the server": Scenario(
