@@ -1,5 +1,6 @@
 """A sync from destination to destination: real jobs over stores in memory, each in its own form; the oracle looks."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,3 +301,54 @@ async def test_a_sync_killed_before_any_operation_is_finished_by_the_resume(
 def test_a_command_works_on_what_it_reads_too() -> None:
     """Promise: while a sync runs, the settings of its source stay as well as those of its targets."""
     assert destinations_of(sync("p1", "p2", "e1").arguments) == {"p1", "p2", "e1"}
+
+
+def intents(four: Four, name: str) -> list[str]:
+    return [key for key in four.stores[name]._objects if "/intents/" in key]
+
+
+@pytest.mark.parametrize("undo", [True, False])
+async def test_a_cancel_by_a_person_undoes_and_a_stop_does_not(undo: bool, four: Four) -> None:
+    """Promise: cancel leaves no intent at the target; a stopping agent leaves it to the resume."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    reached = asyncio.Event()
+
+    async def hook(verb: str, key: str) -> None:
+        if verb == "put" and "/data/" in key:
+            reached.set()
+            await asyncio.sleep(60)
+
+    four.stores["p2"]._hook = hook
+    command = sync("p1", "p2")
+    running = asyncio.ensure_future(four.agent.sync.run(command))
+    await reached.wait()
+    four.stores["p2"]._hook = four.faults["p2"]
+    command.undo = undo
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert bool(intents(four, "p2")) is not undo
+    four.oracle("p2").check()
+
+
+async def test_a_resume_whose_source_is_gone_leaves_no_intent(four: Four) -> None:
+    """Promise: what an earlier run had begun at the target is taken back when there is nothing to go on with; what it
+    had published everywhere is told, whatever became of the source."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    command = sync("p1", "p2")
+    four.faults["p2"].begin(9)
+    assert await until_crash(four.agent, command, "sync")
+    assert intents(four, "p2")
+    for faults in four.faults.values():
+        faults.begin(None)
+    kept = dict(four.stores["p1"]._objects)
+    four.stores["p1"]._objects.clear()
+    four.agent = four.started()
+    with pytest.raises(BackupNotFound):
+        await four.agent.sync.run(command)
+    assert intents(four, "p2") == []
+    four.stores["p1"]._objects.update(kept)
+    again = sync("p1", "p2")
+    await four.agent.sync.run(again)
+    four.stores["p1"]._objects.clear()
+    assert (await synced(four.agent, again))["p2"].outcome == "success"
