@@ -121,9 +121,11 @@ class Intents:
         return there is not None and self._is_own(there)
 
     async def refuse_foreign_sweep(self) -> None:
-        """Raise IntentForeign while another agent's sweep stands, NodeAdopted when the prefix is another's by now."""
+        """Raise IntentForeign while another agent's sweep stands, NodeAdopted when the prefix is another's by now: for
+        who adopts it too, the mark of the sweep alone tells whether anything is being deleted."""
         await self._refuse_foreign(sweep_key(self._cluster_id, self._host_id), SWEEP)
-        await self._refuse_foreign(adopted_key(self._cluster_id, self._host_id), ADOPTED)
+        if not self._adopting:
+            await self._refuse_foreign(adopted_key(self._cluster_id, self._host_id), ADOPTED)
 
     async def _refuse_foreign(self, key: str, name: str) -> None:
         there = await self._find(key, name)

@@ -11,11 +11,22 @@ from agent.commands.arguments import destinations_of
 from agent.crypto.keyring import Keyring
 from agent.jobs.copying.errors import CopyFailed
 from agent.repository.errors import AdoptionRefused, BackupDeleted, BackupNotFound
-from agent.repository.keys import data_prefix, manifest_key
-from agent.storage.protocol import Storage, Transient
+from agent.repository.intents import Intents, Writer
+from agent.repository.keys import ADOPTED, data_prefix, manifest_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN, Storage, Transient
 from agent.wire.commands import DeleteArguments, State, SyncArguments
 from agent.wire.results import TargetResult, UploadResult
-from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, Repositories, target
+from tests.fast.jobs.agent_in_memory import (
+    CLUSTER,
+    REPOSITORY,
+    Agent,
+    Command,
+    Faults,
+    MemoryReader,
+    Repositories,
+    target,
+)
 from tests.fast.jobs.conftest import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
@@ -50,6 +61,10 @@ class Four:
         oracle = self.oracle(name)
         oracle.expect(tag, [HOST])
         return oracle.check(idle=idle)[tag, HOST]
+
+    def opened(self, name: str) -> OpenedRepository:
+        """The destination as a command has it."""
+        return OpenedRepository(name, self.stores[name], REPOSITORY, CLUSTER, OPEN, 4, KEYRINGS.get(name))
 
     def oracle(self, name: str) -> Oracle:
         keyring = KEYRINGS.get(name)
@@ -259,8 +274,11 @@ async def test_the_part_of_a_node_that_left_the_ring_is_copied_by_another(four: 
     with pytest.raises(AdoptionRefused):
         await four.agent.sync.run(sync("p1", "e1", host_id=gone))
     four.agent.ring = {"127.0.0.1": four.node.host_id}
-    assert (await synced(four.agent, sync("p1", "e1", host_id=gone)))["e1"].outcome == "success"
-    assert same(four.found("e1"), four.node)
+    await Intents(four.opened("e1"), gone, Writer("a3", "i9"), adopting=True).adopt("an earlier sweep")
+    for _ in range(2):
+        assert (await synced(four.agent, sync("p1", "e1", host_id=gone)))["e1"].outcome == "success"
+        assert same(four.found("e1", idle=False), four.node)
+    assert [key.rpartition("/")[2] for key in intents(four, "e1")] == [ADOPTED]
 
 
 @pytest.mark.parametrize(("source", "to", "killed"), [("p1", "e1", "e1"), ("e1", "p1", "e1"), ("e1", "p1", "p1")])
