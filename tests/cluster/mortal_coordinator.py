@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder
+from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import RequestKind
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.store.database import Database
@@ -57,6 +57,8 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *
             request_id = wanted[-1].id
         elif kind == "backup":
             request_id = await coordinator.orchestrator.start_backup(CLUSTER, msgspec.convert(order, BackupOrder))
+        elif kind == "sync":
+            request_id = await coordinator.orchestrator.start_sync(CLUSTER, msgspec.convert(order, SyncOrder))
         else:
             request_id = await coordinator.orchestrator.start_restore(CLUSTER, msgspec.convert(order, RestoreOrder))
         request = await coordinator.ended(request_id)

@@ -1,6 +1,7 @@
 """kill -9 of the coordinator at its durable writes: the same request ends the same, and nothing is done twice."""
 
 import shutil
+import uuid
 from collections import Counter
 
 import pytest
@@ -122,6 +123,39 @@ async def test_a_restore_whose_coordinator_is_killed_anywhere_ends_the_same(scen
             once_each(scene, dict.fromkeys([Kind.PREFLIGHT, Kind.FETCH, Kind.IMPORT, Kind.CHECK, Kind.CLEAN], 3))
             once_each(scene, {Kind.TRUNCATE: 1})
             assert scene.world.rows() == before
+
+
+async def test_a_sync_whose_coordinator_is_killed_at_any_write_ends_the_same(scene: Scene) -> None:
+    """At every write of a sync from a destination: each part comes over once, that of a node that left among them."""
+    coordinator = await scene.coordinator()
+    for name in ("there", "other"):
+        await coordinator.destination(name, LocalSettings(path=name, shared=True))
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    await scene.agents[2].stop()
+    scene.nodes[2].host_id = str(uuid.uuid4())  # a new node in its place
+    await scene.agents[2].start()
+    await scene.stack.aclose()
+    urls = [agent.url for agent in scene.agents]
+    whole = {key for key in scene.world.places["there"].manifests if key[0] == tag}
+    other = scene.world.places["other"]
+    order = {"tag": tag, "source": "there", "copies": [{"destination": "other"}]}
+    death, lives = 0, 2
+    async with Mortal() as mortal:
+        while lives == 2:
+            death += 1
+            for node in scene.nodes:
+                node.done.clear()
+            for kept in (other.plans, other.records, other.manifests):
+                kept.clear()
+            state = scene.directory / f"sync{death}"
+            shutil.copytree(scene.directory / "coordinator", state)
+            answer = await mortal.carry_out(state, urls, "sync", order, [(death, death % 2 == 0)])
+            lives = answer["lives"]
+            assert (answer["state"], answer["events"]) == ("success", ["success"]), (death, answer)
+            once_each(scene, {Kind.SYNC: 3})
+            assert other.manifests.keys() == whole
+            assert {record.state for record in other.records[tag][-1:]} == {"success"}
+    assert death > 10
 
 
 async def test_a_coordinator_that_dies_again_and_again_still_ends(scene: Scene) -> None:

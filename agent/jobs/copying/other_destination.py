@@ -21,6 +21,7 @@ class DestinationSupply:
     """One node's part of a backup in `source`. `adopting`: the node left the ring."""
 
     most_bytes = MOST_BYTES
+    from_snapshot = False
 
     def __init__(self, source: OpenedRepository, manifest: Manifest, workers: MakeWorkers, *, adopting: bool) -> None:
         self._source = source

@@ -102,7 +102,8 @@ class Storing:
         finally:
             await way.close()
         put = max((target.put_bytes - before[target.id] for target in targets), default=0)
-        self._rate.note(put, time.monotonic() - began)
+        if self._supply.from_snapshot:
+            self._rate.note(put, time.monotonic() - began)
         await context.stages.enter("publishing")
         ours = [
             (one, manifest)

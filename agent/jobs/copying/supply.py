@@ -61,6 +61,8 @@ class Supply(Protocol):
     """plain bytes in flight of all its passes together"""
     adopting: bool
     """whether the backup is that of a node that left the ring"""
+    from_snapshot: bool
+    """whether its pace tells how long the next snapshot has to stay"""
 
     async def listed(
         self, targets: Sequence[StoreTarget], tally: Tally, most_bytes: int, parted: Parted | None
@@ -79,6 +81,7 @@ class SnapshotSupply:
 
     most_bytes = BYTES
     adopting = False
+    from_snapshot = True
 
     def __init__(
         self,

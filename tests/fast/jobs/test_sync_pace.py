@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.jobs.copying import rate
 from agent.pipeline.transfer import MOST_BYTES
 from agent.repository.opened import OpenedRepository, Waiting, silent
 from agent.storage.protocol import OPEN, Gate, Storage
@@ -128,6 +129,17 @@ async def test_no_more_is_held_than_the_budget(site: Site) -> None:
     async with asyncio.timeout(60):
         await running
     site.check(site.slow)
+
+
+async def test_its_pace_says_nothing_of_snapshots(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: how long a snapshot gets to live is not measured by a sync that reads none."""
+    monkeypatch.setattr(rate, "LEAST_BYTES", 1)
+    site.slow.let_go.set()
+    before = site.agent.rate.expected()
+    await site.agent.sync.run(sync("d2"))
+    assert site.agent.rate.expected() == before
+    await site.agent.backup.run(backup("t2", "d1"))
+    assert site.agent.rate.expected() != before
 
 
 async def test_both_limits_are_passed(site: Site) -> None:
