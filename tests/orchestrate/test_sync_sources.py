@@ -180,3 +180,17 @@ async def test_a_backup_that_is_still_being_taken_is_not_copied(scene: Scene) ->
     scene.nodes[1].gates[Kind.UPLOAD].set()
     assert (await coordinator.ended(backup)).state is RequestState.SUCCESS
     assert ON_SERVER not in (await coordinator.ended(backup)).destinations
+
+
+async def test_a_cancel_undoes_at_the_target_alone(scene: Scene) -> None:
+    """Promise: a cancelled sync leaves a delete mark where nothing of the backup was before; the source is as it was."""
+    coordinator, tag = await backed_up(scene)
+    scene.nodes[1].gates[Kind.SYNC] = asyncio.Event()
+    request_id = await started(coordinator, tag)
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.SYNC].wait(), 10)
+    await coordinator.orchestrator.cancel(request_id, force=False)
+    assert (await coordinator.ended(request_id)).state is RequestState.CANCELLED
+    assert [tag in scene.world.places[name].marks for name in ("other", "there")] == [True, False]
+    assert await coordinator.orchestrator.list_backups(CLUSTER, "other") == []
+    [backup] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (backup.tag, backup.state) == (tag, "success")
