@@ -122,11 +122,15 @@ class KeySlotsGone(RepositoryError):
 
 
 class EncryptionKeySuperseded(RepositoryError):
-    """The passphrase or key file opens only slots of before the last rotation, which left it out."""
+    """The passphrase or key file opens only slots of before the last rotation, which left it out: `keys` are those that
+    count now. Whoever can write to the destination can put such slots without any key."""
 
     code = "encryption_key_superseded"
     status = 409
-    todo = "Give the destination the passphrase or key file that the rotation was made with."
+    todo = (
+        "Give the destination the passphrase or key file that the rotation was made with. If nobody rotated its keys, "
+        "remove the named key slots from the destination, and look into who put them there."
+    )
 
 
 class KeysRolledBack(RepositoryError):

@@ -84,11 +84,11 @@ async def unlock(slots: Slots, repository_id: str, unlocking: Unlocking) -> Keyr
     if keyring is not None:
         return keyring
     if await _opened(slots.older, unlocking, repository_id) is not None:
-        newest = slots.current[0]
+        epoch, keys = slots.current[0].epoch, [slot_key(slot.number) for slot in slots.current]
         raise EncryptionKeySuperseded(
-            f"the {unlocking.kind} opens only key slots of before epoch {newest.epoch}: {slot_key(newest.number)}",
-            epoch=newest.epoch,
-            key=slot_key(newest.number),
+            f"the {unlocking.kind} opens only key slots of before epoch {epoch}: {', '.join(keys)}",
+            epoch=epoch,
+            keys=keys,
             setting="encryption",
         )
     raise EncryptionKeyWrong(

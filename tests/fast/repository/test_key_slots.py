@@ -86,6 +86,21 @@ async def test_a_rotation_makes_an_epoch_and_keeps_what_was() -> None:
         await _unlock(store, THREE)
 
 
+async def test_a_forged_slot_of_a_later_epoch_is_named_and_can_be_removed() -> None:
+    """Promise: whoever can write to the store stops work with it and gains nothing; the error names the file, says when
+    to remove it, and without it the keys open as before."""
+    store, ring = await _made()
+    forged = msgspec.structs.replace(wrapped(new_keyring(), TWO, "r1", 7, CHEAP), epoch=99)
+    await store.put(slot_key(7), [msgspec.json.encode(forged)])
+    with pytest.raises(EncryptionKeySuperseded) as caught:
+        await _unlock(store, ONE)
+    assert slot_key(7) in caught.value.message
+    assert "If nobody rotated its keys, remove" in caught.value.todo
+    assert caught.value.fields["keys"] == [slot_key(7)]
+    await store.delete(caught.value.fields["keys"])
+    assert dict((await _unlock(store, ONE)).sealing) == dict(ring.sealing)
+
+
 async def test_two_rotations_at_a_time_make_one_key_set() -> None:
     """Promise: agents that rotate at a time never seal with two keys of one epoch: the lower slot counts."""
     for pause in range(8):
