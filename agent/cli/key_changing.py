@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cli.place import attached_in, opened_store, unlocking_in
+from agent.cli.place import attached_in, opened_store, probed, unlocking_in
 from agent.cli.screen import Screen
 from agent.crypto.slots import DEFAULT, Cost
 from agent.repository.attach import repository_in
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import EncryptionKeyMissing, RepositoryNotEncrypted
 from agent.repository.key_changes import change_slots, check_change, slots_in
+from agent.repository.keyrings import creates_if_absent
+from agent.repository.sole_creation import Claiming, at_once
 from agent.wire.destinations import ChangeKeys, Encryption, KeySlots, LocalSettings, encryption_of
 from kit.errors import InvalidInput
 
@@ -76,9 +78,11 @@ async def change_keys(record: StoredDestination, request: ChangeKeys, screen: Sc
         raise EncryptionKeyMissing("the settings hold no key, and who can't open keys can't change them")
     known = await unlocking_in(encryption)
     secrets = [await unlocking_in(one) for one in request.secrets]
-    async with opened_store(record, creates=True) as storage:
+    record = await probed(record)
+    create = at_once if creates_if_absent(record) else Claiming()
+    async with opened_store(record) as storage:
         repository_id = (await attached_in(storage, record)).repository_id
-        _show(await change_slots(storage, repository_id, request, known, secrets, cost), screen)
+        _show(await change_slots(storage, repository_id, request, known, secrets, cost, create), screen)
     for line in _TOLD[request.change]:
         screen.line(line)
     if isinstance(record.settings, LocalSettings) and not record.settings.shared:

@@ -23,7 +23,7 @@ from agent.repository.attach import Attached, attach, repository_in
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import ClusterAmbiguous, NotARepository
 from agent.repository.key_slots import read_slots, unlock
-from agent.repository.keyrings import refuse_rolled_back
+from agent.repository.keyrings import creates_if_absent, refuse_rolled_back
 from agent.repository.keys import CHECKS, NAMES, decoded
 from agent.repository.opened import OpenedRepository
 from agent.storage.opened import load, open_storage, probe_store
@@ -60,19 +60,24 @@ def record_in(path: Path) -> StoredDestination:
 
 
 @asynccontextmanager
-async def opened_store(record: StoredDestination, *, creates: bool = False) -> AsyncIterator[Storage]:
-    """The store for the block. `creates`: objects will be made in it, which must never replace another's: whether the
-    store can do that is tried, unless an agent found it out. Raises BadSettings, a StorageError."""
+async def opened_store(record: StoredDestination) -> AsyncIterator[Storage]:
+    """The store for the block. Raises BadSettings, a StorageError."""
     load(record.settings)
-    capable = record.conditional_create
-    if creates and not capable and not record.settings.on_the_nodes:
-        probe = await probe_store(lambda create: _open(record, create), f"{CHECKS}{uuid.uuid4().hex}/")
-        capable = probe.outcome == "ok"
-    storage = await _open(record, capable)
+    storage = await _open(record, record.conditional_create)
     try:
         yield storage
     finally:
         await storage.close()
+
+
+async def probed(record: StoredDestination) -> StoredDestination:
+    """The record for who will make objects that must never replace another's: whether the store sees to that is tried,
+    unless it is known. Raises BadSettings, a StorageError."""
+    if creates_if_absent(record):
+        return record
+    load(record.settings)
+    probe = await probe_store(lambda create: _open(record, create), f"{CHECKS}{uuid.uuid4().hex}/")
+    return msgspec.structs.replace(record, conditional_create=probe.outcome == "ok")
 
 
 async def _open(record: StoredDestination, conditional_create: bool) -> Storage:

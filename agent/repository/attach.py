@@ -110,6 +110,13 @@ async def attach(
             wanted=repository_id,
         )
     keyring = await _keyring(storage, found, keys, initialise=initialise)
+    if made and (again := await _found(storage)) is not None and again.repository_id != found.repository_id:
+        # The store let two agents make one at a time, and the other's stands.
+        raise RepositoryMismatch(
+            f"another repository, {again.repository_id}, was made in the place of {found.repository_id} meanwhile",
+            found=again.repository_id,
+            wanted=found.repository_id,
+        )
     if cluster_id is None and cluster_name is None:
         return Attached(found.repository_id, None, made, keyring)
     cluster = await _attached_cluster(storage, cluster_id, cluster_name, initialise=initialise)

@@ -133,6 +133,18 @@ class EncryptionKeySuperseded(RepositoryError):
     )
 
 
+class KeySlotClaimed(RepositoryError):
+    """In a store that can't create only if absent somebody claims a key slot and doesn't make it."""
+
+    code = "key_slot_claimed"
+    retry = "later"
+    status = 409
+    todo = (
+        "Wait until the other agent is through, then try again. If none is at it (it was killed half-way), remove the "
+        "named file from the destination first."
+    )
+
+
 class KeysRolledBack(RepositoryError):
     """The newest key slot is older than one that this agent has used."""
 

@@ -17,6 +17,7 @@ from agent.repository.errors import KeySlotsGone, RepositoryNotEncrypted
 from agent.repository.key_slots import add_slot, read_slots, remove_superseded, rotate
 from agent.repository.keyrings import Keyrings, ReadUnlocking
 from agent.repository.keys import KEY_SLOTS
+from agent.repository.sole_creation import Create, at_once
 from agent.storage.protocol import Storage
 from agent.wire.destinations import ChangeKeys, Encryption, KeySlots, KeySlotView, encryption_of
 from kit.errors import InvalidInput
@@ -68,7 +69,9 @@ class KeyChanges:
                     cluster_name=None,
                 )
                 repository_id = attached.repository_id
-                return await change_slots(storage, repository_id, request, known, secrets, self._cost)
+                return await change_slots(
+                    storage, repository_id, request, known, secrets, self._cost, self._keyrings.create_for(record)
+                )
 
 
 def check_change(request: ChangeKeys) -> None:
@@ -86,16 +89,17 @@ async def change_slots(
     known: Unlocking,
     secrets: Sequence[Unlocking],
     cost: Cost = DEFAULT,
+    create: Create = at_once,
 ) -> KeySlots:
     """Carry out a change that `check_change` let pass; `known` opens the slots, `secrets` are what the request names.
     The slots after it. Raises what agent.repository.key_slots does."""
     if request.change == "rotate":
-        await rotate(storage, repository_id, known, secrets, cost)
+        await rotate(storage, repository_id, known, secrets, cost, create)
     elif request.change == "remove_superseded":
         await remove_superseded(storage, repository_id, known)
     else:
         for added in secrets:
-            await add_slot(storage, repository_id, known, added, cost)
+            await add_slot(storage, repository_id, known, added, cost, create)
     return await slots_in(storage)
 
 

@@ -3,7 +3,7 @@
 A slot is created only if absent and never replaced. What counts are the slots of the newest epoch; of two key sets of
 one epoch (two rotations at a time) the one of the lowest slot. So whoever loses a race finds the winner's slot, and
 nothing is ever sealed with keys that no slot that counts holds: a keyring is given out only after its slot was read
-back.
+back. Where the store can't create only if absent, `create` sees to it (agent.repository.sole_creation).
 
 Nothing here removes a slot that counts. `rotate` leaves out the secrets it isn't given; `remove_superseded` removes
 slots of older epochs, and only after a newer slot was opened in the same call: the newer one wraps all their keys.
@@ -22,6 +22,7 @@ from agent.crypto.slots import DEFAULT, Cost, Slot, Unlocking, check_bounds, new
 from agent.repository.bounded import read_bounded
 from agent.repository.errors import EncryptionKeySuperseded, KeySlotsGone, ManifestInvalid
 from agent.repository.keys import CLUSTERS, KEY_SLOTS, parse_slot, slot_key
+from agent.repository.sole_creation import Create, at_once
 from agent.storage.protocol import Entry, NotFound, Storage
 
 MOST_SLOTS = 256
@@ -96,27 +97,34 @@ async def unlock(slots: Slots, repository_id: str, unlocking: Unlocking) -> Keyr
     )
 
 
-async def make_first(storage: Storage, repository_id: str, unlocking: Unlocking, cost: Cost = DEFAULT) -> Keyring:
+async def make_first(
+    storage: Storage, repository_id: str, unlocking: Unlocking, cost: Cost = DEFAULT, create: Create = at_once
+) -> Keyring:
     """The keyring of a new repository: of its first slot, whoever made that. Nothing is made where data is there
-    already. Raises as `unlock`, and a StorageError."""
+    already. Raises as `unlock`, KeySlotClaimed, and a StorageError."""
     if await _holds_data(storage):
         slots = await read_slots(storage)  # another agent may have made it all since this one looked
         if not slots.current:
             raise KeySlotsGone("the repository is encrypted and holds data, and no key slot is there", key=KEY_SLOTS)
         return await unlock(slots, repository_id, unlocking)
-    await _add(storage, repository_id, new_keyring(), unlocking, 0, cost)
+    await _add(storage, repository_id, new_keyring(), unlocking, 0, cost, create)
     return await unlock(await read_slots(storage), repository_id, unlocking)
 
 
 async def add_slot(
-    storage: Storage, repository_id: str, known: Unlocking, added: Unlocking, cost: Cost = DEFAULT
+    storage: Storage,
+    repository_id: str,
+    known: Unlocking,
+    added: Unlocking,
+    cost: Cost = DEFAULT,
+    create: Create = at_once,
 ) -> int:
     """A slot for one more secret, which from then on opens all that `known` does; its number. Raises as `make_first`,
     and EncryptionNotPossible when there is no room."""
     while True:
         slots = await read_slots(storage)
         keyring = await unlock(slots, repository_id, known)
-        if not await _add(storage, repository_id, keyring, added, slots.next, cost):
+        if not await _add(storage, repository_id, keyring, added, slots.next, cost, create):
             continue  # another slot came in between
         with suppress(EncryptionKeySuperseded):  # a rotation came in between, and doesn't know of this one
             await unlock(await read_slots(storage), repository_id, added)
@@ -124,7 +132,12 @@ async def add_slot(
 
 
 async def rotate(
-    storage: Storage, repository_id: str, known: Unlocking, kept: Sequence[Unlocking] = (), cost: Cost = DEFAULT
+    storage: Storage,
+    repository_id: str,
+    known: Unlocking,
+    kept: Sequence[Unlocking] = (),
+    cost: Cost = DEFAULT,
+    create: Create = at_once,
 ) -> Keyring:
     """A new epoch: what is sealed from then on needs a key that only `known` and `kept` open. Nothing that is stored is
     written anew. Of two rotations at a time one counts; the other's secret is superseded, unless the first one kept it.
@@ -137,9 +150,9 @@ async def rotate(
         slots = await read_slots(storage)
         newest = await unlock(slots, repository_id, known)
         if newest.epoch == before.epoch:
-            await _add(storage, repository_id, rotated(newest), known, slots.next, cost)
+            await _add(storage, repository_id, rotated(newest), known, slots.next, cost, create)
     for one in kept:
-        await add_slot(storage, repository_id, known, one, cost)
+        await add_slot(storage, repository_id, known, one, cost, create)
     return newest
 
 
@@ -169,7 +182,13 @@ async def _opened(slots: Sequence[Slot], unlocking: Unlocking, repository_id: st
 
 
 async def _add(
-    storage: Storage, repository_id: str, keyring: Keyring, unlocking: Unlocking, number: int, cost: Cost
+    storage: Storage,
+    repository_id: str,
+    keyring: Keyring,
+    unlocking: Unlocking,
+    number: int,
+    cost: Cost,
+    create: Create,
 ) -> bool:
     """Whether the slot is this call's: where a store says so wrongly, what stands there tells."""
     slot = await asyncio.to_thread(wrapped, keyring, unlocking, repository_id, number, cost)
@@ -178,7 +197,7 @@ async def _add(
         raise EncryptionNotPossible(
             "the repository has no room for another key slot: remove superseded ones", slot=number
         )
-    await storage.put(slot_key(number), [body])
+    await create(storage, slot_key(number), body)
     there = await storage.head(slot_key(number))
     if there is None or there.size != len(body):
         return False

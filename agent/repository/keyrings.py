@@ -15,6 +15,7 @@ from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import KeysRolledBack
 from agent.repository.key_slots import listed, make_first, read_slots, unlock
+from agent.repository.sole_creation import Claiming, Create, at_once
 from agent.storage.protocol import Entry, Storage
 from agent.wire.destinations import encryption_of
 
@@ -38,12 +39,20 @@ class _Kept:
 
 
 class Keyrings:
-    """For the life of the agent. `cost`: of a first slot."""
+    """For the life of the agent. `cost`: of a first slot. `claiming`: makes it where a store can't create only if
+    absent."""
 
-    def __init__(self, destinations: Destinations, read: ReadUnlocking, cost: Cost = DEFAULT) -> None:
+    def __init__(
+        self,
+        destinations: Destinations,
+        read: ReadUnlocking,
+        cost: Cost = DEFAULT,
+        claiming: Create | None = None,
+    ) -> None:
         self._destinations = destinations
         self._read = read
         self._cost = cost
+        self._claiming = claiming or Claiming()
         self._kept: dict[str, _Kept] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         """One for each destination: one that hangs holds up no other."""
@@ -52,6 +61,10 @@ class Keyrings:
     def of(self, record: StoredDestination) -> Keys | None:
         """The way to the keys of a destination; None: its settings ask for no encryption."""
         return None if encryption_of(record.settings) is None else _OfRecord(self, record)
+
+    def create_for(self, record: StoredDestination) -> Create:
+        """How a key slot is created in that destination."""
+        return at_once if creates_if_absent(record) else self._claiming
 
     async def opened(self, record: StoredDestination, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """See `Keys.keyring`. Raises what `agent.repository.key_slots.make_first` and the reading of the secret do, and
@@ -66,7 +79,7 @@ class Keyrings:
                 return kept
             unlocking = await self._read(record)
             if make and not entries:
-                keyring = await make_first(storage, repository_id, unlocking, self._cost)
+                keyring = await make_first(storage, repository_id, unlocking, self._cost, self.create_for(record))
                 entries = await listed(storage)
             else:
                 slots = await read_slots(storage, entries)
@@ -92,6 +105,11 @@ class _OfRecord:
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """See `Keys.keyring`."""
         return await self.keyrings.opened(self.record, storage, repository_id, make=make)
+
+
+def creates_if_absent(record: StoredDestination) -> bool:
+    """Whether the destination's store was seen to create only if absent; a file system always does."""
+    return record.conditional_create or record.settings.on_the_nodes
 
 
 def refuse_rolled_back(keyring: Keyring, record: StoredDestination) -> None:

@@ -32,7 +32,7 @@ async def openings(
 
     monkeypatch.setattr(place, "open_storage", opening)
     record = StoredDestination("d", 1, settings, conditional_create=known)
-    async with place.opened_store(record, creates=creates):
+    async with place.opened_store(await place.probed(record) if creates else record):
         return opened
 
 
