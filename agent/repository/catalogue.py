@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 import zstandard
 
-from agent.repository import checked_text
+from agent.repository import checked_text, marks
 from agent.repository.bounded import MOST_RECORD
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
 from agent.repository.keys import (
@@ -124,7 +124,7 @@ class Catalogue:
             return
         if not await self._anything(tag):
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
-        await self._documents.put(key, msgspec.json.encode({"tag": tag}))
+        await self._documents.put(key, marks.encoded(tag))
 
     async def listing(self) -> Listing:
         """Every undeleted backup that has a record. One whose record can't be read is listed without it, for its plan

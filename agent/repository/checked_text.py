@@ -2,8 +2,9 @@
 
     {…,"blake3":"<hex>"}        the BLAKE3 of the same text without this last member
 
-A manifest and a data object have digests in their form; plans, records, intents, repository.json and cluster.json have
-this one, so that a flipped byte is an error and never another meaning. Whoever reads plain JSON passes over the member.
+A manifest and a data object have digests in their form; plans, records, marks, intents, repository.json and
+cluster.json have this one, so that a flipped byte is an error and never another meaning. Whoever reads plain JSON
+passes over the member.
 """
 
 import re

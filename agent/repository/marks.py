@@ -1,4 +1,5 @@
-"""Deletion marks, before data goes for them. In: a mark's entry in a listing. Out: nothing, or an error.
+"""Deletion marks: in, a tag; out, the mark's bytes, and back. And before data goes for one: in, its entry in a listing;
+out, nothing, or an error.
 
 In an encrypted repository a mark is sealed: whoever can only write to the store can hide a backup by a mark of their
 own, but have nothing of it deleted. In a plain one its being there is all there is to know.
@@ -6,6 +7,7 @@ own, but have nothing of it deleted. In a plain one its being there is all there
 
 import msgspec
 
+from agent.repository import checked_text
 from agent.repository.bounded import MOST_INTENT
 from agent.repository.errors import ManifestInvalid
 from agent.repository.opened import OpenedRepository
@@ -19,6 +21,11 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 _mark = msgspec.json.Decoder(Mark)
+
+
+def encoded(tag: str) -> bytes:
+    """The mark of a deleted backup, before it is sealed."""
+    return checked_text.encode(Mark(tag))
 
 
 class Marks:
@@ -35,7 +42,7 @@ class Marks:
         if not self._sealed or entry in self._known:
             return
         try:
-            mark = _mark.decode(await self._documents.read(entry.key, entry.size, MOST_INTENT))
+            mark = checked_text.decode(_mark, await self._documents.read(entry.key, entry.size, MOST_INTENT))
         except NotFound:
             return
         except msgspec.DecodeError as error:

@@ -9,7 +9,7 @@ import pytest
 from agent.crypto.errors import SealingKeyUnknown
 from agent.crypto.keyring import Keyring
 from agent.jobs.sweep import SweepJob
-from agent.repository import checked_text
+from agent.repository import checked_text, marks
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.documents import OVERHEAD
 from agent.repository.errors import IntentForeign, ManifestInvalid, RepositoryFormatNewer
@@ -174,3 +174,25 @@ async def test_marks_are_read_once() -> None:
         await Marks(_opened(store)).refuse_forged(entry, "t2")
     await Marks(_opened(store)).refuse_forged(Entry(deleted_key("c1", "gone"), 90, 0.0), "gone")
     await Marks(_opened(store, None)).refuse_forged(entry, "t2")
+
+
+async def test_a_mark_has_the_check_that_every_small_file_has() -> None:
+    """Promise: a flipped byte in one is an error, and one that was written before marks had a check still counts."""
+    store = MemoryStorage()
+    opened = _opened(store)
+    key = deleted_key("c1", "t1")
+
+    async def refuse(body: bytes) -> None:
+        await opened.documents.put(key, body, replace=True)
+        entry = await store.head(key)
+        assert entry is not None
+        await Marks(opened).refuse_forged(entry, "t1")
+
+    body = marks.encoded("t1")
+    await refuse(body)
+    await refuse(b'{"tag":"t1"}')
+    with pytest.raises(ManifestInvalid, match="can't be read"):
+        await refuse(body.replace(b'"tag":', b'"t4g":"t2","tag":'))
+    plain = await _filled(None)
+    await _catalogue(plain, None).mark_deleted("t1")
+    assert plain._objects[key][0] == body
