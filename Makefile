@@ -31,7 +31,7 @@ help:
 	@echo "                 (make drill DESTINATION=d.json [BACKUP=tag]: your own; a directory will do, or several)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
-	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 40 minutes on two cores)"
+	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 47 minutes on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (under a minute)"
 	@echo "make test-long   random kill loops, and 10,000 interleavings of two agents in virtual time"
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"

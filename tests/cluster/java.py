@@ -103,16 +103,21 @@ def _archive(path: Path) -> list[str]:
     return [f"-XX:SharedArchiveFile={path}"] if path.exists() else []
 
 
+def memory_meter(version: str) -> str:
+    """The option that makes Cassandra's memory meter an agent: what opens tables wants it so."""
+    jamm = next(jar for jar in jars(version) if jar.name.startswith("jamm-"))
+    return f"-javaagent:{jamm}"
+
+
 def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None = None) -> list[str]:
     """The argument list of a Cassandra node; `archive_to` writes a class archive when it ends."""
-    jamm = next(jar for jar in jars(version) if jar.name.startswith("jamm-"))
     archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.node_archive(version))
     return [
         *java(),
         *_QUICK,
         *_ARCHIVE_BESIDE_AGENT,
         *archive,
-        f"-javaagent:{jamm}",
+        memory_meter(version),
         f"-Xms{heap_mb}m",
         f"-Xmx{heap_mb}m",
         "-Xss512k",

@@ -172,6 +172,7 @@ def _write_launchers(version: str, directory: Path) -> None:
     launchers, conf = directory / "launchers", directory / "conf"
     launchers.mkdir(exist_ok=True)
     reads_the_node = (
+        java.memory_meter(version),
         f"-Dcassandra.config=file://{conf / 'cassandra.yaml'}",
         f"-Dcassandra-rackdc.properties=file://{conf / 'rackdc.properties'}",
         f"-Dcassandra.storagedir={directory}",
