@@ -20,7 +20,7 @@ from tests.cluster.processes import ProcessError
 from tests.demo.interrupt import ends_on_signals
 from tests.demo.screen import Screen
 from tests.demo.topology import STORES
-from tests.drill.found import DrillFailed
+from tests.drill.found import DrillFailed, DrillImpossible
 from tests.drill.machines import Machines
 from tests.drill.story import GRACE_SECONDS, make, settings_of, tell
 
@@ -73,22 +73,23 @@ def _locked(options: argparse.Namespace) -> int:
         said = asyncio.run(drill(options, machines, screen))
     except* (RowsDiffer, DrillFailed, *DAMAGE) as failed:
         code, said = DAMAGED, _reasons(failed)
-    except* (HelenusError, ProcessError, RequestFailed, MissingPart) as failed:
+    except* (HelenusError, DrillImpossible, ProcessError, RequestFailed, MissingPart) as failed:
         code, said = FAILED, _reasons(failed)
     finally:
         screen.step("stopping what was started")
         machines.end(GRACE_SECONDS)
-    if code:
+    if code and (WORK / "scratch").exists():
         print(f"drill: what was restored, and the scratch node's log, stay in {WORK} until the next drill")
-        print(f"drill: failed: {said}")
-        return code
-    shutil.rmtree(WORK)
-    print(f"drill: {said}")
-    return 0
+    else:
+        shutil.rmtree(WORK)
+    print(f"drill: failed: {said}" if code else f"drill: {said}")
+    return code
 
 
 def _reasons(failed: BaseExceptionGroup[BaseException]) -> str:
-    return "\n".join(str(error) for error in failed.exceptions)
+    return "\n".join(
+        f"{error}. {error.todo}" if isinstance(error, HelenusError) else str(error) for error in failed.exceptions
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ from agent.wire.backups import SUCCESS
 
 
 class DrillFailed(Exception):
-    """The backup isn't what a backup should be, or there is none; the message says what."""
+    """The backup isn't what a backup should be; the message says what."""
+
+
+class DrillImpossible(Exception):
+    """There is nothing to drill, or not here; the message says what is in the way."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +34,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find(destinations: Sequence[Path], tag: str | None) -> Found:
-    """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillFailed, and what
+    """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillImpossible, and what
     opening a destination and reading a manifest raise."""
     chosen = tag or await _newest(destinations)
     hosts: dict[Path, list[str]] = {}
@@ -51,7 +55,7 @@ async def find(destinations: Sequence[Path], tag: str | None) -> Found:
                     schema[one.name] = _together(schema[one.name], one) if one.name in schema else one
     there = {host for each in hosts.values() for host in each}
     if not there:
-        raise DrillFailed(f"there is no backup {chosen} in what was named")
+        raise DrillImpossible(f"there is no backup {chosen} in what was named")
     return Found(
         tag=chosen,
         version=max(versions, key=lambda version: [int(part) for part in version.split(".") if part.isdigit()]),
@@ -68,7 +72,7 @@ async def _newest(destinations: Sequence[Path]) -> str:
         async with opened_store(record) as storage:
             times |= await _successes(await repository_of(storage, record, None))
     if not times:
-        raise DrillFailed("no successful backup is in what was named; another one must be named by its tag")
+        raise DrillImpossible("no successful backup is in what was named; another one must be named by its tag")
     return max(times, key=lambda tag: times[tag])
 
 

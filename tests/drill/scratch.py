@@ -18,12 +18,12 @@ from agent.model.snapshot import KeyspaceSchema
 from tests.cluster import places
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.scratch import ScratchCluster
-from tests.drill.found import DrillFailed, Found, objects_of
+from tests.drill.found import DrillImpossible, Found, objects_of
 
-BUILD_SECONDS = 600.0
+BUILD_SECONDS = 6 * 3600.0
 _STATEMENT_SECONDS = 120.0
 _POLL = 0.5
-_PAGE = 2_000
+_PAGE = 500
 
 
 class Scratch:
@@ -91,7 +91,7 @@ class Scratch:
             try:
                 await asyncio.to_thread(session.execute, statement, timeout=_STATEMENT_SECONDS)
             except Exception as error:
-                raise DrillFailed(
+                raise DrillImpossible(
                     f"Cassandra {self.version} refused the backup's schema: {error}\n{statement}"
                 ) from error
 
@@ -101,7 +101,7 @@ def _version(version: str) -> str:
     for known in (places.CASSANDRA_50, places.CASSANDRA_41):
         if version.split(".")[:2] == known.split(".")[:2]:
             return known
-    raise DrillFailed(f"the backup is of Cassandra {version}: there is no such scratch node, only 4.1 and 5.0")
+    raise DrillImpossible(f"the backup is of Cassandra {version}: there is no such scratch node, only 4.1 and 5.0")
 
 
 def _keyspace(one: KeyspaceSchema) -> str:

@@ -1,5 +1,5 @@
 """The drill, told once. In: destinations of a backup, or what a backup is to be made of. Out: the verdict, or
-DrillFailed."""
+DrillFailed, or DrillImpossible."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from agent.cli import main as repository
+from agent.cli.scratch_tables import CASSANDRAS_OWN
 from agent.cli.screen import Screen as RepositoryScreen
 from tests.cluster.comparison import Comparison, compare_every_column
 from tests.cluster.rows import DataSet
@@ -16,7 +17,7 @@ from tests.cluster.services import write_secret
 from tests.demo.screen import Screen
 from tests.demo.story import back_up, data_for, explained, reporter, write
 from tests.demo.topology import BUCKET, Topology
-from tests.drill.found import DrillFailed, Found, find
+from tests.drill.found import DrillFailed, DrillImpossible, Found, find
 from tests.drill.machines import Machines
 from tests.drill.scratch import Scratch
 
@@ -36,7 +37,7 @@ async def make(machines: Machines, directory: Path, kind: str, rows: int, screen
     """Three nodes with rows, backed up; all of it is ended again but for the store that has the backup."""
     topology = Topology(directory, destination=kind)
     if taken := topology.taken():
-        raise DrillFailed(f"something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
+        raise DrillImpossible(f"something else listens on {', '.join(taken)} (make cluster-down ends the playground)")
     machines.topology = topology
     screen.step("starting three Cassandra nodes, an agent beside each, and a coordinator")
     await topology.start(screen.line)
@@ -74,7 +75,8 @@ async def tell(
     made: Made | None,
     screen: Screen,
 ) -> str:
-    """Restore and compare; the verdict in a line. Raises DrillFailed, RowsDiffer, HelenusError, ProcessError."""
+    """Restore and compare; the verdict in a line. Raises DrillFailed, DrillImpossible, RowsDiffer, HelenusError,
+    ProcessError."""
     found = await find(destinations, tag)
     nodes = sum(len(hosts) for hosts in found.hosts.values())
     screen.step(f"{found.tag}: {nodes} nodes of Cassandra {found.version}, {len(found.schema)} keyspaces")
@@ -83,6 +85,8 @@ async def tell(
             f"the parts of {len(found.missing)} nodes are in none of the destinations: {', '.join(found.missing)}"
             " (directories of the nodes must all be named)"
         )
+    if own := sorted(name for name in found.schema if name.startswith(CASSANDRAS_OWN)):
+        screen.line(f"of Cassandra's own, {', '.join(own)}, only the files are verified")
     extracted = directory / "extracted"
     machines.scratch = scratch = Scratch(directory / "scratch", found)
     screen.step(f"starting a scratch node of Cassandra {scratch.version}, and making the backup's tables there")
@@ -115,7 +119,8 @@ async def _extract(found: Found, extracted: Path, scratch: Scratch, screen: Scre
         arguments = ["--destination", str(path), what, found.tag, "--into", str(extracted), *more]
         code = await asyncio.to_thread(repository.run, arguments, RepositoryScreen(_Lines(screen)))
         if code:
-            raise DrillFailed(f"helenus-repository {what} ended with {code}")
+            failure = DrillFailed if code == repository.DAMAGED else DrillImpossible
+            raise failure(f"helenus-repository {what} ended with {code}")
 
 
 class _Lines(io.StringIO):
