@@ -20,6 +20,7 @@ from agent.crypto.keyring import Keyring
 from agent.crypto.slots import Unlocking
 from agent.daemon.key_files import unlocking_of
 from agent.repository.attach import Attached, attach, repository_in
+from agent.repository.control_keys import SIDES
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import ClusterAmbiguous, NotARepository
 from agent.repository.key_slots import read_slots, unlock
@@ -86,6 +87,7 @@ async def _open(record: StoredDestination, conditional_create: bool) -> Storage:
         record.settings,
         roots=[_ANYWHERE],
         conditional_create=conditional_create,
+        sides=SIDES,
         gate=TokenBucket(rate) if rate else OPEN,
         file_roots=[_ANYWHERE],
     )

@@ -13,6 +13,7 @@ from agent.crypto.slots import Unlocking
 from agent.daemon.key_files import unlocking_of
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.settings import DestinationSettings, roots
+from agent.repository.control_keys import SIDES
 from agent.repository.destination_files import StoredDestination
 from agent.repository.limits import Limits
 from agent.storage.keys import RESERVED
@@ -73,6 +74,7 @@ class Provider:
             roots=self._local_roots,
             own_state=self._state,
             conditional_create=conditional_create,
+            sides=SIDES,
             gate=gate,
             observer=self._measures.observer(record.settings),
             on_retry=self._measures.retried,

@@ -97,6 +97,7 @@ class DestinationChecks:
         takes nothing are errors of their own."""
         async with self._opened(record) as storage:
             await storage.head(REPOSITORY)
+            await storage.examine()
             if write:
                 key = f"{CHECKS}{self._new_name()}/first"
                 await storage.put(key, [b"first"])

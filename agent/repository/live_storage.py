@@ -133,6 +133,14 @@ class LiveStorage:
         """See `Storage.delete`."""
         await self._patiently(lambda storage: storage.delete(keys))
 
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        await self._patiently(lambda storage: storage.hold(keys, until))
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._patiently(lambda storage: storage.examine())
+
     async def close(self) -> None:
         """Nothing: the storage belongs to the registry."""
 

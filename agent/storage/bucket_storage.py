@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
+import msgspec
+
 from agent.storage.allowed_files import allowed_file
 from agent.storage.buckets import bucket_and_prefix
 from agent.storage.endpoints import checked_endpoint, host_of, refuse_link_local
@@ -28,6 +30,7 @@ from agent.storage.protocol import (
     Put,
     StorageError,
     Transient,
+    Unlocked,
 )
 from agent.storage.ranges import bytes_from, is_asked_first
 from agent.storage.threads import Stop, Workers
@@ -49,7 +52,7 @@ class NotImplementedThere(StorageError):
     """The store knows no such request (501): it is asked in another way where there is one, and from then on."""
 
 
-class BucketStorage(ABC, Generic[Connected]):
+class BucketStorage(Unlocked, ABC, Generic[Connected]):
     """Objects of `settings.path` (bucket and prefix).
 
     `conditional_create`: the store is known to keep «create only if absent» (see `conformance`); else a look goes
@@ -103,7 +106,7 @@ class BucketStorage(ABC, Generic[Connected]):
         """Size and time; see `Storage.head`."""
         name = self._name(key)
         found = await self._workers.run(lambda stop: self._looked_at(name))
-        return None if found is None else Entry(key, found.size, found.modified)
+        return None if found is None else msgspec.structs.replace(found, key=key)
 
     def list(self, prefix: str) -> AsyncIterator[Entry]:
         """Every key of the prefix in lexical order, page by page."""
@@ -185,7 +188,7 @@ class BucketStorage(ABC, Generic[Connected]):
         except Exists:
             taken = self._looked_at(name)
             if taken is None:
-                raise Transient(f"{name!r} was there and is gone again", key=name) from None
+                return self._hidden(name, body, gate, stop)
             return Put(created=False, size=taken.size)
         except NotImplementedThere:
             if replace or not self._conditional:
@@ -194,6 +197,10 @@ class BucketStorage(ABC, Generic[Connected]):
             return self._stored(name, body, replace, gate, stop)
         self._proven = True
         return Put(created=True, size=size)
+
+    def _hidden(self, name: str, body: Sequence[Buffer], gate: Gate, stop: Stop) -> Put:
+        """What to do about a key that is taken and that isn't there."""
+        raise Transient(f"{name!r} was there and is gone again", key=name)
 
     def _read(self, name: str, start: int, length: int | None, gate: Gate, stop: Stop) -> bytes:
         if is_asked_first(start, length):

@@ -39,6 +39,14 @@ class Limited:
         """See `Storage.delete`."""
         await self._inner.delete(keys)
 
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        await self._inner.hold(keys, until)
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._inner.examine()
+
     async def close(self) -> None:
         """Close the inner store."""
         await self._inner.close()

@@ -57,6 +57,16 @@ class Measured:
         with self._observed("delete"):
             await self._inner.delete(keys)
 
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        with self._observed("hold"):
+            await self._inner.hold(keys, until)
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        with self._observed("examine"):
+            await self._inner.examine()
+
     async def close(self) -> None:
         """Close the inner store."""
         await self._inner.close()

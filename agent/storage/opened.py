@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import assert_never
 
 from agent.storage.conformance import CONDITIONAL_CREATE, NAMES, conform
+from agent.storage.divided import ALL_LOCKED, Sides
 from agent.storage.limited import Limited
 from agent.storage.local.files import allowed_path
 from agent.storage.local.storage import LocalStorage
@@ -34,7 +35,7 @@ def load(settings: Settings) -> None:
             case LocalSettings():
                 pass
             case S3Settings():
-                import agent.storage.s3.storage
+                import agent.storage.s3.opened
             case GcsSettings():
                 import agent.storage.gcs.storage
             case AzureSettings():
@@ -61,6 +62,7 @@ def open_storage(
     roots: Sequence[Path],
     own_state: Path | None = None,
     conditional_create: bool,
+    sides: Sides = ALL_LOCKED,
     gate: Gate = OPEN,
     observer: Observer | None = None,
     on_retry: Callable[[str, Transient], None] = _ignore_retry,
@@ -70,9 +72,9 @@ def open_storage(
     """The store that the settings name; whoever opens it closes it. Nothing is sent yet.
 
     `roots`: directories that local destinations may lie in. `own_state`: the agent's, which none shares.
-    `conditional_create`: what the destination's check found. `gate`: the node's and the destination's limits; each call
-    may bring one more. `file_roots`: directories that credentials and CA files may come from. `link_local`: hosts that
-    may be link-local addresses. Raises `BadSettings`, `SdkMissing`.
+    `conditional_create`: what the destination's check found. `sides`: which keys object lock leaves alone. `gate`: the
+    node's and the destination's limits; each call may bring one more. `file_roots`: directories that credentials and CA
+    files may come from. `link_local`: hosts that may be link-local addresses. Raises `BadSettings`, `SdkMissing`.
     """
     load(settings)
     store: Storage
@@ -80,10 +82,11 @@ def open_storage(
         case LocalSettings():
             store = LocalStorage(allowed_path(settings.path, roots, own_state), workers=settings.streams)
         case S3Settings():
-            from agent.storage.s3.storage import S3Storage  # the SDK costs time and memory: only when S3 is used
+            from agent.storage.s3.opened import open_s3  # the SDK costs time and memory: only when S3 is used
 
-            store = S3Storage(
+            store = open_s3(
                 settings,
+                sides,
                 conditional_create=conditional_create,
                 file_roots=file_roots,
                 link_local=link_local,

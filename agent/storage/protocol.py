@@ -1,4 +1,4 @@
-"""What a destination must be able to do: six verbs over keys and bytes, and the errors they may raise.
+"""What a destination must be able to do: eight verbs over keys and bytes, and the errors they may raise.
 
 In: keys (relative, `/`-separated, printable ASCII) and buffers. Out: bytes, sizes, and times of the store's own clock.
 A store knows nothing of backups.
@@ -24,11 +24,13 @@ class Summed(list[Buffer]):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One stored object as the store lists it. `size` in bytes; `modified` in unix seconds of the store's clock."""
+    """One stored object as the store lists it. `size` in bytes; `modified` in unix seconds of the store's clock.
+    `held_until`: under object lock, until when nobody can delete it, unix seconds; only `head` tells."""
 
     key: str
     size: int
     modified: float
+    held_until: float | None = None
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -77,7 +79,16 @@ class Storage(Protocol):
         """Every key that begins with `prefix` (plain text, exact), in lexical order, any number of them."""
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove the keys; those that are not there are fine. Durable when it returns."""
+        """Remove the keys; those that are not there are fine. Durable when it returns. Raises `ObjectLocked` when all
+        have gone but those that are under object lock."""
+
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """Have these objects under object lock until then at least, unix seconds. Raises `NotFound`, `BucketNotLocked`
+        where nothing is put under lock."""
+
+    async def examine(self) -> None:
+        """Ask the store whether it locks what is put there. Raises `BucketLocked`, `BucketNotLocked` where that isn't
+        as the settings say."""
 
     async def close(self) -> None:
         """Give back threads and connections. No verb is called afterwards."""
@@ -97,6 +108,49 @@ class NotFound(StorageError):
     code = "object_not_found"
     status = 404
     todo = "The object is missing from the destination: restore from another backup and run a new one, which heals it."
+
+
+class ObjectLocked(StorageError):
+    """Some of what was to be deleted is under object lock, and stays; all else is deleted. `keys`: what stays."""
+
+    code = "object_locked"
+    status = 409
+    retry = "later"
+    todo = "Wait until the lock ends: what is still to go then goes when it is asked for again, with a sweep by itself."
+
+    def __init__(self, message: str, *, keys: Iterable[str] = (), **fields: object) -> None:
+        super().__init__(message, **fields)
+        self.keys = frozenset(keys)
+
+
+class BucketLocked(StorageError):
+    """The bucket keeps what is put there from being deleted, and Helenus wasn't told, or can't work with that."""
+
+    code = "bucket_locked"
+    status = 409
+    todo = (
+        "Give the S3 destination object_lock with a control location where nothing is locked (docs/object-lock.md), or "
+        "use a bucket without a retention of its own."
+    )
+
+
+class BucketNotLocked(StorageError):
+    """The settings ask for object lock, and the bucket has none."""
+
+    code = "bucket_not_locked"
+    status = 409
+    todo = "Use a bucket that was made with object lock (it then keeps versions), or leave object_lock out."
+
+
+class Unlocked:
+    """The verbs of object lock where there is none: what stores without it inherit."""
+
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        raise BucketNotLocked("this store puts nothing under lock")
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
 
 
 class Transient(StorageError):

@@ -83,6 +83,14 @@ class Retrying:
         """See `Storage.delete`."""
         await self._again("delete", lambda: self._inner.delete(keys))
 
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        await self._again("hold", lambda: self._inner.hold(keys, until))
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._again("examine", self._inner.examine)
+
     async def close(self) -> None:
         """Close the inner store."""
         await self._inner.close()

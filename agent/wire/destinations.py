@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from agent.wire.object_lock import ObjectLock
+
 ON_SERVER = "OPSC_ON_SERVER"
 """The reserved id of «the snapshots stay on the nodes» (OpsCenter)."""
 
@@ -95,7 +97,8 @@ class S3Settings(BucketSettings, frozen=True, kw_only=True, tag_field="provider"
     `credentials_file` (on the agent, JSON or the AWS ini form, profile `profile`), else the agent's environment.
     `server_side_encryption`: "" | "AES256" | "aws:kms" (then `kms_key_id`). `checksum`: "when_required" | "CRC32" |
     "SHA256". `payload_signing`: "auto" (signed over http, unsigned over https) | "always" | "never".
-    `path_style`: None = path style when an endpoint is given.
+    `path_style`: None = path style when an endpoint is given. `object_lock`: backups are put under lock; left out: they
+    aren't.
     """
 
     provider: ClassVar[str] = "s3"
@@ -112,6 +115,11 @@ class S3Settings(BucketSettings, frozen=True, kw_only=True, tag_field="provider"
     kms_key_id: str = ""
     checksum: Literal["when_required", "CRC32", "SHA256"] = "when_required"
     payload_signing: Literal["auto", "always", "never"] = "auto"
+    object_lock: ObjectLock | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.object_lock, UnsetType):
+            self.object_lock.refuse_overlap(self.path)
 
 
 class GcsSettings(BucketSettings, frozen=True, kw_only=True, tag_field="provider", tag="gcs"):
@@ -179,6 +187,13 @@ _PORTS = {"http": ":80", "https": ":443"}
 def encryption_of(settings: Settings) -> Encryption | None:
     """How the repository is to be encrypted; None: not at all."""
     return None if isinstance(settings.encryption, UnsetType) else settings.encryption
+
+
+def object_lock_of(settings: Settings) -> ObjectLock | None:
+    """How backups are put under lock; None: they aren't."""
+    if not isinstance(settings, S3Settings) or isinstance(settings.object_lock, UnsetType):
+        return None
+    return settings.object_lock
 
 
 def secrets_of(settings: Settings) -> dict[str, str]:

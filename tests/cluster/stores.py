@@ -97,6 +97,10 @@ class S3Server(Server):
         """Make an empty bucket; one that is there stays as it is."""
         await asyncio.to_thread(self._make_bucket, name)
 
+    async def make_locked_bucket(self, name: str, *, default_days: int = 0) -> None:
+        """Make an empty bucket with object lock; with `default_days` it locks everything for so long by itself."""
+        await asyncio.to_thread(self._make_locked_bucket, name, default_days)
+
     def client(self, endpoint: str | None = None) -> Any:
         """A boto3 client of its own, to be closed by the caller; `endpoint` when something stands in between."""
         return boto3.client(
@@ -127,6 +131,15 @@ class S3Server(Server):
                 if error.response["Error"]["Code"] not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
 
+    def _make_locked_bucket(self, name: str, default_days: int) -> None:
+        with closing(self.client()) as client:
+            client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+            if default_days:
+                rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": default_days}}
+                client.put_object_lock_configuration(
+                    Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+                )
+
 
 def settings_for(server: S3Server, **fields: object) -> S3Settings:
     """The settings of a destination in the server's `BUCKET`, changed by `fields`."""
@@ -134,15 +147,20 @@ def settings_for(server: S3Server, **fields: object) -> S3Settings:
 
 
 class Versity(S3Server):
-    """versitygw: each object is a file `<directory>/data/<bucket>/<key>`."""
+    """versitygw: each object is a file `<directory>/data/<bucket>/<key>`. `versions`: buckets can have object lock."""
 
-    def __init__(self, directory: Path, *, address: str = "127.0.0.1", access_log: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, address: str = "127.0.0.1", access_log: bool = False, versions: bool = False
+    ) -> None:
         self.address = address
         self.port = free_port(address)
         self.data = directory / "data"
         self.access_log = directory / "access.log" if access_log else None
         """One line per request, with the operation and the key, when asked for."""
         self.data.mkdir(parents=True, exist_ok=True)
+        kept: list[str | Path] = ["--versioning-dir", directory / "versions"] if versions else []
+        if versions:
+            (directory / "versions").mkdir(exist_ok=True)
         log: list[str | Path] = ["--access-log", self.access_log] if self.access_log else []
         self.child = Child(
             "versitygw",
@@ -150,7 +168,7 @@ class Versity(S3Server):
                 places.program("versitygw"),
                 *("--port", f"{address}:{self.port}", "--region", REGION, "--keep-alive", "--quiet"),
                 *log,
-                *("posix", self.data),
+                *("posix", *kept, self.data),
             ],
             directory / "versitygw.log",
             env={"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.access_secret},

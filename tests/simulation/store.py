@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Transient
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Transient, Unlocked
 from tests.fast.storage.memory import MemoryStorage
 from tests.simulation.process import Process
 
 Result = TypeVar("Result")
 
 
-class RemoteStorage:
+class RemoteStorage(Unlocked):
     """`page`: how many keys one answer lists."""
 
     def __init__(self, memory: MemoryStorage, process: Process, page: int = 1000) -> None:

@@ -25,6 +25,7 @@ from agent.storage.protocol import (
     Put,
     StorageError,
     Truncated,
+    Unlocked,
 )
 from agent.storage.threads import Stop, Workers
 from agent.storage.throttle import STEP, is_free, pass_checked
@@ -37,7 +38,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class LocalStorage:
+class LocalStorage(Unlocked):
     """Objects as files under `root`, which must exist (`BucketMissing` otherwise, at each verb)."""
 
     def __init__(self, root: Path, *, workers: int = 8) -> None:

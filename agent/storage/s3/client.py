@@ -81,7 +81,8 @@ def make_client(
     events = client.meta.events
     events.unregister("before-call.s3", handlers.add_expect_header)
     events.register("before-send.s3", _Sender(on_request, patience))
-    events.register("before-sign.s3.DeleteObjects", _add_md5)
+    for operation in ("DeleteObjects", "PutObjectRetention"):
+        events.register(f"before-sign.s3.{operation}", _add_md5)
     events.register("before-parse.s3", _refuse_cut_answer)
     return client
 

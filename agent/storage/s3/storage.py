@@ -22,6 +22,7 @@ from agent.storage.protocol import (
     Truncated,
 )
 from agent.storage.ranges import checked_range, range_header
+from agent.storage.s3.bucket_lock import refuse_locked
 from agent.storage.s3.client import make_client
 from agent.storage.s3.credentials import keys_of
 from agent.storage.s3.errors import REFUSED, translated
@@ -74,6 +75,10 @@ class S3Storage(BucketStorage["S3Client"]):
         self._keys = keys_of(settings, file_roots, environment)
         self._on_request = on_request
 
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._workers.run(lambda stop: refuse_locked(self._there(), self._bucket))
+
     def _connect(self) -> "S3Client":
         watched = self._is_watched(self._settings.endpoint)
         client = make_client(self._settings, self._keys, self._ca_file, self._patience, self._on_request)
@@ -121,7 +126,9 @@ class S3Storage(BucketStorage["S3Client"]):
                 found = self._there().head_object(Bucket=self._bucket, Key=name)
         except NotFound:
             return None
-        return Entry(name, found["ContentLength"], found["LastModified"].timestamp())
+        held = found.get("ObjectLockRetainUntilDate")
+        modified = found["LastModified"].timestamp()
+        return Entry(name, found["ContentLength"], modified, None if held is None else held.timestamp())
 
     def _page(self, prefix: str, token: str | None) -> Page:
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": MOST}

@@ -25,7 +25,7 @@ from agent.repository.keys import (
 )
 from agent.repository.manifest import ManifestWriter
 from agent.repository.manifest_frame import FrameHeader, FrameWriter
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put, Unlocked
 from agent.wire.backups import SUCCESS, NodeRecord, Record
 from agent.wire.node import NodeIdentity
 
@@ -51,7 +51,7 @@ def _node_of(key: str) -> str:
     return key.partition("/nodes/")[2].partition("/")[0]
 
 
-class LargeBucket:
+class LargeBucket(Unlocked):
     """Keeps the protocol of `Storage`. `objects`: of each node. `now`: the store's clock, unix seconds."""
 
     def __init__(self, nodes: int, objects: int, backups: int) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from agent.storage.keys import check_key, check_prefix
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put, Truncated
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put, Truncated, Unlocked
 
 Hook = Callable[[str, str], Awaitable[None]]
 
@@ -19,7 +19,7 @@ async def _nothing(verb: str, key: str) -> None:
     return None
 
 
-class MemoryStorage:
+class MemoryStorage(Unlocked):
     """Objects in a dictionary. `clock` gives `modified` in unix seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, hook: Hook = _nothing) -> None:
