@@ -32,6 +32,7 @@ from agent.repository.catalogue import RecordCache
 from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.key_changes import KeyChanges
 from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
@@ -89,8 +90,9 @@ def _composed(
     patience = Patience(settings.destinations.patience_seconds, settings.destinations.poll_seconds)
     keyrings = Keyrings(destinations, provider.unlocking)
     verify = verifying(keyrings)
-    repositories = OpenDestinations(destinations, verify, patience)
-    impatient = OpenDestinations(destinations, verify, NOW, once=True)
+    holds = HoldNotes(state / "holds")
+    repositories = OpenDestinations(destinations, verify, patience, holds, clock=making.clock)
+    impatient = OpenDestinations(destinations, verify, NOW, holds, once=True)
 
     node = CassandraNode(settings.cassandra, state)
     on_server = OnServer(state / "on-server")

@@ -3,13 +3,13 @@ objects as they are, and what a sweep would free. Only reads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import Owners, SweepView, unneeded
-from agent.repository.data_objects import data_index
+from agent.repository.data_objects import data_index, data_objects
 from agent.repository.errors import ObjectDamaged, of_backup
 from agent.repository.keys import backups_prefix, catalogue_prefix, manifest_key, parse_backup, parse_catalogue
 from agent.repository.manifest import Named, read_manifest
@@ -19,6 +19,8 @@ from agent.storage.protocol import NotFound, Truncated
 from agent.wire.results import FreedPart, FreedResult
 from kit.together import together
 
+_HEADS = 256
+"""Objects that are looked at side by side, as far as the store has connections."""
 _MANIFESTS_AT_ONCE = 4
 """Manifests that are read side by side: up to 4 MiB each, and a table's frame."""
 
@@ -101,6 +103,30 @@ class Survey:
         """Every object of the prefix."""
         return await data_index(self._storage, self._cluster_id, self.host_id)
 
+    async def held(self, objects: ObjectIndex) -> tuple[FreedPart, float | None]:
+        """What object lock still holds of these, and until when the last of it; a small request for each object."""
+        lock = self._opened.lock
+        if lock is None:
+            return FreedPart(0, 0), None
+        now, size, count, until = lock.clock(), 0, 0, None
+        batch: list[str] = []
+
+        async def look(keys: Sequence[str]) -> None:
+            nonlocal size, count, until
+            for entry in await together(*(self._storage.head(key) for key in keys)):
+                if entry is not None and entry.held_until is not None and entry.held_until > now:
+                    size, count = size + entry.size, count + 1
+                    until = max(entry.held_until, until or 0.0)
+
+        async for one in data_objects(self._storage, self._cluster_id, self.host_id):
+            if objects.get(one.name, one.codec) is not None:
+                batch.append(one.key)
+            if len(batch) == _HEADS:
+                await look(batch)
+                batch = []
+        await look(batch)
+        return FreedPart(size, count), until
+
 
 async def preview(survey: Survey, as_deleted: frozenset[str]) -> FreedResult:
     """What a sweep would free if the backups `as_deleted` were deleted too. Raises ManifestInvalid and others, named by
@@ -115,4 +141,5 @@ async def preview(survey: Survey, as_deleted: frozenset[str]) -> FreedResult:
             owners.add(tag, one.name, one.codec)
     parts = {tag: FreedPart(size, count) for tag, (size, count) in owners.shares(marked).items()}
     size, count = marked.total()
-    return FreedResult(size, count, doomed, dry_run=True, backups=parts)
+    locked, until = await survey.held(marked)
+    return FreedResult(size, count, doomed, dry_run=True, backups=parts, locked=locked, locked_until=until)

@@ -6,7 +6,8 @@ Runs in the data lane, which is the lock of the node's prefix in this agent. It 
 intent stands there, nor when a manifest can't be read. It marks, waits a margin, looks at intents and new manifests,
 and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock. What
 a backup needed that was deleted meanwhile goes with the next sweep.
-Interrupted anywhere it begins anew: nothing it removed was needed.
+Interrupted anywhere it begins anew: nothing it removed was needed. What object lock still holds stays for a later
+sweep, and with a manifest or plan the mark of its backup.
 The prefix of a node that left the ring is swept by an agent that was told to `adopt` it: the mark of that stops the
 node's own agent, and intents that nobody touched for the silence are given up, for nobody else ever will. It goes with
 the last object, or when nothing was adopted after all. The ring is looked at before the mark and again before the first
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
+from agent.jobs.deletion import Deletion
 from agent.jobs.survey import Survey, preview
 from agent.model.job import JobContext, Outcome
 from agent.plan.adoption import refusal
@@ -208,36 +210,32 @@ class _Sweep:
         """Remove manifests of deleted backups, then data, then the last traces of tags. Cut in between, it leaves its
         mark: a deletion that got no answer may be carried out yet, and another agent's backup must not come between."""
         self._marked = False
-        doomed = view.doomed(self._host_id)
-        await self._storage.delete([manifest_key(self._cluster_id, tag, self._host_id) for tag in doomed])
-        freed = 0
-        count = 0
-        batch: list[str] = []
+        deletion = Deletion(self._storage)
+        manifests = {manifest_key(self._cluster_id, tag, self._host_id): tag for tag in view.doomed(self._host_id)}
+        held = await deletion.delete(list(manifests))
+        batch: dict[str, int] = {}
         async for one in data_objects(self._storage, self._cluster_id, self._host_id):
             name = one.name, one.codec
             if marked.get(*name) is not None and needed.get(*name) is None and one.modified <= before:
-                batch.append(one.key)
-                freed += one.size
-                count += 1
+                batch[one.key] = one.size
             if len(batch) == _BATCH:
-                await self._storage.delete(batch)
-                batch = []
+                await deletion.free(batch)
+                batch = {}
         if batch:
-            await self._storage.delete(batch)
+            await deletion.free(batch)
         for tag in (await self.survey.view()).traces():
-            await self._forget(tag)
+            await self._forget(tag, deletion)
         self._marked = True
-        return FreedResult(freed, count, doomed)
+        return deletion.result([tag for key, tag in manifests.items() if key not in held])
 
-    async def _forget(self, tag: str) -> None:
-        """Remove the plan, the records, and last the mark."""
+    async def _forget(self, tag: str, deletion: Deletion) -> None:
+        """Remove the plan, the records, and last the mark, which stays with a plan under lock."""
         mark = deleted_key(self._cluster_id, tag)
         keys = []
         for prefix in (backups_prefix(self._cluster_id, tag), catalogue_prefix(self._cluster_id, tag)):
             keys += [entry.key async for entry in self._storage.list(prefix) if entry.key != mark]
-        if keys:
-            await self._storage.delete(keys)
-        await self._storage.delete([mark])
+        if not keys or not await deletion.delete(keys):
+            await self._storage.delete([mark])
 
     async def _give_up_sweep(self, silence: float) -> None:
         """Remove another agent's mark of a sweep, which would not let this one's be put."""

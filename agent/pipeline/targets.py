@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+from agent.plan.holding import Held
 from agent.plan.objects import ObjectIndex
 from agent.repository.damage_notes import DamagedObject
 from agent.repository.errors import ManifestIncomplete, ObjectDamaged
@@ -67,6 +68,8 @@ class StoreTarget:
         self._errors: list[HelenusError] = []
         self._parted = False
         self.named = ObjectIndex()
+        self.fresh = Held()
+        """what was put under object lock"""
         self.put_objects = 0
         self.put_bytes = 0
         self.mended: list[str] = []
@@ -122,6 +125,7 @@ class StoreTarget:
         anew = StoreTarget(self.opened, self._host_id, self.index, self._gate, self._standing())
         anew.put_objects, anew.put_bytes = self.put_objects, self.put_bytes
         anew.mended, anew.healed = self.mended, self.healed
+        anew.fresh = self.fresh
         return anew
 
     def fail(self, error: HelenusError) -> None:
@@ -206,6 +210,8 @@ class StoreTarget:
             self.healed.append(noted)
             self._raw.discard(name)
         if put.created:
+            if put.held_until is not None:
+                self.fresh.add(name, put.size, codec, put.held_until)
             self.put_objects += 1
             self.put_bytes += put.size
         return True

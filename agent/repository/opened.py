@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from agent.crypto.keyring import Keyring
 from agent.repository.documents import Documents
 from agent.repository.form import Form, form_of
+from agent.repository.holding import Lock
 from agent.storage.protocol import OPEN, Gate, Storage
 from agent.storage.throttle import Gates
 from agent.wire.commands import Target
@@ -32,7 +33,7 @@ class OpenedRepository:
     `gate`: the target's own limit, for every put and get of this command; the node's and the destination's are in the
     storage already. `streams`: concurrent requests that the destination's settings allow; how many of them run at a
     time is for the limits to say, as they are then (`Stream`). `keyring`: of an encrypted repository, None of a plain
-    one.
+    one. `lock`: of one under object lock.
     """
 
     destination_id: str
@@ -42,6 +43,7 @@ class OpenedRepository:
     gate: Gate
     streams: int
     keyring: Keyring | None = None
+    lock: Lock | None = None
 
     @cached_property
     def form(self) -> Form:

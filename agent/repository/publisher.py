@@ -1,4 +1,4 @@
-"""The order in which a node's backup becomes one: intent → data → check → manifest → drop intent.
+"""The order in which a node's backup becomes one: intent → data → hold → check → manifest → drop intent.
 
 In: an opened repository, what was named, the manifest's buffers. Out: a durable manifest for which everything it names
 exists with its size (I1, I5), or an error.
@@ -28,9 +28,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from agent.plan.holding import Held
 from agent.plan.objects import ObjectIndex
 from agent.repository.data_objects import data_objects, usable_index
 from agent.repository.errors import BackupDeleted, BackupExists, ManifestIncomplete
+from agent.repository.hold_notes import HoldPlace
+from agent.repository.holding import Holding, Lock
 from agent.repository.intents import Intents, Writer
 from agent.repository.keys import deleted_key, manifest_key
 from agent.repository.manifest import Manifest, read_manifest
@@ -86,9 +89,14 @@ class Publisher:
         await self._intents.begin(self._tag, command_id)
         return await usable_index(self._storage, self._cluster_id, self._host_id)
 
-    async def publish(self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate) -> None:
-        """Check by a new listing that everything `named` exists with its size (`named` is empty afterwards), put the
-        manifest, drop the intent. Raises ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
+    async def publish(
+        self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate, fresh: Held | None = None
+    ) -> None:
+        """Under object lock have everything `named` held (`fresh` is already, for it was put just now). Check by a new
+        listing that it exists with its size (`named` is empty afterwards), put the manifest, drop the intent. Raises
+        ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
+        if self._opened.lock is not None:
+            await self._holding(self._opened.lock).hold(self._tag, named, fresh or Held())
         await self._check(named)
         await together(self._refuse_deleted(), self._refuse_sweep())
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
@@ -109,6 +117,11 @@ class Publisher:
         except HelenusError:
             await self._take_back(key)
             raise
+
+    def _holding(self, lock: Lock) -> Holding:
+        opened = self._opened
+        place = HoldPlace(opened.destination_id, lock.store, opened.repository_id, self._cluster_id, self._host_id)
+        return Holding(lock, self._storage, place)
 
     async def _check_unguarded(self, manifest: Manifest) -> None:
         """The intent was given up: first whether a sweep may still be deleting, then whether all is there. Raises

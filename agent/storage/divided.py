@@ -56,11 +56,12 @@ class Divided:
                     second = await anext(locked, None)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """See `Storage.delete`. What is under lock first: where it stays, what tells of it stays too."""
-        for side in (self._locked, self._control):
-            its = [key for key in keys if self._side(key) is side]
-            if its:
-                await side.delete(its)
+        """See `Storage.delete`."""
+        control = [key for key in keys if self._sides.is_control(key)]
+        if control:
+            await self._control.delete(control)
+        if len(control) < len(keys):
+            await self._locked.delete([key for key in keys if not self._sides.is_control(key)])
 
     async def hold(self, keys: Sequence[str], until: float) -> None:
         """See `Storage.hold`."""

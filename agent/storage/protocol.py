@@ -34,10 +34,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Put(msgspec.Struct, frozen=True):
-    """What a put did: `created` is False when the key was there already and nothing was written. `size` in bytes."""
+    """What a put did: `created` is False when the key was there already and nothing was written. `size` in bytes.
+    `held_until`: of what was written under object lock, unix seconds."""
 
     created: bool
     size: int
+    held_until: float | None = None
 
 
 class Gate(Protocol):

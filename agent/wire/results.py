@@ -52,13 +52,17 @@ class FreedPart(msgspec.Struct, frozen=True):
 class FreedResult(msgspec.Struct, frozen=True):
     """Of delete and sweep: bytes of data freed, objects removed, tags whose manifest of this node went. `dry_run`:
     nothing went, this is what would. `backups`: of a sweep's dry run, for each tag of `as_deleted` of which the node
-    has a manifest, what the deletion of that one alone frees; what only several of them need is in the sums alone."""
+    has a manifest, what the deletion of that one alone frees; what only several of them need is in the sums alone.
+    `locked`: what nobody needs and object lock still holds, so that it goes with a later sweep; the sums of a dry run
+    count it too. `locked_until`: until when the first of it is held, of a dry run the last; unix seconds."""
 
     bytes_freed: int = 0
     objects: int = 0
     tags: list[str] = []
     dry_run: bool = False
     backups: dict[str, FreedPart] = {}
+    locked: FreedPart = FreedPart(0, 0)
+    locked_until: float | None = None
 
 
 class DamagedPlace(msgspec.Struct, frozen=True):

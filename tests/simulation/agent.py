@@ -24,6 +24,7 @@ from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
@@ -123,7 +124,8 @@ class SimulatedAgent:
         node = SimulatedNode(self._node, SETTINGS.cassandra, self.process, self._state)
         limits = Limits()
         destinations = Destinations(DestinationFiles(self._state / "destinations"), self._open, limits)
-        repositories = OpenDestinations(destinations, verifying(Keyrings(destinations, read_key_file)), Patience())
+        verify = verifying(Keyrings(destinations, read_key_file))
+        repositories = OpenDestinations(destinations, verify, Patience(), HoldNotes(self._state / "holds"))
         self._digests = DigestCache(self._state / "digests.sqlite")
         self._closing.callback(self._digests.close)
         self._journal = Journal(self._state / "journal.sqlite", unix_now)

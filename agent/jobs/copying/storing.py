@@ -133,7 +133,7 @@ class Storing:
                 with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
                     await one.notes.clear(target.healed)
                 whole = manifest.close(info, self._writer, context.command_id)
-                await one.publisher.publish(whole, target.named, target.opened.gate)
+                await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh)
                 return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)

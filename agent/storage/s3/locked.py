@@ -73,7 +73,9 @@ class LockedS3Storage(S3Storage):
     def _stored(self, name: str, body: Sequence[Buffer], replace: bool, gate: Gate, stop: Stop) -> Put:
         if not self._examined:  # a bucket without lock may take what is to be locked all the same
             self._examine(stop)
-        return super()._stored(name, body, replace, gate, stop)
+        until = self._lock.until(self._clock())  # before the request's own, and no later
+        put = super()._stored(name, body, replace, gate, stop)
+        return Put(put.created, put.size, until if put.created else None)
 
     def _hidden(self, name: str, body: Sequence[Buffer], gate: Gate, stop: Stop) -> Put:
         # By a deletion that named no version, which some stores still take for being there: one more version shows.

@@ -10,6 +10,7 @@ from agent.repository.attach import attach
 from agent.repository.catalogue import RecordCache
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
@@ -47,7 +48,7 @@ async def test_refused_keys_are_an_error_at_once_that_says_how_long_to_try_again
     await destinations.put("there", PutDestination(1, S3Settings(path="bucket", credentials_file="/keys")))
     found = await attach(store, keys=None, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
-    impatient = OpenDestinations(destinations, verify, Patience(0.0, 0.0), once=True)
+    impatient = OpenDestinations(destinations, verify, Patience(0.0, 0.0), HoldNotes(tmp_path / "holds"), once=True)
     on_server, nobody = OnServer(tmp_path / "on-server"), cast("Any", None)
     backups = Backups(
         destinations, impatient, Keyrings(destinations, nobody), on_server, RecordCache(), nobody, nobody, patience=42.0

@@ -26,6 +26,7 @@ from agent.jobs.watermark import Watermark
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.catalogue import RecordCache
 from agent.repository.errors import UnknownDestination
+from agent.repository.holding import Lock
 from agent.repository.intents import Writer
 from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository, Waiting, silent
@@ -79,11 +80,17 @@ class MemoryReader:
 
 
 class Repositories:
-    """Destinations in memory. `keyrings`: the keys of those that are encrypted."""
+    """Destinations in memory. `keyrings`: the keys of those that are encrypted; `locks`: of those under object lock."""
 
-    def __init__(self, storages: dict[str, Storage], keyrings: Mapping[str, Keyring] | None = None) -> None:
+    def __init__(
+        self,
+        storages: dict[str, Storage],
+        keyrings: Mapping[str, Keyring] | None = None,
+        locks: Mapping[str, Lock] | None = None,
+    ) -> None:
         self._storages = storages
         self._keyrings = keyrings or {}
+        self._locks = locks or {}
 
     @asynccontextmanager
     async def opened(self, target: Target, waiting: Waiting = silent) -> AsyncIterator[OpenedRepository]:
@@ -91,7 +98,10 @@ class Repositories:
         if storage is None:
             raise UnknownDestination(f"nobody told of {target.destination}")
         keyring = self._keyrings.get(target.destination)
-        yield OpenedRepository(target.destination, storage, target.repository_id, target.cluster_id, OPEN, 4, keyring)
+        lock = self._locks.get(target.destination)
+        yield OpenedRepository(
+            target.destination, storage, target.repository_id, target.cluster_id, OPEN, 4, keyring, lock
+        )
 
 
 @dataclass

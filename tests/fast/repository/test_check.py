@@ -16,6 +16,7 @@ from agent.repository.check import NONCES, DestinationChecks
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryGone, UnknownDestination
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.keyrings import Keyrings
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.limits import Limits
@@ -175,7 +176,7 @@ async def test_a_destination_that_lost_its_repository_asks_whether_it_was_unmoun
             storage, keys=None, initialise=False, repository_id=target.repository_id, cluster_id=None, cluster_name=None
         )
 
-    repositories = OpenDestinations(agent.destinations, verify, Patience(0.0))
+    repositories = OpenDestinations(agent.destinations, verify, Patience(0.0), HoldNotes(Path("none")))
     with pytest.raises(RepositoryGone) as gone:
         async with repositories.opened(Target("store", made.repository_id, made.cluster_id)):
             pass

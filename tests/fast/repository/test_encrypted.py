@@ -20,6 +20,7 @@ from agent.repository.errors import (
     RepositoryFormatNewer,
     RepositoryNotEncrypted,
 )
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.key_slots import rotate
 from agent.repository.keyrings import Keyrings
 from agent.repository.keys import REPOSITORY, cluster_key, slot_key
@@ -238,7 +239,7 @@ async def test_a_command_gets_the_keys_of_its_repository(tmp_path: Path, store: 
         return (await agent.attach(initialise=False)).keyring
 
     target = Target("store", made.repository_id, made.cluster_id)
-    repositories = OpenDestinations(agent.destinations, verify, Patience(0.0), once=True)
+    repositories = OpenDestinations(agent.destinations, verify, Patience(0.0), HoldNotes(tmp_path / "holds"), once=True)
     epochs = []
     for _ in range(2):
         async with repositories.opened(target) as opened:

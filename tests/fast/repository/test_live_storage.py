@@ -10,6 +10,7 @@ import pytest
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import RepositoryMismatch
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.limits import Limits
 from agent.repository.live_storage import LiveStorage, Patience
 from agent.repository.opening import OpenDestinations
@@ -310,7 +311,7 @@ async def test_an_opened_repository_is_in_use(store: Store) -> None:
     async def verify(storage: Storage, target: Target, record: StoredDestination) -> None:
         assert target.repository_id == "r"
 
-    repositories = OpenDestinations(store.destinations, verify, LONG)
+    repositories = OpenDestinations(store.destinations, verify, LONG, HoldNotes(Path("none")))
     async with repositories.opened(Target("store", "r", "c")) as free:
         assert store.destinations.view("store").in_use
         assert free.streams == 16

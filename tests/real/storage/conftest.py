@@ -1,5 +1,8 @@
 """The storage tests' bucket on the servers that the whole run shares."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 import pytest_asyncio
 
@@ -35,5 +38,20 @@ async def azurite_with_a_container(azurite: Azurite) -> Azurite:
 @pytest.fixture(params=["versity", "seaweed"])
 def server(request: pytest.FixtureRequest) -> S3Server:
     """Each test that asks for it runs against both."""
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def versity_with_versions(servers: Path) -> AsyncIterator[Versity]:
+    """versitygw that can keep versions, which object lock needs."""
+    async with Versity(servers / "versity-versions", versions=True) as server:
+        await server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(params=["versity_with_versions", "seaweed"])
+def lockable(request: pytest.FixtureRequest) -> S3Server:
+    """Each test that asks for it runs against both: servers whose buckets can have object lock."""
     found: S3Server = request.getfixturevalue(request.param)
     return found

@@ -3,19 +3,16 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from agent.repository import keys
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import open_storage
 from agent.storage.protocol import BucketLocked, BucketMissing, BucketNotLocked, NotFound, ObjectLocked
 from agent.wire.object_lock import DAY
-from tests.cluster.stores import BUCKET, S3Server, Versity, settings_for
+from tests.cluster.stores import BUCKET, S3Server, settings_for
 from tests.real.storage.locked_servers import (
     DAYS,
     ending_in,
@@ -32,24 +29,9 @@ INTENT = keys.intent_key("c1", HOST, "tag")
 MANIFEST = keys.manifest_key("c1", "tag", HOST)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def versity_with_versions(servers: Path) -> AsyncIterator[Versity]:
-    """versitygw that can keep versions, which object lock needs."""
-    async with Versity(servers / "versity-versions", versions=True) as server:
-        await server.make_bucket(BUCKET)
-        yield server
-
-
-@pytest.fixture(params=["versity_with_versions", "seaweed"])
-def server(request: pytest.FixtureRequest) -> S3Server:
-    """Each test that asks for it runs against both."""
-    found: S3Server = request.getfixturevalue(request.param)
-    return found
-
-
-async def test_data_is_locked_and_control_is_not(server: S3Server) -> None:
+async def test_data_is_locked_and_control_is_not(lockable: S3Server) -> None:
     """Promise: objects and manifests are held in the mode and for the days asked for; an intent comes and goes."""
-    settings = await locked_settings(server)
+    settings = await locked_settings(lockable)
     store = locked_store(settings)
     for key in (DATA[0], MANIFEST, INTENT):
         assert (await store.put(key, [b"some ", b"bytes"])).created
@@ -69,21 +51,21 @@ async def test_data_is_locked_and_control_is_not(server: S3Server) -> None:
     await store.close()
 
 
-async def test_checks_leave_nothing_under_lock(server: S3Server) -> None:
+async def test_checks_leave_nothing_under_lock(lockable: S3Server) -> None:
     """Promise: the conformance suite passes on a locked destination, and leaves nothing that nobody can delete."""
-    settings = await locked_settings(server)
+    settings = await locked_settings(lockable)
     store = locked_store(settings)
     results = await conform(store, keys.CHECKS + "x/", big=False, names=NAMES - {"past_1000_keys"})
     assert [one for one in results if one.outcome == "failed"] == []
-    assert versions_in(server, settings.path) == []
+    assert versions_in(lockable, settings.path) == []
     await store.close()
 
 
 @pytest.mark.parametrize("mode", ["governance", "compliance"])
-async def test_a_lock_ends_when_it_should(server: S3Server, mode: str) -> None:
+async def test_a_lock_ends_when_it_should(lockable: S3Server, mode: str) -> None:
     """Promise: before its time an object is told as locked, named, and stays whole; what isn't locked goes all the
     same. Afterwards it goes, and its space with it: no version is left."""
-    settings = await locked_settings(server, mode)
+    settings = await locked_settings(lockable, mode)
     brief, lasting = locked_store(settings, ending_in(4)), locked_store(settings)
     await brief.put(DATA[0], [b"brief"])
     await lasting.put(DATA[1], [b"lasting"])
@@ -96,16 +78,16 @@ async def test_a_lock_ends_when_it_should(server: S3Server, mode: str) -> None:
     with pytest.raises(ObjectLocked) as told:
         await lasting.delete([DATA[0], DATA[1]])
     assert told.value.keys == {DATA[1]}
-    assert [version["Key"] for version in versions_in(server, settings.path)] == [f"some/prefix/{DATA[1]}"]
+    assert [version["Key"] for version in versions_in(lockable, settings.path)] == [f"some/prefix/{DATA[1]}"]
     assert told.value.fields["held_until"] is not None
     await brief.close()
     await lasting.close()
 
 
-async def test_a_hold_reaches_further_never_less(server: S3Server) -> None:
+async def test_a_hold_reaches_further_never_less(lockable: S3Server) -> None:
     """Promise: an extension holds every object until then at least; one that is held for longer keeps that, and one
     that is locked in the other mode is held on in that."""
-    settings = await locked_settings(server)
+    settings = await locked_settings(lockable)
     store = locked_store(settings)
     governed = locked_store(in_mode(settings, "governance"))
     await store.put(DATA[0], [b"x"])
@@ -124,10 +106,10 @@ async def test_a_hold_reaches_further_never_less(server: S3Server) -> None:
     await governed.close()
 
 
-async def test_a_hold_is_one_request_for_each_object(server: S3Server) -> None:
+async def test_a_hold_is_one_request_for_each_object(lockable: S3Server) -> None:
     """Promise: what an extension costs is what docs/object-lock.md says."""
     counts = Counter[str]()
-    store = locked_store(await locked_settings(server), on_request=lambda operation: counts.update([operation]))
+    store = locked_store(await locked_settings(lockable), on_request=lambda operation: counts.update([operation]))
     for key in DATA:
         await store.put(key, [b"x"])
     counts.clear()
@@ -136,11 +118,11 @@ async def test_a_hold_is_one_request_for_each_object(server: S3Server) -> None:
     await store.close()
 
 
-async def test_a_deletion_is_two_requests_for_a_thousand(server: S3Server) -> None:
+async def test_a_deletion_is_two_requests_for_a_thousand(lockable: S3Server) -> None:
     """Promise: going for versions costs one listing and one deletion for a batch, however many keys are around it."""
     counts = Counter[str]()
     store = locked_store(
-        await locked_settings(server), ending_in(3), on_request=lambda operation: counts.update([operation])
+        await locked_settings(lockable), ending_in(3), on_request=lambda operation: counts.update([operation])
     )
     for key in DATA:
         await store.put(key, [b"x"])
@@ -152,30 +134,31 @@ async def test_a_deletion_is_two_requests_for_a_thousand(server: S3Server) -> No
     await store.close()
 
 
-async def test_what_a_thief_hides_or_covers_is_still_there(server: S3Server) -> None:
+async def test_what_a_thief_hides_or_covers_is_still_there(lockable: S3Server) -> None:
     """Promise: a deletion mark or other bytes put over a locked object destroy nothing, and a put makes a hidden one
     visible again."""
-    settings = await locked_settings(server)
+    settings = await locked_settings(lockable)
     store = locked_store(settings)
     await store.put(DATA[0], [b"mine"])
     await store.put(DATA[1], [b"mine"])
     bucket, prefix = settings.path.split("/", 1)
-    with closing(server.client()) as thief:
+    with closing(lockable.client()) as thief:
         thief.delete_object(Bucket=bucket, Key=f"{prefix}/{DATA[0]}")
         thief.put_object(Bucket=bucket, Key=f"{prefix}/{DATA[1]}", Body=b"not yours")
         assert await store.head(DATA[0]) is None
         assert (await store.put(DATA[0], [b"mine"])).created
         assert await store.get(DATA[0]) == b"mine"
-        first = [one for one in versions_in(server, settings.path) if one["Key"].endswith(DATA[1]) and one["Size"] == 4]
-        body = thief.get_object(Bucket=bucket, Key=first[0]["Key"], VersionId=first[0]["VersionId"])["Body"]
+        name = f"{prefix}/{DATA[1]}"
+        [first] = [one for one in versions_in(lockable, bucket) if one["Key"] == name and one["Size"] == 4]
+        body = thief.get_object(Bucket=bucket, Key=name, VersionId=first["VersionId"])["Body"]
         assert body.read() == b"mine"
     await store.close()
 
 
-async def test_a_bucket_without_lock_is_refused_before_anything_is_put(server: S3Server) -> None:
+async def test_a_bucket_without_lock_is_refused_before_anything_is_put(lockable: S3Server) -> None:
     """Promise: settings that ask for lock never put anything where there is none."""
     settings = settings_for(
-        server, path=f"{BUCKET}/p", object_lock={"mode": "compliance", "days": DAYS, "control": f"{BUCKET}/c"}
+        lockable, path=f"{BUCKET}/p", object_lock={"mode": "compliance", "days": DAYS, "control": f"{BUCKET}/c"}
     )
     store = open_storage(settings, roots=[], conditional_create=True)
     with pytest.raises(BucketNotLocked):
@@ -186,21 +169,21 @@ async def test_a_bucket_without_lock_is_refused_before_anything_is_put(server: S
     await store.close()
 
 
-async def test_a_bucket_that_locks_by_itself_is_refused(server: S3Server) -> None:
+async def test_a_bucket_that_locks_by_itself_is_refused(lockable: S3Server) -> None:
     """Promise: a default retention is told by name and length, for a destination without lock and for a control
     location; a bucket that only can lock is fine without."""
     name = f"default-{time.time_ns()}"
-    await server.make_locked_bucket(name, default_days=3)
-    plain = open_storage(settings_for(server, path=f"{name}/p"), roots=[], conditional_create=True)
+    await lockable.make_locked_bucket(name, default_days=3)
+    plain = open_storage(settings_for(lockable, path=f"{name}/p"), roots=[], conditional_create=True)
     with pytest.raises(BucketLocked, match="3 days"):
         await plain.examine()
     lock = {"mode": "compliance", "days": DAYS, "control": f"{name}/c"}
-    control = locked_store(settings_for(server, path=f"{name}/p", object_lock=lock))
+    control = locked_store(settings_for(lockable, path=f"{name}/p", object_lock=lock))
     with pytest.raises(BucketLocked, match="3 days"):
         await control.examine()
-    able = open_storage(unlocked(await locked_settings(server)), roots=[], conditional_create=True)
+    able = open_storage(unlocked(await locked_settings(lockable)), roots=[], conditional_create=True)
     await able.examine()
-    missing = open_storage(settings_for(server, path="no-such-bucket"), roots=[], conditional_create=True)
+    missing = open_storage(settings_for(lockable, path="no-such-bucket"), roots=[], conditional_create=True)
     with pytest.raises(BucketMissing):
         await missing.examine()
     for store in (plain, control, able, missing):

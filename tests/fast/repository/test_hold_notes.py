@@ -1,0 +1,56 @@
+"""What an agent remembers of what is held under object lock."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.plan.objects import ObjectIndex
+from agent.repository.hold_notes import HoldNotes, HoldPlace
+
+PLACE = HoldPlace("d1", ("s3", "http://store", "bucket", "p"), "r1", "c1", "11111111-2222-3333-4444-555555555555")
+
+
+def noted() -> ObjectIndex:
+    index = ObjectIndex()
+    for number in range(300):
+        index.add(bytes([number % 256, number // 256]) + bytes(30), number, number % 2)
+    return index
+
+
+def test_a_note_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Promise: every object with its codec, and until when; the next note takes the place of the one before."""
+    HoldNotes(tmp_path / "holds").write(PLACE, ObjectIndex(), 1.0)
+    HoldNotes(tmp_path / "holds").write(PLACE, noted(), 123.0)
+    held = HoldNotes(tmp_path / "holds").read(PLACE)
+    assert held is not None
+    assert held.until == 123.0
+    assert list(held.names.missing_from(ObjectIndex())) == list(noted().missing_from(ObjectIndex()))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"store": ("s3", "http://store", "other", "p")},
+        {"repository_id": "r2"},
+        {"cluster_id": "c2"},
+        {"host_id": "21111111-2222-3333-4444-555555555555"},
+        {"destination_id": "d2"},
+    ],
+)
+def test_a_note_of_another_place_says_nothing(tmp_path: Path, other: dict[str, object]) -> None:
+    """Promise: a copy of the repository in another bucket, another repository under the same name, another node:
+    nothing of what was held elsewhere is believed."""
+    notes = HoldNotes(tmp_path)
+    notes.write(PLACE, noted(), 123.0)
+    assert notes.read(msgspec.structs.replace(PLACE, **other)) is None
+
+
+@pytest.mark.parametrize("cut", [0, 5, -3])
+def test_a_broken_note_says_nothing(tmp_path: Path, cut: int) -> None:
+    """Promise: a file that is cut short is no note; everything is held anew."""
+    notes = HoldNotes(tmp_path)
+    notes.write(PLACE, noted(), 123.0)
+    [file] = tmp_path.glob("*.held")
+    file.write_bytes(file.read_bytes()[:cut])
+    assert notes.read(PLACE) is None
