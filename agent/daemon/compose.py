@@ -41,6 +41,7 @@ from agent.repository.on_server import OnServer
 from agent.repository.opening import OpenDestinations, Verify
 from agent.storage.protocol import Storage
 from agent.wire.commands import Kind, Target
+from agent.wire.destinations import object_lock_of
 from kit.config import read_secret
 from kit.http_auth import authentication
 from kit.http_origin import same_origin
@@ -203,6 +204,7 @@ def verifying(keyrings: Keyrings) -> Verify:
             repository_id=target.repository_id,
             cluster_id=target.cluster_id,
             cluster_name=None,
+            locked=object_lock_of(record.settings) is not None,
         )
         return attached.keyring
 

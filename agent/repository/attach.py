@@ -19,6 +19,7 @@ from agent.repository.errors import (
     NotARepository,
     RepositoryFormatNewer,
     RepositoryGone,
+    RepositoryLockDiffers,
     RepositoryMismatch,
     RepositoryNotEncrypted,
 )
@@ -35,11 +36,12 @@ _MOST_BYTES = 64 * 1024
 
 class RepositoryFile(msgspec.Struct, frozen=True):
     """repository.json. `format` grows when an older agent could no longer read what a newer one writes. `encrypted`
-    stands in that of an encrypted repository only."""
+    stands in that of an encrypted repository only, `object_lock` in that of one which was made under object lock."""
 
     repository_id: str
     format: int = PLAIN_FORMAT
     encrypted: bool | UnsetType = UNSET
+    object_lock: bool | UnsetType = UNSET
 
 
 class ClusterFile(msgspec.Struct, frozen=True):
@@ -72,16 +74,18 @@ async def attach(
     repository_id: str | None,
     cluster_id: str | None,
     cluster_name: str | None,
+    locked: bool | None = None,
 ) -> Attached:
     """Attach to the repository in the store.
 
     `initialise`: an empty store gets a repository (with `repository_id`, or a new id), and the cluster is made when it
     is missing. `repository_id`: the one that must be there. `cluster_id` must be there or is made with `cluster_name`;
     without it the cluster of that name is looked for. `keys`: the repository is, or is made, encrypted, and this leads
-    to its keys; None: it is plain. One that isn't what is asked for is refused.
+    to its keys; None: it is plain. `locked`: it is, or is made, under object lock, or it isn't; None: that doesn't
+    matter. One that isn't what is asked for is refused.
 
-    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, ClusterAmbiguous,
-    EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a StorageError.
+    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, RepositoryLockDiffers,
+    ClusterAmbiguous, EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a StorageError.
     """
     found = await _found(storage)
     made = False
@@ -99,6 +103,8 @@ async def attach(
         wanted = RepositoryFile(repository_id or uuid.uuid4().hex)
         if keys is not None:
             wanted = RepositoryFile(wanted.repository_id, FORMAT, True)
+        if locked:
+            wanted = msgspec.structs.replace(wanted, object_lock=True)
         made = (await storage.put(REPOSITORY, [checked_text.encode(wanted)])).created
         found = await _found(storage)
         if found is None:
@@ -108,6 +114,13 @@ async def attach(
             f"the destination holds the repository {found.repository_id}, not {repository_id}",
             found=found.repository_id,
             wanted=repository_id,
+        )
+    if locked is not None and locked != (found.object_lock is True):
+        told = "has" if locked else "has not"
+        raise RepositoryLockDiffers(
+            f"the destination {told} object lock in its settings, and the repository there was made "
+            f"{'without' if locked else 'with'} it",
+            setting="object_lock",
         )
     keyring = await _keyring(storage, found, keys, initialise=initialise)
     if made and (again := await _found(storage)) is not None and again.repository_id != found.repository_id:

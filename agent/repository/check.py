@@ -22,7 +22,7 @@ from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
 from agent.storage.opened import check_store, probe_store
 from agent.storage.protocol import BucketMissing, Storage
-from agent.wire.destinations import CheckDestination, CheckReport, CheckResult
+from agent.wire.destinations import CheckDestination, CheckReport, CheckResult, object_lock_of
 from kit.errors import HelenusError
 
 NONCES = CHECKS + "nonces/"
@@ -167,6 +167,7 @@ class DestinationChecks:
                 repository_id=request.repository_id,
                 cluster_id=request.cluster_id,
                 cluster_name=request.cluster_name,
+                locked=object_lock_of(record.settings) is not None,
             )
         except NotARepository:
             asked = (request.repository_id, request.cluster_id, request.cluster_name)

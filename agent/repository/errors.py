@@ -102,6 +102,15 @@ class EncryptionKeyMissing(RepositoryError):
     todo = "Put the destination again with `encryption`: the passphrase, or the file of the passphrase or key."
 
 
+class RepositoryLockDiffers(RepositoryError):
+    """The repository was made under object lock and the settings have none, or the other way round: marks, records and
+    notes of before would be looked for where they aren't."""
+
+    code = "repository_lock_differs"
+    status = 409
+    todo = "Give the settings the object_lock that the repository was made with, or use an empty place for a new one."
+
+
 class RepositoryNotEncrypted(RepositoryError):
     """Encryption was asked for, and the repository that is there says that it isn't encrypted."""
 

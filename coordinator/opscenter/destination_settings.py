@@ -17,6 +17,7 @@ from agent.wire.destinations import (
     S3Settings,
     Settings,
     encryption_of,
+    object_lock_of,
     recipient_of,
     secrets_of,
 )
@@ -129,10 +130,11 @@ def _convert(data: dict[str, Any], kind: type[Settings]) -> Settings:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         told, _, where = str(error).partition(" - at `$")
+        field = where.rstrip("`").removeprefix(".")
         missing = re.fullmatch(r"Object missing required field `(.*)`", told)
         if missing:
-            raise quirks.refuse(missing.group(1), "is missing") from None
-        field = where.rstrip("`").removeprefix(".") or "destination"
+            raise quirks.refuse(f"{field}.{missing.group(1)}".lstrip("."), "is missing") from None
+        field = field or "destination"
         raise quirks.refuse(field, f"is not as it must be: {told[:1].lower()}{told[1:]}") from None
 
 
@@ -144,6 +146,9 @@ def _check(settings: Settings) -> None:
     if encryption is not None:
         for name, value in msgspec.structs.asdict(encryption).items():
             quirks.as_text(value, name, most=4096)
+    lock = object_lock_of(settings)
+    if lock is not None:
+        quirks.as_text(lock.control, "object_lock.control", most=1024)
     if not settings.path.strip("/ "):
         raise quirks.refuse("path", "is empty")
     if ".." in settings.path.split("/"):

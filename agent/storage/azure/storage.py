@@ -16,6 +16,7 @@ from azure.storage.blob import BlobClient, ContainerClient
 from azure.storage.blob._generated.models import ModifiedAccessConditions
 
 from agent.storage.azure.client import make_client
+from agent.storage.azure.container_lock import refuse_locked
 from agent.storage.azure.credentials import credential_of
 from agent.storage.azure.errors import translated
 from agent.storage.bodies import PutBody, received
@@ -73,6 +74,10 @@ class AzureStorage(BucketStorage[ContainerClient]):
         self._settings = settings
         self._credential = credential_of(settings, file_roots, environment)
         self._on_request = on_request
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._workers.run(lambda stop: refuse_locked(self._there()))
 
     def _connect(self) -> ContainerClient:
         return make_client(

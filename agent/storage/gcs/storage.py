@@ -14,6 +14,7 @@ import requests
 from agent.storage.bodies import PutBody, received
 from agent.storage.bucket_storage import BucketStorage, Page
 from agent.storage.gcs.batch import Deletions
+from agent.storage.gcs.bucket_lock import refuse_locked
 from agent.storage.gcs.client import GOOGLE, make_client
 from agent.storage.gcs.credentials import credentials_of
 from agent.storage.gcs.errors import failure, translated
@@ -56,6 +57,10 @@ class GcsStorage(BucketStorage[tuple[Any, Any]]):
         self._settings = settings
         self._endpoint = (settings.endpoint or GOOGLE).rstrip("/")
         self._credentials = credentials_of(settings, file_roots)
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._workers.run(lambda stop: refuse_locked(self._there()[1], self._endpoint, self._bucket))
 
     def _connect(self) -> tuple[Any, Any]:
         return make_client(

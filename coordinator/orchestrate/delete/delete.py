@@ -18,6 +18,7 @@ from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered, ended
 from coordinator.orchestrate.delete.adopting import adopt
+from coordinator.orchestrate.delete.locked import told_of_locked
 from coordinator.orchestrate.delete.marks import called_back, may_have_deleted, told, too_late
 from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
@@ -142,8 +143,11 @@ class DeleteFlow:
                     self._run.forget.add(place.id)
         result["bytes_freed"] = sum(each.bytes_freed for each in freed)
         result["objects_removed"] = sum(each.objects for each in freed)
+        result |= told_of_locked(freed)
         if not failed and not users:
             freed_now = f"{result['bytes_freed']} bytes freed" if order.sweep else "its space goes with the next sweep"
+            if "locked_bytes" in result:
+                freed_now += f", {result['locked_bytes']} are under object lock and go with later sweeps"
             why = f" (retention: {order.because})" if order.because else ""
             return Outcome(RequestState.SUCCESS, f"deleted, {freed_now}{why}", result=result)
         error: CoordinatorError = (

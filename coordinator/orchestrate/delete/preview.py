@@ -1,5 +1,7 @@
 """What a delete would free: each node counts, in a destination by a sweep's dry run; nothing is marked or removed."""
 
+from typing import Any
+
 import msgspec
 
 from agent.wire.commands import DeleteArguments, Kind, SweepArguments
@@ -10,6 +12,7 @@ from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.delete.adopting import adopt
 from coordinator.orchestrate.delete.delete import DeleteScope, delete_scope
+from coordinator.orchestrate.delete.locked import told_of_locked
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
@@ -63,7 +66,9 @@ class DeletePreview:
             self._run.warn(f"{address} doesn't answer: its part is not counted")
         nodes = [self._space(answer, host, answer.address) for host, answer in sorted(answers.items()) if answer.ok]
         nodes += [self._space(answer, node.host_id, node.address) for node, answer in left if answer.ok]
-        result = {
+        counted = [*answers.values(), *(answer for _, answer in left)]
+        freed = [msgspec.convert(answer.result, FreedResult) for answer in counted if answer.ok]
+        result: dict[str, Any] = {
             "dry_run": True,
             "would_free": {
                 "bytes": sum(node.bytes for node in nodes),
@@ -74,6 +79,10 @@ class DeletePreview:
             },
         }
         told = f"nothing was deleted; {sum(node.bytes for node in nodes)} bytes would be freed"
+        locked = told_of_locked(freed, last=True)
+        if locked:
+            result["would_free"] |= locked
+            told += f", {locked['locked_bytes']} of them when their object lock has ended"
         if not failed:
             return Outcome(RequestState.SUCCESS, told, result=result)
         error = nodes_failed("The dry run", failed)

@@ -4,13 +4,24 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from agent.daemon.measures import StorageMeasures
+from agent.daemon.provider import Provider
+from agent.daemon.settings import DestinationSettings
 from agent.repository import keys
+from agent.repository.check import DestinationChecks
+from agent.repository.destination_files import DestinationFiles
+from agent.repository.destinations import Destinations
+from agent.repository.keyrings import Keyrings
+from agent.repository.limits import Limits
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import open_storage
 from agent.storage.protocol import BucketLocked, BucketMissing, BucketNotLocked, NotFound, ObjectLocked
+from agent.wire.destinations import CheckDestination, CheckReport, PutDestination, S3Settings
 from agent.wire.object_lock import DAY
 from tests.cluster.stores import BUCKET, S3Server, settings_for
 from tests.real.storage.locked_servers import (
@@ -188,3 +199,47 @@ async def test_a_bucket_that_locks_by_itself_is_refused(lockable: S3Server) -> N
         await missing.examine()
     for store in (plain, control, able, missing):
         await store.close()
+
+
+async def _checked(settings: S3Settings, tmp_path: Path, name: str) -> CheckReport:
+    """What an agent's check says of new settings, with the repository made or attached; the first is a whole one."""
+    limits = Limits()
+    provider = Provider(DestinationSettings(), limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
+    destinations = Destinations(DestinationFiles(tmp_path / name), provider, limits)
+    await destinations.put("store", PutDestination(1, settings))
+    checks = DestinationChecks(destinations, provider, Keyrings(destinations, provider.unlocking))
+    request = CheckDestination(initialise=True, cluster_name="Test", conformance=name == "first")
+    report = await checks.check("store", request)
+    await destinations.close()
+    return report
+
+
+async def test_a_check_makes_a_locked_repository_and_tells_it_from_others(lockable: S3Server, tmp_path: Path) -> None:
+    """Promise: an agent's whole check passes on a locked destination and makes a repository, whose own files are
+    locked; settings without the lock are refused for it, and settings with a lock for a repository made without."""
+    settings = await locked_settings(lockable)
+    report = await _checked(settings, tmp_path, "first")
+    assert (report.ok, report.made, report.error) == (True, True, None)
+    kept = sorted(version["Key"].removeprefix("some/prefix/") for version in versions_in(lockable, settings.path))
+    assert report.cluster_id is not None
+    cluster = [keys.cluster_key(report.cluster_id), keys.named_key("Test", report.cluster_id)]
+    assert kept == sorted([keys.REPOSITORY, *cluster])
+    again = await _checked(in_mode(settings, "governance"), tmp_path, "second")
+    assert (again.ok, again.made, again.repository_id) == (True, False, report.repository_id)
+    without = await _checked(unlocked(settings), tmp_path, "third")
+    assert (without.ok, (without.error or {})["code"]) == (False, "repository_lock_differs")
+    other = await locked_settings(lockable)
+    assert (await _checked(unlocked(other), tmp_path, "fourth")).made
+    late = await _checked(other, tmp_path, "fifth")
+    assert (late.ok, (late.error or {})["code"]) == (False, "repository_lock_differs")
+
+
+async def test_a_check_names_the_bucket_that_does_not_fit(lockable: S3Server, tmp_path: Path) -> None:
+    """Promise: whoever adds a destination is told the reason, not that a deletion was refused."""
+    name = f"default-{time.time_ns()}"
+    await lockable.make_locked_bucket(name, default_days=3)
+    report = await _checked(settings_for(lockable, path=name), tmp_path, "default")
+    assert (report.ok, (report.error or {})["code"]) == (False, "bucket_locked")
+    lock = {"mode": "compliance", "days": DAYS, "control": f"{BUCKET}/c"}
+    report = await _checked(settings_for(lockable, path=f"{BUCKET}/p", object_lock=lock), tmp_path, "none")
+    assert (report.ok, (report.error or {})["code"]) == (False, "bucket_not_locked")
