@@ -7,6 +7,7 @@ back. Who looks for a nonce makes nothing before it is found.
 """
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -61,11 +62,13 @@ class DestinationChecks:
         keyrings: Keyrings,
         *,
         new_name: Callable[[], str] = lambda: secrets.token_hex(8),
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._destinations = destinations
         self._opening = opening
         self._keyrings = keyrings
         self._new_name = new_name
+        self._now = now
         self._trials = Trials(opening)
         self.take_back = self._trials.take_back
         """For when settings are taken back: what their check made goes, if it is all there is."""
@@ -139,6 +142,7 @@ class DestinationChecks:
                     repository_id=attached.repository_id,
                     cluster_id=attached.cluster_id,
                 )
+                await self._hold(storage, record)
             if request.nonce_put is not None:
                 self._trials.note(record, request, NONCES + request.nonce_put, attached, made)
                 await _put_nonce(storage, NONCES + request.nonce_put)
@@ -154,6 +158,13 @@ class DestinationChecks:
             made=attached.made if attached else False,
             nonce_found=found,
         )
+
+    async def _hold(self, storage: Storage, record: StoredDestination) -> None:
+        """Under object lock, extend one: without that right the first backup that reuses anything would fail, days
+        later."""
+        lock = object_lock_of(record.settings)
+        if lock is not None:
+            await storage.hold([REPOSITORY], lock.until(self._now()) + 1.0)
 
     async def _attached(
         self, storage: Storage, record: StoredDestination, request: CheckDestination

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from agent.daemon.compose import verifying
 from agent.daemon.measures import StorageMeasures
 from agent.daemon.provider import Provider
 from agent.daemon.settings import DestinationSettings
@@ -16,12 +17,17 @@ from agent.repository import keys
 from agent.repository.check import DestinationChecks
 from agent.repository.destination_files import DestinationFiles
 from agent.repository.destinations import Destinations
+from agent.repository.errors import RepositoryLockDiffers
+from agent.repository.hold_notes import HoldNotes
 from agent.repository.keyrings import Keyrings
 from agent.repository.limits import Limits
+from agent.repository.live_storage import Patience
+from agent.repository.opening import OpenDestinations
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import open_storage
 from agent.storage.protocol import BucketLocked, BucketMissing, BucketNotLocked, NotFound, ObjectLocked
-from agent.wire.destinations import CheckDestination, CheckReport, PutDestination, S3Settings
+from agent.wire.commands import Target
+from agent.wire.destinations import CheckDestination, CheckReport, PutDestination, S3Settings, object_lock_of
 from agent.wire.object_lock import DAY
 from tests.cluster.stores import BUCKET, S3Server, settings_for
 from tests.real.storage.locked_servers import (
@@ -232,6 +238,41 @@ async def test_a_check_makes_a_locked_repository_and_tells_it_from_others(lockab
     assert (await _checked(unlocked(other), tmp_path, "fourth")).made
     late = await _checked(other, tmp_path, "fifth")
     assert (late.ok, (late.error or {})["code"]) == (False, "repository_lock_differs")
+
+
+async def test_a_command_opens_it_with_its_lock(lockable: S3Server, tmp_path: Path) -> None:
+    """Promise: through the agent's own opening, with all that is around a store, objects are locked and held longer;
+    without the settings' lock a command is refused before it does anything."""
+    settings = await locked_settings(lockable)
+    limits = Limits()
+    provider = Provider(DestinationSettings(), limits, StorageMeasures(CollectorRegistry()), tmp_path / "state")
+    destinations = Destinations(DestinationFiles(tmp_path / "d"), provider, limits)
+    await destinations.put("store", PutDestination(1, settings))
+    keyrings = Keyrings(destinations, provider.unlocking)
+    checks = DestinationChecks(destinations, provider, keyrings)
+    request = CheckDestination(initialise=True, cluster_name="Test", conformance=False)
+    report = await checks.check("store", request)
+    assert report.repository_id is not None
+    assert report.cluster_id is not None
+    repositories = OpenDestinations(destinations, verifying(keyrings), Patience(0.0), HoldNotes(tmp_path / "holds"))
+    target = Target("store", report.repository_id, report.cluster_id)
+    async with repositories.opened(target) as opened:
+        assert opened.lock is not None
+        assert opened.lock.settings == object_lock_of(settings)
+        put = await opened.storage.put(DATA[0], [b"x"])
+        assert put.held_until is not None
+        await opened.storage.hold([DATA[0]], put.held_until + DAY)
+        there = await opened.storage.head(DATA[0])
+        assert there is not None
+        assert there.held_until is not None
+        assert abs(there.held_until - put.held_until - DAY) <= 1
+        with pytest.raises(ObjectLocked):
+            await opened.storage.delete([DATA[0]])
+    await destinations.put("store", PutDestination(2, unlocked(settings)))
+    with pytest.raises(RepositoryLockDiffers):
+        async with repositories.opened(target):
+            pass
+    await destinations.close()
 
 
 async def test_a_check_names_the_bucket_that_does_not_fit(lockable: S3Server, tmp_path: Path) -> None:
