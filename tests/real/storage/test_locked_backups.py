@@ -19,8 +19,7 @@ from agent.repository.control_keys import SIDES
 from agent.repository.hold_notes import HoldNotes
 from agent.repository.holding import Lock
 from agent.repository.keys import REPOSITORY as REPOSITORY_FILE
-from agent.repository.keys import cluster_key, data_key, deleted_key, manifest_key, named_key
-from agent.repository.manifest import read_manifest
+from agent.repository.keys import cluster_key, deleted_key, manifest_key, named_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.divided import Divided
 from agent.storage.protocol import OPEN, Buffer, Gate, Put
@@ -33,6 +32,7 @@ from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command,
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.jobs.test_sweep import delete, sweep
+from tests.fast.repository.needed import needed_by
 from tests.real.storage.locked_servers import DAYS, locked_settings, locked_store, versions_in
 
 
@@ -102,13 +102,8 @@ class Site:
     async def needed(self, tag: str) -> set[str]:
         """The keys under lock without which the backup can't be restored."""
         opened = OpenedRepository("d1", self.store, REPOSITORY, CLUSTER, OPEN, 4)
-        manifest = await read_manifest(opened, tag, HOST)
-        names = {(one.name, one.codec, one.size) for one in manifest.head_objects()}
-        for reference in manifest.head.tables:
-            names |= {(one.name, one.codec, one.size) async for one in manifest.objects(reference, set())}
-        found = {data_key(CLUSTER, HOST, name, codec, size) for name, codec, size in names}
-        found |= {REPOSITORY_FILE, cluster_key(CLUSTER), named_key("n", CLUSTER)}
-        return found | {manifest_key(CLUSTER, tag, HOST)}
+        found = await needed_by(opened, tag, HOST)
+        return found | {REPOSITORY_FILE, cluster_key(CLUSTER), named_key("n", CLUSTER)}
 
     async def least(self, tag: str) -> float:
         """Days for which all is held that the backup needs."""

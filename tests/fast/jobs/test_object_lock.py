@@ -1,0 +1,149 @@
+"""Backups and sweeps under object lock, killed before every operation on the store: nothing that a backup needs is ever
+unlocked before its days are over, and nothing is needed that has gone."""
+
+import shutil
+from pathlib import Path
+
+from agent.plan.objects import ObjectIndex
+from agent.repository.hold_notes import HoldNotes, HoldPlace
+from agent.repository.holding import Lock
+from agent.repository.keys import deleted_key, manifest_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN
+from agent.wire.commands import DeleteArguments, State, SweepArguments
+from agent.wire.object_lock import DAY, ObjectLock
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, Repositories, target
+from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.node import HOST, Node
+from tests.fast.jobs.test_backup import backup, same
+from tests.fast.jobs.test_crashes import until_crash
+from tests.fast.repository.needed import needed_by
+from tests.fast.storage.locked_memory import LockedPlace, LockedReader
+from tests.oracle.checker import Oracle
+
+LOCK = ObjectLock("compliance", 4, "control")
+
+
+class Site:
+    """A node and a locked destination, with agents that die. `now`: everybody's clock, unix seconds."""
+
+    def __init__(self, root: Path, faults: Faults) -> None:
+        self.now = 1_000_000.0
+        self.root = root
+        self.node = Node(root / "node")
+        self.node.sstable("shop", "orders", 1, 1_300_000)
+        self.node.sstable("many", "t1", 1, 500)
+        self.place = LockedPlace(LOCK, lambda: self.now, clock=Clock(), hook=faults)
+        self.oracle = Oracle(LockedReader(self.place))
+        self.notes = HoldNotes(root / "state" / "holds")
+        self.lock = Lock(LOCK, self.notes, ("s3", "bucket"), lambda: self.now)
+
+    def agent(self) -> Agent:
+        repositories = Repositories({"d1": self.place}, locks={"d1": self.lock})
+        return Agent(self.node, {}, self.root / "state", repositories=repositories)
+
+    async def run(self, kind: str, command: Command) -> object:
+        agent = self.agent()
+        try:
+            return await getattr(agent, kind).run(command)
+        finally:
+            agent.close()
+
+    async def held_for(self, tag: str) -> float:
+        """Until when everything is held that the backup needs."""
+        opened = OpenedRepository("d1", self.place, REPOSITORY, CLUSTER, OPEN, 4)
+        return min(self.place.locked.held[key] for key in await needed_by(opened, tag, HOST))
+
+    def is_there(self, tag: str) -> bool:
+        return manifest_key(CLUSTER, tag, HOST) in self.place.objects
+
+
+async def test_a_backup_killed_before_any_operation_is_never_there_without_its_lock(tmp_path: Path) -> None:
+    """Promise: killed anywhere, amid an extension too: where there is a manifest, all that it names is held for its
+    days; the resume holds what is owed and publishes."""
+    faults = Faults()
+    at = 0
+    crashes = True
+    while crashes:
+        at += 1
+        site = Site(tmp_path / str(at), faults)
+        faults.begin(None)
+        await site.run("backup", backup("t0"))
+        site.now += 3 * DAY
+        site.node.sstable("shop", "orders", 2, 40_000)
+        faults.begin(at)
+        command = backup("t1")
+        crashes = await until_crash(site.agent(), command, "backup")
+        faults.begin(None)
+        site.oracle.check()
+        assert await site.held_for("t0") >= LOCK.due(1_000_000.0)
+        if site.is_there("t1"):
+            assert await site.held_for("t1") >= LOCK.due(site.now)
+        site.now += 60.0
+        outcome = await site.run("backup", command)
+        assert getattr(outcome, "state", None) is State.SUCCESS
+        assert await site.held_for("t1") >= LOCK.due(site.now - 60.0)
+        assert same(site.oracle.check(idle=True)["t1", HOST], site.node)
+        shutil.rmtree(tmp_path / str(at))
+    assert at > 20
+
+
+async def test_a_sweep_killed_before_any_operation_leaves_what_is_locked(tmp_path: Path) -> None:
+    """Promise: killed anywhere, before and after locks have ended, a sweep takes nothing that is needed or locked; the
+    next ones free everything, and the mark of the deleted backup goes last."""
+    faults = Faults()
+    at = 0
+    crashes = True
+    while crashes:
+        at += 1
+        site = Site(tmp_path / str(at), faults)
+        faults.begin(None)
+        await site.run("backup", backup("t0"))
+        site.now += 3 * DAY
+        for path in site.node.table("shop", "orders").glob("nb-1-*"):
+            path.unlink()
+        await site.run("backup", backup("t1"))
+        await site.run("delete", Command("d", DeleteArguments("t0", target())))
+        site.oracle.deleted("t0")
+        locked = set(site.place.locked._objects)
+        await site.run("sweep", Command("s", SweepArguments(target(), margin_seconds=0.0)))
+        assert set(site.place.locked._objects) == locked
+        site.now += 2.5 * DAY  # t0's own locks have ended, t1's haven't
+        site.place.locked._clock.now += 1_000_000.0  # type: ignore[attr-defined]
+        faults.begin(at)
+        command = Command("s", SweepArguments(target(), margin_seconds=0.0))
+        crashes = await until_crash(site.agent(), command, "sweep")
+        faults.begin(None)
+        site.oracle.check()
+        if site.is_there("t0"):
+            assert deleted_key(CLUSTER, "t0") in site.place.objects
+        await site.run("sweep", Command("s", SweepArguments(target(), margin_seconds=0.0)))
+        assert same(site.oracle.check(idle=True)["t1", HOST], site.node)
+        opened = OpenedRepository("d1", site.place, REPOSITORY, CLUSTER, OPEN, 4)
+        assert set(site.place.objects) == await needed_by(opened, "t1", HOST)
+        shutil.rmtree(tmp_path / str(at))
+    assert at > 12
+
+
+async def test_a_note_that_says_too_little_is_not_relied_on(tmp_path: Path) -> None:
+    """Promise: what another backup was noted with holds for its objects alone, and only as long as it says; each backup
+    notes what it saw to."""
+    faults = Faults()
+    faults.begin(None)
+    site = Site(tmp_path, faults)
+    await site.run("backup", backup("t0"))
+    place = HoldPlace("d1", ("s3", "bucket"), REPOSITORY, CLUSTER, HOST)
+    noted = site.notes.read(place)
+    assert noted is not None
+    assert noted.until == LOCK.until(site.now)
+    site.now += 0.9 * DAY
+    site.notes.write(place, ObjectIndex(), noted.until)
+    await site.run("backup", backup("t1"))
+    assert await site.held_for("t1") >= LOCK.due(site.now)
+    again = site.notes.read(place)
+    assert again is not None
+    assert again.until == noted.until
+    assert len(again.names) > len(noted.names) // 2
+    site.now += 0.2 * DAY
+    await site.run("backup", backup("t2"))
+    assert await site.held_for("t2") == LOCK.until(site.now)
