@@ -69,6 +69,15 @@ def test_no_accepted_name_leaves_its_directory(name: str) -> None:
     assert "\0" not in name
 
 
+def test_a_name_is_as_long_as_a_file_system_takes() -> None:
+    """Promise: 255 characters of a file's own name are the last that is understood, in an index's directory too."""
+    longest = f"nb-1-big-{'a' * 243}.db"
+    assert len(longest) == 255
+    for name in (longest, f".idx/{longest}"):
+        assert parse(name) is not None
+        assert parse(name.replace("aaa", "aaaa", 1)) is None
+
+
 def test_an_index_of_its_own_directory_and_notes_are_not_staged() -> None:
     """Import rebuilds a legacy index; SAI components travel with their SSTable."""
     assert is_staged("nb-1-big-SAI+aa+i+Meta.db")
@@ -83,3 +92,9 @@ def test_files_are_grouped_by_sstable() -> None:
     found = group((name, None) for name in names)
     assert list(found) == [".i/nb-1-big", "nb-1-big", "nb-2-big"]
     assert [name for name, _ in found["nb-1-big"]] == ["nb-1-big-Data.db", "nb-1-big-Filter.db"]
+
+
+def test_what_is_grouped_is_not_compared() -> None:
+    """Promise: of two items under one name the first stays first, whatever they are."""
+    found = group([("nb-1-big-Data.db", {"second": 2}), ("nb-1-big-Data.db", {"first": 1})])
+    assert found == {"nb-1-big": [("nb-1-big-Data.db", {"second": 2}), ("nb-1-big-Data.db", {"first": 1})]}

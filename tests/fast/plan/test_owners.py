@@ -30,12 +30,14 @@ def test_an_object_is_the_share_of_the_one_backup_that_names_it() -> None:
         ("t3", NAMES[2], 0),
         ("t3", NAMES[3], 0),
         ("t3", NAMES[4], 0),
+        ("t2", NAMES[4], 1),
+        ("t3", NAMES[1], 1),
+        ("t2", NAMES[1], 1),
     ]:
         owners.add(tag, name, codec)
-    freed = going(
-        (NAMES[0], 5, 0), (NAMES[1], 70, 0), (NAMES[2], 11, 1), (NAMES[2], 13, 0), (NAMES[3], 17, 0), (NAMES[5], 900, 0)
-    )
-    assert owners.shares(freed) == {"t1": (5, 1), "t2": (11, 1), "t3": (13 + 17, 2)}
+    sizes = [(0, 5, 0), (1, 70, 0), (1, 80, 1), (2, 11, 1), (2, 13, 0), (3, 17, 0), (4, 23, 1), (5, 900, 0)]
+    freed = going(*((NAMES[number], size, codec) for number, size, codec in sizes))
+    assert owners.shares(freed) == {"t1": (5, 1), "t2": (11 + 23, 2), "t3": (13 + 17, 2)}
     assert owners.tags == ["t1", "t2", "t3"]
 
 

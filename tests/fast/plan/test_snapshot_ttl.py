@@ -21,3 +21,5 @@ def test_a_copy_is_taken_to_be_as_slow_as_the_last_one_or_its_limits() -> None:
     assert copy_rate(0.0, [0.0, 1e12]) == UNMEASURED
     assert copy_rate(50e6, [0.0]) == 50e6
     assert copy_rate(50e6, [0.0, 4e6, 16e6]) == 4e6
+    assert copy_rate(0.5) == 0.5
+    assert copy_rate(50e6, [0.5]) == 0.5
