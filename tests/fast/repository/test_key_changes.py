@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from agent.crypto.errors import EncryptionKeyWrong
-from agent.repository.errors import RepositoryNotEncrypted
-from agent.repository.key_changes import KeyChanges
+from agent.repository.errors import KeySlotsGone, RepositoryGone, RepositoryMismatch, RepositoryNotEncrypted
+from agent.repository.key_changes import KeyChanges, slots_in
+from agent.repository.key_slots import read_slots
+from agent.repository.keys import KEY_SLOTS
 from agent.wire.destinations import ChangeKeys, Encryption
 from kit.errors import InvalidInput
 from tests.fast.repository.test_encrypted import CHEAP, Agent
@@ -47,9 +49,52 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     await agent.attach()
     changes = _changes(agent, [])
     one = Encryption("two")
-    for wrong in (ChangeKeys("add"), ChangeKeys("remove_superseded", [one]), ChangeKeys("rotate", [one] * 17)):
-        with pytest.raises(InvalidInput):
+    for wrong, says in (
+        (ChangeKeys("add"), "secrets are given to add, or to be kept by a rotation"),
+        (ChangeKeys("remove_superseded", [one]), "secrets are given to add, or to be kept by a rotation"),
+        (ChangeKeys("rotate", [one] * 17), "at most 16 secrets go into one request"),
+    ):
+        with pytest.raises(InvalidInput) as told:
             await changes.change("store", wrong)
+        assert (told.value.message, told.value.fields) == (says, {"field": "secrets"})
     await agent.put(None, revision=2)
-    with pytest.raises(RepositoryNotEncrypted):
+    with pytest.raises(RepositoryNotEncrypted) as plain:
         await changes.change("store", ChangeKeys("rotate"))
+    assert plain.value.fields == {"setting": "encryption"}
+
+
+async def test_as_many_secrets_as_one_request_takes(tmp_path: Path) -> None:
+    """Promise: sixteen go, and each slot costs its guesser what this agent was told that a new one costs."""
+    agent = Agent(tmp_path, MemoryStorage())
+    await agent.put("one")
+    await agent.attach()
+    changes = _changes(agent, [])
+    made = await changes.change("store", ChangeKeys("rotate", [Encryption(f"{number}") for number in range(16)]))
+    assert len(made.slots) == 18
+    await changes.change("store", ChangeKeys("add", [Encryption("more")]))
+    assert {slot.argon2id for slot in (await read_slots(agent.store)).current} == {CHEAP}
+
+
+async def test_a_change_makes_nothing_and_goes_to_no_other_repository(tmp_path: Path) -> None:
+    """Promise: keys are changed in the repository that the destination was made with: where there is none by now none
+    is made, and another one that stands there keeps its keys."""
+    agent = Agent(tmp_path / "1", MemoryStorage())
+    await agent.put("one")
+    made = await agent.attach()
+    await agent.destinations.remember("store", 1, repository_id=made.repository_id)
+    changes = _changes(agent, [])
+    objects, agent.store._objects = agent.store._objects, {}
+    with pytest.raises(RepositoryGone):
+        await changes.change("store", ChangeKeys("rotate"))
+    assert agent.store._objects == {}
+    other = Agent(tmp_path / "2", agent.store)
+    await other.put("one")
+    await other.attach()
+    before = dict(agent.store._objects)
+    with pytest.raises(RepositoryMismatch):
+        await changes.change("store", ChangeKeys("rotate"))
+    assert agent.store._objects == before
+    agent.store._objects = {key: one for key, one in objects.items() if not key.startswith(KEY_SLOTS)}
+    with pytest.raises(KeySlotsGone) as gone:
+        await slots_in(agent.store)
+    assert gone.value.fields == {"key": KEY_SLOTS}

@@ -44,6 +44,7 @@ def test_everything_lies_where_it_always_lay() -> None:
         (keys.encoded("..."), "%2E%2E%2E"),
         (keys.encoded("a.b"), "a.b"),
         (keys.encoded(".a"), ".a"),
+        (keys.encoded("X."), "X."),
     ]
     assert [made for made, _ in laid] == [key for _, key in laid]
 
