@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.found import change
+from tests.mutation.found import change, is_wording
 from tests.mutation.listed import Survivor, cell, functions_of, listed, without_reason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +58,18 @@ def test_a_change_is_told_with_a_little_of_what_is_around() -> None:
         "the_first_of_all_the_names < the_last_of_them_all and",
         "the_first_of_all_the_names <= the_last_of_them_all and",
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wording"),
+    [
+        ('raise Gone("it is gone", key=key)', 'raise Gone("XXit is goneXX", key=key)', True),
+        ('raise Gone("it is gone", key=key)', 'raise Gone("IT IS GONE", key=key)', True),
+        ('raise Gone("it is gone", key=key)', 'raise Gone("it is gone", key=None)', False),
+        ('raise Gone("it is gone", key=key)', "raise Gone(None, key=key)", False),
+        ('raise Gone("gone")', 'raise Gone("XXgoneXX")', False),
+    ],
+)
+def test_only_the_letters_of_a_sentence_are_wording(old: str, new: str, wording: bool) -> None:
+    """Promise: no name, key or field that a program reads counts as wording, nor a message that is left out."""
+    assert is_wording(f"--- a\n+++ b\n def f():\n-    {old}\n+    {new}\n") == wording

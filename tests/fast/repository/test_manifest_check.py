@@ -153,6 +153,10 @@ def test_own_files_are_judged_as_those_of_parts() -> None:
             checked(head(reference(b"", length=10, **wrong), own_objects=objects))
     with pytest.raises(ManifestInvalid, match=r"a piece of schema\.cql lies outside its object"):
         checked(head(reference(b"", length=10, own=(own,))))
+    with pytest.raises(ManifestInvalid, match="lies outside its object"):
+        check_head(head(reference(b"", length=10, own=(own,))), CLUSTER, TAG, HOST, LENGTH)
+    with pytest.raises(ManifestInvalid, match=r"names ks\.t twice"):
+        checked(head(reference(b"", length=10), reference(b"", length=10)))
     with pytest.raises(ManifestInvalid, match="names an object that can't exist"):
         checked(head(own_objects={"x": PLAIN_SIZE}))
     with pytest.raises(ManifestInvalid, match="names an unknown codec"):
