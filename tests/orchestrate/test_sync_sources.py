@@ -183,7 +183,7 @@ async def test_a_backup_that_is_still_being_taken_is_not_copied(scene: Scene) ->
 
 
 async def test_a_cancel_undoes_at_the_target_alone(scene: Scene) -> None:
-    """Promise: a cancelled sync leaves a delete mark where nothing of the backup was before; the source is as it was."""
+    """Promise: a cancelled sync leaves a delete mark where nothing of the backup was; the source is as it was."""
     coordinator, tag = await backed_up(scene)
     scene.nodes[1].gates[Kind.SYNC] = asyncio.Event()
     request_id = await started(coordinator, tag)
