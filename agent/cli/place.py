@@ -111,6 +111,10 @@ class KeysOf:
     record: StoredDestination
     encryption: Encryption
 
+    async def prove(self) -> None:
+        """See agent.repository.keyrings.Keys."""
+        await unlocking_in(self.encryption)
+
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """The keyring. Raises what reading the secret and agent.repository.key_slots.unlock do, and KeysRolledBack."""
         found = await unlock(await read_slots(storage), repository_id, await unlocking_in(self.encryption))

@@ -100,6 +100,8 @@ async def attach(
             raise RepositoryGone(repository_id)
         if not initialise:
             raise NotARepository("the destination is empty: no repository was made in it yet")
+        if keys is not None:
+            await keys.prove()  # what nobody here could open would be in the way of the next attempt
         wanted = RepositoryFile(repository_id or uuid.uuid4().hex)
         if keys is not None:
             wanted = RepositoryFile(wanted.repository_id, FORMAT, True)

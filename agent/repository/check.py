@@ -17,7 +17,7 @@ import msgspec
 from agent.repository.attach import Attached, attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import NotARepository, RepositoryError, RepositoryGone
+from agent.repository.errors import NotARepository, RepositoryError, RepositoryGone, RepositoryUnfinished
 from agent.repository.keyrings import Keyrings
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
@@ -180,10 +180,12 @@ class DestinationChecks:
                 cluster_name=request.cluster_name,
                 locked=object_lock_of(record.settings) is not None,
             )
-        except NotARepository:
+        except (NotARepository, RepositoryUnfinished) as error:
             asked = (request.repository_id, request.cluster_id, request.cluster_name)
             if request.initialise or any(one is not None for one in asked):
                 raise
+            if isinstance(error, RepositoryUnfinished):
+                return Attached(str(error.fields["repository_id"]), None, False, None)
             return None
 
     @asynccontextmanager

@@ -122,6 +122,15 @@ class RepositoryNotEncrypted(RepositoryError):
     )
 
 
+class RepositoryUnfinished(RepositoryError):
+    """Of an encrypted repository only `repository.json` is there: whoever made it died before its first key slot, and
+    nothing was stored in it."""
+
+    code = "repository_unfinished"
+    status = 409
+    todo = "Add the destination again with the passphrase or key file that it is to have: the making of it goes on."
+
+
 class KeySlotsGone(RepositoryError):
     """The repository is encrypted and holds data, and no key slot is there."""
 

@@ -102,7 +102,7 @@ async def make_first(
 ) -> Keyring:
     """The keyring of a new repository: of its first slot, whoever made that. Nothing is made where data is there
     already. Raises as `unlock`, KeySlotClaimed, and a StorageError."""
-    if await _holds_data(storage):
+    if await holds_data(storage):
         slots = await read_slots(storage)  # another agent may have made it all since this one looked
         if not slots.current:
             raise KeySlotsGone("the repository is encrypted and holds data, and no key slot is there", key=KEY_SLOTS)
@@ -166,7 +166,8 @@ async def remove_superseded(storage: Storage, repository_id: str, known: Unlocki
     return [slot.number for slot in slots.older]
 
 
-async def _holds_data(storage: Storage) -> bool:
+async def holds_data(storage: Storage) -> bool:
+    """Whether anything of a cluster is there. Raises a StorageError."""
     async with aclosing(cast("Any", storage.list(CLUSTERS))) as entries:
         async for _ in entries:
             return True

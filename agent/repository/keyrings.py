@@ -13,8 +13,8 @@ from agent.crypto.keyring import Keyring
 from agent.crypto.slots import DEFAULT, Cost, Unlocking
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import KeysRolledBack
-from agent.repository.key_slots import listed, make_first, read_slots, unlock
+from agent.repository.errors import KeysRolledBack, RepositoryUnfinished
+from agent.repository.key_slots import holds_data, listed, make_first, read_slots, unlock
 from agent.repository.sole_creation import Claiming, Create, at_once
 from agent.storage.protocol import Entry, Storage
 from agent.wire.destinations import encryption_of
@@ -25,6 +25,9 @@ ReadUnlocking = Callable[[StoredDestination], Awaitable[Unlocking]]
 
 class Keys(Protocol):
     """The way to the keys of the repository that is asked for (agent.repository.attach)."""
+
+    async def prove(self) -> None:
+        """Raise what keeps this agent from reading what opens the keys; nothing of the destination is looked at."""
 
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """The keyring; with `make` a repository without slots and data gets its first slot."""
@@ -50,7 +53,7 @@ class Keyrings:
         claiming: Create | None = None,
     ) -> None:
         self._destinations = destinations
-        self._read = read
+        self.read = read
         self._cost = cost
         self._claiming = claiming or Claiming()
         self._kept: dict[str, _Kept] = {}
@@ -67,8 +70,8 @@ class Keyrings:
         return at_once if creates_if_absent(record) else self._claiming
 
     async def opened(self, record: StoredDestination, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
-        """See `Keys.keyring`. Raises what `agent.repository.key_slots.make_first` and the reading of the secret do, and
-        KeysRolledBack."""
+        """See `Keys.keyring`. Raises what `agent.repository.key_slots.make_first` and the reading of the secret do,
+        KeysRolledBack, and RepositoryUnfinished when it isn't to be made, and nothing else was."""
         entries = await listed(storage)
         kept = self._same(record, repository_id, entries)
         if kept is not None:
@@ -77,10 +80,15 @@ class Keyrings:
             kept = self._same(record, repository_id, entries)
             if kept is not None:
                 return kept
-            unlocking = await self._read(record)
+            unlocking = await self.read(record)
             if make and not entries:
                 keyring = await make_first(storage, repository_id, unlocking, self._cost, self.create_for(record))
                 entries = await listed(storage)
+            elif not entries and not await holds_data(storage):
+                raise RepositoryUnfinished(
+                    "the repository is encrypted, and whoever began to make it did not come to make its keys",
+                    repository_id=repository_id,
+                )
             else:
                 slots = await read_slots(storage, entries)
                 async with self._deriving:
@@ -101,6 +109,10 @@ class Keyrings:
 class _OfRecord:
     keyrings: Keyrings
     record: StoredDestination
+
+    async def prove(self) -> None:
+        """See `Keys.prove`."""
+        await self.keyrings.read(self.record)
 
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """See `Keys.keyring`."""

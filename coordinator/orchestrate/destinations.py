@@ -34,8 +34,8 @@ NOT_MADE = frozenset({"bucket_missing", "not_a_repository"})
 CALLERS_FAULT = frozenset({400, 403, 404, 409})
 """Statuses with which an agent refuses settings that whoever sent them must correct."""
 NO_REASON = "it gave no reason"
-NO_SUCH_CLUSTER = frozenset({"repository_mismatch"})
-"""What an agent says of a repository that doesn't know a cluster of the name."""
+NO_SUCH_CLUSTER = frozenset({"repository_mismatch", "repository_unfinished"})
+"""What an agent says of a repository that doesn't know a cluster of the name, or that was begun and holds nothing."""
 
 Answer = TypeVar("Answer")
 

@@ -22,6 +22,9 @@ ORACLE_KEYS = Keys(KEYRING.name_key, KEYRING.sealing)
 class FirstSlot:
     """Keeps the protocol of `agent.repository.keyrings.Keys` while a repository is made."""
 
+    async def prove(self) -> None:
+        """Nothing has to be read."""
+
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """Those of the run."""
         slot = wrapped(KEYRING, UNLOCKING, repository_id, 0)

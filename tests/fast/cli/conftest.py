@@ -64,6 +64,9 @@ class Place:
 class _Made:
     """Makes an encrypted repository's first key slot (agent.repository.keyrings.Keys)."""
 
+    async def prove(self) -> None:
+        """Nothing has to be read."""
+
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         assert make
         return await make_first(storage, repository_id, Unlocking("key_file", KEY))

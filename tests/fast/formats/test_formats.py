@@ -36,6 +36,9 @@ NEWEST = [f"format-{MANIFEST_FORMAT}-encrypted", f"format-{MANIFEST_FORMAT}-plai
 class Passphrase:
     """The keys as an agent gets them: from the slots, with the passphrase."""
 
+    async def prove(self) -> None:
+        """Nothing has to be read."""
+
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         assert not make
         return await unlock(await read_slots(storage), repository_id, Unlocking("passphrase", PASSPHRASE))

@@ -25,7 +25,7 @@ from agent.repository.opening import OpenDestinations
 from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import Denied, DirectoryDenied, DirectoryReadOnly, Entry, Storage, StorageError
 from agent.wire.commands import Target
-from agent.wire.destinations import CheckDestination, LocalSettings, PutDestination
+from agent.wire.destinations import CheckDestination, Encryption, LocalSettings, PutDestination
 from tests.fast.storage.memory import MemoryStorage
 from tests.fast.storage.test_conformance import Overwriting
 
@@ -106,6 +106,23 @@ async def test_nodes_of_a_per_node_destination_get_the_same_ids(tmp_path: Path, 
         await agent.put(f"node{number}")
         report = await agent.checks.check("store", wanted)
         assert (report.ok, report.repository_id, report.cluster_id) == (True, "r1", "c1")
+
+
+async def test_a_directory_whose_encrypted_repository_was_only_begun_keeps_its_id(agent: Agent, root: Path) -> None:
+    """Promise: of each node's directory a look tells the id of what somebody began to make, and it is made under it."""
+    encrypted = LocalSettings("store", encryption=Encryption("a long enough passphrase"))
+    await agent.destinations.put("store", PutDestination(2, encrypted))
+    first = await agent.checks.check("store", CheckDestination(initialise=True))
+    shutil.rmtree(root / "store" / "helenus" / "v1" / "keys")
+    look = await agent.checks.check("store", CheckDestination(conformance=False))
+    assert (look.ok, look.repository_id) == (True, first.repository_id)
+    named = await agent.checks.check("store", CheckDestination(conformance=False, cluster_name="c"))
+    assert named.error is not None
+    assert named.error["code"] == "repository_unfinished"
+    again = await agent.checks.check(
+        "store", CheckDestination(initialise=True, repository_id=first.repository_id, cluster_name="c")
+    )
+    assert (again.ok, again.repository_id) == (True, first.repository_id)
 
 
 async def test_foreign_content_is_refused_and_named(agent: Agent, root: Path) -> None:

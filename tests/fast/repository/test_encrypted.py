@@ -19,15 +19,16 @@ from agent.repository.errors import (
     KeysRolledBack,
     RepositoryFormatNewer,
     RepositoryNotEncrypted,
+    RepositoryUnfinished,
 )
 from agent.repository.hold_notes import HoldNotes
 from agent.repository.key_slots import rotate
 from agent.repository.keyrings import Keyrings
-from agent.repository.keys import REPOSITORY, cluster_key, slot_key
+from agent.repository.keys import KEY_SLOTS, REPOSITORY, cluster_key, slot_key
 from agent.repository.limits import Limits
 from agent.repository.live_storage import Patience
 from agent.repository.opening import OpenDestinations
-from agent.storage.protocol import Storage
+from agent.storage.protocol import BadSettings, Storage
 from agent.wire.commands import Target
 from agent.wire.destinations import Encryption, LocalSettings, PutDestination, encryption_of
 from tests.fast.storage.memory import MemoryStorage
@@ -99,6 +100,44 @@ async def test_an_encrypted_repository_says_so_and_a_plain_one_is_as_ever(tmp_pa
     del said["blake3"]
     assert said == {"repository_id": made.repository_id, "format": 1}
     assert not any("/keys/" in key for key in plain._objects)
+
+
+async def test_a_secret_that_can_t_be_read_leaves_nothing_behind(tmp_path: Path, store: MemoryStorage) -> None:
+    """Promise: a repository isn't begun before its key was read, so that a first attempt with a wrong file is no
+    obstacle to the second."""
+    agent = await _agent(tmp_path / "1", store, "one")
+    read = agent.keyrings.read
+
+    async def unreadable(record: StoredDestination) -> Unlocking:
+        raise BadSettings("no such file", setting="passphrase_file")
+
+    agent.keyrings.read = unreadable
+    with pytest.raises(BadSettings):
+        await agent.attach()
+    assert store._objects == {}
+    agent.keyrings.read = read
+    assert (await agent.attach()).made
+
+
+async def test_a_repository_that_was_only_begun_is_made(tmp_path: Path, store: MemoryStorage) -> None:
+    """Promise: whoever dies between `repository.json` and the first key slot leaves what a look calls by its name, and
+    what the next one who adds the destination goes on with, under the same id; where data is, no slot is made."""
+    agent = await _agent(tmp_path / "1", store, "one")
+    made = await agent.attach()
+    cluster = {key: content for key, content in store._objects.items() if key != REPOSITORY}
+    for key in cluster:
+        del store._objects[key]
+    begun = await _agent(tmp_path / "2", store, "another")
+    with pytest.raises(RepositoryUnfinished) as error:
+        await begun.attach(initialise=False)
+    assert error.value.fields["repository_id"] == made.repository_id
+    finished = await begun.attach()
+    assert (finished.repository_id, finished.made) == (made.repository_id, False)
+    for key in [key for key in store._objects if key.startswith(KEY_SLOTS)]:
+        del store._objects[key]
+    for initialise in (False, True):
+        with pytest.raises(KeySlotsGone):
+            await (await _agent(tmp_path / f"3 {initialise}", store, "another")).attach(initialise=initialise)
 
 
 async def test_what_is_not_as_it_was_asked_for_is_refused(tmp_path: Path, store: MemoryStorage) -> None:
@@ -198,7 +237,7 @@ async def test_keys_are_derived_once_for_each_revision_and_set_of_slots(tmp_path
     other = Agent(tmp_path, store)
     await other.destinations.load()
     await asyncio.gather(*(other.attach(initialise=False) for _ in range(10)))
-    assert (agent.read, other.read) == (1, 1)
+    assert (agent.read, other.read) == (2, 1)  # once before anything was made
     await rotate(store, made.repository_id, Unlocking("passphrase", b"one"), (), CHEAP)
     found = [await other.attach(initialise=False) for _ in range(3)]
     assert [one.keyring and one.keyring.epoch for one in found] == [2, 2, 2]

@@ -153,6 +153,9 @@ async def test_whose_repository_was_replaced_meanwhile_seals_nothing() -> None:
     store = LooksThenPuts()
 
     class Keys:
+        async def prove(self) -> None:
+            """Nothing has to be read."""
+
         async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
             keyring = await make_first(storage, repository_id, ONE, CHEAP, claiming)
             other = checked_text.encode(RepositoryFile("other", 2, True))

@@ -82,6 +82,9 @@ class Known:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
+    async def prove(self) -> None:
+        """Nothing has to be read."""
+
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         return self._keyring
 
