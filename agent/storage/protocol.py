@@ -216,7 +216,10 @@ class DestinationFull(StorageError):
     code = "destination_full"
     status = 507
     retry = "later"
-    todo = "Delete old backups (DELETE /{cluster}/backups frees their space), or make room, then run the command again."
+    todo = (
+        "Make room, if only of some kilobytes: a delete of old backups (DELETE /{cluster}/backups) puts a few small "
+        "files before it frees anything. Then run the command again."
+    )
 
 
 class BadSettings(StorageError):
