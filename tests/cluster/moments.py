@@ -77,6 +77,8 @@ SCRUB: Moments = (
 )
 ON_SERVER_BACKUP: Moments = ("snapshot:listing", "snapshot:success:before")
 ON_SERVER_DELETE: Moments = ("delete:clearing", "delete:success:before")
+SYNC_FROM_S3: Moments = ("sync:opening", "sync:storing", "sync:publishing", "sync:published")
+"""A sync whose source is a bucket, and its target a directory."""
 SYNC: Moments = (
     "sync:accepted",
     "sync:running",
@@ -141,6 +143,7 @@ ALL: frozenset[str] = frozenset().union(
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,
     SYNC,
+    SYNC_FROM_S3,
     COMMAND,
     S3_BACKUP,
     S3_RESTORE,

@@ -9,9 +9,11 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
-from tests.cluster.moments import S3_BACKUP, S3_DELETE, S3_RESTORE, SYNC, Moments, named
+from tests.cluster.moments import S3_BACKUP, S3_DELETE, S3_RESTORE, SYNC, SYNC_FROM_S3, Moments, named
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed
+from tests.oracle.checker import Oracle
+from tests.oracle.reader import DirectoryReader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,6 +56,32 @@ async def test_a_sync_outlives_its_agents_deaths(site: CrashSite, tag: str) -> N
     await site.succeeded(str(await site.ask("DELETE", f"/backups?tag={kept}")))
     await site.disaster()
     await site.succeeded(await site.start_restore(kept))
+    await site.all_is_well()
+
+
+async def test_a_sync_from_the_bucket_outlives_its_agents_deaths(site: CrashSite, tag: str) -> None:
+    """The same request brings a backup from S3 into an encrypted directory, from which it is restored; a second sync
+    puts nothing."""
+    passphrase = "of another place"
+    settings = {"provider": "local", "path": "copy", "encryption": {"passphrase": passphrase}}
+    made = await site.ask("POST", "/backups/destinations", settings)
+    place = str(made["destination_id"]["id"])
+    await site.succeeded(made["request_id"])
+    body = {"tag": tag, "source": site.place, "destinations": {place: {}}}
+    before = len(await site.commands(kind="sync"))
+    await site.arm_agent(SYNC_FROM_S3[0])
+    status = await live_through(site, str(await site.ask("POST", "/backups/sync", body)), SYNC_FROM_S3)
+    oracle = Oracle(DirectoryReader(site.agent.local_root / "copy"), keys=passphrase.encode())
+    oracle.expect(tag, [part["host_id"] for part in status["details"]["subrequests"].values()])
+    assert {name for name, _ in oracle.check(idle=True)} == {tag}
+    await site.succeeded(str(await site.ask("POST", "/backups/sync", body)))
+    commands = (await site.commands(kind="sync"))[before:]
+    assert [one["state"] for one in commands] == ["success", "success"]
+    put, whole = put_bytes(commands[-1])
+    assert (put, whole > 0) == (0, True)
+
+    await site.disaster()
+    await site.succeeded(await site.start_restore(tag, destination=place))
     await site.all_is_well()
 
 
