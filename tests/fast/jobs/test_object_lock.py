@@ -10,7 +10,7 @@ from agent.repository.holding import Lock
 from agent.repository.keys import deleted_key, manifest_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN
-from agent.wire.commands import DeleteArguments, State, SweepArguments
+from agent.wire.commands import DeleteArguments, State, SweepArguments, SyncArguments
 from agent.wire.object_lock import DAY, ObjectLock
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, Repositories, target
 from tests.fast.jobs.conftest import Clock
@@ -19,6 +19,7 @@ from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_crashes import until_crash
 from tests.fast.repository.needed import needed_by
 from tests.fast.storage.locked_memory import LockedPlace, LockedReader
+from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Oracle
 
 LOCK = ObjectLock("compliance", 4, "control")
@@ -123,6 +124,23 @@ async def test_a_sweep_killed_before_any_operation_leaves_what_is_locked(tmp_pat
         assert set(site.place.objects) == await needed_by(opened, "t1", HOST)
         shutil.rmtree(tmp_path / str(at))
     assert at > 12
+
+
+async def test_a_sync_from_elsewhere_holds_what_it_finds_too(tmp_path: Path) -> None:
+    """Promise: a backup that is brought here from a destination without a lock is held like any other: what was put,
+    and what an older backup had put days before."""
+    site = Site(tmp_path, Faults())
+    await site.run("backup", backup("t0"))
+    site.now += 3 * DAY
+    site.node.sstable("shop", "orders", 2, 40_000)
+    repositories = Repositories({"d0": MemoryStorage(), "d1": site.place}, locks={"d1": site.lock})
+    agent = Agent(site.node, {}, tmp_path / "state", repositories=repositories)
+    await agent.backup.run(backup("t1", "d0"))
+    arguments = SyncArguments("t1", [target("d1")], source=target("d0"), source_host_id=HOST)
+    assert (await agent.sync.run(Command("y", arguments))).state is State.SUCCESS
+    agent.close()
+    assert await site.held_for("t1") >= LOCK.due(site.now)
+    assert same(site.oracle.check(idle=True)["t1", HOST], site.node)
 
 
 async def test_a_note_that_says_too_little_is_not_relied_on(tmp_path: Path) -> None:
