@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -27,6 +30,8 @@ SALT_SIZE = 32
 TAG_SIZE = 16
 _NONCE_SIZE = 12
 _INFO = b"helenus object 1"
+_FIRST_BLOCK = (2).to_bytes(4, "big")
+"""The counter of GCM's first block of text, after a nonce of 12 bytes."""
 _WHAT = struct.Struct(">BIBH")
 """Kind, epoch, and the lengths of id and `associated`: no two objects are described by the same bytes."""
 
@@ -68,11 +73,27 @@ def unseal(
         ) from None
 
 
+def unproven(keyring: Keyring, epoch: int, salt: bytes, ciphertext: Buffer) -> bytes:
+    """The payload of a sealed object of which nobody knows yet what it is, and nothing proven of it: what it digests to
+    may tell its id, and only `unseal` with that proves it. Raises SealBroken (it is too short), SealingKeyUnknown."""
+    view = memoryview(ciphertext)
+    if view.nbytes < TAG_SIZE:
+        raise SealBroken("sealed bytes are cut", epoch=epoch)
+    key, nonce = _derived(keyring.sealing_key(epoch), salt)
+    return Cipher(AES(key), CTR(nonce + _FIRST_BLOCK)).decryptor().update(view[:-TAG_SIZE])
+
+
 def _what(object_id: bytes, kind: int, epoch: int, associated: bytes) -> bytes:
     return _WHAT.pack(kind, epoch, len(object_id), len(associated)) + object_id + associated
 
 
 def _cipher(sealing_key: bytes, salt: bytes) -> tuple[AESGCM, bytes]:
     """The cipher of one object and its nonce: neither is ever used for another."""
+    key, nonce = _derived(sealing_key, salt)
+    return AESGCM(key), nonce
+
+
+def _derived(sealing_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """Key and nonce."""
     derived = HKDF(SHA256(), KEY_SIZE + _NONCE_SIZE, salt, _INFO).derive(sealing_key)
-    return AESGCM(derived[:KEY_SIZE]), derived[KEY_SIZE:]
+    return derived[:KEY_SIZE], derived[KEY_SIZE:]

@@ -1,4 +1,5 @@
-"""Reads stored objects and verifies them by their own footers. In: an open repository, keys and sizes. Out: counts, and
+"""Reads stored objects and verifies them by their own footers, and by what is in them where a footer doesn't tell whose
+it is. In: an open repository, keys and sizes. Out: counts, and
 what is wrong with an object."""
 
 import asyncio
@@ -7,16 +8,19 @@ from enum import StrEnum
 
 import structlog
 
+from agent.crypto.errors import SealingKeyUnknown
+from agent.plan.layout import PIECE_SIZE
 from agent.repository.damage_notes import DamagedObject
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
+from agent.repository.form import MOST_OVERHEAD
 from agent.repository.frame import Codec, ObjectType
 from agent.repository.opened import OpenedRepository
 from agent.repository.stored_check import TYPE, StoredCheck
 from agent.storage.protocol import NotFound, Truncated
 from agent.storage.throttle import Stream
 
-CHUNK = 8 * 1024 * 1024
-"""Bytes of one GET: what a scrub holds in memory."""
+CHUNK = PIECE_SIZE + MOST_OVERHEAD
+"""Bytes of one GET: a whole object of those that we make. A scrub holds it in memory, sealed ones opened as well."""
 _log = structlog.get_logger(__name__)
 
 
@@ -32,7 +36,7 @@ class Verdict(StrEnum):
 
 class ObjectReader:
     """Reads one object at a time. `turn` is awaited before each: it lets others go first. `footers_only`: nothing is
-    unpacked, for whoever has no key of an encrypted repository."""
+    opened, for whoever has no key of an encrypted repository."""
 
     def __init__(
         self, opened: OpenedRepository, turn: Callable[[], Awaitable[None]], *, footers_only: bool = False
@@ -40,7 +44,7 @@ class ObjectReader:
         self._storage = opened.storage
         self._form = opened.form
         self._is_sealed = footers_only or opened.form.is_sealed
-        self._unpacks = not self._is_sealed
+        self._opens = not footers_only
         self._gate = Stream(opened.gate)
         self._turn = turn
         self.objects = 0
@@ -70,13 +74,16 @@ class ObjectReader:
                 stored = await self._storage.get(one.key, start, length, gate=self._gate)
                 check.feed(stored)
             check.finish()
-            if one.codec is not Codec.RAW and self._unpacks and len(stored) == entry.size:
-                # Its footer doesn't tell whose it is; what it unpacks to does.
-                await asyncio.to_thread(self._form.decode, stored, one.key, one.name, ObjectType(stored[TYPE]))
+            untold = self._is_sealed or one.codec is not Codec.RAW
+            if untold and self._opens and len(stored) == entry.size:
+                # Its footer doesn't tell whose it is; what is in it does.
+                await asyncio.to_thread(self._form.verify, stored, one.key, one.name, ObjectType(stored[TYPE]))
         except NotFound:
             return Verdict.GONE
         except RepositoryFormatNewer:
             return Verdict.NEWER
+        except SealingKeyUnknown:
+            pass  # the keys were rotated since they were read: the next scrub opens it
         except Truncated as error:
             if "size" not in error.fields:
                 raise
