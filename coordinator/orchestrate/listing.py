@@ -109,15 +109,26 @@ def _state(joined: Joined, running: bool) -> str:
         really_missing = set(joined.missing) - set(joined.unseen)
         return "partial" if record.state == "success" and really_missing else record.state
     # The coordinator died before the final record: plan and manifests tell.
-    left_out = set(joined.plan.missing_nodes) if joined.plan is not None else set()
-    if record is not None:
-        left_out |= {node.host_id for node in record.nodes if node.state == "missing"}
-    left_out -= set(joined.manifests)
+    left_out = _left_out(joined)
     if joined.manifests and not set(joined.missing) - left_out:
         return "partial" if left_out else "success"
     if record is not None:
         return UNFINISHED
     return "partial" if joined.manifests else "failed"
+
+
+def is_through(joined: Joined) -> bool:
+    """Whether by the plan every node that took part has its manifest there: what still writes the backup writes it
+    elsewhere."""
+    return joined.plan is not None and bool(joined.manifests) and not set(joined.missing) - _left_out(joined)
+
+
+def _left_out(joined: Joined) -> set[str]:
+    """Nodes that took no part, and whose part isn't there."""
+    left_out = set(joined.plan.missing_nodes) if joined.plan is not None else set()
+    if joined.record is not None:
+        left_out |= {node.host_id for node in joined.record.nodes if node.state == "missing"}
+    return left_out - set(joined.manifests)
 
 
 def _gone(seen: Mapping[str, BackupView], expected: Set[str], asked: Set[str], ring: Set[str]) -> Set[str]:

@@ -32,7 +32,7 @@ from coordinator.orchestrate.delete.delete import delete_scope
 from coordinator.orchestrate.delete.marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
-from coordinator.orchestrate.listing import backup_of
+from coordinator.orchestrate.listing import backup_of, is_through
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
@@ -189,8 +189,7 @@ class FleetOrchestrator:
         places = Places(self._around, cluster)
         place = await places.optional(destination)
         place_id = destination or ON_SERVER
-        running: set[str | None] = set()
-        deleting: set[str | None] = set()
+        running, deleting = set[str | None](), set[str | None]()
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
                 running.add(request.tag)
@@ -203,7 +202,8 @@ class FleetOrchestrator:
             if joined.record is None or joined.record.state == RUNNING:
                 # How it ended was never put, or it hasn't ended: plan and manifests tell.
                 joined = await places.backup(place, tag) or joined
-            backups.append(backup_of(joined, running=tag in running, deleting=tag in deleting))
+            runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
+            backups.append(backup_of(joined, running=runs, deleting=tag in deleting))
         return backups
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from agent.wire.backups import BackupView, NodeRecord, Plan, PlannedNode, Record
 from coordinator.model.cluster import MissingNode
-from coordinator.orchestrate.listing import backup_of, join
+from coordinator.orchestrate.listing import backup_of, is_through, join
 
 HOSTS = ["a", "b", "c"]
 TABLES = {"shop": ["orders"]}
@@ -135,3 +135,16 @@ def test_an_empty_keyspace_is_held_by_every_node_with_a_manifest() -> None:
         view = BackupView("tag", False, Record("tag", "adhoc", 5.0, "partial", tables, nodes, 9.0))
         backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
         assert backup.keyspaces["empty"].nodes == backup.keyspaces["shop"].nodes == ["addr-a", "addr-b"]
+
+
+@given(st.sets(st.sampled_from(HOSTS)))
+def test_a_destination_is_through_once_every_node_has_its_manifest_there(manifests: set[str]) -> None:
+    """Promise: by the plan alone, for the record says until the end that the backup runs; who left a node out is
+    through without it, and what a short listing says is no proof."""
+    lines = [NodeRecord(host, f"addr-{host}", "running", {}) for host in HOSTS]
+    begun = Record("tag", "adhoc", 5.0, "running", TABLES, lines)
+    view = BackupView("tag", False, begun, plan(), sorted(manifests))
+    assert is_through(join({"a": [view]}, shared=True)["tag"]) == (len(manifests) == 3)
+    without = BackupView("tag", False, None, plan(["c"]), sorted(manifests))
+    assert is_through(join({"a": [without]}, shared=True)["tag"]) == (manifests >= {"a", "b"})
+    assert not is_through(join({"a": [BackupView("tag", False, begun)]}, shared=True)["tag"])

@@ -7,12 +7,11 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings
-from agent.wire.results import ScrubResult
 from coordinator.model.errors import TagInUse
-from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder
+from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.model.retention import KeptRule, RetentionNote, Rule
-from coordinator.orchestrate.errors import DamageUncounted, RetentionWaits
+from coordinator.orchestrate.errors import RetentionWaits
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator, copies
@@ -324,54 +323,3 @@ async def test_a_persons_delete_meets_that_of_retention(scene: Scene) -> None:
     assert (await run_ended(coordinator, "there")).deleted == tags[:2]
     assert same in [request.id for request in await coordinator.store.requests.find(kind=RequestKind.DELETE)]
     assert len(await coordinator.store.requests.find(kind=RequestKind.DELETE)) == 2
-
-
-async def test_what_a_scrub_found_damaged_counts_no_more(scene: Scene) -> None:
-    """Promise: the last whole backup stays though damaged ones are newer; what a scrub that fails, or a node that is
-    gone, doesn't say changes nothing; once a scrub finds them whole, they count again."""
-    coordinator = await scene.coordinator()
-    await coordinator.destination("there")
-    tags = await taken(coordinator, range(4, 0, -1), "there")
-    await ruled(coordinator, "there", Rule(count=10))
-    await run_ended(coordinator, "there")
-    node = scene.nodes[1]
-
-    async def scrubbed() -> None:
-        await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
-
-    async def going() -> list[str]:
-        return [one.tag for one in await coordinator.retention.preview(CLUSTER, "there") if one.goes]
-
-    node.damage = ScrubResult(damaged=1, backups=tags[2:])
-    await scrubbed()
-    await coordinator.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
-    assert await going() == tags[:1]
-    node.damage = None
-    node.failures[Kind.SCRUB] = [ToyFailure("storage_failed", "no answer")]
-    await scrubbed()
-    assert await going() == tags[:1]
-    await scrubbed()
-    assert await going() == tags[:3]
-
-
-async def test_nothing_goes_where_more_is_damaged_than_a_scrub_tells(scene: Scene) -> None:
-    """Promise: where nobody can tell which backups are good, retention waits and says so, until a scrub told all."""
-    coordinator = await scene.coordinator()
-    await coordinator.destination("there")
-    tags = await taken(coordinator, range(3, 0, -1), "there")
-    scene.nodes[0].damage = ScrubResult(damaged=10_000, backups=tags[:1], more_objects=True)
-    await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
-    with pytest.raises(DamageUncounted, match=scene.nodes[0].host_id):
-        await coordinator.retention.preview(CLUSTER, "there")
-    await ruled(coordinator, "there", Rule(count=1))
-
-    async def told() -> bool:
-        note = (await coordinator.retention.notes(CLUSTER))["there"]
-        return (note.error or {}).get("code") == "retention_waits"
-
-    await until(told)
-    assert await listed(coordinator, "there") == tags
-    scene.nodes[0].damage = None
-    await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
-    await run_ended(coordinator, "there")
-    assert await listed(coordinator, "there") == tags[2:]

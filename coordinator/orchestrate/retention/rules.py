@@ -2,7 +2,8 @@
 verdict for each backup. Pure.
 
 What makes it safe:
-- Only `success` is good, and of that what no scrub found damaged. The newest good backups of each backup id, as many as
+- Only `success` is good, and of that what no scrub found damaged and no
+  running request may undo. The newest good backups of each backup id, as many as
   the rule's floor, never go; without a good one nothing goes, for what is left may be the last copy.
 - An age is reckoned from the newest good backup, never from a clock that is ahead of it: where no backup is taken any
   more nothing grows old.
@@ -50,10 +51,11 @@ def judge(
     rules: Mapping[str, Rule],
     now: float,
     pinned: Mapping[str, str] | None = None,
-    damaged: Set[str] = frozenset(),
+    doubtful: Set[str] = frozenset(),
 ) -> list[Verdict]:
     """A verdict for every backup, oldest first. `now`: unix seconds by the slowest clock that was asked. `pinned`:
-    tag → who needs it, as a clause. `damaged`: tags that lost something, which makes them no copy to count on."""
+    tag → who needs it, as a clause. `doubtful`: tags that lost something, or may still be undone, which makes them
+    no copy to count on."""
     by_id: dict[str, list[Backup]] = {}
     for backup in sorted(backups, key=lambda each: (each.time, each.tag)):
         by_id.setdefault(backup.backup_id, []).append(backup)
@@ -61,7 +63,7 @@ def judge(
         verdict
         for backup_id, group in by_id.items()
         for verdict in _judge_group(
-            group, rules.get(backup_id, rules.get(EVERY_ID, Rule())), now, pinned or {}, damaged
+            group, rules.get(backup_id, rules.get(EVERY_ID, Rule())), now, pinned or {}, doubtful
         )
     ]
     order = {backup.tag: (backup.time, backup.tag) for backup in backups}
@@ -69,9 +71,9 @@ def judge(
 
 
 def _judge_group(
-    group: Sequence[Backup], rule: Rule, now: float, pinned: Mapping[str, str], damaged: Set[str]
+    group: Sequence[Backup], rule: Rule, now: float, pinned: Mapping[str, str], doubtful: Set[str]
 ) -> list[Verdict]:
-    good = [backup for backup in group if backup.state == SUCCESS and backup.tag not in damaged]
+    good = [backup for backup in group if backup.state == SUCCESS and backup.tag not in doubtful]
     clocks = [_Clock(lambda each: each.time, good, now), _Clock(lambda each: each.stored, good, inf)]
     verdicts = []
     for backup in group:

@@ -44,11 +44,15 @@ class RetentionScene:
                 "is not known, so nothing goes",
                 nodes=uncounted,
             )
-        damaged = frozenset(tag for known in damage.values() for tag in known.backups)
+        doubtful = {tag for known in damage.values() for tag in known.backups}
+        for request in await around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
+            # Whole there maybe, but its request may still be cancelled, and take it along.
+            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place in request.destinations and request.tag:
+                doubtful.add(request.tag)
         rules = {kept.backup_id: kept.rule for kept in await around.store.retention.of(cluster, place)}
         backups = await self._list_backups(cluster, where)
         slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
-        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), damaged)
+        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), doubtful)
 
     async def unswept(self, cluster: str, place: str) -> DeleteOrder | None:
         """The newest delete of retention that marked a backup there and whose space no later sweep has freed."""

@@ -192,7 +192,7 @@ def test_what_a_scrub_found_damaged_is_no_good_backup() -> None:
     backups = [taken(0), taken(1), taken(2), taken(3)]
 
     def left(damaged: set[str], **rule: Any) -> list[str]:
-        told = judge(backups, {"": Rule(**rule)}, NOW, damaged=damaged)
+        told = judge(backups, {"": Rule(**rule)}, NOW, doubtful=damaged)
         return [verdict.tag for verdict in told if not verdict.goes]
 
     assert left({"adhoc-2", "adhoc-3"}, count=1) == ["adhoc-1", "adhoc-2", "adhoc-3"]
