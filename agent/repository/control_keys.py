@@ -2,7 +2,7 @@
 in a destination under object lock. Pure text.
 
 - *Control* comes and goes while Helenus works: intents and marks of sweeps, notes of damage, listing records and
-  deletion marks, what checks write. Nothing of it is needed to restore. It lies where nothing is locked.
+  deletion marks, claims, what checks write. Nothing of it is needed to restore. It lies where nothing is locked.
 - *Everything else* is put once and never changed: the repository's and the clusters' own files, key slots, plans,
   manifests, objects. It lies under lock, and so does what is nobody's.
 """
@@ -12,7 +12,7 @@ import re
 from agent.storage.divided import Sides
 
 _OF_CLUSTER = r"helenus/v1/clusters/[^/]+/"
-_CONTROL = re.compile(rf"helenus-check/|{_OF_CLUSTER}(?:catalogue/|nodes/[^/]+/(?!data/)[^/]+/)")
+_CONTROL = re.compile(rf"helenus-check/|helenus/v1/claims/|{_OF_CLUSTER}(?:catalogue/|nodes/[^/]+/(?!data/)[^/]+/)")
 _LOCKED = re.compile(rf"helenus/v1/(?:names/|keys/)|{_OF_CLUSTER}(?:backups/|nodes/[^/]+/data/)")
 
 

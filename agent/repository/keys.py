@@ -14,6 +14,7 @@ from agent.repository.frame import Codec
 ROOT = "helenus/v1/"
 REPOSITORY = ROOT + "repository.json"
 KEY_SLOTS = ROOT + "keys/"
+CLAIMS = ROOT + "claims/"
 CLUSTERS = ROOT + "clusters/"
 NAMES = ROOT + "names/"
 """An index of clusters by name: cluster.json can't be found without listing all data."""
@@ -78,6 +79,11 @@ def parse_slot(key: str) -> int | None:
     number, dot, suffix = key.removeprefix(KEY_SLOTS).partition(".")
     ours = key.startswith(KEY_SLOTS) and dot and suffix == "json" and _NUMBER.fullmatch(number)
     return int(number) if ours else None
+
+
+def claims_prefix(key: str) -> str:
+    """Where agents say that they are about to make that key (agent.repository.sole_creation)."""
+    return f"{CLAIMS}{key.removeprefix(ROOT)}/"
 
 
 def cluster_prefix(cluster_id: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from agent.repository.errors import KeySlotClaimed
+from agent.repository.keys import claims_prefix
 from agent.storage.protocol import Entry, Storage, StorageError
 
 Create = Callable[[Storage, str, bytes], Awaitable[None]]
@@ -48,7 +49,7 @@ class Claiming:
         """Put it if this call's claim is the first. Raises KeySlotClaimed, a StorageError."""
         if await storage.head(key) is not None:
             return
-        mine = f"{_claims(key)}{self._new_name()}"
+        mine = f"{claims_prefix(key)}{self._new_name()}"
         await storage.put(mine, [b"claim"])
         try:
             await self._sleep(SETTLE_SECONDS)
@@ -72,10 +73,6 @@ class Claiming:
             await self._sleep(SETTLE_SECONDS)
 
 
-def _claims(key: str) -> str:
-    return f"{key}.claim-"
-
-
 async def _first(storage: Storage, key: str) -> Entry | None:
-    claims = [entry async for entry in storage.list(_claims(key))]
+    claims = [entry async for entry in storage.list(claims_prefix(key))]
     return min(claims, key=lambda one: (one.modified, one.key), default=None)

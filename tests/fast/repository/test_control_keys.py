@@ -23,6 +23,7 @@ LOCKED = [
 ]
 CONTROL = [
     keys.CHECKS + "nonces/x",
+    f"{keys.claims_prefix(keys.slot_key(0))}x",
     keys.sweep_key("c1", HOST),
     keys.adopted_key("c1", HOST),
     f"{keys.node_prefix('c1', HOST)}damaged/00/{NAME.hex()}.raw",

@@ -12,7 +12,7 @@ from agent.repository import checked_text
 from agent.repository.attach import RepositoryFile, attach
 from agent.repository.errors import KeySlotClaimed, RepositoryMismatch
 from agent.repository.key_slots import add_slot, make_first, read_slots, rotate, unlock
-from agent.repository.keys import KEY_SLOTS, REPOSITORY, slot_key
+from agent.repository.keys import CLAIMS, KEY_SLOTS, REPOSITORY, claims_prefix, slot_key
 from agent.repository.sole_creation import SETTLE_SECONDS, Claiming
 from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
 from tests.fast.storage.memory import MemoryStorage
@@ -53,7 +53,7 @@ claiming = Claiming(_sleep)
 
 
 def _claims(store: MemoryStorage) -> list[str]:
-    return [key for key in store._objects if ".claim-" in key]
+    return [key for key in store._objects if key.startswith(CLAIMS)]
 
 
 async def test_two_agents_that_make_the_first_slot_seal_with_one_key_set() -> None:
@@ -116,7 +116,7 @@ async def test_two_slots_that_are_added_at_a_time_both_stand() -> None:
 async def test_a_claim_of_an_agent_that_was_killed_is_named() -> None:
     """Promise: what a kill left stops the next one, which says what to remove; without it the slot is made."""
     store = LooksThenPuts()
-    left = f"{slot_key(0)}.claim-0"
+    left = f"{claims_prefix(slot_key(0))}0"
     await store.put(left, [b"claim"])
     with pytest.raises(KeySlotClaimed) as caught:
         await make_first(store, "r1", ONE, CHEAP, claiming)
@@ -134,7 +134,7 @@ async def test_a_claim_goes_with_what_keeps_its_slot_from_being_put() -> None:
         stuck = asyncio.Event()
 
         async def hook(asked: str, key: str, verb: str = verb, stuck: asyncio.Event = stuck) -> None:
-            if (asked, key) in (("list", f"{slot_key(0)}.claim-"), ("put", slot_key(0))) and asked == verb:
+            if (asked, key) in (("list", claims_prefix(slot_key(0))), ("put", slot_key(0))) and asked == verb:
                 stuck.set()
                 await asyncio.Event().wait()
 
