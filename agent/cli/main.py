@@ -15,6 +15,7 @@ from pathlib import Path
 from agent.cli.checking import check
 from agent.cli.drilling import drill
 from agent.cli.extracting import Chosen, extract
+from agent.cli.hidden import tell_hidden
 from agent.cli.key_changing import Ask, NewSecrets, change_keys, show_keys
 from agent.cli.listing import show_list, undeleted
 from agent.cli.locked_checking import check_locked
@@ -69,17 +70,18 @@ async def _run(asked: argparse.Namespace, screen: Screen, ask: Ask) -> int:
     record = record_in(asked.destination)
     if asked.command == "keys":
         return await _keys(record, asked, screen, ask)
+    hidden = await tell_hidden(record.settings, screen) if asked.command == "check" else 0
     async with opened_store(record) as storage:
         if asked.command == "check" and await is_locked(storage, record):
             locked = await locked_repository_of(storage, record, asked.cluster)
-            return DAMAGED if await check_locked(locked, asked.tag, screen, read=asked.read) else 0
+            return DAMAGED if await check_locked(locked, asked.tag, screen, read=asked.read) or hidden else 0
         opened = await repository_of(storage, record, asked.cluster)
         match asked.command:
             case "list":
                 await show_list(opened, screen)
                 return 0
             case "check":
-                return DAMAGED if await check(opened, asked.tag, screen, read=asked.read) else 0
+                return DAMAGED if await check(opened, asked.tag, screen, read=asked.read) or hidden else 0
             case _:
                 return await _files(opened, asked, screen)
 

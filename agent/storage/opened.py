@@ -15,7 +15,15 @@ from agent.storage.local.storage import LocalStorage
 from agent.storage.measured import Measured, Observer
 from agent.storage.protocol import OPEN, Gate, SdkMissing, Storage, Transient
 from agent.storage.retrying import Retrying
-from agent.wire.destinations import AzureSettings, CheckResult, GcsSettings, LocalSettings, S3Settings, Settings
+from agent.wire.destinations import (
+    AzureSettings,
+    CheckResult,
+    GcsSettings,
+    LocalSettings,
+    S3Settings,
+    Settings,
+    object_lock_of,
+)
 
 
 class _Unobserved:
@@ -114,6 +122,18 @@ def open_storage(
     if gate is not OPEN:
         store = Limited(store, gate)
     return Retrying(Measured(store, observer or _Unobserved()), on_retry=on_retry)
+
+
+async def hidden_objects(settings: Settings, file_roots: Sequence[Path], most: int) -> tuple[int, list[str]]:
+    """How many keys under object lock somebody has hidden, of which nothing is lost, and the first of them; none where
+    nothing is under lock. Raises `BadSettings`, `SdkMissing`, a StorageError."""
+    lock = object_lock_of(settings)
+    if lock is None or not isinstance(settings, S3Settings):
+        return 0, []
+    load(settings)
+    from agent.storage.s3.opened import hidden_in
+
+    return await hidden_in(settings, lock, file_roots, most)
 
 
 async def check_store(

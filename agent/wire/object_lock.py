@@ -9,6 +9,8 @@ DAY = 86400.0
 _AHEAD = 1.25
 """An extension costs a request for each object: with a quarter more than is promised, a daily backup extends an object
 once in a quarter of the days, not every day."""
+_PUBLISHING = 3600.0
+"""Between the look at what is held and the end of the backup: as long as some millions of extensions may take."""
 
 
 class ObjectLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,8 +35,8 @@ class ObjectLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return float(math.ceil(now + self.days * DAY * _AHEAD))
 
     def due(self, now: float) -> float:
-        """Until when everything must be held that a backup needs which ends at `now`; unix seconds."""
-        return now + self.days * DAY
+        """Until when everything must be held that a backup needs which ends soon after `now`; unix seconds."""
+        return now + self.days * DAY + _PUBLISHING
 
     def refuse_overlap(self, path: str) -> None:
         """Raise ValueError when `control` and the `path` of what is locked lie one in the other."""

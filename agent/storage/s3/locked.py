@@ -6,12 +6,13 @@ the next put of its key makes it visible again, as a version of its own.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from agent.storage.bodies import PutBody
+from agent.storage.bucket_storage import goes_nowhere
 from agent.storage.protocol import Buffer, Denied, Gate, NotFound, ObjectLocked, Put, StorageError, Transient
 from agent.storage.s3.bucket_lock import refuse_unlocked
 from agent.storage.s3.errors import REFUSED, translated
@@ -26,6 +27,7 @@ class _Version(NamedTuple):
     name: str
     version: str
     is_marker: bool
+    is_newest: bool = False
 
 
 class LockedS3Storage(S3Storage):
@@ -62,9 +64,23 @@ class LockedS3Storage(S3Storage):
         names = [self._name(key) for key in keys]
         await together(*(self._workers.run(partial(self._hold, name, until)) for name in names))
 
+    async def hidden(self, most: int) -> tuple[int, list[str]]:
+        """How many keys' newest version is the mark of a deletion, which this store never leaves, and the first of
+        them. Raises a StorageError."""
+        return await self._workers.run(partial(self._hidden_keys, most))
+
     async def examine(self) -> None:
         """See `Storage.examine`."""
         await self._workers.run(self._examine)
+
+    def _hidden_keys(self, most: int, stop: Stop) -> tuple[int, list[str]]:
+        count = 0
+        first: list[str] = []
+        for page in self._version_pages(self._prefix, "", stop):
+            found = [one.name[len(self._prefix) :] for one in page if one.is_marker and one.is_newest]
+            count += len(found)
+            first += found[: most - len(first)]
+        return count, first
 
     def _examine(self, _: Stop) -> None:
         refuse_unlocked(self._there(), self._bucket)
@@ -120,25 +136,35 @@ class LockedS3Storage(S3Storage):
     def _versions(self, names: Sequence[str], stop: Stop) -> list[_Version]:
         """All versions of the names, and the marks of their deletions."""
         wanted = set(names)
-        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": _shared(names[0], names[-1])}
-        if arguments["Prefix"] != names[0]:
-            arguments["KeyMarker"] = names[0][:-1]  # begins behind all that is listed before
+        prefix = _shared(names[0], names[-1])
+        # Begins behind all that is listed before.
+        behind = names[0][:-1] if prefix != names[0] else ""
         found: list[_Version] = []
+        for page in self._version_pages(prefix, behind, stop):
+            found += [one for one in page if one.name in wanted]
+            if page and max(one.name for one in page) > names[-1]:
+                break
+        return found
+
+    def _version_pages(self, prefix: str, behind: str, stop: Stop) -> Iterator[list[_Version]]:
+        """All versions of a prefix, in the order of their names."""
+        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
+        if behind:
+            arguments["KeyMarker"] = behind
         while True:
             stop.check()
-            with translated("list the versions", names[0]):
+            with translated("list the versions", prefix):
                 page: Any = self._there().list_object_versions(**arguments)
-            last = ""
-            for kind in ("Versions", "DeleteMarkers"):
-                for item in page.get(kind, []):
-                    last = max(last, item["Key"])
-                    if item["Key"] in wanted:
-                        found.append(_Version(item["Key"], item["VersionId"], kind == "DeleteMarkers"))
-            if not page.get("IsTruncated") or last > names[-1]:
-                return found
+            yield [
+                _Version(item["Key"], item["VersionId"], kind == "DeleteMarkers", bool(item.get("IsLatest")))
+                for kind in ("Versions", "DeleteMarkers")
+                for item in page.get(kind, [])
+            ]
+            if not page.get("IsTruncated"):
+                return
             following = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
             if following.items() <= arguments.items():
-                raise StorageError("the store says that its listing goes on, but not where", key=names[0])
+                raise goes_nowhere(prefix)
             arguments |= following
 
     def _delete_these(self, versions: Sequence[_Version], stop: Stop) -> list[_Version]:

@@ -12,6 +12,7 @@ from agent.storage.protocol import Storage
 from agent.storage.s3.locked import LockedS3Storage
 from agent.storage.s3.storage import S3Storage
 from agent.wire.destinations import S3Settings, object_lock_of
+from agent.wire.object_lock import ObjectLock
 
 
 def open_s3(
@@ -37,3 +38,14 @@ def open_s3(
         settings, lock, conditional_create=conditional_create, file_roots=file_roots, link_local=link_local
     )
     return Divided(locked, plain, sides)
+
+
+async def hidden_in(
+    settings: S3Settings, lock: ObjectLock, file_roots: Sequence[Path], most: int
+) -> tuple[int, list[str]]:
+    """See `LockedS3Storage.hidden`. Raises `BadSettings`, a StorageError."""
+    store = LockedS3Storage(settings, lock, conditional_create=False, file_roots=file_roots)
+    try:
+        return await store.hidden(most)
+    finally:
+        await store.close()

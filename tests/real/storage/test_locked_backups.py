@@ -5,15 +5,19 @@ let days pass.
 """
 
 import asyncio
+import io
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from agent.cli.main import run
+from agent.cli.screen import Screen
 from agent.repository.attach import attach
 from agent.repository.control_keys import SIDES
 from agent.repository.hold_notes import HoldNotes
@@ -220,3 +224,33 @@ async def test_a_backup_after_a_theft_is_whole(site: Site) -> None:
     shared = [key for key in await site.needed("t1") if "/data/" in key]
     versions = [version["Key"] for version in versions_in(site.server, site.settings.path) if version.get("Size")]
     assert {f"{prefix}/{key}" for key in shared} <= set(versions)
+
+
+async def test_a_check_from_the_bucket_alone_tells_what_is_hidden(site: Site, tmp_path: Path) -> None:
+    """Promise: `helenus-repository check` names what a thief hid, and says that it is still there, also where that is
+    the repository's own file; once the marks of the deletions are removed, nothing is wrong."""
+    await site.backup("t1")
+    file = tmp_path / "destination.json"
+    file.write_bytes(msgspec.json.encode(site.settings))
+    file.chmod(0o600)
+
+    def checked() -> tuple[int, str]:
+        out = io.StringIO()
+        code = run(["--destination", str(file), "check"], Screen(out, io.StringIO()))
+        return code, out.getvalue()
+
+    _, before = await asyncio.to_thread(checked)
+    assert "hidden" not in before
+    bucket, prefix = site.settings.path.split("/", 1)
+    with closing(site.server.client()) as thief:
+        for key in (REPOSITORY_FILE, manifest_key(CLUSTER, "t1", HOST)):
+            thief.delete_object(Bucket=bucket, Key=f"{prefix}/{key}")
+        code, told = await asyncio.to_thread(checked)
+        assert code != 0
+        assert "2 objects are hidden" in told
+        assert REPOSITORY_FILE in told
+        assert manifest_key(CLUSTER, "t1", HOST) in told
+        for mark in thief.list_object_versions(Bucket=bucket)["DeleteMarkers"]:
+            thief.delete_object(Bucket=bucket, Key=mark["Key"], VersionId=mark["VersionId"])
+    _, after = await asyncio.to_thread(checked)
+    assert after == before
