@@ -16,7 +16,8 @@ from agent.plan.holding import Held, Owed
 from agent.plan.objects import ObjectIndex
 from agent.repository.data_objects import data_objects
 from agent.repository.hold_notes import HoldNotes, HoldPlace
-from agent.repository.keys import KEY_SLOTS, NAMES, REPOSITORY, cluster_key, encoded, plan_key
+from agent.repository.key_slots import read_slots
+from agent.repository.keys import NAMES, REPOSITORY, cluster_key, encoded, plan_key, slot_key
 from agent.storage.protocol import Storage
 from agent.wire.object_lock import ObjectLock
 
@@ -37,10 +38,11 @@ class Lock:
 class Holding:
     """One node's objects in one destination under lock."""
 
-    def __init__(self, lock: Lock, storage: Storage, place: HoldPlace) -> None:
+    def __init__(self, lock: Lock, storage: Storage, place: HoldPlace, *, encrypted: bool) -> None:
         self._lock = lock
         self._storage = storage
         self._place = place
+        self._encrypted = encrypted
 
     async def hold(self, tag: str, named: ObjectIndex, fresh: Held) -> None:
         """Have everything held that the backup `tag` needs: the objects it names (`fresh` are those that this job put)
@@ -73,8 +75,9 @@ class Holding:
         cluster_id = self._place.cluster_id
         for key in (REPOSITORY, cluster_key(cluster_id), plan_key(cluster_id, tag)):
             yield key
-        async for entry in self._storage.list(KEY_SLOTS):
-            yield entry.key
+        if self._encrypted:
+            for slot in (await read_slots(self._storage)).current:  # superseded ones are to go
+                yield slot_key(slot.number)
         async for entry in self._storage.list(NAMES):
             if entry.key.endswith(f"/{encoded(cluster_id)}"):
                 yield entry.key

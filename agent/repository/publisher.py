@@ -121,7 +121,7 @@ class Publisher:
     def _holding(self, lock: Lock) -> Holding:
         opened = self._opened
         place = HoldPlace(opened.destination_id, lock.store, opened.repository_id, self._cluster_id, self._host_id)
-        return Holding(lock, self._storage, place)
+        return Holding(lock, self._storage, place, encrypted=opened.keyring is not None)
 
     async def _check_unguarded(self, manifest: Manifest) -> None:
         """The intent was given up: first whether a sweep may still be deleting, then whether all is there. Raises

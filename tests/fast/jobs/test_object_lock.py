@@ -4,12 +4,18 @@ unlocked before its days are over, and nothing is needed that has gone."""
 import shutil
 from pathlib import Path
 
+import pytest
+
+from agent.crypto.keyring import Keyring
+from agent.crypto.slots import Cost, Unlocking
 from agent.plan.objects import ObjectIndex
 from agent.repository.hold_notes import HoldNotes, HoldPlace
 from agent.repository.holding import Lock
-from agent.repository.keys import deleted_key, manifest_key
+from agent.repository.key_slots import make_first, read_slots, remove_superseded, rotate
+from agent.repository.keys import REPOSITORY as REPOSITORY_FILE
+from agent.repository.keys import cluster_key, deleted_key, manifest_key, named_key, plan_key, slot_key
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN
+from agent.storage.protocol import OPEN, ObjectLocked
 from agent.wire.commands import DeleteArguments, State, SweepArguments, SyncArguments
 from agent.wire.object_lock import DAY, ObjectLock
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, Repositories, target
@@ -23,6 +29,7 @@ from tests.fast.storage.memory import MemoryStorage
 from tests.oracle.checker import Oracle
 
 LOCK = ObjectLock("compliance", 4, "control")
+CHEAP = Cost(8, 1, 1)
 
 
 class Site:
@@ -37,10 +44,12 @@ class Site:
         self.place = LockedPlace(LOCK, lambda: self.now, clock=Clock(), hook=faults)
         self.oracle = Oracle(LockedReader(self.place))
         self.notes = HoldNotes(root / "state" / "holds")
+        self.keyring: Keyring | None = None
         self.lock = Lock(LOCK, self.notes, ("s3", "bucket"), lambda: self.now)
 
     def agent(self) -> Agent:
-        repositories = Repositories({"d1": self.place}, locks={"d1": self.lock})
+        keyrings = {} if self.keyring is None else {"d1": self.keyring}
+        repositories = Repositories({"d1": self.place}, keyrings, {"d1": self.lock})
         return Agent(self.node, {}, self.root / "state", repositories=repositories)
 
     async def run(self, kind: str, command: Command) -> object:
@@ -165,3 +174,27 @@ async def test_a_note_that_says_too_little_is_not_relied_on(tmp_path: Path) -> N
     site.now += 0.2 * DAY
     await site.run("backup", backup("t2"))
     assert await site.held_for("t2") == LOCK.until(site.now)
+
+
+async def test_the_repositorys_own_files_are_held_and_superseded_keys_are_not(tmp_path: Path) -> None:
+    """Promise: each backup holds the repository's and the cluster's files, its plan, and the key slots that count, for
+    its days; a superseded slot isn't held on, and is removed when its lock has ended."""
+    faults = Faults()
+    faults.begin(None)
+    site = Site(tmp_path, faults)
+    one, two = Unlocking("passphrase", b"one"), Unlocking("passphrase", b"two")
+    await make_first(site.place, REPOSITORY, one, CHEAP)
+    site.keyring = await rotate(site.place, REPOSITORY, one, [two], CHEAP)
+    own = [REPOSITORY_FILE, cluster_key(CLUSTER), named_key("nodes", CLUSTER), plan_key(CLUSTER, "t1")]
+    for key in own:
+        await site.place.put(key, [b"{}"])
+    site.now += 3 * DAY
+    await site.run("backup", backup("t1"))
+    counts = [slot_key(slot.number) for slot in (await read_slots(site.place)).current]
+    assert len(counts) == 2
+    assert min(site.place.locked.held[key] for key in [*own, *counts]) >= LOCK.due(site.now)
+    assert site.place.locked.held[slot_key(0)] < LOCK.due(site.now)
+    with pytest.raises(ObjectLocked):
+        await remove_superseded(site.place, REPOSITORY, two)
+    site.now += 2 * DAY
+    assert await remove_superseded(site.place, REPOSITORY, two) == [0]

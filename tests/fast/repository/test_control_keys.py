@@ -54,7 +54,8 @@ def test_a_listing_looks_wherever_its_keys_can_be(key: str) -> None:
 
 def test_the_large_prefixes_are_listed_once() -> None:
     """Promise: a listing of objects, backups or records, which is long, asks one side alone."""
-    for prefix in (keys.data_prefix("c1", HOST), keys.backups_prefix("c1"), keys.KEY_SLOTS):
+    for prefix in (keys.data_prefix("c1", HOST), keys.backups_prefix("c1"), keys.NAMES):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (True, False)
-    for prefix in (keys.catalogue_prefix("c1"), keys.intents_prefix("c1", HOST), keys.CHECKS):
+    claims = keys.slot_key(3) + ".claim-"
+    for prefix in (keys.catalogue_prefix("c1"), keys.intents_prefix("c1", HOST), keys.CHECKS, claims):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (False, True)
