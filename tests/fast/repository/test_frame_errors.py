@@ -8,7 +8,7 @@ from agent.crypto.errors import SealingKeyUnknown
 from agent.crypto.keyring import Keyring
 from agent.repository.bounded import MOST_FRAME, MOST_PIECE
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
-from agent.repository.form import PLAIN, Decoded, Form, Packed
+from agent.repository.form import PLAIN, Decoded, Form, Packed, form_of
 from agent.repository.frame import Codec, ObjectType, framed, header_of, unframed
 from agent.storage.protocol import Buffer
 
@@ -92,6 +92,14 @@ def test_a_header_is_laid_out_as_documented() -> None:
     found = unframed(raw(SEALED), KEY)
     assert (found.codec, found.type, found.epoch, found.plain_length) == (Codec.RAW, ObjectType.DATA, 2, 11)
     assert (found.header, found.digest) == (raw(SEALED)[:20], digest(raw(SEALED)[20:-32]))
+
+
+def test_a_repository_is_sealed_exactly_with_its_keys() -> None:
+    """Promise: without a keyring objects are plain, with one they are sealed with it, for the cluster."""
+    assert SEALED.keyring is not None
+    assert form_of(None, "c1") is PLAIN
+    assert form_of(SEALED.keyring, "c1") == SEALED
+    assert form_of(SEALED.keyring, "c2") != SEALED
 
 
 @pytest.mark.parametrize("form", [PLAIN, SEALED], ids=["plain", "sealed"])

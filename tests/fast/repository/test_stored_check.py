@@ -80,3 +80,39 @@ def test_a_newer_format_is_not_called_damage() -> None:
     body[4] = 2
     with pytest.raises(ObjectDamaged):
         verify_stored(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "codec", "is_sealed", "says"),
+    [
+        (b"", Codec.RAW, False, "an object is cut, 0 bytes are there: "),
+        (b"HLNS" + bytes(47), Codec.RAW, False, "an object is cut, 51 bytes are there: "),
+        (b"X" + stored()[1:], Codec.RAW, False, "an object does not begin as one of ours: "),
+        (stored()[:-1] + b"\0", Codec.RAW, False, "an object is damaged, its footer does not match its bytes: "),
+        (stored(), Codec.ZSTD, False, "an object has another codec, 0, than its key says: "),
+        (stored(), Codec.RAW, True, "an object is not sealed in an encrypted repository: "),
+        (stored(epoch=1 << 24), Codec.RAW, False, "an object is sealed in a plain repository: "),
+        (stored(b"other"), Codec.RAW, False, "an object holds other bytes than its name promises: "),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_objects_key(body: bytes, codec: Codec, is_sealed: bool, says: str) -> None:
+    """Promise: each kind of damage has its own words, and the key as a field, by which a scrub names the object."""
+    with pytest.raises(ObjectDamaged) as told:
+        verify_stored(body, codec=codec, is_sealed=is_sealed)
+    assert told.value.message == f"{says}k"
+    assert told.value.fields == {"key": "k"}
+
+
+def test_fewer_bytes_than_the_listing_said_are_a_cut() -> None:
+    """Promise: an object that became shorter is told as cut, whatever its bytes are."""
+    check = StoredCheck("k", len(stored()) + 1, digest(PLAIN), Codec.RAW, is_sealed=False)
+    check.feed(stored())
+    with pytest.raises(ObjectDamaged, match=f"an object is cut, {len(stored())} bytes are there"):
+        check.finish()
+
+
+def test_a_newer_format_is_told_with_its_number() -> None:
+    """Promise: who reads the error knows which format, and of which object."""
+    with pytest.raises(RepositoryFormatNewer, match="an object has format 2, up to 1 is known: k") as told:
+        verify_stored(stored(version=2))
+    assert told.value.fields == {"key": "k", "format": 2}
