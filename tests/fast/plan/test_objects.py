@@ -44,6 +44,16 @@ def test_a_sweep_never_takes_what_is_needed(listed: set[bytes], needed: set[byte
     assert {name for name in listed | needed if name in found} == listed - needed
 
 
+def test_what_a_sweep_takes_keeps_its_size_and_codec() -> None:
+    """Promise: a content that is needed in one codec goes in the other, and what goes is told with its bytes."""
+    there, wanted = ObjectIndex(), ObjectIndex()
+    for codec, size in ((0, 70), (1, 50)):
+        there.add(b"a" * 32, size, codec)
+    there.add(b"b" * 32, 9, 1)
+    wanted.add(b"a" * 32, 70, 0)
+    assert list(unneeded(there, wanted).missing_from(ObjectIndex())) == [(b"a" * 16, 1, 50), (b"b" * 16, 1, 9)]
+
+
 TAGS = st.sampled_from(["t1", "t2", "t3"])
 HOSTS = st.frozensets(st.sampled_from(["h1", "h2"]))
 
