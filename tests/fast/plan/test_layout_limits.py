@@ -169,6 +169,7 @@ def test_an_object_is_asked_for_by_its_id_and_plain_bytes() -> None:
         ((DATA,), {}),
         ((DATA,), {DATA.name: msgspec.structs.replace(KNOWN, piece_size=MIB)}),
         ((SMALL, BESIDE), {SMALL.name: PACKED[SMALL.name]}),
+        ((SMALL, BESIDE), PACKED | {SMALL.name: msgspec.structs.replace(PACKED[SMALL.name], mtime_ns=9)}),
         ((SMALL, BESIDE), PACKED | {BESIDE.name: msgspec.structs.replace(PACKED[BESIDE.name], offset=8)}),
         ((SMALL, BESIDE), PACKED | {BESIDE.name: msgspec.structs.replace(PACKED[BESIDE.name], objects=(B,))}),
         ((SMALL, BESIDE), PACKED | {BESIDE.name: msgspec.structs.replace(PACKED[BESIDE.name], objects=(A, B))}),
@@ -180,6 +181,16 @@ def test_what_is_not_known_to_be_exactly_that_object_is_read(
 ) -> None:
     """Promise: other pieces, another place in the object, another object, or none: read, whatever the store has."""
     assert [(one.id, one.read) for one in planned(files, known)] == [(None, True)] * len(planned(files, {}))
+
+
+def test_files_lie_one_after_the_other_in_their_object() -> None:
+    """Promise: the third file of a pack is where the first two end."""
+    third = stat("nb-1-big-Index.db", 3)
+    known = PACKED | {third.name: KnownFile(7, 1_000, 3, b"d" * 32, None, (A,), 14, 2 * MIB)}
+    for offset, read in ((14, False), (5, True), (9, True), (0, True)):
+        known[third.name] = msgspec.structs.replace(known[third.name], offset=offset)
+        [one] = planned((SMALL, BESIDE, third), known)
+        assert one.read == read
 
 
 def test_a_piece_that_is_not_remembered_is_read() -> None:
