@@ -56,6 +56,6 @@ def test_the_large_prefixes_are_listed_once() -> None:
     """Promise: a listing of objects, backups or records, which is long, asks one side alone."""
     for prefix in (keys.data_prefix("c1", HOST), keys.backups_prefix("c1"), keys.NAMES):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (True, False)
-    claims = keys.slot_key(3) + ".claim-"
+    claims = keys.claims_prefix(keys.slot_key(3))
     for prefix in (keys.catalogue_prefix("c1"), keys.intents_prefix("c1", HOST), keys.CHECKS, claims):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (False, True)
