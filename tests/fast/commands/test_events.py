@@ -72,7 +72,7 @@ async def test_progress_holds_only_what_changed_since_the_readers_sequence(tmp_p
         last = (await agent.events.after(0))[-1]
     assert last.state is State.SUCCESS
     assert last.progress == view.progress == {"d": {"k": {"t1": Counts(1, 10, 10, 100), "t2": Counts(2, 10, 20, 100)}}}
-    assert last.result == {"bytes_freed": 0, "objects": 0, "tags": [], "dry_run": False, "backups": {}}
+    assert last.result == msgspec.to_builtins(FreedResult())
 
 
 async def test_progress_is_not_lost_to_a_reader_of_short_answers(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -89,7 +90,7 @@ async def test_errors_of_a_job_become_the_commands_error(tmp_path: Path, caplog:
     assert "secret" not in str(unknown.error)
     assert partial.state is State.PARTIAL
     assert partial.error == {"code": "some", "message": "m"}
-    assert partial.result == {"bytes_freed": 0, "objects": 0, "tags": [], "dry_run": False, "backups": {}}
+    assert partial.result == msgspec.to_builtins(FreedResult())
 
 
 async def _raise(error: Exception) -> None:
