@@ -7,7 +7,7 @@ intent stands there, nor when a manifest can't be read. It marks, waits a margin
 and only then deletes what was marked, is still not needed, and is older than the mark by the store's own clock. What
 a backup needed that was deleted meanwhile goes with the next sweep.
 Interrupted anywhere it begins anew: nothing it removed was needed. What object lock still holds stays for a later
-sweep, and with a manifest or plan the mark of its backup.
+sweep, and with a manifest, plan or record the mark of its backup.
 The prefix of a node that left the ring is swept by an agent that was told to `adopt` it: the mark of that stops the
 node's own agent, and intents that nobody touched for the silence are given up, for nobody else ever will. It goes with
 the last object, or when nothing was adopted after all. The ring is looked at before the mark and again before the first
@@ -229,7 +229,7 @@ class _Sweep:
         return deletion.result([tag for key, tag in manifests.items() if key not in held])
 
     async def _forget(self, tag: str, deletion: Deletion) -> None:
-        """Remove the plan, the records, and last the mark, which stays with a plan under lock."""
+        """Remove the plan, the records, and last the mark, which stays with a plan or record under lock."""
         mark = deleted_key(self._cluster_id, tag)
         keys = []
         for prefix in (backups_prefix(self._cluster_id, tag), catalogue_prefix(self._cluster_id, tag)):

@@ -103,8 +103,8 @@ class EncryptionKeyMissing(RepositoryError):
 
 
 class RepositoryLockDiffers(RepositoryError):
-    """The repository was made under object lock and the settings have none, or the other way round: marks, records and
-    notes of before would be looked for where they aren't."""
+    """The repository was made under object lock and the settings have none, or the other way round: marks and notes
+    of before would be looked for where they aren't."""
 
     code = "repository_lock_differs"
     status = 409

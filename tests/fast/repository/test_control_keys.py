@@ -18,6 +18,7 @@ LOCKED = [
     keys.data_key("c1", HOST, NAME),
     keys.data_key("c1", HOST, NAME, Codec.ZSTD, 7),
     *(keys.plan_key("c1", tag) for tag in TAGS),
+    *(keys.record_key("c1", tag, 1) for tag in TAGS),
     *(keys.manifest_key("c1", tag, HOST) for tag in TAGS),
     "somebody's/file",
 ]
@@ -28,20 +29,19 @@ CONTROL = [
     keys.adopted_key("c1", HOST),
     f"{keys.node_prefix('c1', HOST)}damaged/00/{NAME.hex()}.raw",
     *(keys.intent_key("c1", HOST, tag) for tag in TAGS),
-    *(keys.record_key("c1", tag, 1) for tag in TAGS),
     *(keys.deleted_key("c1", tag) for tag in TAGS),
 ]
 
 
 @pytest.mark.parametrize("key", LOCKED)
 def test_what_a_restore_needs_is_locked(key: str) -> None:
-    """Promise: repository, key slots, plans, manifests and objects lie under lock, and so does what is nobody's."""
+    """Promise: repository, key slots, records, plans, manifests, objects lie under lock, as does what is nobody's."""
     assert not is_control(key)
 
 
 @pytest.mark.parametrize("key", CONTROL)
 def test_what_helenus_replaces_or_deletes_is_not(key: str) -> None:
-    """Promise: intents, marks, records, notes and checks lie in the control location, whatever they are named."""
+    """Promise: intents, marks, notes, claims and checks lie in the control location, whatever they are named."""
     assert is_control(key)
 
 
@@ -53,9 +53,9 @@ def test_a_listing_looks_wherever_its_keys_can_be(key: str) -> None:
 
 
 def test_the_large_prefixes_are_listed_once() -> None:
-    """Promise: a listing of objects, backups or records, which is long, asks one side alone."""
+    """Promise: a listing of objects or backups, which is long, asks one side alone."""
     for prefix in (keys.data_prefix("c1", HOST), keys.backups_prefix("c1"), keys.NAMES):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (True, False)
     claims = keys.claims_prefix(keys.slot_key(3))
-    for prefix in (keys.catalogue_prefix("c1"), keys.intents_prefix("c1", HOST), keys.CHECKS, claims):
+    for prefix in (keys.intents_prefix("c1", HOST), keys.CHECKS, claims):
         assert (may_be_locked(prefix), may_be_control(prefix)) == (False, True)

@@ -13,8 +13,8 @@ from tests.fast.storage.memory import MemoryStorage
 
 HOST = "11111111-2222-3333-4444-555555555555"
 DATA = [keys.data_key("c1", HOST, bytes([number]) * 32) for number in range(3)]
-CONTROL = [keys.intent_key("c1", HOST, "t1"), keys.record_key("c1", "t1", 1), keys.deleted_key("c1", "t1")]
-OTHERS = [keys.REPOSITORY, keys.manifest_key("c1", "t1", HOST), keys.plan_key("c1", "t1")]
+CONTROL = [keys.intent_key("c1", HOST, "t1"), keys.adopted_key("c1", HOST), keys.deleted_key("c1", "t1")]
+OTHERS = [keys.record_key("c1", "t1", 1), keys.manifest_key("c1", "t1", HOST), keys.plan_key("c1", "t1")]
 
 
 class Calls:
@@ -72,9 +72,9 @@ async def test_a_listing_of_one_sides_keys_asks_that_side_alone(sides: Sides) ->
     for calls in sides[2:]:
         calls.verbs.clear()
     assert [entry.key async for entry in store.list(keys.data_prefix("c1", HOST))] == DATA
-    assert [entry.key async for entry in store.list(keys.catalogue_prefix("c1"))] == sorted(CONTROL[1:])
+    assert [entry.key async for entry in store.list(keys.intents_prefix("c1", HOST))] == sorted(CONTROL[:2])
     assert sides[2].verbs == [("list", keys.data_prefix("c1", HOST))]
-    assert sides[3].verbs == [("list", keys.catalogue_prefix("c1"))]
+    assert sides[3].verbs == [("list", keys.intents_prefix("c1", HOST))]
 
 
 async def test_what_lies_on_the_wrong_side_is_not_seen(sides: Sides) -> None:
