@@ -149,6 +149,8 @@ class _Look:
                     self.intents.append(key)
                 case ["clusters", cluster, "nodes", _, "data", directory, name] if _OBJECT.fullmatch(name):
                     self._object(key, directory, name.partition(".")[0], cluster)
+                case ["clusters", _, "nodes", _, "damaged", _, name] if _OBJECT.fullmatch(name):
+                    pass  # a note that an object was found damaged: it needs no object
                 case ["clusters", _, "catalogue", tag, "deleted"]:
                     self.deleted.add(tag)
                 case ["clusters", cluster, "catalogue", tag, name] if name.removesuffix(".json").isdecimal():

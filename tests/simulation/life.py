@@ -2,7 +2,8 @@
 
 The model is what a person would say: what was backed up and not deleted is restored byte for byte, unless an object
 that it needs was damaged; then the restore fails and stages nothing wrong. A backup heals what is missing or cut and
-still lives on the node; a sweep leaves what undeleted backups need, and nothing else.
+still lives on the node, and whatever a scrub has noted; a scrub notes all damage, whatever was sealed; a sweep leaves
+what undeleted backups need, and nothing else.
 """
 
 import shutil
@@ -20,6 +21,7 @@ from agent.wire.commands import (
     DeleteArguments,
     Kind,
     RestoreArguments,
+    ScrubArguments,
     SnapshotArguments,
     State,
     SweepArguments,
@@ -91,15 +93,16 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def backup(self) -> None:
-        """Heals what it needs and is missing or cut; what has its size looks whole to it."""
+        """Heals what it needs and is missing, cut or noted; what else has its size looks whole to it."""
         tag = f"b{self._number + 1}"
+        noted = self.noted()
         view = self._run(Kind.BACKUP, BackupArguments(SnapshotArguments(tag), [target()]))
         assert view.state is State.SUCCESS, view.error
         self.backups[tag] = digests(self.world.node.files())
         self.world.expect(tag)
         for key in named_objects(self.world, tag=tag):
-            if self.damaged.get(key) in ("missing", "cut"):
-                del self.damaged[key]
+            if self.damaged.get(key) in ("missing", "cut") or key in noted:
+                self.damaged.pop(key, None)
 
     @precondition(lambda self: self.backups)
     @rule(data=st.data())
@@ -136,6 +139,20 @@ class Life(RuleBasedStateMachine):
         else:
             objects[key] = (damaged, modified)
         self.damaged[key] = how
+
+    @rule()
+    def scrub(self) -> None:
+        """All that is damaged is noted, and nothing else; what is missing, if a backup that can be read needs it."""
+        view = self._run(Kind.SCRUB, ScrubArguments(target(), whole=True))
+        noted = self.noted()
+        assert {key for key, how in self.damaged.items() if how != "missing"} <= noted <= set(self.damaged)
+        if not set(self.damaged.values()) - {"missing"}:
+            assert noted == set(self.damaged) & named_objects(self.world)
+        assert view.state is (State.PARTIAL if noted else State.SUCCESS), view.error
+
+    def noted(self) -> set[str]:
+        """The objects that are noted as damaged."""
+        return {key.replace("/damaged/", "/data/") for key in self.world.stores["d1"]._objects if "/damaged/" in key}
 
     @precondition(lambda self: self.backups)
     @rule(data=st.data())

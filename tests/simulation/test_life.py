@@ -1,4 +1,4 @@
-"""Backups written, compacted away, truncated, deleted, swept, damaged, healed and restored, in any order."""
+"""Backups written, compacted away, truncated, deleted, swept, damaged, scrubbed, healed and restored, in any order."""
 
 import pytest
 from hypothesis import settings
@@ -11,6 +11,6 @@ BOUNDED = settings(max_examples=25, stateful_step_count=20, deadline=None, datab
 
 @pytest.mark.parametrize("life", [Life, SealedLife])
 def test_the_life_of_backups_goes_as_a_person_would_say(life: type[Life]) -> None:
-    """Promise (I1 to I7): in whatever order a node writes, compacts, truncates, is backed up, swept, damaged, healed
-    and restored, each undeleted backup gives back its bytes, or says that it can't."""
+    """Promise (I1 to I7): in whatever order a node writes, compacts, truncates, is backed up, swept, damaged,
+    scrubbed, healed and restored, each undeleted backup gives back its bytes, or says that it can't."""
     run_state_machine_as_test(life, settings=BOUNDED)
