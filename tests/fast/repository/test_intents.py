@@ -61,7 +61,8 @@ def of(store: Store) -> Of:
 
     def made(agent: str, *, adopting: bool = False) -> Intents:
         opened = OpenedRepository("d1", store, "r1", CLUSTER, OPEN, 4)
-        return Intents(opened, HOST, Writer(agent, f"{agent}-started"), adopting=adopting)
+        writer = Writer(agent, f"{agent}-started")
+        return Intents(opened, HOST, writer, adopting=True) if adopting else Intents(opened, HOST, writer)
 
     return made
 
@@ -141,6 +142,7 @@ async def test_the_stores_time_leaves_nothing(store: Store, of: Of) -> None:
     assert await one.store_time("k1") == store.now
     assert store.keys() == []
     await store.put(CLOCK_KEY, [b"left over"])
+    store.now += 10
     assert await one.store_time("k2") == store.now
     assert store.keys() == []
     store.vanishing = CLOCK_KEY

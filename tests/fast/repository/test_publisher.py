@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.crypto.digest import digest
+from agent.model.manifest import TablePart
 from agent.plan.objects import ObjectIndex
-from agent.repository.errors import BackupDeleted, BackupExists, IntentForeign, ManifestIncomplete
+from agent.repository.errors import BackupDeleted, BackupExists, IntentForeign, ManifestIncomplete, NodeAdopted
 from agent.repository.form import PLAIN
 from agent.repository.frame import Codec
 from agent.repository.intents import Intents, Writer
@@ -28,12 +31,19 @@ from tests.fast.repository.manifests import (
 )
 from tests.fast.storage.memory import MemoryStorage
 
+
+def coded(one: TablePart) -> TablePart:
+    """The part with its objects stored as zstd makes them."""
+    return msgspec.structs.replace(one, codecs=dict.fromkeys(one.objects, int(Codec.ZSTD)))
+
+
 KEY, INTENT, SWEEP = manifest_key(CLUSTER, TAG, HOST), intent_key(CLUSTER, HOST, TAG), sweep_key(CLUSTER, HOST)
-ONE, OWN, LARGE = file(), file("schema.cql", 7), part(file("nb-2-big-Data.db", 9))
+ONE, OWN, LARGE = file(), file("schema.cql", 7), coded(part(file("nb-2-big-Data.db", 9)))
 PACKED, ELSEWHERE = frame(part(ONE)), frame(LARGE, table="u")
 ELSEWHERE_ID = digest(ELSEWHERE).hex()
 OBJECTS = {piece.object: PLAIN.size(piece.length) for one in (ONE, OWN, *LARGE.files) for piece in one.pieces}
-"""Of the tables and of the head, raw: id → stored size; the table `u` has its frame in an object of its own."""
+"""Of the tables and of the head: id → stored size; the table `u` has its frame in an object of its own."""
+CODECS = dict(zip(OBJECTS, (Codec.RAW, Codec.ZSTD, Codec.ZSTD), strict=True))
 
 
 class Store(MemoryStorage):
@@ -73,14 +83,14 @@ def content(taken_at: float = 1.0) -> bytes:
     size = PLAIN.size(len(ELSEWHERE))
     other = reference(ELSEWHERE, LARGE, table="u", offset=None, object=ELSEWHERE_ID, length=size)
     own = {piece.object: OBJECTS[piece.object] for piece in OWN.pieces}
-    return manifest(PACKED, head(about, other, own_objects=own, taken_at=taken_at))
+    return manifest(PACKED, head(about, other, own_objects=own, own_codecs=dict.fromkeys(own, 1), taken_at=taken_at))
 
 
 def named(extra: int = 0) -> ObjectIndex:
     """What the manifest names, and some more objects."""
     index = ObjectIndex()
     for object_id, size in OBJECTS.items():
-        index.add(bytes.fromhex(object_id), size)
+        index.add(bytes.fromhex(object_id), size, CODECS[object_id])
     for number in range(extra):
         index.add(bytes([number]) * 32, 50)
     return index
@@ -88,14 +98,15 @@ def named(extra: int = 0) -> ObjectIndex:
 
 async def filled(store: Store) -> None:
     """All that the manifest names is there."""
-    for object_id, size in OBJECTS.items():
-        await store.put(data_key(CLUSTER, HOST, bytes.fromhex(object_id)), [bytes(size)])
+    for number, size in enumerate(OBJECTS.values()):
+        await store.put(data(number), [bytes(size)])
     await store.put(data_key(CLUSTER, HOST, bytes.fromhex(ELSEWHERE_ID)), table_object(ELSEWHERE).buffers)
 
 
 def data(number: int) -> str:
     """The key of one of the objects."""
-    return data_key(CLUSTER, HOST, bytes.fromhex(list(OBJECTS)[number]))
+    object_id, size = list(OBJECTS.items())[number]
+    return data_key(CLUSTER, HOST, bytes.fromhex(object_id), CODECS[object_id], size)
 
 
 def after_the_put(store: Store, *gone: str, sweep: bool = False) -> None:
@@ -178,7 +189,7 @@ async def test_a_manifest_that_is_there_already_is_told_by_its_bytes(store: Stor
     await filled(store)
     await one.begin("k1")
     await store.put(KEY, [content()])
-    await one.publish([content()], named(), OPEN)
+    await one.publish([content()[:9], content()[9:]], named(), OPEN)
     assert INTENT not in store._objects
     await one.begin("k2")
     for other in (content(2.0), content() + b"x"):
@@ -209,9 +220,38 @@ async def test_without_its_intent_nothing_is_put_beside_a_sweep(store: Store) ->
     await one.begin("k1")
     await others(store)._storage.delete([INTENT])
     await others(store).sweep_mark("k9")
+    verbs: list[tuple[str, str]] = []
+
+    async def seen(verb: str, key: str) -> None:
+        verbs.append((verb, key))
+
+    store._hook = seen
     with pytest.raises(IntentForeign):
         await one.publish([content()], named(), OPEN)
-    assert KEY not in store._objects
+    assert ("head", SWEEP) in verbs
+    assert ("put", KEY) not in verbs
+
+
+async def test_a_sweep_beside_ones_own_intent_is_no_obstacle(store: Store) -> None:
+    """Promise: it deletes nothing while the intent stands; the node's own agent alone stops where the prefix was
+    adopted, and the manifest goes through the command's own gate."""
+    one = publisher(store)
+    await filled(store)
+    await one.begin("k1")
+    await others(store).sweep_mark("k9")
+    passed: list[int] = []
+
+    class Counting:
+        def pass_bytes(self, count: int) -> None:
+            passed.append(count)
+
+    await one.publish([content()], named(), Counting())
+    assert sum(passed) == len(content())
+    await others(store).sweep_end()
+    await others(store).adopt("k9")
+    with pytest.raises(NodeAdopted):
+        await publisher(store).begin("k2")
+    await Publisher(opened(store), HOST, TAG, Writer("a1", "i1"), adopting=True).begin("k2")
 
 
 async def test_an_intent_given_up_during_the_put_costs_a_whole_backup_nothing(store: Store) -> None:
@@ -246,9 +286,18 @@ async def test_a_manifest_that_cannot_be_taken_back_is_told_by_its_reason(store:
     await one.begin("k1")
     after_the_put(store, data(0))
     store.keeps = True
-    with pytest.raises(ManifestIncomplete):
+    with capture_logs() as logged, pytest.raises(ManifestIncomplete):
         await one.publish([content()], named(), OPEN)
     assert KEY in store._objects
+    assert logged == [
+        {
+            "event": "manifest_not_taken_back",
+            "log_level": "warning",
+            "key": KEY,
+            "code": Denied.code,
+            "reason": "the store keeps everything",
+        }
+    ]
 
 
 async def test_a_manifest_that_is_found_is_believed_beside_its_intent(store: Store) -> None:
@@ -266,8 +315,11 @@ async def test_a_manifest_that_is_found_is_believed_beside_its_intent(store: Sto
         await publisher(store).published(1.0)
     assert KEY in store._objects
     await others(store).sweep_end()
-    assert await publisher(store).published(1.0) is None
+    with capture_logs() as logged:
+        assert await publisher(store).published(1.0) is None
     assert KEY not in store._objects
+    reason = "1 objects are missing or have another size although they were put"
+    assert logged == [{"event": "broken_manifest_removed", "log_level": "warning", "key": KEY, "reason": reason}]
 
 
 async def test_anothers_snapshot_of_that_tag_is_refused(store: Store) -> None:
