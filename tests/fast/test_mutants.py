@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.found import change, is_wording
-from tests.mutation.listed import Survivor, cell, functions_of, listed, without_reason
+from tests.mutation.listed import Survivor, cell, counted, functions_of, listed, without_reason
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = ROOT / "docs" / "mutants.md"
@@ -29,6 +29,10 @@ def test_every_listed_survivor_is_a_change_of_code_that_exists() -> None:
     text = MUTANTS.read_text(encoding="utf-8")
     assert gone(listed(text)) == []
     assert without_reason(text) == []
+    modules = counted(text)
+    assert modules
+    assert [module for module in modules if not (ROOT / "agent" / f"{module.replace('.', '/')}.py").exists()] == []
+    assert {one.module.removesuffix(".py").replace("/", ".") for one in listed(text)} <= set(modules)
 
 
 @pytest.mark.parametrize(

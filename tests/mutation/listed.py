@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _ROW = re.compile(r"^\| `([a-z_/]+\.py)::([A-Za-z_0-9.]+)` \| (.*) \| (.*) \|$", re.MULTILINE)
+_COUNTED = re.compile(r"^\| `([a-z_/]+)\.py` \|(?: \d+ \|)+$", re.MULTILINE)
 _CHANGE = re.compile(r"`` (.*?) `` → `` (.*?) ``")
 _SHORTEST = 15
 """Characters under which a reason says nothing."""
@@ -38,6 +39,11 @@ def listed(text: str) -> set[Survivor]:
         for module, function, changes, _ in _ROW.findall(text)
         for change in _CHANGE.findall(changes)
     }
+
+
+def counted(text: str) -> list[str]:
+    """The modules, dotted as below `agent`, that a document has figures of: those that were gone through."""
+    return [module.replace("/", ".") for module in _COUNTED.findall(text)]
 
 
 def without_reason(text: str) -> list[str]:
