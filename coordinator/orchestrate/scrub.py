@@ -56,6 +56,7 @@ class ScrubFlow:
             "damaged_objects": sum(one.damaged for one in read),
             "missing_objects": sum(one.missing for one in read),
             "damaged": places[:_PLACES],
+            "damaged_backups": sorted({tag for one in read for tag in one.backups}),
             "oldest_unread_seconds": max((one.oldest_unread_seconds or 0.0 for one in read), default=None),
         }
         failed = failures(answers.values())

@@ -3,6 +3,7 @@
 import asyncio
 
 from agent.wire.commands import Kind
+from agent.wire.results import ScrubResult
 from coordinator.model.activity import ActivityQuery
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
@@ -49,6 +50,20 @@ async def test_a_node_that_finds_damage_is_named(scene: Scene) -> None:
     assert (ended.state, ended.partial) == (RequestState.ERROR, True)
     assert "1 objects are damaged" in ended.message
     assert ended.result["objects_read"] == 2
+
+
+async def test_all_damaged_backups_are_named(scene: Scene) -> None:
+    """Promise: the tags of all nodes, each once, however few places the result has room for; none without damage."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    scene.nodes[0].damage = ScrubResult(damaged=1, backups=[tag])
+    scene.nodes[1].damage = ScrubResult(damaged=2, backups=["older", tag])
+    ended = await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert ended.result["damaged_backups"] == sorted(["older", tag])
+    scene.nodes[0].damage = scene.nodes[1].damage = None
+    ended = await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert ended.result["damaged_backups"] == []
 
 
 async def test_each_destination_is_scrubbed_once_in_its_slot(scene: Scene) -> None:
