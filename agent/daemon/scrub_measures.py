@@ -29,7 +29,7 @@ class ScrubMeasures:
         )
         wrong = GaugeMetricFamily(
             "helenus_agent_scrub_bad_objects",
-            "Objects known to be damaged or missing that no backup has put anew.",
+            "Objects and manifests known to be damaged or missing that no backup has put anew.",
             labels=["destination", "problem"],
         )
         known = set(self._known())

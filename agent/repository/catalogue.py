@@ -153,6 +153,13 @@ class Catalogue:
 
         return Listing([one for one in await together(*map(read, tags)) if one is not None])
 
+    async def newest(self, tag: str) -> Record | None:
+        """The newest record of an undeleted backup; None without one. Raises ManifestInvalid, RepositoryFormatNewer."""
+        numbers, deleted = await self._tag(tag)
+        if deleted or not numbers:
+            return None
+        return await self._record(tag, max(numbers), *numbers[max(numbers)])
+
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests. Raises BackupNotFound."""
         numbers, deleted = await self._tag(tag)

@@ -80,10 +80,11 @@ class DamagedPlace(msgspec.Struct, frozen=True):
 class ScrubResult(msgspec.Struct, frozen=True):
     """Of scrub. `objects` and `bytes` were read and verified, of `slices` slices of 256, and `sampled` ones beside
     them; `manifests` were read as a whole. `damaged` and `missing` objects are all that are known, those of earlier
-    scrubs that no backup has put anew included; `places` are the first of what they take from backups, `more_places`
-    how many others there are; `backups` are the tags of all of them, unless `more_objects`: then more is damaged or
-    missing than one scrub looks at. `healed`: noted before, and right now. `oldest_unread_seconds`: how long the byte
-    that was unread for longest is unread; None where nothing is stored."""
+    scrubs that no backup has put anew included; manifests, plans and records count with them. `places` are the first
+    of what they take from backups, `more_places` how many others there are; `backups` are the tags of all of them,
+    unless `more_objects`: then more is damaged or missing than one scrub looks at. `healed`: noted before, and right
+    now. `oldest_unread_seconds`: how long the byte that was unread for longest is unread; None where nothing is
+    stored."""
 
     objects: int = 0
     bytes: int = 0

@@ -1,5 +1,7 @@
-"""What a scrub may have to tell: errors with a stable code."""
+"""What a scrub may have to tell: errors with a stable code, and places of damage in words."""
 
+from agent.jobs.scrub.records import MISSING
+from agent.wire.results import DamagedPlace
 from kit.errors import HelenusError
 
 
@@ -28,3 +30,13 @@ class RepositoryDamaged(HelenusError):
         "Run a new backup: it puts anew what is damaged while the SSTable still lives on the node. Restore from other "
         "backups meanwhile, and look into what changed the destination."
     )
+
+
+def told(place: DamagedPlace, host_id: str) -> str:
+    """A place of damage of that node's part as a clause."""
+    if place.keyspace:
+        file = f" {place.file}" if place.file else ""
+        return f"{place.keyspace}.{place.table}{file} of {place.tag}, {place.key}"
+    if place.reason == MISSING:
+        return f"the manifest of {place.tag} of {host_id} is not there, {place.key}"
+    return f"{place.key} of {place.tag} can't be read ({place.reason})"

@@ -18,8 +18,8 @@ from kit.atomic_files import write_into
 class ScrubNote(msgspec.Struct, frozen=True):
     """Of one node's objects in one destination; times in unix seconds. `read`: for each slice when the scrub began that
     read it last; `oldest`: when its oldest object was written, None without any, as last listed; `run`: when a scrub
-    last read all its share; `damaged`, `missing`: objects known to be so at its end. `command` read the slices `done`:
-    times don't tell that, for clocks may go back."""
+    last read all its share; `damaged`, `missing`: objects and manifests known to be so at its end. `command`
+    read the slices `done`: times don't tell that, for clocks may go back."""
 
     destination: str
     repository_id: str

@@ -4,8 +4,9 @@
 
 Looking: every manifest of an undeleted backup is read, and what it names must be listed with its size. Reading: the
 slices that are due (agent.plan.scrub) and a sample of the newest are read and verified by their own footers, and the
-plans and records of the backups whose slice it is. Naming: what is wrong is looked at once more, noted beside the
-objects, so that the next backup puts it anew, and told by backup, keyspace, table and file.
+plans and records of the backups whose slice it is; and every manifest that a record says this node put is looked for.
+Naming: what is wrong is looked at once more, noted beside the objects, so that the next backup puts it anew, and told
+by backup, keyspace, table and file.
 
 It changes nothing but its notes and needs no lock: what a sweep removes meanwhile is gone from the manifests when they
 are looked at again. It reads one object at a time and lets every other command of its destination go first.
@@ -19,11 +20,11 @@ import msgspec
 import structlog
 
 from agent.crypto.digest import digest
-from agent.jobs.scrub.errors import RepositoryDamaged, ScrubYields
+from agent.jobs.scrub.errors import RepositoryDamaged, ScrubYields, told
 from agent.jobs.scrub.naming import NodeNames, ScrubManifests
 from agent.jobs.scrub.notes import ScrubNote, ScrubNotes
 from agent.jobs.scrub.reading import ObjectReader, Verdict
-from agent.jobs.scrub.records import broken_records
+from agent.jobs.scrub.records import MISSING, absent_manifests, broken_records
 from agent.model.job import JobContext, Outcome
 from agent.plan.scrub import SLICES, Sample, due_slices
 from agent.repository.damage_notes import DamagedObject, DamageNotes
@@ -93,10 +94,12 @@ class ScrubJob:
             named = await scrub.look(Sample(self._sample, _seed(context.command_id), share.began))
             await context.stages.enter(READING, share)
             await scrub.read(share)
-            broken = await broken_records(opened, await scrub.tags(), frozenset(share.slices))
+            tags = await scrub.tags()
+            broken = await broken_records(opened, tags, frozenset(share.slices))
+            broken += await absent_manifests(opened, host_id, frozenset(tags))
             await context.stages.enter("naming")
             result = await scrub.tell(named, broken, self._clock())
-        return _outcome(result, opened.destination_id)
+        return _outcome(result, opened.destination_id, host_id)
 
     def _share(self, context: JobContext, note: ScrubNote, *, whole: bool) -> Share:
         """What was decided in an earlier run of the command, or is due now."""
@@ -195,6 +198,7 @@ class _Scrub:
                 await self._damage.put(one, verdict.value)
         await self._damage.clear(healed)
         places = [*named.broken, *broken]
+        beside = {place.key: place.reason for place in places}  # one manifest may have several places
         more = max(0, len(places) - _MOST_PLACES)
         concerned = {place.tag for place in places}
         del places[_MOST_PLACES:]
@@ -206,7 +210,9 @@ class _Scrub:
                 else:
                     more += 1
         damaged = sum(reason == Verdict.DAMAGED for reason in reasons.values())
+        damaged += sum(reason not in (MISSING, Verdict.NEWER) for reason in beside.values())
         missing = sum(reason == Verdict.GONE for reason in reasons.values())
+        missing += sum(reason == MISSING for reason in beside.values())
         self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing)
         await self._notes.put(self._note)
         since = self._note.unread_since
@@ -265,16 +271,15 @@ class _Scrub:
         return True
 
 
-def _outcome(result: ScrubResult, destination: str) -> Outcome:
+def _outcome(result: ScrubResult, destination: str, host_id: str) -> Outcome:
     for place in result.places[:_LOGGED_PLACES]:
         _log.error("backup_damaged", destination=destination, **msgspec.structs.asdict(place))
     if not result.damaged and not result.missing and not result.places:
         return Outcome(result)
-    first = result.places[0] if result.places else None
-    named = "" if first is None else f": {first.keyspace}.{first.table} {first.file} of {first.tag}, {first.key}"
+    named = f": {told(result.places[0], host_id)}" if result.places else ""
     error = RepositoryDamaged(
-        f"{result.damaged} objects are damaged and {result.missing} missing in {destination}, which concerns "
-        f"{len(result.places) + result.more_places} files or manifests of backups{named}",
+        f"{result.damaged} objects or manifests are damaged and {result.missing} missing in {destination}, which "
+        f"concerns {len(result.places) + result.more_places} files or manifests of backups{named}",
         destination=destination,
         damaged=result.damaged,
         missing=result.missing,
