@@ -50,8 +50,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class RetentionNote(msgspec.Struct, frozen=True):
-    """How the last run at a place went; times in unix seconds. `asked`: a person wants a run, or one was cut off.
-    `after`: the requests of successful backups that were there when it began. `error`: what it failed with."""
+    """How the last run at a place went; times in unix seconds, 0 = never. `asked`: a person wants a run, or one was cut
+    off. `after`: the requests of successful backups that were there when it began. `error`: what it failed with.
+    `ruled`: when the place's first rule was seen, from when on runs may be due; until the first run `after` is of then.
+    """
 
     begun: float = 0.0
     ended: float = 0.0
@@ -59,3 +61,4 @@ class RetentionNote(msgspec.Struct, frozen=True):
     after: list[str] = []
     deleted: list[str] = []
     error: dict[str, Any] | None = None
+    ruled: float = 0.0

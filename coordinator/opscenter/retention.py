@@ -38,7 +38,7 @@ class Retention:
                 ],
                 "runs": {
                     place: {
-                        "begun": int(note.begun),
+                        "begun": int(note.begun) or None,
                         "ended": int(note.ended) or None,
                         "running": note.asked,
                         "deleted": note.deleted,

@@ -136,12 +136,12 @@ async def test_a_preview_deletes_nothing_and_says_why(scene: Scene) -> None:
 
 async def test_a_new_rule_waits_for_the_next_backup(scene: Scene) -> None:
     """Promise: who mistyped a rule has until the next backup, or the time of the day, to see and mend it; the backup
-    that ended before it is no reason for a run."""
+    that ended before it is no reason for a run, and no run is told to have begun."""
     coordinator = await scene.coordinator()
     tags = await taken(coordinator, range(4, 0, -1), ON_SERVER)
     await coordinator.store.retention.put([KeptRule(CLUSTER, ON_SERVER, "", Rule(count=2))])
     note = await run_ended(coordinator, ON_SERVER)
-    assert (note.ended, note.deleted) == (0.0, [])
+    assert (note.begun, note.ended, note.deleted) == (0.0, 0.0, [])
     assert await listed(coordinator, ON_SERVER) == tags
     new, _ = await coordinator.backup()
 

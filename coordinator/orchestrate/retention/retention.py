@@ -101,7 +101,7 @@ class Retention:
         good = await self._good_backups(cluster, place)
         if note is None:
             # The first rule of a place: a person may still try it, and take it back, before anything goes by it.
-            await self._note(cluster, place, begun=self._around.clock(), after=good)
+            await self._note(cluster, place, ruled=self._around.clock(), after=good)
             return
         if not note.asked and not self._is_day(note) and not set(good) - set(note.after):
             return
@@ -185,11 +185,12 @@ class Retention:
         return [event.request for event in events if event.destination["id"] == place]
 
     def _is_day(self, note: RetentionNote) -> bool:
-        """Whether the time of day has come by since the last run began. A note of the future is of a clock that was
-        wrong."""
+        """Whether the time of day has come by since the last run began, or the first rule was seen. A note of the
+        future is of a clock that was wrong."""
         now = self._around.clock()
         of_day = (now - self._around.timing.retention_at) // DAY_SECONDS * DAY_SECONDS
-        return not of_day + self._around.timing.retention_at <= note.begun <= now
+        since = of_day + self._around.timing.retention_at
+        return not any(since <= at <= now for at in (note.ruled, note.begun))
 
     async def _note(self, cluster: str, place: str, **changes: object) -> None:
         async with self._notes:

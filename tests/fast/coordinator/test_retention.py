@@ -78,7 +78,8 @@ async def test_a_sync_takes_no_rule(client: Client, cluster: ClusterInMemory) ->
 
 
 async def test_a_dry_run_says_what_would_go_and_why(client: Client, cluster: ClusterInMemory) -> None:
-    """Promise: nothing is ordered, and each backup has its reason; without dry_run a run is asked for."""
+    """Promise: nothing is ordered, and each backup has its reason; without dry_run a run is asked for, which has no
+    times before it begins."""
     place = await added(client, cleanup_count=1)
     cluster.backups[place] += [backup(f"tag{number}", number, {"shop": ["users"]}) for number in (1, 2)]
     before = len(cluster.orders)
@@ -90,7 +91,8 @@ async def test_a_dry_run_says_what_would_go_and_why(client: Client, cluster: Clu
     }
     assert (await client.get(RETENTION))["runs"] == {}
     assert await client.post(f"{RETENTION}/run", {"destination": place}) == {"destinations": [place]}
-    assert (await client.get(RETENTION))["runs"][place]["running"] is True
+    told = (await client.get(RETENTION))["runs"][place]
+    assert (told["begun"], told["ended"], told["running"]) == (None, None, True)
     assert len(cluster.orders) == before
 
 
