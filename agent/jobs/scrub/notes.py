@@ -18,8 +18,9 @@ from kit.atomic_files import write_into
 class ScrubNote(msgspec.Struct, frozen=True):
     """Of one node's objects in one destination; times in unix seconds. `read`: for each slice when the scrub began that
     read it last; `oldest`: when its oldest object was written, None without any, as last listed; `run`: when a scrub
-    last read all its share; `damaged`, `missing`: objects and manifests known to be so at its end. `command`
-    read the slices `done`: times don't tell that, for clocks may go back."""
+    last read all its share; `damaged`, `missing`: objects and manifests known to be so at its end; `broken`: backups
+    whose plan or record could not be read then. `command` read the slices `done`: times don't tell that, for clocks may
+    go back."""
 
     destination: str
     repository_id: str
@@ -29,6 +30,7 @@ class ScrubNote(msgspec.Struct, frozen=True):
     run: float | None = None
     damaged: int = 0
     missing: int = 0
+    broken: tuple[str, ...] = ()
     command: str = ""
     done: tuple[int, ...] = ()
 

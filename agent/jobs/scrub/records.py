@@ -14,13 +14,15 @@ from agent.wire.results import DamagedPlace
 MISSING = "missing"
 
 
-async def broken_records(opened: OpenedRepository, tags: Sequence[str], slices: Set[int]) -> list[DamagedPlace]:
-    """The plans and newest records of those tags whose slice (the first byte of the tag's digest) is due. Raises a
-    StorageError."""
+async def broken_records(
+    opened: OpenedRepository, tags: Sequence[str], slices: Set[int], known: Set[str]
+) -> list[DamagedPlace]:
+    """Of those tags whose slice (the first byte of the tag's digest) is due, or that are `known` to be broken, the
+    plans and newest records that can't be read. Raises a StorageError."""
     catalogue = Catalogue(opened, RecordCache())
     broken = []
     for tag in tags:
-        if digest(tag.encode())[0] not in slices:
+        if tag not in known and digest(tag.encode())[0] not in slices:
             continue
         try:
             view = await catalogue.view(tag)

@@ -95,7 +95,7 @@ class ScrubJob:
             await context.stages.enter(READING, share)
             await scrub.read(share)
             tags = await scrub.tags()
-            broken = await broken_records(opened, tags, frozenset(share.slices))
+            broken = await broken_records(opened, tags, frozenset(share.slices), frozenset(note.broken))
             broken += await absent_manifests(opened, host_id, frozenset(tags))
             await context.stages.enter("naming")
             result = await scrub.tell(named, broken, self._clock())
@@ -213,7 +213,8 @@ class _Scrub:
         damaged += sum(reason not in (MISSING, Verdict.NEWER) for reason in beside.values())
         missing = sum(reason == Verdict.GONE for reason in reasons.values())
         missing += sum(reason == MISSING for reason in beside.values())
-        self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing)
+        unread = sorted({place.tag for place in broken if place.reason != MISSING})
+        self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing, broken=tuple(unread))
         await self._notes.put(self._note)
         since = self._note.unread_since
         return ScrubResult(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from agent.jobs.scrub.notes import ScrubNotes
 from agent.model.job import Outcome
 from agent.repository.keys import deleted_key, manifest_key, plan_key, record_key
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
@@ -182,3 +183,24 @@ async def test_a_manifest_that_cannot_be_read_is_counted(agent: Agent, store: Me
     )
     [note] = agent.scrub_notes.all()
     assert (note.damaged, note.missing) == (1, 0)
+
+
+@pytest.mark.parametrize("key", [plan_key(CLUSTER, "t1"), record_key(CLUSTER, "t1", 1)])
+async def test_a_plan_or_record_that_was_damaged_is_so_until_it_is_mended(
+    agent: Agent, store: MemoryStorage, key: str
+) -> None:
+    """Promise: what one scrub found wrong the next ones look at again, whatever share they read: the backup stays no
+    good one and the count above 0, also after a restart; once it can be read, neither."""
+    await ended(agent, store, "t1", "t2")
+    right = store._objects[key]
+    store._objects[key] = (b"{not json", 1.0)
+    assert (await scrub(agent, command="whole"))[1].backups == ["t1"]
+    assert ScrubNotes(agent.scrub_notes._directory.parent).all() == agent.scrub_notes.all()
+    _, later = await scrub(agent, whole=False, command="a share")
+    assert later.slices < 12
+    assert (found(later), later.backups) == ([("t1", key, "manifest_invalid")], ["t1"])
+    assert [note.damaged for note in agent.scrub_notes.all()] == [1]
+    store._objects[key] = right
+    outcome, mended = await scrub(agent, whole=False, command="mended")
+    assert (outcome.state, mended.backups) == (State.SUCCESS, [])
+    assert [note.damaged for note in agent.scrub_notes.all()] == [0]
