@@ -6,10 +6,13 @@ import pytest
 
 from agent.crypto.digest import DIGEST_SIZE, digest, digest_of
 from agent.crypto.sealing import SALT_SIZE
+from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.frame import HEADER_SIZE
+from agent.repository.keys import manifest_key
+from agent.wire.backups import SUCCESS, NodeRecord, Record
 from agent.wire.commands import State
-from tests.fast.jobs.agent_in_memory import Agent, Repositories
-from tests.fast.jobs.node import Node
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Repositories, target
+from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.jobs.test_scrub import change, flipped, large, noted, objects, scrub
 from tests.fast.jobs.test_stored_forms import KEYRING
@@ -97,4 +100,21 @@ async def test_sealed_objects_are_verified_as_they_lie_there(node: Node, store: 
     assert (await agent.backup.run(backup("t2"))).state is State.SUCCESS
     assert objects(store)[key] == right
     assert noted(store) == []
+    agent.close()
+
+
+async def test_a_manifest_that_is_gone_is_told(node: Node, store: MemoryStorage, tmp_path: Path) -> None:
+    """Promise: the sealed record of a backup tells that a node's manifest is missing, as a plain one does."""
+    repositories = Repositories({"d1": store}, {"d1": KEYRING})
+    agent = Agent(node, {}, tmp_path / "sealed", repositories=repositories)
+    await agent.backup.run(backup("t1"))
+    record = Record("t1", "adhoc", 5.0, SUCCESS, {}, [NodeRecord(HOST, "127.0.0.1", SUCCESS, {})])
+    async with repositories.opened(target()) as opened:
+        await Catalogue(opened, RecordCache()).put_record(record)
+    assert (await scrub(agent))[0].state is State.SUCCESS
+    key = manifest_key(CLUSTER, "t1", HOST)
+    del store._objects[key]
+    outcome, result = await scrub(agent, command="again")
+    assert outcome.state is State.PARTIAL
+    assert (result.missing, result.backups, [one.key for one in result.places]) == (1, ["t1"], [key])
     agent.close()
