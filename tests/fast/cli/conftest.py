@@ -61,7 +61,7 @@ class Place:
         return sorted(self.root.rglob("data/*/*"), key=lambda path: -path.stat().st_size)
 
 
-class _Made:
+class FirstSlot:
     """Makes an encrypted repository's first key slot (agent.repository.keyrings.Keys)."""
 
     async def prove(self) -> None:
@@ -82,14 +82,16 @@ async def recorded(opened: OpenedRepository, tag: str, time: float) -> None:
     await catalogue.put_record(record)
 
 
-async def made(directory: Path, keys: Keys | None) -> Place:
-    """A destination below the directory; `keys`: it is encrypted."""
+async def made(directory: Path, keys: Keys | None, more: int = 0) -> Place:
+    """A destination below the directory; `keys`: it is encrypted; `more` SSTables of one size are in the backup."""
     root, node = directory / "destination", Node(directory / "node")
     root.mkdir()
     node.sstable("shop", "orders", 1, 3_000_000)
     node.sstable("many", "t1", 1, 500)
     node.sstable("many", "t1", 2, 700, index=".by_name")
     node.table("many", "empty")
+    for number in range(more):
+        node.sstable("shop", "orders", 7 + number, 2_000_000)
     storage = LocalStorage(root)
     attached = await attach(
         storage, keys=keys, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod"
@@ -115,6 +117,6 @@ async def place(tmp_path: Path) -> Place:
 @pytest.fixture
 async def sealed(tmp_path: Path) -> Place:
     """Encrypted with the key file `key`, which the settings name."""
-    place = await made(tmp_path, _Made())
+    place = await made(tmp_path, FirstSlot())
     place.settings(key_file=str(place.secret("key", KEY)))
     return place

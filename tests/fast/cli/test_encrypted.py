@@ -1,11 +1,12 @@
 """`helenus-repository` over an encrypted repository: with its key, with a wrong one, and without any."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.fast.cli.conftest import Place
+from tests.fast.cli.conftest import KEY, FirstSlot, Place, made
 from tests.fast.cli.test_repository import extracted
 from tests.fast.jobs.node import HOST
 
@@ -37,6 +38,26 @@ def test_with_its_key_damage_has_a_name(sealed: Place) -> None:
     code, told = sealed.run("check", "--read")
     assert code == 3
     assert f"t1: {HOST}: shop.orders nb-1-big-Data.db: damaged" in told
+
+
+async def test_with_its_key_swapped_objects_are_found(tmp_path: Path) -> None:
+    """Promise: of two objects of one size and codec that stand under each other's name `check --read` names both with
+    their files; `check` alone can't see it."""
+    place = await made(tmp_path, FirstSlot(), more=5)
+    place.settings(key_file=str(place.secret("key", KEY)))
+    of_size: dict[int, list[Path]] = {}
+    for path in place.objects():
+        of_size.setdefault(path.stat().st_size, []).append(path)
+    first, second = next(paths for paths in of_size.values() if len(paths) > 1)[:2]
+    assert first.suffix == second.suffix
+    was, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(was)
+    code, told = await asyncio.to_thread(place.run, "check", "--read")
+    assert (code, told.count("-big-Data.db: damaged: ")) == (3, 2), told
+    for path in (first, second):
+        assert f": damaged: {path.relative_to(place.root)}" in told
+    assert (await asyncio.to_thread(place.run, "check"))[0] == 0
 
 
 @pytest.mark.parametrize(
