@@ -9,8 +9,8 @@ import asyncio
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,13 @@ import msgspec
 from agent.crypto.keyring import Keyring
 from agent.crypto.slots import Unlocking
 from agent.daemon.key_files import unlocking_of
-from agent.repository.attach import Attached, attach, repository_in
+from agent.repository.attach import Attached, attach, read_cluster, repository_in
 from agent.repository.control_keys import SIDES
 from agent.repository.destination_files import StoredDestination
-from agent.repository.errors import ClusterAmbiguous, NotARepository
+from agent.repository.errors import ClusterAmbiguous, ClusterNotFound, NotARepository
 from agent.repository.key_slots import read_slots, unlock
 from agent.repository.keyrings import creates_if_absent, refuse_rolled_back
-from agent.repository.keys import CHECKS, NAMES, decoded
+from agent.repository.keys import CHECKS, CLUSTERS, NAMES, cluster_key, decoded
 from agent.repository.opened import OpenedRepository
 from agent.storage.opened import load, open_storage, probe_store
 from agent.storage.protocol import OPEN, Storage
@@ -143,7 +143,7 @@ async def attached_in(storage: Storage, record: StoredDestination) -> Attached:
 
 async def repository_of(storage: Storage, record: StoredDestination, cluster: str | None) -> OpenedRepository:
     """The repository of `cluster`, a name or an id; None: the only one. Raises as `attached_in`, and
-    ClusterAmbiguous."""
+    ClusterAmbiguous, ClusterNotFound."""
     attached = await attached_in(storage, record)
     return await _cluster_in(storage, record, attached.repository_id, cluster, attached.keyring)
 
@@ -157,9 +157,14 @@ async def _cluster_in(
     storage: Storage, record: StoredDestination, repository_id: str, cluster: str | None, keyring: Keyring | None
 ) -> OpenedRepository:
     found = await clusters_in(storage)
-    wanted = sorted(one for one, name in found.items() if cluster is None or cluster in (one, name))
+    if cluster is not None and cluster not in found and await storage.head(cluster_key(cluster)) is not None:
+        found = {cluster: cluster}  # its id, and the index doesn't know it
+    wanted = _chosen(found, cluster)
     if not wanted:
-        raise NotARepository("the destination has no such cluster", cluster=cluster, clusters=sorted(found.values()))
+        found = await _clusters_with_data(storage)
+        wanted = _chosen(found, cluster)
+    if not wanted:
+        raise ClusterNotFound(cluster, found)
     if len(wanted) > 1:
         raise ClusterAmbiguous(
             "several clusters are in the destination: name one by its id: "
@@ -169,12 +174,31 @@ async def _cluster_in(
     return OpenedRepository(record.id, storage, repository_id, wanted[0], OPEN, record.settings.streams, keyring)
 
 
+def _chosen(clusters: Mapping[str, str], cluster: str | None) -> list[str]:
+    return sorted(one for one, name in clusters.items() if cluster is None or cluster in (one, name))
+
+
 async def clusters_in(storage: Storage) -> dict[str, str]:
-    """Cluster id → name, of all clusters of the repository. Raises a StorageError."""
+    """Cluster id → name, of all clusters in the index by name. Raises a StorageError."""
     found = {}
     async for entry in storage.list(NAMES):
         name, _, cluster = entry.key.removeprefix(NAMES).partition("/")
         cluster_id = decoded(cluster)
         if cluster_id is not None:
             found[cluster_id] = decoded(name) or name
+    return found
+
+
+async def _clusters_with_data(storage: Storage) -> dict[str, str]:
+    """The same without the index, for when that is gone: it lists all that is stored. The name is the one in
+    cluster.json; the id where that is gone too."""
+    found: dict[str, str] = {}
+    async for entry in storage.list(CLUSTERS):
+        cluster_id = decoded(entry.key.removeprefix(CLUSTERS).partition("/")[0])
+        if cluster_id is None:
+            continue
+        found.setdefault(cluster_id, cluster_id)
+        if entry.key == cluster_key(cluster_id):
+            with suppress(NotARepository):  # `check` tells it
+                found[cluster_id] = (await read_cluster(storage, entry.key, entry.size, cluster_id)).name
     return found

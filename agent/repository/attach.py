@@ -189,7 +189,7 @@ async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str 
         size = (await storage.put(cluster_key(cluster_id), [body])).size
     else:
         size = there.size
-    return (await _read_cluster(storage, cluster_id, size)).cluster_id
+    return (await read_cluster(storage, cluster_key(cluster_id), size, cluster_id)).cluster_id
 
 
 async def _named(storage: Storage, name: str) -> list[str]:
@@ -223,11 +223,12 @@ async def _small(storage: Storage, key: str, size: int) -> bytes:
     return await storage.get(key, 0, size) if size else b""
 
 
-async def _read_cluster(storage: Storage, cluster_id: str, size: int) -> ClusterFile:
+async def read_cluster(storage: Storage, key: str, size: int, cluster_id: str) -> ClusterFile:
+    """The cluster.json of a cluster, or its twin in `names/`. Raises NotARepository, a StorageError."""
     try:
-        found = checked_text.decode(_cluster, await _small(storage, cluster_key(cluster_id), size))
+        found = checked_text.decode(_cluster, await _small(storage, key, size))
     except msgspec.DecodeError as error:
-        raise NotARepository(f"{cluster_key(cluster_id)} can't be read: {error}") from error
+        raise NotARepository(f"{key} can't be read: {error}") from error
     if found.cluster_id != cluster_id:
-        raise NotARepository(f"{cluster_key(cluster_id)} names another cluster", cluster_id=found.cluster_id)
+        raise NotARepository(f"{key} names another cluster", cluster_id=found.cluster_id)
     return found

@@ -1,5 +1,6 @@
 """What can be wrong with a repository: the errors of this package, each with a stable code."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from kit.errors import HelenusError
@@ -92,6 +93,24 @@ class ClusterAmbiguous(RepositoryError):
     code = "cluster_ambiguous"
     status = 409
     todo = "Name the cluster by its id: the candidates are in the fields."
+
+
+class ClusterNotFound(RepositoryError):
+    """The repository holds nothing of the cluster that was asked for; `clusters`: the ids and names that it knows."""
+
+    code = "cluster_not_found"
+    status = 404
+    todo = "Name one of the clusters that are there, by its id or name."
+
+    def __init__(self, cluster: str | None, clusters: Mapping[str, str]) -> None:
+        known = ", ".join(f"{one} ({name})" for one, name in sorted(clusters.items()))
+        super().__init__(
+            f"the repository has no cluster {cluster}; there are: {known}"
+            if known
+            else "the repository has no cluster",
+            cluster=cluster,
+            clusters=dict(clusters),
+        )
 
 
 class EncryptionKeyMissing(RepositoryError):

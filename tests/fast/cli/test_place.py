@@ -1,5 +1,6 @@
 """How the store that a person names is opened."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from agent.cli import place
 from agent.repository.destination_files import StoredDestination
 from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
 from agent.wire.destinations import LocalSettings, S3Settings, Settings
+from tests.fast.cli.conftest import Place
+from tests.fast.jobs.agent_in_memory import CLUSTER
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -47,3 +50,20 @@ async def test_whether_a_bucket_keeps_a_first_put_is_tried_before_a_key_slot_is_
     assert await openings(monkeypatch, MemoryStorage(), bucket, creates=True, known=True) == [True]
     assert await openings(monkeypatch, MemoryStorage(), bucket, creates=False) == [False]
     assert await openings(monkeypatch, MemoryStorage(), LocalSettings("/d"), creates=True) == [False]
+
+
+def test_a_cluster_that_the_index_lacks_is_found_beside_another(place: Place) -> None:
+    """Promise: that the index knows some cluster hides no other that is asked for by id or name."""
+    names = place.root / "helenus/v1/names"
+    shutil.rmtree(names)
+    (names / "second").mkdir(parents=True)
+    (names / "second/c2").write_bytes(b'{"cluster_id":"c2","name":"second"}')
+    for wanted in (CLUSTER, "prod"):
+        code, told = place.run("--cluster", wanted, "list")
+        assert (code, told.splitlines()[1].startswith("t1 ")) == (0, True), told
+
+
+def test_a_cluster_that_nobody_has_is_named(place: Place) -> None:
+    """Promise: what is there is said, and nobody is told to use an empty bucket."""
+    code, told = place.run("--cluster", "nobodys", "list")
+    assert (code, f"there are: {CLUSTER} (prod)" in told, "empty" in told) == (1, True, False), told
