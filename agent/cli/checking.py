@@ -1,14 +1,15 @@
 """`check`: in, an open repository; out, what is wrong with its backups, on the screen, and how much that is."""
 
+from agent.cli.cluster_files import check_cluster_files
 from agent.cli.listed_objects import ListedObjects
-from agent.cli.listing import undeleted
+from agent.cli.listing import UNREADABLE, undeleted
 from agent.cli.screen import Screen, size_of
 from agent.jobs.scrub.naming import ScrubManifests
 from agent.jobs.scrub.reading import ObjectReader, Verdict
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.data_objects import data_objects
-from agent.repository.errors import ManifestInvalid
+from agent.repository.keys import catalogue_prefix
 from agent.repository.opened import OpenedRepository
 from agent.wire.results import DamagedPlace
 
@@ -34,13 +35,13 @@ class _Wrong(dict[str, str]):
 async def check(opened: OpenedRepository, tag: str | None, screen: Screen, *, read: bool) -> int:
     """Check that all that the backups name exists with its size, and with `read` every byte of it; how many things are
     wrong. `tag` None: all backups. Raises a StorageError."""
-    backups = await undeleted(opened)
-    if tag is not None:
-        backups = {one: hosts for one, hosts in backups.items() if one == tag}
-        if not backups:
-            screen.line(f"there is no backup {tag}")
-            return 1
-    wrong = await _incomplete(opened, list(backups), screen)
+    found = await undeleted(opened)
+    backups = {one: hosts for one, hosts in found.items() if tag in (None, one)}
+    if tag is not None and not backups:
+        screen.line(f"there is no backup {tag}")
+        return 1
+    wrong = await check_cluster_files(opened, screen) + found.tell_doubts(screen, tag)
+    wrong += await _incomplete(opened, list(backups), screen)
     for host in sorted({host for hosts in backups.values() for host in hosts}):
         wrong += await _Node(opened, host, frozenset(backups), screen).check(read=read, everything=tag is None)
     screen.line(f"{len(backups)} backups checked: " + (f"{wrong} things are wrong" if wrong else "nothing is wrong"))
@@ -53,10 +54,14 @@ async def _incomplete(opened: OpenedRepository, tags: list[str], screen: Screen)
     for tag in tags:
         try:
             view = await catalogue.view(tag)
-        except ManifestInvalid as error:
+        except UNREADABLE as error:
             screen.line(f"{tag}: {error.message}")
             wrong += 1
             continue
+        if view.record is None:
+            how = "there is no listing record" if view.stored is None else "its newest listing record can't be read"
+            screen.line(f"{tag}: {how}: {catalogue_prefix(opened.cluster_id, tag)}")
+            wrong += 1
         if view.complete is not True:
             missing = (
                 [node.host_id for node in view.plan.nodes if node.host_id not in view.manifests] if view.plan else []

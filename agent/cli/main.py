@@ -100,7 +100,9 @@ async def _keys(record: StoredDestination, asked: argparse.Namespace, screen: Sc
 
 async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Screen) -> int:
     """extract and drill."""
-    hosts = (await undeleted(opened)).get(asked.tag)
+    backups = await undeleted(opened)
+    backups.tell_doubts(screen, asked.tag)
+    hosts = backups.get(asked.tag)
     if not hosts:
         raise BackupNotFound(f"there is no backup {asked.tag} in this destination", tag=asked.tag)
     chosen = Chosen(asked.tag, asked.keyspace, asked.table, asked.node)

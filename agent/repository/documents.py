@@ -27,6 +27,11 @@ OVERHEAD = _HEADER.size + TAG_SIZE
 """Bytes that sealing adds."""
 
 
+def claims_seal(start: bytes, size: int) -> bool:
+    """Whether a stored document of `size` bytes that begins so may be a sealed one; only a key proves that it is."""
+    return size >= OVERHEAD and start.startswith(MAGIC)
+
+
 class Documents:
     """The documents of one cluster in one open store. `keyring` None: the repository is plain."""
 
@@ -56,7 +61,7 @@ class Documents:
         """The document in stored bytes. Raises as `read`."""
         if self._keyring is None:
             return stored
-        if len(stored) < OVERHEAD or not stored.startswith(MAGIC):
+        if not claims_seal(stored, len(stored)):
             raise ManifestInvalid(f"a document of an encrypted repository isn't sealed: {key}", key=key)
         _, version, _, _, epoch, salt = _HEADER.unpack_from(stored)
         if version != FORMAT:

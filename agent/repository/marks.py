@@ -39,7 +39,13 @@ class Marks:
     async def refuse_forged(self, entry: Entry, tag: str) -> None:
         """Raise ManifestInvalid unless the mark was put by an agent with the repository's keys; SealingKeyUnknown, a
         StorageError. One that went meanwhile is fine."""
-        if not self._sealed or entry in self._known:
+        if self._sealed:
+            await self.refuse_unreadable(entry, tag)
+
+    async def refuse_unreadable(self, entry: Entry, tag: str) -> None:
+        """The same for whoever deletes nothing, and would rather not believe a plain repository's mark that is damaged.
+        Raises as `refuse_forged`."""
+        if entry in self._known:
             return
         try:
             mark = checked_text.decode(_mark, await self._documents.read(entry.key, entry.size, MOST_INTENT))
