@@ -24,7 +24,7 @@ from agent.cli.screen import Screen, size_of
 from agent.cli.verifying import verify
 from agent.pipeline.errors import FileDiffers
 from agent.repository.destination_files import StoredDestination
-from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged
+from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFileLost
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound
 from agent.wire.destinations import ChangeKeys
@@ -34,7 +34,7 @@ from kit.errors import HelenusError
 FAILED = 1
 DAMAGED = 3
 EX_CONFIG = 78
-DAMAGE = (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound)
+DAMAGE = (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound, RepositoryFileLost)
 """Errors that say that something is wrong with what is stored."""
 
 

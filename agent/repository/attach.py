@@ -17,6 +17,7 @@ from agent.repository.errors import (
     ClusterAmbiguous,
     EncryptionKeyMissing,
     NotARepository,
+    RepositoryFileLost,
     RepositoryFormatNewer,
     RepositoryGone,
     RepositoryLockDiffers,
@@ -25,7 +26,7 @@ from agent.repository.errors import (
 )
 from agent.repository.key_slots import listed
 from agent.repository.keyrings import Keys
-from agent.repository.keys import CHECKS, KEY_SLOTS, REPOSITORY, cluster_key, decoded, named_key, named_prefix
+from agent.repository.keys import CHECKS, KEY_SLOTS, REPOSITORY, ROOT, cluster_key, decoded, named_key, named_prefix
 from agent.storage.protocol import NotFound, Storage
 
 PLAIN_FORMAT = 1
@@ -84,8 +85,9 @@ async def attach(
     to its keys; None: it is plain. `locked`: it is, or is made, under object lock, or it isn't; None: that doesn't
     matter. One that isn't what is asked for is refused.
 
-    Raises NotARepository, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer, RepositoryLockDiffers,
-    ClusterAmbiguous, EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a StorageError.
+    Raises NotARepository, RepositoryFileLost, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer,
+    RepositoryLockDiffers, ClusterAmbiguous, EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a
+    StorageError.
     """
     found = await _found(storage)
     made = False
@@ -94,7 +96,7 @@ async def attach(
         # Another agent may have made the repository between the look for it and the listing.
         found = None if foreign is None else await _found(storage)
         if found is None and foreign is not None:
-            raise NotARepository("the destination holds something else than a repository", key=foreign)
+            raise await _not_one(storage, foreign)
     if found is None:
         if not initialise and repository_id is not None:
             raise RepositoryGone(repository_id)
@@ -140,11 +142,21 @@ async def attach(
 
 async def repository_in(storage: Storage) -> RepositoryFile:
     """The repository that is there, which tells without a key whether it is encrypted. Raises NotARepository,
-    RepositoryFormatNewer, a StorageError."""
+    RepositoryFileLost, RepositoryFormatNewer, a StorageError."""
     found = await _found(storage)
     if found is None:
+        foreign = await _foreign(storage)
+        if foreign is not None:
+            raise await _not_one(storage, foreign)
         raise NotARepository("the destination holds no repository")
     return found
+
+
+async def _not_one(storage: Storage, foreign: str) -> NotARepository:
+    """What a store without repository.json is that holds `foreign` at least."""
+    async for entry in storage.list(ROOT):
+        return RepositoryFileLost(f"{REPOSITORY} is gone, and {entry.key} is there", key=REPOSITORY)
+    return NotARepository("the destination holds something else than a repository", key=foreign)
 
 
 async def _foreign(storage: Storage) -> str | None:
@@ -207,8 +219,10 @@ async def _found(storage: Storage) -> RepositoryFile | None:
         found = checked_text.decode(_repository, await _small(storage, REPOSITORY, entry.size))
     except NotFound:
         return None
+    except NotARepository as error:
+        raise RepositoryFileLost(error.message, key=REPOSITORY, **error.fields) from error
     except msgspec.DecodeError as error:
-        raise NotARepository(f"{REPOSITORY} can't be read: {error}") from error
+        raise RepositoryFileLost(f"{REPOSITORY} can't be read: {error}", key=REPOSITORY) from error
     if found.format > FORMAT:
         raise RepositoryFormatNewer(
             f"the repository has format {found.format}, this agent reads up to {FORMAT}", format=found.format

@@ -55,6 +55,16 @@ class NotARepository(RepositoryError):
     todo = "Choose an empty bucket, prefix or directory, or one that Helenus initialised."
 
 
+class RepositoryFileLost(NotARepository):
+    """repository.json is gone or can't be read, and the destination holds what belongs to a repository."""
+
+    code = "repository_file_lost"
+    todo = (
+        "Bring repository.json back from a copy, or make it again as docs/repository.md says («When repository.json is "
+        "lost»); all else is still there: remove nothing, and look into who or what changed the destination."
+    )
+
+
 class RepositoryGone(NotARepository):
     """The destination is empty, and held a repository before."""
 

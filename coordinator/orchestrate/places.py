@@ -34,6 +34,7 @@ OUTDATED = frozenset(
         "destination_settings",
         "directory_denied",
         "not_a_repository",
+        "repository_file_lost",
         "repository_gone",
         "repository_mismatch",
         "storage_denied",
