@@ -1,10 +1,11 @@
-"""`drill`: in, a directory that a backup was extracted to; out, what is wrong with its SSTables, on the screen.
+"""`drill`: in, the directories that a backup's tables were extracted to; out, what is wrong with its SSTables, on the
+screen.
 
 Every component that TOC.txt names must be there, and Data.db must have the checksum that Cassandra wrote beside it.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.cli.screen import Screen
@@ -12,10 +13,10 @@ from agent.cli.screen import Screen
 _CHUNK = 8 * 1024 * 1024
 
 
-def drill(directory: Path, screen: Screen) -> int:
-    """Verify every SSTable below the directory; how many are wrong."""
+def drill(extracted: Path, directories: Iterable[Path], screen: Screen) -> int:
+    """Verify every SSTable in the directories, which are below `extracted`; how many are wrong."""
     wrong = seen = unsummed = 0
-    for data in _data_files(directory):
+    for data in _data_files(directories):
         seen += 1
         screen.progress(f"{seen} SSTables: {data.name}")
         reasons = [f"{name} is missing" for name in _missing(data)]
@@ -25,15 +26,16 @@ def drill(directory: Path, screen: Screen) -> int:
         elif summed.read_text(encoding="ascii", errors="replace").strip() != str(_crc32(data)):
             reasons.append("Data.db differs from Digest.crc32")
         for reason in reasons:
-            screen.line(f"{data.relative_to(directory)}: {reason}")
+            screen.line(f"{data.relative_to(extracted)}: {reason}")
         wrong += bool(reasons)
     note = f", {unsummed} without a Digest.crc32" if unsummed else ""
     screen.line(f"{seen} SSTables{note}: " + (f"{wrong} are wrong" if wrong else "all are whole"))
     return wrong
 
 
-def _data_files(directory: Path) -> Iterator[Path]:
-    return (path for path in sorted(directory.rglob("*-Data.db")) if path.is_file() and not path.is_symlink())
+def _data_files(directories: Iterable[Path]) -> Iterator[Path]:
+    for directory in sorted(directories):
+        yield from (path for path in sorted(directory.rglob("*-Data.db")) if path.is_file() and not path.is_symlink())
 
 
 def _missing(data: Path) -> list[str]:

@@ -113,9 +113,9 @@ async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Sc
     )
     if asked.command == "extract":
         return 0
-    wrong = drill(asked.into, screen)
+    wrong = drill(asked.into, done.directories, screen)
     if asked.sstableverify is not None:
-        wrong += verify(asked.into, asked.sstableverify, asked.scratch_data, screen)
+        wrong += verify(asked.into, done.directories, asked.sstableverify, asked.scratch_data, screen)
     return DAMAGED if wrong else 0
 
 

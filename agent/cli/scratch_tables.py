@@ -1,5 +1,5 @@
-"""What was extracted, laid into the tables of a scratch node that has the schema and no rows. In: the directory of an
-extract, and the node's data directory. Out: hard links there, which can be taken away again.
+"""What was extracted, laid into the tables of a scratch node that has the schema and no rows. In: the directories of an
+extract's tables, and the node's data directory. Out: hard links there, which can be taken away again.
 
 Files of several nodes meet in one table, so each SSTable gets a number of its own. The numbers follow from the names
 alone: laid again after a kill it is the same. A table that holds anything but our links is refused before the first one
@@ -8,7 +8,7 @@ is made, for rows of a backup laid beside others would mix with them.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -39,7 +39,7 @@ class LaidTable(msgspec.Struct, frozen=True):
     sstables: dict[str, Path]
 
 
-def lay(extracted: Path, data: Path) -> list[LaidTable]:
+def lay(extracted: Iterable[Path], data: Path) -> list[LaidTable]:
     """Link every SSTable into its table; those of indexes stay out, Cassandra makes them anew. Raises ScratchNodeUnfit,
     before the first link unless a link can't be made."""
     tables = list(_tables(extracted, data))
@@ -61,9 +61,9 @@ def take_away(tables: list[LaidTable]) -> None:
                 path.unlink()
 
 
-def _tables(extracted: Path, data: Path) -> Iterator[LaidTable]:
+def _tables(extracted: Iterable[Path], data: Path) -> Iterator[LaidTable]:
     sources: dict[tuple[str, str], list[tuple[str, Path]]] = {}
-    for directory in sorted(path for path in extracted.glob("*/data*/*/*-*") if path.is_dir()):
+    for directory in sorted(extracted):
         keyspace, table = directory.parent.name, directory.name.rpartition("-")[0]
         if keyspace.startswith(CASSANDRAS_OWN):
             continue

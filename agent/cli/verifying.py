@@ -7,6 +7,7 @@ linked into the tables of a scratch node, verified there to the last row, and ta
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from agent.cli.scratch_tables import LaidTable, lay, take_away
@@ -16,14 +17,14 @@ from kit.config import ConfigError
 _SHOWN = 5
 
 
-def verify(extracted: Path, tool: Path, data: Path, screen: Screen) -> int:
-    """Verify every SSTable below `extracted` with the program `tool`; how many are wrong. Raises ScratchNodeUnfit,
-    ConfigError (no such program)."""
+def verify(extracted: Path, directories: Iterable[Path], tool: Path, data: Path, screen: Screen) -> int:
+    """Verify every SSTable in the directories, which are below `extracted`, with the program `tool`; how many are
+    wrong. Raises ScratchNodeUnfit, ConfigError (no such program)."""
     where = "--sstableverify"
     if shutil.which(tool) is None:
         raise ConfigError(f"«{where}» {tool} is no program that can be run", setting=where)
     wrong = seen = 0
-    tables = lay(extracted, data)
+    tables = lay(directories, data)
     try:
         for done, table in enumerate(tables):
             screen.progress(f"sstableverify: {done} of {len(tables)} tables: {table.keyspace}.{table.table}")

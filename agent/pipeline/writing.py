@@ -20,7 +20,8 @@ from agent.storage.threads import Stop
 
 MODE = 0o660
 _DIRECTORY_MODE = 0o770
-_TEMPORARY = ".helenus-part-"
+TEMPORARY = ".helenus-part-"
+"""The beginning of the names of unfinished files."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -41,7 +42,7 @@ class NewFile:
         self._direct: int | None = None
         above, _, self._name = entry.name.rpartition("/")
         self._above = above
-        self._unfinished = f"{_TEMPORARY}{digest(entry.name.encode()).hex()[:32]}"
+        self._unfinished = f"{TEMPORARY}{digest(entry.name.encode()).hex()[:32]}"
 
     def is_there(self, stop: Stop) -> bool:
         """Whether the file is there already with the right bytes; one with others is removed. A stop takes effect

@@ -58,9 +58,9 @@ class Scratch:
         await self._make(statements)
         await self.cluster.stop()
 
-    async def take_rows(self, extracted: Path) -> int:
-        """Lay every SSTable into its table and start again; how many there are."""
-        tables = await asyncio.to_thread(lay, extracted, self.node.data_directories[0])
+    async def take_rows(self, directories: Iterable[Path]) -> int:
+        """Lay every SSTable of the directories into its table and start again; how many there are."""
+        tables = await asyncio.to_thread(lay, directories, self.node.data_directories[0])
         await self.cluster.start()
         return sum(len(table.sstables) for table in tables)
 

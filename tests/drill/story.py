@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from agent.cli import main as repository
+from agent.cli.drilling import drill
 from agent.cli.scratch_tables import CASSANDRAS_OWN
 from agent.cli.screen import Screen as RepositoryScreen
+from agent.cli.verifying import verify
 from tests.cluster.comparison import Comparison, compare_every_column
 from tests.cluster.rows import DataSet
 from tests.cluster.services import write_secret
@@ -93,7 +95,7 @@ async def tell(
     await scratch.learn_schema()
     await _extract(found, extracted, scratch, screen)
     screen.step("starting the scratch node with all these SSTables")
-    sstables = await scratch.take_rows(extracted)
+    sstables = await scratch.take_rows(table_directories(extracted))
     screen.line(f"{sstables} SSTables of {nodes} nodes")
     indexes, views = await scratch.build()
     screen.line(f"{indexes} indexes and {views} views built from them")
@@ -110,17 +112,27 @@ async def tell(
 
 
 async def _extract(found: Found, extracted: Path, scratch: Scratch, screen: Screen) -> None:
-    """`helenus-repository extract` of each destination, with the last one `drill`, which verifies the files of all."""
-    *first, last = found.hosts
-    verified = ["--sstableverify", str(scratch.node.launchers / "sstableverify")]
-    verified += ["--scratch-data", str(scratch.node.data_directories[0])]
-    for path, what, more in [*((path, "extract", []) for path in first), (last, "drill", verified)]:
-        screen.step(f"helenus-repository --destination {path.name} {what} {found.tag}")
-        arguments = ["--destination", str(path), what, found.tag, "--into", str(extracted), *more]
+    """`helenus-repository extract` of each node from where its part is, then what `drill` does, over the files of all:
+    Cassandra's tool takes seconds to start, and goes through a table of all nodes at once."""
+    for path, host in ((path, host) for path, hosts in found.hosts.items() for host in hosts):
+        screen.step(f"helenus-repository --destination {path.name} extract {found.tag} --node {host}")
+        arguments = ["--destination", str(path), "extract", found.tag, "--into", str(extracted), "--node", host]
         code = await asyncio.to_thread(repository.run, arguments, RepositoryScreen(_Lines(screen)))
         if code:
             failure = DrillFailed if code == repository.DAMAGED else DrillImpossible
-            raise failure(f"helenus-repository {what} ended with {code}")
+            raise failure(f"helenus-repository extract ended with {code}")
+    screen.step("verifying every SSTable, by its own checksum and with sstableverify")
+    told, directories = RepositoryScreen(_Lines(screen)), table_directories(extracted)
+    tool, data = scratch.node.launchers / "sstableverify", scratch.node.data_directories[0]
+    wrong = await asyncio.to_thread(drill, extracted, directories, told)
+    wrong += await asyncio.to_thread(verify, extracted, directories, tool, data, told)
+    if wrong:
+        raise DrillFailed(f"{wrong} SSTables are wrong")
+
+
+def table_directories(extracted: Path) -> list[Path]:
+    """Those that a backup's tables were extracted to."""
+    return [path for path in extracted.glob("*/data*/*/*-*") if path.is_dir()]
 
 
 class _Lines(io.StringIO):

@@ -133,18 +133,6 @@ def test_an_extract_of_a_part_holds_that_part(place: Place, tmp_path: Path) -> N
     assert place.run("extract", "t9", "--into", str(tmp_path / "b"))[0] == 1
 
 
-def test_an_extract_follows_no_link_out_of_its_directory(place: Place, tmp_path: Path) -> None:
-    """Promise: nothing is written outside, also where somebody laid a link."""
-    into, outside = tmp_path / "out", tmp_path / "outside"
-    outside.mkdir()
-    (into / HOST / "data0").mkdir(parents=True)
-    (into / HOST / "data0" / "shop").symlink_to(outside)
-    code, told = place.run("extract", "t1", "--into", str(into), "--keyspace", "shop")
-    assert code == 1
-    assert "leads out of" in told
-    assert not [path for path in outside.rglob("*") if path.is_file()]
-
-
 def test_a_drill_verifies_what_cassandra_promised(place: Place, tmp_path: Path) -> None:
     """Promise: an SSTable that was broken before it was backed up is told by its own checksum or TOC."""
     into = tmp_path / "out"
@@ -153,7 +141,7 @@ def test_a_drill_verifies_what_cassandra_promised(place: Place, tmp_path: Path) 
     assert "all are whole" in told
     next(into.rglob("nb-1-big-Digest.crc32")).write_bytes(b"7")
     next(into.rglob("nb-2-big-TOC.txt")).unlink()
-    assert drill(into, Screen()) == 2
+    assert drill(into, into.glob("*/*/*/*"), Screen()) == 2
 
 
 def test_an_empty_directory_is_no_repository(place: Place) -> None:

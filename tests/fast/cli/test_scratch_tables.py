@@ -30,6 +30,11 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def directories(extracted: Path) -> list[Path]:
+    """Those of the tables."""
+    return list(extracted.glob("*/data*/*/*-*"))
+
+
 def files(data: Path) -> dict[str, bytes]:
     """Everything in the data directory."""
     return {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*") if path.is_file()}
@@ -37,7 +42,7 @@ def files(data: Path) -> dict[str, bytes]:
 
 def test_each_sstable_of_each_node_lies_in_its_table_once(extracted: Path, data: Path) -> None:
     """Promise: equal names of two nodes don't meet, all components come along, and laid again nothing changes."""
-    tables = lay(extracted, data)
+    tables = lay(directories(extracted), data)
     assert {(one.keyspace, one.table): len(one.sstables) for one in tables} == {
         ("many", "t1"): 2,
         ("shop", "orders"): 2,
@@ -49,7 +54,7 @@ def test_each_sstable_of_each_node_lies_in_its_table_once(extracted: Path, data:
     for one in tables:
         for name, source in one.sstables.items():
             assert laid[str((one.directory / name).relative_to(data))] == source.read_bytes()
-    assert lay(extracted, data) == tables
+    assert lay(directories(extracted), data) == tables
     assert files(data) == laid
 
 
@@ -57,7 +62,7 @@ def test_what_was_laid_is_taken_away(extracted: Path, data: Path) -> None:
     """Promise: the scratch node is as it was, with what a tool wrote beside an SSTable gone too, and the extract is
     whole."""
     before = files(extracted)
-    tables = lay(extracted, data)
+    tables = lay(directories(extracted), data)
     (data / "shop/orders-a1/nb-1-big-Summary.db").unlink()
     (data / "shop/orders-a1/nb-1-big-Summary.db").write_bytes(b"anew")
     take_away(tables)
@@ -70,7 +75,7 @@ def test_a_table_with_rows_of_its_own_gets_none(extracted: Path, data: Path) -> 
     (data / "shop/orders-a1/nb-1-big-Data.db").write_bytes(b"rows of somebody")
     before = files(data)
     with pytest.raises(ScratchNodeUnfit, match="holds rows already"):
-        lay(extracted, data)
+        lay(directories(extracted), data)
     assert files(data) == before
 
 
@@ -95,8 +100,8 @@ def test_a_tool_that_says_nothing_proves_nothing(place: Place, extracted: Path, 
         "drill", "t1", "--into", str(extracted), "--sstableverify", TOOL, "--scratch-data", str(data)
     )
     assert code == 3
-    assert told.count("nb-1-big-Data.db: sstableverify: was not verified") == 4
-    assert "4 are wrong" in told
+    assert told.count("nb-1-big-Data.db: sstableverify: was not verified") == 2
+    assert "2 are wrong" in told
     assert files(data) == {}
 
 

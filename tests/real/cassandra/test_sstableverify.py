@@ -12,6 +12,7 @@ from agent.cli.screen import Screen
 from agent.cli.verifying import verify
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.scratch import ScratchCluster
+from tests.drill.story import table_directories
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEYSPACES = ("drilled", "drilled_empty")
@@ -33,7 +34,8 @@ async def verified(node: CassandraNode, extracted: Path) -> tuple[int, str]:
     """How many are wrong, and what was said."""
     said = io.StringIO()
     tool, data = node.launchers / "sstableverify", node.data_directories[0]
-    return await asyncio.to_thread(verify, extracted, tool, data, Screen(said)), said.getvalue()
+    tables = table_directories(extracted)
+    return await asyncio.to_thread(verify, extracted, tables, tool, data, Screen(said)), said.getvalue()
 
 
 async def test_it_calls_whole_what_is_whole_and_names_what_is_not(one_node_41: ScratchCluster, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.cluster.rows import DataSet
 from tests.demo.story import SEED
 from tests.demo.topology import NODES
 from tests.drill.__main__ import MADE, WORK
+from tests.drill.story import table_directories
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 ROWS = 200
@@ -112,7 +113,8 @@ async def test_a_damaged_object_and_a_damaged_sstable_are_told(printed: str, dri
     node, said = WORK / "scratch" / "node1", io.StringIO()
     sound, *_ = (WORK / "extracted").rglob("*-Data.db")
     flip(sound)
-    assert verify(WORK / "extracted", node / "launchers" / "sstableverify", node / "data0", Screen(said)) == 1
+    tables, tool = table_directories(WORK / "extracted"), node / "launchers" / "sstableverify"
+    assert verify(WORK / "extracted", tables, tool, node / "data0", Screen(said)) == 1
     assert f"{sound.relative_to(WORK / 'extracted')}: sstableverify: WARNING: Error verifying" in said.getvalue()
 
 
