@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.cli.checking import check
+from agent.cli.completeness import missing_of
 from agent.cli.drilling import drill
 from agent.cli.extracting import Chosen, extract
 from agent.cli.hidden import tell_hidden
@@ -36,6 +37,10 @@ DAMAGED = 3
 EX_CONFIG = 78
 DAMAGE = (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound, RepositoryFileLost)
 """Errors that say that something is wrong with what is stored."""
+NODE_BY_NODE = (
+    "If each node has a directory of its own as destination, each holds that node's part alone: extract each from its "
+    "own, with --node and into the same directory."
+)
 
 
 def main() -> None:
@@ -99,21 +104,29 @@ async def _keys(record: StoredDestination, asked: argparse.Namespace, screen: Sc
 
 
 async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Screen) -> int:
-    """extract and drill."""
+    """extract and drill. One node that was asked for is all that is wanted; else what is missing counts as wrong."""
     backups = await undeleted(opened)
     backups.tell_doubts(screen, asked.tag)
     hosts = backups.get(asked.tag)
-    if not hosts:
+    if hosts is None:
         raise BackupNotFound(f"there is no backup {asked.tag} in this destination", tag=asked.tag)
+    missing = None if asked.node is not None else await missing_of(opened, asked.tag)
+    if not hosts:
+        screen.line(f"{asked.tag}: NOT COMPLETE: {missing or 'no node has a manifest'}: there is nothing to extract")
+        return DAMAGED
     chosen = Chosen(asked.tag, asked.keyspace, asked.table, asked.node)
     done = await extract(opened, hosts, chosen, asked.into, screen)
     screen.line(
         f"{asked.tag}: {done.files} files ({size_of(done.bytes)}) of {done.tables} tables and {done.nodes} nodes are "
         f"in {asked.into}, every digest verified"
     )
+    if missing is not None:
+        screen.line(f"{asked.tag}: NOT COMPLETE: {missing}")
+        screen.line(NODE_BY_NODE)
+    wrong = int(missing is not None)
     if asked.command == "extract":
-        return 0
-    wrong = drill(asked.into, done.directories, screen)
+        return DAMAGED if wrong else 0
+    wrong += drill(asked.into, done.directories, screen)
     if asked.sstableverify is not None:
         wrong += verify(asked.into, done.directories, asked.sstableverify, asked.scratch_data, screen)
     return DAMAGED if wrong else 0

@@ -1,0 +1,60 @@
+"""Extract and drill of a backup of which a node's part is not there."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.opened import OpenedRepository
+from agent.storage.local.storage import LocalStorage
+from agent.storage.protocol import OPEN
+from agent.wire.backups import Plan, PlannedNode
+from tests.fast.cli.conftest import TABLES, Place, made
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY
+from tests.fast.jobs.node import HOST
+
+LOST = "99999999-2222-3333-4444-555555555555"
+
+
+@pytest.fixture
+async def incomplete(tmp_path: Path) -> Place:
+    """`t1` was planned for two nodes and has the manifest of one."""
+    place = await made(tmp_path, None)
+    next(place.root.rglob("plan.json")).unlink()
+    storage = LocalStorage(place.root)
+    catalogue = Catalogue(OpenedRepository("d1", storage, REPOSITORY, CLUSTER, OPEN, 4), RecordCache())
+    nodes = [PlannedNode(host, "127.0.0.1", "dc1", "r1", ["0"]) for host in (HOST, LOST)]
+    await catalogue.put_plan(Plan("t1", "adhoc", 1_700_000_000.0, "prod", CLUSTER, nodes, TABLES, {}, "v"))
+    await storage.close()
+    return place
+
+
+@pytest.mark.parametrize("command", ["extract", "drill"])
+def test_a_node_without_a_manifest_is_named(incomplete: Place, tmp_path: Path, command: str) -> None:
+    """Promise: what is there is extracted, the nodes that are not are named, and exit code 3 says that this is no proof
+    of the backup; of one node that was asked for it is."""
+    into = tmp_path / "out"
+    code, told = incomplete.run(command, "t1", "--into", str(into))
+    assert code == 3
+    assert f"t1: NOT COMPLETE: without 1 of its 2 nodes: {LOST}" in told
+    assert "a directory of its own" in told
+    assert list(into.rglob("nb-1-big-Data.db"))
+    code, told = incomplete.run(command, "t1", "--into", str(into), "--node", HOST)
+    assert (code, "COMPLETE" in told) == (0, False), told
+
+
+@pytest.mark.parametrize("body", [None, b"{}"])
+def test_without_a_plan_that_can_be_read_nothing_is_proved(place: Place, tmp_path: Path, body: bytes | None) -> None:
+    """Promise: which nodes the backup should have is unknown then, and so it is said; exit code 3."""
+    plan = next(place.root.rglob("plan.json"))
+    plan.unlink() if body is None else plan.write_bytes(body)
+    code, told = place.run("drill", "t1", "--into", str(tmp_path / "out"))
+    assert (code, "NOT COMPLETE" in told, "plan" in told) == (3, True, True), told
+    assert "all are whole" in told
+
+
+def test_a_backup_without_any_manifest_has_nothing_to_extract(place: Place, tmp_path: Path) -> None:
+    """Promise: it isn't called unknown: the nodes of its plan are named."""
+    next(place.root.rglob("*.manifest")).unlink()
+    code, told = place.run("extract", "t1", "--into", str(tmp_path / "out"))
+    assert (code, f"without 1 of its 1 nodes: {HOST}" in told) == (3, True), told
