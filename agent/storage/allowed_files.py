@@ -11,10 +11,13 @@ def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
     """The file, links resolved, if it lies under one of the roots. Raises `BadSettings` with the setting's name."""
     if "\0" in path:
         raise BadSettings(f"{setting} is no path", setting=setting)
+    if not Path(path).is_absolute():
+        raise BadSettings(f"the path {path!r} of {setting} must begin with a slash", setting=setting)
     found = Path(path).resolve()
-    if not Path(path).is_absolute() or not any(found.is_relative_to(root.resolve()) for root in roots):
+    if not any(found.is_relative_to(root.resolve()) for root in roots):
         raise BadSettings(
-            f"the file {path!r} lies outside of the directories that this agent takes such files from",
+            f"the {setting} {path!r} lies outside of the directories that this agent takes such files from: "
+            f"{', '.join(map(str, roots)) or 'none'} (`file_roots` of its configuration)",
             setting=setting,
             roots=[str(root) for root in roots],
         )

@@ -19,7 +19,7 @@ from tests.demo import parts
 from tests.demo.interrupt import ends_on_signals
 from tests.demo.parts import Part, PartError
 from tests.demo.screen import Screen
-from tests.demo.topology import CLUSTER, Topology
+from tests.demo.topology import CLUSTER, KEYS, Topology
 
 DIRECTORY = BUILD / "cluster"
 CURL = DIRECTORY / "curl.conf"
@@ -105,6 +105,8 @@ def show(known: list[Part]) -> None:
     curl, url = f"curl -K {_short(CURL)}", f"http://{coordinator.address}:{coordinator.port}"
     backups = f"{curl} {url}/{CLUSTER}/backups"
     tag = f"$({backups} | grep -o 'opscenter_adhoc[^\"]*' | head -1)"
+    secret = (DIRECTORY / KEYS / "one").resolve()
+    sealed = f'{{"provider": "local", "path": "sealed", "encryption": {{"passphrase_file": "{secret}"}}}}'
     status = f"{curl} {url}/request/$1/status | tee -a /dev/stderr"
     follow = f"follow() {{ while {status} | grep -q '\"running\"'; do sleep 1; done; }}"
     print(f"""
@@ -120,6 +122,12 @@ Worth trying, one after the other: back up keyspace shop on its nodes and watch 
   make cluster-cql CQL='SELECT count(*) FROM shop.orders'
   follow $({backups}/restore/{tag} -d '{{"keyspaces": {{"shop": {{}}}}}}' | tr -d '"')
   make cluster-cql CQL='SELECT count(*) FROM shop.orders'
+
+An encrypted destination on every agent's disk (all three take passphrases and keys from {_short(secret.parent)};
+README.md has plain ones and those in buckets). Make it, and back up to the id that it answers
+  (umask 077; openssl rand -base64 24 > {_short(secret)})
+  {backups}/destinations -d '{sealed}'
+  follow $({backups}/run -d '{{"keyspaces": ["shop"], "destinations": {{"THE ID": {{}}}}}}' | tr -d '"')
 
 An agent is asked with the agents' own token:
   curl -K {_short(AGENTS_CURL)} http://{agent.address}:{agent.port}/v1/node

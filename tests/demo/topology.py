@@ -58,6 +58,10 @@ STORES: dict[str, Callable[[Path], Store]] = {"s3": _seaweed, "gcs": _fake_gcs, 
 """`make demo DESTINATION=…` → the store that it starts."""
 
 
+KEYS = "keys"
+"""Below the directory of it all: passphrases, keys and credentials that every agent may read, under one path."""
+
+
 class Topology:
     """What `make demo` and `make cluster` run. `store` is None with local destinations."""
 
@@ -72,8 +76,10 @@ class Topology:
             outlives_us=outlives_us,
             options={"materialized_views_enabled": True},
         )
+        self.keys = directory / KEYS
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.agents = [
-            AgentProcess(node, directory / f"agent{number}", port=61621, outlives_us=outlives_us, recorded=False)
+            _agent(node, directory / f"agent{number}", self.keys, outlives_us=outlives_us)
             for number, node in enumerate(self.cassandra.nodes, 1)
         ]
         share_token(self.agents)
@@ -151,6 +157,11 @@ class Topology:
         if self.store is None:
             return {"provider": "local", "path": "demo"}
         return self.store.settings(BUCKET)
+
+
+def _agent(node: CassandraNode, directory: Path, keys: Path, *, outlives_us: bool) -> AgentProcess:
+    roots = {"destinations": {"file_roots": [str(directory), str(keys)]}}
+    return AgentProcess(node, directory, port=61621, changes=roots, outlives_us=outlives_us, recorded=False)
 
 
 async def _wait_for_node(node: CassandraNode, number: int, report: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from cassandra.query import named_tuple_factory
 from tests.cluster.reaper import start_time
 from tests.demo import parts, playground
 from tests.demo.parts import Part
+from tests.demo.topology import Topology
 
 _SYNTAX = SyntaxException(0x2000, "line 1:8 no viable alternative\n  at input '<EOF>'", None)
 _UNKNOWN = InvalidRequest(InvalidRequestException(0x2200, "table nix does not exist", None))
@@ -116,6 +117,25 @@ def test_an_agent_can_be_asked_as_well_as_the_coordinator(
     parts_that_run(monkeypatch, tmp_path, "coordinator", "agent1")
     playground.show(parts.read(tmp_path))
     assert f"  curl -K {agents} http://127.0.0.1:9042/v1/node\n" in capsys.readouterr().out
+
+
+def test_every_agent_takes_keys_from_one_directory_that_is_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: one path of a passphrase or key file will do for all agents, and a command with it can be copied."""
+    topology = Topology(tmp_path, destination="local")
+    keys = tmp_path / "keys"
+    assert keys.stat().st_mode & 0o777 == 0o700
+    for agent in topology.agents:
+        assert agent.settings()["destinations"] == {
+            "local_roots": [str(agent.local_root)],
+            "file_roots": [str(agent.directory), str(keys)],
+        }
+    parts_that_run(monkeypatch, tmp_path, "coordinator", "agent1")
+    playground.show(parts.read(tmp_path))
+    printed = capsys.readouterr().out
+    assert f'"encryption": {{"passphrase_file": "{keys}/one"}}' in printed
+    assert f"openssl rand -base64 24 > {keys}/one)" in printed
 
 
 def one_node(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
