@@ -7,7 +7,7 @@ another backup's files stand it is refused before anything is made. Nothing is w
 manifest may have, and no link is followed below the directory.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,9 +16,19 @@ from agent.cli.screen import Screen, size_of
 from agent.cli.target_directory import TargetDirectory
 from agent.model.manifest import FileEntry, TableReference
 from agent.pipeline.fetch import fetch_files
-from agent.repository.errors import BackupNotFound, ZeroBackup
 from agent.repository.manifest import Manifest, read_manifest
 from agent.repository.opened import OpenedRepository
+from kit.errors import HelenusError
+
+_SHOWN = 20
+
+
+class PartNotFound(HelenusError):
+    """The backup has no such node, keyspace or table."""
+
+    code = "part_not_found"
+    status = 404
+    todo = "Name one of those that the backup has: the message lists them."
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -28,6 +38,12 @@ class Chosen(msgspec.Struct, frozen=True):
     keyspace: str | None = None
     table: str | None = None
     node: str | None = None
+
+    def nothing(self) -> str:
+        """That nothing is of these names, in words."""
+        if self.table is None:
+            return "no tables" if self.keyspace is None else f"no keyspace {self.keyspace}"
+        return f"no table {self.table if self.keyspace is None else f'{self.keyspace}.{self.table}'}"
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -55,21 +71,36 @@ class Extracted(msgspec.Struct):
 async def extract(
     opened: OpenedRepository, hosts: Sequence[str], chosen: Chosen, into: Path, screen: Screen
 ) -> Extracted:
-    """Fetch and verify. Raises BackupNotFound, ZeroBackup (nothing is of that name), ManifestInvalid, ObjectDamaged,
+    """Fetch and verify. Raises PartNotFound, ManifestInvalid, ObjectDamaged,
     FileDiffers, TargetForeign (then nothing was written), TargetFull, TargetUnwritable, a StorageError."""
     wanted = [host for host in hosts if chosen.node in (None, host)]
     if not wanted:
-        raise BackupNotFound(f"the backup {chosen.tag} has no part of the node {chosen.node}", tag=chosen.tag)
+        raise PartNotFound(
+            f"the backup {chosen.tag} has no part of the node {chosen.node}: it has those of {_some(hosts)}",
+            tag=chosen.tag,
+        )
     done = Extracted()
     target = TargetDirectory(into)
+    names: set[str] = set()
+    found = False
     for host in sorted(wanted):
         manifest = await read_manifest(opened, chosen.tag, host)
-        await target.refuse_foreign(manifest, _tables(manifest, chosen))
+        tables = _tables(manifest, chosen)
+        found = found or bool(tables)
+        names |= {f"{one.keyspace}.{one.table}" for one in manifest.head.tables}
+        await target.refuse_foreign(manifest, tables)
+    if not found:
+        raise PartNotFound(f"the backup {chosen.tag} has {chosen.nothing()}: it has {_some(names)}", tag=chosen.tag)
     for host in sorted(wanted):
         await _node(opened, await read_manifest(opened, chosen.tag, host), chosen, target, done, screen)
-    if not done.tables:
-        raise ZeroBackup(f"the backup {chosen.tag} has nothing of {chosen.keyspace}.{chosen.table or '*'}")
     return done
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of them; how many more there are."""
+    known = sorted(names)
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return ", ".join(known[:_SHOWN]) + more or "none"
 
 
 async def _node(

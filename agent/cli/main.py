@@ -23,6 +23,7 @@ from agent.cli.locked_checking import check_locked
 from agent.cli.place import is_locked, locked_repository_of, opened_store, record_in, repository_of
 from agent.cli.screen import Screen, size_of
 from agent.cli.verifying import verify
+from agent.cli.words import todo_of
 from agent.pipeline.errors import FileDiffers
 from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFileLost
@@ -31,6 +32,7 @@ from agent.storage.protocol import NotFound
 from agent.wire.destinations import ChangeKeys
 from kit.config import ConfigError
 from kit.errors import HelenusError
+from kit.logs import Redactor, configure
 
 FAILED = 1
 DAMAGED = 3
@@ -44,7 +46,8 @@ NODE_BY_NODE = (
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. What the modules log is for an agent's operator: here the report says it."""
+    configure("error", "console", Redactor())
     sys.exit(run(sys.argv[1:], Screen()))
 
 
@@ -67,7 +70,7 @@ def run(arguments: Sequence[str], screen: Screen, ask: Ask = getpass.getpass) ->
 
 def _told(error: HelenusError, screen: Screen, code: int) -> int:
     screen.line(f"{error.code}: {error.message}")
-    screen.line(error.todo)
+    screen.line(todo_of(error))
     return code
 
 

@@ -30,7 +30,7 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.opened import load, open_storage, probe_store
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket
-from agent.wire.destinations import Encryption, Settings, encryption_of
+from agent.wire.destinations import PROVIDERS, Encryption, LocalSettings, Settings, encryption_of
 from kit.config import ConfigError
 
 _ANYWHERE = Path("/")
@@ -49,15 +49,30 @@ def record_in(path: Path) -> StoredDestination:
     except OSError as error:
         raise ConfigError(f"«{where}» {path} can't be read: {error.strerror}", setting=where) from None
     if mode & 0o007:
-        raise ConfigError(f"«{where}» {path} may be read or written by everybody (mode {mode:04o})", setting=where)
+        raise ConfigError(
+            f"«{where}» {path} may be read or written by everybody (mode {mode:04o}): chmod 600 {path}", setting=where
+        )
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         if "settings" in raw:
-            return msgspec.json.decode(text, type=StoredDestination)
-        settings: Settings = msgspec.json.decode(text, type=Settings)
-    except msgspec.MsgspecError as error:  # its text names fields, never values
-        raise ConfigError(f"«{where}» {path} is no destination: {error}", setting=where) from None
-    return StoredDestination("destination", 0, settings)
+            record = msgspec.json.decode(text, type=StoredDestination)
+        else:
+            settings: Settings = msgspec.json.decode(text, type=Settings)
+            record = StoredDestination("destination", 0, settings)
+    except msgspec.MsgspecError as error:  # its text names fields and providers, never other values
+        known = f" (it can be {', '.join(sorted(PROVIDERS))})" if "provider" in str(error) else ""
+        raise ConfigError(f"«{where}» {path} is no destination: {error}{known}", setting=where) from None
+    if isinstance(record.settings, LocalSettings) and not Path(record.settings.path).is_absolute():
+        relative = record.settings.path
+        if "settings" not in raw:
+            raise ConfigError(f"«{where}» {path}: the path {relative!r} must begin with a slash", setting=where)
+        raise ConfigError(
+            f"«{where}» {path} is an agent's own file, and the path {relative!r} in it lies below the first of that "
+            "agent's local_roots, which stands in its agent.toml only: give a file with the rest of these settings and "
+            f'"path": "/…/{relative}"',
+            setting=where,
+        )
+    return record
 
 
 @asynccontextmanager
