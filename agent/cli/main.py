@@ -29,7 +29,7 @@ from agent.repository.destination_files import StoredDestination
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFileLost
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound
-from agent.wire.destinations import ChangeKeys
+from agent.wire.destinations import ChangeKeys, LocalSettings
 from kit.config import ConfigError
 from kit.errors import HelenusError
 from kit.logs import Redactor, configure
@@ -40,8 +40,8 @@ EX_CONFIG = 78
 DAMAGE = (ManifestInvalid, ObjectDamaged, FileDiffers, NotFound, RepositoryFileLost)
 """Errors that say that something is wrong with what is stored."""
 NODE_BY_NODE = (
-    "If each node has a directory of its own as destination, each holds that node's part alone: extract each from its "
-    "own, with --node and into the same directory."
+    "Where each node has a directory of its own, each holds that node's part alone: name each in a settings file, and "
+    "extract it with --node and into the same directory."
 )
 
 
@@ -66,6 +66,9 @@ def run(arguments: Sequence[str], screen: Screen, ask: Ask = getpass.getpass) ->
         return _told(error, screen, DAMAGED)
     except HelenusError as error:
         return _told(error, screen, FAILED)
+    except OSError as error:
+        screen.line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return FAILED
 
 
 def _told(error: HelenusError, screen: Screen, code: int) -> int:
@@ -91,7 +94,7 @@ async def _run(asked: argparse.Namespace, screen: Screen, ask: Ask) -> int:
             case "check":
                 return DAMAGED if await check(opened, asked.tag, screen, read=asked.read) or hidden else 0
             case _:
-                return await _files(opened, asked, screen)
+                return await _files(opened, record, asked, screen)
 
 
 async def _keys(record: StoredDestination, asked: argparse.Namespace, screen: Screen, ask: Ask) -> int:
@@ -106,7 +109,7 @@ async def _keys(record: StoredDestination, asked: argparse.Namespace, screen: Sc
     return 0
 
 
-async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Screen) -> int:
+async def _files(opened: OpenedRepository, record: StoredDestination, asked: argparse.Namespace, screen: Screen) -> int:
     """extract and drill. One node that was asked for is all that is wanted; else what is missing counts as wrong."""
     backups = await undeleted(opened)
     backups.tell_doubts(screen, asked.tag)
@@ -125,7 +128,8 @@ async def _files(opened: OpenedRepository, asked: argparse.Namespace, screen: Sc
     )
     if missing is not None:
         screen.line(f"{asked.tag}: NOT COMPLETE: {missing}")
-        screen.line(NODE_BY_NODE)
+        if isinstance(record.settings, LocalSettings) and not record.settings.shared:
+            screen.line(NODE_BY_NODE)
     wrong = int(missing is not None)
     if asked.command == "extract":
         return DAMAGED if wrong else 0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.repository.catalogue import Catalogue, RecordCache
@@ -41,6 +42,14 @@ def test_a_node_without_a_manifest_is_named(incomplete: Place, tmp_path: Path, c
     assert list(into.rglob("nb-1-big-Data.db"))
     code, told = incomplete.run(command, "t1", "--into", str(into), "--node", HOST)
     assert (code, "COMPLETE" in told) == (0, False), told
+
+
+def test_a_directory_that_every_node_sees_is_no_node_of_its_own(incomplete: Place, tmp_path: Path) -> None:
+    """Promise: nobody looks for the missing parts in other directories where there are none."""
+    settings = {"provider": "local", "path": str(incomplete.root), "shared": True}
+    incomplete.file.write_bytes(msgspec.json.encode(settings))
+    code, told = incomplete.run("extract", "t1", "--into", str(tmp_path / "out"))
+    assert (code, "NOT COMPLETE" in told, "a directory of its own" in told) == (3, True, False), told
 
 
 @pytest.mark.parametrize("body", [None, b"{}"])

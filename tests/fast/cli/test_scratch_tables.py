@@ -79,6 +79,16 @@ def test_a_table_with_rows_of_its_own_gets_none(extracted: Path, data: Path) -> 
     assert files(data) == before
 
 
+def test_what_the_system_refuses_is_a_line(place: Place, extracted: Path, data: Path) -> None:
+    """Promise: a file that can't be looked at is named with the reason, exit code 1, no traceback."""
+    link = data / "shop/orders-a1/nb-1-big-Data.db"
+    link.symlink_to(data / "nowhere")
+    code, told = place.run(
+        "drill", "t1", "--into", str(extracted), "--sstableverify", TOOL, "--scratch-data", str(data)
+    )
+    assert (code, f"{link}: No such file or directory" in told) == (1, True), told
+
+
 @pytest.mark.parametrize("there", [0, 2])
 def test_a_node_without_the_schema_is_refused(place: Place, extracted: Path, data: Path, there: int) -> None:
     """Promise: a table that is missing, or was made twice, is named, and the command says what it needs."""
