@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from agent.crypto.digest import digest
-from agent.model.manifest import TableReference
+from agent.model.manifest import TablePart, TableReference
 from agent.repository.bounded import MOST_FRAME
 from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
 from agent.repository.form import PLAIN
@@ -219,6 +219,43 @@ def test_a_frame_unpacks_to_what_its_files_may_need(files: int, size: int, most:
     assert read(lines_of(HEADER, line, padding, b"\n"), about) == 1
     with pytest.raises(ManifestInvalid, match="it unpacks to far more than its files need"):
         read(lines_of(HEADER, line, padding, b" \n"), about)
+
+
+def test_a_table_without_files_unpacks_to_little() -> None:
+    """Promise: as one with files, of which it has none."""
+    about = reference(b"", files=0, bytes=0)
+    padding = b" " * (64 * 1024 + 128 - len(HEADER))
+    assert read(lines_of(HEADER[:-1], padding, b"\n"), about) == 0
+    with pytest.raises(ManifestInvalid, match="it unpacks to far more than its files need"):
+        read(lines_of(HEADER[:-1], padding, b" \n"), about)
+
+
+def test_a_bomb_is_counted_over_all_that_it_unpacks_to() -> None:
+    """Promise: a reference that may need more than is unpacked at a time doesn't open the way to any amount."""
+    about = msgspec.structs.replace(ABOUT, files=500)
+    with pytest.raises(ManifestInvalid, match="it unpacks to far more than its files need"):
+        read(lines_of(HEADER, LINE, b" " * (4 * MIB), b"\n"), about)
+
+
+def test_what_stands_behind_a_frame_is_judged_too() -> None:
+    """Promise: it can't add files to the table; and a file without a digest is none of a destination."""
+    for more in (lines_of(LINE, b"\n"), lines_of(LINE.replace(b"nb-1", b"nb-2"), b"\n")):
+        with pytest.raises(ManifestInvalid):
+            read(PACKED + more)
+    bare = part(file(digest=""))
+    with pytest.raises(ManifestInvalid, match="digest or piece size"):
+        read(frame(bare))
+
+
+@pytest.mark.parametrize(("size", "streamed"), [(256 * 1024 - 1, False), (256 * 1024, True)])
+def test_a_frame_is_compressed_at_once_below_a_quarter_mebibyte(size: int, streamed: bool) -> None:
+    """Promise: how is decided by the length alone, so that equal tables stay equal objects; zstd's own check is in."""
+    spare = part(file(""))
+    room = size - len(HEADER) - len(msgspec.json.encode(spare)) - 1
+    one = TablePart((msgspec.structs.replace(spare.files[0], name="x" * room),), spare.objects)
+    packed = frame(one)
+    assert (zstandard.frame_content_size(packed) == -1) == streamed
+    assert zstandard.get_frame_parameters(packed).has_checksum
 
 
 @pytest.mark.parametrize("changed", [{"files": 2}, {"bytes": 6}, {"own": (file("schema.cql", 0),)}])
