@@ -36,6 +36,11 @@ def test_what_is_held_for_long_enough_is_left_alone_and_nothing_else() -> None:
 def test_the_codec_is_part_of_the_object() -> None:
     """Promise: the same content in another codec is another object, of which nothing is known."""
     assert Owed([Held(names(1), 100.0)], 100.0).has(bytes([1]) * 32, 1)
+    held = Held()
+    held.add(bytes([1]) * 32, 7, 1, 100.0)
+    assert Owed([held], 100.0).has(bytes([1]) * 32, 0)
+    assert not Owed([held], 100.0).has(bytes([1]) * 32, 1)
+    assert list(held.names.missing_from(ObjectIndex())) == [(bytes([1]) * 16, 1, 7)]
 
 
 def test_all_are_held_as_long_as_the_first() -> None:
