@@ -1,7 +1,9 @@
 """Which slices a scrub reads, its sample, and since when a byte is unread: pure."""
 
 import hashlib
+import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -73,3 +75,39 @@ def test_the_sample_is_bounded_repeatable_and_prefers_the_newest() -> None:
     assert sum(age < 30 for age in flat) > len(flat) / 2
     assert len(set(flat)) > 60
     assert ages(1) != ages(2)
+
+
+def test_the_same_seed_draws_the_same_for_ever() -> None:
+    """Promise: a scrub that is resumed by a later release reads what it would have read: these objects, by these draws,
+    in the order of their keys; a short seed is filled up behind, of a long one eight bytes count."""
+
+    def drawn(seed: bytes, most: int = 4) -> list[tuple[str, float, int]]:
+        sample = Sample(most, seed, 100 * DAY)
+        for number in reversed(range(12)):
+            name = hashlib.sha256(bytes([number])).digest()
+            sample.add(f"k{number:02}", name, number, (100 - number) * DAY)
+        return [(one.key, round(one.draw, 6), one.size) for one in sample.drawn()]
+
+    eight = bytes([1, 2, 3, 4, 5, 6, 7, 8])
+    assert drawn(eight) == [("k01", 2.209547, 1), ("k03", 0.468328, 3), ("k04", 0.551367, 4), ("k11", 1.525605, 11)]
+    assert drawn(b"\1") == [("k00", 2.490348, 0), ("k01", 3.471864, 1), ("k02", 1.593653, 2), ("k03", 4.037041, 3)]
+    assert drawn(b"\1" + bytes(7)) == drawn(b"\1")
+    assert drawn(eight + b"more") == drawn(eight)
+    assert drawn(eight, 0) == []
+    assert [key for key, _, _ in drawn(eight, 1)] == ["k01"]
+
+
+def test_no_draw_is_infinite_and_what_is_of_the_future_is_new() -> None:
+    """Promise: a name that the seed makes 0 of is drawn as any other; a store's clock that is ahead counts as now."""
+    sample = Sample(9, b"\1" * 8, DAY)
+    for number, modified in enumerate((DAY, DAY + 0.5, 9 * DAY)):
+        sample.add(f"k{number}", b"\1" * 32, 1, modified)
+    draws = {one.draw for one in sample.drawn()}
+    assert len(draws) == 1
+    assert math.isclose(draws.pop(), -math.log(53 * math.log(2)), rel_tol=1e-12)
+
+
+def test_each_slice_has_both_times() -> None:
+    """Promise: lists that don't belong together are an error and no age."""
+    with pytest.raises(ValueError, match="shorter"):
+        oldest_unread([1.0, 2.0], [1.0])
