@@ -38,10 +38,12 @@ _head = msgspec.json.Decoder(_Head)
 
 
 class HoldNotes:
-    """A directory with a file for each node in each destination. Its methods block: call them in a thread."""
+    """A directory with a file for each node in each destination. Its methods block: call them in a thread. One for the
+    life of an agent, made before any note is written: it removes what an earlier one did not come to finish."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        remove_unfinished(directory)
 
     def read(self, place: HoldPlace) -> Held | None:
         """What is noted of the place; None where nothing is, or it can't be read."""
@@ -64,7 +66,6 @@ class HoldNotes:
         for name, codec, size in names.missing_from(ObjectIndex()):
             content += _RECORD.pack(name, codec, size)
         make_directory(self._directory)
-        remove_unfinished(self._directory)
         write_atomically(self._path(place), bytes(content))
 
     def _path(self, place: HoldPlace) -> Path:

@@ -1,5 +1,6 @@
 """What an agent remembers of what is held under object lock."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from agent.plan.objects import ObjectIndex
 from agent.repository.hold_notes import HoldNotes, HoldPlace
+from kit.atomic_files import TEMPORARY
 
 PLACE = HoldPlace("d1", ("s3", "http://store", "bucket", "p"), "r1", "c1", "11111111-2222-3333-4444-555555555555")
 
@@ -54,3 +56,19 @@ def test_a_broken_note_says_nothing(tmp_path: Path, cut: int) -> None:
     [file] = tmp_path.glob("*.held")
     file.write_bytes(file.read_bytes()[:cut])
     assert notes.read(PLACE) is None
+
+
+def test_destinations_that_end_together_are_noted_side_by_side(tmp_path: Path) -> None:
+    """Promise: a backup into two locked destinations notes both at a time, each in a thread of its own; what a process
+    left half-written goes when the next one begins."""
+    (tmp_path / f"{TEMPORARY}left").write_bytes(b"half")
+    notes = HoldNotes(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def write_often(destination: str) -> None:
+        for _ in range(60):
+            notes.write(msgspec.structs.replace(PLACE, destination_id=destination), noted(), 123.0)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write_often, ["d1", "d2"]))
+    assert len(list(tmp_path.iterdir())) == 2
