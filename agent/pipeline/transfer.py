@@ -45,7 +45,8 @@ Finish = Callable[[StoredTable], Awaitable[None]]
 
 
 class _Wanted(NamedTuple):
-    """An object of the manifest and how many plain bytes it holds."""
+    """An object of the manifest and how many plain bytes the manifest knows in it: at least. What a snapshot itself
+    wrote of a table that the backup leaves out may lie behind them."""
 
     stored: StoredObject
     length: int
@@ -86,10 +87,11 @@ class Transfer:
         lengths = _lengths(entry for table in head.tables for entry in table.own)
         wanted = self._wanted(head.own_objects, head.own_coded, lengths)
         bad: dict[str, HelenusError] = {}
+        lengths_there: dict[bytes, int] = {}
 
         async def one(wanted: _Wanted) -> None:
             try:
-                await self._object(wanted, None)
+                lengths_there[wanted.stored.id] = await self._object(wanted, None)
             except _DAMAGE as error:
                 bad[wanted.stored.id.hex()] = error
             finally:
@@ -117,8 +119,7 @@ class Transfer:
         for (keyspace, name), error in broken.items():
             for target in self.putting.alive():
                 self._tally.error(target.id, keyspace, name, f"{error.code}: {error.message}")
-        objects = [(one.stored.id, one.length) for one in wanted if one.stored.id.hex() not in bad]
-        return StoredOwnFiles(entries, objects, broken)
+        return StoredOwnFiles(entries, list(lengths_there.items()), broken)
 
     async def tables(self, finish: Finish) -> None:
         """Store the tables' SSTables; `finish` is awaited with each table as it is done. Ends early when no target is
@@ -209,17 +210,21 @@ class Transfer:
         """Whether no target that is still written to lacks the object."""
         return all(target.find(one.stored.id, one.length) is not None for target in self.putting.alive())
 
-    async def _object(self, one: _Wanted, run: TableRun | None) -> None:
-        """Read an object, unless it came meanwhile, and put it where it is missing, counted for `run`."""
+    async def _object(self, one: _Wanted, run: TableRun | None) -> int:
+        """Read an object, unless it came meanwhile, and put it where it is missing, counted for `run`. How many plain
+        bytes it has, as far as that was needed."""
         object_id, alive = one.stored.id, self.putting.alive()
         forms = list(dict.fromkeys(target.form for target in alive if target.find(object_id, one.length) is None))
         have = [target for target in alive if target.form not in forms]
         if run is not None and have:
             run.progress(0, one.length, have)
-        if forms:
-            decoded = await self._read(one)
-            stored = await self._workers.run(lambda _: _encoded(decoded, one, forms))
-            await self.putting.put(object_id, one.length, stored, run)
+        if not forms:
+            return one.length
+        decoded = await self._read(one)
+        length = decoded.plain.nbytes
+        stored = await self._workers.run(lambda _: _encoded(decoded, object_id, forms))
+        await self.putting.put(object_id, length, stored, run)
+        return length
 
     async def _read(self, one: _Wanted) -> Decoded:
         """The object's verified bytes. A second look is had at what is damaged."""
@@ -250,19 +255,20 @@ async def _finished(run: TableRun, finish: Finish) -> None:
 def _refuse_other(found: Decoded, one: _Wanted, key: str, _: Stop) -> None:
     """Raise ObjectDamaged unless it is what the manifest says; a seal alone does not tell of the bytes' digest. In a
     thread: they may have to be digested."""
-    if found.plain.nbytes != one.length or found.packed.codec is not one.stored.codec:
+    if found.plain.nbytes < one.length or found.packed.codec is not one.stored.codec:
         raise ObjectDamaged(f"an object is another one than the manifest says: {key}", key=key)
     if not found.id and digest(found.plain) != one.stored.id:
         raise ObjectDamaged(f"an object holds other bytes than its name promises: {key}", key=key)
 
 
-def _encoded(decoded: Decoded, one: _Wanted, forms: Iterable[Form]) -> dict[Form, Stored]:
+def _encoded(decoded: Decoded, object_id: bytes, forms: Iterable[Form]) -> dict[Form, Stored]:
     """The object as each form has it. In a thread: it may be sealed."""
-    return {form: form.encode(decoded.packed, one.length, one.stored.id, ObjectType.DATA) for form in forms}
+    length = decoded.plain.nbytes
+    return {form: form.encode(decoded.packed, length, object_id, ObjectType.DATA) for form in forms}
 
 
 def _lengths(files: Iterable[FileEntry]) -> dict[str, int]:
-    """How many plain bytes each object holds: files fill theirs to the end."""
+    """How many plain bytes of each object the files are known to fill."""
     found: dict[str, int] = {}
     for entry in files:
         for piece in entry.pieces:

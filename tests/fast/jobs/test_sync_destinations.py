@@ -237,6 +237,19 @@ async def test_own_files_that_are_damaged_are_left_out_and_named(four: Four) -> 
     assert same(four.found("e1"), four.node)
 
 
+async def test_what_a_partial_backup_left_out_costs_the_others_nothing(four: Four) -> None:
+    """Promise: of a backup without tables that were damaged on their node all else comes over, what the snapshot wrote
+    of the other tables included, though it lies in one object with what it wrote of those."""
+    bad = [("many", name) for name in ("empty", "t1")]
+    bad += [(keyspace, f"bad_{number}") for keyspace in ("aaa", "many", "zoo") for number in range(20)]
+    for keyspace, table in bad:
+        four.node.sstable(keyspace, table, 90, 900).write_bytes(b"other bytes than its digest says")
+    assert (await four.agent.backup.run(backup("t1", "p1"))).state is State.PARTIAL
+    results = await synced(four.agent, sync("p1", "p2", "e1"))
+    assert [results[name].error for name in ("p2", "e1")] == [None, None]
+    assert four.found("p2").files == four.found("e1").files == four.found("p1").files
+
+
 async def test_a_source_that_fails_fails_the_command(four: Four) -> None:
     """Promise: a store that can't be read is no damage of its tables: nothing is published, and no intent stays."""
     await four.agent.backup.run(backup("t1", "p1"))
