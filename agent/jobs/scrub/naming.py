@@ -38,7 +38,8 @@ class NodeNames(msgspec.Struct):
 
 
 class ScrubManifests:
-    """The manifests of one node in one destination. `only`: of these backups; None: of all."""
+    """The manifests of one node in one destination. `only`: of these backups, whose marks the caller has judged; None:
+    of all that have no mark."""
 
     def __init__(self, opened: OpenedRepository, host_id: str, *, only: Set[str] | None = None) -> None:
         self._opened = opened
@@ -48,12 +49,14 @@ class ScrubManifests:
         self._only = only
 
     async def tags(self) -> list[str]:
-        """The undeleted backups that have a manifest of this node. Raises a StorageError."""
+        """The backups that have a manifest of this node. Raises a StorageError."""
         found = set()
         async for entry in self._storage.list(backups_prefix(self._cluster_id)):
             name = parse_backup(self._cluster_id, entry.key)
             if name is not None and name.host_id == self._host_id and (self._only is None or name.tag in self._only):
                 found.add(name.tag)
+        if self._only is not None:
+            return sorted(found)
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             mark = parse_catalogue(self._cluster_id, entry.key)
             if mark is not None and mark.number is None:

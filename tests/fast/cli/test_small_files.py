@@ -52,6 +52,18 @@ def test_a_forged_mark_hides_nothing(either: Place, tmp_path: Path) -> None:
     assert extracted(tmp_path / "out") == either.node.files()
 
 
+def test_what_stands_behind_a_forged_mark_is_checked(either: Place) -> None:
+    """Promise: the backup's manifests and objects are looked at as those of any other."""
+    (either.root / MARK).write_bytes(b"x")
+    flip(either.objects()[0], 1000)
+    either.objects()[1].unlink()
+    for arguments in (["check", "--read"], ["check", "t1", "--read"]):
+        code, told = either.run(*arguments)
+        assert (code, "1 backups, " in told) == (3, True), told
+        assert "shop.orders nb-1-big-Data.db: damaged" in told
+        assert ": missing: " in told
+
+
 def test_a_mark_of_an_epoch_that_never_was_hides_nothing(sealed: Place) -> None:
     """Promise: what claims to be sealed with keys that nobody has is no reason to refuse all that there is."""
     (sealed.root / MARK).write_bytes(b"HLND\1\0\0\0\0\0\0\x63" + bytes(80))
