@@ -87,14 +87,16 @@ class _Node:
         named = await self._manifests.named()
         reasons = _Wrong(dict.fromkeys(named.frames, "damaged"))
         notes = DamageNotes(self._opened, self._host)
-        reader = ObjectReader(self._opened, at_once)
+        reader = ObjectReader(self._opened, at_once, unknown=Verdict.UNKNOWN)
         found = ListedObjects()
         async for one in data_objects(self._opened.storage, self._opened.cluster_id, self._host):
             found.add(one)
             of_key = notes.object_of(one.key)
-            if read and of_key is not None and (everything or named.sizes.get(one.name, one.codec) is not None):
+            needed = named.sizes.get(one.name, one.codec) is not None
+            if read and of_key is not None and (everything or needed):
                 verdict = await reader.read(of_key)
-                if verdict is not Verdict.RIGHT:
+                # Of a backup that came since, after a rotation, the keys needn't be known.
+                if verdict is not Verdict.RIGHT and (needed or verdict is not Verdict.UNKNOWN):
                     reasons.note(one.key, verdict.value)
                 self._screen.progress(f"{self._host}: {reader.objects} objects, {size_of(reader.bytes)} verified")
         async for key, wanted in self._manifests.keys():

@@ -32,15 +32,24 @@ class Verdict(StrEnum):
     DAMAGED = "damaged"
     NEWER = "repository_format_newer"
     """whole, and of a format that this version can't read"""
+    UNKNOWN = "sealing_key_unknown"
+    """its footer is right, and it claims to be sealed in an epoch whose keys aren't known"""
 
 
 class ObjectReader:
     """Reads one object at a time. `turn` is awaited before each: it lets others go first. `footers_only`: nothing is
-    opened, for whoever has no key of an encrypted repository."""
+    opened, for whoever has no key of an encrypted repository. `unknown`: the verdict where an epoch's keys aren't
+    known; they may have been rotated since they were read, and the next scrub opens it."""
 
     def __init__(
-        self, opened: OpenedRepository, turn: Callable[[], Awaitable[None]], *, footers_only: bool = False
+        self,
+        opened: OpenedRepository,
+        turn: Callable[[], Awaitable[None]],
+        *,
+        footers_only: bool = False,
+        unknown: Verdict = Verdict.RIGHT,
     ) -> None:
+        self._unknown = unknown
         self._storage = opened.storage
         self._form = opened.form
         self._is_sealed = footers_only or opened.form.is_sealed
@@ -66,6 +75,7 @@ class ObjectReader:
             return Verdict.GONE
         if any(promised not in (None, entry.size) for promised in (one.promised, size)):
             return Verdict.DAMAGED
+        right = Verdict.RIGHT
         check = StoredCheck(one.key, entry.size, one.name, one.codec, is_sealed=self._is_sealed)
         try:
             stored = b""
@@ -83,7 +93,7 @@ class ObjectReader:
         except RepositoryFormatNewer:
             return Verdict.NEWER
         except SealingKeyUnknown:
-            pass  # the keys were rotated since they were read: the next scrub opens it
+            right = self._unknown
         except Truncated as error:
             if "size" not in error.fields:
                 raise
@@ -92,4 +102,4 @@ class ObjectReader:
             return Verdict.DAMAGED
         self.objects += 1
         self.bytes += entry.size
-        return Verdict.RIGHT
+        return right

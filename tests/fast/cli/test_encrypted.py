@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.crypto.digest import DIGEST_SIZE, digest, digest_of
+from agent.repository.frame import HEADER_SIZE
 from tests.fast.cli.conftest import KEY, FirstSlot, Place, made
 from tests.fast.cli.test_repository import extracted
 from tests.fast.jobs.node import HOST
@@ -58,6 +60,25 @@ async def test_with_its_key_swapped_objects_are_found(tmp_path: Path) -> None:
     for path in (first, second):
         assert f": damaged: {path.relative_to(place.root)}" in told
     assert (await asyncio.to_thread(place.run, "check"))[0] == 0
+
+
+def test_with_its_key_an_epoch_that_never_was_is_named(sealed: Place) -> None:
+    """Promise: an object with a right footer that claims to be sealed with keys of a later epoch is no sound one of a
+    backup that is there; of no backup's it may be a newer backup's, after a rotation."""
+    path = sealed.objects()[0]
+    stored = path.read_bytes()
+    header = bytearray(stored[:HEADER_SIZE])
+    header[11] = 99
+    payload = stored[HEADER_SIZE:-DIGEST_SIZE]
+    path.write_bytes(bytes(header) + payload + digest_of([header, digest(payload)]))
+    code, told = sealed.run("check", "--read")
+    assert (code, "1 things are wrong" in told) == (3, True), told
+    assert f"t1: {HOST}: shop.orders nb-1-big-Data.db: sealing_key_unknown: " in told
+    newer = path.with_name(f"{path.name[:2]}{'0' * 62}.raw")
+    newer.write_bytes(path.read_bytes())
+    path.write_bytes(stored)
+    code, told = sealed.run("check", "--read")
+    assert (code, "nothing is wrong" in told) == (0, True), told
 
 
 @pytest.mark.parametrize(
