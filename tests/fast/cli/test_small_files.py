@@ -52,6 +52,21 @@ def test_a_forged_mark_hides_nothing(either: Place, tmp_path: Path) -> None:
     assert extracted(tmp_path / "out") == either.node.files()
 
 
+def test_without_the_key_a_mark_that_cannot_be_sealed_is_named(sealed: Place) -> None:
+    """Promise: what is no sealed document hides no manifest from the check; what seems to be one is believed, as is
+    said."""
+    sealed.settings()
+    for body in (b"", b"x", b"HLND", b'{"tag":"t1"}' + bytes(90)):
+        (sealed.root / MARK).write_bytes(body)
+        code, told = sealed.run("check")
+        assert (code, "t1: its deletion mark is not believed" in told) == (3, True), told
+        assert "1 backups: 1 things are wrong" in told
+    (sealed.root / MARK).write_bytes(b"HLND" + bytes(90))
+    code, told = sealed.run("check")
+    assert (code, "0 backups: nothing wrong was seen" in told) == (0, True), told
+    assert "marks that seem sealed" in told
+
+
 def test_what_stands_behind_a_forged_mark_is_checked(either: Place) -> None:
     """Promise: the backup's manifests and objects are looked at as those of any other."""
     (either.root / MARK).write_bytes(b"x")
