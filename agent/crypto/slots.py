@@ -26,6 +26,8 @@ FORMAT = 1
 LEAST_KEY_FILE = 32
 """Bytes of a key file: what has fewer may be guessed."""
 MOST_KEY_FILE = 64 * 1024
+LEAST_PASSPHRASE = 12
+"""Characters of a passphrase that a slot is made for: shorter ones are guessed, however slowly."""
 _SALT = 32
 _NONCE = 12
 _INFO = b"helenus key slot 1"
@@ -63,6 +65,15 @@ class Unlocking:
                 f"a key file has {LEAST_KEY_FILE} to {MOST_KEY_FILE} bytes, this one {len(self.secret)}",
                 setting=self.kind,
             )
+
+
+def refuse_weak(unlocking: Unlocking) -> None:
+    """Raise EncryptionNotPossible for a passphrase that no slot should be made for. Those that have one open it."""
+    if unlocking.kind == "passphrase" and len(unlocking.secret.decode(errors="replace")) < LEAST_PASSPHRASE:
+        raise EncryptionNotPossible(
+            f"a new passphrase has {LEAST_PASSPHRASE} characters at least: whoever copied its slot can try for ever",
+            setting="passphrase",
+        )
 
 
 class Slot(msgspec.Struct, frozen=True, omit_defaults=True):

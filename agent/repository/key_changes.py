@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from agent.crypto.slots import DEFAULT, Cost, Unlocking
+from agent.crypto.slots import DEFAULT, Cost, Unlocking, refuse_weak
 from agent.repository.attach import attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
@@ -92,7 +92,9 @@ async def change_slots(
     create: Create = at_once,
 ) -> KeySlots:
     """Carry out a change that `check_change` let pass; `known` opens the slots, `secrets` are what the request names.
-    The slots after it. Raises what agent.repository.key_slots does."""
+    The slots after it. Raises EncryptionNotPossible for a weak passphrase, what agent.repository.key_slots does."""
+    for secret in secrets:
+        refuse_weak(secret)
     if request.change == "rotate":
         await rotate(storage, repository_id, known, secrets, cost, create)
     elif request.change == "remove_superseded":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.crypto.keyring import Keyring
-from agent.crypto.slots import DEFAULT, Cost, Unlocking
+from agent.crypto.slots import DEFAULT, Cost, Unlocking, refuse_weak
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import KeysRolledBack, RepositoryUnfinished
@@ -27,7 +27,8 @@ class Keys(Protocol):
     """The way to the keys of the repository that is asked for (agent.repository.attach)."""
 
     async def prove(self) -> None:
-        """Raise what keeps this agent from reading what opens the keys; nothing of the destination is looked at."""
+        """Raise what keeps this agent from making keys: what opens them can't be read, or is a weak passphrase. Nothing
+        of the destination is looked at."""
 
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """The keyring; with `make` a repository without slots and data gets its first slot."""
@@ -112,7 +113,7 @@ class _OfRecord:
 
     async def prove(self) -> None:
         """See `Keys.prove`."""
-        await self.keyrings.read(self.record)
+        refuse_weak(await self.keyrings.read(self.record))
 
     async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
         """See `Keys.keyring`."""

@@ -45,14 +45,12 @@ def test_a_secret_is_replaced_by_another(sealed: Place) -> None:
 def test_passphrases_are_typed_or_read_from_a_file(sealed: Place) -> None:
     """Promise: a typed passphrase is asked for twice, is never shown, and opens the repository afterwards; a file's is
     its text without the newline."""
-    phrase = sealed.secret("phrase", b"six words\n")
-    code, told = sealed.run(
-        "keys", "add", "--ask", "--passphrase-file", str(phrase), typed=["träume süß", "träume süß"]
-    )
+    phrase = sealed.secret("phrase", b"six words or so\n")
+    code, told = sealed.run("keys", "add", "--ask", "--passphrase-file", str(phrase), typed=["träume lange süß"] * 2)
     assert code == 0, told
     assert [kind for _, kind, _ in counting(told)] == ["key_file", "passphrase", "passphrase"]
     assert "träume" not in told
-    for passphrase in ("träume süß", "six words"):
+    for passphrase in ("träume lange süß", "six words or so"):
         sealed.settings(passphrase=passphrase)
         assert sealed.run("list")[0] == 0
 
@@ -62,6 +60,13 @@ def test_a_mistyped_or_empty_passphrase_changes_nothing(sealed: Place, typed: li
     """Promise: nobody gets a slot for what they didn't mean."""
     code, told = sealed.run("keys", "add", "--ask", typed=typed)
     assert (code, "two differ" in told) == (1, True), told
+    assert len(counting(sealed.run("keys", "list")[1])) == 1
+
+
+def test_a_weak_passphrase_gets_no_slot(sealed: Place) -> None:
+    """Promise: what is soon guessed opens nothing, and what would do is said."""
+    code, told = sealed.run("keys", "add", "--ask", typed=["elf Zeichen"] * 2)
+    assert (code, "12 characters" in told) == (1, True), told
     assert len(counting(sealed.run("keys", "list")[1])) == 1
 
 

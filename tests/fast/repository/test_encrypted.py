@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from agent.crypto.errors import EncryptionKeyWrong
+from agent.crypto.errors import EncryptionKeyWrong, EncryptionNotPossible
 from agent.crypto.keyring import Keyring
 from agent.crypto.slots import Cost, Unlocking
-from agent.repository.attach import Attached, attach
+from agent.repository import checked_text
+from agent.repository.attach import Attached, RepositoryFile, attach
 from agent.repository.destination_files import DestinationFiles, StoredDestination
 from agent.repository.destinations import Destinations
 from agent.repository.errors import (
@@ -22,7 +23,7 @@ from agent.repository.errors import (
     RepositoryUnfinished,
 )
 from agent.repository.hold_notes import HoldNotes
-from agent.repository.key_slots import rotate
+from agent.repository.key_slots import make_first, rotate
 from agent.repository.keyrings import Keyrings
 from agent.repository.keys import KEY_SLOTS, REPOSITORY, cluster_key, slot_key
 from agent.repository.limits import Limits
@@ -34,6 +35,11 @@ from agent.wire.destinations import Encryption, LocalSettings, PutDestination, e
 from tests.fast.storage.memory import MemoryStorage
 
 CHEAP = Cost(8, 1, 1)
+
+
+def secret(name: str) -> Unlocking:
+    """What a destination whose passphrase has this name is opened with."""
+    return Unlocking("passphrase", f"the secret of {name}".encode())
 
 
 class Agent:
@@ -53,7 +59,7 @@ class Agent:
         self.read += 1
         encryption = encryption_of(record.settings)
         assert encryption is not None
-        return Unlocking("passphrase", encryption.passphrase.encode())
+        return secret(encryption.passphrase)
 
     async def put(self, passphrase: str | None, revision: int = 1) -> None:
         encryption = UNSET if passphrase is None else Encryption(passphrase)
@@ -117,6 +123,22 @@ async def test_a_secret_that_can_t_be_read_leaves_nothing_behind(tmp_path: Path,
     assert store._objects == {}
     agent.keyrings.read = read
     assert (await agent.attach()).made
+
+
+async def test_a_weak_passphrase_makes_no_repository_and_opens_an_old_one(tmp_path: Path, store: MemoryStorage) -> None:
+    """Promise: what is soon guessed is refused for a new repository, before anything is put."""
+    agent = await _agent(tmp_path / "1", store, "one")
+
+    async def weak(record: StoredDestination) -> Unlocking:
+        return Unlocking("passphrase", b"elf Zeichen")
+
+    agent.keyrings.read = weak
+    with pytest.raises(EncryptionNotPossible, match="12 characters"):
+        await agent.attach()
+    assert store._objects == {}
+    await make_first(store, "r1", await weak(agent.destinations.record("store")), CHEAP)
+    await store.put(REPOSITORY, [checked_text.encode(RepositoryFile("r1", 2, True))])
+    assert (await agent.attach()).repository_id == "r1"
 
 
 async def test_a_repository_that_was_only_begun_is_made(tmp_path: Path, store: MemoryStorage) -> None:
@@ -238,7 +260,7 @@ async def test_keys_are_derived_once_for_each_revision_and_set_of_slots(tmp_path
     await other.destinations.load()
     await asyncio.gather(*(other.attach(initialise=False) for _ in range(10)))
     assert (agent.read, other.read) == (2, 1)  # once before anything was made
-    await rotate(store, made.repository_id, Unlocking("passphrase", b"one"), (), CHEAP)
+    await rotate(store, made.repository_id, secret("one"), (), CHEAP)
     found = [await other.attach(initialise=False) for _ in range(3)]
     assert [one.keyring and one.keyring.epoch for one in found] == [2, 2, 2]
     assert other.read == 2
@@ -255,7 +277,7 @@ async def test_keys_that_were_rolled_back_are_refused(tmp_path: Path, store: Mem
     know; not after a restart either."""
     agent = await _agent(tmp_path, store, "one")
     made = await agent.attach()
-    await rotate(store, made.repository_id, Unlocking("passphrase", b"one"), (), CHEAP)
+    await rotate(store, made.repository_id, secret("one"), (), CHEAP)
     await agent.attach(initialise=False)
     await store.delete([slot_key(1)])
     with pytest.raises(KeysRolledBack) as caught:
@@ -284,7 +306,7 @@ async def test_a_command_gets_the_keys_of_its_repository(tmp_path: Path, store: 
         async with repositories.opened(target) as opened:
             assert opened.keyring is not None
             epochs.append(opened.keyring.epoch)
-        await rotate(store, made.repository_id, Unlocking("passphrase", b"one"), (), CHEAP)
+        await rotate(store, made.repository_id, secret("one"), (), CHEAP)
     assert epochs == [1, 2]
 
 
