@@ -124,10 +124,10 @@ Worth trying, one after the other: back up keyspace shop on its nodes and watch 
   make cluster-cql CQL='SELECT count(*) FROM shop.orders'
 
 An encrypted destination on every agent's disk (all three take passphrases and keys from {_short(secret.parent)};
-README.md has plain ones and those in buckets). Make it, and back up to the id that it answers
+README.md has plain ones and those in buckets). Make it, keep the id that it answers, and back up to it
   (umask 077; openssl rand -base64 24 > {_short(secret)})
-  {backups}/destinations -d '{sealed}'
-  follow $({backups}/run -d '{{"keyspaces": ["shop"], "destinations": {{"THE ID": {{}}}}}}' | tr -d '"')
+  sealed=$({backups}/destinations -d '{sealed}' | grep -o '"id": *"[^"]*' | head -1 | cut -d'"' -f4)
+  follow $({backups}/run -d '{{"keyspaces": ["shop"], "destinations": {{"'$sealed'": {{}}}}}}' | tr -d '"')
 
 An agent is asked with the agents' own token:
   curl -K {_short(AGENTS_CURL)} http://{agent.address}:{agent.port}/v1/node

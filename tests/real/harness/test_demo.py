@@ -43,7 +43,8 @@ async def test_the_demo_tells_its_story_to_the_end(given: Callable[..., Awaitabl
 
 
 async def test_every_command_that_the_playground_prints_does_what_it_says(given: Callable[..., Awaitable[str]]) -> None:
-    """Promise: what `make cluster` prints can be pasted line by line: a backup, a listing, a loss, a restore."""
+    """Promise: what `make cluster` prints can be pasted line by line: a backup, a listing, a loss, a restore,
+    a backup to an encrypted destination."""
     running = [part.name for part in parts.read(DIRECTORY) if part.running()]
     assert not running, "a playground is up, which this test would empty and end: run make cluster-down first"
     playground = [sys.executable, "-m", "tests.demo.playground"]
@@ -56,7 +57,7 @@ async def test_every_command_that_the_playground_prints_does_what_it_says(given:
         assert [code for _, _, code in said] == ["0"] * len(commands), said
 
         followed = [text for command, text, _ in said if command.startswith("follow $")]
-        assert len(followed) == 2
+        assert len(followed) == 3
         assert all(re.search(r'"state": ?"success"', text) for text in followed), followed
         [listing] = [text for command, text, _ in said if command.startswith("curl") and command.endswith("/backups")]
         assert "opscenter_adhoc" in listing
