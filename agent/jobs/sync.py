@@ -25,6 +25,8 @@ from agent.repository.opened import OpenedRepository, Repositories
 from agent.repository.undeleted import undeleted_manifest
 from agent.storage.threads import MakeWorkers, Workers
 from agent.wire.commands import SyncArguments, Target
+from agent.wire.results import TargetResult
+from kit.errors import HelenusError
 
 
 class SyncJob:
@@ -50,8 +52,8 @@ class SyncJob:
         self._workers = workers
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises SnapshotMissing, SnapshotNotKept, AdoptionRefused, CopyFailed, what reading the source
-        raises, what concerns no single destination."""
+        """See the module. Raises SnapshotMissing, SnapshotNotKept, AdoptionRefused, CopyFailed; while nothing is
+        published anywhere also what reading the source raises, and what concerns no single destination."""
         arguments: SyncArguments = context.arguments
         if arguments.source is None:
             copied = await self._from_snapshot(context, arguments)
@@ -76,17 +78,24 @@ class SyncJob:
             # An earlier run came to its end, and was not told of: the source may be gone by now.
             return Copied(self._delivery.published(context, targets))
         resumed = bool(context.stages.current)
+        delivered = False
         try:
             async with self._read_from(context, arguments, source) as (opened, manifest):
-                resumed = False
+                delivered = True
                 supply = DestinationSupply(opened, manifest, self._workers, adopting=adopting)
                 throttle = arguments.throttle_bytes_per_second
                 return Copied(await self._delivery.deliver(context, info_of(manifest.head), supply, targets, throttle))
         except BaseException as error:
             # What an earlier run has begun at the targets is not gone on with.
-            if resumed and (context.undo or isinstance(error, Exception)):
+            if resumed and not delivered and (context.undo or isinstance(error, Exception)):
                 await asyncio.shield(self._delivery.undo(arguments.tag, host_id, targets))
-            raise
+            left = missing(targets, results_in(context))
+            if not isinstance(error, HelenusError) or len(left) == len(targets):
+                raise
+            # What was published before the source failed is there, whatever became of the source.
+            results = results_in(context) if delivered else self._delivery.published(context, targets)
+            failed = TargetResult("failed", error=error.as_dict())
+            return Copied(results | {target.destination: failed for target in left})
 
     @asynccontextmanager
     async def _read_from(

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.fast.jobs.agent_in_memory import Agent, Faults
+from tests.fast.jobs.clock import Clock
+from tests.fast.jobs.four_destinations import Four
 from tests.fast.jobs.node import Node
 from tests.fast.storage.memory import MemoryStorage
 
@@ -38,12 +40,11 @@ def agent(node: Node, store: MemoryStorage, tmp_path: Path) -> Iterator[Agent]:
     agent.close()
 
 
-class Clock:
-    """A store's clock: a second passes with each object."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        self.now += 1.0
-        return self.now
+@pytest.fixture
+def four(node: Node, tmp_path: Path) -> Iterator[Four]:
+    found = Four(node, tmp_path / "state")
+    base = node.sstable("shop", "orders", 77, 0)
+    base.write_bytes(b"a row like every other; " * 200_000)  # what zstd makes small
+    base.with_name("nb-77-big-Digest.crc32").unlink()
+    yield found
+    found.agent.close()

@@ -14,7 +14,7 @@ from agent.storage.protocol import OPEN
 from agent.wire.commands import SweepArguments
 from agent.wire.results import FreedResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, MemoryReader, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.jobs.test_crashes import until_crash

@@ -8,7 +8,7 @@ import pytest
 from agent.repository.errors import IntentForeign
 from agent.repository.keys import intent_key
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, MemoryReader
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_sweep import FOREIGN, delete, sweep

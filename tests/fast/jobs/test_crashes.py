@@ -11,7 +11,7 @@ from agent.jobs.copying.errors import CopyFailed
 from agent.storage.protocol import DestinationFull
 from agent.wire.commands import BackupArguments, DeleteArguments, SnapshotArguments, State, SweepArguments
 from tests.fast.jobs.agent_in_memory import Agent, Command, Crash, Faults, MemoryReader, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.storage.memory import MemoryStorage

@@ -17,7 +17,7 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Denied, NotFound, Transient
 from agent.wire.commands import DeleteArguments, SnapshotArguments, State, SweepArguments, UploadArguments
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, MemoryReader, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
 from tests.fast.jobs.test_crashes import crashed

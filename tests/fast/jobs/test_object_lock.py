@@ -19,7 +19,7 @@ from agent.storage.protocol import OPEN, ObjectLocked
 from agent.wire.commands import DeleteArguments, State, SweepArguments, SyncArguments
 from agent.wire.object_lock import DAY, ObjectLock
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, Repositories, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_crashes import until_crash

@@ -9,7 +9,7 @@ from agent.repository.keys import manifest_key, plan_key, record_key
 from agent.wire.commands import DeleteArguments, ScrubArguments, State
 from agent.wire.results import ScrubResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, Faults, MemoryReader, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_crashes import until_crash

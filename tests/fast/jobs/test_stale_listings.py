@@ -7,7 +7,7 @@ import pytest
 from agent.repository.keys import backups_prefix, data_prefix, manifest_key
 from agent.storage.protocol import Entry
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, MemoryReader
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_sweep import _later, delete, sweep

@@ -14,7 +14,7 @@ from agent.storage.protocol import OPEN, Storage
 from agent.wire.commands import DeleteArguments, State, SweepArguments
 from agent.wire.results import FreedResult
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, MemoryReader, Repositories, target
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_sweep import _later

@@ -2,111 +2,28 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.commands.arguments import destinations_of
-from agent.crypto.keyring import Keyring
 from agent.jobs.copying.errors import CopyFailed
 from agent.repository.errors import AdoptionRefused, BackupDeleted, BackupNotFound
 from agent.repository.intents import Intents, Writer
-from agent.repository.keys import ADOPTED, data_prefix, manifest_key
-from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN, Storage, Transient
-from agent.wire.commands import DeleteArguments, State, SyncArguments
-from agent.wire.results import TargetResult, UploadResult
+from agent.repository.keys import ADOPTED, manifest_key
+from agent.storage.protocol import Transient
+from agent.wire.commands import DeleteArguments, State
 from tests.fast.jobs.agent_in_memory import (
     CLUSTER,
-    REPOSITORY,
-    Agent,
     Command,
-    Faults,
-    MemoryReader,
-    Repositories,
     target,
 )
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.four_destinations import Four, intents, sync, synced
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_crashes import until_crash
-from tests.fast.storage.memory import MemoryStorage
-from tests.oracle.checker import Backup, Oracle
-from tests.oracle.formats import Keys
 
-KEYRINGS = {"e1": Keyring(b"n" * 32, {1: b"k" * 32}), "e2": Keyring(b"o" * 32, {1: b"x" * 32, 2: b"y" * 32})}
-"""of the encrypted ones of four destinations"""
-NAMES = ("p1", "p2", "e1", "e2")
 TABLES = [("many", "empty"), ("many", "t1"), ("shop", "orders")]
-
-
-class Four:
-    """Two plain and two encrypted destinations of one node, each with its own hook."""
-
-    def __init__(self, node: Node, state: Path) -> None:
-        self.node = node
-        self.state = state
-        self.faults = {name: Faults() for name in NAMES}
-        self.stores = {name: MemoryStorage(clock=Clock(), hook=self.faults[name]) for name in NAMES}
-        self.agent = self.started()
-
-    def started(self, agent_id: str = "a1") -> Agent:
-        """A new process of the agent (or another agent, with the same destinations)."""
-        storages: dict[str, Storage] = dict(self.stores)
-        return Agent(self.node, storages, self.state, agent_id, repositories=Repositories(storages, KEYRINGS))
-
-    def found(self, name: str, tag: str = "t1", *, idle: bool = True) -> Backup:
-        """The backup as the oracle reads it there, everything else looked at as well."""
-        oracle = self.oracle(name)
-        oracle.expect(tag, [HOST])
-        return oracle.check(idle=idle)[tag, HOST]
-
-    def opened(self, name: str) -> OpenedRepository:
-        """The destination as a command has it."""
-        return OpenedRepository(name, self.stores[name], REPOSITORY, CLUSTER, OPEN, 4, KEYRINGS.get(name))
-
-    def oracle(self, name: str) -> Oracle:
-        keyring = KEYRINGS.get(name)
-        keys = Keys(keyring.name_key, keyring.sealing) if keyring is not None else None
-        return Oracle(MemoryReader(self.stores[name]), keys=keys)
-
-    def objects(self, name: str) -> dict[str, bytes]:
-        """The data objects there, by key."""
-        prefix = data_prefix(CLUSTER, HOST)
-        return {key: body for key, (body, _) in self.stores[name]._objects.items() if key.startswith(prefix)}
-
-    def copies(self, source: str, *names: str) -> list[str]:
-        """The keys of objects that are read of the source from now on."""
-        read: list[str] = []
-
-        async def hook(verb: str, key: str) -> None:
-            if verb == "get" and "/data/" in key:
-                read.append(key)
-
-        self.stores[source]._hook = hook
-        return read
-
-
-@pytest.fixture
-def four(node: Node, tmp_path: Path) -> Iterator[Four]:
-    found = Four(node, tmp_path / "state")
-    base = node.sstable("shop", "orders", 77, 0)
-    base.write_bytes(b"a row like every other; " * 200_000)  # what zstd makes small
-    base.with_name("nb-77-big-Digest.crc32").unlink()
-    yield found
-    found.agent.close()
-
-
-def sync(source: str, *names: str, tag: str = "t1", host_id: str = HOST) -> Command:
-    arguments = SyncArguments(tag, [target(name) for name in names], source=target(source), source_host_id=host_id)
-    return Command(f"sync-{tag}", arguments)
-
-
-async def synced(agent: Agent, command: Command) -> dict[str, TargetResult]:
-    outcome = await agent.sync.run(command)
-    assert isinstance(outcome.result, UploadResult)
-    return outcome.result.targets
 
 
 @pytest.mark.parametrize(
@@ -334,10 +251,6 @@ def test_a_command_works_on_what_it_reads_too() -> None:
     assert destinations_of(sync("p1", "p2", "e1").arguments) == {"p1", "p2", "e1"}
 
 
-def intents(four: Four, name: str) -> list[str]:
-    return [key for key in four.stores[name]._objects if "/intents/" in key]
-
-
 @pytest.mark.parametrize("undo", [True, False])
 async def test_a_cancel_by_a_person_undoes_and_a_stop_does_not(undo: bool, four: Four) -> None:
     """Promise: cancel leaves no intent at the target; a stopping agent leaves it to the resume."""
@@ -360,26 +273,3 @@ async def test_a_cancel_by_a_person_undoes_and_a_stop_does_not(undo: bool, four:
         await running
     assert bool(intents(four, "p2")) is not undo
     four.oracle("p2").check()
-
-
-async def test_a_resume_whose_source_is_gone_leaves_no_intent(four: Four) -> None:
-    """Promise: what an earlier run had begun at the target is taken back when there is nothing to go on with; what it
-    had published everywhere is told, whatever became of the source."""
-    await four.agent.backup.run(backup("t1", "p1"))
-    command = sync("p1", "p2")
-    four.faults["p2"].begin(9)
-    assert await until_crash(four.agent, command, "sync")
-    assert intents(four, "p2")
-    for faults in four.faults.values():
-        faults.begin(None)
-    kept = dict(four.stores["p1"]._objects)
-    four.stores["p1"]._objects.clear()
-    four.agent = four.started()
-    with pytest.raises(BackupNotFound):
-        await four.agent.sync.run(command)
-    assert intents(four, "p2") == []
-    four.stores["p1"]._objects.update(kept)
-    again = sync("p1", "p2")
-    await four.agent.sync.run(again)
-    four.stores["p1"]._objects.clear()
-    assert (await synced(four.agent, again))["p2"].outcome == "success"

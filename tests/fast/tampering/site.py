@@ -39,7 +39,7 @@ from agent.wire.commands import BackupArguments, DeleteArguments, RestoreArgumen
 from agent.wire.results import FetchResult
 from tests.fast.jobs.agent_in_memory import Agent, Command
 from tests.fast.jobs.agent_in_memory import Repositories as InMemory
-from tests.fast.jobs.conftest import Clock
+from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.restore.context import Context
 from tests.fast.storage.memory import MemoryStorage
