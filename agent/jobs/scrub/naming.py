@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Container, Mapping, Sequence, Set
 
 import msgspec
 
+from agent.crypto.errors import SealingKeyUnknown
 from agent.model.manifest import FileEntry, TableReference
 from agent.plan.objects import ObjectIndex
+from agent.repository.epochs import Epochs
 from agent.repository.errors import BackupNotFound, ManifestInvalid, ObjectDamaged, RepositoryFormatNewer
 from agent.repository.frame import Codec
 from agent.repository.keys import (
@@ -23,7 +25,7 @@ from agent.repository.opened import OpenedRepository
 from agent.wire.results import DamagedPlace
 from kit.errors import HelenusError
 
-_UNREADABLE = (ManifestInvalid, ObjectDamaged, RepositoryFormatNewer)
+_UNREADABLE = (ManifestInvalid, ObjectDamaged, RepositoryFormatNewer, SealingKeyUnknown)
 
 
 class NodeNames(msgspec.Struct):
@@ -47,6 +49,7 @@ class ScrubManifests:
         self._cluster_id = opened.cluster_id
         self._host_id = host_id
         self._only = only
+        self._epochs = Epochs(opened)
 
     async def tags(self) -> list[str]:
         """The backups that have a manifest of this node. Raises a StorageError."""
@@ -64,7 +67,8 @@ class ScrubManifests:
         return sorted(found)
 
     async def named(self) -> NodeNames:
-        """All that they name, read whole. Raises a StorageError; a manifest that can't be read is in `broken`."""
+        """All that they name, read whole. Raises a StorageError; a manifest that can't be read is in `broken`,
+        unless its keys came since: the next scrub has them."""
         named = NodeNames(ObjectIndex())
         seen: set[bytes] = set()
         for tag in await self.tags():
@@ -76,7 +80,8 @@ class ScrubManifests:
                 for one in manifest.head_objects():
                     named.sizes.add(one.name, one.size, one.codec)
             except _UNREADABLE as error:
-                named.broken.append(self._broken(tag, error))
+                if not await self._is_of_later_keys(error):
+                    named.broken.append(self._broken(tag, error))
                 continue
             for reference in manifest.head.tables:
                 unread = await self._add_table(named.sizes, manifest, reference, seen)
@@ -91,17 +96,19 @@ class ScrubManifests:
                 await asyncio.sleep(0)
         return named
 
-    @staticmethod
     async def _add_table(
-        sizes: ObjectIndex, manifest: Manifest, reference: TableReference, seen: set[bytes]
+        self, sizes: ObjectIndex, manifest: Manifest, reference: TableReference, seen: set[bytes]
     ) -> HelenusError | None:
         """Add what a table's frame names; why it can't be read."""
         try:
             async for one in manifest.objects(reference, seen):
                 sizes.add(one.name, one.size, one.codec)
         except _UNREADABLE as error:
-            return error
+            return None if await self._is_of_later_keys(error) else error
         return None
+
+    async def _is_of_later_keys(self, error: HelenusError) -> bool:
+        return isinstance(error, SealingKeyUnknown) and await self._epochs.came_since(error)
 
     async def places(self, reasons: Mapping[str, str]) -> AsyncIterator[DamagedPlace]:
         """Which files of which backups need these objects, key → what is wrong. Raises a StorageError; what can't be

@@ -11,6 +11,7 @@ import structlog
 from agent.crypto.errors import SealingKeyUnknown
 from agent.plan.layout import PIECE_SIZE
 from agent.repository.damage_notes import DamagedObject
+from agent.repository.epochs import Epochs
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
 from agent.repository.form import MOST_OVERHEAD
 from agent.repository.frame import Codec, ObjectType
@@ -33,13 +34,13 @@ class Verdict(StrEnum):
     NEWER = "repository_format_newer"
     """whole, and of a format that this version can't read"""
     UNKNOWN = "sealing_key_unknown"
-    """its footer is right, and it claims to be sealed in an epoch whose keys aren't known"""
+    """its footer is right, and it claims to be sealed in an epoch that never was"""
 
 
 class ObjectReader:
     """Reads one object at a time. `turn` is awaited before each: it lets others go first. `footers_only`: nothing is
-    opened, for whoever has no key of an encrypted repository. `unknown`: the verdict where an epoch's keys aren't
-    known; they may have been rotated since they were read, and the next scrub opens it."""
+    opened, for whoever has no key of an encrypted repository. `unknown`: the verdict on what claims an epoch that never
+    was. What was sealed in one that came since is right as far as its footer tells; the next scrub opens it."""
 
     def __init__(
         self,
@@ -47,9 +48,10 @@ class ObjectReader:
         turn: Callable[[], Awaitable[None]],
         *,
         footers_only: bool = False,
-        unknown: Verdict = Verdict.RIGHT,
+        unknown: Verdict = Verdict.DAMAGED,
     ) -> None:
         self._unknown = unknown
+        self._epochs = Epochs(opened)
         self._storage = opened.storage
         self._form = opened.form
         self._is_sealed = footers_only or opened.form.is_sealed
@@ -75,7 +77,6 @@ class ObjectReader:
             return Verdict.GONE
         if any(promised not in (None, entry.size) for promised in (one.promised, size)):
             return Verdict.DAMAGED
-        right = Verdict.RIGHT
         check = StoredCheck(one.key, entry.size, one.name, one.codec, is_sealed=self._is_sealed)
         try:
             stored = b""
@@ -92,8 +93,9 @@ class ObjectReader:
             return Verdict.GONE
         except RepositoryFormatNewer:
             return Verdict.NEWER
-        except SealingKeyUnknown:
-            right = self._unknown
+        except SealingKeyUnknown as error:
+            if not await self._epochs.came_since(error):
+                return self._unknown
         except Truncated as error:
             if "size" not in error.fields:
                 raise
@@ -102,4 +104,4 @@ class ObjectReader:
             return Verdict.DAMAGED
         self.objects += 1
         self.bytes += entry.size
-        return right
+        return Verdict.RIGHT

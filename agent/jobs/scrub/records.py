@@ -4,7 +4,9 @@ tags, and which slices are due. Out: what can't be read, and what is missing."""
 from collections.abc import Sequence, Set
 
 from agent.crypto.digest import digest
+from agent.crypto.errors import SealingKeyUnknown
 from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.epochs import Epochs
 from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
 from agent.repository.keys import catalogue_prefix, manifest_key, parse_catalogue, plan_key
 from agent.repository.opened import OpenedRepository
@@ -18,8 +20,9 @@ async def broken_records(
     opened: OpenedRepository, tags: Sequence[str], slices: Set[int], known: Set[str]
 ) -> list[DamagedPlace]:
     """Of those tags whose slice (the first byte of the tag's digest) is due, or that are `known` to be broken, the
-    plans and newest records that can't be read. Raises a StorageError."""
-    catalogue = Catalogue(opened, RecordCache())
+    plans and newest records that can't be read; those whose keys came since are the next scrub's. Raises a
+    StorageError."""
+    catalogue, epochs = Catalogue(opened, RecordCache()), Epochs(opened)
     broken = []
     for tag in tags:
         if tag not in known and digest(tag.encode())[0] not in slices:
@@ -28,6 +31,10 @@ async def broken_records(
             view = await catalogue.view(tag)
         except BackupNotFound:
             continue  # swept since it was listed
+        except SealingKeyUnknown as error:
+            if not await epochs.came_since(error):
+                broken.append(_place(tag, str(error.fields["key"]), error.code))
+            continue
         except (ManifestInvalid, RepositoryFormatNewer) as error:
             broken.append(_place(tag, plan_key(opened.cluster_id, tag), error.code))
             continue
@@ -44,7 +51,7 @@ async def absent_manifests(opened: OpenedRepository, host_id: str, present: Set[
     A record says `success` of a node only after the node's manifest was put. A backup that runs, or that the node
     failed or had no part in, has no such line.
     """
-    catalogue = Catalogue(opened, RecordCache())
+    catalogue, epochs = Catalogue(opened, RecordCache()), Epochs(opened)
     found = []
     for tag in await _recorded(opened) - present:
         key = manifest_key(opened.cluster_id, tag, host_id)
@@ -56,6 +63,9 @@ async def absent_manifests(opened: OpenedRepository, host_id: str, present: Set[
                     break
             else:
                 found.append(_place(tag, key, MISSING))
+        except SealingKeyUnknown as error:
+            if not await epochs.came_since(error):
+                found += await _newest_record(opened, tag, error.code)
         except (ManifestInvalid, RepositoryFormatNewer) as error:
             found += await _newest_record(opened, tag, error.code)
     return sorted(found, key=lambda place: place.tag)
