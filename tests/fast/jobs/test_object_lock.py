@@ -13,7 +13,7 @@ from agent.repository.hold_notes import HoldNotes, HoldPlace
 from agent.repository.holding import Lock
 from agent.repository.key_slots import make_first, read_slots, remove_superseded, rotate
 from agent.repository.keys import REPOSITORY as REPOSITORY_FILE
-from agent.repository.keys import cluster_key, deleted_key, manifest_key, named_key, plan_key, slot_key
+from agent.repository.keys import cluster_key, deleted_key, manifest_key, named_key, plan_key, record_key, slot_key
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, ObjectLocked
 from agent.wire.commands import DeleteArguments, State, SweepArguments, SyncArguments
@@ -198,3 +198,25 @@ async def test_the_repositorys_own_files_are_held_and_superseded_keys_are_not(tm
         await remove_superseded(site.place, REPOSITORY, two)
     site.now += 2 * DAY
     assert await remove_superseded(site.place, REPOSITORY, two) == [0]
+
+
+@pytest.mark.parametrize("left", [plan_key(CLUSTER, "t0"), record_key(CLUSTER, "t0", 0)])
+async def test_a_mark_stays_with_what_is_locked_of_its_backup(tmp_path: Path, left: str) -> None:
+    """Promise: a deleted backup of which a plan or record is still under lock stays deleted: its mark goes with the
+    sweep that may take that too, not before."""
+    faults = Faults()
+    faults.begin(None)
+    site = Site(tmp_path, faults)
+    await site.run("backup", backup("t0"))
+    await site.place.put(left, [b"{}"])
+    await site.run("delete", Command("d", DeleteArguments("t0", target())))
+    await site.place.hold([left], LOCK.until(site.now + 3 * DAY))
+    site.now = LOCK.until(site.now) + DAY
+    site.place.locked._clock.now += 1_000_000.0  # type: ignore[attr-defined]
+    sweep = Command("s", SweepArguments(target(), margin_seconds=0.0))
+    await site.run("sweep", sweep)
+    assert not site.is_there("t0")
+    assert set(site.place.objects) == {left, deleted_key(CLUSTER, "t0")}
+    site.now += 3 * DAY
+    await site.run("sweep", sweep)
+    assert site.place.objects == {}
