@@ -9,15 +9,14 @@ import pytest
 from agent.commands.arguments import destinations_of
 from agent.jobs.copying.errors import CopyFailed
 from agent.repository.errors import AdoptionRefused, BackupDeleted, BackupNotFound
+from agent.repository.form import Packed
+from agent.repository.frame import Codec, ObjectType
 from agent.repository.intents import Intents, Writer
-from agent.repository.keys import ADOPTED, manifest_key
+from agent.repository.keys import ADOPTED, data_key, manifest_key
+from agent.repository.manifest import read_manifest
 from agent.storage.protocol import Transient
 from agent.wire.commands import DeleteArguments, State
-from tests.fast.jobs.agent_in_memory import (
-    CLUSTER,
-    Command,
-    target,
-)
+from tests.fast.jobs.agent_in_memory import CLUSTER, Command, target
 from tests.fast.jobs.four_destinations import Four, intents, sync, synced
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup, same
@@ -114,6 +113,29 @@ async def test_a_damaged_object_of_the_source_costs_its_table_alone(source: str,
     again = await four.agent.sync.run(sync(source, "p2"))
     assert again.state is State.PARTIAL
     assert "shop.orders" in again.result.targets["p2"].error["fields"]["tables"]  # type: ignore[attr-defined]
+
+
+async def test_a_seal_alone_is_not_believed(four: Four) -> None:
+    """Promise: bytes that were sealed as an object with the right keys, and aren't those of its id, are not copied
+    either: their table is left out by name."""
+    await four.agent.backup.run(backup("t1", "e1"))
+    opened, store = four.opened("e1"), four.stores["e1"]
+    manifest = await read_manifest(opened, "t1", HOST)
+    orders = next(one for one in manifest.head.tables if one.table == "orders")
+    sizes = {
+        name: size for part in [one async for one in manifest.parts(orders)] for name, size in part.objects.items()
+    }
+    name = max(sizes, key=lambda one: sizes[one])
+    plain, object_id = bytes(sizes[name] - opened.form.size(0)), bytes.fromhex(name)
+    other = opened.form.encode(Packed(Codec.RAW, plain), len(plain), object_id, ObjectType.DATA)
+    key = data_key(CLUSTER, HOST, opened.form.name(object_id), Codec.RAW, sizes[name])
+    assert len(store._objects[key][0]) == other.size
+    store._objects[key] = (b"".join(other.buffers), store._objects[key][1])
+    result = (await synced(four.agent, sync("e1", "p2")))["p2"]
+    assert (result.outcome, result.error is not None) == ("partial", True)
+    assert "'shop.orders'" in str(result.error)
+    assert "object_damaged" in str(result.error)
+    assert {(keyspace, table) for keyspace, table, _ in four.found("p2").files} == set(TABLES[:2])
 
 
 async def test_damage_that_the_target_does_not_need_does_no_harm(four: Four) -> None:
