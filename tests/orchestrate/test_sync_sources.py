@@ -131,6 +131,24 @@ async def test_a_part_that_nobody_can_reach_is_named(scene: Scene) -> None:
     assert request.result["missing_nodes"] == [{"address": gone.address, "host_id": gone.host_id}]
 
 
+async def test_a_part_that_never_was_there_is_asked_of_nobody(scene: Scene) -> None:
+    """Promise: of a node that left and whose part the source lacks nothing is copied by others: it is missing, and the
+    copy of the rest is no failure of a node."""
+    coordinator = await scene.coordinator()
+    for name in ("there", "other"):
+        await coordinator.destination(name, LocalSettings(path=name, shared=True))
+    scene.nodes[2].failures[Kind.UPLOAD] = [ToyFailure("destination_full", "the destination is full")] * 20
+    tag, taken = await coordinator.backup(keep=False, copies=copies("there"))
+    assert (taken.state, taken.partial) == (RequestState.ERROR, True)
+    await scene.agents[2].stop()
+    gone = scene.world.nodes.pop()
+    request = await synced(coordinator, tag)
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert request.result["missing_nodes"] == [{"address": gone.address, "host_id": gone.host_id}]
+    assert scene.world.count(Kind.SYNC) == 2
+    assert gone.host_id not in {host for _, host in scene.world.places["other"].manifests}
+
+
 async def test_a_node_that_is_only_down_is_waited_for_or_left_out(scene: Scene) -> None:
     """Promise: while it is in the ring nobody takes its part over: refused, or with force partial."""
     coordinator, tag = await backed_up(scene)
