@@ -1,7 +1,7 @@
 """How a sync from a destination goes along: limits of either side, a target at a standstill, how much is held."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 from agent.jobs.copying import rate
 from agent.pipeline.transfer import MOST_BYTES
 from agent.repository.opened import OpenedRepository, Waiting, silent
-from agent.storage.protocol import OPEN, Gate, Storage
+from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
 from agent.wire.commands import State, SyncArguments, Target
 from tests.fast.jobs.agent_in_memory import Agent, Command, MemoryReader, Repositories, target
 from tests.fast.jobs.node import HOST, Node
@@ -63,6 +63,20 @@ class Counted(MemoryStorage):
         return found
 
 
+class Stopping(Quick):
+    """Takes no data while it `stands_still`, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.stands_still: Callable[[], bool] = lambda: False
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        if "/data/" in key and self.stands_still():
+            await self.let_go.wait()
+        return await super().put(key, body, replace=replace, gate=gate)
+
+
 class Site:
     """A source with one backup, a quick target, and one that stands still until it is let go."""
 
@@ -70,7 +84,7 @@ class Site:
         for number in range(1, SSTABLES + 1):
             node.sstable("bulk", "rows", number, SIZE)
         self.node = node
-        self.source, self.quick, self.slow = Counted(), Quick(), Slow()
+        self.source, self.quick, self.slow = Counted(), Stopping(), Slow()
         self.repositories = Gated({"d0": self.source, "d1": self.quick, "d2": self.slow})
         self.agent = Agent(node, {}, state, repositories=self.repositories)
 
@@ -129,6 +143,29 @@ async def test_no_more_is_held_than_the_budget(site: Site) -> None:
     async with asyncio.timeout(60):
         await running
     site.check(site.slow)
+
+
+async def test_a_target_that_goes_on_alone_takes_its_room_along(site: Site) -> None:
+    """Promise: once one was parted with the others hold no more than the rest of the budget, though they come to a
+    standstill as well; the one by itself, at its first object still, has the other part."""
+    site.quick.stands_still = lambda: site.slow.cancelled > 0
+    running = asyncio.create_task(site.agent.sync.run(sync("d1", "d2")))
+
+    def held() -> int:
+        return site.source.read - sum(len(body) for key, (body, _) in site.quick._objects.items() if "/data/" in key)
+
+    async with asyncio.timeout(60):
+        read = -1
+        while read != site.source.read or not site.slow.cancelled:
+            read = site.source.read
+            await asyncio.sleep(0.2)
+    assert site.slow.cancelled
+    assert SIZE < held() <= MOST_BYTES // 2 + SIZE // 8
+    site.quick.let_go.set()
+    site.slow.let_go.set()
+    async with asyncio.timeout(60):
+        assert (await running).state is State.SUCCESS
+    site.check(site.quick, site.slow)
 
 
 async def test_its_pace_says_nothing_of_snapshots(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
