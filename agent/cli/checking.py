@@ -1,6 +1,7 @@
 """`check`: in, an open repository; out, what is wrong with its backups, on the screen, and how much that is."""
 
 from agent.cli.cluster_files import check_cluster_files
+from agent.cli.completeness import missing_in
 from agent.cli.listed_objects import ListedObjects
 from agent.cli.listing import UNREADABLE, undeleted
 from agent.cli.screen import Screen, size_of
@@ -62,12 +63,9 @@ async def _incomplete(opened: OpenedRepository, tags: list[str], screen: Screen)
             how = "there is no listing record" if view.stored is None else "its newest listing record can't be read"
             screen.line(f"{tag}: {how}: {catalogue_prefix(opened.cluster_id, tag)}")
             wrong += 1
-        if view.complete is not True:
-            missing = (
-                [node.host_id for node in view.plan.nodes if node.host_id not in view.manifests] if view.plan else []
-            )
-            what = f"without the nodes {', '.join(missing)}" if missing else "no plan tells which nodes it should have"
-            screen.line(f"{tag}: not complete: {what}")
+        missing = missing_in(view)
+        if missing is not None:
+            screen.line(f"{tag}: not complete: {missing}")
             wrong += 1
     return wrong
 

@@ -81,6 +81,18 @@ def test_with_its_key_an_epoch_that_never_was_is_named(sealed: Place) -> None:
     assert (code, "nothing is wrong" in told) == (0, True), told
 
 
+def test_a_plan_of_an_epoch_that_never_was_keeps_no_file_back(sealed: Place, tmp_path: Path) -> None:
+    """Promise: whoever can write may have the plan claim such an epoch: what is there is extracted all the same, and
+    exit code 3 says that nobody knows what is missing."""
+    plan = next(sealed.root.rglob("plan.json"))
+    stored = plan.read_bytes()
+    plan.write_bytes(stored[:11] + b"\x63" + stored[12:])
+    into = tmp_path / "out"
+    code, told = sealed.run("extract", "t1", "--into", str(into))
+    assert (code, "t1: NOT COMPLETE: this agent has no sealing key of epoch 99" in told) == (3, True), told
+    assert list(into.rglob("nb-1-big-Data.db"))
+
+
 @pytest.mark.parametrize(
     ("encryption", "code"),
     [

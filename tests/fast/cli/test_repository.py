@@ -92,7 +92,7 @@ def test_what_is_missing_cut_or_incomplete_is_found_without_reading(place: Place
     next(place.root.rglob("*.manifest")).unlink()
     code, told = place.run("check")
     assert code == 3
-    assert f"t1: not complete: without the nodes {HOST}" in told
+    assert f"t1: not complete: without 1 of its 1 nodes: {HOST}" in told
 
 
 def test_where_too_much_is_gone_the_first_are_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
