@@ -48,14 +48,11 @@ def _texts(errors: dict[str, Any]) -> str:
 
 
 def recalled(context: JobContext) -> Copied:
-    """What an earlier run of the command, which came as far as `clearing`, had copied; it is counted."""
-    note = context.stages.recall(PUBLISHED)
-    for destination, counts in counts_in(note).items():
+    """What an earlier run of the command, which came as far as `clearing`, had copied; it is counted. Where no note
+    of it is left nothing is known of any target."""
+    for destination, counts in counts_in(context.stages.recall(PUBLISHED)).items():
         count(context.tally, destination, counts)
-    saved = context.stages.recall(CLEARING)
-    if saved is None:  # the journal of a release that only noted what was published
-        saved = {"targets": note or {}}
-    return msgspec.convert(saved, Copied)
+    return msgspec.convert(context.stages.recall(CLEARING) or {"targets": {}}, Copied)
 
 
 def results_in(context: JobContext) -> dict[str, TargetResult]:

@@ -19,9 +19,9 @@ TableCounts = dict[str, dict[str, list[int]]]
 
 
 class _Noted(msgspec.Struct, frozen=True):
-    """What is noted of a destination beside its result; a release before this one noted no counts."""
+    """What is noted of a destination beside its result."""
 
-    counts: TableCounts = {}
+    counts: TableCounts
 
 
 def expect(tally: Tally, destinations: Sequence[str], tables: Sequence[Size]) -> TableCounts:
