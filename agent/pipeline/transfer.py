@@ -82,7 +82,7 @@ class Transfer:
 
     async def own_files(self) -> StoredOwnFiles:
         """Store what the snapshot itself wrote. Files of which an object is missing or damaged are left out and named:
-        no restore needs them. Raises what is wrong with the source as a whole."""
+        agents restore without them. Raises what is wrong with the source as a whole."""
         head = self._manifest.head
         lengths = _lengths(entry for table in head.tables for entry in table.own)
         wanted = self._wanted(head.own_objects, head.own_coded, lengths)

@@ -163,7 +163,7 @@ async def test_a_source_without_a_sound_table_gives_nothing(tmp_path: Path) -> N
 
 
 async def test_own_files_that_are_damaged_are_left_out_and_named(four: Four) -> None:
-    """Promise: what no restore needs costs no table, and is told all the same."""
+    """Promise: what agents restore without costs no table, and is told all the same."""
     await four.agent.backup.run(backup("t0", "p1"))
     before = set(four.objects("p1"))
     await four.agent.backup.run(backup("t1", "p1"))
