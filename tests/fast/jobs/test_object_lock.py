@@ -13,11 +13,21 @@ from agent.repository.hold_notes import HoldNotes, HoldPlace
 from agent.repository.holding import Lock
 from agent.repository.key_slots import make_first, read_slots, remove_superseded, rotate
 from agent.repository.keys import REPOSITORY as REPOSITORY_FILE
-from agent.repository.keys import cluster_key, deleted_key, manifest_key, named_key, plan_key, record_key, slot_key
+from agent.repository.keys import (
+    cluster_key,
+    data_prefix,
+    deleted_key,
+    manifest_key,
+    named_key,
+    plan_key,
+    record_key,
+    slot_key,
+)
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, ObjectLocked
 from agent.wire.commands import DeleteArguments, State, SweepArguments, SyncArguments
 from agent.wire.object_lock import DAY, ObjectLock
+from agent.wire.results import FreedPart
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Faults, Repositories, target
 from tests.fast.jobs.clock import Clock
 from tests.fast.jobs.node import HOST, Node
@@ -220,3 +230,29 @@ async def test_a_mark_stays_with_what_is_locked_of_its_backup(tmp_path: Path, le
     site.now += 3 * DAY
     await site.run("sweep", sweep)
     assert site.place.objects == {}
+
+
+async def test_a_dry_run_counts_what_is_locked_now(tmp_path: Path) -> None:
+    """Promise: of what a sweep could free, a dry run tells how much is under lock still, and until when the last of it;
+    what was under lock once isn't counted."""
+    faults = Faults()
+    faults.begin(None)
+    site = Site(tmp_path, faults)
+    await site.run("backup", backup("t0"))
+    first = set(site.place.locked._objects)
+    for path in site.node.table("shop", "orders").glob("nb-1-*"):
+        path.unlink()
+    site.node.sstable("shop", "orders", 2, 40_000)
+    site.now += 3 * DAY
+    await site.run("backup", backup("t1"))
+    ends = {key: until for key, until in site.place.locked.held.items() if key.startswith(data_prefix(CLUSTER, HOST))}
+    site.now += 2.5 * DAY
+    held = {key: until for key, until in ends.items() if until > site.now}
+    assert 0 < len(held) < len(ends)
+    assert any(key in first for key in ends.keys() - held.keys())
+    arguments = SweepArguments(target(), dry_run=True, as_deleted=["t0", "t1"])
+    result = (await site.run("sweep", Command("s", arguments))).result  # type: ignore[attr-defined]
+    sizes = {key: len(site.place.objects[key]) for key in ends}
+    assert (result.objects, result.bytes_freed) == (len(ends), sum(sizes.values()))
+    assert result.locked == FreedPart(sum(sizes[key] for key in held), len(held))
+    assert result.locked_until == max(held.values())
