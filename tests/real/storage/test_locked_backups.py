@@ -32,6 +32,7 @@ from agent.wire.destinations import S3Settings, object_lock_of, place_of
 from agent.wire.object_lock import DAY
 from agent.wire.results import FreedResult
 from tests.cluster.stores import S3Server
+from tests.fast.cli.conftest import recorded
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Agent, Command, Crash, Repositories, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
@@ -228,8 +229,9 @@ async def test_a_backup_after_a_theft_is_whole(site: Site) -> None:
 
 async def test_a_check_from_the_bucket_alone_tells_what_is_hidden(site: Site, tmp_path: Path) -> None:
     """Promise: `helenus-repository check` names what a thief hid, and says that it is still there, also where that is
-    the repository's own file; once the marks of the deletions are removed, nothing is wrong."""
+    the repository's own file, and ends so though nothing else is wrong; once the marks are removed, nothing is."""
     await site.backup("t1")
+    await recorded(OpenedRepository("d1", site.store, REPOSITORY, CLUSTER, OPEN, 4), "t1", 1_700_000_000.0)
     file = tmp_path / "destination.json"
     file.write_bytes(msgspec.json.encode(site.settings))
     file.chmod(0o600)
@@ -239,18 +241,21 @@ async def test_a_check_from_the_bucket_alone_tells_what_is_hidden(site: Site, tm
         code = run(["--destination", str(file), "check"], Screen(out, io.StringIO()))
         return code, out.getvalue()
 
-    _, before = await asyncio.to_thread(checked)
-    assert "hidden" not in before
+    sound, before = await asyncio.to_thread(checked)
+    assert (sound, "hidden" in before) == (0, False), before
     bucket, prefix = site.settings.path.split("/", 1)
     with closing(site.server.client()) as thief:
+        thief.put_object(Bucket=bucket, Key=f"{prefix}/what nobody needs", Body=b"")
+        thief.delete_object(Bucket=bucket, Key=f"{prefix}/what nobody needs")
+        code, told = await asyncio.to_thread(checked)
+        assert (code, "1 objects are hidden" in told, "nothing is wrong" in told) == (3, True, True), told
         for key in (REPOSITORY_FILE, manifest_key(CLUSTER, "t1", HOST)):
             thief.delete_object(Bucket=bucket, Key=f"{prefix}/{key}")
         code, told = await asyncio.to_thread(checked)
         assert code != 0
-        assert "2 objects are hidden" in told
+        assert "3 objects are hidden" in told
         assert REPOSITORY_FILE in told
         assert manifest_key(CLUSTER, "t1", HOST) in told
         for mark in thief.list_object_versions(Bucket=bucket)["DeleteMarkers"]:
             thief.delete_object(Bucket=bucket, Key=mark["Key"], VersionId=mark["VersionId"])
-    _, after = await asyncio.to_thread(checked)
-    assert after == before
+    assert await asyncio.to_thread(checked) == (sound, before)
