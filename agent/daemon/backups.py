@@ -70,7 +70,7 @@ class Backups:
             info = await self._snapshots.info(tag)
             return await self._on_server.view(tag, info.node.host_id if info is not None else "")
         async with self._catalogue(destination) as catalogue:
-            return await catalogue.view(tag)
+            return await catalogue.judged(tag)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
         """Put the backup's plan."""

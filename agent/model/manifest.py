@@ -74,7 +74,10 @@ class TableReference(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A manifest's head: which node, when, with which schema, and where the tables' frames are."""
+    """A manifest's head: which node, when, with which schema, and where the tables' frames are.
+
+    `left_out`: tables of the snapshot that are not in the manifest, or not whole, as they were found damaged:
+    «keyspace.table» → the error's code. Unset where all is there, and in manifests of before there was the field."""
 
     format: int
     tag: str
@@ -91,6 +94,12 @@ class Head(msgspec.Struct, frozen=True):
     tables: tuple[TableReference, ...]
     own_objects: dict[str, int] = {}
     own_codecs: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    left_out: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """`left_out`, or nothing."""
+        return {} if isinstance(self.left_out, msgspec.UnsetType) else self.left_out
 
     @property
     def own_coded(self) -> dict[str, int]:

@@ -1,4 +1,5 @@
-"""The backups of a cluster in one destination: in, plans, records and marks; out, what a listing shows.
+"""The backups of a cluster in one destination: in, plans, records, marks and manifests' heads; out, what a listing
+shows.
 
 A listing costs the flat prefix `catalogue/` and one GET for each record that was not read before: records never change,
 the highest number counts. They are remembered, and wait to be told, compressed: those of a year of 1,000 nodes are
@@ -14,32 +15,46 @@ from contextlib import suppress
 import msgspec
 import zstandard
 
+from agent.crypto.errors import SealingKeyUnknown
 from agent.repository import checked_text, marks
 from agent.repository.bounded import MOST_RECORD
-from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, ManifestInvalid
+from agent.repository.errors import (
+    BackupDeleted,
+    BackupExists,
+    BackupNotFound,
+    ManifestInvalid,
+    RepositoryFormatNewer,
+)
 from agent.repository.keys import (
     backups_prefix,
     catalogue_prefix,
     deleted_key,
+    manifest_key,
     parse_backup,
     parse_catalogue,
     plan_key,
     record_key,
 )
+from agent.repository.manifest import read_manifest
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import NotFound
+from agent.storage.protocol import NotFound, Truncated
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from kit.together import together
 
 _CACHE_BYTES = 32 * 1024 * 1024
 """A year of daily backups of 1,000 nodes takes 23 MiB."""
 _AT_ONCE = 8
+_HEADS_AT_ONCE = 4
+"""Of each up to 4 MiB are in memory."""
+_UNREADABLE = (BackupNotFound, ManifestInvalid, NotFound, RepositoryFormatNewer, SealingKeyUnknown, Truncated)
+"""What a manifest gives that is damaged, of a later release, or was swept since it was listed."""
 _plan = msgspec.json.Decoder(Plan)
 _record = msgspec.json.Decoder(Record)
 
 
 class RecordCache:
-    """Records that were read, compressed, at most 32 MiB; for the life of the agent. Keys carry the repository's id."""
+    """Records that were read, and what heads left out, compressed, at most 32 MiB; for the life of the agent. Keys
+    carry the repository's id."""
 
     def __init__(self, most_bytes: int = _CACHE_BYTES) -> None:
         self._most = most_bytes
@@ -87,6 +102,7 @@ class Catalogue:
     """Plans, records, marks and views of the backups of one cluster in one destination."""
 
     def __init__(self, opened: OpenedRepository, cache: RecordCache) -> None:
+        self._opened = opened
         self._storage = opened.storage
         self._documents = opened.documents
         self._repository_id = opened.repository_id
@@ -162,6 +178,28 @@ class Catalogue:
 
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests. Raises BackupNotFound."""
+        return (await self._seen(tag))[0]
+
+    async def judged(self, tag: str) -> BackupView:
+        """As `view`; where no record says how the backup ended, each manifest's own head tells whether it is whole.
+        One that can't be read is not. Heads are remembered: manifests never change. Raises as `view`, a StorageError.
+        """
+        view, manifests = await self._seen(tag)
+        if view.deleted or (view.record is not None and view.record.state != RUNNING):
+            return view
+        at_once = asyncio.Semaphore(_HEADS_AT_ONCE)
+
+        async def is_whole(host_id: str) -> bool:
+            async with at_once:
+                return await self._is_whole(tag, host_id, *manifests[host_id])
+
+        told = await together(*map(is_whole, view.manifests))
+        return msgspec.structs.replace(
+            view, whole=[host for host, whole in zip(view.manifests, told, strict=True) if whole]
+        )
+
+    async def _seen(self, tag: str) -> tuple[BackupView, dict[str, tuple[int, float]]]:
+        """The view, and of each of its manifests size and time."""
         numbers, deleted = await self._tag(tag)
         manifests, planned = await self._manifests(tag)
         if not numbers and not deleted and not manifests and planned is None:
@@ -172,7 +210,7 @@ class Catalogue:
         with suppress(ManifestInvalid):
             record = await self._record(tag, max(numbers), *numbers[max(numbers)]) if numbers else None
         stored = numbers[max(numbers)][1] if numbers else None
-        return BackupView(tag, deleted, record, plan, sorted(manifests), complete, stored)
+        return BackupView(tag, deleted, record, plan, sorted(manifests), complete, stored), manifests
 
     async def _refuse_deleted(self, tag: str) -> None:
         if await self._storage.head(deleted_key(self._cluster_id, tag)) is not None:
@@ -196,16 +234,16 @@ class Catalogue:
                 numbers[name.number] = entry.size, entry.modified
         return numbers, deleted
 
-    async def _manifests(self, tag: str) -> tuple[list[str], int | None]:
-        """The host ids with a manifest of the tag, and the size of its plan if that is there."""
-        hosts = []
+    async def _manifests(self, tag: str) -> tuple[dict[str, tuple[int, float]], int | None]:
+        """Host id → size and time of the manifest of the tag, and the size of its plan if that is there."""
+        hosts = {}
         planned = None
         async for entry in self._storage.list(backups_prefix(self._cluster_id, tag)):
             name = parse_backup(self._cluster_id, entry.key)
             if name is not None and name.host_id is None:
                 planned = entry.size
             elif name is not None and name.host_id is not None:
-                hosts.append(name.host_id)
+                hosts[name.host_id] = entry.size, entry.modified
         return hosts, planned
 
     async def _plan(self, tag: str, size: int) -> Plan | None:
@@ -240,6 +278,17 @@ class Catalogue:
                 f"the record {number} of {tag} can't be read ({error}): {key}", tag=tag, key=key
             ) from error
         return record
+
+    async def _is_whole(self, tag: str, host_id: str, size: int, modified: float) -> bool:
+        which = f"{manifest_key(self._cluster_id, tag, host_id)} {size} {modified}"
+        packed = self._cache.get(self._repository_id, which)
+        if packed is None:
+            try:
+                head = (await read_manifest(self._opened, tag, host_id)).head
+            except _UNREADABLE:
+                return False
+            packed = self._cache.put(self._repository_id, which, msgspec.json.encode(head.lacking))
+        return not msgspec.json.decode(_unpacked(packed))
 
     async def _packed(self, key: str, size: int, modified: float) -> bytes:
         which = f"{key} {size} {modified}"

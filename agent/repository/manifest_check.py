@@ -24,6 +24,7 @@ LEAST_PIECE = 1024 * 1024
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TABLE_ID = re.compile(r"[0-9a-f]{32}")
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _FILE = re.compile(r"(?:\.[A-Za-z0-9_]{1,254}/)?[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,254}")
 
 
@@ -37,6 +38,7 @@ def check_head(head: Head, cluster_id: str, tag: str, host_id: str, length: int,
             "the manifest is of another cluster, backup or node than its name says", found=list(found)
         )
     _check_objects(head.own_objects, head.own_coded)
+    _check_left_out(head.lacking)
     seen = set()
     names: dict[tuple[str, str], set[tuple[int, str]]] = {}
     for reference in head.tables:
@@ -72,6 +74,18 @@ def check_part(part: TablePart, volumes: int, names: set[tuple[int, str]], *, on
         _check_file(entry, volumes, names, on_server=on_server)
         if not on_server:
             _check_pieces(entry, part.objects, part.coded)
+
+
+def _check_left_out(left_out: dict[str, str]) -> None:
+    for name, code in left_out.items():
+        try:
+            keyspace, _, table = name.partition(".")
+            check_name("keyspace", keyspace)
+            check_name("table", table)
+        except InvalidName as error:
+            raise ManifestInvalid(f"the manifest lacks a table that can't exist: {error.message}") from error
+        if not _CODE.fullmatch(code):
+            raise ManifestInvalid(f"the manifest lacks {name} for no reason that there is")
 
 
 def _check_reference(reference: TableReference, length: int) -> None:

@@ -199,7 +199,8 @@ class OnServer:
             raise _not_found(tag)
         manifests = [host_id] if there else []
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
-        return BackupView(tag, False, record, plan, manifests, complete)
+        # A manifest of files that stay where they are is put with all that the snapshot has, or not at all.
+        return BackupView(tag, False, record, plan, manifests, complete, whole=manifests)
 
     @own_state()
     def _plan(self, tag: str) -> Plan | None:

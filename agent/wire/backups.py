@@ -67,7 +67,8 @@ class BackupView(msgspec.Struct, frozen=True):
     `manifests`: host ids whose manifest is in this destination; `complete`: every expected host has one (as far as this
     agent sees: of a per-node local destination a coordinator joins the nodes' answers). `record` may be missing after
     a crash: then the plan and the manifests tell. `stored`: when that record was put, unix seconds by the store's
-    clock; None on the nodes, and without a record.
+    clock; None on the nodes, and without a record. `whole`: host ids of those manifests that name all that their node
+    had, told of one backup while no record says how it ended; None elsewhere.
     """
 
     tag: str
@@ -77,3 +78,4 @@ class BackupView(msgspec.Struct, frozen=True):
     manifests: list[str] = []
     complete: bool | None = None
     stored: float | None = None
+    whole: list[str] | None = None

@@ -24,7 +24,8 @@ class Joined(msgspec.Struct, frozen=True):
     that were expected and whose manifest isn't there, or isn't known to be (`unseen`: their agent gave no answer, and
     may come back). `unread`: host id → error of an agent that could not tell what of the backup its node has. `told`:
     host ids of the agents that could; None of a shared place, where one tells of all. `stored`: when the
-    newest record was put, by the latest of the stores' clocks."""
+    newest record was put, by the latest of the stores' clocks. `whole`: host ids of the manifests that are known to
+    name all that their node had, looked for only where no record says how the backup ended."""
 
     tag: str
     deleted: bool
@@ -36,6 +37,7 @@ class Joined(msgspec.Struct, frozen=True):
     unread: dict[str, dict[str, Any]] = {}
     told: list[str] | None = None
     stored: float | None = None
+    whole: list[str] = []
 
     @property
     def complete(self) -> bool:
@@ -111,7 +113,7 @@ def _state(joined: Joined, running: bool) -> str:
     # The coordinator died before the final record: plan and manifests tell.
     left_out = _left_out(joined)
     if joined.manifests and not set(joined.missing) - left_out:
-        return "partial" if left_out else "success"
+        return "partial" if left_out or set(joined.manifests) - set(joined.whole) else "success"
     if record is not None:
         return UNFINISHED
     return "partial" if joined.manifests else "failed"
@@ -166,5 +168,6 @@ def _join(tag: str, seen: Mapping[str, BackupView], asked: Set[str], shared: boo
         manifests=sorted(manifests),
         missing=sorted(expected - manifests),
         unseen=sorted(unseen),
+        whole=sorted({host for view in seen.values() for host in view.whole or ()}),
         stored=max((view.stored for view in seen.values() if view.stored is not None), default=None),
     )

@@ -256,7 +256,10 @@ class ToyBackups:
         if plan is None and record is None and not manifests:
             raise BackupNotFound(f"no backup {tag}", tag=tag)
         complete = plan is not None and all(node.host_id in manifests for node in plan.nodes)
-        return BackupView(tag, tag in place.marks, record, plan, manifests, complete)
+        whole = None
+        if record is None or record.state == RUNNING:
+            whole = [host for host in manifests if (tag, host) not in place.lacking]
+        return BackupView(tag, tag in place.marks, record, plan, manifests, complete, whole=whole)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
         if self._node.plan_failures:

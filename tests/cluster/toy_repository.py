@@ -18,6 +18,8 @@ class Held(msgspec.Struct):
     plans: dict[str, Plan] = {}
     records: dict[str, list[Record]] = {}
     manifests: dict[tuple[str, str], Rows] = {}
+    lacking: set[tuple[str, str]] = set()
+    """tag and host id of the manifests that name tables which were left out"""
     marks: set[str] = set()
 
 

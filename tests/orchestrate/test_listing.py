@@ -40,10 +40,28 @@ def test_complete_means_a_manifest_for_every_expected_host(manifests: set[str], 
 @given(st.sets(st.sampled_from(HOSTS)))
 def test_without_a_record_plan_and_manifests_tell_the_state(manifests: set[str]) -> None:
     """After a crash before the record: all manifests = success, some = partial, none = failed."""
-    view = BackupView("tag", False, None, plan(), sorted(manifests))
+    view = BackupView("tag", False, None, plan(), sorted(manifests), whole=sorted(manifests))
     backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
     assert backup.state == ("success" if len(manifests) == 3 else "partial" if manifests else "failed")
     assert backup.keyspaces["shop"].nodes == [f"addr-{host}" for host in sorted(manifests)]
+
+
+@given(st.sets(st.sampled_from(HOSTS)), st.booleans())
+def test_without_a_final_record_each_manifest_has_to_be_whole(whole: set[str], begun: bool) -> None:
+    """Promise: where no record says how a backup ended, one manifest that lacks tables, or of which nobody says that it
+    doesn't, makes it partial, in a shared store as of the nodes' own directories; a final record has the last word."""
+    lines = [NodeRecord(host, f"addr-{host}", "running", {}) for host in HOSTS]
+    first = Record("tag", "adhoc", 5.0, "running", TABLES, lines) if begun else None
+    shared = {"a": [BackupView("tag", False, first, plan(), HOSTS, whole=sorted(whole))]}
+    own = {
+        host: [BackupView("tag", False, first, plan(), [host], whole=[host] if host in whole else None)]
+        for host in HOSTS
+    }
+    for views, is_shared in ((shared, True), (own, False)):
+        state = backup_of(join(views, shared=is_shared)["tag"], running=False).state
+        assert state == ("success" if len(whole) == 3 else "partial")
+    ended = BackupView("tag", False, record(), plan(), HOSTS)
+    assert backup_of(join({"a": [ended]}, shared=True)["tag"], running=False).state == "success"
 
 
 def test_the_latest_of_the_stores_times_is_that_of_the_backup() -> None:
@@ -56,7 +74,7 @@ def test_the_latest_of_the_stores_times_is_that_of_the_backup() -> None:
 
 def test_a_backup_taken_without_a_node_is_partial_even_with_every_manifest() -> None:
     """missing_nodes of the plan count."""
-    view = BackupView("tag", False, None, plan(["c"]), ["a", "b"])
+    view = BackupView("tag", False, None, plan(["c"]), ["a", "b"], whole=["a", "b"])
     assert backup_of(join({"a": [view]}, shared=True)["tag"], running=False).state == "partial"
 
 
@@ -110,7 +128,7 @@ def test_a_backup_that_left_out_a_node_is_partial_once_the_others_manifests_are_
     begun = Record("tag", "adhoc", 5.0, "running", TABLES, nodes)
     states = {}
     for manifests in ([], ["a"], ["a", "b"], ["a", "b", "c"]):
-        view = BackupView("tag", False, begun, plan(["c"]), manifests)
+        view = BackupView("tag", False, begun, plan(["c"]), manifests, whole=manifests)
         backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=False)
         states[len(manifests)] = (backup.state, [node.host_id for node in backup.missing])
     assert states == {

@@ -82,6 +82,37 @@ async def test_a_backup_that_may_still_be_cancelled_is_no_good_one_yet(scene: Sc
     assert await going() == tags
 
 
+async def test_a_backup_that_lacks_tables_is_no_good_one_though_its_end_was_never_recorded(scene: Scene) -> None:
+    """Promise: when the coordinator and its state are lost before the final record, the manifests alone tell that
+    tables were left out: the backup is partial, and lets no whole one go."""
+    lost = await scene.coordinator()
+    await lost.destination("there")
+    tags = await taken(lost, range(2, 0, -1), "there")
+    for node in scene.nodes:
+        node.gates[Kind.UPLOAD], node.begun[Kind.UPLOAD] = asyncio.Event(), asyncio.Event()
+    order = BackupOrder(tag="new", time=int(unix_seconds()), keep=False, copies=copies("there"))
+    await lost.orchestrator.start_backup(CLUSTER, order)
+    lacking = []
+    for node in scene.nodes:
+        async with asyncio.timeout(DEADLINE):
+            await node.begun[Kind.UPLOAD].wait()
+        place = scene.world.place(node, node.destinations["there"][1])
+        assert place is not None
+        place.manifests["new", node.host_id] = {}  # as a real agent publishes, before its command has ended
+        lacking.append(place.lacking)
+    lacking[0].add(("new", scene.nodes[0].host_id))
+    fresh = await scene.coordinator("fresh")
+    await fresh.destination("there")
+    states = {one.tag: one.state for one in await fresh.orchestrator.list_backups(CLUSTER, "there")}
+    assert states == {**dict.fromkeys(tags, "success"), "new": "partial"}
+    await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]
+    lacking[0].clear()
+    assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags
+    for node in scene.nodes:
+        node.gates[Kind.UPLOAD].set()
+
+
 async def test_nothing_goes_where_more_is_damaged_than_a_scrub_tells(scene: Scene) -> None:
     """Promise: where nobody can tell which backups are good, retention waits and says so, until a scrub told all."""
     coordinator = await scene.coordinator()

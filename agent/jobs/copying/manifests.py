@@ -51,16 +51,16 @@ class TargetManifest:
             reference = msgspec.structs.replace(reference, object=object_id.hex(), length=length)
         self.references.append(reference)
 
-    def close(self, info: SnapshotInfo, writer: Writer, command_id: str) -> list[Buffer]:
-        """The manifest as buffers."""
+    def close(self, info: SnapshotInfo, writer: Writer, command_id: str, left_out: Mapping[str, str]) -> list[Buffer]:
+        """The manifest as buffers. `left_out`: see `Head`."""
         cluster_id = self.target.opened.cluster_id
-        return self._writer.close(_head(info, cluster_id, writer, command_id, self.references, self._own))
+        return self._writer.close(_head(info, cluster_id, writer, command_id, self.references, self._own, left_out))
 
 
 class TableCollector:
     """Takes stored tables and keeps what their manifests need. `tables`: the references, without places, of those that
     are whole; `corrupt`: the error of tables that were left out; `warnings`: what a person should know of those that
-    were not."""
+    were not. `lacking`: what was left out before, where the tables come from."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class TableCollector:
         info: SnapshotInfo,
         own: StoredOwnFiles,
         damage: Damage,
+        lacking: Mapping[str, str],
     ) -> None:
         self.manifests = [TargetManifest(target, info, own) for target in putting.targets]
         self.tables: list[TableReference] = []
@@ -75,12 +76,18 @@ class TableCollector:
         self._putting = putting
         self._own = own.entries
         self._damage = damage
+        self._lacking = lacking
         self._errors = {f"{keyspace}.{table}": error for (keyspace, table), error in own.errors.items()}
 
     @property
     def corrupt(self) -> HelenusError | None:
         """What was wrong with tables, named in `fields`; None when nothing was."""
         return self._damage(self._errors) if self._errors else None
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What the head has to name: see `Head`."""
+        return {**self._lacking, **{name: error.code for name, error in self._errors.items()}}
 
     async def add(self, table: StoredTable) -> None:
         """Take a table that is done."""
@@ -138,7 +145,7 @@ async def on_server_manifest(
                 own_times=own_times,
             )
         )
-    return manifest.close(_head(info, "", writer, command_id, references, None))
+    return manifest.close(_head(info, "", writer, command_id, references, None, {}))
 
 
 def _plain(files: Sequence[FileStat]) -> tuple[tuple[FileEntry, ...], dict[str, int], tuple[int, ...]]:
@@ -154,6 +161,7 @@ def _head(
     command_id: str,
     references: Sequence[TableReference],
     own: NamedObjects | None,
+    left_out: Mapping[str, str],
 ) -> Head:
     return Head(
         format=MANIFEST_FORMAT,
@@ -171,4 +179,5 @@ def _head(
         tables=tuple(sorted(references, key=lambda one: (one.keyspace, one.table))),
         own_objects=own.sizes if own is not None else {},
         own_codecs=(own is not None and own.codecs) or msgspec.UNSET,
+        left_out=dict(sorted(left_out.items())) or msgspec.UNSET,
     )

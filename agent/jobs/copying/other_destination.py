@@ -28,6 +28,7 @@ class DestinationSupply:
         self._manifest = manifest
         self._workers = workers
         self.adopting = adopting
+        self.left_out = manifest.head.lacking
 
     async def listed(
         self, targets: Sequence[StoreTarget], tally: Tally, most_bytes: int, parted: Parted | None

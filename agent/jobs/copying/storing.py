@@ -97,7 +97,9 @@ class Storing:
                 raise ZeroBackup(f"the snapshot {info.tag} holds no table", tag=info.tag)
             totals = expect(context.tally, [target.id for target in targets], way.sizes)
             async with way.putting.watched():
-                collector = TableCollector(way.putting, info, await way.own_files(), self._supply.damage)
+                supply = self._supply
+                own = await way.own_files()
+                collector = TableCollector(way.putting, info, own, supply.damage, supply.left_out)
                 await way.tables(collector.add)
         finally:
             await way.close()
@@ -132,7 +134,7 @@ class Storing:
                     raise collector.corrupt
                 with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
                     await one.notes.clear(target.healed)
-                whole = manifest.close(info, self._writer, context.command_id)
+                whole = manifest.close(info, self._writer, context.command_id, collector.left_out)
                 await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh)
                 return _result(target, collector.tables, collector)
             except HelenusError as error:

@@ -4,6 +4,7 @@ One protocol, two supplies: a snapshot on this node, and a backup in another des
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from agent.model.job import Tally
@@ -64,6 +65,10 @@ class Supply(Protocol):
     from_snapshot: bool
     """whether its pace tells how long the next snapshot has to stay"""
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Tables that it lacks already: see `agent.model.manifest.Head`."""
+
     async def listed(
         self, targets: Sequence[StoreTarget], tally: Tally, most_bytes: int, parted: Parted | None
     ) -> Pass:
@@ -82,6 +87,7 @@ class SnapshotSupply:
     most_bytes = BYTES
     adopting = False
     from_snapshot = True
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,

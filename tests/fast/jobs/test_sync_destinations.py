@@ -110,6 +110,8 @@ async def test_a_damaged_object_of_the_source_costs_its_table_alone(source: str,
     assert any("nb-1-big-Data.db of shop.orders" in text for text in command.errors)
     tables = {(keyspace, table) for keyspace, table, _ in four.found("p2").files}
     assert tables == {("many", "t1"), ("many", "empty")}
+    (code,) = {table["code"] for table in result.error["fields"]["tables"].values()}
+    assert four.found("p2").head["left_out"] == {"shop.orders": code}
     again = await four.agent.sync.run(sync(source, "p2"))
     assert again.state is State.PARTIAL
     assert "shop.orders" in again.result.targets["p2"].error["fields"]["tables"]  # type: ignore[attr-defined]
@@ -187,6 +189,8 @@ async def test_what_a_partial_backup_left_out_costs_the_others_nothing(four: Fou
     results = await synced(four.agent, sync("p1", "p2", "e1"))
     assert [results[name].error for name in ("p2", "e1")] == [None, None]
     assert four.found("p2").files == four.found("e1").files == four.found("p1").files
+    left_out = {f"{keyspace}.{table}": "sstable_corrupt" for keyspace, table in bad}
+    assert [four.found(name).head["left_out"] for name in ("p1", "p2", "e1")] == [left_out] * 3
 
 
 async def test_a_source_that_fails_fails_the_command(four: Four) -> None:

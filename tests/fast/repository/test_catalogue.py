@@ -18,6 +18,7 @@ from agent.repository.on_server import OnServer
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Entry, Gate
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
+from tests.fast.repository.manifests import head, manifest
 from tests.fast.storage.memory import MemoryStorage
 
 NODES = ["h1", "h2"]
@@ -205,6 +206,29 @@ async def test_a_view_tells_what_is_there() -> None:
         assert len(view.manifests) == number
         await counted.store.put(manifest_key("c1", "t1", host), [b"x"])
     assert (await catalogue.view("t1")).complete
+
+
+async def test_without_a_final_record_the_manifests_heads_tell_what_is_whole() -> None:
+    """Promise: one that lacks tables or can't be read is not whole; heads that could be read are read once, and none
+    where a record says how the backup ended."""
+    counted = Counted()
+    catalogue = counted.open()
+    await catalogue.put_plan(plan())
+    await catalogue.put_record(record(state="running"))
+    for host, left_out in (("h1", {}), ("h2", {"ks.t": "sstable_corrupt"}), ("h3", {})):
+        honest = head(left_out=left_out or msgspec.UNSET)
+        about = msgspec.structs.replace(honest, node=msgspec.structs.replace(honest.node, host_id=host))
+        await counted.store.put(manifest_key("c1", "t1", host), [manifest(b"", about)])
+    await counted.store.put(manifest_key("c1", "t1", "h4"), [manifest(b"", about)])  # another node's
+    await counted.store.put(manifest_key("c1", "t1", "h5"), [b"junk"])
+    view = await catalogue.judged("t1")
+    assert (view.manifests, view.whole) == (["h1", "h2", "h3", "h4", "h5"], ["h1", "h3"])
+    await counted.store.delete([manifest_key("c1", "t1", host) for host in ("h4", "h5")])
+    before = counted.requests["get"]
+    assert (await catalogue.judged("t1")).whole == ["h1", "h3"]
+    assert counted.requests["get"] - before == 1  # the plan
+    await catalogue.put_record(record())
+    assert (await counted.open().judged("t1")).whole is None
 
 
 async def test_a_tag_has_one_plan() -> None:

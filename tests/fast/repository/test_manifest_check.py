@@ -125,6 +125,29 @@ def test_a_head_is_of_its_name(wrong: str, on_server: bool) -> None:
     assert told.value.fields == {"found": [CLUSTER, TAG, HOST]}
 
 
+@pytest.mark.parametrize(
+    ("left_out", "says"),
+    [
+        ({"ks.t": "sstable_corrupt", "ks.u": "a" * 64}, None),
+        ({"ks": "sstable_corrupt"}, "can't exist"),
+        ({".t": "sstable_corrupt"}, "can't exist"),
+        ({"ks.t.u": "sstable_corrupt"}, "can't exist"),
+        ({"ks.../t": "sstable_corrupt"}, "can't exist"),
+        ({"ks.t": ""}, "no reason"),
+        ({"ks.t": "a" * 65}, "no reason"),
+        ({"ks.t": "its\nown"}, "no reason"),
+    ],
+)
+def test_what_was_left_out_are_tables_and_codes(left_out: dict[str, str], says: str | None) -> None:
+    """Promise: nothing of a foreign manifest reaches a person or another manifest but names and codes."""
+    about = head(left_out=left_out)
+    if says is None:
+        checked(about)
+        return
+    with pytest.raises(ManifestInvalid, match=says):
+        checked(about)
+
+
 def test_a_later_head_asks_for_the_later_release() -> None:
     """Promise: the newest format that this release writes is read, the next one is refused by its number."""
     checked(head(format=MANIFEST_FORMAT))
