@@ -34,6 +34,15 @@ class SourceDamaged(HelenusError):
     )
 
 
+class SourcePartial(HelenusError):
+    """All of a backup was copied that is in the destination it came from, where it lacks tables already; `fields`:
+    destination, tables (name → code that they were left out with)."""
+
+    code = "source_partial"
+    status = 502
+    todo = "Nothing is left to be copied: the tables were damaged when the backup was made. Take a new backup."
+
+
 class SnapshotGivenUp(HelenusError):
     """The snapshot that was being copied was cleared, because a data volume was nearly full."""
 

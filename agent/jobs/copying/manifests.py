@@ -27,8 +27,8 @@ _TURN = 32
 MOST_WARNINGS = 100
 """Tables whose warnings a result holds; each table's own counts have its in any case."""
 
-Damage = Callable[[Mapping[str, HelenusError]], HelenusError]
-"""Makes one error of those of tables, by their names, none of which is as it should be."""
+Damage = Callable[[Mapping[str, HelenusError]], HelenusError | None]
+"""See `Supply.damage`."""
 
 
 class TargetManifest:
@@ -82,7 +82,7 @@ class TableCollector:
     @property
     def corrupt(self) -> HelenusError | None:
         """What was wrong with tables, named in `fields`; None when nothing was."""
-        return self._damage(self._errors) if self._errors else None
+        return self._damage(self._errors)
 
     @property
     def left_out(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from agent.jobs.copying.errors import SourceDamaged
+from agent.jobs.copying.errors import SourceDamaged, SourcePartial
 from agent.jobs.copying.supply import Parted, Size
 from agent.model.job import Tally
 from agent.model.manifest import Head
@@ -47,8 +47,10 @@ class DestinationSupply:
             ),
         )
 
-    def damage(self, errors: Mapping[str, HelenusError]) -> SourceDamaged:
+    def damage(self, errors: Mapping[str, HelenusError]) -> SourceDamaged | SourcePartial | None:
         """See `Supply.damage`."""
+        if not errors:
+            return self._partial()
         first = next(iter(errors.values()))
         return SourceDamaged(
             f"{len(errors)} tables can't be copied whole from {self._source.destination_id} "
@@ -60,7 +62,7 @@ class DestinationSupply:
             },
         )
 
-    def lacking(self, there: Manifest, info: SnapshotInfo) -> SourceDamaged | None:
+    def lacking(self, there: Manifest, info: SnapshotInfo) -> SourceDamaged | SourcePartial | None:
         """See `Supply.lacking`."""
         copied = {(table.keyspace, table.table): table.files for table in there.head.tables}
         lacking = {
@@ -69,11 +71,21 @@ class DestinationSupply:
             if (found := copied.get((table.keyspace, table.table), 0)) < table.files
         }
         if not lacking:
-            return None
+            return self._partial()
         return SourceDamaged(
             f"the backup {info.tag} is there, but not whole: {', '.join(sorted(lacking))}",
             destination=self._source.destination_id,
             tables=lacking,
+        )
+
+    def _partial(self) -> SourcePartial | None:
+        if not self.left_out:
+            return None
+        return SourcePartial(
+            f"{len(self.left_out)} tables are not in the backup in {self._source.destination_id}, or not whole "
+            f"({', '.join(sorted(self.left_out))})",
+            destination=self._source.destination_id,
+            tables=dict(self.left_out),
         )
 
 

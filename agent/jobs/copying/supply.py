@@ -74,8 +74,8 @@ class Supply(Protocol):
     ) -> Pass:
         """Look what there is, for a pass. Raises what is wrong with all of it (SnapshotVanished, …)."""
 
-    def damage(self, errors: Mapping[str, HelenusError]) -> HelenusError:
-        """One error of those of tables, which it names."""
+    def damage(self, errors: Mapping[str, HelenusError]) -> HelenusError | None:
+        """One error of those of tables, which it names, or of what it lacks already; None where all is whole."""
 
     def lacking(self, there: Manifest, info: SnapshotInfo) -> HelenusError | None:
         """What a manifest that an earlier run put has less than there was to copy; None where it is whole."""
@@ -113,8 +113,10 @@ class SnapshotSupply:
         store = Store(targets, self._cache, tally, most_bytes=most_bytes, parted=parted, workers=self._workers)
         return _SnapshotPass(store, tables)
 
-    def damage(self, errors: Mapping[str, HelenusError]) -> SstableCorrupt:
+    def damage(self, errors: Mapping[str, HelenusError]) -> SstableCorrupt | None:
         """See `Supply.damage`."""
+        if not errors:
+            return None
         first = next(iter(errors.values()))
         return SstableCorrupt(
             f"{len(errors)} tables can't be backed up ({', '.join(sorted(errors))}): {first.message}",
