@@ -1,8 +1,10 @@
-"""Which backups of a place are known to be damaged: in, what each node's scrub told last; out, their tags.
+"""Which backups of a repository are known to be damaged: in, what each node's scrub told last; out, their tags.
 
 A node's newest scrub stands for all that is known of its part: besides what it reads itself it looks again at every
 object that an earlier one noted in the destination, reads every manifest, and misses what isn't listed. So a clean one
 says that the former damage was healed or belongs to no backup any more. What a node told stays when it leaves the ring.
+It goes by the repository, not by the destination: one that is made anew elsewhere has lost nothing yet, and two
+destinations that lead to the same data have lost the same.
 """
 
 import asyncio
@@ -22,12 +24,13 @@ class NodeDamage(msgspec.Struct, frozen=True):
 
 
 class KnownDamage:
-    """The damage in one place of a cluster. Written by one scrub of the place at a time."""
+    """The damage of a cluster's backups in one repository. `turn`: held while it is written, the same for all that
+    write it: scrubs of two destinations may end at once."""
 
-    def __init__(self, values: Values, cluster: str, place: str) -> None:
+    def __init__(self, values: Values, cluster: str, repository_id: str, turn: asyncio.Lock) -> None:
         self._values = values
-        self._name = f"damage of {cluster} in {place}"
-        self._turn = asyncio.Lock()
+        self._name = f"damage of {cluster} in {repository_id}"
+        self._turn = turn
 
     async def by_node(self) -> dict[str, NodeDamage]:
         """Host id → what its scrub told last; nodes without damage are left out."""

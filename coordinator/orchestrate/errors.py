@@ -60,8 +60,9 @@ class DamageUncounted(Conflict):
 
     code = "retention_waits"
     todo = (
-        "See what became of the destination, and run backups into it: they put anew what they can. Retention goes on "
-        "there by itself after a scrub that told all that is damaged."
+        "See what became of the destination, run backups into it (they put anew what they can), and delete those that "
+        "are lost. Retention goes on there by itself after a scrub that told all that is damaged, or once the nodes "
+        "have left the ring."
     )
 
 

@@ -125,6 +125,13 @@ def is_through(joined: Joined) -> bool:
     return joined.plan is not None and bool(joined.manifests) and not set(joined.missing) - _left_out(joined)
 
 
+def may_hold(joined: Joined, host_id: str) -> bool:
+    """Whether a node may have a part in the backup, by a listing, short or long: a record names every node, also one
+    whose manifest an earlier copy put."""
+    record = joined.record
+    return record is None or host_id in joined.manifests or any(node.host_id == host_id for node in record.nodes)
+
+
 def _left_out(joined: Joined) -> set[str]:
     """Nodes that took no part, and whose part isn't there."""
     left_out = set(joined.plan.missing_nodes) if joined.plan is not None else set()

@@ -203,7 +203,7 @@ class Places:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
         views, _ = await self._views(destination, lambda client: client.backups(where))
-        return join(views, shared=is_shared(destination), ring=await self._ring())
+        return join(views, shared=is_shared(destination), ring=await self.ring())
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
         """One backup with plan and manifests, and whose part could not be looked for; None when no agent knows it."""
@@ -218,9 +218,14 @@ class Places:
                 raise
 
         views, unread = await self._views(destination, ask)
-        found = join(views, shared=is_shared(destination), ring=await self._ring()).get(tag)
+        found = join(views, shared=is_shared(destination), ring=await self.ring()).get(tag)
         told = None if is_shared(destination) else sorted(views)
         return None if found is None else msgspec.structs.replace(found, unread=unread, told=told)
+
+    async def ring(self) -> set[str]:
+        """Host ids of the ring's members, as the agents last saw it."""
+        reports = [agent.report for agent in await self._agents() if agent.cassandra_up]
+        return {member.host_id for report in reports if report is not None for member in report.ring}
 
     async def _views(
         self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]
@@ -278,11 +283,6 @@ class Places:
                     return {}
             return errors
         return {host_id: answer.as_dict() for host_id, answer in await on_each(hosts, one) if answer is not None}
-
-    async def _ring(self) -> set[str]:
-        """Host ids of the ring's members, as the agents last saw it."""
-        reports = [agent.report for agent in await self._agents() if agent.cassandra_up]
-        return {member.host_id for report in reports if report is not None for member in report.ring}
 
     async def _agents(self) -> list[Agent]:
         return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)

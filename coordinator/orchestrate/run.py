@@ -35,8 +35,8 @@ class Leaving:
 
     def turn(self, cluster: str) -> asyncio.Lock:
         """Held while it is looked up what else runs on the cluster and a request is made, and while it is looked up
-        whether a destination may be forgotten: neither happens meanwhile. Whoever holds it asks no agent, for that one
-        may hang, or its store."""
+        whether a destination may be forgotten, and while what scrubs found is noted: none of it happens meanwhile.
+        Whoever holds it asks no agent, for that one may hang, or its store."""
         return self._turns.setdefault(cluster, asyncio.Lock())
 
 

@@ -41,7 +41,8 @@ class ScrubFlow:
         for address in scope.absent:
             self._run.warn(f"{address} doesn't answer: what it stored is not read")
         arguments = ScrubArguments(target_of(place), self._order.whole)
-        damage = KnownDamage(self._run.around.store.values, self._run.cluster, self._order.destination)
+        around, cluster = self._run.around, self._run.cluster
+        damage = KnownDamage(around.store.values, cluster, place.repository_id, around.leaving.turn(cluster))
 
         async def learn(answer: Answered) -> None:
             if answer.result:  # one that told nothing clears nothing

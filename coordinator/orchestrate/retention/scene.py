@@ -1,17 +1,20 @@
 """What retention judges a place by. In: a cluster and a place of it. Out: a verdict for each backup that is there now,
 or why nobody can tell; and the delete whose space is still to be freed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from agent.wire.destinations import ON_SERVER
+from coordinator.fleet.registry import Agent
 from coordinator.model.cluster import Backup
+from coordinator.model.destinations import Destination
 from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
 from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
 from coordinator.model.retention import Verdict
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.errors import DamageUncounted, RetentionWaits
+from coordinator.orchestrate.listing import may_hold
 from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.retention.rules import judge
 from coordinator.orchestrate.run import Surroundings
@@ -37,14 +40,7 @@ class RetentionScene:
             raise RetentionWaits(
                 f"{', '.join(silent)} doesn't answer: what goes from {place} has to go from every node", nodes=silent
             )
-        damage = await KnownDamage(around.store.values, cluster, place).by_node()
-        if uncounted := sorted(host for host, known in damage.items() if known.more):
-            raise DamageUncounted(
-                f"more is damaged in {place} than the scrub of {', '.join(uncounted)} looked at: what is good there "
-                "is not known, so nothing goes",
-                nodes=uncounted,
-            )
-        doubtful = {tag for known in damage.values() for tag in known.backups}
+        doubtful = set() if destination is None else await self._damaged(cluster, destination, agents)
         for request in await around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             # Whole there maybe, but its request may still be cancelled, and take it along.
             if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place in request.destinations and request.tag:
@@ -53,6 +49,27 @@ class RetentionScene:
         backups = await self._list_backups(cluster, where)
         slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
         return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), doubtful)
+
+    async def _damaged(self, cluster: str, destination: Destination, agents: Sequence[Agent]) -> set[str]:
+        """The tags of what scrubs found damaged. Raises `DamageUncounted` while a node may still tell of more; one that
+        left the ring scrubs no more, so that all counts as damaged in which it may have a part."""
+        around, places = self._around, Places(self._around, cluster)
+        turn = around.leaving.turn(cluster)
+        known = await KnownDamage(around.store.values, cluster, destination.repository_id, turn).by_node()
+        tags = {tag for damage in known.values() for tag in damage.backups}
+        uncounted = {host for host, damage in known.items() if damage.more}
+        ring = await places.ring()
+        gone = uncounted - ring - {agent.host_id for agent in agents if agent.alive} if ring else set()
+        if uncounted - gone:
+            raise DamageUncounted(
+                f"more is damaged in {destination.id} than the scrub of {', '.join(sorted(uncounted - gone))} looked "
+                "at: what is good there is not known, so nothing goes",
+                nodes=sorted(uncounted - gone),
+            )
+        if gone:
+            listed = await places.backups(destination)
+            tags |= {tag for tag, joined in listed.items() if any(may_hold(joined, host) for host in gone)}
+        return tags
 
     async def unswept(self, cluster: str, place: str) -> DeleteOrder | None:
         """The newest delete of retention that marked a backup there and whose space no later sweep has freed."""
