@@ -1,10 +1,11 @@
 """Which backups of a repository are known to be damaged: in, what each node's scrub told last; out, their tags.
 
 A node's newest scrub stands for all that is known of its part: besides what it reads itself it looks again at every
-object that an earlier one noted in the destination, reads every manifest, and misses what isn't listed. So a clean one
-says that the former damage was healed or belongs to no backup any more. What a node told stays when it leaves the ring.
-It goes by the repository, not by the destination: one that is made anew elsewhere has lost nothing yet, and two
-destinations that lead to the same data have lost the same.
+object that an earlier one noted in the destination, and at what it could not read of plans, records and later formats,
+reads every manifest, and misses what isn't listed. So a clean one says that the former damage was healed or belongs to
+no backup any more. What a node told stays when it leaves the ring. It goes by the repository, not by the destination:
+one that is made anew elsewhere has lost nothing yet, and two destinations that lead to the same data have lost the
+same.
 """
 
 import asyncio

@@ -135,6 +135,7 @@ class _Scrub:
         self._damage = DamageNotes(opened, host_id)
         self._suspects: dict[DamagedObject, None] = {}
         self._more = False  # there are others
+        self._newer = dict.fromkeys(note.newer)
         self._sampled: Sample | None = None
         self._slices = 0
         self._sample_read = 0
@@ -169,7 +170,8 @@ class _Scrub:
                 await self._slice(number)
                 read = list(self._note.read)
                 read[number] = share.began
-                self._note = msgspec.structs.replace(self._note, read=tuple(read), done=(*self._note.done, number))
+                done = (*self._note.done, number)
+                self._note = msgspec.structs.replace(self._note, read=tuple(read), done=done, newer=tuple(self._newer))
                 await self._notes.put(self._note)
             self._slices += 1
         for one in self._sampled.drawn() if self._sampled is not None else ():
@@ -181,10 +183,11 @@ class _Scrub:
     async def tell(self, named: NodeNames, broken: list[DamagedPlace], now: float) -> ScrubResult:
         """Look at what is wrong again, note it, forget what is right, and name what it takes from which backup."""
         noted = set(await self._damage.standing())
-        for one in noted:
-            self._suspect(one.key)
+        for key in (*(one.key for one in noted), *self._newer):
+            self._suspect(key)
         needed = await self._needed_again(named)
         reasons: dict[str, str] = {}
+        newer = [key for key in self._newer if self._damage.object_of(key) not in self._suspects]
         healed = []
         for one in self._suspects:
             verdict = await self._reader.read(one, needed.get(one.key))
@@ -194,6 +197,8 @@ class _Scrub:
                 healed += [one] if one in noted else []
                 continue
             reasons[one.key] = verdict.value
+            if verdict is Verdict.NEWER:
+                newer.append(one.key)
             if one not in noted and verdict is not Verdict.NEWER:  # what a later version put must not be replaced
                 await self._damage.put(one, verdict.value)
         await self._damage.clear(healed)
@@ -214,7 +219,9 @@ class _Scrub:
         missing = sum(reason == Verdict.GONE for reason in reasons.values())
         missing += sum(reason == MISSING for reason in beside.values())
         unread = sorted({place.tag for place in broken if place.reason != MISSING})
-        self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing, broken=tuple(unread))
+        self._note = msgspec.structs.replace(
+            self._note, damaged=damaged, missing=missing, broken=tuple(unread), newer=tuple(newer)
+        )
         await self._notes.put(self._note)
         since = self._note.unread_since
         return ScrubResult(
@@ -257,8 +264,8 @@ class _Scrub:
         verdict = Verdict.RIGHT if one is None else await self._reader.read(one)
         if one is not None and verdict is Verdict.DAMAGED:
             await self._damage.put(one, verdict.value)
-        if verdict in (Verdict.DAMAGED, Verdict.NEWER):
-            self._suspect(key)
+        if verdict in (Verdict.DAMAGED, Verdict.NEWER) and self._suspect(key) and verdict is Verdict.NEWER:
+            self._newer[key] = None
 
     def _suspect(self, key: str) -> bool:
         """Have an object looked at again; whether that will be."""
