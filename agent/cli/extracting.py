@@ -66,6 +66,8 @@ class Extracted(msgspec.Struct):
     nodes: int = 0
     directories: set[Path] = msgspec.field(default_factory=set)
     """Of the tables: nothing else is in them."""
+    lacking: list[str] = msgspec.field(default_factory=list)
+    """What of the tables that were asked for the backup itself was made without, and why, in words."""
 
 
 async def extract(
@@ -88,6 +90,7 @@ async def extract(
         tables = _tables(manifest, chosen)
         found = found or bool(tables)
         names |= {f"{one.keyspace}.{one.table}" for one in manifest.head.tables}
+        done.lacking += _lacking(manifest, chosen)
         await target.refuse_foreign(manifest, tables)
     if not found:
         raise PartNotFound(f"the backup {chosen.tag} has {chosen.nothing()}: it has {_some(names)}", tag=chosen.tag)
@@ -136,6 +139,15 @@ def _tables(manifest: Manifest, chosen: Chosen) -> list[TableReference]:
         one
         for one in manifest.head.tables
         if chosen.keyspace in (None, one.keyspace) and chosen.table in (None, one.table)
+    ]
+
+
+def _lacking(manifest: Manifest, chosen: Chosen) -> list[str]:
+    left_out = {tuple(name.split(".")): code for name, code in manifest.head.lacking.items()}
+    return [
+        f"{keyspace}.{table} of {manifest.head.node.host_id} was left out, or a file of it: {code}"
+        for (keyspace, table), code in left_out.items()
+        if chosen.keyspace in (None, keyspace) and chosen.table in (None, table)
     ]
 
 

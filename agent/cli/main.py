@@ -130,7 +130,9 @@ async def _files(opened: OpenedRepository, record: StoredDestination, asked: arg
         screen.line(f"{asked.tag}: NOT COMPLETE: {missing}")
         if isinstance(record.settings, LocalSettings) and not record.settings.shared:
             screen.line(NODE_BY_NODE)
-    wrong = int(missing is not None)
+    for lacking in done.lacking:
+        screen.line(f"{asked.tag}: NOT COMPLETE: {lacking}")
+    wrong = int(missing is not None) + len(done.lacking)
     if asked.command == "extract":
         return DAMAGED if wrong else 0
     wrong += drill(asked.into, done.directories, screen)

@@ -82,8 +82,9 @@ async def recorded(opened: OpenedRepository, tag: str, time: float) -> None:
     await catalogue.put_record(record)
 
 
-async def made(directory: Path, keys: Keys | None, more: int = 0) -> Place:
-    """A destination below the directory; `keys`: it is encrypted; `more` SSTables of one size are in the backup."""
+async def made(directory: Path, keys: Keys | None, more: int = 0, *, bad: str = "") -> Place:
+    """A destination below the directory; `keys`: it is encrypted; `more` SSTables of one size are in the backup;
+    `bad`: a table of the keyspace `many` that is damaged on the node."""
     root, node = directory / "destination", Node(directory / "node")
     root.mkdir()
     node.sstable("shop", "orders", 1, 3_000_000)
@@ -92,6 +93,8 @@ async def made(directory: Path, keys: Keys | None, more: int = 0) -> Place:
     node.table("many", "empty")
     for number in range(more):
         node.sstable("shop", "orders", 7 + number, 2_000_000)
+    if bad:
+        node.sstable("many", bad, 1, 900).write_bytes(b"other bytes than its digest says")
     storage = LocalStorage(root)
     attached = await attach(
         storage, keys=keys, initialise=True, repository_id=REPOSITORY, cluster_id=CLUSTER, cluster_name="prod"

@@ -1,5 +1,6 @@
-"""Extract and drill of a backup of which a node's part is not there."""
+"""Extract and drill of a backup of which a node's part, or a table, is not there."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -67,3 +68,18 @@ def test_a_backup_without_any_manifest_has_nothing_to_extract(place: Place, tmp_
     next(place.root.rglob("*.manifest")).unlink()
     code, told = place.run("extract", "t1", "--into", str(tmp_path / "out"))
     assert (code, f"without 1 of its 1 nodes: {HOST}" in told) == (3, True), told
+
+
+@pytest.mark.parametrize("command", ["extract", "drill"])
+async def test_a_table_that_was_left_out_of_the_backup_is_named(tmp_path: Path, command: str) -> None:
+    """Promise: what was damaged when the backup was made is no part of it, however whole the rest is: exit code 3, also
+    of one node; of other tables that were asked for it is 0."""
+    place = await made(tmp_path, None, bad="bad")
+    into = str(tmp_path / "out")
+    for more in ((), ("--node", HOST), ("--keyspace", "many")):
+        code, told = await asyncio.to_thread(place.run, command, "t1", "--into", into, *more)
+        assert code == 3, told
+        assert f"t1: NOT COMPLETE: many.bad of {HOST} was left out, or a file of it: sstable_corrupt" in told
+    for more in (("--keyspace", "shop"), ("--table", "t1")):
+        code, told = await asyncio.to_thread(place.run, command, "t1", "--into", into, *more)
+        assert (code, "COMPLETE" in told) == (0, False), told
