@@ -113,7 +113,9 @@ def _state(joined: Joined, running: bool) -> str:
     # The coordinator died before the final record: plan and manifests tell.
     left_out = _left_out(joined)
     if joined.manifests and not set(joined.missing) - left_out:
-        return "partial" if left_out or set(joined.manifests) - set(joined.whole) else "success"
+        is_known = joined.plan is not None or record is not None  # which nodes it should have
+        is_whole = is_known and not left_out and set(joined.manifests) <= set(joined.whole)
+        return "success" if is_whole else "partial"
     if record is not None:
         return UNFINISHED
     return "partial" if joined.manifests else "failed"

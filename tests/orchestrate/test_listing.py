@@ -64,6 +64,20 @@ def test_without_a_final_record_each_manifest_has_to_be_whole(whole: set[str], b
     assert backup_of(join({"a": [ended]}, shared=True)["tag"], running=False).state == "success"
 
 
+def test_where_nobody_knows_which_nodes_a_backup_should_have_it_is_partial() -> None:
+    """Promise: without a plan and a readable record, manifests that are whole are no proof that none is missing; the
+    record that was put with the plan names the nodes as well."""
+    begun = Record("tag", "adhoc", 5.0, "running", TABLES, [NodeRecord(HOSTS[0], "addr", "running", {})])
+    states = [
+        backup_of(
+            join({"a": [BackupView("tag", False, first, None, HOSTS[:1], whole=HOSTS[:1])]}, shared=True)["tag"],
+            running=False,
+        ).state
+        for first in (None, begun)
+    ]
+    assert states == ["partial", "success"]
+
+
 def test_the_latest_of_the_stores_times_is_that_of_the_backup() -> None:
     """Each node's directory has its own; what was put anywhere lately isn't old."""
     views = {"a": [BackupView("tag", False, record(), stored=5.0)], "b": [BackupView("tag", False, record())]}
