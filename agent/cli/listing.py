@@ -80,7 +80,7 @@ async def show_list(opened: OpenedRepository, screen: Screen) -> None:
     for tag, hosts in backups.items():
         screen.progress(f"reading {tag}")
         try:
-            view = await catalogue.view(tag)
+            view = await catalogue.judged(tag)
         except UNREADABLE:
             view = BackupView(tag, False, None, None, sorted(hosts))
         rows.append((_time(view) or 0.0, _row(view)))
@@ -95,7 +95,8 @@ def _row(view: BackupView) -> tuple[str, ...]:
     size = "?" if record is None else size_of(sum(sum(node.sizes.values()) for node in record.nodes))
     known = record or plan
     keyspaces = [] if known is None else sorted(known.keyspaces)
-    complete = {True: "yes", False: "no", None: "?"}[view.complete]
+    lacks = view.whole is not None and set(view.manifests) > set(view.whole)
+    complete = {True: "yes", False: "no", None: "?"}[False if lacks else view.complete]
     state = "?" if record is None else record.state
     return (
         view.tag,

@@ -83,3 +83,15 @@ async def test_a_table_that_was_left_out_of_the_backup_is_named(tmp_path: Path, 
     for more in (("--keyspace", "shop"), ("--table", "t1")):
         code, told = await asyncio.to_thread(place.run, command, "t1", "--into", into, *more)
         assert (code, "COMPLETE" in told) == (0, False), told
+
+
+async def test_a_list_says_what_is_not_complete_though_nobody_recorded_how_it_ended(tmp_path: Path) -> None:
+    """Promise: without a final record each manifest's own head tells whether its node's part is complete."""
+    rows = {}
+    for bad in ("", "bad"):
+        place = await made(tmp_path / (bad or "good"), None, bad=bad)
+        for record in place.root.rglob("catalogue/t1/*"):
+            record.unlink()
+        code, told = await asyncio.to_thread(place.run, "list")
+        rows[bad] = (code, told.splitlines()[1].split()[3:6])
+    assert rows == {"": (0, ["?", "1/1", "yes"]), "bad": (0, ["?", "1/1", "no"])}
