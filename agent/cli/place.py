@@ -30,7 +30,7 @@ from agent.repository.opened import OpenedRepository
 from agent.storage.opened import load, open_storage, probe_store
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.throttle import TokenBucket
-from agent.wire.destinations import PROVIDERS, Encryption, LocalSettings, Settings, encryption_of
+from agent.wire.destinations import PROVIDERS, Encryption, LocalSettings, Settings, encryption_of, object_lock_of
 from kit.config import ConfigError
 
 _ANYWHERE = Path("/")
@@ -143,9 +143,10 @@ def keys_of(record: StoredDestination) -> KeysOf | None:
     return None if encryption is None else KeysOf(record, encryption)
 
 
-async def attached_in(storage: Storage, record: StoredDestination) -> Attached:
-    """The repository that is there, with its keys. Raises NotARepository, RepositoryMismatch, RepositoryFormatNewer,
-    EncryptionKeyMissing, RepositoryNotEncrypted, what `KeysOf.keyring` does, a StorageError."""
+async def attached_in(storage: Storage, record: StoredDestination, *, to_change: bool = False) -> Attached:
+    """The repository that is there, with its keys. `to_change`: what is written goes where it belongs, so the settings
+    must say whether it is under object lock. Raises NotARepository, RepositoryMismatch, RepositoryFormatNewer,
+    RepositoryLockDiffers, EncryptionKeyMissing, RepositoryNotEncrypted, what `KeysOf.keyring` does, a StorageError."""
     return await attach(
         storage,
         keys=keys_of(record),
@@ -153,6 +154,7 @@ async def attached_in(storage: Storage, record: StoredDestination) -> Attached:
         repository_id=record.repository_id,
         cluster_id=None,
         cluster_name=None,
+        locked=object_lock_of(record.settings) is not None if to_change else None,
     )
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 
 from agent.plan.sstables import DATA, group, parse
+from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from kit.errors import HelenusError
 
-CASSANDRAS_OWN = "system"
-"""What the keyspaces begin with that every node has already, with rows of its own."""
+CASSANDRAS_OWN = NODE_KEYSPACES | CLUSTER_KEYSPACES
+"""The keyspaces that every node has already, with rows of its own."""
 
 
 class ScratchNodeUnfit(HelenusError):
@@ -65,7 +66,7 @@ def _tables(extracted: Iterable[Path], data: Path) -> Iterator[LaidTable]:
     sources: dict[tuple[str, str], list[tuple[str, Path]]] = {}
     for directory in sorted(extracted):
         keyspace, table = directory.parent.name, directory.name.rpartition("-")[0]
-        if keyspace.startswith(CASSANDRAS_OWN):
+        if keyspace in CASSANDRAS_OWN:
             continue
         found = group((path.name, path) for path in directory.iterdir() if path.is_file() and not path.is_symlink())
         for sstable, files in found.items():

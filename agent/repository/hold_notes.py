@@ -61,12 +61,16 @@ class HoldNotes:
         return Held(names, head.until) if head.place == place else None
 
     def write(self, place: HoldPlace, names: ObjectIndex, until: float) -> None:
-        """Note that these objects are held until then at least, in place of what was noted; durable."""
+        """Note that these objects are held until then at least, in place of what was noted; durable. What can't be
+        written is left: the older note tells less, never more, and costs requests."""
         content = bytearray(msgspec.json.encode(_Head(place, until)) + b"\n")
         for name, codec, size in names.missing_from(ObjectIndex()):
             content += _RECORD.pack(name, codec, size)
-        make_directory(self._directory)
-        write_atomically(self._path(place), bytes(content))
+        try:
+            make_directory(self._directory)
+            write_atomically(self._path(place), bytes(content))
+        except OSError as error:
+            _log.warning("hold_note_not_written", destination=place.destination_id, reason=str(error))
 
     def _path(self, place: HoldPlace) -> Path:
         return self._directory / f"{place.destination_id}-{place.host_id}.held"

@@ -37,7 +37,7 @@ class Scratch:
             name="drill",
             options={"user_defined_functions_enabled": True, "sasi_indexes_enabled": True},
         )
-        self._schema = {name: one for name, one in found.schema.items() if not name.startswith(CASSANDRAS_OWN)}
+        self._schema = {name: one for name, one in found.schema.items() if name not in CASSANDRAS_OWN}
 
     @property
     def node(self) -> CassandraNode:

@@ -87,7 +87,7 @@ async def tell(
             f"the parts of {len(found.missing)} nodes are in none of the destinations: {', '.join(found.missing)}"
             " (directories of the nodes must all be named)"
         )
-    if own := sorted(name for name in found.schema if name.startswith(CASSANDRAS_OWN)):
+    if own := sorted(name for name in found.schema if name in CASSANDRAS_OWN):
         screen.line(f"of Cassandra's own, {', '.join(own)}, only the files are verified")
     extracted = directory / "extracted"
     machines.scratch = scratch = Scratch(directory / "scratch", found)

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from agent.cli import place
+from agent.cli.place import attached_in
+from agent.repository.attach import attach
 from agent.repository.destination_files import StoredDestination
+from agent.repository.errors import RepositoryLockDiffers
 from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
 from agent.wire.destinations import LocalSettings, S3Settings, Settings
+from agent.wire.object_lock import ObjectLock
 from tests.fast.cli.conftest import Place
 from tests.fast.jobs.agent_in_memory import CLUSTER
+from tests.fast.storage.locked_memory import LockedPlace
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -37,6 +42,28 @@ async def openings(
     record = StoredDestination("d", 1, settings, conditional_create=known)
     async with place.opened_store(await place.probed(record) if creates else record):
         return opened
+
+
+async def test_keys_are_changed_only_with_settings_that_know_of_the_lock() -> None:
+    """Promise: a slot that is put or removed beside the lock would be told as what it isn't; to read needs no lock."""
+
+    async def calm(*_: str) -> None:
+        return None
+
+    locked = LockedPlace(ObjectLock("compliance", 4, "c"), lambda: 1e6, clock=lambda: 1e6, hook=calm)
+    await attach(
+        locked,
+        keys=None,
+        initialise=True,
+        repository_id=None,
+        cluster_id=None,
+        cluster_name="n",
+        locked=True,
+    )
+    bare = StoredDestination("d", 0, S3Settings(path="b/p"))
+    assert (await attached_in(locked.locked, bare)).made is False
+    with pytest.raises(RepositoryLockDiffers):
+        await attached_in(locked.locked, bare, to_change=True)
 
 
 async def test_whether_a_bucket_keeps_a_first_put_is_tried_before_a_key_slot_is_made(

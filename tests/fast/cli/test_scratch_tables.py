@@ -58,6 +58,16 @@ def test_each_sstable_of_each_node_lies_in_its_table_once(extracted: Path, data:
     assert files(data) == laid
 
 
+def test_a_persons_keyspace_is_verified_whatever_it_is_called(tmp_path: Path, data: Path) -> None:
+    """Promise: only the keyspaces that every node has are left out, not all that begin as theirs do."""
+    for keyspace in ("system_of_record", "system"):
+        extracted = tmp_path / "out" / "h1" / "data0" / keyspace / "orders-a1"
+        extracted.mkdir(parents=True)
+        (extracted / "nb-1-big-Data.db").write_bytes(b"data")
+        (data / keyspace / "orders-a1").mkdir(parents=True)
+    assert [one.keyspace for one in lay(directories(tmp_path / "out"), data)] == ["system_of_record"]
+
+
 def test_what_was_laid_is_taken_away(extracted: Path, data: Path) -> None:
     """Promise: the scratch node is as it was, with what a tool wrote beside an SSTable gone too, and the extract is
     whole."""

@@ -1,5 +1,6 @@
 """What an agent remembers of what is held under object lock."""
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_a_broken_note_says_nothing(tmp_path: Path, cut: int) -> None:
     [file] = tmp_path.glob("*.held")
     file.write_bytes(file.read_bytes()[:cut])
     assert notes.read(PLACE) is None
+
+
+def test_a_note_that_can_t_be_written_costs_requests_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a full state directory fails no backup whose bytes are held; what was noted before stays."""
+    notes = HoldNotes(tmp_path)
+    notes.write(PLACE, noted(), 123.0)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("agent.repository.hold_notes.write_atomically", full)
+    notes.write(PLACE, ObjectIndex(), 456.0)
+    held = notes.read(PLACE)
+    assert held is not None
+    assert held.until == 123.0
 
 
 def test_destinations_that_end_together_are_noted_side_by_side(tmp_path: Path) -> None:
