@@ -256,3 +256,20 @@ async def test_a_dry_run_counts_what_is_locked_now(tmp_path: Path) -> None:
     assert (result.objects, result.bytes_freed) == (len(ends), sum(sizes.values()))
     assert result.locked == FreedPart(sum(sizes[key] for key in held), len(held))
     assert result.locked_until == max(held.values())
+
+
+async def test_a_sweep_tells_when_the_first_of_what_is_locked_may_go(tmp_path: Path) -> None:
+    """Promise: what it says of what it left is when the next sweep frees something, not when the last lock ends."""
+    faults = Faults()
+    faults.begin(None)
+    site = Site(tmp_path, faults)
+    await site.run("backup", backup("t0"))
+    await site.run("delete", Command("d", DeleteArguments("t0", target())))
+    first = LOCK.until(site.now)
+    await site.place.hold([manifest_key(CLUSTER, "t0", HOST)], first + DAY)
+    site.now += DAY
+    site.place.locked._clock.now += 1_000_000.0  # type: ignore[attr-defined]
+    sweep = Command("s", SweepArguments(target(), margin_seconds=0.0))
+    result = (await site.run("sweep", sweep)).result  # type: ignore[attr-defined]
+    assert result.locked.objects > 0
+    assert (result.objects, result.locked_until) == (0, first)
