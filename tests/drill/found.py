@@ -1,11 +1,12 @@
 """What destinations hold of one backup. In: settings files and, when it is told, a tag. Out: its nodes and schema."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from agent.cli.listing import undeleted
+from agent.cli.listing import UNREADABLE, undeleted
 from agent.cli.place import opened_store, record_in, repository_of
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.repository.catalogue import Catalogue, RecordCache
@@ -34,8 +35,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find(destinations: Sequence[Path], tag: str | None) -> Found:
-    """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillImpossible, and what
-    opening a destination and reading a manifest raise."""
+    """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillImpossible, DrillFailed
+    (no plan), and what opening a destination and reading a plan or manifest of that backup raise."""
     chosen = tag or await _newest(destinations)
     hosts: dict[Path, list[str]] = {}
     planned: set[str] = set()
@@ -56,6 +57,8 @@ async def find(destinations: Sequence[Path], tag: str | None) -> Found:
     there = {host for each in hosts.values() for host in each}
     if not there:
         raise DrillImpossible(f"there is no backup {chosen} in what was named")
+    if not planned:
+        raise DrillFailed(f"no plan tells which nodes {chosen} should have, so nobody knows whether it is complete")
     return Found(
         tag=chosen,
         version=max(versions, key=lambda version: [int(part) for part in version.split(".") if part.isdigit()]),
@@ -77,9 +80,15 @@ async def _newest(destinations: Sequence[Path]) -> str:
 
 
 async def _successes(opened: OpenedRepository) -> dict[str, float]:
+    """Tag → time. A backup whose plan or record can't be read is none that a drill chooses by itself."""
     catalogue = Catalogue(opened, RecordCache())
-    views = [await catalogue.view(tag) for tag in await undeleted(opened)]
-    return {view.tag: view.record.time for view in views if view.record is not None and view.record.state == SUCCESS}
+    found = {}
+    for tag in await undeleted(opened):
+        with contextlib.suppress(*UNREADABLE):
+            view = await catalogue.view(tag)
+            if view.record is not None and view.record.state == SUCCESS:
+                found[tag] = view.record.time
+    return found
 
 
 def _together(one: KeyspaceSchema, other: KeyspaceSchema) -> KeyspaceSchema:
