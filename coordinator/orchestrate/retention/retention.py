@@ -50,6 +50,8 @@ class Retention:
         self._again: dict[tuple[str, str], tuple[float, float]] = {}
         """place of a cluster → when its failed run is tried again (monotonic), and the pause after that"""
         self._asked = asyncio.Event()
+        self._asked_since_begun: set[tuple[str, str]] = set()
+        """places of clusters of which a run was asked for after the last one began"""
         self._notes = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -68,7 +70,8 @@ class Retention:
         return await self._scene.verdicts(cluster, place)
 
     async def ask(self, cluster: str, place: str) -> None:
-        """Have a run as soon as possible; durable when it returns."""
+        """Have a run as soon as possible; durable when it returns. One that begins from now on will do."""
+        self._asked_since_begun.add((cluster, place))
         await self._note(cluster, place, asked=True)
         self._again.pop((cluster, place), None)
         self._asked.set()
@@ -105,6 +108,7 @@ class Retention:
             return
         if not note.asked and not self._is_day(note) and not set(good) - set(note.after):
             return
+        self._asked_since_begun.discard((cluster, place))
         await self._note(cluster, place, begun=self._around.clock(), asked=True, after=good)
         deleted: list[str] = []
         try:
@@ -125,9 +129,8 @@ class Retention:
             return
         self._again.pop((cluster, place), None)
         log.info("retention is done", cluster=cluster, destination=place, deleted=deleted)
-        await self._note(
-            cluster, place, ended=self._around.clock(), asked=self._asked.is_set(), deleted=deleted, error=None
-        )
+        again = (cluster, place) in self._asked_since_begun
+        await self._note(cluster, place, ended=self._around.clock(), asked=again, deleted=deleted, error=None)
 
     async def _run(self, cluster: str, place: str, deleted: list[str]) -> None:
         """Delete what goes; `deleted` learns each tag. Raises what keeps it from that, once all others are tried."""
