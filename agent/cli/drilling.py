@@ -14,7 +14,8 @@ _CHUNK = 8 * 1024 * 1024
 
 
 def drill(extracted: Path, directories: Iterable[Path], screen: Screen) -> int:
-    """Verify every SSTable in the directories, which are below `extracted`; how many are wrong."""
+    """Verify every SSTable in the directories, which are below `extracted`; how many are wrong. That there is none is
+    wrong too: a drill that proves nothing must not look like one that did."""
     wrong = seen = unsummed = 0
     for data in _data_files(directories):
         seen += 1
@@ -28,6 +29,9 @@ def drill(extracted: Path, directories: Iterable[Path], screen: Screen) -> int:
         for reason in reasons:
             screen.line(f"{data.relative_to(extracted)}: {reason}")
         wrong += bool(reasons)
+    if not seen:
+        screen.line("0 SSTables: nothing was verified")
+        return 1
     note = f", {unsummed} without a Digest.crc32" if unsummed else ""
     screen.line(f"{seen} SSTables{note}: " + (f"{wrong} are wrong" if wrong else "all are whole"))
     return wrong

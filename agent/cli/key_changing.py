@@ -78,6 +78,8 @@ async def change_keys(record: StoredDestination, request: ChangeKeys, screen: Sc
         raise EncryptionKeyMissing("the settings hold no key, and who can't open keys can't change them")
     known = await unlocking_in(encryption)
     secrets = [await unlocking_in(one) for one in request.secrets]
+    async with opened_store(record) as storage:  # before anything is put where it doesn't belong
+        await attached_in(storage, record, to_change=True)
     record = await probed(record)
     create = at_once if creates_if_absent(record) else Claiming()
     async with opened_store(record) as storage:

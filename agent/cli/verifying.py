@@ -19,7 +19,7 @@ _SHOWN = 5
 
 def verify(extracted: Path, directories: Iterable[Path], tool: Path, data: Path, screen: Screen) -> int:
     """Verify every SSTable in the directories, which are below `extracted`, with the program `tool`; how many are
-    wrong. Raises ScratchNodeUnfit, ConfigError (no such program)."""
+    wrong, 1 also when there is none to be verified. Raises ScratchNodeUnfit, ConfigError (no such program)."""
     where = "--sstableverify"
     if shutil.which(tool) is None:
         raise ConfigError(f"«{where}» {tool} is no program that can be run", setting=where)
@@ -32,6 +32,9 @@ def verify(extracted: Path, directories: Iterable[Path], tool: Path, data: Path,
             seen += len(table.sstables)
     finally:
         take_away(tables)
+    if not seen:
+        screen.line("sstableverify: 0 SSTables: nothing was verified")
+        return wrong or 1
     verdict = f"{wrong} are wrong" if wrong else "all are whole"
     screen.line(f"sstableverify: {seen} SSTables of {len(tables)} tables (not of their indexes): {verdict}")
     return wrong

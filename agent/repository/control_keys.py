@@ -12,9 +12,9 @@ import re
 from agent.storage.divided import Sides
 
 _OF_CLUSTER = r"helenus/v1/clusters/[^/]+/"
-_CONTROL = re.compile(rf"helenus-check/|helenus/v1/claims/|{_OF_CLUSTER}nodes/[^/]+/(?!data/)[^/]+/")
+_CONTROL = re.compile(rf"helenus-check/|helenus/v1/claims/|{_OF_CLUSTER}nodes/[^/]+/(?:intents|damaged)/")
 _MARK = re.compile(rf"{_OF_CLUSTER}catalogue/[^/]+/deleted")
-_LOCKED = re.compile(rf"helenus/v1/(?:names/|keys/)|{_OF_CLUSTER}(?:backups/|nodes/[^/]+/data/)")
+_LOCKED = re.compile(rf"helenus/v1/(?:names/|keys/)|{_OF_CLUSTER}(?:backups/|nodes/[^/]+/(?!intents/|damaged/)[^/]+/)")
 
 
 def is_control(key: str) -> bool:

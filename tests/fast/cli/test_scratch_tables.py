@@ -1,12 +1,16 @@
 """What a drill lays into a scratch node's tables for Cassandra's own tools. That these find it, and what they find:
 tests/real/harness/test_drill.py."""
 
+import io
 import shutil
 from pathlib import Path
 
 import pytest
 
+from agent.cli.drilling import drill
 from agent.cli.scratch_tables import ScratchNodeUnfit, lay, take_away
+from agent.cli.screen import Screen
+from agent.cli.verifying import verify
 from tests.fast.cli.conftest import Place
 
 TOOL = "/bin/true"
@@ -66,6 +70,16 @@ def test_a_persons_keyspace_is_verified_whatever_it_is_called(tmp_path: Path, da
         (extracted / "nb-1-big-Data.db").write_bytes(b"data")
         (data / keyspace / "orders-a1").mkdir(parents=True)
     assert [one.keyspace for one in lay(directories(tmp_path / "out"), data)] == ["system_of_record"]
+
+
+def test_a_drill_without_an_sstable_proves_nothing(tmp_path: Path, data: Path) -> None:
+    """Promise: what verified nothing doesn't end like what found all whole."""
+    told = io.StringIO()
+    empty = tmp_path / "out" / "h1" / "data0" / "shop" / "orders-a1"
+    empty.mkdir(parents=True)
+    assert drill(tmp_path / "out", [empty], Screen(told)) == 1
+    assert verify(tmp_path / "out", [empty], Path(TOOL), data, Screen(told)) == 1
+    assert told.getvalue().count("nothing was verified") == 2
 
 
 def test_what_was_laid_is_taken_away(extracted: Path, data: Path) -> None:

@@ -20,6 +20,7 @@ LOCKED = [
     *(keys.plan_key("c1", tag) for tag in TAGS),
     *(keys.record_key("c1", tag, 1) for tag in TAGS),
     *(keys.manifest_key("c1", tag, HOST) for tag in TAGS),
+    f"{keys.node_prefix('c1', HOST)}commitlogs/1/CommitLog-7-1.log",
     "somebody's/file",
 ]
 CONTROL = [
