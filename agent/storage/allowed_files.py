@@ -6,6 +6,8 @@ from pathlib import Path
 
 from agent.storage.protocol import BadSettings
 
+_MOST_BYTES = 64 * 1024
+
 
 def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
     """The file, links resolved, if it lies under one of the roots. Raises `BadSettings` with the setting's name."""
@@ -22,3 +24,13 @@ def allowed_file(path: str, roots: Sequence[Path], setting: str) -> Path:
             roots=[str(root) for root in roots],
         )
     return found
+
+
+def credentials_text(path: str, roots: Sequence[Path]) -> str:
+    """The text of the file that a destination's `credentials_file` names. Raises `BadSettings`."""
+    try:
+        with allowed_file(path, roots, "credentials_file").open("rb") as file:
+            return file.read(_MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise BadSettings(f"the credentials file can't be read: {reason}", setting="credentials_file") from None

@@ -16,14 +16,13 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 
 from agent.storage.azure.credentials import AccountKey, Credential, Sas
 from agent.storage.bodies import PutBody
-from agent.storage.peers import watched
 from agent.storage.protocol import BadSettings, Denied
 from agent.storage.timeouts import Timeouts
+from agent.storage.watched_pools import WATCHED_POOLS
 from agent.wire.destinations import AzureSettings
 
 AGENT = "helenus/1"
@@ -129,22 +128,4 @@ class _Adapter(HTTPAdapter):
         alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
         super().init_poolmanager(*arguments, socket_options=alive, **options)
         if self._watch:
-            self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
-
-
-class _Watched(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return watched(self, super()._new_conn())
-
-
-class _WatchedTls(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return watched(self, super()._new_conn())
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _Watched
-
-
-class _WatchedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTls
+            self.poolmanager.pool_classes_by_scheme = WATCHED_POOLS

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from agent.storage.allowed_files import allowed_file
+from agent.storage.allowed_files import credentials_text
 from agent.storage.protocol import BadSettings
 from agent.wire.destinations import AzureSettings
 from kit.secret import Secret
-
-MOST_BYTES = 64 * 1024
 
 
 class AccountKey(msgspec.Struct, frozen=True):
@@ -41,21 +39,12 @@ def credential_of(settings: AzureSettings, roots: Sequence[Path], environment: M
     if settings.account_key or settings.sas_token:
         return _one_of(settings.account_key, settings.sas_token, "account_key")
     if settings.credentials_file:
-        path = allowed_file(settings.credentials_file, roots, "credentials_file")
-        return _from_text(_read(path), settings.account, "credentials_file")
+        text = credentials_text(settings.credentials_file, roots).strip()
+        return _from_text(text, settings.account, "credentials_file")
     if environment.get("AZURE_STORAGE_CONNECTION_STRING"):
         return _from_connection_string(environment["AZURE_STORAGE_CONNECTION_STRING"], settings.account, "account")
     key, sas = environment.get("AZURE_STORAGE_KEY", ""), environment.get("AZURE_STORAGE_SAS_TOKEN", "")
     return _one_of(key, sas, "account_key") if key or sas else None
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text"
-        raise BadSettings(f"the credentials file can't be read: {reason}", setting="credentials_file") from None
 
 
 def _from_text(text: str, account: str, setting: str) -> Credential:

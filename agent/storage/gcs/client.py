@@ -5,7 +5,6 @@ What is switched off, and why: retries (ours are the only ones), redirects (they
 checked), `.netrc` and endpoints from the environment. The environment's proxies are kept: the administrator named them.
 """
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Client
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from agent.storage.bodies import PutBody
 from agent.storage.gcs.credentials import SCOPE
-from agent.storage.peers import watched
 from agent.storage.timeouts import Timeouts
+from agent.storage.watched_pools import WATCHED_POOLS
 
 AGENT = "helenus/1"
 GOOGLE = "https://storage.googleapis.com"
@@ -105,7 +102,7 @@ class _Adapter(HTTPAdapter):
         """Make the pools of connections."""
         super().init_poolmanager(*arguments, **options)
         if self._watch:
-            self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
+            self.poolmanager.pool_classes_by_scheme = WATCHED_POOLS
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         """The answer to the request; its body is sent anew each time."""
@@ -116,21 +113,3 @@ class _Adapter(HTTPAdapter):
             request.body = body.sending()  # type: ignore[assignment]
         options["timeout"] = (self._patience.connect, read)
         return super().send(request, *arguments, **options)
-
-
-class _Watched(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return watched(self, super()._new_conn())
-
-
-class _WatchedTls(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return watched(self, super()._new_conn())
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _Watched
-
-
-class _WatchedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTls

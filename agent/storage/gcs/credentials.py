@@ -16,12 +16,11 @@ from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 
-from agent.storage.allowed_files import allowed_file
+from agent.storage.allowed_files import credentials_text
 from agent.storage.protocol import BadSettings
 from agent.wire.destinations import GcsSettings
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
-MOST_BYTES = 64 * 1024
 GOOGLE = re.compile(r"https://[a-z0-9.-]+\.googleapis\.com(:443)?/[a-z0-9/._-]*", re.IGNORECASE)
 """Where Google gives out tokens: oauth2.googleapis.com, or the same behind a private endpoint."""
 
@@ -39,13 +38,7 @@ def credentials_of(settings: GcsSettings, roots: Sequence[Path]) -> Credentials 
     if settings.service_account_key:
         return _of_key(settings.service_account_key, settings.endpoint, "service_account_key")
     if settings.credentials_file:
-        path = allowed_file(settings.credentials_file, roots, "credentials_file")
-        try:
-            with path.open("rb") as file:
-                text = file.read(MOST_BYTES).decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text"
-            raise BadSettings(f"the credentials file can't be read: {reason}", setting="credentials_file") from None
+        text = credentials_text(settings.credentials_file, roots)
         return _of_key(text, settings.endpoint, "credentials_file")
     return None
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from agent.storage.allowed_files import allowed_file
+from agent.storage.allowed_files import credentials_text
 from agent.storage.protocol import BadSettings
 from agent.wire.destinations import S3Settings
 from kit.secret import Secret
 
-MOST_BYTES = 64 * 1024
 PLAIN = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region", "output"})
 JSON_NAMES = (
     ("access_key", "access_secret", "session_token"),
@@ -39,7 +38,8 @@ def keys_of(settings: S3Settings, roots: Sequence[Path], environment: Mapping[st
     if settings.access_key or settings.access_secret:
         return _keys(settings.access_key, settings.access_secret, settings.session_token, "access_secret")
     if settings.credentials_file:
-        return _from_file(allowed_file(settings.credentials_file, roots, "credentials_file"), settings.profile)
+        text = credentials_text(settings.credentials_file, roots)
+        return _from_json(text) if text.lstrip().startswith("{") else _from_ini(text, settings.profile)
     if environment.get("AWS_ACCESS_KEY_ID"):
         return _keys(
             environment["AWS_ACCESS_KEY_ID"],
@@ -48,16 +48,6 @@ def keys_of(settings: S3Settings, roots: Sequence[Path], environment: Mapping[st
             "access_secret",
         )
     return None
-
-
-def _from_file(path: Path, profile: str) -> Keys:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text"
-        raise BadSettings(f"the credentials file can't be read: {reason}", setting="credentials_file") from None
-    return _from_json(text) if text.lstrip().startswith("{") else _from_ini(text, profile)
 
 
 def _from_json(text: str) -> Keys:

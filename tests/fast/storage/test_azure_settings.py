@@ -6,8 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.storage import endpoints
-from agent.storage.azure import client as azure_client
+from agent.storage import endpoints, watched_pools
 from agent.storage.azure.credentials import AccountKey, Credential, Sas, credential_of
 from agent.storage.azure.storage import AzureStorage
 from agent.storage.protocol import BadSettings, Denied
@@ -108,7 +107,7 @@ async def test_link_local_endpoints_are_refused_before_and_while_connecting(monk
     with pytest.raises(BadSettings, match="link-local"):
         await store.head("a")
     await store.close()
-    monkeypatch.setattr(azure_client, "watched", _refuse)
+    monkeypatch.setattr(watched_pools, "watched", _refuse)
     store = AzureStorage(changed(endpoint="http://127.0.36.10:9"), conditional_create=True)
     monkeypatch.setattr("socket.create_connection", lambda *_, **__: None)
     monkeypatch.setattr("urllib3.util.connection.create_connection", lambda *_, **__: None)
