@@ -79,11 +79,10 @@ async def change_keys(record: StoredDestination, request: ChangeKeys, screen: Sc
     known = await unlocking_in(encryption)
     secrets = [await unlocking_in(one) for one in request.secrets]
     async with opened_store(record) as storage:  # before anything is put where it doesn't belong
-        await attached_in(storage, record, to_change=True)
+        repository_id = (await attached_in(storage, record, to_change=True)).repository_id
     record = await probed(record)
     create = at_once if creates_if_absent(record) else Claiming()
     async with opened_store(record) as storage:
-        repository_id = (await attached_in(storage, record, to_change=True)).repository_id
         _show(await change_slots(storage, repository_id, request, known, secrets, cost, create), screen)
     for line in _TOLD[request.change]:
         screen.line(line)
