@@ -7,6 +7,7 @@ others waiting.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from agent.crypto.digest import digest
 from agent.model.job import Tally
@@ -18,6 +19,15 @@ from agent.progress import flow
 from agent.repository.form import Form, Packed, Stored
 from agent.repository.frame import Codec, ObjectType
 from kit.together import together
+
+
+class Size(NamedTuple):
+    """What there is of a table: its files and their bytes."""
+
+    keyspace: str
+    table: str
+    files: int
+    bytes: int
 
 
 class Putting:

@@ -17,7 +17,7 @@ from agent.model.job import Tally
 from agent.model.manifest import FileEntry, TablePart, TableReference
 from agent.pipeline.budget import BYTES
 from agent.pipeline.own_files import StoredOwnFiles
-from agent.pipeline.putting import Putting
+from agent.pipeline.putting import Putting, Size
 from agent.pipeline.sstable_run import DoneSSTable
 from agent.pipeline.stored_object import READ_TRIES, StoredObject, key_of, read_object
 from agent.pipeline.table_run import StoredTable, TableRun
@@ -72,6 +72,7 @@ class Transfer:
         self._host_id = manifest.head.node.host_id
         self._tally = tally
         self.putting = Putting(targets, tally, most_bytes, READERS, parted)
+        self.sizes = [Size(table.keyspace, table.table, table.files, table.bytes) for table in manifest.head.tables]
         self._budget = self.putting.budget
         self._streams = asyncio.Semaphore(max(1, source.streams))
         self._workers = workers(READERS, "convert")

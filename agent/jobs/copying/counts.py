@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from agent.jobs.copying.supply import Size
 from agent.model.job import Tally
+from agent.pipeline.putting import Size
 from agent.repository.manifest import Manifest
 from agent.wire.results import TargetResult
 

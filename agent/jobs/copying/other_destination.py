@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from agent.jobs.copying.errors import SourceDamaged, SourcePartial
-from agent.jobs.copying.supply import Parted, Size
+from agent.jobs.copying.supply import Parted
 from agent.model.job import Tally
 from agent.model.manifest import Head
 from agent.model.snapshot import SnapshotInfo
-from agent.pipeline.own_files import StoredOwnFiles
-from agent.pipeline.store import Finish
 from agent.pipeline.targets import StoreTarget
 from agent.pipeline.transfer import MOST_BYTES, Transfer
 from agent.repository.manifest import Manifest
@@ -32,19 +30,16 @@ class DestinationSupply:
 
     async def listed(
         self, targets: Sequence[StoreTarget], tally: Tally, most_bytes: int, parted: Parted | None
-    ) -> "_TransferPass":
+    ) -> Transfer:
         """See `Supply.listed`."""
-        return _TransferPass(
-            self._manifest.head,
-            Transfer(
-                self._source,
-                self._manifest,
-                targets,
-                tally,
-                most_bytes=most_bytes,
-                parted=parted,
-                workers=self._workers,
-            ),
+        return Transfer(
+            self._source,
+            self._manifest,
+            targets,
+            tally,
+            most_bytes=most_bytes,
+            parted=parted,
+            workers=self._workers,
         )
 
     def damage(self, errors: Mapping[str, HelenusError]) -> SourceDamaged | SourcePartial | None:
@@ -87,27 +82,6 @@ class DestinationSupply:
             destination=self._source.destination_id,
             tables=dict(self.left_out),
         )
-
-
-class _TransferPass:
-    """See `Pass`."""
-
-    def __init__(self, head: Head, transfer: Transfer) -> None:
-        self._transfer = transfer
-        self.putting = transfer.putting
-        self.sizes = [Size(table.keyspace, table.table, table.files, table.bytes) for table in head.tables]
-
-    async def own_files(self) -> StoredOwnFiles:
-        """See `Pass.own_files`."""
-        return await self._transfer.own_files()
-
-    async def tables(self, finish: Finish) -> None:
-        """See `Pass.tables`."""
-        await self._transfer.tables(finish)
-
-    async def close(self) -> None:
-        """See `Pass.close`."""
-        await self._transfer.close()
 
 
 def info_of(head: Head) -> SnapshotInfo:

@@ -5,7 +5,7 @@ One protocol, two supplies: a snapshot on this node, and a backup in another des
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from agent.model.job import Tally
 from agent.model.snapshot import SnapshotInfo, SnapshotTable
@@ -13,7 +13,7 @@ from agent.pipeline.budget import BYTES
 from agent.pipeline.digest_cache import DigestCache
 from agent.pipeline.errors import SstableCorrupt
 from agent.pipeline.own_files import StoredOwnFiles
-from agent.pipeline.putting import Putting
+from agent.pipeline.putting import Putting, Size
 from agent.pipeline.store import Finish, OwnFile, Store
 from agent.pipeline.targets import StoreTarget
 from agent.plan.sstables import OWN_FILES
@@ -23,15 +23,6 @@ from kit.errors import HelenusError
 
 Parted = Callable[[StoreTarget], object]
 """Told of a target that goes on by itself."""
-
-
-class Size(NamedTuple):
-    """What there is of a table: its files and their bytes."""
-
-    keyspace: str
-    table: str
-    files: int
-    bytes: int
 
 
 class Pass(Protocol):
