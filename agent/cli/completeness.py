@@ -8,13 +8,16 @@ from agent.wire.backups import BackupView
 
 
 def missing_in(view: BackupView) -> str | None:
-    """What is missing by the backup's plan; None: nothing."""
+    """What is missing by the backup's plan, which names also the nodes it was taken without; None: nothing."""
     if view.plan is None:
         return "no plan tells which nodes it should have"
-    missing = [node.host_id for node in view.plan.nodes if node.host_id not in view.manifests]
+    wanted = [*(node.host_id for node in view.plan.nodes), *view.plan.missing_nodes]
+    missing = [host for host in wanted if host not in view.manifests]
     if not missing:
         return None
-    return f"without {len(missing)} of its {len(view.plan.nodes)} nodes: {', '.join(missing)}"
+    away = len(set(missing) & set(view.plan.missing_nodes))
+    taken = f" ({away} of them away when it was taken)" if away else ""
+    return f"without {len(missing)} of its {len(wanted)} nodes{taken}: {', '.join(missing)}"
 
 
 async def missing_of(opened: OpenedRepository, tag: str) -> str | None:

@@ -24,19 +24,19 @@ class DrillImpossible(Exception):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A backup. `hosts`: settings file → host ids whose part is there; `missing`: host ids that the backup's plan names
-    and whose part is nowhere; `schema`: by keyspace, of all the nodes together."""
+    """A backup of which every part is there. `hosts`: settings file → host ids whose part it holds; `schema`: by
+    keyspace, of all the nodes together."""
 
     tag: str
     version: str
     hosts: dict[Path, list[str]]
-    missing: list[str]
     schema: dict[str, KeyspaceSchema]
 
 
 async def find(destinations: Sequence[Path], tag: str | None) -> Found:
     """Look into each destination. Without `tag` it is the newest successful backup. Raises DrillImpossible, DrillFailed
-    (no plan), and what opening a destination and reading a plan or manifest of that backup raise."""
+    (no plan, or parts that it names are nowhere), and what opening a destination and reading a plan or manifest of that
+    backup raise."""
     chosen = tag or await _newest(destinations)
     hosts: dict[Path, list[str]] = {}
     planned: set[str] = set()
@@ -46,24 +46,31 @@ async def find(destinations: Sequence[Path], tag: str | None) -> Found:
         record = record_in(path)
         async with opened_store(record) as storage:
             opened = await repository_of(storage, record, None)
-            hosts[path] = sorted((await undeleted(opened)).get(chosen, ()))
+            present = await undeleted(opened)
+            if chosen not in present:
+                continue  # of several directories one may have no part in it
+            hosts[path] = sorted(present[chosen])
             view = await Catalogue(opened, RecordCache()).view(chosen)
-            planned |= {node.host_id for node in view.plan.nodes} if view.plan else set()
+            planned |= {node.host_id for node in view.plan.nodes} | set(view.plan.missing_nodes) if view.plan else set()
             for host in hosts[path]:
                 head = (await read_manifest(opened, chosen, host)).head
                 versions.add(head.node.version)
                 for one in head.schema:
                     schema[one.name] = _together(schema[one.name], one) if one.name in schema else one
     there = {host for each in hosts.values() for host in each}
-    if not there:
+    if not there and not planned:
         raise DrillImpossible(f"there is no backup {chosen} in what was named")
     if not planned:
         raise DrillFailed(f"no plan tells which nodes {chosen} should have, so nobody knows whether it is complete")
+    if missing := sorted(planned - there):
+        raise DrillFailed(
+            f"{chosen}: the parts of {len(missing)} nodes are in none of the destinations: {', '.join(missing)}"
+            " (directories of the nodes must all be named; it may have been taken without some)"
+        )
     return Found(
         tag=chosen,
         version=max(versions, key=lambda version: [int(part) for part in version.split(".") if part.isdigit()]),
         hosts={path: found for path, found in hosts.items() if found},
-        missing=sorted(planned - there),
         schema=schema,
     )
 

@@ -82,11 +82,6 @@ async def tell(
     found = await find(destinations, tag)
     nodes = sum(len(hosts) for hosts in found.hosts.values())
     screen.step(f"{found.tag}: {nodes} nodes of Cassandra {found.version}, {len(found.schema)} keyspaces")
-    if found.missing:
-        raise DrillFailed(
-            f"the parts of {len(found.missing)} nodes are in none of the destinations: {', '.join(found.missing)}"
-            " (directories of the nodes must all be named)"
-        )
     if own := sorted(name for name in found.schema if name in CASSANDRAS_OWN):
         screen.line(f"of Cassandra's own, {', '.join(own)}, only the files are verified")
     extracted = directory / "extracted"

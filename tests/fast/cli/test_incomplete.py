@@ -21,14 +21,29 @@ LOST = "99999999-2222-3333-4444-555555555555"
 @pytest.fixture
 async def incomplete(tmp_path: Path) -> Place:
     """`t1` was planned for two nodes and has the manifest of one."""
-    place = await made(tmp_path, None)
+    return await _planned(await made(tmp_path, None), [HOST, LOST], [])
+
+
+async def _planned(place: Place, hosts: list[str], away: list[str]) -> Place:
+    """`t1` with a plan for these nodes, taken without those that were away."""
     next(place.root.rglob("plan.json")).unlink()
     storage = LocalStorage(place.root)
     catalogue = Catalogue(OpenedRepository("d1", storage, REPOSITORY, CLUSTER, OPEN, 4), RecordCache())
-    nodes = [PlannedNode(host, "127.0.0.1", "dc1", "r1", ["0"]) for host in (HOST, LOST)]
-    await catalogue.put_plan(Plan("t1", "adhoc", 1_700_000_000.0, "prod", CLUSTER, nodes, TABLES, {}, "v"))
+    nodes = [PlannedNode(host, "127.0.0.1", "dc1", "r1", ["0"]) for host in hosts]
+    await catalogue.put_plan(Plan("t1", "adhoc", 1_700_000_000.0, "prod", CLUSTER, nodes, TABLES, {}, "v", away))
     await storage.close()
     return place
+
+
+@pytest.mark.parametrize("command", [("drill", "--into", "out"), ("check",)])
+async def test_a_backup_that_was_taken_without_a_node_is_not_complete(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Promise: what was accepted when the backup was made is no proof that every row is there: the node is named."""
+    place = await _planned(await made(tmp_path, None), [HOST], [LOST])
+    name, *more = command
+    arguments = ["t1", *more[:1], *(str(tmp_path / each) for each in more[1:])]
+    code, told = await asyncio.to_thread(place.run, name, *arguments)
+    assert code == 3
+    assert f"without 1 of its 2 nodes (1 of them away when it was taken): {LOST}" in told
 
 
 @pytest.mark.parametrize("command", ["extract", "drill"])
