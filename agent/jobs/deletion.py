@@ -36,4 +36,6 @@ class Deletion:
 
     def result(self, tags: list[str]) -> FreedResult:
         """What it came to; `tags`: whose manifest went."""
-        return FreedResult(self._freed.bytes, self._freed.objects, tags, locked=self._locked, locked_until=self._until)
+        return FreedResult(
+            self._freed.bytes, self._freed.objects, tags, locked=self._locked, first_unlocked_at=self._until
+        )

@@ -142,4 +142,4 @@ async def preview(survey: Survey, as_deleted: frozenset[str]) -> FreedResult:
     parts = {tag: FreedPart(size, count) for tag, (size, count) in owners.shares(marked).items()}
     size, count = marked.total()
     locked, until = await survey.held(marked)
-    return FreedResult(size, count, doomed, dry_run=True, backups=parts, locked=locked, locked_until=until)
+    return FreedResult(size, count, doomed, dry_run=True, backups=parts, locked=locked, all_unlocked_at=until)

@@ -54,7 +54,8 @@ class FreedResult(msgspec.Struct, frozen=True):
     nothing went, this is what would. `backups`: of a sweep's dry run, for each tag of `as_deleted` of which the node
     has a manifest, what the deletion of that one alone frees; what only several of them need is in the sums alone.
     `locked`: what nobody needs and object lock still holds, so that it goes with a later sweep; the sums of a dry run
-    count it too. `locked_until`: until when the first of it is held, of a dry run the last; unix seconds."""
+    count it too. When that is, unix seconds: `first_unlocked_at` the first of it, told by what deletes, and
+    `all_unlocked_at` all of it, told by a dry run, which looks at each object."""
 
     bytes_freed: int = 0
     objects: int = 0
@@ -62,7 +63,8 @@ class FreedResult(msgspec.Struct, frozen=True):
     dry_run: bool = False
     backups: dict[str, FreedPart] = {}
     locked: FreedPart = FreedPart(0, 0)
-    locked_until: float | None = None
+    first_unlocked_at: float | None = None
+    all_unlocked_at: float | None = None
 
 
 class DamagedPlace(msgspec.Struct, frozen=True):

@@ -79,7 +79,7 @@ class DeletePreview:
             },
         }
         told = f"nothing was deleted; {sum(node.bytes for node in nodes)} bytes would be freed"
-        locked = told_of_locked(freed, last=True)
+        locked = told_of_locked(freed)
         if locked:
             result["would_free"] |= locked
             told += f", {locked['locked_bytes']} of them when their object lock has ended"

@@ -46,13 +46,18 @@ def test_a_lock_that_cannot_work_is_refused_by_name(body: dict[str, Any]) -> Non
 
 
 def test_what_is_locked_is_told_once_for_all_nodes() -> None:
-    """Promise: sums over the nodes, with the first end of a lock, or the last where all has to wait for it; a
+    """Promise: sums over the nodes, with the time when the first of it may go, or of a dry run when all may; a
     destination without lock tells nothing of it."""
+    counts = {"locked_bytes": 11, "locked_objects": 3}
     nodes = [
-        FreedResult(5, 1, locked=FreedPart(10, 2), locked_until=200.0),
+        FreedResult(5, 1, locked=FreedPart(10, 2), first_unlocked_at=200.0),
         FreedResult(7, 1),
-        FreedResult(0, 0, locked=FreedPart(1, 1), locked_until=100.0),
+        FreedResult(0, 0, locked=FreedPart(1, 1), first_unlocked_at=100.0),
     ]
-    assert told_of_locked(nodes) == {"locked_bytes": 11, "locked_objects": 3, "locked_until": 100.0}
-    assert told_of_locked(nodes, last=True)["locked_until"] == 200.0
+    assert told_of_locked(nodes) == {**counts, "first_unlocked_at": 100.0}
+    nodes = [
+        FreedResult(5, 1, dry_run=True, locked=FreedPart(10, 2), all_unlocked_at=200.0),
+        FreedResult(0, 0, dry_run=True, locked=FreedPart(1, 1), all_unlocked_at=100.0),
+    ]
+    assert told_of_locked(nodes) == {**counts, "all_unlocked_at": 200.0}
     assert told_of_locked([FreedResult(7, 1)]) == {}

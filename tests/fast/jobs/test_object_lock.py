@@ -255,7 +255,7 @@ async def test_a_dry_run_counts_what_is_locked_now(tmp_path: Path) -> None:
     sizes = {key: len(site.place.objects[key]) for key in ends}
     assert (result.objects, result.bytes_freed) == (len(ends), sum(sizes.values()))
     assert result.locked == FreedPart(sum(sizes[key] for key in held), len(held))
-    assert result.locked_until == max(held.values())
+    assert result.all_unlocked_at == max(held.values())
 
 
 async def test_a_sweep_tells_when_the_first_of_what_is_locked_may_go(tmp_path: Path) -> None:
@@ -272,4 +272,4 @@ async def test_a_sweep_tells_when_the_first_of_what_is_locked_may_go(tmp_path: P
     sweep = Command("s", SweepArguments(target(), margin_seconds=0.0))
     result = (await site.run("sweep", sweep)).result  # type: ignore[attr-defined]
     assert result.locked.objects > 0
-    assert (result.objects, result.locked_until) == (0, first)
+    assert (result.objects, result.first_unlocked_at) == (0, first)

@@ -87,7 +87,7 @@ async def test_the_main_job_under_object_lock(site: CrashSite) -> None:
     assert told["locked_bytes"] == told["bytes"] > 0
     details = (await site.succeeded(await site.start_delete(first)))["details"]
     assert (details["bytes_freed"], details["locked_bytes"]) == (0, told["locked_bytes"])
-    assert details["locked_until"] <= told["locked_until"]
+    assert details["first_unlocked_at"] <= told["all_unlocked_at"]
     listed = await site.ask("GET", f"/backups?destination={site.place}")
     assert (first in listed, second in listed) == (False, True)
     await site.all_is_well(rows=False)

@@ -194,8 +194,8 @@ async def test_a_sweep_leaves_what_is_locked_and_goes_on(site: Site) -> None:
     await site.backup("t2")
     told = await site.would_free("t1")
     assert told.locked.bytes == told.bytes_freed > 1_500_000
-    assert told.locked_until is not None
-    assert abs(told.locked_until - ends) < 15
+    assert told.all_unlocked_at is not None
+    assert abs(told.all_unlocked_at - ends) < 15
     await delete(site.agent, "t1")
     kept = await sweep(site.agent, margin=0.0)
     assert (kept.bytes_freed, kept.tags) == (0, [])
