@@ -16,6 +16,7 @@ from agent.repository import checked_text
 from agent.repository.errors import (
     ClusterAmbiguous,
     EncryptionKeyMissing,
+    LockedStoreUnconditional,
     NotARepository,
     RepositoryFileLost,
     RepositoryFormatNewer,
@@ -86,8 +87,8 @@ async def attach(
     matter. One that isn't what is asked for is refused.
 
     Raises NotARepository, RepositoryFileLost, RepositoryGone, RepositoryMismatch, RepositoryFormatNewer,
-    RepositoryLockDiffers, ClusterAmbiguous, EncryptionKeyMissing, RepositoryNotEncrypted, what `keys` raises, a
-    StorageError.
+    RepositoryLockDiffers, LockedStoreUnconditional, ClusterAmbiguous, EncryptionKeyMissing, RepositoryNotEncrypted,
+    what `keys` raises, a StorageError.
     """
     found = await _found(storage)
     made = False
@@ -126,6 +127,8 @@ async def attach(
             f"{'without' if locked else 'with'} it",
             setting="object_lock",
         )
+    if locked and initialise:
+        await _refuse_unconditional(storage, found)
     keyring = await _keyring(storage, found, keys, initialise=initialise)
     if made and (again := await _found(storage)) is not None and again.repository_id != found.repository_id:
         # The store let two agents make one at a time, and the other's stands.
@@ -138,6 +141,13 @@ async def attach(
         return Attached(found.repository_id, None, made, keyring)
     cluster = await _attached_cluster(storage, cluster_id, cluster_name, initialise=initialise)
     return Attached(found.repository_id, cluster, made, keyring)
+
+
+async def _refuse_unconditional(storage: Storage, found: RepositoryFile) -> None:
+    """A check tries creation only if absent where what it puts can be taken away again, which isn't under lock. There
+    it is tried with what stands there anyway, before the first key slot relies on it."""
+    if (await storage.put(REPOSITORY, [checked_text.encode(found)])).created:
+        raise LockedStoreUnconditional("the store puts objects under lock on top of others", key=REPOSITORY)
 
 
 async def repository_in(storage: Storage) -> RepositoryFile:

@@ -151,6 +151,18 @@ class RepositoryNotEncrypted(RepositoryError):
     )
 
 
+class LockedStoreUnconditional(RepositoryError):
+    """The store took a second `repository.json` where nothing should be put on top of what is there: two agents at a
+    time would cover one another's key slots, in a bucket that lets nobody take anything away."""
+
+    code = "locked_store_unconditional"
+    status = 502
+    todo = (
+        "Use a store whose buckets under object lock keep to If-None-Match (S3 does, SeaweedFS and versitygw do), or a "
+        "destination without object_lock."
+    )
+
+
 class RepositoryUnfinished(RepositoryError):
     """Of an encrypted repository only `repository.json` is there: whoever made it died before its first key slot, and
     nothing was stored in it."""

@@ -70,8 +70,10 @@ class LockedS3Storage(S3Storage):
         return await self._workers.run(partial(self._hidden_keys, most))
 
     async def examine(self) -> None:
-        """See `Storage.examine`."""
+        """See `Storage.examine`. Sweeps need a right of their own, to list versions: without it the first one, days
+        later, would be the first to be refused."""
         await self._workers.run(self._examine)
+        await self._workers.run(lambda stop: next(self._version_pages(f"{self._prefix}helenus-check/", "", stop)))
 
     def _hidden_keys(self, most: int, stop: Stop) -> tuple[int, list[str]]:
         count = 0

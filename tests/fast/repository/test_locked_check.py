@@ -1,16 +1,21 @@
 """The check of a destination under object lock, over a bucket and a control location in memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from agent.repository.check import DestinationChecks
+from agent.repository.control_keys import SIDES
+from agent.repository.errors import LockedStoreUnconditional
 from agent.repository.keys import REPOSITORY
-from agent.storage.protocol import Denied
+from agent.storage.divided import Divided
+from agent.storage.protocol import OPEN, Buffer, Denied, Gate, Put
 from agent.wire.destinations import CheckDestination, PutDestination, S3Settings
 from agent.wire.object_lock import DAY, ObjectLock
 from tests.fast.repository.test_check import Agent, InMemory
-from tests.fast.storage.locked_memory import LockedPlace
+from tests.fast.storage.locked_memory import LockedMemory, LockedPlace
+from tests.fast.storage.memory import MemoryStorage
 
 LOCK = ObjectLock("compliance", 4, "control")
 
@@ -46,3 +51,34 @@ async def test_the_right_to_extend_is_tried(tmp_path: Path, extends: bool) -> No
     else:
         assert report.error is not None
         assert report.error["code"] == Denied.code
+
+
+class Covering(LockedMemory):
+    """A bucket that heeds no condition where it keeps versions."""
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        return await super().put(key, body, replace=True, gate=gate)
+
+
+@pytest.mark.parametrize("keeps_to_it", [True, False])
+async def test_creation_only_if_absent_is_tried_under_lock_too(tmp_path: Path, keeps_to_it: bool) -> None:
+    """Promise: a store that is conditional in the control location and covers what is under lock is refused before
+    anything relies on it, by whoever makes the repository and by whoever attaches later; of the others nothing changes
+    but a lock's end."""
+    agent = Agent(tmp_path / "state", tmp_path)
+    await agent.destinations.put("locked", PutDestination(1, S3Settings(path="bucket", object_lock=LOCK)))
+
+    async def silent(verb: str, key: str) -> None:
+        return None
+
+    kind = LockedMemory if keeps_to_it else Covering
+    locked = kind(LOCK, lambda: 1_000_000.0, clock=lambda: 1_000_000.0, hook=silent)
+    place = Divided(locked, MemoryStorage(), SIDES)
+    checks = DestinationChecks(agent.destinations, InMemory(place), agent.keyrings, now=lambda: 1_000_000.0)
+    for _ in range(2):
+        report = await checks.check("locked", CheckDestination(initialise=True, cluster_name="Test"))
+        assert report.ok is keeps_to_it
+        if not keeps_to_it:
+            assert report.error is not None
+            assert report.error["code"] == LockedStoreUnconditional.code
+            assert list(locked._objects) == [REPOSITORY]

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
+import msgspec
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from agent.daemon.compose import verifying
@@ -25,11 +27,12 @@ from agent.repository.live_storage import Patience
 from agent.repository.opening import OpenDestinations
 from agent.storage.conformance import NAMES, conform
 from agent.storage.opened import open_storage
-from agent.storage.protocol import BucketLocked, BucketMissing, BucketNotLocked, NotFound, ObjectLocked
+from agent.storage.protocol import BucketLocked, BucketMissing, BucketNotLocked, Denied, NotFound, ObjectLocked
 from agent.wire.commands import Target
 from agent.wire.destinations import CheckDestination, CheckReport, PutDestination, S3Settings, object_lock_of
 from agent.wire.object_lock import DAY
 from tests.cluster.stores import BUCKET, S3Server, settings_for
+from tests.real.storage.fault_proxy import FaultProxy
 from tests.real.storage.locked_servers import (
     DAYS,
     ending_in,
@@ -184,6 +187,28 @@ async def test_a_bucket_without_lock_is_refused_before_anything_is_put(lockable:
         await store.examine()
     assert [entry.key async for entry in store.list("")] == []
     await store.close()
+
+
+class NoVersions(FaultProxy):
+    """Lists no versions, as for keys that lack the right."""
+
+    async def own_answer(self, request: web.BaseRequest) -> web.Response | None:
+        if "versions" in request.query:
+            return web.Response(
+                status=403, text="<Error><Code>AccessDenied</Code></Error>", content_type="application/xml"
+            )
+        return None
+
+
+async def test_keys_that_may_not_list_versions_are_refused_by_the_check(lockable: S3Server) -> None:
+    """Promise: the right that only sweeps need is missed when the destination is added, not by the first sweep."""
+    settings = await locked_settings(lockable)
+    async with NoVersions(lockable.endpoint, "127.0.20.3") as proxy:
+        for endpoint in (lockable.endpoint, proxy.endpoint):
+            store = locked_store(msgspec.structs.replace(settings, endpoint=endpoint))
+            with pytest.raises(Denied) if endpoint is proxy.endpoint else nullcontext():
+                await store.examine()
+            await store.close()
 
 
 async def test_a_bucket_that_locks_by_itself_is_refused(lockable: S3Server) -> None:
