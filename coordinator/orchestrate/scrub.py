@@ -42,7 +42,7 @@ class ScrubFlow:
             self._run.warn(f"{address} doesn't answer: what it stored is not read")
         arguments = ScrubArguments(target_of(place), self._order.whole)
         around, cluster = self._run.around, self._run.cluster
-        damage = KnownDamage(around.store.values, cluster, place.repository_id, around.leaving.turn(cluster))
+        damage = KnownDamage(around.store, place, around.leaving.turn(cluster))
 
         async def learn(answer: Answered) -> None:
             if answer.result:  # one that told nothing clears nothing

@@ -54,8 +54,7 @@ class RetentionScene:
         """The tags of what scrubs found damaged. Raises `DamageUncounted` while a node may still tell of more; one that
         left the ring scrubs no more, so that all counts as damaged in which it may have a part."""
         around, places = self._around, Places(self._around, cluster)
-        turn = around.leaving.turn(cluster)
-        known = await KnownDamage(around.store.values, cluster, destination.repository_id, turn).by_node()
+        known = await KnownDamage(around.store, destination, around.leaving.turn(cluster)).by_node()
         tags = {tag for damage in known.values() for tag in damage.backups}
         uncounted = {host for host, damage in known.items() if damage.more}
         ring = await places.ring()
