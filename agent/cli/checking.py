@@ -3,11 +3,11 @@
 from agent.cli.cluster_files import check_cluster_files
 from agent.cli.completeness import missing_in
 from agent.cli.listed_objects import ListedObjects
-from agent.cli.listing import UNREADABLE, undeleted
+from agent.cli.listing import undeleted
 from agent.cli.screen import Screen, size_of
 from agent.jobs.scrub.naming import ScrubManifests
 from agent.jobs.scrub.reading import ObjectReader, Verdict
-from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.data_objects import data_objects
 from agent.repository.keys import catalogue_prefix

@@ -1,8 +1,7 @@
 """Whether a backup is all there. In: an open repository and a tag, or a backup as it is seen there. Out: what is
 missing of it, in words."""
 
-from agent.cli.listing import UNREADABLE
-from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.opened import OpenedRepository
 from agent.wire.backups import BackupView
 

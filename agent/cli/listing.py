@@ -1,18 +1,14 @@
 """`list`: in, an open repository; out, its backups on the screen."""
 
 from agent.cli.screen import Screen, size_of, time_of
-from agent.crypto.errors import SealingKeyUnknown
-from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.documents import MAGIC, claims_seal
-from agent.repository.errors import ManifestInvalid, RepositoryFormatNewer
+from agent.repository.errors import ManifestInvalid
 from agent.repository.keys import backups_prefix, catalogue_prefix, parse_backup, parse_catalogue
 from agent.repository.marks import Marks
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import Entry, NotFound
 from agent.wire.backups import BackupView
-
-UNREADABLE = (ManifestInvalid, RepositoryFormatNewer, SealingKeyUnknown)
-"""What a document gives that nobody can read: one of them must not hide the others."""
 
 
 class Backups(dict[str, list[str]]):

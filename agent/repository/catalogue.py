@@ -46,8 +46,11 @@ _CACHE_BYTES = 32 * 1024 * 1024
 _AT_ONCE = 8
 _HEADS_AT_ONCE = 4
 """Of each up to 4 MiB are in memory."""
-_UNREADABLE = (BackupNotFound, ManifestInvalid, NotFound, RepositoryFormatNewer, SealingKeyUnknown, Truncated)
-"""What a manifest gives that is damaged, of a later release, or was swept since it was listed."""
+UNREADABLE = (ManifestInvalid, RepositoryFormatNewer, SealingKeyUnknown)
+"""What a document gives that is damaged, of a later release, or sealed with a key that isn't here: one of them must not
+hide the others."""
+_NO_HEAD = (*UNREADABLE, BackupNotFound, NotFound, Truncated)
+"""What a manifest gives that can't be read, or was swept since it was listed."""
 _plan = msgspec.json.Decoder(Plan)
 _record = msgspec.json.Decoder(Record)
 
@@ -161,7 +164,7 @@ class Catalogue:
             try:
                 async with at_once:
                     packed = await self._packed(record_key(self._cluster_id, tag, number), size, modified)
-            except ManifestInvalid:
+            except UNREADABLE:
                 return tag, None, modified
             except NotFound:
                 return None  # swept since it was listed
@@ -170,14 +173,15 @@ class Catalogue:
         return Listing([one for one in await together(*map(read, tags)) if one is not None])
 
     async def newest(self, tag: str) -> Record | None:
-        """The newest record of an undeleted backup; None without one. Raises ManifestInvalid, RepositoryFormatNewer."""
+        """The newest record of an undeleted backup; None without one. Raises `UNREADABLE`."""
         numbers, deleted = await self._tag(tag)
         if deleted or not numbers:
             return None
         return await self._record(tag, max(numbers), *numbers[max(numbers)])
 
     async def view(self, tag: str) -> BackupView:
-        """One backup with its plan and manifests. Raises BackupNotFound."""
+        """One backup with its plan and manifests; a record that can't be read is None, and `stored` says that there is
+        one. Raises BackupNotFound, `UNREADABLE` of the plan."""
         return (await self._seen(tag))[0]
 
     async def judged(self, tag: str) -> BackupView:
@@ -207,7 +211,7 @@ class Catalogue:
         plan = None if planned is None else await self._plan(tag, planned)
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         record = None
-        with suppress(ManifestInvalid):
+        with suppress(*UNREADABLE):
             record = await self._record(tag, max(numbers), *numbers[max(numbers)]) if numbers else None
         stored = numbers[max(numbers)][1] if numbers else None
         return BackupView(tag, deleted, record, plan, sorted(manifests), complete, stored), manifests
@@ -264,7 +268,7 @@ class Catalogue:
         """Whether the stored record of that number means the same; its bytes may be an older release's."""
         try:
             return await self._record(record.tag, number, size, modified) == record
-        except ManifestInvalid:
+        except UNREADABLE:
             return False
 
     async def _record(self, tag: str, number: int, size: int, modified: float) -> Record | None:
@@ -285,7 +289,7 @@ class Catalogue:
         if packed is None:
             try:
                 head = (await read_manifest(self._opened, tag, host_id)).head
-            except _UNREADABLE:
+            except _NO_HEAD:
                 return False
             packed = self._cache.put(self._repository_id, which, msgspec.json.encode(head.lacking))
         return not msgspec.json.decode(_unpacked(packed))

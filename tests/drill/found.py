@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cli.listing import UNREADABLE, undeleted
+from agent.cli.listing import undeleted
 from agent.cli.place import opened_store, record_in, repository_of
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
-from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.manifest import read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.wire.backups import SUCCESS

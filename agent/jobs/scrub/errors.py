@@ -38,5 +38,6 @@ def told(place: DamagedPlace, host_id: str) -> str:
         file = f" {place.file}" if place.file else ""
         return f"{place.keyspace}.{place.table}{file} of {place.tag}, {place.key}"
     if place.reason == MISSING:
-        return f"the manifest of {place.tag} of {host_id} is not there, {place.key}"
+        what = f"manifest of {host_id}" if place.key.endswith(".manifest") else "plan or record"
+        return f"the {what} of {place.tag} is not there, {place.key}"
     return f"{place.key} of {place.tag} can't be read ({place.reason})"

@@ -18,10 +18,9 @@ from kit.atomic_files import write_into
 class ScrubNote(msgspec.Struct, frozen=True):
     """Of one node's objects in one destination; times in unix seconds. `read`: for each slice when the scrub began that
     read it last; `oldest`: when its oldest object was written, None without any, as last listed; `run`: when a scrub
-    last read all its share; `damaged`, `missing`: objects and manifests known to be so at its end; `broken`: backups
-    whose plan or record could not be read then; `newer`: keys of objects of a format of a later release, which have no
-    note in the repository, for nothing is to be put in their place. `command` read the slices `done`: times don't tell
-    that, for clocks may go back."""
+    last read all its share; `damaged`, `missing`: objects, manifests, plans and records known to be so at its end;
+    `newer`: keys of objects of a format of a later release, which have no note in the repository, for nothing is to be
+    put in their place. `command` read the slices `done`: times don't tell that, for clocks may go back."""
 
     destination: str
     repository_id: str
@@ -31,7 +30,6 @@ class ScrubNote(msgspec.Struct, frozen=True):
     run: float | None = None
     damaged: int = 0
     missing: int = 0
-    broken: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     command: str = ""
     done: tuple[int, ...] = ()

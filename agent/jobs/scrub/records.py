@@ -1,100 +1,115 @@
-"""Whether plans and listing records can be read, and whether this node's manifests are there. In: an open repository,
-tags, and which slices are due. Out: what can't be read, and what is missing."""
+"""Whether what a listing and a restore begin with is there and can be read: plans, listing records, this node's
+manifests. In: an open repository and tags. Out: what isn't, by backup and key.
+
+All of it in every scrub, a few small requests for each backup: so nothing has to be remembered of it from one scrub to
+the next, and a clean scrub says that it was looked at.
+"""
 
 from collections.abc import Sequence, Set
 
-from agent.crypto.digest import digest
 from agent.crypto.errors import SealingKeyUnknown
-from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.epochs import Epochs
-from agent.repository.errors import BackupNotFound, ManifestInvalid, RepositoryFormatNewer
-from agent.repository.keys import catalogue_prefix, manifest_key, parse_catalogue, plan_key
+from agent.repository.errors import BackupNotFound
+from agent.repository.keys import catalogue_prefix, manifest_key, parse_catalogue, plan_key, record_key
 from agent.repository.opened import OpenedRepository
 from agent.wire.backups import SUCCESS, Record
 from agent.wire.results import DamagedPlace
+from kit.errors import HelenusError
 
 MISSING = "missing"
 
 
-async def broken_records(
-    opened: OpenedRepository, tags: Sequence[str], slices: Set[int], known: Set[str]
-) -> list[DamagedPlace]:
-    """Of those tags whose slice (the first byte of the tag's digest) is due, or that are `known` to be broken, the
-    plans and newest records that can't be read; those whose keys came since are the next scrub's. Raises a
-    StorageError."""
-    catalogue, epochs = Catalogue(opened, RecordCache()), Epochs(opened)
-    broken = []
-    for tag in tags:
-        if tag not in known and digest(tag.encode())[0] not in slices:
-            continue
-        try:
-            view = await catalogue.view(tag)
-        except BackupNotFound:
-            continue  # swept since it was listed
-        except SealingKeyUnknown as error:
-            if not await epochs.came_since(error):
-                broken.append(_place(tag, str(error.fields["key"]), error.code))
-            continue
-        except (ManifestInvalid, RepositoryFormatNewer) as error:
-            broken.append(_place(tag, plan_key(opened.cluster_id, tag), error.code))
-            continue
-        if view.record is None:
-            broken += await _newest_record(opened, tag, ManifestInvalid.code)
-    return broken
+class ScrubRecords:
+    """One scrub's look at them."""
 
+    def __init__(self, opened: OpenedRepository, host_id: str) -> None:
+        self._opened = opened
+        self._cluster_id = opened.cluster_id
+        self._host_id = host_id
+        self._catalogue = Catalogue(opened, RecordCache())
+        self._epochs = Epochs(opened)
 
-async def absent_manifests(opened: OpenedRepository, host_id: str, present: Set[str]) -> list[DamagedPlace]:
-    """The manifests that the node put, by the newest records of undeleted backups, and that are not there; without a
-    manifest of the node, also a record that can't be read, for nobody knows then what it had. `present`: tags that have
-    one. Raises a StorageError.
+    async def wrong(self, tags: Sequence[str]) -> list[DamagedPlace]:
+        """Plans and records of these backups, which have a manifest of the node, that are missing or can't be read; and
+        manifests that the node put and that are missing. What was sealed with keys that came since is the next scrub's.
+        Raises a StorageError."""
+        found = [place for tag in tags for place in await self._documents(tag)]
+        for tag in sorted(await self._recorded() - set(tags)):
+            found += await self._manifest(tag)
+        return found
 
-    A record says `success` of a node only after the node's manifest was put. A backup that runs, or that the node
-    failed or had no part in, has no such line.
-    """
-    catalogue, epochs = Catalogue(opened, RecordCache()), Epochs(opened)
-    found = []
-    for tag in await _recorded(opened) - present:
-        key = manifest_key(opened.cluster_id, tag, host_id)
+    async def _documents(self, tag: str) -> list[DamagedPlace]:
+        """Of one backup. A plan without a record or a record without a plan lacks the other; without either nobody ever
+        said that it is a backup."""
+        for _ in range(2):  # see `_manifest`: a deletion may be under way
+            try:
+                view = await self._catalogue.view(tag)
+            except BackupNotFound:
+                return []  # swept since it was listed
+            except UNREADABLE as error:
+                return await self._unread(tag, plan_key(self._cluster_id, tag), error)
+            has_plan, has_record = view.plan is not None, view.stored is not None
+            if view.deleted or (has_record and view.record is None):
+                return [] if view.deleted else await self._record(tag)
+            if has_plan == has_record:
+                return []
+        return [_place(tag, (record_key(self._cluster_id, tag, 0) if has_plan else plan_key(self._cluster_id, tag)))]
+
+    async def _manifest(self, tag: str) -> list[DamagedPlace]:
+        """The node's manifest of a backup, if by the newest record the node put it; or a record that can't be read, for
+        nobody knows then what the node had.
+
+        A record says `success` of a node only after the node's manifest was put. A backup that runs, or that the node
+        failed or had no part in, has no such line.
+        """
+        key = manifest_key(self._cluster_id, tag, self._host_id)
         try:
             # Twice: a deletion puts its mark before it takes the manifest, and takes the records before the mark, so
             # that of a backup that went since the first look the second one finds no record, or the mark.
             for _ in range(2):
-                if not _has_part(await catalogue.newest(tag), host_id) or await opened.storage.head(key) is not None:
-                    break
-            else:
-                found.append(_place(tag, key, MISSING))
-        except SealingKeyUnknown as error:
-            if not await epochs.came_since(error):
-                found += await _newest_record(opened, tag, error.code)
-        except (ManifestInvalid, RepositoryFormatNewer) as error:
-            found += await _newest_record(opened, tag, error.code)
-    return sorted(found, key=lambda place: place.tag)
+                if not self._has_part(await self._catalogue.newest(tag)) or await self._opened.storage.head(key):
+                    return []
+        except UNREADABLE as error:
+            return await self._unread(tag, await self._newest_key(tag), error)
+        return [_place(tag, key)]
+
+    async def _record(self, tag: str) -> list[DamagedPlace]:
+        """The newest record, with what is wrong with it."""
+        try:
+            await self._catalogue.newest(tag)
+        except UNREADABLE as error:
+            return await self._unread(tag, await self._newest_key(tag), error)
+        return []  # it was swept, or replaced by a later one
+
+    async def _unread(self, tag: str, key: str, error: HelenusError) -> list[DamagedPlace]:
+        if not key or (isinstance(error, SealingKeyUnknown) and await self._epochs.came_since(error)):
+            return []
+        return [_place(tag, key, error.code)]
+
+    def _has_part(self, record: Record | None) -> bool:
+        nodes = () if record is None else record.nodes
+        return any(node.host_id == self._host_id and node.state == SUCCESS for node in nodes)
+
+    async def _recorded(self) -> Set[str]:
+        """The undeleted backups that have a record."""
+        recorded: set[str] = set()
+        deleted: set[str] = set()
+        async for entry in self._opened.storage.list(catalogue_prefix(self._cluster_id)):
+            name = parse_catalogue(self._cluster_id, entry.key)
+            if name is not None:
+                (deleted if name.number is None else recorded).add(name.tag)
+        return recorded - deleted
+
+    async def _newest_key(self, tag: str) -> str:
+        """The key of a backup's newest record; "" without any."""
+        keys = {
+            name.number: entry.key
+            async for entry in self._opened.storage.list(catalogue_prefix(self._cluster_id, tag))
+            if (name := parse_catalogue(self._cluster_id, entry.key)) is not None and name.number is not None
+        }
+        return keys[max(keys)] if keys else ""
 
 
-def _has_part(record: Record | None, host_id: str) -> bool:
-    return record is not None and any(node.host_id == host_id and node.state == SUCCESS for node in record.nodes)
-
-
-async def _recorded(opened: OpenedRepository) -> set[str]:
-    """The undeleted backups that have a record."""
-    recorded: set[str] = set()
-    deleted: set[str] = set()
-    async for entry in opened.storage.list(catalogue_prefix(opened.cluster_id)):
-        name = parse_catalogue(opened.cluster_id, entry.key)
-        if name is not None:
-            (deleted if name.number is None else recorded).add(name.tag)
-    return recorded - deleted
-
-
-async def _newest_record(opened: OpenedRepository, tag: str, reason: str) -> list[DamagedPlace]:
-    """The place of a backup's newest record, if it has any."""
-    keys = {
-        name.number: entry.key
-        async for entry in opened.storage.list(catalogue_prefix(opened.cluster_id, tag))
-        if (name := parse_catalogue(opened.cluster_id, entry.key)) is not None and name.number is not None
-    }
-    return [_place(tag, keys[max(keys)], reason)] if keys else []
-
-
-def _place(tag: str, key: str, reason: str) -> DamagedPlace:
+def _place(tag: str, key: str, reason: str = MISSING) -> DamagedPlace:
     return DamagedPlace(tag, "", "", "", key, reason)

@@ -24,7 +24,7 @@ from agent.jobs.scrub.errors import RepositoryDamaged, ScrubYields, told
 from agent.jobs.scrub.naming import NodeNames, ScrubManifests
 from agent.jobs.scrub.notes import ScrubNote, ScrubNotes
 from agent.jobs.scrub.reading import ObjectReader, Verdict
-from agent.jobs.scrub.records import MISSING, absent_manifests, broken_records
+from agent.jobs.scrub.records import MISSING, ScrubRecords
 from agent.model.job import JobContext, Outcome
 from agent.plan.scrub import SLICES, Sample, due_slices
 from agent.repository.damage_notes import DamagedObject, DamageNotes
@@ -94,9 +94,7 @@ class ScrubJob:
             named = await scrub.look(Sample(self._sample, _seed(context.command_id), share.began))
             await context.stages.enter(READING, share)
             await scrub.read(share)
-            tags = await scrub.tags()
-            broken = await broken_records(opened, tags, frozenset(share.slices), frozenset(note.broken))
-            broken += await absent_manifests(opened, host_id, frozenset(tags))
+            broken = await ScrubRecords(opened, host_id).wrong(await scrub.tags())
             await context.stages.enter("naming")
             result = await scrub.tell(named, broken, self._clock())
         return _outcome(result, opened.destination_id, host_id)
@@ -218,10 +216,7 @@ class _Scrub:
         damaged += sum(reason not in (MISSING, Verdict.NEWER) for reason in beside.values())
         missing = sum(reason == Verdict.GONE for reason in reasons.values())
         missing += sum(reason == MISSING for reason in beside.values())
-        unread = sorted({place.tag for place in broken if place.reason != MISSING})
-        self._note = msgspec.structs.replace(
-            self._note, damaged=damaged, missing=missing, broken=tuple(unread), newer=tuple(newer)
-        )
+        self._note = msgspec.structs.replace(self._note, damaged=damaged, missing=missing, newer=tuple(newer))
         await self._notes.put(self._note)
         since = self._note.unread_since
         return ScrubResult(

@@ -65,7 +65,7 @@ async def test_a_manifest_that_is_gone_is_told(agent: Agent, store: MemoryStorag
     assert outcome.state is State.PARTIAL
     assert (result.damaged, result.missing, result.backups) == (0, 1, ["t1"])
     assert found(result) == [("t1", MANIFEST, "missing")]
-    assert f"the manifest of t1 of {HOST} is not there" in told(outcome)
+    assert f"the manifest of {HOST} of t1 is not there" in told(outcome)
     [note] = agent.scrub_notes.all()
     assert (note.damaged, note.missing) == (0, 1)
 

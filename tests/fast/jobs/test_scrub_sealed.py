@@ -9,7 +9,7 @@ from agent.crypto.sealing import SALT_SIZE
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.frame import HEADER_SIZE
 from agent.repository.keys import manifest_key
-from agent.wire.backups import SUCCESS, NodeRecord, Record
+from agent.wire.backups import SUCCESS, NodeRecord, Plan, Record
 from agent.wire.commands import State
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Repositories, target
 from tests.fast.jobs.node import HOST, Node
@@ -110,7 +110,9 @@ async def test_a_manifest_that_is_gone_is_told(node: Node, store: MemoryStorage,
     await agent.backup.run(backup("t1"))
     record = Record("t1", "adhoc", 5.0, SUCCESS, {}, [NodeRecord(HOST, "127.0.0.1", SUCCESS, {})])
     async with repositories.opened(target()) as opened:
-        await Catalogue(opened, RecordCache()).put_record(record)
+        catalogue = Catalogue(opened, RecordCache())
+        await catalogue.put_plan(Plan("t1", "adhoc", 5.0, "Test", CLUSTER, [], {}, {}, "s1"))
+        await catalogue.put_record(record)
     assert (await scrub(agent))[0].state is State.SUCCESS
     key = manifest_key(CLUSTER, "t1", HOST)
     del store._objects[key]

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.crypto.keyring import Keyring
 from agent.repository.bounded import MOST_INTENT, MOST_RECORD
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.errors import BackupDeleted, BackupExists, BackupNotFound, IntentForeign, ManifestInvalid
@@ -279,3 +280,21 @@ def test_the_cache_of_records_keeps_to_its_size() -> None:
     assert cache.get("r1", "99") is not None
     assert cache.get("r1", "50") is None
     assert cache.get("r2", "99") is None
+
+
+async def test_a_record_of_an_epoch_that_never_was_hides_no_other_backup() -> None:
+    """Promise: whoever may write to the destination makes one record claim keys that nobody has; listings go on without
+    it, the backup itself is seen by plan and manifests, and how it ended can be recorded anew."""
+    store = MemoryStorage()
+    opened = OpenedRepository("d1", store, "r1", "c1", OPEN, 4, Keyring(b"n" * 32, {1: b"k" * 32}))
+    catalogue = Catalogue(opened, RecordCache())
+    for tag in ("good", "t1"):
+        await catalogue.put_record(record(tag))
+    key = record_key("c1", "t1", 0)
+    body, at = store._objects[key]
+    store._objects[key] = (body[:8] + (999).to_bytes(4, "big") + body[12:], at)
+    assert {view.tag: view.record for view in await catalogue.listing()} == {"good": record("good"), "t1": None}
+    view = await catalogue.view("t1")
+    assert (view.record, view.stored) == (None, at)
+    assert await catalogue.put_record(record("t1")) == 1
+    assert {view.tag: view.record for view in await catalogue.listing()} == {"good": record("good"), "t1": record("t1")}
