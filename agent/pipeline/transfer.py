@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from agent.crypto.digest import digest
+from agent.crypto.errors import SealingKeyUnknown
 from agent.model.job import Tally
 from agent.model.manifest import FileEntry, TablePart, TableReference
 from agent.pipeline.budget import BYTES
@@ -23,6 +24,7 @@ from agent.pipeline.stored_object import READ_TRIES, StoredObject, key_of, read_
 from agent.pipeline.table_run import StoredTable, TableRun
 from agent.pipeline.targets import StoreTarget
 from agent.plan.sstables import DATA, parse
+from agent.repository.epochs import Epochs
 from agent.repository.errors import ManifestInvalid, ObjectDamaged, RepositoryFormatNewer, of_table
 from agent.repository.form import Decoded, Form, Stored
 from agent.repository.frame import Codec, ObjectType
@@ -70,6 +72,7 @@ class Transfer:
         self._source = source
         self._manifest = manifest
         self._host_id = manifest.head.node.host_id
+        self._epochs = Epochs(source)
         self._tally = tally
         self.putting = Putting(targets, tally, most_bytes, READERS, parted)
         self.sizes = [Size(table.keyspace, table.table, table.files, table.bytes) for table in manifest.head.tables]
@@ -145,6 +148,8 @@ class Transfer:
                         break
                     await self._sstable(run, reference, place, part, group, finish)
                     place += 1
+        except SealingKeyUnknown as error:
+            run.fail(await self._claim(error))
         except _DAMAGE as error:
             run.fail(error)
         self._one_less(run, group, finish)
@@ -238,10 +243,19 @@ class Transfer:
                     partial(_refuse_other, found, one, key_of(self._source, self._host_id, one.stored))
                 )
                 return found
+            except SealingKeyUnknown as error:
+                raise await self._claim(error) from error
             except ObjectDamaged:
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    async def _claim(self, error: SealingKeyUnknown) -> ObjectDamaged:
+        """What that is of an object that claims keys which never were. Raises the error itself where they came since
+        the command began: it goes on with them when it is sent again."""
+        if await self._epochs.came_since(error):
+            raise error
+        return ObjectDamaged(error.message, **error.fields)
 
     def _one_less(self, run: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
         run.outstanding -= 1

@@ -40,7 +40,10 @@ class SourcePartial(HelenusError):
 
     code = "source_partial"
     status = 502
-    todo = "Nothing is left to be copied: the tables were damaged when the backup was made. Take a new backup."
+    todo = (
+        "Nothing is left to be copied: the tables were damaged when the backup, or this copy of it, was made. Copy it "
+        "from a destination where it is whole to one that has nothing of it, or take a new backup."
+    )
 
 
 class SnapshotGivenUp(HelenusError):

@@ -45,7 +45,7 @@ class DestinationSupply:
     def damage(self, errors: Mapping[str, HelenusError]) -> SourceDamaged | SourcePartial | None:
         """See `Supply.damage`."""
         if not errors:
-            return self._partial()
+            return self._partial(self.left_out)
         first = next(iter(errors.values()))
         return SourceDamaged(
             f"{len(errors)} tables can't be copied whole from {self._source.destination_id} "
@@ -66,21 +66,23 @@ class DestinationSupply:
             if (found := copied.get((table.keyspace, table.table), 0)) < table.files
         }
         if not lacking:
-            return self._partial()
+            return self._partial(there.head.lacking)
         return SourceDamaged(
             f"the backup {info.tag} is there, but not whole: {', '.join(sorted(lacking))}",
             destination=self._source.destination_id,
             tables=lacking,
         )
 
-    def _partial(self) -> SourcePartial | None:
-        if not self.left_out:
+    def _partial(self, lacking: Mapping[str, str]) -> SourcePartial | None:
+        """`lacking`: the tables that the copy has not: one that lacks nothing is whole, wherever it has them from."""
+        left_out = {name: code for name, code in self.left_out.items() if name in lacking}
+        if not left_out:
             return None
         return SourcePartial(
-            f"{len(self.left_out)} tables are not in the backup in {self._source.destination_id}, or not whole "
-            f"({', '.join(sorted(self.left_out))})",
+            f"{len(left_out)} tables are not in the backup in {self._source.destination_id}, or not whole "
+            f"({', '.join(sorted(left_out))})",
             destination=self._source.destination_id,
-            tables=dict(self.left_out),
+            tables=left_out,
         )
 
 
