@@ -19,7 +19,7 @@ from agent.repository.keyrings import Keyrings, ReadUnlocking
 from agent.repository.keys import KEY_SLOTS
 from agent.repository.sole_creation import Create, at_once
 from agent.storage.protocol import Storage
-from agent.wire.destinations import ChangeKeys, Encryption, KeySlots, KeySlotView, encryption_of
+from agent.wire.destinations import ChangeKeys, Encryption, KeySlots, KeySlotView, encryption_of, object_lock_of
 from kit.errors import InvalidInput
 
 MOST_SECRETS = 16
@@ -67,6 +67,7 @@ class KeyChanges:
                     repository_id=record.repository_id,
                     cluster_id=None,
                     cluster_name=None,
+                    locked=object_lock_of(record.settings) is not None,
                 )
                 repository_id = attached.repository_id
                 return await change_slots(

@@ -83,6 +83,7 @@ class Keyrings:
                 return kept
             unlocking = await self.read(record)
             if make and not entries:
+                refuse_weak(unlocking)  # whoever proved theirs may have died before this
                 keyring = await make_first(storage, repository_id, unlocking, self._cost, self.create_for(record))
                 entries = await listed(storage)
             elif not entries and not await holds_data(storage):

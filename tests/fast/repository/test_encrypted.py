@@ -126,7 +126,8 @@ async def test_a_secret_that_can_t_be_read_leaves_nothing_behind(tmp_path: Path,
 
 
 async def test_a_weak_passphrase_makes_no_repository_and_opens_an_old_one(tmp_path: Path, store: MemoryStorage) -> None:
-    """Promise: what is soon guessed is refused for a new repository, before anything is put."""
+    """Promise: what is soon guessed is refused for a new repository, before anything is put, and for one that whoever
+    began it left without its first slot."""
     agent = await _agent(tmp_path / "1", store, "one")
 
     async def weak(record: StoredDestination) -> Unlocking:
@@ -136,8 +137,11 @@ async def test_a_weak_passphrase_makes_no_repository_and_opens_an_old_one(tmp_pa
     with pytest.raises(EncryptionNotPossible, match="12 characters"):
         await agent.attach()
     assert store._objects == {}
-    await make_first(store, "r1", await weak(agent.destinations.record("store")), CHEAP)
     await store.put(REPOSITORY, [checked_text.encode(RepositoryFile("r1", 2, True))])
+    with pytest.raises(EncryptionNotPossible, match="12 characters"):
+        await agent.attach()
+    assert list(store._objects) == [REPOSITORY]
+    await make_first(store, "r1", await weak(agent.destinations.record("store")), CHEAP)
     assert (await agent.attach()).repository_id == "r1"
 
 

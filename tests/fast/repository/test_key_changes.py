@@ -5,13 +5,21 @@ from pathlib import Path
 import pytest
 
 from agent.crypto.errors import EncryptionKeyWrong
-from agent.repository.errors import KeySlotsGone, RepositoryGone, RepositoryMismatch, RepositoryNotEncrypted
+from agent.repository import checked_text
+from agent.repository.attach import RepositoryFile
+from agent.repository.errors import (
+    KeySlotsGone,
+    RepositoryGone,
+    RepositoryLockDiffers,
+    RepositoryMismatch,
+    RepositoryNotEncrypted,
+)
 from agent.repository.key_changes import KeyChanges, slots_in
-from agent.repository.key_slots import read_slots
-from agent.repository.keys import KEY_SLOTS
+from agent.repository.key_slots import make_first, read_slots
+from agent.repository.keys import KEY_SLOTS, REPOSITORY
 from agent.wire.destinations import ChangeKeys, Encryption
 from kit.errors import InvalidInput
-from tests.fast.repository.test_encrypted import CHEAP, Agent
+from tests.fast.repository.test_encrypted import CHEAP, Agent, secret
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -98,3 +106,16 @@ async def test_a_change_makes_nothing_and_goes_to_no_other_repository(tmp_path: 
     with pytest.raises(KeySlotsGone) as gone:
         await slots_in(agent.store)
     assert gone.value.fields == {"key": KEY_SLOTS}
+
+
+async def test_keys_are_changed_under_lock_or_not_at_all(tmp_path: Path) -> None:
+    """Promise: without the lock that the repository was made with, slots would go in unlocked and be hidden instead of
+    removed: refused, and nothing is put."""
+    store = MemoryStorage()
+    await store.put(REPOSITORY, [checked_text.encode(RepositoryFile("r1", 2, True, True))])
+    await make_first(store, "r1", secret("one"), CHEAP)
+    agent, before = Agent(tmp_path, store), dict(store._objects)
+    await agent.put("one")
+    with pytest.raises(RepositoryLockDiffers):
+        await _changes(agent, []).change("store", ChangeKeys("rotate", [Encryption("second")]))
+    assert store._objects == before
