@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from agent.cassandra.errors import SnapshotMissing
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copying.copied import Copied, missing, outcome_of, results_in
+from agent.jobs.copying.copied import Copied, missing, outcome_of, results_in, with_failed
 from agent.jobs.copying.copier import Copier
 from agent.jobs.copying.delivery import Delivery
 from agent.jobs.copying.errors import SnapshotNotKept
@@ -25,7 +25,6 @@ from agent.repository.opened import OpenedRepository, Repositories
 from agent.repository.undeleted import undeleted_manifest
 from agent.storage.threads import MakeWorkers, Workers
 from agent.wire.commands import SyncArguments, Target
-from agent.wire.results import TargetResult
 from kit.errors import HelenusError
 
 
@@ -64,22 +63,23 @@ class SyncJob:
     async def _from_snapshot(self, context: JobContext, arguments: SyncArguments) -> Copied:
         info = await self._snapshots.info(arguments.tag)
         if info is None:
-            raise SnapshotMissing(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
+            gone = SnapshotMissing(f"there is no on-server backup {arguments.tag}", tag=arguments.tag)
+            return self._copier.without(context, arguments.targets, gone)
         if not info.kept:
             raise SnapshotNotKept(f"the snapshot {arguments.tag} is no on-server backup", tag=arguments.tag)
         return await self._copier.copy(context, info, arguments.targets, arguments.throttle_bytes_per_second)
 
     async def _from_destination(self, context: JobContext, arguments: SyncArguments, source: Target) -> Copied:
         host_id, targets = arguments.source_host_id, arguments.targets
-        adopting = host_id != await self._host_id()
-        if adopting and (why := refusal(await self._ring(), host_id)) is not None:
-            raise AdoptionRefused(why, host_id=host_id)
         if not missing(targets, results_in(context)):
             # An earlier run came to its end, and was not told of: the source may be gone by now.
             return Copied(self._delivery.published(context, targets))
         resumed = bool(context.stages.current)
         delivered = False
         try:
+            adopting = host_id != await self._host_id()
+            if adopting and (why := refusal(await self._ring(), host_id)) is not None:
+                raise AdoptionRefused(why, host_id=host_id)
             async with self._read_from(context, arguments, source) as (opened, manifest):
                 delivered = True
                 supply = DestinationSupply(opened, manifest, self._workers, adopting=adopting)
@@ -89,13 +89,10 @@ class SyncJob:
             # What an earlier run has begun at the targets is not gone on with.
             if resumed and not delivered and (context.undo or isinstance(error, Exception)):
                 await asyncio.shield(self._delivery.undo(arguments.tag, host_id, targets))
-            left = missing(targets, results_in(context))
-            if not isinstance(error, HelenusError) or len(left) == len(targets):
+            if not isinstance(error, HelenusError):
                 raise
-            # What was published before the source failed is there, whatever became of the source.
             results = results_in(context) if delivered else self._delivery.published(context, targets)
-            failed = TargetResult("failed", error=error.as_dict())
-            return Copied(results | {target.destination: failed for target in left})
+            return Copied(with_failed(results, targets, error))
 
     @asynccontextmanager
     async def _read_from(

@@ -38,7 +38,9 @@ class UploadJob:
             return outcome_of(recalled(context), arguments.targets, None, cleared=cleared)
         info = await self._snapshots.info(arguments.tag)
         if info is None:
-            raise SnapshotMissing(f"the agent has no snapshot {arguments.tag}", tag=arguments.tag)
+            gone = SnapshotMissing(f"the agent has no snapshot {arguments.tag}", tag=arguments.tag)
+            copied = self._copier.without(context, arguments.targets, gone)
+            return outcome_of(copied, arguments.targets, None, cleared=False)
         # Owed since an earlier upload failed: asked for again, it is wanted until this one has ended.
         if not info.kept:
             await self._on_server.disown_debt(arguments.tag)
@@ -52,7 +54,7 @@ class UploadJob:
                 await asyncio.shield(self._taker.clear(arguments.tag))
             raise
         except SnapshotGivenUp:
-            raise
+            raise  # it is gone: nothing is owed
         except Exception:
             if not info.kept:
                 await self._taker.owe(arguments.tag)

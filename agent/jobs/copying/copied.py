@@ -12,6 +12,7 @@ from agent.jobs.copying.storing import PUBLISHED
 from agent.model.job import JobContext, Outcome
 from agent.wire.commands import State, Target
 from agent.wire.results import SnapshotResult, TargetResult, UploadResult
+from kit.errors import HelenusError
 
 CLEARING = "clearing"
 _UNKNOWN = TargetResult(
@@ -63,6 +64,20 @@ def results_in(context: JobContext) -> dict[str, TargetResult]:
 def missing(targets: Sequence[Target], results: Mapping[str, TargetResult]) -> list[Target]:
     """The targets that have no part of the backup yet, as far as is known."""
     return [target for target in targets if not is_done(results.get(target.destination))]
+
+
+def with_failed(
+    results: Mapping[str, TargetResult], targets: Sequence[Target], error: HelenusError
+) -> dict[str, TargetResult]:
+    """The results of those that are done, and `error` for all others: what is published is there, whatever became of
+    the source. Raises `error` where nothing is."""
+    left = missing(targets, results)
+    if len(left) == len(targets):
+        raise error
+    return {
+        **results,
+        **dict.fromkeys((one.destination for one in left), TargetResult("failed", error=error.as_dict())),
+    }
 
 
 def is_done(result: TargetResult | None) -> bool:

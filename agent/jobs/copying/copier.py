@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from agent.cassandra.protocol import Snapshots
-from agent.jobs.copying.copied import Copied, missing, results_in
+from agent.jobs.copying.copied import Copied, missing, results_in, with_failed
 from agent.jobs.copying.delivery import Delivery
 from agent.jobs.copying.errors import SnapshotGivenUp
 from agent.jobs.copying.openings import Openings
@@ -63,8 +63,8 @@ class Copier:
     ) -> Copied:
         """Copy `info`'s snapshot to all targets; a result for each destination. `throttle`: the command's own limit,
         bytes per second, 0 = none. `inventory`: the snapshot's files, if they were listed already; it is emptied.
-        `opened`: the targets, if their opening was begun already. Raises what concerns no single destination
-        (SnapshotVanished, DamagedOnServer, SnapshotGivenUp, …)."""
+        `opened`: the targets, if their opening was begun already. While nothing is published anywhere raises what
+        concerns no single destination (SnapshotVanished, DamagedOnServer, SnapshotGivenUp, …)."""
         given_up: list[str] = []
         left = missing(targets, results_in(context))
         supply = SnapshotSupply(self._cache, partial(self._listed, info), self._workers, inventory)
@@ -72,12 +72,17 @@ class Copier:
         guarded = partial(self._watermark.guarded, info.tag, given_up=given_up)
         try:
             results = await self._delivery.deliver(context, info, supply, targets, throttle, opened, guarded)
-        except SnapshotGivenUp:
-            await self.undo(info, left)
-            raise
+        except HelenusError as error:
+            if isinstance(error, SnapshotGivenUp):
+                await self.undo(info, left)
+            return Copied(with_failed(results_in(context), targets, error), given_up)
         if supply.table_ids:
             await self._forget_dropped(supply.table_ids)
         return Copied(results, given_up)
+
+    def without(self, context: JobContext, targets: Sequence[Target], error: HelenusError) -> Copied:
+        """The same, when there is no snapshot to be copied any more. Raises `error` where nothing was published."""
+        return Copied(with_failed(self._delivery.published(context, targets), targets, error))
 
     async def undo(self, info: SnapshotInfo, targets: Sequence[Target]) -> None:
         """See `Delivery.undo`."""

@@ -2,9 +2,10 @@
 
 import pytest
 
+from agent.cassandra.errors import SnapshotMissing
 from agent.repository.errors import BackupNotFound
 from agent.storage.protocol import Transient
-from agent.wire.commands import DeleteArguments, State
+from agent.wire.commands import DeleteArguments, State, SyncArguments, UploadArguments
 from agent.wire.results import UploadResult
 from tests.fast.jobs.agent_in_memory import (
     Command,
@@ -79,3 +80,23 @@ async def test_what_was_published_is_told_when_the_source_fails_while_it_is_read
     assert {name: one.outcome for name, one in results.items()} == {"p2": "success", "e1": "failed"}
     assert outcome.state is State.PARTIAL
     assert intents(four, "e1") == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "upload"])
+async def test_what_was_published_is_told_when_the_snapshot_is_gone(four: Four, kind: str) -> None:
+    """Promise: resumed without its snapshot, a copy tells what an earlier run of it published, and why the other target
+    has nothing; one that published nothing fails by the snapshot's name."""
+    await four.agent.backup.run(backup("t1", "p1", keep=True))
+    first = Command("s", SyncArguments("t1", [target("p2")]))
+    await four.agent.sync.run(first)
+    await four.node.clear("t1")
+    targets = [target("p2"), target("e1")]
+    arguments = SyncArguments("t1", targets) if kind == "sync" else UploadArguments("t1", targets)
+    again = Command("s", arguments, saved=first.saved)
+    outcome = await getattr(four.agent, kind).run(again)
+    assert isinstance(outcome.result, UploadResult)
+    results = outcome.result.targets
+    assert (outcome.state, results["p2"].outcome, results["e1"].outcome) == (State.PARTIAL, "success", "failed")
+    assert (results["e1"].error or {})["code"] == SnapshotMissing.code
+    with pytest.raises(SnapshotMissing):
+        await getattr(four.agent, kind).run(Command("s2", arguments))
