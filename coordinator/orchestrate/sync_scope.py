@@ -11,7 +11,7 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import InvalidArguments, NoSuchBackup
 from coordinator.model.orders import SyncOrder
 from coordinator.orchestrate.errors import BackupDeleted
-from coordinator.orchestrate.listing import Joined
+from coordinator.orchestrate.listing import Joined, addresses_in
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.run import Surroundings
@@ -78,6 +78,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
     gone = _gone(backup, backup.plan, present, [source, *destinations])
     left = {node.host_id for node in gone}
     missing = [node for node in backup.plan.nodes if node.host_id not in able | left]
+    missing += _away(backup, backup.plan)
     if not hosts and not gone:
         raise NoSuchBackup(f"No node of the ring holds a part of {order.tag}", tag=order.tag)
     tables = backup.record.keyspaces if backup.record is not None else backup.plan.keyspaces
@@ -90,6 +91,13 @@ def _refuse_same(source: Destination | None, destinations: Sequence[Destination]
     same = [one.id for one in destinations if source is not None and one.repository_id == source.repository_id]
     if same:
         raise InvalidArguments(f"{', '.join(same)} is where the backup is copied from", field="destinations")
+
+
+def _away(backup: Joined, plan: Plan) -> list[PlannedNode]:
+    """Members that the backup was taken without: what it lacks there its copies lack too."""
+    addresses = addresses_in(backup)
+    away = [host for host in plan.missing_nodes if host not in backup.manifests]
+    return [PlannedNode(host, addresses.get(host, ""), "", "", []) for host in away]
 
 
 def _gone(backup: Joined, plan: Plan, present: Muster, places: Sequence[Destination | None]) -> list[PlannedNode]:

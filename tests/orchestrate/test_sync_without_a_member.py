@@ -1,0 +1,37 @@
+"""A backup that was taken without a member of the ring, copied to another destination."""
+
+import pytest
+
+from agent.wire.destinations import LocalSettings
+from coordinator.model.orders import BackupOrder
+from coordinator.model.requests import RequestState
+from coordinator.model.retention import KeptRule, Rule
+from tests.cluster.loop_time import unix_seconds
+from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_retention import DAY, taken
+from tests.orchestrate.test_sync_sources import synced
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_copy_of_a_backup_without_a_member_is_no_good_one(scene: Scene, back: bool) -> None:
+    """Promise: it is partial where it comes from, so it is where it is copied to, whether that member is back or not;
+    it names the member, and lets no whole backup go there."""
+    coordinator = await scene.coordinator()
+    for name in ("there", "other"):
+        await coordinator.destination(name, LocalSettings(path=name, shared=True))
+    [whole] = await taken(coordinator, range(3, 2, -1), "other")
+    away = scene.nodes[2].host_id
+    await scene.agents[2].stop()
+    order = BackupOrder(tag="new", time=int(unix_seconds()) - DAY, keep=False, copies=copies("there"), partial=True)
+    request = await coordinator.ended(await coordinator.orchestrator.start_backup(CLUSTER, order))
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    if back:
+        await scene.agents[2].start()
+    request = await synced(coordinator, "new")
+    assert (request.state, request.partial) == (RequestState.ERROR, True)
+    assert [one["host_id"] for one in request.result["missing_nodes"]] == [away]
+    states = {one.tag: one.state for one in await coordinator.orchestrator.list_backups(CLUSTER, "other")}
+    assert states == {whole: "success", "new": "partial"}
+    await coordinator.store.retention.put([KeptRule(CLUSTER, "other", "", Rule(count=1))])
+    assert [one.tag for one in await coordinator.retention.preview(CLUSTER, "other") if one.goes] == []
