@@ -9,8 +9,9 @@ import msgspec
 
 from agent.plan.objects import ObjectIndex
 from agent.plan.sweep import Owners, SweepView, unneeded
+from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.data_objects import data_index, data_objects
-from agent.repository.errors import ObjectDamaged, of_backup
+from agent.repository.errors import ManifestAbsent, ObjectDamaged, of_backup
 from agent.repository.keys import backups_prefix, catalogue_prefix, manifest_key, parse_backup, parse_catalogue
 from agent.repository.manifest import Named, read_manifest
 from agent.repository.marks import Marks
@@ -36,6 +37,9 @@ class Survey:
         self._marks = Marks(opened)
         self._manifests: dict[str, tuple[int, float]] = {}
         """Tag → size and time of this node's manifest, as last listed."""
+        self._catalogue = Catalogue(opened, RecordCache())
+        self._recorded: set[str] = set()
+        """The backups that have a record, as last listed."""
         self._read: set[tuple[str, tuple[int, float]]] = set()
         """The manifests that were read: they never change, unless one was withdrawn and published anew."""
         self._seen: set[bytes] = set()
@@ -44,10 +48,13 @@ class Survey:
     async def view(self) -> SweepView:
         """Marks and manifests as they are now. Raises ManifestInvalid for a mark that no agent put."""
         deleted = {}
+        self._recorded = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
             name = parse_catalogue(self._cluster_id, entry.key)
             if name is not None and name.number is None:
                 deleted[name.tag] = entry
+            elif name is not None:
+                self._recorded.add(name.tag)
         for tag, mark in deleted.items():
             await self._marks.refuse_forged(mark, tag)
         hosts: dict[str, set[str]] = {}
@@ -67,7 +74,8 @@ class Survey:
 
     async def needed(self, view: SweepView) -> ObjectIndex:
         """All that undeleted backups of this node name, and what those named that were undeleted when this was asked
-        before. Raises ManifestInvalid for one that can't be read."""
+        before. Raises ManifestInvalid for one that can't be read, ManifestAbsent for one that was put and isn't there:
+        hidden or moved away it may come back, and nothing else tells what it needs."""
         missing = {(tag, self._manifests[tag]) for tag in view.kept(self.host_id)} - self._read
         tags = iter(sorted(tag for tag, _ in missing))
 
@@ -77,7 +85,18 @@ class Survey:
 
         await together(*(read() for _ in range(_MANIFESTS_AT_ONCE)))
         self._read |= missing
+        for tag in sorted(self._recorded - view.deleted - self._manifests.keys()):
+            await self._refuse_absent(tag)
         return self._needed
+
+    async def _refuse_absent(self, tag: str) -> None:
+        try:
+            lacks = await self._catalogue.lacks_manifest(tag, self.host_id)
+        except UNREADABLE:
+            return  # scrubs tell of it; what the node had in it nobody knows
+        if lacks:
+            gone = ManifestAbsent("the manifest is not there, and the listing record says that it was put")
+            raise of_backup(gone, tag, self.host_id, manifest_key(self._cluster_id, tag, self.host_id))
 
     async def _need(self, tag: str) -> None:
         """Note what a backup of this node names."""

@@ -38,7 +38,7 @@ from agent.repository.keys import (
 from agent.repository.manifest import read_manifest
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import NotFound, Truncated
-from agent.wire.backups import RUNNING, BackupView, Plan, Record
+from agent.wire.backups import RUNNING, SUCCESS, BackupView, Plan, Record
 from kit.together import together
 
 _CACHE_BYTES = 32 * 1024 * 1024
@@ -178,6 +178,22 @@ class Catalogue:
         if deleted or not numbers:
             return None
         return await self._record(tag, max(numbers), *numbers[max(numbers)])
+
+    async def lacks_manifest(self, tag: str, host_id: str) -> bool:
+        """Whether the node's manifest of an undeleted backup was put, by its newest record, and isn't there. Raises
+        `UNREADABLE` of the record.
+
+        A record says `success` of a node only after the node's manifest was put. A backup that runs, or that the node
+        failed or had no part in, has no such line.
+        """
+        # Twice: a deletion puts its mark before it takes the manifest, and takes the records before the mark, so that
+        # of a backup that went since the first look the second one finds no record, or the mark.
+        for _ in range(2):
+            record = await self.newest(tag)
+            has_part = record is not None and (host_id, SUCCESS) in ((one.host_id, one.state) for one in record.nodes)
+            if not has_part or await self._storage.head(manifest_key(self._cluster_id, tag, host_id)) is not None:
+                return False
+        return True
 
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests; a record that can't be read is None, and `stored` says that there is

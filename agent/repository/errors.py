@@ -277,6 +277,17 @@ class ManifestInvalid(RepositoryError):
     todo = "Don't trust this backup: restore from another one and look into who or what changed the destination."
 
 
+class ManifestAbsent(RepositoryError):
+    """A sweep misses the manifest of an undeleted backup: what it needs nobody else knows, so nothing goes."""
+
+    code = "manifest_absent"
+    status = 409
+    todo = (
+        "Bring the manifest back (from a copy of the destination, or the version that a deletion hid), or delete the "
+        "backup: sweeps go on then."
+    )
+
+
 class ObjectDamaged(RepositoryError):
     """A stored object's bytes are not what its name and frame promise."""
 

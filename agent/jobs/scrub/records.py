@@ -13,7 +13,6 @@ from agent.repository.epochs import Epochs
 from agent.repository.errors import BackupNotFound
 from agent.repository.keys import catalogue_prefix, manifest_key, parse_catalogue, plan_key, record_key
 from agent.repository.opened import OpenedRepository
-from agent.wire.backups import SUCCESS, Record
 from agent.wire.results import DamagedPlace
 from kit.errors import HelenusError
 
@@ -42,7 +41,7 @@ class ScrubRecords:
     async def _documents(self, tag: str) -> list[DamagedPlace]:
         """Of one backup. A plan without a record or a record without a plan lacks the other; without either nobody ever
         said that it is a backup."""
-        for _ in range(2):  # see `_manifest`: a deletion may be under way
+        for _ in range(2):  # a deletion may be under way, see `Catalogue.lacks_manifest`
             try:
                 view = await self._catalogue.view(tag)
             except BackupNotFound:
@@ -57,22 +56,13 @@ class ScrubRecords:
         return [_place(tag, (record_key(self._cluster_id, tag, 0) if has_plan else plan_key(self._cluster_id, tag)))]
 
     async def _manifest(self, tag: str) -> list[DamagedPlace]:
-        """The node's manifest of a backup, if by the newest record the node put it; or a record that can't be read, for
-        nobody knows then what the node had.
-
-        A record says `success` of a node only after the node's manifest was put. A backup that runs, or that the node
-        failed or had no part in, has no such line.
-        """
-        key = manifest_key(self._cluster_id, tag, self._host_id)
+        """The node's manifest of a backup, if it was put and isn't there; or a record that can't be read, for nobody
+        knows then what the node had."""
         try:
-            # Twice: a deletion puts its mark before it takes the manifest, and takes the records before the mark, so
-            # that of a backup that went since the first look the second one finds no record, or the mark.
-            for _ in range(2):
-                if not self._has_part(await self._catalogue.newest(tag)) or await self._opened.storage.head(key):
-                    return []
+            lacks = await self._catalogue.lacks_manifest(tag, self._host_id)
         except UNREADABLE as error:
             return await self._unread(tag, await self._newest_key(tag), error)
-        return [_place(tag, key)]
+        return [_place(tag, manifest_key(self._cluster_id, tag, self._host_id))] if lacks else []
 
     async def _record(self, tag: str) -> list[DamagedPlace]:
         """The newest record, with what is wrong with it."""
@@ -86,10 +76,6 @@ class ScrubRecords:
         if not key or (isinstance(error, SealingKeyUnknown) and await self._epochs.came_since(error)):
             return []
         return [_place(tag, key, error.code)]
-
-    def _has_part(self, record: Record | None) -> bool:
-        nodes = () if record is None else record.nodes
-        return any(node.host_id == self._host_id and node.state == SUCCESS for node in nodes)
 
     async def _recorded(self) -> Set[str]:
         """The undeleted backups that have a record."""
