@@ -17,7 +17,13 @@ import msgspec
 from agent.repository.attach import Attached, attach
 from agent.repository.destination_files import StoredDestination
 from agent.repository.destinations import Destinations
-from agent.repository.errors import NotARepository, RepositoryError, RepositoryGone, RepositoryUnfinished
+from agent.repository.errors import (
+    NotARepository,
+    RepositoryError,
+    RepositoryFileLost,
+    RepositoryGone,
+    RepositoryUnfinished,
+)
 from agent.repository.keyrings import Keyrings
 from agent.repository.keys import CHECKS, REPOSITORY
 from agent.repository.trials import Trials
@@ -180,6 +186,8 @@ class DestinationChecks:
                 cluster_name=request.cluster_name,
                 locked=object_lock_of(record.settings) is not None,
             )
+        except RepositoryFileLost:
+            raise  # others' files are there: no empty place
         except (NotARepository, RepositoryUnfinished) as error:
             asked = (request.repository_id, request.cluster_id, request.cluster_name)
             if request.initialise or any(one is not None for one in asked):

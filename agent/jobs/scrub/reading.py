@@ -1,6 +1,5 @@
 """Reads stored objects and verifies them by their own footers, and by what is in them where a footer doesn't tell whose
-it is. In: an open repository, keys and sizes. Out: counts, and
-what is wrong with an object."""
+it is. In: an open repository, keys and sizes. Out: counts, and what is wrong with an object."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,22 +14,32 @@ from agent.repository.epochs import Epochs
 from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
 from agent.repository.form import MOST_OVERHEAD
 from agent.repository.frame import Codec, ObjectType
+from agent.repository.keys import REPOSITORY
 from agent.repository.opened import OpenedRepository
 from agent.repository.stored_check import TYPE, StoredCheck
-from agent.storage.protocol import NotFound, Truncated
+from agent.storage.protocol import NotFound, StorageError, Truncated
 from agent.storage.throttle import Stream
 
 CHUNK = PIECE_SIZE + MOST_OVERHEAD
 """Bytes of one GET: a whole object of those that we make. A scrub holds it in memory, sealed ones opened as well."""
+ASK_SECONDS = 5.0
+"""How often a store that doesn't give an object is asked for something else."""
 _log = structlog.get_logger(__name__)
 
 
 class Verdict(StrEnum):
     """What became of an object."""
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether nobody can restore from it as it stands."""
+        return self in (Verdict.DAMAGED, Verdict.UNREADABLE)
+
     RIGHT = "right"
     GONE = "missing"
     DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    """the store answers, and doesn't give this one: a bad sector, say"""
     NEWER = "repository_format_newer"
     """whole, and of a format that this version can't read"""
     UNKNOWN = "sealing_key_unknown"
@@ -82,7 +91,7 @@ class ObjectReader:
             stored = b""
             for start in range(0, entry.size, CHUNK):
                 length = min(CHUNK, entry.size - start)
-                stored = await self._storage.get(one.key, start, length, gate=self._gate)
+                stored = await self._piece(one.key, start, length)
                 check.feed(stored)
             check.finish()
             untold = self._is_sealed or one.codec is not Codec.RAW
@@ -98,10 +107,35 @@ class ObjectReader:
                 return self._unknown
         except Truncated as error:
             if "size" not in error.fields:
-                raise
+                return await self._unreadable(one.key, error)
             return Verdict.DAMAGED  # the store itself says that it is shorter now
+        except StorageError as error:
+            return await self._unreadable(one.key, error)
         except (ObjectDamaged, ValueError):  # of no type that there is
             return Verdict.DAMAGED
         self.objects += 1
         self.bytes += entry.size
         return Verdict.RIGHT
+
+    async def _piece(self, key: str, start: int, length: int) -> bytes:
+        """Some bytes of an object. Meanwhile something else is asked for now and then: that it is answered tells whose
+        patience with the store goes on that only this object is in trouble."""
+        getting = asyncio.ensure_future(self._storage.get(key, start, length, gate=self._gate))
+        try:
+            while not (await asyncio.wait({getting}, timeout=ASK_SECONDS))[0]:
+                await self._storage.head(REPOSITORY)
+            return getting.result()
+        finally:
+            getting.cancel()
+            await asyncio.wait({getting})
+
+    async def _unreadable(self, key: str, error: StorageError) -> Verdict:
+        """The verdict on an object that isn't given, while others are. Raises the error where nothing is."""
+        try:
+            await self._storage.get(REPOSITORY)
+        except NotFound:
+            pass
+        except StorageError:
+            raise error from None
+        _log.warning("object_unreadable", key=key, code=error.code, reason=error.message)
+        return Verdict.UNREADABLE

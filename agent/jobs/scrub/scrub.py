@@ -212,7 +212,7 @@ class _Scrub:
                     places.append(place)
                 else:
                     more += 1
-        damaged = sum(reason == Verdict.DAMAGED for reason in reasons.values())
+        damaged = sum(Verdict(reason).is_damage for reason in reasons.values())
         damaged += sum(reason not in (MISSING, Verdict.NEWER) for reason in beside.values())
         missing = sum(reason == Verdict.GONE for reason in reasons.values())
         missing += sum(reason == MISSING for reason in beside.values())
@@ -257,9 +257,9 @@ class _Scrub:
         """Read an object; damage is noted at once, so that a scrub that is interrupted has told it."""
         one = self._damage.object_of(key)
         verdict = Verdict.RIGHT if one is None else await self._reader.read(one)
-        if one is not None and verdict is Verdict.DAMAGED:
+        if one is not None and verdict.is_damage:
             await self._damage.put(one, verdict.value)
-        if verdict in (Verdict.DAMAGED, Verdict.NEWER) and self._suspect(key) and verdict is Verdict.NEWER:
+        if (verdict.is_damage or verdict is Verdict.NEWER) and self._suspect(key) and verdict is Verdict.NEWER:
             self._newer[key] = None
 
     def _suspect(self, key: str) -> bool:

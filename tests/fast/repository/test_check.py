@@ -369,3 +369,12 @@ async def test_settings_of_another_place_take_back_what_was_made_for_the_former(
     await agent.checks.check("store", put)
     await agent.destinations.put("store", PutDestination(2, LocalSettings("former")))
     assert list(root.rglob("*")) == []
+
+
+async def test_a_place_whose_repository_json_is_gone_is_no_empty_one(agent: Agent, root: Path) -> None:
+    """Promise: also a check that asks for nothing tells it: a coordinator that looks where a repository is would make
+    another one in the directories of the other nodes."""
+    await agent.checks.check("store", CheckDestination(initialise=True, cluster_name="Test", conformance=False))
+    (root / "store" / REPOSITORY).unlink()
+    report = await agent.checks.check("store", CheckDestination(conformance=False))
+    assert (report.ok, (report.error or {})["code"]) == (False, "repository_file_lost")
