@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.backups import NodeRecord, PlannedNode, Record
+from agent.wire.backups import SUCCESS, NodeRecord, PlannedNode, Record
 from agent.wire.commands import DeleteArguments, Kind, State, Target
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import UploadResult
@@ -34,6 +34,7 @@ class CopyStates:
         self._failed: dict[tuple[str, str], dict[str, Any]] = {}
         self._gone: dict[str, dict[str, Any]] = {}
         self._taken: set[tuple[str, str]] = set()
+        self._kept: dict[tuple[str, str], NodeRecord] = {}
         self.warnings: list[str] = []
         """what the nodes' copies have to say to a person, each with its node"""
 
@@ -54,6 +55,10 @@ class CopyStates:
     def taken(self, place: str, host_id: str) -> None:
         """Another backup has the tag there, as `not_ours` tells."""
         self._taken.add((place, host_id))
+
+    def kept(self, place: str, line: NodeRecord) -> None:
+        """The node's part was whole there before: what comes of it now takes nothing from it."""
+        self._kept[place, line.host_id] = line
 
     def fail_rest(self, places: Iterable[str], error: dict[str, Any]) -> None:
         """The whole request failed: whatever isn't decided yet has this error."""
@@ -83,15 +88,16 @@ class CopyStates:
 
     def records(self, place: str) -> list[NodeRecord]:
         """The nodes' lines of the listing record."""
-        lines = []
-        for node in self._nodes:
-            sizes = self._done.get((place, node.host_id))
-            error = self._failed.get((place, node.host_id)) or self._gone.get(node.host_id)
-            state = "success" if sizes is not None else "failed"
-            lines.append(
-                NodeRecord(node.host_id, node.address, state, sizes or {}, None if sizes is not None else error)
-            )
-        return lines + [NodeRecord(node.host_id, node.address, "missing", {}) for node in self._missing]
+        lines = [self._line(place, node) for node in self._nodes]
+        lines += [NodeRecord(node.host_id, node.address, "missing", {}) for node in self._missing]
+        return [line if line.state == SUCCESS else self._kept.get((place, line.host_id), line) for line in lines]
+
+    def _line(self, place: str, node: PlannedNode) -> NodeRecord:
+        sizes = self._done.get((place, node.host_id))
+        if sizes is not None:
+            return NodeRecord(node.host_id, node.address, SUCCESS, sizes)
+        error = self._failed.get((place, node.host_id)) or self._gone.get(node.host_id)
+        return NodeRecord(node.host_id, node.address, "failed", {}, error)
 
 
 def targets(
@@ -166,7 +172,7 @@ async def close_copies(
     missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")
     good = all(status == "success" for status, _ in statuses.values())
     error: dict[str, Any] | None = None
-    if errors:
+    if errors and not good:
         error = nodes_failed("The backup", errors).as_dict()
     some = any(status == "success" or partly for status, partly in statuses.values())
     told = (

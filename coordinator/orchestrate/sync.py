@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.wire.backups import Record
+from agent.wire.backups import SUCCESS, Record
 from agent.wire.commands import DeleteArguments, Kind, SyncArguments
 from coordinator.model.cluster import MissingNode
 from coordinator.model.destinations import Destination
@@ -70,7 +70,18 @@ class SyncFlow:
             await close_copies(run, self._places, fresh, scope.speakers, states, record)
             await forget_one_shots(run, self._places, [place for place in destinations if place.id in scope.held])
             raise
+        for place in destinations:
+            if place.id in scope.held:
+                await self._keep(place, states)
         return await close_copies(run, self._places, destinations, scope.speakers, states, record)
+
+    async def _keep(self, place: Destination, states: CopyStates) -> None:
+        """What the place held whole before, and still does: of nodes that left since nobody copies it once more."""
+        there = await self._places.backup(place, self._order.tag)
+        if there is not None and there.record is not None:
+            for line in there.record.nodes:
+                if line.state == SUCCESS and line.host_id in there.manifests:
+                    states.kept(place.id, line)
 
     async def _orders(
         self, scope: SyncScope, destinations: Sequence[Destination], states: CopyStates
