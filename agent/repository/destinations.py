@@ -20,6 +20,8 @@ from agent.wire.names import check_name
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError, InvalidInput
 
+_log = structlog.get_logger("agent.destinations")
+
 Opener = Callable[[StoredDestination], Awaitable[Storage]]
 """Makes a storage (provider and wrappers) from a record, without asking the store. Raises `BadSettings`."""
 
@@ -84,7 +86,6 @@ class Destinations:
         self._generation = 0
         self.taken_back: Callable[[StoredDestination], Awaitable[None]] = _nothing
         """Awaited with settings that this agent holds no more; set by who made something for them."""
-        self._log = structlog.get_logger("agent.destinations")
 
     async def load(self) -> None:
         """Read what was put before this process started."""
@@ -135,7 +136,7 @@ class Destinations:
             if before is not None and moved:
                 await self.taken_back(before)
             self._tell(destination_id)
-            self._log.info("destination put", destination=destination_id, revision=record.revision)
+            _log.info("destination put", destination=destination_id, revision=record.revision)
             return self.view(destination_id)
 
     def view(self, destination_id: str) -> DestinationView:
@@ -166,7 +167,7 @@ class Destinations:
             self._opening.pop(destination_id, None)
             await self._retire(destination_id)
             await self.taken_back(record)
-            self._log.info("destination deleted", destination=destination_id)
+            _log.info("destination deleted", destination=destination_id)
 
     def record(self, destination_id: str) -> StoredDestination:
         """What this agent knows of a destination. Raises `UnknownDestination`."""
@@ -304,7 +305,7 @@ class Destinations:
             opened = self._opened.get(destination_id)
             while opened is None:
                 storage = await self._opener(record)
-                if self.record(destination_id) is not record:  # changed while it was being opened
+                if self._records.get(destination_id) is not record:  # changed, or gone, while it was being opened
                     await storage.close()
                     record = self.record(destination_id)
                     continue
