@@ -42,7 +42,7 @@ class ObjectIndex:
         """Add an object, or change its size."""
         bucket, key = self._buckets[digest[0]], _key(digest, codec)
         record = _RECORD.pack(digest[:_KEPT], codec << _SIZE_BITS | size)
-        if not bucket or bucket[-_WIDTH : _KEY - _WIDTH] < key:
+        if bucket[-_WIDTH : _KEY - _WIDTH] < key:  # an empty bucket's last key is b"", before all others
             bucket += record
             return
         place = self._place(bucket, key)

@@ -26,6 +26,7 @@ def test_an_index_is_a_dictionary(steps: list[tuple[bool, bytes, int, int]]) -> 
             model.pop((name, codec), None)
         assert [index.get(name, one) for one in (0, 1, 255)] == [model.get((name, one)) for one in (0, 1, 255)]
         assert (name in index) == ((name, 0) in model)
+    assert index.total() == (sum(model.values()), len(model))
     assert len(index) == len(model)
     everything = {(start, codec): size for start, codec, size in index.missing_from(ObjectIndex())}
     assert everything == {(name[:16], codec): size for (name, codec), size in model.items()}
