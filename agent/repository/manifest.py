@@ -146,8 +146,12 @@ class Manifest:
         many backups most frames are the same. They are added at once, so that manifests can be read side by side, and
         forgotten when they can't be read: whoever goes on meets the error in each manifest. Raises as `parts`."""
         with self._errors_named():
-            frame = None if reference.object is not None else await self._frame(reference)
-            name = bytes.fromhex(reference.object or "") if frame is None else digest(frame)
+            frame: bytes | memoryview | None = None
+            if reference.object is not None:
+                name = bytes.fromhex(reference.object)
+            else:
+                frame = await self._frame(reference)
+                name = digest(frame)
             if name in seen:
                 return
             seen.add(name)
@@ -274,11 +278,10 @@ def _unpacked(stored: bytes, stored_digest: bytes, source: Source) -> Head:
         except ObjectDamaged as error:
             raise ManifestInvalid(f"the head of the manifest can't be trusted: {error.message}") from error
     try:
-        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 23)
-        size = zstandard.frame_content_size(tail)
-        if not 0 <= size <= MOST_FRAME:
+        # A frame that tells its size is unpacked to that and no further.
+        if not 0 <= zstandard.frame_content_size(tail) <= MOST_FRAME:
             raise ManifestInvalid("the head of the manifest has an impossible size")
-        return _head.decode(unpacker.decompress(tail, max_output_size=size, allow_extra_data=False))
+        return _head.decode(zstandard.ZstdDecompressor().decompress(tail, allow_extra_data=False))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ManifestInvalid(f"the head of the manifest can't be read: {error}") from error
 

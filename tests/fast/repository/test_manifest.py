@@ -104,8 +104,7 @@ async def test_a_large_table_leaves_others_their_turn(how: str, monkeypatch: pyt
     async for _ in found.parts(about) if how == "parts" else found.objects(about, set()):
         together[turns] = together.get(turns, 0) + 1
     beside.cancel()
-    assert sum(together.values()) == 1_999
-    assert max(together.values()) <= 32
+    assert list(together.values()) == [32] * 62 + [15], "a turn costs, too"
     assert threads
     assert threading.get_ident() not in threads
 

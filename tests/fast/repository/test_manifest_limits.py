@@ -86,6 +86,7 @@ async def test_the_manifests_of_these_tests_are_read() -> None:
         (with_head(b"no zstd"), "the head of the manifest "),
         (with_head(TAIL + b"more"), "the head of the manifest can't be read: "),
         (with_head(zstandard.ZstdCompressor().compress(b"no json")), "the head of the manifest can't be read: "),
+        (with_head(zstandard.ZstdCompressor().compress(b"")), "the head of the manifest can't be read: "),
         (
             with_head(zstandard.ZstdCompressor(write_content_size=False).compress(msgspec.json.encode(head(ABOUT)))),
             "the head of the manifest has an impossible size",
