@@ -49,7 +49,7 @@ class ObjectIndex:
         present = bucket[place : place + _KEY] == key
         bucket[place : place + (_WIDTH if present else 0)] = record
 
-    def discard(self, digest: bytes, codec: int = 0) -> None:
+    def discard(self, digest: bytes, codec: int) -> None:
         """Take an object out, if it is there."""
         bucket, key = self._buckets[digest[0]], _key(digest, codec)
         place = self._place(bucket, key)

@@ -89,6 +89,7 @@ async def test_what_a_check_found_out_is_added_to_what_is_known(site: Site) -> N
     await site.put(1)
     assert destinations.record("store").key_epoch == 0
     await destinations.remember("store", 1, repository_id="r1")
+    assert destinations.record("store") == StoredDestination("store", 1, LocalSettings("a"), "r1")
     await destinations.remember("store", 1, cluster_id="c1", key_epoch=2)
     await destinations.remember("store", 1, key_epoch=1)
     known = StoredDestination("store", 1, LocalSettings("a"), "r1", "c1", False, False, 2)
