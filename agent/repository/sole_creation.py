@@ -46,9 +46,22 @@ class Claiming:
         self._new_name = new_name
 
     async def __call__(self, storage: Storage, key: str, body: bytes) -> None:
-        """Put it if this call's claim is the first. Raises KeySlotClaimed, a StorageError."""
-        if await storage.head(key) is not None:
-            return
+        """Put it if this call's claim is the first. While another's stands wait for the object, and go on when that one
+        gave up. Raises KeySlotClaimed, a StorageError."""
+        claim = claims_prefix(key)
+        for _ in range(_MOST_LOOKS):
+            if await storage.head(key) is not None:
+                return
+            first = await _first(storage, key)
+            if first is None:
+                await self._put_if_first(storage, key, body)
+            else:
+                claim = first.key
+                await self._sleep(SETTLE_SECONDS)
+        if await storage.head(key) is None:
+            raise KeySlotClaimed(f"somebody has begun to make {key} and doesn't end: {claim}", key=claim)
+
+    async def _put_if_first(self, storage: Storage, key: str, body: bytes) -> None:
         mine = f"{claims_prefix(key)}{self._new_name()}"
         await storage.put(mine, [b"claim"])
         try:
@@ -61,16 +74,6 @@ class Claiming:
         if first is not None and first.key == mine:
             await storage.put(key, [body])  # failed, it may still come: the claim stands
         await storage.delete([mine])
-        await self._others(storage, key)
-
-    async def _others(self, storage: Storage, key: str) -> None:
-        """Wait for the object while somebody has a claim to it."""
-        looks = 0
-        while await storage.head(key) is None and (first := await _first(storage, key)) is not None:
-            looks += 1
-            if looks > _MOST_LOOKS:
-                raise KeySlotClaimed(f"somebody has begun to make {key} and doesn't end: {first.key}", key=first.key)
-            await self._sleep(SETTLE_SECONDS)
 
 
 async def _first(storage: Storage, key: str) -> Entry | None:

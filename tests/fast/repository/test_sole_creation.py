@@ -1,7 +1,7 @@
 """Key slots in a store that can't create only if absent: two agents at a time, interleaved at every operation."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -50,6 +50,20 @@ async def _sleep(seconds: float) -> None:
 
 
 claiming = Claiming(_sleep)
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _noting(waited: list[float], then: Callable[[], Awaitable[None]] = _nothing) -> Callable[[float], Awaitable[None]]:
+    """Takes no time; `then` is what happens meanwhile."""
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await then()
+
+    return sleep
 
 
 def _claims(store: MemoryStorage) -> list[str]:
@@ -118,12 +132,76 @@ async def test_a_claim_of_an_agent_that_was_killed_is_named() -> None:
     store = LooksThenPuts()
     left = f"{claims_prefix(slot_key(0))}0"
     await store.put(left, [b"claim"])
+    waited: list[float] = []
     with pytest.raises(KeySlotClaimed) as caught:
-        await make_first(store, "r1", ONE, CHEAP, claiming)
-    assert caught.value.fields["key"] == left
+        await make_first(store, "r1", ONE, CHEAP, Claiming(_noting(waited)))
+    assert caught.value.fields == {"key": left}
+    assert waited == [SETTLE_SECONDS] * 12
     assert list(store._objects) == [left]
     await store.delete([left])
     assert (await make_first(store, "r1", ONE, CHEAP, claiming)).epoch == 1
+
+
+async def test_what_comes_at_the_last_look_is_taken() -> None:
+    """Promise: an agent that needs as long as the other waits is waited for."""
+    store = LooksThenPuts()
+    left = f"{claims_prefix(slot_key(0))}0"
+    await store.put(left, [b"claim"])
+    waited: list[float] = []
+
+    async def come() -> None:
+        if len(waited) == 12:
+            await store.delete([left])
+            await make_first(store, "r1", ONE, CHEAP)
+
+    ring = await make_first(store, "r1", ONE, CHEAP, Claiming(_noting(waited, come)))
+    assert ring.name_key == (await unlock(await read_slots(store), "r1", ONE)).name_key
+
+
+async def test_who_waits_for_one_that_gives_up_makes_the_slot() -> None:
+    """Promise: an agent that was stopped before it put its slot leaves the repository to the next one, which doesn't
+    take it for one whose slots are gone."""
+    store = LooksThenPuts()
+    begun = asyncio.Event()
+
+    async def for_ever(seconds: float) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    first = asyncio.create_task(make_first(store, "r1", ONE, CHEAP, Claiming(for_ever)))
+    await asyncio.wait_for(begun.wait(), 10)
+    waited: list[float] = []
+
+    async def give_up() -> None:
+        if len(waited) == 3:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+
+    ring = await make_first(store, "r1", TWO, CHEAP, Claiming(_noting(waited, give_up)))
+    assert (await unlock(await read_slots(store), "r1", TWO)).name_key == ring.name_key
+    assert (len(waited), _claims(store)) == (4, [])
+
+
+async def test_the_claim_that_came_first_counts_whatever_its_name() -> None:
+    """Promise: by the store's own times: one that comes while another settles keeps it from nothing, also with the
+    lower name; of two of one time the lower name's goes on, so that one does."""
+    for then, goes_on in ((2.0, True), (1.0, False)):
+        store = LooksThenPuts(clock=lambda: 1.0)
+        waited: list[float] = []
+
+        async def come(store: MemoryStorage = store, then: float = then, waited: list[float] = waited) -> None:
+            if len(waited) == 1:
+                store._objects[f"{claims_prefix(slot_key(0))}a"] = b"claim", then
+
+        mine = Claiming(_noting(waited, come), new_name=lambda: "m")
+        if goes_on:
+            await make_first(store, "r1", ONE, CHEAP, mine)
+            assert len(waited) == 1
+        else:
+            with pytest.raises(KeySlotClaimed) as caught:
+                await make_first(store, "r1", ONE, CHEAP, mine)
+            assert caught.value.fields == {"key": f"{claims_prefix(slot_key(0))}a"}
+            assert slot_key(0) not in store._objects
 
 
 async def test_a_claim_goes_with_what_keeps_its_slot_from_being_put() -> None:
@@ -133,8 +211,11 @@ async def test_a_claim_goes_with_what_keeps_its_slot_from_being_put() -> None:
         store = LooksThenPuts()
         stuck = asyncio.Event()
 
-        async def hook(asked: str, key: str, verb: str = verb, stuck: asyncio.Event = stuck) -> None:
-            if (asked, key) in (("list", claims_prefix(slot_key(0))), ("put", slot_key(0))) and asked == verb:
+        async def hook(
+            asked: str, key: str, verb: str = verb, stuck: asyncio.Event = stuck, store: MemoryStorage = store
+        ) -> None:
+            settling = (asked, key) == ("list", claims_prefix(slot_key(0))) and _claims(store)
+            if asked == verb and (settling or (asked, key) == ("put", slot_key(0))):
                 stuck.set()
                 await asyncio.Event().wait()
 
