@@ -68,7 +68,12 @@ def packed_listing(info: SnapshotInfo, tables: Sequence[SnapshotTable]) -> bytes
 
 def unpacked_listing(content: bytes, tag: str) -> SnapshotListing:
     """The listing again. Raises ManifestInvalid when it isn't what was stored."""
+    # Not in one go, which takes as much memory at once as a damaged frame says.
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
     try:
-        return _decoder.decode(zstandard.ZstdDecompressor().decompress(content))
+        packed = unpacker.decompress(content)
+        if not unpacker.eof:
+            raise zstandard.ZstdError("it is cut")
+        return _decoder.decode(packed)
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ManifestInvalid(f"what was noted of the files of the snapshot {tag} can't be read: {error}") from error
