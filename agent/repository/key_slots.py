@@ -28,6 +28,7 @@ from agent.storage.protocol import Entry, NotFound, Storage
 MOST_SLOTS = 256
 """Slots that are read. More were not made by agents, or by a rotation a day."""
 _MOST_BYTES = 512 * 1024
+"""More than twice a slot of as many epochs as there may be."""
 _MOST_TRIES = 32
 """Slots whose passphrase is tried: each costs a tenth of a second, and whoever can write may add some."""
 _slot = msgspec.json.Decoder(Slot)
@@ -44,16 +45,16 @@ class Slots(NamedTuple):
 
 async def listed(storage: Storage) -> list[Entry]:
     """The key slots' entries in the order of their numbers. Raises a StorageError."""
-    numbered = []
+    numbered: dict[int, Entry] = {}
     # Every provider's listing is an async generator; closing it gives back its connection.
     async with aclosing(cast("Any", storage.list(KEY_SLOTS))) as entries:
         async for entry in cast("AsyncIterator[Entry]", entries):
             number = parse_slot(entry.key)
             if number is not None:
-                numbered.append((number, entry))
+                numbered[number] = entry
             if len(numbered) > MOST_SLOTS:
                 raise KeySlotInvalid(f"there are more than {MOST_SLOTS} key slots", most=MOST_SLOTS)
-    return [entry for _, entry in sorted(numbered, key=lambda one: one[0])]
+    return [numbered[number] for number in sorted(numbered)]
 
 
 async def read_slots(storage: Storage, entries: Sequence[Entry] | None = None) -> Slots:
@@ -101,13 +102,10 @@ async def make_first(
     storage: Storage, repository_id: str, unlocking: Unlocking, cost: Cost = DEFAULT, create: Create = at_once
 ) -> Keyring:
     """The keyring of a new repository: of its first slot, whoever made that. Nothing is made where data is there
-    already. Raises as `unlock`, KeySlotClaimed, and a StorageError."""
-    if await holds_data(storage):
-        slots = await read_slots(storage)  # another agent may have made it all since this one looked
-        if not slots.current:
-            raise KeySlotsGone("the repository is encrypted and holds data, and no key slot is there", key=KEY_SLOTS)
-        return await unlock(slots, repository_id, unlocking)
-    await _add(storage, repository_id, new_keyring(), unlocking, 0, cost, create)
+    already: another agent may have made it all since this one looked. Raises as `unlock`, KeySlotClaimed, and a
+    StorageError."""
+    if not await holds_data(storage):
+        await _add(storage, repository_id, new_keyring(), unlocking, 0, cost, create)
     return await unlock(await read_slots(storage), repository_id, unlocking)
 
 
@@ -194,7 +192,7 @@ async def _add(
     """Whether the slot is this call's: where a store says so wrongly, what stands there tells."""
     slot = await asyncio.to_thread(wrapped, keyring, unlocking, repository_id, number, cost)
     body = msgspec.json.encode(slot)
-    if len(body) > _MOST_BYTES or len(await listed(storage)) >= MOST_SLOTS:
+    if len(await listed(storage)) >= MOST_SLOTS:
         raise EncryptionNotPossible(
             "the repository has no room for another key slot: remove superseded ones", slot=number
         )
