@@ -155,7 +155,8 @@ class Catalogue:
             if name is not None and name.number is None:
                 deleted.add(name.tag)
             elif name is not None and name.number is not None:
-                newest[name.tag] = max((name.number, entry.size, entry.modified), newest.get(name.tag, (-1, 0, 0.0)))
+                one = name.number, entry.size, entry.modified
+                newest[name.tag] = max(one, newest.get(name.tag, one))
         tags = sorted(set(newest) - deleted)
         at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -328,4 +329,4 @@ def _record_of(tag: str, packed: bytes) -> Record:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_RECORD)
+    return zstandard.ZstdDecompressor().decompress(packed)
