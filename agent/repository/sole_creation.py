@@ -2,11 +2,11 @@
 or another's; whose it is tells who reads it back.
 
 `at_once` is for stores that create only if absent. The others look and then put: of two that look at the same moment
-the second one replaces what the first one already relies on. `Claiming` has each put a claim of its own first, wait,
-and look at all claims: only whose claim the store put first goes on, by the store's own times. A claim that comes later
-is a later one, so one that had to wait long before it came takes nothing from anybody; and it is removed only when the
-object stands or was never going to be put. That holds while the store shows what was put to everybody, and the clocks
-of its parts differ by less than `SETTLE_SECONDS`.
+the second one replaces what the first one already relies on. `Claiming` has each that sees no claim put one of its own
+first, wait, and look at all claims: only whose claim the store put first goes on, by the store's own times. A claim
+that comes later is a later one, so one that had to wait long before it came takes nothing from anybody; and it is
+removed only when the object stands or was never going to be put. That holds while the store shows what was put to
+everybody, and the clocks of its parts differ by less than `SETTLE_SECONDS`.
 
 Whoever is killed in between leaves a claim, and nobody can tell it from one whose put is under way: a person removes
 it.
