@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.plan.objects import ObjectIndex
 from agent.repository.hold_notes import HoldNotes, HoldPlace
@@ -51,16 +52,20 @@ def test_a_note_of_another_place_says_nothing(tmp_path: Path, other: dict[str, o
 
 @pytest.mark.parametrize("cut", [0, 5, -3])
 def test_a_broken_note_says_nothing(tmp_path: Path, cut: int) -> None:
-    """Promise: a file that is cut short is no note; everything is held anew."""
+    """Promise: a file that is cut short is no note; everything is held anew, and the log tells why so much is."""
     notes = HoldNotes(tmp_path)
     notes.write(PLACE, noted(), 123.0)
     [file] = tmp_path.glob("*.held")
     file.write_bytes(file.read_bytes()[:cut])
-    assert notes.read(PLACE) is None
+    with capture_logs() as logged:
+        assert notes.read(PLACE) is None
+    assert [(line["event"], line["destination"]) for line in logged] == [("hold_note_unreadable", "d1")]
+    assert len(logged[0]["reason"]) > len("None")
 
 
 def test_a_note_that_can_t_be_written_costs_requests_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: a full state directory fails no backup whose bytes are held; what was noted before stays."""
+    """Promise: a full state directory fails no backup whose bytes are held; what was noted before stays, and the log
+    tells."""
     notes = HoldNotes(tmp_path)
     notes.write(PLACE, noted(), 123.0)
 
@@ -68,7 +73,10 @@ def test_a_note_that_can_t_be_written_costs_requests_alone(tmp_path: Path, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("agent.repository.hold_notes.write_atomically", full)
-    notes.write(PLACE, ObjectIndex(), 456.0)
+    with capture_logs() as logged:
+        notes.write(PLACE, ObjectIndex(), 456.0)
+    reason = "[Errno 28] No space left on device"
+    assert logged == [{"event": "hold_note_not_written", "log_level": "warning", "destination": "d1", "reason": reason}]
     held = notes.read(PLACE)
     assert held is not None
     assert held.until == 123.0
