@@ -16,8 +16,11 @@ from agent.repository.errors import (
 )
 from agent.repository.key_changes import KeyChanges, slots_in
 from agent.repository.key_slots import make_first, read_slots
-from agent.repository.keys import KEY_SLOTS, REPOSITORY
-from agent.wire.destinations import ChangeKeys, Encryption
+from agent.repository.keyrings import Keyrings
+from agent.repository.keys import KEY_SLOTS, REPOSITORY, slot_key
+from agent.repository.sole_creation import at_once
+from agent.storage.protocol import Storage
+from agent.wire.destinations import ChangeKeys, Encryption, PutDestination, S3Settings
 from kit.errors import InvalidInput
 from tests.fast.repository.test_encrypted import CHEAP, Agent, secret
 from tests.fast.storage.memory import MemoryStorage
@@ -72,15 +75,39 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
 
 
 async def test_as_many_secrets_as_one_request_takes(tmp_path: Path) -> None:
-    """Promise: sixteen go, and each slot costs its guesser what this agent was told that a new one costs."""
-    agent = Agent(tmp_path, MemoryStorage())
+    """Promise: sixteen go, and each slot costs its guesser what this agent was told that a new one costs; logs are told
+    of every passphrase, and of nothing for a file of one."""
+    agent, told = Agent(tmp_path, MemoryStorage()), list[str]()
     await agent.put("one")
     await agent.attach()
-    changes = _changes(agent, [])
+    changes = _changes(agent, told)
     made = await changes.change("store", ChangeKeys("rotate", [Encryption(f"{number}") for number in range(16)]))
     assert len(made.slots) == 18
-    await changes.change("store", ChangeKeys("add", [Encryption("more")]))
+    await changes.change("store", ChangeKeys("add", [Encryption("more"), Encryption(key_file="/key")]))
+    assert told == [*(f"{number}" for number in range(16)), "more"]
     assert {slot.argon2id for slot in (await read_slots(agent.store)).current} == {CHEAP}
+
+
+async def test_a_store_that_may_replace_is_not_trusted_with_a_slot(tmp_path: Path) -> None:
+    """Promise: where a store can't create only if absent, each slot that a change adds is created by claiming it, so
+    that two changes at a time don't take the slot of each other."""
+    agent, created = Agent(tmp_path, MemoryStorage()), list[str]()
+
+    async def claiming(storage: Storage, key: str, body: bytes) -> None:
+        created.append(key)
+        await at_once(storage, key, body)
+
+    agent.keyrings = Keyrings(agent.destinations, agent._read, CHEAP, claiming)
+    bucket = S3Settings(path="bucket", encryption=Encryption("one"))
+    await agent.destinations.put("store", PutDestination(1, bucket))
+    await agent.attach()
+    changes = _changes(agent, [])
+    await changes.change("store", ChangeKeys("add", [Encryption("two"), Encryption("three")]))
+    await changes.change("store", ChangeKeys("rotate", [Encryption("two")]))
+    assert created == [slot_key(number) for number in range(5)]
+    await agent.destinations.remember("store", 1, conditional_create=True)
+    await changes.change("store", ChangeKeys("add", [Encryption("four")]))
+    assert len(created) == 5
 
 
 async def test_a_change_makes_nothing_and_goes_to_no_other_repository(tmp_path: Path) -> None:
