@@ -174,19 +174,21 @@ async def test_what_is_not_as_it_was_asked_for_is_refused(tmp_path: Path, store:
     await (await _agent(tmp_path / "2", plain, None)).attach()
     newer = MemoryStorage()
     await newer.put(REPOSITORY, [b'{"repository_id": "r", "format": 3, "encrypted": true}'])
-    for number, (place, passphrase, error) in enumerate(
+    setting = {"setting": "encryption"}
+    for number, (place, passphrase, error, fields) in enumerate(
         [
-            (store, None, EncryptionKeyMissing),
-            (store, "two", EncryptionKeyWrong),
-            (plain, "one", RepositoryNotEncrypted),
-            (newer, "one", RepositoryFormatNewer),
+            (store, None, EncryptionKeyMissing, setting),
+            (store, "two", EncryptionKeyWrong, setting),
+            (plain, "one", RepositoryNotEncrypted, setting),
+            (newer, "one", RepositoryFormatNewer, {"format": 3}),
         ]
     ):
         agent = await _agent(tmp_path / f"refused{number}", place, passphrase)
         before = dict(place._objects)
         for initialise in (False, True):
-            with pytest.raises(error):
+            with pytest.raises(error) as refused:
                 await agent.attach(initialise=initialise)
+            assert refused.value.fields == fields
         assert place._objects == before
 
 
@@ -199,8 +201,9 @@ async def test_a_plain_repository_json_that_was_put_back_is_refused(tmp_path: Pa
     await store.put(REPOSITORY, [stale], replace=True)
     with pytest.raises(RepositoryNotEncrypted):
         await agent.attach(initialise=False)
-    with pytest.raises(RepositoryNotEncrypted):
+    with pytest.raises(RepositoryNotEncrypted) as plain:
         await (await _agent(tmp_path / "2", store, None)).attach()
+    assert plain.value.fields == {"key": KEY_SLOTS}
 
 
 @pytest.mark.parametrize("others", ["one", "two", None])

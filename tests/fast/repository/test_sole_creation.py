@@ -231,18 +231,20 @@ async def test_a_claim_goes_with_what_keeps_its_slot_from_being_put() -> None:
 async def test_whose_repository_was_replaced_meanwhile_seals_nothing() -> None:
     """Promise: where another agent's repository.json came in the place of ours while the keys were made, that is told
     before anything is sealed."""
-    store = LooksThenPuts()
+    store, made = LooksThenPuts(), list[str]()
 
     class Keys:
         async def prove(self) -> None:
             """Nothing has to be read."""
 
         async def keyring(self, storage: Storage, repository_id: str, *, make: bool) -> Keyring:
+            made.append(repository_id)
             keyring = await make_first(storage, repository_id, ONE, CHEAP, claiming)
             other = checked_text.encode(RepositoryFile("other", 2, True))
             await store.put(REPOSITORY, [other], replace=True)
             return keyring
 
-    with pytest.raises(RepositoryMismatch, match="meanwhile"):
+    with pytest.raises(RepositoryMismatch, match="meanwhile") as replaced:
         await attach(store, keys=Keys(), initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
     assert {key for key in store._objects if not key.startswith(KEY_SLOTS)} == {REPOSITORY}
+    assert replaced.value.fields == {"found": "other", "wanted": made[0]}
