@@ -14,7 +14,7 @@ from coordinator.model.retention import KeptRule, RetentionNote, Rule
 from coordinator.orchestrate.errors import RetentionWaits
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator, copies
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator, copies
 from tests.orchestrate.conftest import Scene
 
 DAY = 86_400
@@ -142,6 +142,8 @@ async def test_a_new_rule_waits_for_the_next_backup(scene: Scene) -> None:
     await coordinator.store.retention.put([KeptRule(CLUSTER, ON_SERVER, "", Rule(count=2))])
     note = await run_ended(coordinator, ON_SERVER)
     assert (note.begun, note.ended, note.deleted) == (0.0, 0.0, [])
+    await asyncio.sleep(20 * TIMING.retention_look)  # it is looked at again and again
+    assert (await run_ended(coordinator, ON_SERVER)).begun == 0.0
     assert await listed(coordinator, ON_SERVER) == tags
     new, _ = await coordinator.backup()
 

@@ -160,7 +160,8 @@ class Retention:
             except (TagInUse, NoSuchBackup):
                 held.add(one.tag)  # somebody needs it, or deletes it: the next run sees
         unswept = await self._scene.unswept(cluster, place)
-        if unswept is not None and unswept.tag not in failed:
+        back = {one.tag for one in verdicts}  # a backup that was brought back since is judged like all others
+        if unswept is not None and unswept.tag not in failed and unswept.tag not in back:
             with suppress(NoSuchBackup):  # a sweep came by already
                 request = await self._delete(cluster, unswept)
                 if request.state is RequestState.ERROR:

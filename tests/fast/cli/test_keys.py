@@ -1,7 +1,10 @@
 """`helenus-repository keys`: slots of an encrypted repository, changed from a destination alone."""
 
+import msgspec
 import pytest
 
+from agent.repository import checked_text
+from agent.repository.attach import RepositoryFile
 from tests.fast.cli.conftest import KEY, Place
 
 OTHER = bytes(range(100, 140))
@@ -98,3 +101,15 @@ def test_a_plain_repository_has_no_keys(place: Place) -> None:
     code, told = place.run("keys", "rotate")
     assert (code, "repository_not_encrypted" in told) == (1, True)
     assert not (place.root / "helenus/v1/keys").exists()
+
+
+def test_keys_are_changed_with_the_settings_of_the_lock_alone(sealed: Place) -> None:
+    """Promise: in a repository that was made under object lock no slot goes in without its lock, and none is hidden."""
+    file = next(sealed.root.rglob("repository.json"))
+    said = msgspec.json.decode(file.read_bytes(), type=RepositoryFile)
+    file.write_bytes(checked_text.encode(msgspec.structs.replace(said, object_lock=True)))
+    before = sorted(sealed.root.rglob("keys/*"))
+    for change in (["rotate"], ["remove-superseded"], ["add", "--key-file", str(sealed.secret("two", KEY[::-1]))]):
+        code, told = sealed.run("keys", *change)
+        assert (code, "repository_lock_differs" in told) == (1, True), told
+    assert sorted(sealed.root.rglob("keys/*")) == before
