@@ -29,11 +29,13 @@ _UNREADABLE = (ManifestInvalid, ObjectDamaged, RepositoryFormatNewer, SealingKey
 
 
 class NodeNames(msgspec.Struct):
-    """What the undeleted backups of a node name. `sizes`: objects (names and codecs) with their stored sizes; `broken`:
-    manifests, or tables of them, that can't be read; `frames`: the keys of those that are objects, read twice, which a
-    new backup can put anew."""
+    """What the undeleted backups of a node name. `sizes`: objects (names and codecs) with their stored sizes; `others`:
+    keys of the few coded ones that are named with a second size, put by another release of zstd; `broken`: manifests,
+    or tables of them, that can't be read; `frames`: the keys of those that are objects, read twice, which a new backup
+    can put anew."""
 
     sizes: ObjectIndex
+    others: set[str] = set()
     manifests: int = 0
     broken: list[DamagedPlace] = []
     frames: set[str] = set()
@@ -78,16 +80,16 @@ class ScrubManifests:
                     continue
                 named.manifests += 1
                 for one in manifest.head_objects():
-                    named.sizes.add(one.name, one.size, one.codec)
+                    self._add(named, one)
             except _UNREADABLE as error:
                 if not await self._is_of_later_keys(error):
                     named.broken.append(self._broken(tag, error))
                 continue
             for reference in manifest.head.tables:
-                unread = await self._add_table(named.sizes, manifest, reference, seen)
+                unread = await self._add_table(named, manifest, reference, seen)
                 if unread is not None and reference.object is not None:
                     # What fails on the way isn't stored so.
-                    unread = await self._add_table(named.sizes, manifest, reference, seen)
+                    unread = await self._add_table(named, manifest, reference, seen)
                 if unread is not None:
                     if reference.object is not None:
                         named.frames.add(self._key(reference.object))
@@ -96,13 +98,19 @@ class ScrubManifests:
                 await asyncio.sleep(0)
         return named
 
+    def _add(self, named: NodeNames, one: Named) -> None:
+        if one.codec is not Codec.RAW and named.sizes.get(one.name, one.codec) not in (None, one.size):
+            named.others.add(self._key_of(one))
+        else:
+            named.sizes.add(one.name, one.size, one.codec)
+
     async def _add_table(
-        self, sizes: ObjectIndex, manifest: Manifest, reference: TableReference, seen: set[bytes]
+        self, named: NodeNames, manifest: Manifest, reference: TableReference, seen: set[bytes]
     ) -> HelenusError | None:
         """Add what a table's frame names; why it can't be read."""
         try:
             async for one in manifest.objects(reference, seen):
-                sizes.add(one.name, one.size, one.codec)
+                self._add(named, one)
         except _UNREADABLE as error:
             return None if await self._is_of_later_keys(error) else error
         return None

@@ -151,6 +151,8 @@ class _Scrub:
                 self._suspect(one.key)
             elif wanted.get(one.name, one.codec) == one.size:
                 wanted.discard(one.name, one.codec)
+            else:
+                named.others.discard(one.key)
         self._sampled = sample
         self._note = msgspec.structs.replace(self._note, oldest=tuple(oldest))
         for frame in named.frames:
@@ -239,11 +241,11 @@ class _Scrub:
         """Of what seemed missing or suspect, the keys that undeleted backups name now, with the sizes that they give:
         a sweep may have been here. What seemed missing, or had another size, becomes suspect."""
         candidates = {one.key for one in self._suspects}
-        if not candidates and not len(named.sizes):
+        if not candidates and not len(named.sizes) and not named.others:
             return {}
         needed: dict[str, int] = {}
         async for key, one in self._manifests.keys():
-            unlisted = named.sizes.get(one.name, one.codec) == one.size
+            unlisted = named.sizes.get(one.name, one.codec) == one.size or key in named.others
             if key in candidates or (unlisted and self._suspect(key)):
                 needed[key] = one.size
         return needed

@@ -92,3 +92,23 @@ async def test_a_coded_object_of_another_size_stays_noted(
     oracle = Oracle(MemoryReader(store))
     oracle.expect("t3", [HOST])
     assert same(oracle.check()["t3", HOST], node)
+
+
+@pytest.mark.parametrize("older", [True, False])
+async def test_each_size_of_a_content_is_missed_by_itself(
+    agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    """Promise: two releases of zstd put one content under two keys: of either that is gone a scrub tells the backup,
+    whatever of it is there under the other."""
+    choose(monkeypatch)
+    await agent.backup.run(backup("t1"))
+    first = large(store)
+    kept = store._objects.pop(first)
+    choose(monkeypatch, checksum=True)
+    await agent.backup.run(backup("t2"))
+    second = large(store)
+    store._objects[first] = kept
+    assert (await scrub(agent, command="before"))[1].backups == []
+    del store._objects[first if older else second]
+    outcome, result = await scrub(agent)
+    assert (outcome.state, result.missing, result.backups) == (State.PARTIAL, 1, ["t1" if older else "t2"])
