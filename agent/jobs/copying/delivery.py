@@ -16,6 +16,7 @@ from typing import Any
 from agent.jobs.copying.copied import is_done, missing, results_in
 from agent.jobs.copying.counts import TableCounts, all_of, count, counts_in, noted
 from agent.jobs.copying.openings import Openings, openings
+from agent.jobs.copying.present import there_already
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.copying.storing import PUBLISHED, Prepared, Storing, drop_intents
 from agent.jobs.copying.supply import Supply
@@ -110,7 +111,7 @@ class Delivery:
                 if isinstance(ready, Prepared):
                     prepared.append(ready)
                 else:
-                    results[target.destination] = _there_already(ready, supply.lacking(ready, info))
+                    results[target.destination] = there_already(ready, supply.lacking(ready, info))
                     counts[target.destination] = all_of(ready)
                     count(context.tally, target.destination, counts[target.destination])
             if prepared:
@@ -137,28 +138,15 @@ class Delivery:
     async def _prepare(
         self, opened: OpenedRepository, info: SnapshotInfo, supply: Supply, command_id: str
     ) -> Prepared | Manifest:
-        """The target with its intent put and its objects listed, or the manifest when it has this backup already."""
+        """The target with its intent put and its objects listed, or the manifest when it has this backup already and
+        nothing there is known to be damaged."""
         host_id = info.node.host_id
         publisher = Publisher(opened, host_id, info.tag, self._writer, adopting=supply.adopting)
         there = await publisher.published(info.taken_at)
-        if there is not None:
+        notes = DamageNotes(opened, host_id)
+        if there is not None and not await notes.standing():
             await publisher.withdraw()
             return there
         index = await publisher.begin(command_id)
-        notes = DamageNotes(opened, host_id)
         damaged = await without_damaged(index, notes)
-        return Prepared(StoreTarget(opened, host_id, index, opened.gate, damaged), publisher, notes)
-
-
-def _there_already(manifest: Manifest, lacking: HelenusError | None) -> TargetResult:
-    """The result of an earlier run that did not come to note it. `lacking`: what it has less than there was."""
-    sizes: dict[str, int] = {}
-    for table in manifest.head.tables:
-        sizes[table.keyspace] = sizes.get(table.keyspace, 0) + table.bytes
-    return TargetResult(
-        "success" if lacking is None else "partial",
-        files=sum(table.files for table in manifest.head.tables),
-        bytes=sum(sizes.values()),
-        sizes=sizes,
-        error=None if lacking is None else lacking.as_dict(),
-    )
+        return Prepared(StoreTarget(opened, host_id, index, opened.gate, damaged), publisher, notes, there)

@@ -13,8 +13,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from agent.jobs.copying.counts import TableCounts, done_of, expect, noted
 from agent.jobs.copying.manifests import TableCollector, TargetManifest
+from agent.jobs.copying.present import still_damaged, there_already
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.copying.supply import Pass, Supply
 from agent.model.job import JobContext
@@ -23,6 +26,7 @@ from agent.pipeline.targets import StoreTarget
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.errors import ZeroBackup
 from agent.repository.intents import UNDO_SECONDS, Writer
+from agent.repository.manifest import Manifest
 from agent.repository.publisher import Publisher
 from agent.wire.results import TargetResult
 from kit.errors import HelenusError, first_of
@@ -32,12 +36,16 @@ PUBLISHED = "published"
 
 
 class Prepared:
-    """A target that is being written to."""
+    """A target that is being written to. `there`: it has the manifest already, and only what a scrub noted as damaged
+    is put anew."""
 
-    def __init__(self, target: StoreTarget, publisher: Publisher, notes: DamageNotes) -> None:
+    def __init__(
+        self, target: StoreTarget, publisher: Publisher, notes: DamageNotes, there: Manifest | None = None
+    ) -> None:
         self.target = target
         self.publisher = publisher
         self.notes = notes
+        self.there = there
 
 
 class Storing:
@@ -134,12 +142,24 @@ class Storing:
                     raise collector.corrupt
                 with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
                     await one.notes.clear(target.healed)
+                if one.there is not None:
+                    return await self._mended(one, one.there, info)
                 whole = manifest.close(info, self._writer, context.command_id, collector.left_out)
                 await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh)
                 return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)
         return await _failed(one, target.error or collector.corrupt)
+
+    async def _mended(self, one: Prepared, there: Manifest, info: SnapshotInfo) -> TargetResult:
+        """The result of a target that had the backup already: whole now, unless what it needs stays noted."""
+        await one.publisher.withdraw()
+        left = await still_damaged(there, one.notes, one.target.id)
+        result = there_already(there, left or self._supply.lacking(there, info))
+        target = one.target
+        return msgspec.structs.replace(
+            result, put_objects=target.put_objects, put_bytes=target.put_bytes, warnings=target.warnings
+        )
 
 
 async def _failed(one: Prepared, reason: HelenusError | None) -> TargetResult:

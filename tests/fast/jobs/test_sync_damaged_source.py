@@ -4,10 +4,12 @@ import pytest
 
 from agent.crypto.errors import SealingKeyUnknown
 from agent.repository.keys import manifest_key
-from tests.fast.jobs.agent_in_memory import CLUSTER
+from agent.wire.commands import ScrubArguments, State
+from tests.fast.jobs.agent_in_memory import CLUSTER, Command, target
 from tests.fast.jobs.four_destinations import Four, sync, synced
 from tests.fast.jobs.node import HOST
-from tests.fast.jobs.test_backup import backup
+from tests.fast.jobs.test_backup import backup, same
+from tests.fast.jobs.test_scrub import flipped
 from tests.fast.jobs.test_scrub_epochs import claiming, put_slot
 
 
@@ -49,3 +51,43 @@ async def test_an_object_of_keys_that_never_were_leaves_out_its_table_alone(four
     assert (result.outcome, (result.error or {})["code"]) == ("partial", "source_damaged")
     assert "object_damaged" in str((result.error or {})["fields"])
     assert four.found("p2").files
+
+
+async def noted_in(four: Four, name: str) -> str:
+    """A flipped byte in the largest object there, found by a scrub; the object's key."""
+    key = largest(four, name)
+    body, at = four.stores[name]._objects[key]
+    four.stores[name]._objects[key] = (flipped(body, 1_000), at)
+    outcome = await four.agent.scrub.run(Command("scrub", ScrubArguments(target(name), True)))
+    assert outcome.state is State.PARTIAL
+    return key
+
+
+@pytest.mark.parametrize(("source", "name"), [("p1", "p2"), ("e2", "e1"), ("p1", "e1"), ("e1", "p2")])
+async def test_a_copy_that_a_scrub_found_damaged_is_mended_by_a_sync(four: Four, source: str, name: str) -> None:
+    """Promise: where the SSTable has been compacted away, a destination that is whole mends the other one: what is
+    noted there is put anew, nothing else, and the manifest stays as it was."""
+    await four.agent.backup.run(backup("t1", source))
+    await synced(four.agent, sync(source, name))
+    before = four.objects(name)
+    manifest = four.stores[name]._objects[manifest_key(CLUSTER, "t1", HOST)]
+    key = await noted_in(four, name)
+    result = (await synced(four.agent, sync(source, name)))[name]
+    assert (result.outcome, result.put_objects) == ("success", 1)
+    assert any("put anew" in warning for warning in result.warnings)
+    assert four.objects(name).keys() == before.keys()
+    assert four.stores[name]._objects[manifest_key(CLUSTER, "t1", HOST)] == manifest
+    assert same(four.found(name), four.node)
+    scrubbed = await four.agent.scrub.run(Command("again", ScrubArguments(target(name), True)))
+    assert scrubbed.state is State.SUCCESS, key
+
+
+async def test_a_copy_that_cannot_be_mended_is_no_success(four: Four) -> None:
+    """Promise: where the source has no right bytes either, the copy's result names what stays damaged."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    await synced(four.agent, sync("p1", "p2"))
+    key = await noted_in(four, "p2")
+    del four.stores["p1"]._objects[key]
+    result = (await synced(four.agent, sync("p1", "p2")))["p2"]
+    assert (result.outcome, (result.error or {})["code"]) == ("partial", "object_damaged")
+    assert key in str(result.error)
