@@ -135,6 +135,19 @@ async def test_an_on_server_manifest_is_told_with_its_path(tmp_path: Path) -> No
     assert told.value.fields["object"] == "0" * 64
 
 
+async def test_files_that_stay_on_the_server_need_no_digest(tmp_path: Path) -> None:
+    """Promise: their bytes are in the snapshot; in a destination such a file is refused."""
+    bare = part(file(digest="", pieces=(), piece_size=0))
+    packed = frame(bare)
+    content = manifest(packed, head(reference(packed, bare)))
+    path = tmp_path / "m"
+    path.write_bytes(content)
+    found = await read_manifest_file(path, TAG, HOST)
+    assert [one async for one in found.parts(found.head.tables[0])] == [bare]
+    with pytest.raises(ManifestInvalid, match="digest or piece size"):
+        await read_whole(content)
+
+
 async def test_a_manifest_larger_than_one_read_is_read_in_parts() -> None:
     """Promise: wherever its head begins, before or in what is read first, all tables come back."""
     noise = b"".join(digest(number.to_bytes(4, "big")) for number in range(5 * MIB // 32))
