@@ -52,8 +52,8 @@ def test_a_listing_of_which_a_bit_flipped_is_never_another() -> None:
 
 
 def test_a_listing_that_was_cut_is_none() -> None:
-    """Promise: nothing is taken for noted that was only begun to be."""
+    """Promise: nothing is taken for noted that was only begun to be, and that is said."""
     stored = packed_listing(INFO, [_table(_file("nb-1-big-Data.db"))])
     for end in range(len(stored)):
-        with pytest.raises(ManifestInvalid, match="snapshot t1"):
+        with pytest.raises(ManifestInvalid, match="snapshot t1 can't be read: it is cut"):
             unpacked_listing(stored[:end], "t1")

@@ -1,7 +1,7 @@
 """Key slots in a store that can't create only if absent: two agents at a time, interleaved at every operation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
@@ -14,7 +14,7 @@ from agent.repository.errors import KeySlotClaimed, RepositoryMismatch
 from agent.repository.key_slots import add_slot, make_first, read_slots, rotate, unlock
 from agent.repository.keys import CLAIMS, KEY_SLOTS, REPOSITORY, claims_prefix, slot_key
 from agent.repository.sole_creation import SETTLE_SECONDS, Claiming
-from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Storage
 from tests.fast.storage.memory import MemoryStorage
 
 CHEAP = Cost(8, 1, 1)
@@ -180,6 +180,23 @@ async def test_who_waits_for_one_that_gives_up_makes_the_slot() -> None:
     ring = await make_first(store, "r1", TWO, CHEAP, Claiming(_noting(waited, give_up)))
     assert (await unlock(await read_slots(store), "r1", TWO)).name_key == ring.name_key
     assert (len(waited), _claims(store)) == (4, [])
+
+
+async def test_a_store_that_never_shows_a_claim_is_given_up() -> None:
+    """Promise: where nobody can see who was first nothing is made, no claim is left, and the error says where to look
+    for them."""
+
+    class Blind(LooksThenPuts):
+        async def list(self, prefix: str) -> AsyncIterator[Entry]:
+            async for entry in super().list(prefix):
+                if not entry.key.startswith(CLAIMS):
+                    yield entry
+
+    store = Blind()
+    with pytest.raises(KeySlotClaimed) as caught:
+        await make_first(store, "r1", ONE, CHEAP, Claiming(_noting([])))
+    assert caught.value.fields == {"key": claims_prefix(slot_key(0))}
+    assert store._objects == {}
 
 
 async def test_the_claim_that_came_first_counts_whatever_its_name() -> None:
