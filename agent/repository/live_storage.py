@@ -212,7 +212,7 @@ class LiveStorage:
     async def _refused(self, generation: int, revision: int, error: Denied) -> None:
         """Return when a new try makes sense; raises the error when patience has ended."""
         current = self._destinations.generation(self._id)
-        renewed = current is not None and current > generation > 0
+        renewed = current is not None and current > generation
         if renewed or self._destinations.record(self._id).revision > revision:
             return  # newer settings came while that call was under way
         now = asyncio.get_running_loop().time()

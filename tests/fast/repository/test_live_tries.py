@@ -41,17 +41,20 @@ class Noted(MemoryStorage):
 
 
 class Site:
-    """A registry that opens one store. `ask`: awaited before each request; `verified`: how often it was verified."""
+    """A registry that opens one store. `ask`: awaited before each request; `openings` and `verified`: how often it was
+    opened, and verified."""
 
     def __init__(self, directory: Path) -> None:
         self.ask: Callable[[str, str], Awaitable[None]] = _nothing
         self.memory = Noted(self._ask)
+        self.openings = 0
         self.verified = 0
         self.shown: list[dict[str, Any] | None] = []
         self.told = asyncio.Event()
         self.destinations = Destinations(DestinationFiles(directory), self._open, Limits())
 
     async def _open(self, record: StoredDestination) -> Storage:
+        self.openings += 1
         return self.memory
 
     async def _ask(self, verb: str, key: str) -> None:
@@ -154,6 +157,39 @@ async def test_without_patience_each_request_is_tried_once(site: Site, kind: typ
     assert tries == 2
     assert site.shown == [] or kind is Denied
     assert [error is None for error in site.shown] in ([], [False, True])
+
+
+@pytest.mark.parametrize("kind", [Denied, Transient])
+async def test_a_little_patience_is_patience(site: Site, kind: type[Denied] | type[Transient]) -> None:
+    """Promise: what patience there is, be it less than a second, is had before a request fails."""
+    live = site.live(0.3, 0.01)
+    await live.put("k", [b"x"])
+    tries = 0
+
+    async def refuse(verb: str, key: str) -> None:
+        nonlocal tries
+        tries += 1
+        raise kind("no", key=key)
+
+    site.ask = refuse
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(kind):
+            await live.get("k")
+    assert tries > 1
+
+
+async def test_a_store_that_refuses_its_keys_is_opened_anew_now_and_then(site: Site) -> None:
+    """Promise: a file of credentials that was replaced, or a role that was given, is read without newer settings."""
+    before = site.openings
+
+    async def ask(verb: str, key: str) -> None:
+        if site.openings == before + 1:
+            raise Denied("what was read then", key=key)
+
+    site.ask = ask
+    async with asyncio.timeout(DEADLINE):
+        assert await site.live(60.0, 0.01).head("k") is None
+    assert site.openings == before + 2
 
 
 @pytest.mark.parametrize("came", ["settings", "an opening"])

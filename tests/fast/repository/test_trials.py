@@ -139,7 +139,12 @@ async def test_a_directory_that_can_t_be_cleared_is_told_in_the_log() -> None:
     with capture_logs() as logged:
         await site.trials.take_back(site.record)
     [line] = logged
-    assert (line["log_level"], line["destination"], line["reason"]) == ("warning", "d1", "no answer")
+    assert line == {
+        "event": "a refused destination was not cleared",
+        "log_level": "warning",
+        "destination": "d1",
+        "reason": "no answer",
+    }
     assert (site.store.closed, site.discarded) == (1, [])
 
 
