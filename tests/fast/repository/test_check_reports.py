@@ -209,6 +209,13 @@ async def test_whoever_names_something_is_told_that_it_is_not_there(site: Site, 
     assert site.store._objects == {}
 
 
+async def test_whoever_finds_no_nonce_makes_nothing(site: Site) -> None:
+    """Promise: that the place isn't shared is an answer and no failure, and leaves it as it was."""
+    find = CheckDestination(initialise=True, cluster_name="test", nonce_find="n1", conformance=False)
+    assert await site.check(find) == CheckReport(True, [], False, nonce_found=False)
+    assert site.store.puts == []
+
+
 async def test_a_nonce_lies_for_an_hour(site: Site) -> None:
     """Promise: the nonces of other checks stay as long as those may look for them, by the store's clock; older ones go
     when the next is put, and nothing else with them."""

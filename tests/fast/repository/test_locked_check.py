@@ -7,7 +7,7 @@ import pytest
 
 from agent.repository.check import DestinationChecks
 from agent.repository.control_keys import SIDES
-from agent.repository.errors import LockedStoreUnconditional
+from agent.repository.errors import LockedStoreUnconditional, RepositoryLockDiffers
 from agent.repository.keys import REPOSITORY
 from agent.storage.divided import Divided
 from agent.storage.protocol import OPEN, Buffer, Denied, Gate, Put
@@ -18,6 +18,11 @@ from tests.fast.storage.locked_memory import LockedMemory, LockedPlace
 from tests.fast.storage.memory import MemoryStorage
 
 LOCK = ObjectLock("compliance", 4, "control")
+PLAIN = S3Settings(path="bucket")
+
+
+def _now() -> float:
+    return 1_000_000.0
 
 
 class Denying:
@@ -51,6 +56,25 @@ async def test_the_right_to_extend_is_tried(tmp_path: Path, extends: bool) -> No
     else:
         assert report.error is not None
         assert report.error["code"] == Denied.code
+
+
+@pytest.mark.parametrize("made_under_lock", [True, False])
+async def test_settings_that_differ_from_the_repository_s_lock_are_refused(
+    tmp_path: Path, made_under_lock: bool
+) -> None:
+    """Promise: a destination that is put again with a lock, or without the one that its repository was made under, is
+    told by the check, which names the setting."""
+    agent, place = Agent(tmp_path / "state", tmp_path), LockedPlace(LOCK, _now, clock=_now, hook=Denying())
+    checks = DestinationChecks(agent.destinations, InMemory(place), agent.keyrings, now=_now)
+    wanted = CheckDestination(initialise=True, cluster_name="Test", conformance=False)
+    under_lock = S3Settings(path="bucket", object_lock=LOCK)
+    made, other = (under_lock, PLAIN) if made_under_lock else (PLAIN, under_lock)
+    await agent.destinations.put("bucket", PutDestination(1, made))
+    assert (await checks.check("bucket", wanted)).ok
+    await agent.destinations.put("bucket", PutDestination(2, other))
+    report = await checks.check("bucket", wanted)
+    assert report.error is not None
+    assert (report.error["code"], report.error["fields"]) == (RepositoryLockDiffers.code, {"setting": "object_lock"})
 
 
 class Covering(LockedMemory):
