@@ -46,7 +46,7 @@ class Survey:
         self._needed = ObjectIndex()
 
     async def view(self) -> SweepView:
-        """Marks and manifests as they are now. Raises ManifestInvalid for a mark that no agent put."""
+        """Marks and manifests as they are now. Raises ManifestInvalid and others for a mark that can't be believed."""
         deleted = {}
         self._recorded = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
@@ -56,7 +56,7 @@ class Survey:
             elif name is not None:
                 self._recorded.add(name.tag)
         for tag, mark in deleted.items():
-            await self._marks.refuse_forged(mark, tag)
+            await self._marks.refuse_unreadable(mark, tag)
         hosts: dict[str, set[str]] = {}
         self._manifests = {}
         async for entry in self._storage.list(backups_prefix(self._cluster_id)):

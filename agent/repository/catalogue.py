@@ -137,9 +137,15 @@ class Catalogue:
                 return newest + 1
 
     async def mark_deleted(self, tag: str) -> None:
-        """Delete the backup: it is not listed or restored any more. Again is fine. Raises BackupNotFound."""
+        """Delete the backup: it is not listed or restored any more. Again is fine, and replaces a mark that can't be
+        believed. Raises BackupNotFound."""
         key = deleted_key(self._cluster_id, tag)
-        if await self._storage.head(key) is not None:
+        there = await self._storage.head(key)
+        if there is not None:
+            try:
+                await marks.Marks(self._opened).refuse_unreadable(there, tag)
+            except UNREADABLE:
+                await self._documents.put(key, marks.encoded(tag), replace=True)
             return
         if not await self._anything(tag):
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)

@@ -277,6 +277,16 @@ class ManifestInvalid(RepositoryError):
     todo = "Don't trust this backup: restore from another one and look into who or what changed the destination."
 
 
+class DeletionMarkInvalid(ManifestInvalid):
+    """A deletion mark can't be read, or is another backup's: data is deleted for none such."""
+
+    code = "deletion_mark_invalid"
+    todo = (
+        "If the backup is to go, delete it again. If not, remove the named file from the destination, and look into "
+        "who put it there. Until then sweeps of the destination wait."
+    )
+
+
 class ManifestAbsent(RepositoryError):
     """A sweep misses the manifest of an undeleted backup: what it needs nobody else knows, so nothing goes."""
 

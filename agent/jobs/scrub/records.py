@@ -1,18 +1,20 @@
-"""Whether what a listing and a restore begin with is there and can be read: plans, listing records, this node's
-manifests. In: an open repository and tags. Out: what isn't, by backup and key.
+"""Whether what a listing and a restore begin with is there and can be read: plans, listing records, deletion marks,
+this node's manifests. In: an open repository and tags. Out: what isn't, by backup and key.
 
 All of it in every scrub, a few small requests for each backup: so nothing has to be remembered of it from one scrub to
 the next, and a clean scrub says that it was looked at.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from agent.crypto.errors import SealingKeyUnknown
 from agent.repository.catalogue import UNREADABLE, Catalogue, RecordCache
 from agent.repository.epochs import Epochs
 from agent.repository.errors import BackupNotFound
 from agent.repository.keys import catalogue_prefix, manifest_key, parse_catalogue, plan_key, record_key
+from agent.repository.marks import Marks
 from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Entry
 from agent.wire.results import DamagedPlace
 from kit.errors import HelenusError
 
@@ -28,15 +30,26 @@ class ScrubRecords:
         self._host_id = host_id
         self._catalogue = Catalogue(opened, RecordCache())
         self._epochs = Epochs(opened)
+        self._marks = Marks(opened)
 
     async def wrong(self, tags: Sequence[str]) -> list[DamagedPlace]:
-        """Plans and records of these backups, which have a manifest of the node, that are missing or can't be read; and
-        manifests that the node put and that are missing. What was sealed with keys that came since is the next scrub's.
-        Raises a StorageError."""
+        """Plans and records of these backups, which have a manifest of the node, that are missing or can't be read;
+        manifests that the node put and that are missing; and marks that can't be read: they hide a backup, and stop
+        sweeps. What was sealed with keys that came since is the next scrub's. Raises a StorageError."""
         found = [place for tag in tags for place in await self._documents(tag)]
-        for tag in sorted(await self._recorded() - set(tags)):
+        recorded, marked = await self._catalogued()
+        for tag in sorted(recorded - marked.keys() - set(tags)):
             found += await self._manifest(tag)
+        for tag, entry in sorted(marked.items()):
+            found += await self._mark(tag, entry)
         return found
+
+    async def _mark(self, tag: str, entry: Entry) -> list[DamagedPlace]:
+        try:
+            await self._marks.refuse_unreadable(entry, tag)
+        except UNREADABLE as error:
+            return await self._unread(tag, entry.key, error)
+        return []
 
     async def _documents(self, tag: str) -> list[DamagedPlace]:
         """Of one backup. A plan without a record or a record without a plan lacks the other; without either nobody ever
@@ -77,15 +90,17 @@ class ScrubRecords:
             return []
         return [_place(tag, key, error.code)]
 
-    async def _recorded(self) -> Set[str]:
-        """The undeleted backups that have a record."""
+    async def _catalogued(self) -> tuple[Set[str], Mapping[str, Entry]]:
+        """The backups that have a record, and the marks of deleted ones."""
         recorded: set[str] = set()
-        deleted: set[str] = set()
+        marked: dict[str, Entry] = {}
         async for entry in self._opened.storage.list(catalogue_prefix(self._cluster_id)):
             name = parse_catalogue(self._cluster_id, entry.key)
-            if name is not None:
-                (deleted if name.number is None else recorded).add(name.tag)
-        return recorded - deleted
+            if name is not None and name.number is None:
+                marked[name.tag] = entry
+            elif name is not None:
+                recorded.add(name.tag)
+        return recorded, marked
 
     async def _newest_key(self, tag: str) -> str:
         """The key of a backup's newest record; "" without any."""

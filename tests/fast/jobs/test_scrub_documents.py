@@ -2,11 +2,15 @@
 
 import pytest
 
+from agent.repository import marks
+from agent.repository.errors import ManifestInvalid
 from agent.repository.keys import deleted_key, plan_key, record_key
 from agent.wire.commands import State
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent
+from tests.fast.jobs.node import HOST
 from tests.fast.jobs.test_scrub import scrub
 from tests.fast.jobs.test_scrub_manifests import ended, found, told
+from tests.fast.jobs.test_sweep import _later, delete, sweep
 from tests.fast.storage.memory import MemoryStorage
 
 PLAN = plan_key(CLUSTER, "t1")
@@ -28,7 +32,7 @@ async def test_a_plan_or_the_records_that_are_gone_are_told(
     assert (outcome.state, result.missing, result.backups) == (State.PARTIAL, 1, ["t1"])
     assert found(result) == [("t1", missed, "missing")]
     assert "of t1" in told(outcome)
-    store._objects[deleted_key(CLUSTER, "t1")] = (b"", 1.0)
+    store._objects[deleted_key(CLUSTER, "t1")] = (marks.encoded("t1"), 1.0)
     assert (await scrub(agent, whole=whole, command="deleted"))[0].state is State.SUCCESS
 
 
@@ -41,3 +45,21 @@ async def test_what_cannot_be_read_is_told_by_every_scrub(agent: Agent, store: M
     for note in agent.scrub_notes.all():
         del agent.scrub_notes._notes[note.destination]
     assert found((await scrub(agent, whole=False, command="after"))[1]) == [("t1", key, "manifest_invalid")]
+
+
+@pytest.mark.parametrize("body", [b"x", marks.encoded("t2")])
+async def test_a_mark_that_no_agent_put_is_told(agent: Agent, store: MemoryStorage, body: bytes) -> None:
+    """Promise: it hides a backup from listings; a scrub names it, and a sweep frees nothing for it."""
+    await ended(agent, store, "t1", "t2")
+    mark = deleted_key(CLUSTER, "t1")
+    store._objects[mark] = (body, 1.0)
+    before = dict(store._objects)
+    assert found((await scrub(agent))[1]) == [("t1", mark, "deletion_mark_invalid")]
+    with pytest.raises(ManifestInvalid, match=mark):
+        await sweep(agent)
+    assert {key: one for key, one in store._objects.items() if "/intents/" not in key} == before
+    await delete(agent, "t1")
+    agent.on_sleep.append(_later(store))
+    await sweep(agent)
+    assert mark not in store._objects or store._objects[mark][0] == marks.encoded("t1")
+    assert not any("/backups/t1/" in key and HOST in key for key in store._objects)

@@ -7,6 +7,7 @@ import pytest
 
 from agent.jobs.scrub.notes import ScrubNotes
 from agent.model.job import Outcome
+from agent.repository import marks
 from agent.repository.keys import deleted_key, manifest_key, plan_key, record_key
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
 from agent.wire.commands import State
@@ -104,7 +105,7 @@ async def test_a_deleted_backup_lacks_nothing(agent: Agent, store: MemoryStorage
     """Promise: what a sweep has removed, and what it hasn't yet, is nobody's damage."""
     await ended(agent, store, "t1")
     del store._objects[MANIFEST]
-    store._objects[deleted_key(CLUSTER, "t1")] = (b"{}", 1.0)
+    store._objects[deleted_key(CLUSTER, "t1")] = (marks.encoded("t1"), 1.0)
     assert (await scrub(agent))[0].state is State.SUCCESS
 
 

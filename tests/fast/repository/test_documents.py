@@ -170,12 +170,11 @@ async def test_marks_are_read_once() -> None:
     store._hook = note
     marks = Marks(_opened(store))
     for _ in range(2):
-        await marks.refuse_forged(entry, "t1")
+        await marks.refuse_unreadable(entry, "t1")
     assert reads == [entry.key]
     with pytest.raises(ManifestInvalid):
-        await Marks(_opened(store)).refuse_forged(entry, "t2")
-    await Marks(_opened(store)).refuse_forged(Entry(deleted_key("c1", "gone"), 90, 0.0), "gone")
-    await Marks(_opened(store, None)).refuse_forged(entry, "t2")
+        await Marks(_opened(store)).refuse_unreadable(entry, "t2")
+    await Marks(_opened(store)).refuse_unreadable(Entry(deleted_key("c1", "gone"), 90, 0.0), "gone")
 
 
 async def test_a_mark_has_the_check_that_every_small_file_has() -> None:
@@ -188,7 +187,7 @@ async def test_a_mark_has_the_check_that_every_small_file_has() -> None:
         await opened.documents.put(key, body, replace=True)
         entry = await store.head(key)
         assert entry is not None
-        await Marks(opened).refuse_forged(entry, "t1")
+        await Marks(opened).refuse_unreadable(entry, "t1")
 
     body = marks.encoded("t1")
     await refuse(body)

@@ -39,12 +39,12 @@ async def test_a_mark_of_ours_is_read_once() -> None:
     await here.opened.documents.put(KEY, marks.encoded("t1"))
     known = marks.Marks(here.opened)
     entry = await here.entry()
-    await known.refuse_forged(entry, "t1")
-    await known.refuse_forged(entry, "t1")
+    await known.refuse_unreadable(entry, "t1")
+    await known.refuse_unreadable(entry, "t1")
     assert here.number == 1
     await here.opened.documents.put(KEY, marks.encoded("t2"), replace=True)
     with pytest.raises(ManifestInvalid):
-        await known.refuse_forged(await here.entry(), "t1")
+        await known.refuse_unreadable(await here.entry(), "t1")
     assert here.number == 2
 
 
@@ -55,7 +55,7 @@ async def test_a_mark_of_another_backup_deletes_nothing() -> None:
     await here.opened.documents.put(KEY, marks.encoded("t2"))
     for _ in range(2):
         with pytest.raises(ManifestInvalid, match=f"a deletion mark is of another backup: {KEY}") as told:
-            await known.refuse_forged(await here.entry(), "t1")
+            await known.refuse_unreadable(await here.entry(), "t1")
         assert told.value.fields == {"key": KEY, "tag": "t1"}
 
 
@@ -65,7 +65,7 @@ async def test_a_mark_that_cannot_be_read_deletes_nothing(body: bytes) -> None:
     here = Reads()
     await here.opened.documents.put(KEY, body)
     with pytest.raises(ManifestInvalid, match=f"a deletion mark can't be read: {KEY}") as told:
-        await marks.Marks(here.opened).refuse_forged(await here.entry(), "t1")
+        await marks.Marks(here.opened).refuse_unreadable(await here.entry(), "t1")
     assert told.value.fields == {"key": KEY}
 
 
@@ -74,19 +74,22 @@ async def test_a_mark_without_our_keys_deletes_nothing() -> None:
     here = Reads()
     await here.store.put(KEY, [marks.encoded("t1")])
     with pytest.raises(ManifestInvalid, match="isn't sealed"):
-        await marks.Marks(here.opened).refuse_forged(await here.entry(), "t1")
+        await marks.Marks(here.opened).refuse_unreadable(await here.entry(), "t1")
     with pytest.raises(ManifestInvalid, match=f"where at most {MOST_INTENT + OVERHEAD} belong"):
-        await marks.Marks(here.opened).refuse_forged(Entry(KEY, 1 << 40, 0.0), "t1")
+        await marks.Marks(here.opened).refuse_unreadable(Entry(KEY, 1 << 40, 0.0), "t1")
 
 
 async def test_a_mark_that_went_is_fine() -> None:
     """Promise: another sweep took the last traces meanwhile."""
-    await marks.Marks(Reads().opened).refuse_forged(Entry(KEY, 99, 0.0), "t1")
+    await marks.Marks(Reads().opened).refuse_unreadable(Entry(KEY, 99, 0.0), "t1")
 
 
-async def test_in_a_plain_repository_a_mark_is_not_read() -> None:
-    """Promise: its being there is all there is to know."""
+@pytest.mark.parametrize("body", [b"anything", b"", marks.encoded("t2"), marks.encoded("t1").replace(b"t1", b"t2")])
+async def test_in_a_plain_repository_too_a_mark_is_read(body: bytes) -> None:
+    """Promise: one that is damaged, or another backup's, deletes nothing; a right one does."""
     here = Reads(None)
-    await here.store.put(KEY, [b"anything"])
-    await marks.Marks(here.opened).refuse_forged(await here.entry(), "t1")
-    assert here.number == 0
+    await here.store.put(KEY, [body])
+    with pytest.raises(ManifestInvalid):
+        await marks.Marks(here.opened).refuse_unreadable(await here.entry(), "t1")
+    await here.store.put(KEY, [marks.encoded("t1")], replace=True)
+    await marks.Marks(here.opened).refuse_unreadable(await here.entry(), "t1")

@@ -115,7 +115,7 @@ async def test_a_flipped_intent_still_stands(site: Site, at: int) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 4, -1])
-async def test_a_flipped_mark_still_deletes(site: Site, at: int) -> None:
+async def test_a_flipped_mark_still_hides(site: Site, at: int) -> None:
     """Promise: that the mark is there counts, whatever its bytes: what was deleted is not restored."""
     site.flip(site.made.places["mark"].key, at)
     assert isinstance(await refused(site, "t0"), BackupDeleted)
