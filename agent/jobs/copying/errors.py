@@ -34,6 +34,18 @@ class SourceDamaged(HelenusError):
     )
 
 
+class CopyLacksTables(HelenusError):
+    """The destination has a copy of the backup from before, which lacks what the source has; `fields`: source, tables
+    (name → files that are missing)."""
+
+    code = "copy_lacks_tables"
+    status = 409
+    todo = (
+        "A copy is never changed. Delete the backup in the destination that it was copied to, let it be swept, and "
+        "sync again."
+    )
+
+
 class SourcePartial(HelenusError):
     """All of a backup was copied that is in the destination it came from, where it lacks tables already; `fields`:
     destination, tables (name → code that they were left out with)."""

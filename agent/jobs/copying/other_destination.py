@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from agent.jobs.copying.errors import SourceDamaged, SourcePartial
+from agent.jobs.copying.errors import CopyLacksTables, SourceDamaged, SourcePartial
 from agent.jobs.copying.supply import Parted
 from agent.model.job import Tally
 from agent.model.manifest import Head
@@ -57,7 +57,7 @@ class DestinationSupply:
             },
         )
 
-    def lacking(self, there: Manifest, info: SnapshotInfo) -> SourceDamaged | SourcePartial | None:
+    def lacking(self, there: Manifest, info: SnapshotInfo) -> CopyLacksTables | SourcePartial | None:
         """See `Supply.lacking`."""
         copied = {(table.keyspace, table.table): table.files for table in there.head.tables}
         lacking = {
@@ -67,9 +67,10 @@ class DestinationSupply:
         }
         if not lacking:
             return self._partial(there.head.lacking)
-        return SourceDamaged(
-            f"the backup {info.tag} is there, but not whole: {', '.join(sorted(lacking))}",
-            destination=self._source.destination_id,
+        return CopyLacksTables(
+            f"the copy of {info.tag} that is there already lacks what {self._source.destination_id} has: "
+            f"{', '.join(sorted(lacking))}",
+            source=self._source.destination_id,
             tables=lacking,
         )
 

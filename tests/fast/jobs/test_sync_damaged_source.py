@@ -91,3 +91,17 @@ async def test_a_copy_that_cannot_be_mended_is_no_success(four: Four) -> None:
     result = (await synced(four.agent, sync("p1", "p2")))["p2"]
     assert (result.outcome, (result.error or {})["code"]) == ("partial", "object_damaged")
     assert key in str(result.error)
+
+
+async def test_a_copy_that_lacks_a_table_accuses_no_whole_source(four: Four) -> None:
+    """Promise: what an earlier sync could not copy, from a damaged place, is told of the copy, and what to do about it;
+    done so, the whole source completes it."""
+    await four.agent.backup.run(backup("t1", "p1", "e1"))
+    del four.stores["p1"]._objects[largest(four, "p1")]
+    assert (await synced(four.agent, sync("p1", "p2")))["p2"].outcome == "partial"
+    result = (await synced(four.agent, sync("e1", "p2")))["p2"]
+    error = result.error or {}
+    assert (result.outcome, error["code"], error["fields"]["source"]) == ("partial", "copy_lacks_tables", "e1")
+    assert "Delete the backup" in error["todo"]
+    del four.stores["p2"]._objects[manifest_key(CLUSTER, "t1", HOST)]  # as a sweep does after a delete
+    assert (await synced(four.agent, sync("e1", "p2")))["p2"].outcome == "success"
