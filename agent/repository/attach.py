@@ -15,6 +15,7 @@ from agent.crypto.keyring import Keyring
 from agent.repository import checked_text
 from agent.repository.errors import (
     ClusterAmbiguous,
+    ClusterFileDamaged,
     EncryptionKeyMissing,
     LockedStoreUnconditional,
     NotARepository,
@@ -248,11 +249,13 @@ async def _small(storage: Storage, key: str, size: int) -> bytes:
 
 
 async def read_cluster(storage: Storage, key: str, size: int, cluster_id: str) -> ClusterFile:
-    """The cluster.json of a cluster, or its twin in `names/`. Raises NotARepository, a StorageError."""
+    """The cluster.json of a cluster, or its twin in `names/`. Raises ClusterFileDamaged, a StorageError."""
     try:
         found = checked_text.decode(_cluster, await _small(storage, key, size))
+    except NotARepository as error:
+        raise ClusterFileDamaged(error.message, key=key, **error.fields) from error
     except msgspec.DecodeError as error:
-        raise NotARepository(f"{key} can't be read: {error}") from error
+        raise ClusterFileDamaged(f"{key} can't be read: {error}", key=key) from error
     if found.cluster_id != cluster_id:
-        raise NotARepository(f"{key} names another cluster", cluster_id=found.cluster_id)
+        raise ClusterFileDamaged(f"{key} names another cluster", key=key, cluster_id=found.cluster_id)
     return found

@@ -65,6 +65,16 @@ class RepositoryFileLost(NotARepository):
     )
 
 
+class ClusterFileDamaged(NotARepository):
+    """A cluster's `cluster.json`, or its twin below `names/`, can't be read or names another cluster."""
+
+    code = "cluster_file_damaged"
+    todo = (
+        "Bring the named file back from a copy; clusters/<id>/cluster.json and names/<name>/<id> have the same bytes. "
+        "All else is still there: remove nothing, and look into who or what changed the destination."
+    )
+
+
 class RepositoryGone(NotARepository):
     """The destination is empty, and held a repository before."""
 

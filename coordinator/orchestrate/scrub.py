@@ -63,7 +63,8 @@ class ScrubFlow:
         failed = failures(answers.values())
         told = f"{result['objects_read']} objects were read"
         if not failed:
-            return Outcome(RequestState.SUCCESS, f"{told}, nothing is wrong", result=result)
+            unread = f"; what {', '.join(scope.absent)} stored was not read" if scope.absent else ""
+            return Outcome(RequestState.SUCCESS, f"{told}, nothing is wrong{unread}", result=result)
         error = nodes_failed("The scrub", failed)
         return Outcome(
             RequestState.ERROR, f"{told}; {error.message}", partial=bool(read), error=error.as_dict(), result=result

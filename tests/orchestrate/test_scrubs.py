@@ -29,6 +29,17 @@ async def test_every_node_reads_what_it_stored(scene: Scene) -> None:
     assert (event.request, event.tag, event.status, event.destination["id"]) == (request, "", "success", "there")
 
 
+async def test_what_a_node_stored_that_does_not_answer_is_not_called_whole(scene: Scene) -> None:
+    """Promise: the others are read, and the message names the node of whose part nobody knows."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    await coordinator.backup(keep=False, copies=copies("there"))
+    await scene.agents[2].stop()
+    ended = await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there", True)))
+    address = scene.nodes[2].address
+    assert ended.message == f"2 objects were read, nothing is wrong; what {address} stored was not read"
+
+
 async def test_a_scrub_of_the_same_place_is_that_one(scene: Scene) -> None:
     """Promise: asked for again while it runs it is not begun again."""
     coordinator = await scene.coordinator()
