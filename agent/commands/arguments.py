@@ -121,6 +121,8 @@ def _check(arguments: msgspec.Struct) -> None:
                 raise InvalidInput("as_deleted is only for a dry_run", field="arguments.as_deleted")
         case ScrubArguments():
             _check_target(arguments.target, "arguments.target")
+            if arguments.adopt is not None:
+                check_name("host_id", arguments.adopt, "arguments.adopt")
         case RestoreArguments():
             _check_restore(arguments)
 

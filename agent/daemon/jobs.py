@@ -112,6 +112,7 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         parts.repositories,
         parts.scrubs,
         host_id,
+        ring,
         parts.busy.has,
         parts.clock,
         period=parts.settings.scrub.period_days * 86_400,

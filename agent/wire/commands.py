@@ -229,10 +229,12 @@ class SweepArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ScrubArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Verify what this node stored in the target: the share that is due (`[scrub] period_days` of the agent) and a
-    sample of the newest objects, or with `whole` every object; always that all exists which its backups name."""
+    sample of the newest objects, or with `whole` every object; always that all exists which its backups name. `adopt`:
+    the host id of a node that left the ring, whose part is read instead; refused while it is in the ring."""
 
     target: Target
     whole: bool = False
+    adopt: str | None = None
 
 
 class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,14 +1,21 @@
-"""A scrub: every node reads again what it stored in a destination; what is damaged or missing is told by each."""
+"""A scrub: every node reads again what it stored in a destination; what is damaged or missing is told by each. Where
+all nodes see the same destination the part of those that left the ring is read by the agents of others."""
+
+from collections.abc import Set
 
 import msgspec
 
 from agent.wire.commands import Kind, ScrubArguments
 from agent.wire.results import ScrubResult
+from coordinator.model.cluster import MissingNode
+from coordinator.model.destinations import Destination
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.damage import KnownDamage
+from coordinator.orchestrate.delete.adoption import adopters
 from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.listing import addresses_in, may_hold
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
@@ -18,11 +25,16 @@ _PLACES = 100
 """Places of damage in a request's result; each node's command has its own."""
 
 
+FOR_OTHERS = "scrub-for-others"
+
+
 class ScrubScope(msgspec.Struct, frozen=True):
-    """The nodes that take part, and the addresses of those whose agent doesn't answer."""
+    """The nodes that take part, and the addresses of those whose agent doesn't answer. `gone`: nodes that left the ring
+    and have a part in a backup there."""
 
     hosts: list[str]
     absent: list[str]
+    gone: list[MissingNode] = []
 
 
 class ScrubFlow:
@@ -36,8 +48,8 @@ class ScrubFlow:
 
     async def __call__(self) -> Outcome:
         """To the end. Raises what the whole request fails with."""
-        scope = await self._run.once("scope", self._scope, ScrubScope)
         place = await self._places.destination(self._order.destination)
+        scope = await self._run.once("scope", lambda: self._scope(place), ScrubScope)
         for address in scope.absent:
             self._run.warn(f"{address} doesn't answer: what it stored is not read")
         arguments = ScrubArguments(target_of(place), self._order.whole)
@@ -48,8 +60,12 @@ class ScrubFlow:
             if answer.result:  # one that told nothing clears nothing
                 await damage.put(answer.host_id, msgspec.convert(answer.result, ScrubResult))
 
-        answers = await self._fan_out.ask("scrub", Kind.SCRUB, dict.fromkeys(scope.hosts, arguments), on_end=learn)
-        read = [msgspec.convert(answer.result, ScrubResult) for answer in answers.values() if answer.result]
+        asked = await self._fan_out.ask("scrub", Kind.SCRUB, dict.fromkeys(scope.hosts, arguments), on_end=learn)
+        answers = [*asked.values()]
+        for answer in await self._for_others(scope, arguments):
+            await learn(answer)
+            answers.append(answer)
+        read = [msgspec.convert(answer.result, ScrubResult) for answer in answers if answer.result]
         places = [msgspec.to_builtins(one) for result in read for one in result.places]
         result = {
             "objects_read": sum(one.objects for one in read),
@@ -60,7 +76,7 @@ class ScrubFlow:
             "damaged_backups": sorted({tag for one in read for tag in one.backups}),
             "oldest_unread_seconds": max((one.oldest_unread_seconds or 0.0 for one in read), default=None),
         }
-        failed = failures(answers.values())
+        failed = failures(answers)
         told = f"{result['objects_read']} objects were read"
         if not failed:
             unread = f"; what {', '.join(scope.absent)} stored was not read" if scope.absent else ""
@@ -70,11 +86,35 @@ class ScrubFlow:
             RequestState.ERROR, f"{told}; {error.message}", partial=bool(read), error=error.as_dict(), result=result
         )
 
-    async def _scope(self) -> ScrubScope:
+    async def _for_others(self, scope: ScrubScope, arguments: ScrubArguments) -> list[Answered]:
+        """Have the parts of nodes that left the ring read by the agents of others; answers as if by themselves."""
+        answers = []
+        for number, taken in enumerate(adopters(scope.gone, scope.hosts), 1):
+            orders = {host: msgspec.structs.replace(arguments, adopt=node.host_id) for host, node in taken.items()}
+            found = await self._fan_out.ask(f"{FOR_OTHERS}-{number}", Kind.SCRUB, orders)
+            answers += [
+                msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address or node.host_id)
+                for host, node in taken.items()
+            ]
+        return answers
+
+    async def _scope(self, place: Destination) -> ScrubScope:
         around, cluster = self._run.around, self._run.cluster
         agents = await around.registry.by_host(cluster, around.timing.report_age)
         hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
         if not hosts:
             raise nobody_answers(around.registry.agents(cluster))
-        silent = [agent.address for agent in around.registry.agents(cluster) if not agent.alive]
-        return ScrubScope(hosts, sorted(silent))
+        gone = await self._gone(place, {*hosts}) if place.shared else []
+        left = {node.host_id for node in gone}
+        silent = [one for one in around.registry.agents(cluster) if not one.alive and one.host_id not in left]
+        return ScrubScope(hosts, sorted(agent.address for agent in silent), gone)
+
+    async def _gone(self, place: Destination, hosts: Set[str]) -> list[MissingNode]:
+        """Without a ring to look at nobody can be said to have left it."""
+        ring = await self._places.ring()
+        found: dict[str, str] = {}
+        for joined in (await self._places.backups(place)).values() if ring else ():
+            if not joined.deleted:
+                addresses = addresses_in(joined)
+                found |= {host: addresses.get(host, "") for host in addresses if may_hold(joined, host)}
+        return [MissingNode(found[host], host) for host in sorted(found.keys() - ring - hosts)]

@@ -296,8 +296,11 @@ class _Jobs:
             raise AdoptionRefused(f"the node {host_id} is in the ring", host_id=host_id)
 
     def scrub(self, context: JobContext, asked: Any) -> ScrubResult:
-        named = [key for key in self._node.directory(asked.target).manifests if key[1] == self._node.host_id]
-        found = self._node.damage or ScrubResult()
+        if asked.adopt:
+            self._take_over(asked.adopt)
+        host_id = asked.adopt or self._node.host_id
+        named = [key for key in self._node.directory(asked.target).manifests if key[1] == host_id]
+        found = (None if asked.adopt else self._node.damage) or ScrubResult()
         return msgspec.structs.replace(
             found, objects=len(named), manifests=len(named), oldest_unread_seconds=float(self._node.number)
         )

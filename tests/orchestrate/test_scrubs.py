@@ -3,6 +3,7 @@
 import asyncio
 
 from agent.wire.commands import Kind
+from agent.wire.destinations import LocalSettings
 from agent.wire.results import ScrubResult
 from coordinator.model.activity import ActivityQuery
 from coordinator.model.orders import ScrubOrder
@@ -102,3 +103,18 @@ def test_slots_spread_and_follow_each_other() -> None:
         assert len(changes) == 2 or changes[0] in (23, 24)
         hours.add(changes[0])
     assert len(hours) > 15
+
+
+async def test_the_part_of_a_node_that_left_is_read_by_another(scene: Scene) -> None:
+    """Promise: where all nodes see the destination everything in it is read, whoever stored it, and what the adopter
+    finds is told as of the node that left; in directories of each node its part has gone with it."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("shared", LocalSettings(path="shared", shared=True))
+    await coordinator.destination("own", LocalSettings(path="own"))
+    await coordinator.backup(keep=False, copies=copies("shared", "own"))
+    await scene.agents[2].stop()
+    scene.world.nodes.pop()
+    for place, objects in (("shared", 3), ("own", 2)):
+        ended = await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder(place, True)))
+        assert (ended.state, ended.result["objects_read"]) == (RequestState.SUCCESS, objects), ended.message
+        assert ("not read" in ended.message) is (place == "own")

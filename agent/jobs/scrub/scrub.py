@@ -1,10 +1,11 @@
-"""Reads again what this node stored, and finds what is damaged or missing: in, ScrubArguments; out, ScrubResult.
+"""Reads again what this node stored (or one that left the ring, for which somebody has to do it), and finds what is
+damaged or missing: in, ScrubArguments; out, ScrubResult.
 
     looking → reading → naming
 
 Looking: every manifest of an undeleted backup is read, and what it names must be listed with its size. Reading: the
-slices that are due (agent.plan.scrub) and a sample of the newest are read and verified by their own footers, and the
-plans and records of the backups whose slice it is; and every manifest that a record says this node put is looked for.
+slices that are due (agent.plan.scrub) and a sample of the newest are read and verified by their own footers; then all
+plans, records and marks are, and every manifest that a record says this node put is looked for.
 Naming: what is wrong is looked at once more, noted beside the objects, so that the next backup puts it anew, and told
 by backup, keyspace, table and file.
 
@@ -14,7 +15,7 @@ Interrupted, it goes on with the slices that it had not read.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
@@ -26,9 +27,11 @@ from agent.jobs.scrub.notes import ScrubNote, ScrubNotes
 from agent.jobs.scrub.reading import ObjectReader, Verdict
 from agent.jobs.scrub.records import MISSING, ScrubRecords
 from agent.model.job import JobContext, Outcome
+from agent.plan.adoption import refusal
 from agent.plan.scrub import SLICES, Sample, due_slices
 from agent.repository.damage_notes import DamagedObject, DamageNotes
 from agent.repository.data_objects import data_objects
+from agent.repository.errors import AdoptionRefused
 from agent.repository.keys import data_prefix
 from agent.repository.opened import OpenedRepository, Repositories
 from agent.wire.commands import ScrubArguments, State
@@ -60,6 +63,7 @@ class ScrubJob:
         repositories: Repositories,
         notes: ScrubNotes,
         host_id: Callable[[], Awaitable[str]],
+        ring: Callable[[], Awaitable[Mapping[str, str]]],
         busy: Callable[[str], bool],
         clock: Callable[[], float],
         *,
@@ -70,6 +74,7 @@ class ScrubJob:
         self._repositories = repositories
         self._notes = notes
         self._host_id = host_id
+        self._ring = ring
         self._busy = busy
         self._clock = clock
         self._period = period
@@ -77,16 +82,20 @@ class ScrubJob:
         self._sleep = sleep
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises a StorageError, StateFailed, what opening raises."""
+        """See the module. Raises AdoptionRefused, a StorageError, StateFailed, what opening raises."""
         arguments: ScrubArguments = context.arguments
-        host_id = await self._host_id()
+        host_id = arguments.adopt or await self._host_id()
+        why = None if arguments.adopt is None else refusal(await self._ring(), host_id)
+        if why is not None:
+            raise AdoptionRefused(why, host_id=host_id)
 
         async def turn() -> None:
             await self._let_others(context, arguments.target.destination)
 
         async with self._repositories.opened(arguments.target, context.waiting) as opened:
             await context.stages.enter("looking")
-            note = self._notes.of(opened.destination_id, opened.repository_id, host_id)
+            adopted = arguments.adopt is not None
+            note = self._notes.of(opened.destination_id, opened.repository_id, host_id, adopted=adopted)
             if note.command != context.command_id:
                 note = msgspec.structs.replace(note, command=context.command_id, done=())
             share = self._share(context, note, whole=arguments.whole)

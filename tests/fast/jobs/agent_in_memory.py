@@ -211,6 +211,7 @@ class Agent:
             repositories,
             self.scrub_notes,
             host_id,
+            ring,
             lambda destination: destination in self.busy,
             lambda: self.now,
             period=30 * 86_400.0,

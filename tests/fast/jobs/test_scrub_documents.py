@@ -43,7 +43,7 @@ async def test_what_cannot_be_read_is_told_by_every_scrub(agent: Agent, store: M
     store._objects[key] = (b"{}", 1.0)
     assert found((await scrub(agent))[1]) == [("t1", key, "manifest_invalid")]
     for note in agent.scrub_notes.all():
-        del agent.scrub_notes._notes[note.destination]
+        del agent.scrub_notes._notes[note.file_name]
     assert found((await scrub(agent, whole=False, command="after"))[1]) == [("t1", key, "manifest_invalid")]
 
 
