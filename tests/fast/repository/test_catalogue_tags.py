@@ -75,7 +75,8 @@ async def test_nothing_of_one_tag_is_told_of_another(store: MemoryStorage, catal
     assert (view.record, view.plan, view.manifests) == (record("t10", "running"), None, [])
     await catalogue.mark_deleted("t1")
     assert not (await catalogue.view("t10")).deleted
-    assert [one.tag for one in await catalogue.listing()] == ["t10"]
+    (listed,) = await catalogue.listing()
+    assert msgspec.structs.replace(listed, stored=None) == BackupView("t10", False, record("t10", "running"))
     assert await catalogue.put_record(record("t10")) == 1
 
 
@@ -121,18 +122,22 @@ async def test_a_plan_that_is_none_of_this_backup_is_named(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{not json", checked_text.encode(record("t2"))], ids=["empty", "not JSON", "of another tag"]
+    ("content", "says"),
+    [(b"", "truncated"), (b"{not json", "malformed"), (checked_text.encode(record("t2")), "it is the backup t2's")],
+    ids=["empty", "not JSON", "of another tag"],
 )
 async def test_a_record_that_is_none_of_this_backup_is_named(
-    store: MemoryStorage, catalogue: Catalogue, content: bytes
+    store: MemoryStorage, catalogue: Catalogue, content: bytes, says: str
 ) -> None:
     """Promise: it tells nothing of the backup, in a listing or a view, and whoever needs its words is told which it
-    is; the next record comes after it."""
+    is and what is wrong with it; the next record comes after it."""
     key = record_key(CLUSTER, "t1", 0)
     await store.put(key, [content])
     assert [(one.tag, one.record) for one in await catalogue.listing()] == [("t1", None)]
     assert (await catalogue.view("t1")).record is None
-    assert await _refused(catalogue.newest("t1"), ManifestInvalid) == {"tag": "t1", "key": key}
+    with pytest.raises(ManifestInvalid, match=says) as told:
+        await catalogue.newest("t1")
+    assert told.value.fields == {"tag": "t1", "key": key}
     assert await catalogue.put_record(record()) == 1
 
 
