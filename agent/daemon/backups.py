@@ -34,13 +34,15 @@ class Taken(Protocol):
 
 
 class Backups:
-    """`repositories` must not be patient; an error about refused keys names `patience`, the seconds for which commands
-    wait for newer ones, so that a coordinator can. `destination` None: the on-server backups of this node."""
+    """`listed`, `written`: must not be patient; for what is put, each opening must look anew whether the repository is
+    there. An error about refused keys names `patience`, the seconds for which commands wait for newer ones, so that a
+    coordinator can. `destination` None: the on-server backups of this node."""
 
     def __init__(
         self,
         destinations: Destinations,
-        repositories: Repositories,
+        listed: Repositories,
+        written: Repositories,
         keyrings: Keyrings,
         on_server: OnServer,
         records: RecordCache,
@@ -49,7 +51,8 @@ class Backups:
         patience: float = 0.0,
     ) -> None:
         self._destinations = destinations
-        self._repositories = repositories
+        self._listed = listed
+        self._written = written
         self._keyrings = keyrings
         self._on_server = on_server
         self._records = records
@@ -61,7 +64,7 @@ class Backups:
         """Every backup that is listed there; of many, each is decoded as it is taken."""
         if destination is None:
             return await self._on_server.listing()
-        async with self._catalogue(destination) as catalogue:
+        async with self._catalogue(self._listed, destination) as catalogue:
             return await catalogue.listing()
 
     async def get(self, tag: str, destination: str | None) -> BackupView:
@@ -69,15 +72,16 @@ class Backups:
         if destination is None:
             info = await self._snapshots.info(tag)
             return await self._on_server.view(tag, info.node.host_id if info is not None else "")
-        async with self._catalogue(destination) as catalogue:
+        async with self._catalogue(self._listed, destination) as catalogue:
             return await catalogue.judged(tag)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
-        """Put the backup's plan."""
+        """Put the backup's plan. Raises RepositoryGone where a directory was emptied or isn't mounted, for a plan alone
+        there would be in the way of what comes back."""
         if destination is None:
             await self._on_server.put_plan(plan)
             return
-        async with self._catalogue(destination) as catalogue:
+        async with self._catalogue(self._written, destination) as catalogue:
             await catalogue.put_plan(plan)
 
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None:
@@ -85,13 +89,13 @@ class Backups:
         if destination is None:
             await self._on_server.put_record(record)
             return
-        async with self._catalogue(destination) as catalogue:
+        async with self._catalogue(self._written, destination) as catalogue:
             await catalogue.put_record(record)
 
     @asynccontextmanager
-    async def _catalogue(self, destination: str) -> AsyncIterator[Catalogue]:
+    async def _catalogue(self, repositories: Repositories, destination: str) -> AsyncIterator[Catalogue]:
         try:
-            async with self._repositories.opened(await self._target(destination)) as opened:
+            async with repositories.opened(await self._target(destination)) as opened:
                 yield Catalogue(opened, self._records)
         except Denied as error:
             # The next request opens it anew: files of credentials may have been mended.

@@ -93,7 +93,8 @@ def _composed(
     verify = verifying(keyrings)
     holds = HoldNotes(state / "holds")
     repositories = OpenDestinations(destinations, verify, patience, holds, clock=making.clock)
-    impatient = OpenDestinations(destinations, verify, NOW, holds, once=True)
+    listed = OpenDestinations(destinations, verify, NOW, holds, once=True)
+    written = OpenDestinations(destinations, verify, NOW, holds)
 
     node = CassandraNode(settings.cassandra, state)
     on_server = OnServer(state / "on-server")
@@ -157,7 +158,7 @@ def _composed(
         checks=checks,
         keys=KeyChanges(destinations, keyrings, provider.unlocking, register_secret=redactor.add),
         backups=Backups(
-            destinations, impatient, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
+            destinations, listed, written, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
         ),
         metrics=metrics.registry,
         health=health,

@@ -206,6 +206,9 @@ async def _attached_cluster(storage: Storage, cluster_id: str | None, name: str 
     there = await storage.head(cluster_key(cluster_id))
     if there is None:
         if not initialise or name is None:
+            async for entry in storage.list(cluster_key(cluster_id).removesuffix("cluster.json")):
+                gone = cluster_key(cluster_id)
+                raise ClusterFileDamaged(f"{gone} is gone, and {entry.key} is there", key=gone, cluster_id=cluster_id)
             raise RepositoryMismatch(f"the cluster {cluster_id} is not in this repository", cluster_id=cluster_id)
         body = checked_text.encode(ClusterFile(cluster_id, name))
         await storage.put(named_key(name, cluster_id), [body])

@@ -66,12 +66,13 @@ class RepositoryFileLost(NotARepository):
 
 
 class ClusterFileDamaged(NotARepository):
-    """A cluster's `cluster.json`, or its twin below `names/`, can't be read or names another cluster."""
+    """A cluster's `cluster.json`, or its twin below `names/`, is gone, can't be read or names another cluster."""
 
     code = "cluster_file_damaged"
     todo = (
         "Bring the named file back from a copy; clusters/<id>/cluster.json and names/<name>/<id> have the same bytes. "
-        "All else is still there: remove nothing, and look into who or what changed the destination."
+        "(One that is gone is made anew when the destination's settings are put again, unchanged.) All else is still "
+        "there: remove nothing, and look into who or what changed the destination."
     )
 
 

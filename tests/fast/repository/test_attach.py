@@ -203,3 +203,30 @@ async def test_a_look_tells_what_a_store_holds() -> None:
         assert lost.value.fields == {"key": REPOSITORY}
     await store.put(REPOSITORY, [checked_text.encode(RepositoryFile("r1", 2, True))])
     assert await repository_in(store) == RepositoryFile("r1", 2, True)
+
+
+async def test_a_cluster_file_that_is_gone_is_told_from_another_repository() -> None:
+    """Promise: where the cluster's other files are, nobody is sent to look for another place; its settings, put again,
+    make the file anew."""
+    store = MemoryStorage()
+    repository, cluster = await _attached(store)
+    assert cluster is not None
+    del store._objects[cluster_key(cluster)]
+
+    async def attached(*, initialise: bool = False, name: str | None = None) -> str | None:
+        found = await attach(
+            store,
+            keys=None,
+            initialise=initialise,
+            repository_id=repository,
+            cluster_id=cluster,
+            cluster_name=name,
+        )
+        return found.cluster_id
+
+    with pytest.raises(RepositoryMismatch):
+        await attached()
+    await store.put(f"helenus/v1/clusters/{cluster}/backups/t1/plan.json", [b"{}"])
+    with pytest.raises(ClusterFileDamaged, match="is gone"):
+        await attached()
+    assert await attached(initialise=True, name="test") == await attached() == cluster

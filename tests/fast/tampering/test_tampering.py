@@ -8,6 +8,7 @@ from agent.crypto.errors import SealingKeyUnknown
 from agent.repository.errors import (
     BackupDeleted,
     BackupNotFound,
+    ClusterFileDamaged,
     IntentForeign,
     ManifestInvalid,
     NotARepository,
@@ -129,7 +130,7 @@ async def test_a_flipped_mark_still_hides(site: Site, at: int) -> None:
         ("table frame", ManifestInvalid),
         ("manifest's end", BackupNotFound),
         ("repository.json", NotARepository),
-        ("cluster.json", RepositoryMismatch),
+        ("cluster.json", ClusterFileDamaged),
     ],
 )
 async def test_an_object_that_is_gone_is_named(site: Site, kind: str, expected: type[HelenusError]) -> None:
