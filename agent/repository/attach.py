@@ -93,11 +93,10 @@ async def attach(
     """
     found = await _found(storage)
     made = False
-    if found is None:
-        foreign = await _foreign(storage)
+    if found is None and (foreign := await _foreign(storage)) is not None:
         # Another agent may have made the repository between the look for it and the listing.
-        found = None if foreign is None else await _found(storage)
-        if found is None and foreign is not None:
+        found = await _found(storage)
+        if found is None:
             raise await _not_one(storage, foreign)
     if found is None:
         if not initialise and repository_id is not None:
