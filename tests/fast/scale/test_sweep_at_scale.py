@@ -40,7 +40,8 @@ async def test_a_million_objects_are_swept_in_little_memory_and_few_calls(
 def judge(told: dict[str, Any], nodes: int, objects: int, backups: int, sweeps: int) -> None:
     """A listing costs a GET a backup and a list for 1,000 of them, a delete three calls, and the sweep of a node a HEAD
     and a GET for each undeleted backup, a GET for the mark of each deleted one, three looks at the marks and manifests
-    of all, two at its own objects, and a delete for each 1,000 keys that go. The last node also takes what is left of each deleted backup."""
+    of all, two at its own objects, and a delete for each 1,000 keys that go. The last node also takes what is left of
+    each deleted backup."""
     half = backups // 2
     assert told["peak_kib"] < MOST_KIB
     assert told["listed"] == backups
