@@ -105,4 +105,5 @@ async def test_creation_only_if_absent_is_tried_under_lock_too(tmp_path: Path, k
         if not keeps_to_it:
             assert report.error is not None
             assert report.error["code"] == LockedStoreUnconditional.code
+            assert report.error["fields"] == {"key": REPOSITORY, "setting": "path"}
             assert list(locked._objects) == [REPOSITORY]
