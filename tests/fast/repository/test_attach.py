@@ -64,6 +64,25 @@ async def test_whoever_comes_second_attaches_to_what_the_first_one_made() -> Non
     assert await _attach(store, initialise=False, cluster_id=first[1]) == Attached(first[0], first[1], False, None)
 
 
+async def test_a_repository_that_another_agent_makes_meanwhile_is_attached_to() -> None:
+    """Promise: what comes to stand between the look for a repository and the look for what else is there is no foreign
+    content; and where one stands already, nobody looks for anything else."""
+    other, listed = MemoryStorage(), list[str]()
+    made = await _attached(other)
+
+    async def ask(verb: str, key: str) -> None:
+        if verb == "list":
+            listed.append(key)
+            store._objects.update(other._objects)
+
+    store = MemoryStorage(hook=ask)
+    assert await _attached(store) == made
+    assert listed[0] == ""
+    listed.clear()
+    assert await _attached(store) == made
+    assert "" not in listed
+
+
 async def test_a_huge_file_in_the_place_of_a_small_one_is_never_read() -> None:
     """Promise: who may write to a destination can't fill an agent's memory by its first files: a larger one than any
     of ours is refused by its size, and of the others no more is asked for than they were seen to have."""
