@@ -1,4 +1,5 @@
-"""Which backups of a destination are known to be damaged: in, what each node's scrub told last; out, their tags.
+"""Which backups of a destination are known to be damaged: in, what each node's scrub told last; out, their tags, and
+whose scrub told anything.
 
 A node's newest scrub of a destination stands for all that is known of its part there: besides what it reads itself it
 looks again at every object that an earlier one noted in the destination, and at what it could not read of plans,
@@ -11,7 +12,7 @@ what is doubtful in one is so in all, and only a scrub of that one, or its end, 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -43,10 +44,17 @@ class KnownDamage:
         found: dict[str, NodeDamage] = {}
         for nodes in (await self._places()).values():
             for host, damage in nodes.items():
+                if damage == NodeDamage():
+                    continue
                 other = found.get(host, NodeDamage())
                 tags = sorted({*other.backups, *damage.backups})
                 found[host] = NodeDamage(tags, other.more or damage.more)
         return found
+
+    async def looked(self) -> Set[str]:
+        """The hosts whose scrub of this destination told something, be it that all is whole: of the others nothing is
+        known."""
+        return (await self._places()).get(self._destination.id, {}).keys()
 
     async def put(self, host_id: str, told: ScrubResult) -> None:
         """Keep what a node's scrub of the destination told in the place of what it told of it before; durable when it
@@ -59,8 +67,7 @@ class KnownDamage:
                 place: {host: damage for host, damage in nodes.items() if host != host_id or place in others}
                 for place, nodes in before.items()
             }
-            if told.backups or told.more_objects:
-                after.setdefault(self._destination.id, {})[host_id] = NodeDamage(told.backups, told.more_objects)
+            after.setdefault(self._destination.id, {})[host_id] = NodeDamage(told.backups, told.more_objects)
             after = {place: nodes for place, nodes in after.items() if nodes}
             if after != before:
                 await self._store.values.put(self._name, msgspec.to_builtins(after))

@@ -66,6 +66,17 @@ class DamageUncounted(Conflict):
     )
 
 
+class PlaceUnscrubbed(Conflict):
+    """The place holds backups of before this coordinator's memory, and nodes (`nodes`) have scrubbed nothing there
+    since: what is damaged of them nobody here knows."""
+
+    code = "retention_waits"
+    todo = (
+        "Have the destination scrubbed (POST .../backups/scrub; it is done daily as well): retention goes on by itself "
+        "once each node's scrub has ended."
+    )
+
+
 class RetentionFailed(CoordinatorError):
     """Backups that a rule lets go and that could not be deleted; `backups` holds each one's own error."""
 

@@ -3,11 +3,14 @@
 import asyncio
 import copy
 
+import pytest
+
 from agent.wire.destinations import LocalSettings
 from agent.wire.results import ScrubResult
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.orchestrate.damage import KnownDamage, NodeDamage
+from coordinator.orchestrate.errors import PlaceUnscrubbed
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_retention import taken
@@ -40,9 +43,9 @@ async def test_a_clean_scrub_of_a_copy_clears_nothing_of_the_original(scene: Sce
     it finds all whole."""
     coordinator = await scene.coordinator()
     tags = await copied(scene, coordinator)
-    assert await going(coordinator, "copy") == []
     await scrubbed(coordinator, "copy")
     assert await going(coordinator, "there") == []
+    assert await going(coordinator, "copy") == []
     await scrubbed(coordinator, "there")
     assert await going(coordinator, "there") == tags[:1]
 
@@ -53,7 +56,8 @@ async def test_what_a_removed_destination_lost_is_cleared_by_the_one_in_its_plac
     coordinator = await scene.coordinator()
     tags = await copied(scene, coordinator)
     await coordinator.store.destinations.remove(CLUSTER, "there")
-    assert await going(coordinator, "copy") == []
+    with pytest.raises(PlaceUnscrubbed):
+        await going(coordinator, "copy")
     await scrubbed(coordinator, "copy")
     assert await going(coordinator, "copy") == tags[:1]
 

@@ -9,7 +9,7 @@ from agent.wire.results import ScrubResult
 from coordinator.model.orders import BackupOrder, ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.model.retention import KeptRule, Rule
-from coordinator.orchestrate.errors import DamageUncounted
+from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, copies
@@ -106,6 +106,7 @@ async def test_a_backup_that_lacks_tables_is_no_good_one_though_its_end_was_neve
     states = {one.tag: one.state for one in await fresh.orchestrator.list_backups(CLUSTER, "there")}
     assert states == {**dict.fromkeys(tags, "success"), "new": "partial"}
     await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
     assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]
     lacking[0].clear()
     assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags
@@ -134,3 +135,22 @@ async def test_nothing_goes_where_more_is_damaged_than_a_scrub_tells(scene: Scen
     await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
     await run_ended(coordinator, "there")
     assert await listed(coordinator, "there") == tags[2:]
+
+
+async def test_a_coordinator_without_its_memory_lets_nothing_go_unscrubbed(scene: Scene) -> None:
+    """Promise: what was known of damage is lost with the coordinator's state, and so is who had looked: retention waits
+    until each node has scrubbed the place, and then counts by what they found."""
+    lost = await scene.coordinator()
+    await lost.destination("there")
+    tags = await taken(lost, range(3, 0, -1), "there")
+    fresh = await scene.coordinator("fresh")
+    await fresh.destination("there")
+    await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    scene.nodes[1].damage = ScrubResult(damaged=1, backups=tags[2:])
+    scene.nodes[2].failures[Kind.SCRUB] = [ToyFailure("storage_failed", "no answer")]
+    for silent in ([node.host_id for node in scene.nodes], [scene.nodes[2].host_id]):
+        with pytest.raises(PlaceUnscrubbed) as waits:
+            await fresh.retention.preview(CLUSTER, "there")
+        assert waits.value.fields["nodes"] == silent
+        await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]

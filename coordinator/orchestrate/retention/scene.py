@@ -13,7 +13,7 @@ from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
 from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
 from coordinator.model.retention import Verdict
 from coordinator.orchestrate.damage import KnownDamage
-from coordinator.orchestrate.errors import DamageUncounted, RetentionWaits
+from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed, RetentionWaits
 from coordinator.orchestrate.listing import may_hold
 from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.retention.rules import judge
@@ -30,7 +30,8 @@ class RetentionScene:
         self._list_backups = list_backups
 
     async def verdicts(self, cluster: str, place: str) -> list[Verdict]:
-        """Oldest first. Raises `NoSuchDestination`, `RetentionWaits`, `DamageUncounted`, and what a listing raises."""
+        """Oldest first. Raises `NoSuchDestination`, `RetentionWaits`, `PlaceUnscrubbed`,
+        `DamageUncounted`, and what a listing raises."""
         around = self._around
         where = None if place == ON_SERVER else place
         destination = await Places(around, cluster).optional(where)
@@ -40,15 +41,39 @@ class RetentionScene:
             raise RetentionWaits(
                 f"{', '.join(silent)} doesn't answer: what goes from {place} has to go from every node", nodes=silent
             )
-        doubtful = set() if destination is None else await self._damaged(cluster, destination, agents)
+        backups = await self._list_backups(cluster, where)
+        doubtful = set()
+        if destination is not None:
+            await self._refuse_unscrubbed(destination, agents, backups)
+            doubtful = await self._damaged(cluster, destination, agents)
         for request in await around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             # Whole there maybe, but its request may still be cancelled, and take it along.
             if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place in request.destinations and request.tag:
                 doubtful.add(request.tag)
         rules = {kept.backup_id: kept.rule for kept in await around.store.retention.of(cluster, place)}
-        backups = await self._list_backups(cluster, where)
         slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
         return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), doubtful)
+
+    async def _refuse_unscrubbed(
+        self, destination: Destination, agents: Sequence[Agent], backups: Sequence[Backup]
+    ) -> None:
+        """Raise `PlaceUnscrubbed` where backups are that no request of this coordinator made, and a node hasn't looked
+        at its part: whoever made them may have known of damage, and that memory is lost."""
+        around, cluster = self._around, destination.cluster
+        looked = await KnownDamage(around.store, destination, around.leaving.turn(cluster)).looked()
+        hosts = {agent.host_id for agent in agents if agent.alive and agent.host_id is not None}
+        unknown = sorted((hosts | await Places(around, cluster).ring()) - looked - {""})
+        if not unknown:
+            return
+        requests = await around.store.requests.find(cluster=cluster)
+        ours = {request.tag for request in requests if destination.id in request.destinations}
+        strange = [backup.tag for backup in backups if backup.tag not in ours]
+        if strange:
+            raise PlaceUnscrubbed(
+                f"{destination.id} holds {len(strange)} backups of before ({strange[0]}, ...), and since then "
+                f"{', '.join(unknown)} has scrubbed nothing there: whether they are whole isn't known, so nothing goes",
+                nodes=unknown,
+            )
 
     async def _damaged(self, cluster: str, destination: Destination, agents: Sequence[Agent]) -> set[str]:
         """The tags of what scrubs found damaged. Raises `DamageUncounted` while a node may still tell of more; one that
