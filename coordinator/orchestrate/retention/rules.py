@@ -102,4 +102,5 @@ def _fate(
         return True, f"it is more than {rule.age} {rule.unit} older than the newest good one"
     if rule.count and all(clock.newer(backup) >= rule.count for clock in clocks):
         return True, "there is a newer good one" if rule.count == 1 else f"there are {rule.count} newer good ones"
-    return False, "it is neither too old nor one too many"
+    doubted = "" if backup in good or backup.state != SUCCESS else "not counted as good (damaged, or not through yet); "
+    return False, f"{doubted}it is neither too old nor one too many"

@@ -198,3 +198,13 @@ def test_what_a_scrub_found_damaged_is_no_good_backup() -> None:
     assert left({"adhoc-2", "adhoc-3"}, count=1) == ["adhoc-1", "adhoc-2", "adhoc-3"]
     assert left({"adhoc-1"}, count=2) == ["adhoc-2", "adhoc-3"]
     assert left({backup.tag for backup in backups}, age=1, count=1) == [backup.tag for backup in backups]
+
+
+def test_a_backup_that_a_scrub_found_damaged_is_told_so() -> None:
+    """Promise: whoever tries a rule sees why the newest backup is not the one that is kept for its goodness."""
+    backups = [taken(998), taken(999)]
+    told = judge(backups, {"": Rule(count=1)}, NOW, doubtful={backups[1].tag})
+    assert [(one.goes, one.why) for one in told] == [
+        (False, "it is the newest good one"),
+        (False, "not counted as good (damaged, or not through yet); it is neither too old nor one too many"),
+    ]
