@@ -190,7 +190,8 @@ async def test_a_cluster_that_was_only_begun_is_made_under_its_id() -> None:
 
 
 async def test_a_cluster_file_of_another_cluster_is_refused() -> None:
-    """Promise: a file that was copied to another cluster's place is no proof that this is the cluster."""
+    """Promise: a file that was copied to another cluster's place is no proof that this is the cluster,
+    nor is one that was cut short."""
     store = MemoryStorage()
     _, cluster = await _attached(store)
     assert cluster is not None
@@ -199,6 +200,10 @@ async def test_a_cluster_file_of_another_cluster_is_refused() -> None:
     with pytest.raises(ClusterFileDamaged, match="names another cluster") as other:
         await _attached(store)
     assert other.value.fields == {"key": cluster_key(cluster), "cluster_id": "c9"}
+    await store.put(cluster_key(cluster), [content[:-1]], replace=True)
+    with pytest.raises(ClusterFileDamaged, match="can't be read") as cut:
+        await _attached(store)
+    assert cut.value.fields == {"key": cluster_key(cluster)}
 
 
 async def test_a_look_tells_what_a_store_holds() -> None:
@@ -246,6 +251,7 @@ async def test_a_cluster_file_that_is_gone_is_told_from_another_repository() -> 
     with pytest.raises(RepositoryMismatch):
         await attached()
     await store.put(f"helenus/v1/clusters/{cluster}/backups/t1/plan.json", [b"{}"])
-    with pytest.raises(ClusterFileDamaged, match="is gone"):
+    with pytest.raises(ClusterFileDamaged, match="is gone") as gone:
         await attached()
+    assert gone.value.fields == {"key": cluster_key(cluster), "cluster_id": cluster}
     assert await attached(initialise=True, name="test") == await attached() == cluster
