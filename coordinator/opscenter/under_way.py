@@ -12,6 +12,7 @@ STEPS = {
     "upload": "uploading",
     "sync": "copying",
     "sync-gone": "copying the parts of nodes that left the ring",
+    "scrub-gone": "reading the parts of nodes that left the ring",
     "preflight": "looking whether it can be restored",
     "fetch": "fetching",
     "drop_views": "dropping views",

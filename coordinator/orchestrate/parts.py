@@ -26,6 +26,8 @@ _BEHIND_FETCH = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMP
 """What a restore does once all is fetched, up to the import of it."""
 FOR_OTHERS = "sync-gone"
 """The phase in which a sync has the parts of nodes that left the ring copied by others, numbered by rounds."""
+SCRUB_FOR_OTHERS = "scrub-gone"
+"""The same of a scrub, which has them read."""
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -63,7 +65,7 @@ def _part(
     request: Request, order: Order, commands: list[PostedCommand], reports: Reports, retrying: Mapping[str, str]
 ) -> NodePart:
     work = [command for command in commands if not _tidies_up(order, command)]
-    own = [command for command in commands if not command.phase.startswith(FOR_OTHERS)]
+    own = [command for command in commands if not command.phase.startswith((FOR_OTHERS, SCRUB_FOR_OTHERS))]
     # Attempts that failed and were followed by another one are history.
     newest = list({(command.phase, command.kind): command for command in work}.values())
     current = commands[-1]
@@ -115,11 +117,11 @@ def _last_of(order: Order) -> Kind | None:
 
 
 def _tidies_up(order: Order, command: PostedCommand) -> bool:
-    """Whether a command removes what a failed or ended request, or a node that left the ring, has left, or copies what
-    is there of such a node: how it ends says nothing of this node's part of the request."""
+    """Whether a command removes what a failed or ended request, or a node that left the ring, has left, or copies or
+    reads what is there of such a node: how it ends says nothing of this node's part of the request."""
     if isinstance(order, BackupOrder | SyncOrder):
         return command.kind is Kind.DELETE or command.phase.startswith(FOR_OTHERS)
-    return command.phase.startswith(("undo-", ADOPT))
+    return command.phase.startswith(("undo-", ADOPT, SCRUB_FOR_OTHERS))
 
 
 def _created(request: Request, order: Order, commands: list[PostedCommand]) -> bool:

@@ -18,14 +18,12 @@ from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import addresses_in, may_hold
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.parts import SCRUB_FOR_OTHERS
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run
 
 _PLACES = 100
 """Places of damage in a request's result; each node's command has its own."""
-
-
-FOR_OTHERS = "scrub-for-others"
 
 
 class ScrubScope(msgspec.Struct, frozen=True):
@@ -91,7 +89,7 @@ class ScrubFlow:
         answers = []
         for number, taken in enumerate(adopters(scope.gone, scope.hosts), 1):
             orders = {host: msgspec.structs.replace(arguments, adopt=node.host_id) for host, node in taken.items()}
-            found = await self._fan_out.ask(f"{FOR_OTHERS}-{number}", Kind.SCRUB, orders)
+            found = await self._fan_out.ask(f"{SCRUB_FOR_OTHERS}-{number}", Kind.SCRUB, orders)
             answers += [
                 msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address or node.host_id)
                 for host, node in taken.items()

@@ -98,7 +98,7 @@ def phases_posted() -> set[str]:
     return found
 
 
-NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT", "FOR_OTHERS"})
+NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT", "FOR_OTHERS", "SCRUB_FOR_OTHERS"})
 """Names of variables and constants that hold a phase."""
 
 
@@ -117,7 +117,13 @@ def texts(value: ast.expr) -> set[str]:
         case ast.IfExp():
             return texts(value.body) | texts(value.orelse)
         case ast.JoinedStr():
-            filled_in = {"phase": "snapshot-2", "place.id": "there", "ADOPT": "adopt", "FOR_OTHERS": "sync-gone"}
+            filled_in = {
+                "phase": "snapshot-2",
+                "place.id": "there",
+                "ADOPT": "adopt",
+                "FOR_OTHERS": "sync-gone",
+                "SCRUB_FOR_OTHERS": "scrub-gone",
+            }
             parts = [
                 part.value if isinstance(part, ast.Constant) else filled_in.get(ast.unparse(part.value), "2")  # type: ignore[attr-defined]
                 for part in value.values
