@@ -61,14 +61,19 @@ class RetentionScene:
         at its part: whoever made them may have known of damage, and that memory is lost."""
         around, cluster = self._around, destination.cluster
         looked = await KnownDamage(around.store, destination, around.leaving.turn(cluster)).looked()
-        hosts = {agent.host_id for agent in agents if agent.alive and agent.host_id is not None}
-        unknown = sorted((hosts | await Places(around, cluster).ring()) - looked - {""})
-        if not unknown:
+        places = Places(around, cluster)
+        hosts = {agent.host_id for agent in agents if agent.alive and agent.host_id is not None} | await places.ring()
+        if not hosts - looked - {""}:
             return
         requests = await around.store.requests.find(cluster=cluster)
         ours = {request.tag for request in requests if destination.id in request.destinations}
         strange = [backup.tag for backup in backups if backup.tag not in ours]
-        if strange:
+        if not strange:
+            return
+        listed = await places.backups(destination)
+        parts = [listed[tag] for tag in strange if tag in listed]
+        unknown = sorted(host for host in hosts - looked - {""} if any(may_hold(joined, host) for joined in parts))
+        if unknown:
             raise PlaceUnscrubbed(
                 f"{destination.id} holds {len(strange)} backups of before ({strange[0]}, ...), and since then "
                 f"{', '.join(unknown)} has scrubbed nothing there: whether they are whole isn't known, so nothing goes",
