@@ -11,7 +11,7 @@ from coordinator.model.requests import RequestState
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed
 from tests.cluster.loop_time import unix_seconds
-from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_cluster import ToyFailure, ToyNode
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_retention import listed, ruled, run_ended, taken, until
@@ -157,4 +157,17 @@ async def test_a_coordinator_without_its_memory_lets_nothing_go_unscrubbed(scene
             await fresh.retention.preview(CLUSTER, "there")
         assert waits.value.fields["nodes"] == silent
         await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]
+
+
+async def test_a_member_without_a_part_keeps_nothing_waiting(scene: Scene) -> None:
+    """Promise: a node that came since, or has no agent, has stored nothing there, so that nobody has to look at it."""
+    lost = await scene.coordinator()
+    await lost.destination("there")
+    tags = await taken(lost, range(2, 0, -1), "there")
+    scene.world.nodes.append(ToyNode(scene.world, 4))
+    fresh = await scene.coordinator("fresh")
+    await fresh.destination("there")
+    await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
     assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]
