@@ -54,11 +54,13 @@ _ALONE = 3
 class _Trouble:
     """One call's trouble with a store that doesn't answer it."""
 
-    __slots__ = ("alone", "until")
+    __slots__ = ("alone", "refused_until", "until")
 
     def __init__(self) -> None:
         self.until: float | None = None
         """The loop's time at which patience with this call ends, whatever others are answered."""
+        self.refused_until: float | None = None
+        """The same while it is refused."""
         self.alone = 0
         """Tries in a row during which others were answered."""
 
@@ -125,7 +127,7 @@ class LiveStorage:
                 self._accepted()
                 return
             except Denied as error:
-                await self._refused(generation, revision, error)
+                await self._refused(trouble, generation, revision, error)
             except Transient as error:
                 await self._silent(trouble, answers, error)
 
@@ -161,7 +163,7 @@ class LiveStorage:
                 self._accepted()
                 return result
             except Denied as error:
-                await self._refused(generation, revision, error)
+                await self._refused(trouble, generation, revision, error)
             except Transient as error:
                 await self._silent(trouble, answers, error)
 
@@ -209,7 +211,7 @@ class LiveStorage:
             self._show(WaitingForDestination(f"{self._id} does not answer: {error.message}", **fields))
         await self._destinations.changed(self._id, min(left, self._patience.poll_seconds))
 
-    async def _refused(self, generation: int, revision: int, error: Denied) -> None:
+    async def _refused(self, trouble: _Trouble, generation: int, revision: int, error: Denied) -> None:
         """Return when a new try makes sense; raises the error when patience has ended."""
         current = self._destinations.generation(self._id)
         renewed = current is not None and current > generation
@@ -220,7 +222,9 @@ class LiveStorage:
             self._refused_until = now + self._patience.seconds
             fields = {**error.fields, "destination": self._id}
             self._show(WaitingForCredentials(f"{self._id} refuses the keys this agent has: {error.message}", **fields))
-        left = self._refused_until - now
+        if trouble.refused_until is None:
+            trouble.refused_until = now + self._patience.seconds
+        left = min(self._refused_until, trouble.refused_until) - now
         if left <= 0:
             self._hide()
             raise error

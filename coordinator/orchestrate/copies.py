@@ -57,7 +57,7 @@ class CopyStates:
         self._taken.add((place, host_id))
 
     def kept(self, place: str, line: NodeRecord) -> None:
-        """The node's part was whole there before: what comes of it now takes nothing from it."""
+        """The node's part was whole there before: what comes of it now takes nothing from the record."""
         self._kept[place, line.host_id] = line
 
     def fail_rest(self, places: Iterable[str], error: dict[str, Any]) -> None:
@@ -85,6 +85,11 @@ class CopyStates:
             if own:
                 found[node.address] = own[0]
         return found
+
+    def any_failed(self, place: str) -> bool:
+        """Whether a node that was asked did not come to its end there, whatever the place held before."""
+        hosts = [node.host_id for node in self._nodes if (place, node.host_id) not in self._done]
+        return any((place, host) in self._failed or host in self._gone for host in hosts)
 
     def records(self, place: str) -> list[NodeRecord]:
         """The nodes' lines of the listing record."""
@@ -165,14 +170,15 @@ async def close_copies(
             owed_records[named] = [address_of.get(host_id, host_id) for host_id in owed]
             for address in owed_records[named]:
                 run.warn(f"owed: the listing record could not be put to {named} by {address}")
-        statuses[named] = ("success", False) if state == "success" else ("error", state == "partial")
+        whole_now = state == "success" and not states.any_failed(named)
+        statuses[named] = ("success", False) if whole_now else ("error", state in ("partial", "success"))
         summary[named] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
     await forget_one_shots(run, places, where)
     errors = states.errors()
     missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")
     good = all(status == "success" for status, _ in statuses.values())
     error: dict[str, Any] | None = None
-    if errors and not good:
+    if errors:
         error = nodes_failed("The backup", errors).as_dict()
     some = any(status == "success" or partly for status, partly in statuses.values())
     told = (

@@ -73,7 +73,7 @@ class PlaceUnscrubbed(Conflict):
     code = "retention_waits"
     todo = (
         "Have the destination scrubbed (POST .../backups/scrub; it is done daily as well): retention goes on by itself "
-        "once each node's scrub has ended."
+        "once each node's scrub has ended, or the node is gone from the ring."
     )
 
 

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from agent.repository.errors import AdoptionRefused
 from agent.wire.commands import Kind
+from agent.wire.destinations import LocalSettings
 from agent.wire.results import ScrubResult
-from coordinator.model.orders import BackupOrder, ScrubOrder
+from coordinator.model.orders import BackupOrder, DeleteOrder, RestoreOrder, ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed
@@ -168,3 +170,31 @@ async def test_a_member_without_a_part_keeps_nothing_waiting(scene: Scene) -> No
     await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
     await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
     assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:1]
+
+
+async def test_what_a_coordinator_only_looked_at_is_not_of_its_own_making(scene: Scene) -> None:
+    """Promise: neither a restore nor a delete's dry run tells it of damage: after them too every node has to scrub the
+    place before anything goes; in a place that all see so has somebody the part of a node that left."""
+    lost = await scene.coordinator()
+    await lost.destination("there", LocalSettings(path="there", shared=True))
+    tags = await taken(lost, range(3, 0, -1), "there")
+    fresh = await scene.coordinator("fresh")
+    await fresh.destination("there", LocalSettings(path="there", shared=True))
+    await fresh.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    for tag in tags:
+        await fresh.ended(await fresh.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "there", dry_run=True)))
+        await fresh.ended(await fresh.orchestrator.start_restore(CLUSTER, RestoreOrder(tag, "there")))
+    with pytest.raises(PlaceUnscrubbed):
+        await fresh.retention.preview(CLUSTER, "there")
+    await scene.agents[2].stop()
+    left = scene.world.nodes.pop().host_id
+    for node in scene.nodes:
+        node.refused_adoptions = [AdoptionRefused("the ring isn't known")]
+    await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    with pytest.raises(PlaceUnscrubbed) as waits:
+        await fresh.retention.preview(CLUSTER, "there")
+    assert waits.value.fields["nodes"] == [left]
+    for node in scene.nodes:
+        node.refused_adoptions = []
+    await fresh.ended(await fresh.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert [one.tag for one in await fresh.retention.preview(CLUSTER, "there") if one.goes] == tags[:2]

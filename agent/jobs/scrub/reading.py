@@ -3,6 +3,7 @@ it is. In: an open repository, keys and sizes. Out: counts, and what is wrong wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import StrEnum
 
 import structlog
@@ -123,7 +124,8 @@ class ObjectReader:
         getting = asyncio.ensure_future(self._storage.get(key, start, length, gate=self._gate))
         try:
             while not (await asyncio.wait({getting}, timeout=ASK_SECONDS))[0]:
-                await self._storage.head(REPOSITORY)
+                with suppress(StorageError):
+                    await self._storage.head(REPOSITORY)
             return getting.result()
         finally:
             getting.cancel()

@@ -14,7 +14,7 @@ from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestS
 from coordinator.model.retention import Verdict
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed, RetentionWaits
-from coordinator.orchestrate.listing import may_hold
+from coordinator.orchestrate.listing import addresses_in, may_hold
 from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.retention.rules import judge
 from coordinator.orchestrate.run import Surroundings
@@ -57,21 +57,22 @@ class RetentionScene:
     async def _refuse_unscrubbed(
         self, destination: Destination, agents: Sequence[Agent], backups: Sequence[Backup]
     ) -> None:
-        """Raise `PlaceUnscrubbed` where backups are that no request of this coordinator made, and a node hasn't looked
-        at its part: whoever made them may have known of damage, and that memory is lost."""
+        """Raise `PlaceUnscrubbed` where backups are that no backup request of this coordinator made, and a node hasn't
+        looked at its part, or none at that of a node that left: whoever made them may have known of damage, and that
+        memory is lost."""
         around, cluster = self._around, destination.cluster
         looked = await KnownDamage(around.store, destination, around.leaving.turn(cluster)).looked()
-        places = Places(around, cluster)
-        hosts = {agent.host_id for agent in agents if agent.alive and agent.host_id is not None} | await places.ring()
-        if not hosts - looked - {""}:
-            return
-        requests = await around.store.requests.find(cluster=cluster)
+        requests = await around.store.requests.find(cluster=cluster, kind=RequestKind.BACKUP)
         ours = {request.tag for request in requests if destination.id in request.destinations}
         strange = [backup.tag for backup in backups if backup.tag not in ours]
         if not strange:
             return
+        places = Places(around, cluster)
         listed = await places.backups(destination)
         parts = [listed[tag] for tag in strange if tag in listed]
+        hosts = {agent.host_id for agent in agents if agent.alive and agent.host_id is not None} | await places.ring()
+        if destination.shared:  # the part of a node that left is read by others
+            hosts |= {host for joined in parts for host in addresses_in(joined)}
         unknown = sorted(host for host in hosts - looked - {""} if any(may_hold(joined, host) for joined in parts))
         if unknown:
             raise PlaceUnscrubbed(

@@ -298,3 +298,24 @@ async def test_what_shows_that_keys_are_refused_names_destination_and_request(si
     assert shown is not None
     assert (shown["code"], shown["fields"]) == ("waiting_for_credentials", {"key": "k", "destination": "store"})
     assert hidden is None
+
+
+async def test_patience_with_one_refused_request_ends_whatever_others_are_answered(tmp_path: Path) -> None:
+    """Promise: an object that a store refuses while it gives all else (a key of KMS that was disabled, say) makes
+    nobody wait for ever: each call has its own end, however often others are answered meanwhile."""
+    site = Site(tmp_path)
+    await site.put(1)
+    live = site.live(seconds=0.3, poll_seconds=0.1)
+    await live.put("A", [b"one"])
+
+    async def ask(verb: str, key: str) -> None:
+        if (verb, key) == ("get", "A"):
+            raise Denied("403", key=key)
+
+    site.ask = ask
+    getting = asyncio.ensure_future(live.get("A"))
+    async with asyncio.timeout(DEADLINE):
+        while not (await asyncio.wait({getting}, timeout=0.02))[0]:
+            await live.head("A")
+    with pytest.raises(Denied):
+        getting.result()
