@@ -9,7 +9,7 @@ again, and its records then are others under the same keys.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -51,6 +51,8 @@ UNREADABLE = (ManifestInvalid, RepositoryFormatNewer, SealingKeyUnknown)
 hide the others."""
 _NO_HEAD = (*UNREADABLE, BackupNotFound, NotFound, Truncated)
 """What a manifest gives that can't be read, or was swept since it was listed."""
+ReadPlan = Callable[[str, int], Awaitable[Plan | None]]
+"""Gives the plan of a tag that has as many bytes."""
 _plan = msgspec.json.Decoder(Plan)
 _record = msgspec.json.Decoder(Record)
 
@@ -205,13 +207,13 @@ class Catalogue:
     async def view(self, tag: str) -> BackupView:
         """One backup with its plan and manifests; a record that can't be read is None, and `stored` says that there is
         one. Raises BackupNotFound, `UNREADABLE` of the plan."""
-        return (await self._seen(tag))[0]
+        return (await self._seen(tag, self._plan))[0]
 
     async def judged(self, tag: str) -> BackupView:
-        """As `view`; where no record says how the backup ended, each manifest's own head tells whether it is whole.
-        One that can't be read is not. Heads are remembered: manifests never change. Raises as `view`, a StorageError.
-        """
-        view, manifests = await self._seen(tag)
+        """As `view`, and a plan that can't be read is None, so that the backup can be deleted. Where no record says how
+        it ended, each manifest's own head tells whether it is whole. One that can't be read is not. Heads are
+        remembered: manifests never change. Raises BackupNotFound, a StorageError."""
+        view, manifests = await self._seen(tag, self._plan_if_readable)
         if view.deleted or (view.record is not None and view.record.state != RUNNING):
             return view
         at_once = asyncio.Semaphore(_HEADS_AT_ONCE)
@@ -225,13 +227,13 @@ class Catalogue:
             view, whole=[host for host, whole in zip(view.manifests, told, strict=True) if whole]
         )
 
-    async def _seen(self, tag: str) -> tuple[BackupView, dict[str, tuple[int, float]]]:
+    async def _seen(self, tag: str, read_plan: ReadPlan) -> tuple[BackupView, dict[str, tuple[int, float]]]:
         """The view, and of each of its manifests size and time."""
         numbers, deleted = await self._tag(tag)
         manifests, planned = await self._manifests(tag)
         if not numbers and not deleted and not manifests and planned is None:
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
-        plan = None if planned is None else await self._plan(tag, planned)
+        plan = None if planned is None else await read_plan(tag, planned)
         complete = None if plan is None else {node.host_id for node in plan.nodes} <= set(manifests)
         record = None
         with suppress(*UNREADABLE):
@@ -272,6 +274,11 @@ class Catalogue:
             elif name is not None and name.host_id is not None:
                 hosts[name.host_id] = entry.size, entry.modified
         return hosts, planned
+
+    async def _plan_if_readable(self, tag: str, size: int) -> Plan | None:
+        with suppress(*UNREADABLE):
+            return await self._plan(tag, size)
+        return None
 
     async def _plan(self, tag: str, size: int) -> Plan | None:
         key = plan_key(self._cluster_id, tag)

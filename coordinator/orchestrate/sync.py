@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.wire.backups import SUCCESS, Record
+from agent.wire.backups import Record
 from agent.wire.commands import DeleteArguments, Kind, SyncArguments
 from coordinator.model.cluster import MissingNode
 from coordinator.model.destinations import Destination
@@ -47,6 +47,9 @@ class SyncFlow:
             await run.update(keyspaces=scope.tables)
         destinations = [await self._places.destination(copy.destination) for copy in order.copies]
         states = CopyStates(scope.nodes, scope.missing)
+        for place_id, lines in scope.held.items():
+            for line in lines:
+                states.kept(place_id, line)
         record = Record(order.tag, scope.plan.backup_id, scope.plan.time, "", scope.tables, [])
         try:
             refused = await self._announcer.announce_all(
@@ -70,18 +73,7 @@ class SyncFlow:
             await close_copies(run, self._places, fresh, scope.speakers, states, record)
             await forget_one_shots(run, self._places, [place for place in destinations if place.id in scope.held])
             raise
-        for place in destinations:
-            if place.id in scope.held:
-                await self._keep(place, states)
         return await close_copies(run, self._places, destinations, scope.speakers, states, record)
-
-    async def _keep(self, place: Destination, states: CopyStates) -> None:
-        """What the place held whole before, and still does: of nodes that left since nobody copies it once more."""
-        there = await self._places.backup(place, self._order.tag)
-        if there is not None and there.record is not None:
-            for line in there.record.nodes:
-                if line.state == SUCCESS and line.host_id in there.manifests:
-                    states.kept(place.id, line)
 
     async def _orders(
         self, scope: SyncScope, destinations: Sequence[Destination], states: CopyStates

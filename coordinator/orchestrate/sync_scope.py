@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.wire.backups import Plan, PlannedNode
+from agent.wire.backups import SUCCESS, NodeRecord, Plan, PlannedNode
 from agent.wire.node import Tables
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import InvalidArguments, NoSuchBackup
@@ -20,13 +20,13 @@ from coordinator.orchestrate.run import Surroundings
 class SyncScope(msgspec.Struct, frozen=True):
     """The source's plan and tables, the nodes that copy their own part, and those that can't. `gone`: nodes that left
     the ring and whose part others copy, `takers` who may. `held`: destinations that had a plan, a manifest or a record
-    of the backup before this sync wrote anything."""
+    of the backup before this sync wrote anything, with the lines of nodes whose part was whole there."""
 
     tables: Tables
     hosts: list[str]
     missing: list[PlannedNode]
     plan: Plan
-    held: list[str] = []
+    held: dict[str, list[NodeRecord]] = {}
     gone: list[PlannedNode] = []
     takers: list[str] = []
 
@@ -57,7 +57,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
         raise BackupDeleted(f"The backup {order.tag} was deleted from {whence}", tag=order.tag)
     if backup.plan is None:
         raise NoSuchBackup(f"The backup {order.tag} {where} has no plan", tag=order.tag)
-    held = []
+    held: dict[str, list[NodeRecord]] = {}
     for destination in destinations:
         there = await places.backup(destination, order.tag)
         if there is not None and there.deleted:
@@ -67,7 +67,8 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
                 destination=destination.id,
             )
         if there is not None:
-            held.append(destination.id)
+            lines = there.record.nodes if there.record is not None else []
+            held[destination.id] = [line for line in lines if line.state == SUCCESS and line.host_id in there.manifests]
     present = await muster(around, cluster)
     absent = {member.host_id: member for member in present.missing}
     silent = [node for node in backup.plan.nodes if node.host_id in absent]

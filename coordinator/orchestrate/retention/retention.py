@@ -159,6 +159,8 @@ class Retention:
                 learn(one.tag, await self._delete(cluster, order))
             except (TagInUse, NoSuchBackup):
                 held.add(one.tag)  # somebody needs it, or deletes it: the next run sees
+            except HelenusError as error:
+                failed[one.tag] = error.as_dict()  # keeps no other from going
         unswept = await self._scene.unswept(cluster, place)
         back = {one.tag for one in verdicts}  # a backup that was brought back since is judged like all others
         if unswept is not None and unswept.tag not in failed and unswept.tag not in back:

@@ -298,3 +298,19 @@ async def test_a_record_of_an_epoch_that_never_was_hides_no_other_backup() -> No
     assert (view.record, view.stored) == (None, at)
     assert await catalogue.put_record(record("t1")) == 1
     assert {view.tag: view.record for view in await catalogue.listing()} == {"good": record("good"), "t1": record("t1")}
+
+
+async def test_a_backup_whose_plan_cannot_be_read_can_be_looked_at_and_deleted() -> None:
+    """Promise: whoever asks for the backup is told of it without its plan, so that it can go; whoever asks whether all
+    is in order is told of the plan."""
+    store = MemoryStorage()
+    catalogue = Catalogue(OpenedRepository("d1", store, "r1", "c1", OPEN, 4), RecordCache())
+    await catalogue.put_plan(plan())
+    await catalogue.put_record(record())
+    store._objects[plan_key("c1", "t1")] = (b"{}", 1.0)
+    view = await catalogue.judged("t1")
+    assert (view.plan, view.record, view.complete) == (None, record(), None)
+    with pytest.raises(ManifestInvalid, match="plan"):
+        await catalogue.view("t1")
+    await catalogue.mark_deleted("t1")
+    assert [*await catalogue.listing()] == []
