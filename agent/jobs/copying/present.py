@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from agent.repository.damage_notes import DamageNotes
 from agent.repository.errors import ObjectDamaged
 from agent.repository.frame import Codec
-from agent.repository.manifest import Manifest
+from agent.repository.manifest import Manifest, Named
 from agent.wire.results import TargetResult
 from kit.errors import HelenusError
 
@@ -30,7 +30,8 @@ def there_already(manifest: Manifest, lacking: HelenusError | None) -> TargetRes
 async def still_damaged(manifest: Manifest, notes: DamageNotes, destination: str) -> ObjectDamaged | None:
     """What of the manifest's objects is noted as damaged after all that could be put anew was; None: nothing. Raises
     what reading the manifest does, a StorageError."""
-    noted = {(one.name, one.codec): one.key for one in await notes.standing()}
+    # A coded object of another size is another object, under a key of its own.
+    noted = {(one.name, one.codec, one.promised): one.key for one in await notes.standing()}
     left = sorted({noted[object_] async for object_ in _objects_of(manifest) if object_ in noted})
     if not left:
         return None
@@ -42,11 +43,15 @@ async def still_damaged(manifest: Manifest, notes: DamageNotes, destination: str
     )
 
 
-async def _objects_of(manifest: Manifest) -> AsyncIterator[tuple[bytes, Codec]]:
-    """Names and codecs of all that it names."""
+async def _objects_of(manifest: Manifest) -> AsyncIterator[tuple[bytes, Codec, int | None]]:
+    """Names and codecs of all that it names, and of coded ones the stored bytes."""
     for one in manifest.head_objects():
-        yield one.name, one.codec
+        yield _noted_as(one)
     seen: set[bytes] = set()
     for reference in manifest.head.tables:
         async for one in manifest.objects(reference, seen):
-            yield one.name, one.codec
+            yield _noted_as(one)
+
+
+def _noted_as(one: Named) -> tuple[bytes, Codec, int | None]:
+    return one.name, one.codec, None if one.codec is Codec.RAW else one.size
