@@ -25,6 +25,7 @@ The look at the mark before P keeps all this to the time of one put.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -46,6 +47,13 @@ _SHOWN = 10
 _log = structlog.get_logger(__name__)
 
 
+class Present(NamedTuple):
+    """A manifest that is there, and whether all objects that it names are there with their sizes."""
+
+    manifest: Manifest
+    is_whole: bool
+
+
 class Publisher:
     """One node's backup of one tag on its way into one destination. `adopting`: the node left the ring, and its prefix
     may have been adopted."""
@@ -60,9 +68,9 @@ class Publisher:
         self._tag = tag
         self._intents = Intents(opened, host_id, writer, adopting=adopting)
 
-    async def published(self, taken_at: float) -> Manifest | None:
-        """The manifest that is there already for the snapshot taken at `taken_at`, with all that it names; None if
-        there is none, or none any more: one that names missing objects is removed.
+    async def published(self, taken_at: float) -> Present | None:
+        """The manifest that is there already for the snapshot taken at `taken_at`, and whether all that it names is
+        there too; None if there is none. It stays in either case, for what it does name can be restored.
 
         Raises BackupDeleted, BackupExists (another snapshot's), ManifestInvalid, IntentForeign.
         """
@@ -76,13 +84,22 @@ class Publisher:
                 f"the destination has another backup {self._tag} of the node {self._host_id}", tag=self._tag
             )
         if not await self._intents.stands(self._tag):
-            try:
-                await self._check_unguarded(found)
-            except ManifestIncomplete as error:
-                _log.warning("broken_manifest_removed", key=key, reason=error.message)
-                await self._storage.delete([key])
-                return None
-        return found
+            await self._intents.refuse_foreign_sweep()
+        return Present(found, await self.lacks(found) is None)
+
+    async def lacks(self, manifest: Manifest) -> ManifestIncomplete | None:
+        """What the manifest names and is not there; None: nothing. Raises what reading it does, a StorageError."""
+        try:
+            await self._all_there(manifest)
+        except ManifestIncomplete as error:
+            return error
+        return None
+
+    async def make_room(self, why: ManifestIncomplete) -> None:
+        """Take away the manifest that is there, for another one whose objects are all there. Raises a StorageError."""
+        key = manifest_key(self._cluster_id, self._tag, self._host_id)
+        _log.warning("broken_manifest_replaced", key=key, reason=why.message)
+        await self._storage.delete([key])
 
     async def begin(self, command_id: str) -> ObjectIndex:
         """Put the intent, then list the node's objects. Raises IntentForeign, a StorageError."""
@@ -127,6 +144,9 @@ class Publisher:
         """The intent was given up: first whether a sweep may still be deleting, then whether all is there. Raises
         IntentForeign, ManifestIncomplete, what reading raises."""
         await self._intents.refuse_foreign_sweep()
+        await self._all_there(manifest)
+
+    async def _all_there(self, manifest: Manifest) -> None:
         named = ObjectIndex()
         for one in manifest.head_objects():
             named.add(one.name, one.size, one.codec)

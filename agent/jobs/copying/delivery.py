@@ -138,15 +138,16 @@ class Delivery:
     async def _prepare(
         self, opened: OpenedRepository, info: SnapshotInfo, supply: Supply, command_id: str
     ) -> Prepared | Manifest:
-        """The target with its intent put and its objects listed, or the manifest when it has this backup already and
-        nothing there is known to be damaged."""
+        """The target with its intent put and its objects listed, or the manifest when it has this backup already,
+        and nothing of it is missing or known to be damaged."""
         host_id = info.node.host_id
         publisher = Publisher(opened, host_id, info.tag, self._writer, adopting=supply.adopting)
-        there = await publisher.published(info.taken_at)
+        present = await publisher.published(info.taken_at)
         notes = DamageNotes(opened, host_id)
-        if there is not None and not await notes.standing():
+        if present is not None and present.is_whole and not await notes.standing():
             await publisher.withdraw()
-            return there
+            return present.manifest
         index = await publisher.begin(command_id)
         damaged = await without_damaged(index, notes)
+        there = None if present is None else present.manifest
         return Prepared(StoreTarget(opened, host_id, index, opened.gate, damaged), publisher, notes, there)

@@ -36,8 +36,8 @@ PUBLISHED = "published"
 
 
 class Prepared:
-    """A target that is being written to. `there`: it has the manifest already, and only what a scrub noted as damaged
-    is put anew."""
+    """A target that is being written to. `there`: it has the manifest already, and only what is missing or was noted
+    as damaged is put anew; that stays until all is there."""
 
     def __init__(
         self, target: StoreTarget, publisher: Publisher, notes: DamageNotes, there: Manifest | None = None
@@ -142,20 +142,26 @@ class Storing:
                     raise collector.corrupt
                 with contextlib.suppress(HelenusError):  # what was put is right, whatever becomes of the backup
                     await one.notes.clear(target.healed)
-                if one.there is not None:
-                    return await self._mended(one, one.there, info)
+                lacks = None if one.there is None else await one.publisher.lacks(one.there)
+                if one.there is not None and (lacks is None or collector.corrupt is not None):
+                    return await self._mended(one, one.there, lacks, info)
                 whole = manifest.close(info, self._writer, context.command_id, collector.left_out)
+                if lacks is not None:  # all is there, under other keys than the old manifest names
+                    await one.publisher.make_room(lacks)
                 await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh)
                 return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)
         return await _failed(one, target.error or collector.corrupt)
 
-    async def _mended(self, one: Prepared, there: Manifest, info: SnapshotInfo) -> TargetResult:
-        """The result of a target that had the backup already: whole now, unless what it needs stays noted."""
+    async def _mended(
+        self, one: Prepared, there: Manifest, lacks: HelenusError | None, info: SnapshotInfo
+    ) -> TargetResult:
+        """The result of a target that had the backup already: whole now, unless something of it is missing (`lacks`) or
+        stays noted."""
         await one.publisher.withdraw()
         left = await still_damaged(there, one.notes, one.target.id)
-        result = there_already(there, left or self._supply.lacking(there, info))
+        result = there_already(there, left or lacks or self._supply.lacking(there, info))
         target = one.target
         return msgspec.structs.replace(
             result, put_objects=target.put_objects, put_bytes=target.put_bytes, warnings=target.warnings

@@ -143,7 +143,7 @@ async def test_a_backup_becomes_one(store: Store) -> None:
     assert INTENT not in store._objects
     found = await one.published(1.0)
     assert found is not None
-    assert found.head.tag == TAG
+    assert (found.manifest.head.tag, found.is_whole) == (TAG, True)
 
 
 @pytest.mark.parametrize("how", ["gone", "other size"])
@@ -300,26 +300,47 @@ async def test_a_manifest_that_cannot_be_taken_back_is_told_by_its_reason(store:
     ]
 
 
-async def test_a_manifest_that_is_found_is_believed_beside_its_intent(store: Store) -> None:
-    """Promise: with this agent's own intent as it is; without it only when all is there, else it goes, so that the
-    backup is made anew; beside a sweep it stays and nothing is said of it."""
+async def test_a_manifest_that_is_found_stays_whole_or_not(store: Store) -> None:
+    """Promise: what it names and is there can be restored: it stays, and whether all is there is told, with this
+    agent's own intent or without; beside a sweep nothing is said of it."""
     await publisher(store).begin("k1")
     await store.put(KEY, [content()])
-    assert await publisher(store).published(1.0) is not None
+
+    async def is_whole() -> bool:
+        present = await publisher(store).published(1.0)
+        assert present is not None
+        return present.is_whole
+
+    assert not await is_whole()
     await store.delete([INTENT])
     await filled(store)
-    assert await publisher(store).published(1.0) is not None
+    assert await is_whole()
     await others(store).sweep_mark("k9")
     store._objects.pop(data(2))
     with pytest.raises(IntentForeign):
         await publisher(store).published(1.0)
-    assert KEY in store._objects
     await others(store).sweep_end()
+    assert not await is_whole()
+    assert KEY in store._objects
+
+
+async def test_a_manifest_makes_room_for_another_one_only_by_name(store: Store) -> None:
+    """Promise: it goes when somebody has all objects of the next one there, and the log says what was wrong with it."""
+    one = publisher(store)
+    await filled(store)
+    await one.begin("k1")
+    await one.publish([content()], named(), OPEN)
+    present = await one.published(1.0)
+    assert present is not None
+    assert await one.lacks(present.manifest) is None
+    store._objects.pop(data(2))
+    why = await one.lacks(present.manifest)
+    assert why is not None
     with capture_logs() as logged:
-        assert await publisher(store).published(1.0) is None
+        await one.make_room(why)
     assert KEY not in store._objects
     reason = "1 objects are missing or have another size although they were put"
-    assert logged == [{"event": "broken_manifest_removed", "log_level": "warning", "key": KEY, "reason": reason}]
+    assert logged == [{"event": "broken_manifest_replaced", "log_level": "warning", "key": KEY, "reason": reason}]
 
 
 async def test_anothers_snapshot_of_that_tag_is_refused(store: Store) -> None:
