@@ -90,12 +90,15 @@ class Survey:
         return self._needed
 
     async def _refuse_absent(self, tag: str) -> None:
+        why = "the listing record says that it was put"
         try:
             lacks = await self._catalogue.lacks_manifest(tag, self.host_id)
         except UNREADABLE:
-            return  # scrubs tell of it; what the node had in it nobody knows
+            plan = (await self._catalogue.judged(tag)).plan
+            lacks = plan is None or any(node.host_id == self.host_id for node in plan.nodes)
+            why = "the listing record can't be read"
         if lacks:
-            gone = ManifestAbsent("the manifest is not there, and the listing record says that it was put")
+            gone = ManifestAbsent(f"the manifest is not there, and {why}")
             raise of_backup(gone, tag, self.host_id, manifest_key(self._cluster_id, tag, self.host_id))
 
     async def _need(self, tag: str) -> None:

@@ -1,14 +1,16 @@
 """Sweeps while a manifest is away: hidden by a deletion in a bucket with versions, or moved by hand."""
 
+import msgspec
 import pytest
 
 from agent.repository.errors import ManifestAbsent
-from agent.repository.keys import data_prefix
+from agent.repository.keys import data_prefix, plan_key, record_key
+from agent.wire.backups import Plan, PlannedNode
 from agent.wire.commands import SweepArguments
 from tests.fast.jobs.agent_in_memory import CLUSTER, Agent, Command, target
 from tests.fast.jobs.node import HOST, Node
 from tests.fast.jobs.test_backup import backup
-from tests.fast.jobs.test_scrub_manifests import MANIFEST, ended, recorded
+from tests.fast.jobs.test_scrub_manifests import MANIFEST, OTHER, ended, recorded
 from tests.fast.jobs.test_sweep import _later, delete, sweep
 from tests.fast.storage.memory import MemoryStorage
 
@@ -50,3 +52,26 @@ async def test_a_node_without_a_part_in_a_backup_sweeps(agent: Agent, store: Mem
     before = data(store)
     await sweep(agent)
     assert data(store) < before
+
+
+@pytest.mark.parametrize(("planned", "refused"), [([HOST], True), ([OTHER], False), (None, True)])
+async def test_where_the_record_cannot_be_read_the_plan_tells(
+    agent: Agent, store: MemoryStorage, away: bytes, planned: list[str] | None, refused: bool
+) -> None:
+    """Promise: with the manifest away and the record unreadable nothing goes if the node may have had a part, by the
+    plan or because nobody can say; a node that had none isn't stopped."""
+    store._objects[record_key(CLUSTER, "t1", 1)] = (b"{}", 1.0)
+    if planned is None:
+        store._objects[plan_key(CLUSTER, "t1")] = (b"{}", 1.0)
+    else:
+        nodes = [PlannedNode(host, "127.0.0.1", "dc1", "r1", []) for host in planned]
+        plan = Plan("t1", "adhoc", 5.0, "Test", CLUSTER, nodes, {}, {}, "s1")
+        store._objects[plan_key(CLUSTER, "t1")] = (msgspec.json.encode(plan), 1.0)
+    before = data(store)
+    if refused:
+        with pytest.raises(ManifestAbsent, match="can't be read"):
+            await sweep(agent)
+        assert data(store) == before
+    else:
+        await sweep(agent)
+        assert data(store) < before
