@@ -22,6 +22,7 @@ from agent.daemon.key_files import unlocking_of
 from agent.repository.attach import Attached, attach, read_cluster, repository_in
 from agent.repository.control_keys import SIDES
 from agent.repository.destination_files import StoredDestination
+from agent.repository.discerning import discerning
 from agent.repository.errors import ClusterAmbiguous, ClusterNotFound, NotARepository
 from agent.repository.key_slots import read_slots, unlock
 from agent.repository.keyrings import creates_if_absent, refuse_rolled_back
@@ -188,7 +189,8 @@ async def _cluster_in(
             + ", ".join(f"{one} ({found[one]})" for one in wanted),
             clusters=wanted,
         )
-    return OpenedRepository(record.id, storage, repository_id, wanted[0], OPEN, record.settings.streams, keyring)
+    opened = OpenedRepository(record.id, storage, repository_id, wanted[0], OPEN, record.settings.streams, keyring)
+    return discerning(opened)
 
 
 def _chosen(clusters: Mapping[str, str], cluster: str | None) -> list[str]:

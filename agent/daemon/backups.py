@@ -11,6 +11,7 @@ from agent.model.snapshot import SnapshotInfo
 from agent.repository.attach import attach
 from agent.repository.catalogue import Catalogue, RecordCache
 from agent.repository.destinations import Destinations
+from agent.repository.discerning import discerning
 from agent.repository.errors import NotARepository
 from agent.repository.keyrings import Keyrings
 from agent.repository.on_server import OnServer
@@ -96,7 +97,7 @@ class Backups:
     async def _catalogue(self, repositories: Repositories, destination: str) -> AsyncIterator[Catalogue]:
         try:
             async with repositories.opened(await self._target(destination)) as opened:
-                yield Catalogue(opened, self._records)
+                yield Catalogue(discerning(opened), self._records)
         except Denied as error:
             # The next request opens it anew: files of credentials may have been mended.
             await self._destinations.renew(destination, self._destinations.generation(destination) or 0)

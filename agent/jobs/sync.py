@@ -19,6 +19,7 @@ from agent.jobs.copying.errors import SnapshotNotKept
 from agent.jobs.copying.other_destination import DestinationSupply, info_of
 from agent.model.job import JobContext, Outcome
 from agent.plan.adoption import refusal
+from agent.repository.discerning import discerning
 from agent.repository.errors import AdoptionRefused
 from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
@@ -98,5 +99,6 @@ class SyncJob:
     async def _read_from(
         self, context: JobContext, arguments: SyncArguments, source: Target
     ) -> AsyncIterator[tuple[OpenedRepository, Manifest]]:
-        async with self._repositories.opened(source, context.waiting) as opened:
+        async with self._repositories.opened(source, context.waiting) as found:
+            opened = discerning(found)
             yield opened, await undeleted_manifest(opened, arguments.tag, arguments.source_host_id)

@@ -288,6 +288,17 @@ class ManifestInvalid(RepositoryError):
     todo = "Don't trust this backup: restore from another one and look into who or what changed the destination."
 
 
+class ObjectUnreadable(ManifestInvalid):
+    """An object, manifest, plan, record or mark that the store doesn't give while it gives others: a bad sector, an
+    error of the server for one key, a right or key that is missing for it."""
+
+    code = "object_unreadable"
+    todo = (
+        "See what is wrong with the named file (the disk, its owner, the key that the store sealed it with). Bring it "
+        "back from a copy; an object of data is put anew by the next backup that still has its SSTable, or by a sync."
+    )
+
+
 class DeletionMarkInvalid(ManifestInvalid):
     """A deletion mark can't be read, or is another backup's: data is deleted for none such."""
 

@@ -44,7 +44,7 @@ class KnownDamage:
         found: dict[str, NodeDamage] = {}
         for nodes in (await self._places()).values():
             for host, damage in nodes.items():
-                if damage == NodeDamage():
+                if not damage.backups and not damage.more:
                     continue
                 other = found.get(host, NodeDamage())
                 tags = sorted({*other.backups, *damage.backups})

@@ -83,6 +83,7 @@ class ToyNode:
         self.warnings: list[str] = []
         """what its copies, imports, checks and cleanings tell a person"""
         self.damage: ScrubResult | None = None  # what its scrubs find
+        self.adopted_damage: ScrubResult | None = None  # what they find of nodes that left
         self.clock_ahead = 0.0  # seconds
         self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
         self.auto_snapshot = True
@@ -300,7 +301,7 @@ class _Jobs:
             self._take_over(asked.adopt)
         host_id = asked.adopt or self._node.host_id
         named = [key for key in self._node.directory(asked.target).manifests if key[1] == host_id]
-        found = (None if asked.adopt else self._node.damage) or ScrubResult()
+        found = (self._node.adopted_damage if asked.adopt else self._node.damage) or ScrubResult()
         return msgspec.structs.replace(
             found, objects=len(named), manifests=len(named), oldest_unread_seconds=float(self._node.number)
         )

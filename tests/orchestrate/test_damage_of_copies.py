@@ -73,3 +73,21 @@ async def test_two_scrubs_that_end_at_once_are_both_kept(scene: Scene) -> None:
     kept = [KnownDamage(coordinator.store, place, turn) for _ in hosts]
     await asyncio.gather(*(one.put(host, ScrubResult(backups=[host])) for one, host in zip(kept, hosts, strict=True)))
     assert await kept[0].by_node() == {host: NodeDamage([host]) for host in hosts}
+
+
+async def test_damage_of_a_node_that_left_is_that_nodes(scene: Scene) -> None:
+    """Promise: what another agent finds wrong in its part makes the backup no good one, and the reader's own clean
+    scrub clears nothing of it."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    tags = await taken(coordinator, range(2, 0, -1), "there")
+    await scene.agents[2].stop()
+    gone = scene.world.nodes.pop()
+    await coordinator.store.retention.put([KeptRule(CLUSTER, "there", "", Rule(count=1))])
+    for node in scene.nodes:  # whoever adopts it
+        node.adopted_damage = ScrubResult(damaged=1, backups=tags[1:])
+    await scrubbed(coordinator, "there")
+    assert await going(coordinator, "there") == []
+    place = await coordinator.store.destinations.get(CLUSTER, "there")
+    assert place is not None
+    assert await KnownDamage(coordinator.store, place, asyncio.Lock()).by_node() == {gone.host_id: NodeDamage(tags[1:])}

@@ -67,3 +67,20 @@ async def test_what_is_whole_there_stays_so(scene: Scene) -> None:
     assert (await synced(coordinator, tag)).state is RequestState.ERROR
     states = {one.tag: one.state for one in await coordinator.orchestrator.list_backups(CLUSTER, "other")}
     assert states == {tag: "partial"}
+
+
+async def test_what_one_place_holds_says_nothing_of_another(scene: Scene) -> None:
+    """Promise: a node that fails is no success where it never had its part, though another of the sync's places has."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    for name in ("other", "third"):
+        await coordinator.destination(name, LocalSettings(path=name, shared=True))
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    assert (await synced(coordinator, tag, "other")).state is RequestState.SUCCESS
+    scene.nodes[0].failures[Kind.SYNC] = [ToyFailure("storage_failed", "no answer")]
+    assert (await synced(coordinator, tag, "other", "third")).state is RequestState.ERROR
+    found = {}
+    for name in ("other", "third"):
+        [one] = await coordinator.orchestrator.list_backups(CLUSTER, name)
+        found[name] = one.state
+    assert found == {"other": "success", "third": "partial"}

@@ -3,7 +3,6 @@ it is. In: an open repository, keys and sizes. Out: counts, and what is wrong wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import StrEnum
 
 import structlog
@@ -12,19 +11,16 @@ from agent.crypto.errors import SealingKeyUnknown
 from agent.plan.layout import PIECE_SIZE
 from agent.repository.damage_notes import DamagedObject
 from agent.repository.epochs import Epochs
-from agent.repository.errors import ObjectDamaged, RepositoryFormatNewer
+from agent.repository.errors import ObjectDamaged, ObjectUnreadable, RepositoryFormatNewer
 from agent.repository.form import MOST_OVERHEAD
 from agent.repository.frame import Codec, ObjectType
-from agent.repository.keys import REPOSITORY
 from agent.repository.opened import OpenedRepository
 from agent.repository.stored_check import TYPE, StoredCheck
-from agent.storage.protocol import NotFound, StorageError, Truncated
+from agent.storage.protocol import NotFound, Truncated
 from agent.storage.throttle import Stream
 
 CHUNK = PIECE_SIZE + MOST_OVERHEAD
 """Bytes of one GET: a whole object of those that we make. A scrub holds it in memory, sealed ones opened as well."""
-ASK_SECONDS = 5.0
-"""How often a store that doesn't give an object is asked for something else."""
 _log = structlog.get_logger(__name__)
 
 
@@ -48,9 +44,10 @@ class Verdict(StrEnum):
 
 
 class ObjectReader:
-    """Reads one object at a time. `turn` is awaited before each: it lets others go first. `footers_only`: nothing is
-    opened, for whoever has no key of an encrypted repository. `unknown`: the verdict on what claims an epoch that never
-    was. What was sealed in one that came since is right as far as its footer tells; the next scrub opens it."""
+    """Reads one object at a time. `opened`: one that tells an object in trouble from a store that is (`discerning`).
+    `turn` is awaited before each: it lets others go first. `footers_only`: nothing is opened, for whoever has no key of
+    an encrypted repository. `unknown`: the verdict on what claims an epoch that never was. What was sealed in one that
+    came since is right as far as its footer tells; the next scrub opens it."""
 
     def __init__(
         self,
@@ -92,7 +89,7 @@ class ObjectReader:
             stored = b""
             for start in range(0, entry.size, CHUNK):
                 length = min(CHUNK, entry.size - start)
-                stored = await self._piece(one.key, start, length)
+                stored = await self._storage.get(one.key, start, length, gate=self._gate)
                 check.feed(stored)
             check.finish()
             untold = self._is_sealed or one.codec is not Codec.RAW
@@ -106,38 +103,14 @@ class ObjectReader:
         except SealingKeyUnknown as error:
             if not await self._epochs.came_since(error):
                 return self._unknown
+        except ObjectUnreadable:
+            return Verdict.UNREADABLE
         except Truncated as error:
             if "size" not in error.fields:
-                return await self._unreadable(one.key, error)
+                raise
             return Verdict.DAMAGED  # the store itself says that it is shorter now
-        except StorageError as error:
-            return await self._unreadable(one.key, error)
         except (ObjectDamaged, ValueError):  # of no type that there is
             return Verdict.DAMAGED
         self.objects += 1
         self.bytes += entry.size
         return Verdict.RIGHT
-
-    async def _piece(self, key: str, start: int, length: int) -> bytes:
-        """Some bytes of an object. Meanwhile something else is asked for now and then: that it is answered tells whose
-        patience with the store goes on that only this object is in trouble."""
-        getting = asyncio.ensure_future(self._storage.get(key, start, length, gate=self._gate))
-        try:
-            while not (await asyncio.wait({getting}, timeout=ASK_SECONDS))[0]:
-                with suppress(StorageError):
-                    await self._storage.head(REPOSITORY)
-            return getting.result()
-        finally:
-            getting.cancel()
-            await asyncio.wait({getting})
-
-    async def _unreadable(self, key: str, error: StorageError) -> Verdict:
-        """The verdict on an object that isn't given, while others are. Raises the error where nothing is."""
-        try:
-            await self._storage.get(REPOSITORY)
-        except NotFound:
-            pass
-        except StorageError:
-            raise error from None
-        _log.warning("object_unreadable", key=key, code=error.code, reason=error.message)
-        return Verdict.UNREADABLE

@@ -31,6 +31,7 @@ from agent.plan.adoption import refusal
 from agent.plan.scrub import SLICES, Sample, due_slices
 from agent.repository.damage_notes import DamagedObject, DamageNotes
 from agent.repository.data_objects import data_objects
+from agent.repository.discerning import discerning
 from agent.repository.errors import AdoptionRefused
 from agent.repository.keys import data_prefix
 from agent.repository.opened import OpenedRepository, Repositories
@@ -92,7 +93,8 @@ class ScrubJob:
         async def turn() -> None:
             await self._let_others(context, arguments.target.destination)
 
-        async with self._repositories.opened(arguments.target, context.waiting) as opened:
+        async with self._repositories.opened(arguments.target, context.waiting) as found:
+            opened = discerning(found)
             await context.stages.enter("looking")
             adopted = arguments.adopt is not None
             note = self._notes.of(opened.destination_id, opened.repository_id, host_id, adopted=adopted)

@@ -4,13 +4,18 @@ import asyncio
 
 import pytest
 
-from agent.jobs.scrub import reading
-from agent.repository.keys import REPOSITORY
-from agent.storage.protocol import StorageError, Transient
+from agent.repository import discerning
+from agent.repository.catalogue import Catalogue, RecordCache
+from agent.repository.keys import REPOSITORY, manifest_key, plan_key, record_key
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN, StorageError, Transient
 from agent.wire.commands import State
-from tests.fast.jobs.agent_in_memory import Agent
+from tests.fast.jobs.agent_in_memory import CLUSTER, Agent
+from tests.fast.jobs.agent_in_memory import REPOSITORY as REPOSITORY_ID
+from tests.fast.jobs.node import HOST
 from tests.fast.jobs.test_backup import backup
 from tests.fast.jobs.test_scrub import change, flipped, large, noted, objects, scrub
+from tests.fast.jobs.test_scrub_manifests import ended
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -64,7 +69,7 @@ async def test_while_it_waits_for_one_object_others_are_asked_for(
     agent: Agent, store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: an answer to something else is what ends a command's patience with one object (LiveStorage)."""
-    monkeypatch.setattr(reading, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(discerning, "ASK_SECONDS", 0.01)
     await agent.backup.run(backup("t1"))
     bad, before, asked, enough = large(store), store._hook, list[str](), asyncio.Event()
 
@@ -83,3 +88,34 @@ async def test_while_it_waits_for_one_object_others_are_asked_for(
     _, result = await scrub(agent)
     assert [place.reason for place in result.places] == ["unreadable"]
     assert len(asked) >= 3
+
+
+SMALL = {
+    "manifest": manifest_key(CLUSTER, "t1", HOST),
+    "plan": plan_key(CLUSTER, "t1"),
+    "record": record_key(CLUSTER, "t1", 1),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+async def test_a_small_file_that_nobody_can_read_stops_no_scrub(agent: Agent, store: MemoryStorage, kind: str) -> None:
+    """Promise: a manifest, plan or record of which the store gives nothing is named with its backup, and an object that
+    is damaged beside it is found all the same."""
+    await ended(agent, store, "t1", "t2")
+    bad = large(store)
+    change(store, bad, flipped(objects(store)[bad], 30))
+    BadSector(store, SMALL[kind])
+    outcome, result = await scrub(agent)
+    assert outcome.state is State.PARTIAL
+    assert {SMALL[kind]: "object_unreadable", bad: "damaged"}.items() <= {
+        place.key: place.reason for place in result.places
+    }.items()
+
+
+async def test_a_record_that_nobody_can_read_hides_no_other_backup(agent: Agent, store: MemoryStorage) -> None:
+    """Promise: listings show it without its record, and all others."""
+    await ended(agent, store, "t1", "t2")
+    BadSector(store, SMALL["record"])
+    opened = discerning.discerning(OpenedRepository("d1", store, REPOSITORY_ID, CLUSTER, OPEN, 4))
+    views = {view.tag: view.record for view in await Catalogue(opened, RecordCache()).listing()}
+    assert (views["t1"], views["t2"] is None) == (None, False)

@@ -11,6 +11,7 @@ from tests.fast.jobs.node import HOST
 from tests.fast.jobs.test_backup import backup, same
 from tests.fast.jobs.test_scrub import flipped
 from tests.fast.jobs.test_scrub_epochs import claiming, put_slot
+from tests.fast.jobs.test_scrub_unreadable import BadSector
 
 
 def largest(four: Four, name: str) -> str:
@@ -105,3 +106,22 @@ async def test_a_copy_that_lacks_a_table_accuses_no_whole_source(four: Four) -> 
     assert "Delete the backup" in str(result.error)
     del four.stores["p2"]._objects[manifest_key(CLUSTER, "t1", HOST)]  # as a sweep does after a delete
     assert (await synced(four.agent, sync("e1", "p2")))["p2"].outcome == "success"
+
+
+async def test_what_is_there_stays_until_there_is_something_better(four: Four) -> None:
+    """Promise: a copy of which one object is missing is a backup but for one table. A sync from a source with a bad
+    sector takes nothing of that; from a whole one it puts what is missing, and the manifest is the same."""
+    await four.agent.backup.run(backup("t1", "p1"))
+    await synced(four.agent, sync("p1", "p2"))
+    manifest = four.stores["p2"]._objects[manifest_key(CLUSTER, "t1", HOST)]
+    key = largest(four, "p2")
+    del four.stores["p2"]._objects[key]
+    sector = BadSector(four.stores["p1"], key)
+    result = (await synced(four.agent, sync("p1", "p2")))["p2"]
+    assert (result.outcome, (result.error or {})["code"]) == ("partial", "manifest_incomplete")
+    assert four.stores["p2"]._objects[manifest_key(CLUSTER, "t1", HOST)] == manifest
+    sector.key = ""
+    result = (await synced(four.agent, sync("p1", "p2")))["p2"]
+    assert (result.outcome, result.put_objects) == ("success", 1)
+    assert four.stores["p2"]._objects[manifest_key(CLUSTER, "t1", HOST)] == manifest
+    assert same(four.found("p2"), four.node)

@@ -1,0 +1,94 @@
+"""A store in which one object is in trouble, told from a store that is. In: an opened repository. Out: the same, whose
+GET of an object that isn't given while another one is fails as that object's damage (`ObjectUnreadable`): a bad sector,
+an answer of 500 or 403 for one key. So whoever goes on beside a damaged object goes on beside that one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace as replaced
+
+import structlog
+
+from agent.repository.errors import ObjectUnreadable
+from agent.repository.keys import REPOSITORY
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put, Storage, StorageError, Truncated
+
+ASK_SECONDS = 5.0
+"""How often a store that doesn't give an object is asked for something else."""
+_log = structlog.get_logger(__name__)
+
+
+def discerning(opened: OpenedRepository) -> OpenedRepository:
+    """The same repository, read so."""
+    return replaced(opened, storage=_Discerning(opened.storage))
+
+
+class _Discerning:
+    """A store around `inner`."""
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+
+    async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
+        """See `Storage.get`. Raises ObjectUnreadable."""
+        try:
+            return await self._asking(key, start, length, gate)
+        except NotFound:
+            raise
+        except StorageError as error:
+            told_shorter = isinstance(error, Truncated) and "size" in error.fields  # by the store itself
+            if told_shorter or not await self._answers():
+                raise
+            _log.warning("object_unreadable", key=key, code=error.code, reason=error.message)
+            raise ObjectUnreadable(f"{key} can't be read, and others can: {error.message}", key=key) from error
+
+    async def _asking(self, key: str, start: int, length: int | None, gate: Gate) -> bytes:
+        """Meanwhile something else is asked for now and then: that it is answered tells whose patience with the store
+        goes on that only this object is in trouble (LiveStorage)."""
+        getting = asyncio.ensure_future(self._inner.get(key, start, length, gate=gate))
+        try:
+            while not (await asyncio.wait({getting}, timeout=ASK_SECONDS))[0]:
+                with suppress(StorageError):
+                    await self._inner.head(REPOSITORY)
+            return getting.result()
+        finally:
+            getting.cancel()
+            await asyncio.wait({getting})
+
+    async def _answers(self) -> bool:
+        try:
+            await self._inner.get(REPOSITORY)
+        except NotFound:
+            return True
+        except StorageError:
+            return False
+        return True
+
+    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
+        """See `Storage.put`."""
+        return await self._inner.put(key, body, replace=replace, gate=gate)
+
+    async def head(self, key: str) -> Entry | None:
+        """See `Storage.head`."""
+        return await self._inner.head(key)
+
+    def list(self, prefix: str) -> AsyncIterator[Entry]:
+        """See `Storage.list`."""
+        return self._inner.list(prefix)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See `Storage.delete`."""
+        await self._inner.delete(keys)
+
+    async def hold(self, keys: Sequence[str], until: float) -> None:
+        """See `Storage.hold`."""
+        await self._inner.hold(keys, until)
+
+    async def examine(self) -> None:
+        """See `Storage.examine`."""
+        await self._inner.examine()
+
+    async def close(self) -> None:
+        """Nothing: the store is the caller's."""
