@@ -19,7 +19,6 @@ from agent.jobs.copying.errors import SnapshotNotKept
 from agent.jobs.copying.other_destination import DestinationSupply, info_of
 from agent.model.job import JobContext, Outcome
 from agent.plan.adoption import refusal
-from agent.repository.discerning import discerning
 from agent.repository.errors import AdoptionRefused
 from agent.repository.manifest import Manifest
 from agent.repository.opened import OpenedRepository, Repositories
@@ -99,6 +98,7 @@ class SyncJob:
     async def _read_from(
         self, context: JobContext, arguments: SyncArguments, source: Target
     ) -> AsyncIterator[tuple[OpenedRepository, Manifest]]:
-        async with self._repositories.opened(source, context.waiting) as found:
-            opened = discerning(found)
+        # Not `discerning`: a table that is left out of a copy is never added to it, and a store that is merely slow
+        # gives small files long after it gives no large ones.
+        async with self._repositories.opened(source, context.waiting) as opened:
             yield opened, await undeleted_manifest(opened, arguments.tag, arguments.source_host_id)
