@@ -95,28 +95,32 @@ class Publisher:
             return error
         return None
 
-    async def make_room(self, why: ManifestIncomplete) -> None:
-        """Take away the manifest that is there, for another one whose objects are all there. Raises a StorageError."""
-        key = manifest_key(self._cluster_id, self._tag, self._host_id)
-        _log.warning("broken_manifest_replaced", key=key, reason=why.message)
-        await self._storage.delete([key])
-
     async def begin(self, command_id: str) -> ObjectIndex:
         """Put the intent, then list the node's objects. Raises IntentForeign, a StorageError."""
         await self._intents.begin(self._tag, command_id)
         return await usable_index(self._storage, self._cluster_id, self._host_id)
 
     async def publish(
-        self, manifest: Sequence[Buffer], named: ObjectIndex, gate: Gate, fresh: Held | None = None
+        self,
+        manifest: Sequence[Buffer],
+        named: ObjectIndex,
+        gate: Gate,
+        fresh: Held | None = None,
+        *,
+        instead_of: ManifestIncomplete | None = None,
     ) -> None:
         """Under object lock have everything `named` held (`fresh` is already, for it was put just now). Check by a new
-        listing that it exists with its size (`named` is empty afterwards), put the manifest, drop the intent. Raises
-        ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
+        listing that it exists with its size (`named` is empty afterwards), put the manifest, drop the intent.
+        `instead_of`: the one that is there lacks something that can't be put back under its key: it goes when all that
+        the new one names is there. Raises ManifestIncomplete, BackupDeleted, BackupExists, a StorageError."""
         if self._opened.lock is not None:
             await self._holding(self._opened.lock).hold(self._tag, named, fresh or Held())
         await self._check(named)
         await together(self._refuse_deleted(), self._refuse_sweep())
         key = manifest_key(self._cluster_id, self._tag, self._host_id)
+        if instead_of is not None:
+            _log.warning("broken_manifest_replaced", key=key, reason=instead_of.message)
+            await self._storage.delete([key])
         size = sum(memoryview(buffer).nbytes for buffer in manifest)
         put = await self._storage.put(key, manifest, gate=gate)
         if not put.created:

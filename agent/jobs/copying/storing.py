@@ -146,9 +146,7 @@ class Storing:
                 if one.there is not None and (lacks is None or collector.corrupt is not None):
                     return await self._mended(one, one.there, lacks, info)
                 whole = manifest.close(info, self._writer, context.command_id, collector.left_out)
-                if lacks is not None:  # all is there, under other keys than the old manifest names
-                    await one.publisher.make_room(lacks)
-                await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh)
+                await one.publisher.publish(whole, target.named, target.opened.gate, target.fresh, instead_of=lacks)
                 return _result(target, collector.tables, collector)
             except HelenusError as error:
                 target.fail(error)

@@ -324,8 +324,9 @@ async def test_a_manifest_that_is_found_stays_whole_or_not(store: Store) -> None
     assert KEY in store._objects
 
 
-async def test_a_manifest_makes_room_for_another_one_only_by_name(store: Store) -> None:
-    """Promise: it goes when somebody has all objects of the next one there, and the log says what was wrong with it."""
+async def test_a_manifest_goes_only_for_one_of_which_all_is_there(store: Store) -> None:
+    """Promise: one that lacks something stays until all that the next one names is there; then that takes its place,
+    and the log says what was wrong."""
     one = publisher(store)
     await filled(store)
     await one.begin("k1")
@@ -333,12 +334,19 @@ async def test_a_manifest_makes_room_for_another_one_only_by_name(store: Store) 
     present = await one.published(1.0)
     assert present is not None
     assert await one.lacks(present.manifest) is None
-    store._objects.pop(data(2))
+    lost = store._objects.pop(data(2))
     why = await one.lacks(present.manifest)
     assert why is not None
+    await one.begin("k2")
+    with pytest.raises(ManifestIncomplete):
+        await one.publish([content()], named(), OPEN, instead_of=why)
+    assert KEY in store._objects
+    store._objects[data(2)] = lost
+    del store._objects[KEY]
+    await store.put(KEY, [b"of before"])
     with capture_logs() as logged:
-        await one.make_room(why)
-    assert KEY not in store._objects
+        await one.publish([content()], named(), OPEN, instead_of=why)
+    assert store._objects[KEY][0] == content()
     reason = "1 objects are missing or have another size although they were put"
     assert logged == [{"event": "broken_manifest_replaced", "log_level": "warning", "key": KEY, "reason": reason}]
 
