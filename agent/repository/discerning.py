@@ -4,7 +4,6 @@ an answer of 500 or 403 for one key. So whoever goes on beside a damaged object 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
 
@@ -13,7 +12,8 @@ import structlog
 from agent.repository.errors import ObjectUnreadable
 from agent.repository.keys import REPOSITORY
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, NotFound, Put, Storage, StorageError, Truncated
+from agent.storage.around import Around
+from agent.storage.protocol import OPEN, Gate, NotFound, StorageError, Truncated
 
 ASK_SECONDS = 5.0
 """How often a store that doesn't give an object is asked for something else."""
@@ -25,11 +25,8 @@ def discerning(opened: OpenedRepository) -> OpenedRepository:
     return replaced(opened, storage=_Discerning(opened.storage))
 
 
-class _Discerning:
-    """A store around `inner`."""
-
-    def __init__(self, inner: Storage) -> None:
-        self._inner = inner
+class _Discerning(Around):
+    """A store around `inner`, which stays the caller's."""
 
     async def get(self, key: str, start: int = 0, length: int | None = None, *, gate: Gate = OPEN) -> bytes:
         """See `Storage.get`. Raises ObjectUnreadable."""
@@ -66,29 +63,5 @@ class _Discerning:
             return False
         return True
 
-    async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
-        """See `Storage.put`."""
-        return await self._inner.put(key, body, replace=replace, gate=gate)
-
-    async def head(self, key: str) -> Entry | None:
-        """See `Storage.head`."""
-        return await self._inner.head(key)
-
-    def list(self, prefix: str) -> AsyncIterator[Entry]:
-        """See `Storage.list`."""
-        return self._inner.list(prefix)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """See `Storage.delete`."""
-        await self._inner.delete(keys)
-
-    async def hold(self, keys: Sequence[str], until: float) -> None:
-        """See `Storage.hold`."""
-        await self._inner.hold(keys, until)
-
-    async def examine(self) -> None:
-        """See `Storage.examine`."""
-        await self._inner.examine()
-
     async def close(self) -> None:
-        """Nothing: the store is the caller's."""
+        """Nothing."""

@@ -5,16 +5,17 @@ anew: one that a store gave up because a limit fell goes on when the limit has r
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from agent.storage.protocol import OPEN, Buffer, Entry, Gate, Put, Storage
+from agent.storage.around import Around
+from agent.storage.protocol import OPEN, Buffer, Gate, Put, Storage
 from agent.storage.throttle import Gates, Stream
 from agent.storage.turns import in_turn
 
 
-class Limited:
+class Limited(Around):
     """A store around `inner`. The caller's gate comes first: bytes that wait there take nothing from the others."""
 
     def __init__(self, inner: Storage, gate: Gate) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._gate = gate
 
     async def put(self, key: str, body: Sequence[Buffer], *, replace: bool = False, gate: Gate = OPEN) -> Put:
@@ -26,30 +27,6 @@ class Limited:
         """See `Storage.get`."""
         async with self._in_turn(gate) as limit:
             return await self._inner.get(key, start, length, gate=limit)
-
-    async def head(self, key: str) -> Entry | None:
-        """See `Storage.head`."""
-        return await self._inner.head(key)
-
-    def list(self, prefix: str) -> AsyncIterator[Entry]:
-        """See `Storage.list`."""
-        return self._inner.list(prefix)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """See `Storage.delete`."""
-        await self._inner.delete(keys)
-
-    async def hold(self, keys: Sequence[str], until: float) -> None:
-        """See `Storage.hold`."""
-        await self._inner.hold(keys, until)
-
-    async def examine(self) -> None:
-        """See `Storage.examine`."""
-        await self._inner.examine()
-
-    async def close(self) -> None:
-        """Close the inner store."""
-        await self._inner.close()
 
     @asynccontextmanager
     async def _in_turn(self, gate: Gate) -> AsyncIterator[Gate]:
