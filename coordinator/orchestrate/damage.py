@@ -2,8 +2,8 @@
 whose scrub told anything.
 
 A node's newest scrub of a destination stands for all that is known of its part there: besides what it reads itself it
-looks again at every object that an earlier one noted in the destination, and at what it could not read of plans,
-records and later formats, reads every manifest, and misses what isn't listed. So a clean one says that the former
+looks again at every object that an earlier one noted in the destination and at those of later formats, reads every
+manifest, plan and newest record, and misses what isn't listed. So a clean one says that the former
 damage was healed or belongs to no backup any more. What a node told stays when it leaves the ring.
 
 It is kept by repository: a destination that is put anew there knows what the former one had lost, and one whose

@@ -27,11 +27,6 @@ _log = structlog.get_logger(__name__)
 class Verdict(StrEnum):
     """What became of an object."""
 
-    @property
-    def is_damage(self) -> bool:
-        """Whether nobody can restore from it as it stands."""
-        return self in (Verdict.DAMAGED, Verdict.UNREADABLE)
-
     RIGHT = "right"
     GONE = "missing"
     DAMAGED = "damaged"
@@ -41,6 +36,11 @@ class Verdict(StrEnum):
     """whole, and of a format that this version can't read"""
     UNKNOWN = "sealing_key_unknown"
     """its footer is right, and it claims to be sealed in an epoch that never was"""
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether nobody can restore from it as it stands."""
+        return self in (Verdict.DAMAGED, Verdict.UNREADABLE)
 
 
 class ObjectReader:
