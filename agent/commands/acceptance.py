@@ -7,7 +7,8 @@ from agent.commands.arguments import canonical
 from agent.commands.errors import CommandDiffers, FenceTooLow, TagInUse, TooManyCommands
 from agent.commands.records import CommandRecord, Fence, Situation
 from agent.model.refusals import ImportHasBegun, TooLate
-from agent.wire.commands import ARGUMENTS, FENCED, Kind
+from agent.wire.arguments import ARGUMENTS
+from agent.wire.commands import FENCED, Kind
 
 MOST_UNFINISHED = 1_000
 """Commands that an agent holds at a time: more is a coordinator gone wild."""

@@ -6,8 +6,8 @@ import math
 import msgspec
 
 from agent.repository.keys import ADOPTED, SWEEP
+from agent.wire.arguments import ARGUMENTS
 from agent.wire.commands import (
-    ARGUMENTS,
     FENCED,
     BackupArguments,
     DeleteArguments,

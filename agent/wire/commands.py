@@ -43,17 +43,50 @@ class Kind(StrEnum):
     CREATE_VIEWS = "create_views"
     CHECK = "check"
     CLEAN = "clean"
+    ARCHIVE = "archive"
+    TRIM_LOGS = "trim_logs"
+    RESTART = "restart"
+    PIT_CHECK = "pit_check"
+    PIT_FETCH = "pit_fetch"
+    PIT_TABLES = "pit_tables"
+    PIT_QUIESCE = "pit_quiesce"
+    PIT_STOP = "pit_stop"
+    PIT_COVER = "pit_cover"
+    PIT_PLACE = "pit_place"
+    PIT_START = "pit_start"
+    PIT_VERIFY = "pit_verify"
+    PIT_OPEN = "pit_open"
+    PIT_UNDO = "pit_undo"
+    PIT_CLEAN = "pit_clean"
 
 
-FENCED = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT, Kind.CREATE_VIEWS})
+FENCED = frozenset(
+    {
+        Kind.DROP_VIEWS,
+        Kind.TRUNCATE,
+        Kind.SCHEMA,
+        Kind.IMPORT,
+        Kind.CREATE_VIEWS,
+        Kind.RESTART,
+        Kind.PIT_TABLES,
+        Kind.PIT_QUIESCE,
+        Kind.PIT_STOP,
+        Kind.PIT_PLACE,
+        Kind.PIT_START,
+        Kind.PIT_OPEN,
+        Kind.PIT_UNDO,
+    }
+)
 """Never resumed by an agent alone: found unfinished at its start they end `interrupted`."""
 
 _LANES = {
     "snapshot": [Kind.SNAPSHOT],
-    "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP],
+    "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP, Kind.TRIM_LOGS],
     "delete": [Kind.DELETE],
     "scrub": [Kind.SCRUB],
-    "fetch": [Kind.FETCH],
+    "fetch": [Kind.FETCH, Kind.PIT_FETCH],
+    "archive": [Kind.ARCHIVE],
+    "check": [Kind.PIT_CHECK],
     "clean": [Kind.CLEAN],
 }
 LANES: dict[Kind, str] = {
@@ -256,23 +289,3 @@ class RestoreArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statements: list[str] = []
     views: dict[str, list[str]] = {}
     replace: dict[str, list[str]] = {}
-
-
-ARGUMENTS: dict[Kind, type[msgspec.Struct]] = {
-    Kind.SNAPSHOT: SnapshotArguments,
-    Kind.UPLOAD: UploadArguments,
-    Kind.BACKUP: BackupArguments,
-    Kind.SYNC: SyncArguments,
-    Kind.DELETE: DeleteArguments,
-    Kind.SWEEP: SweepArguments,
-    Kind.SCRUB: ScrubArguments,
-    Kind.PREFLIGHT: RestoreArguments,
-    Kind.FETCH: RestoreArguments,
-    Kind.DROP_VIEWS: RestoreArguments,
-    Kind.TRUNCATE: RestoreArguments,
-    Kind.SCHEMA: RestoreArguments,
-    Kind.IMPORT: RestoreArguments,
-    Kind.CREATE_VIEWS: RestoreArguments,
-    Kind.CHECK: RestoreArguments,
-    Kind.CLEAN: RestoreArguments,
-}
