@@ -1,0 +1,169 @@
+"""The program that Cassandra calls for each segment that it has closed, and for each that a restore gives back to it.
+In: a path. Out: the program there, in POSIX sh and coreutils.
+
+    archive_command=<program> %path <directory>/%name
+    restore_command=<program> %from %to restored
+
+It links; where the kernel refuses that (another file system), it copies to a hidden name in the target's directory,
+syncs and renames, so that a segment is there whole or not at all. A target that is there already with the same size and
+CRC is success (Cassandra hands every segment that it finds at its start to the command once more), with other content a
+failure. Its exit code is honest: Cassandra deletes what was archived, and keeps what was not until its next start; then
+it calls once more and deletes the segment whatever the command says (4.1, 5.0). So what could not be archived is noted
+as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full.
+
+Cassandra splits the line at spaces and calls no shell: no path may have one, nor a `%`.
+"""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.plan.segment_names import parse_segment
+from kit.atomic_files import make_directory, sync_directory, write_atomically
+
+RESTORED = "restored"
+_PATH = re.compile(r"/[A-Za-z0-9._/@+=:~-]{1,900}")
+_UNFINISHED = re.compile(r"\.(CommitLog-[0-9]+-[0-9]+\.log)\.[0-9]+\.tmp")
+
+SCRIPT = r"""#!/bin/sh
+# Helenus wrote this file and writes it anew. Cassandra calls it for each commit-log segment:
+#   <this file> <segment> <target>             archive a closed segment
+#   <this file> <segment> <target> restored    give a segment back before it is replayed
+# Exit code 0: the target is there, whole and durable. Anything else: it is not.
+set -u
+LC_ALL=C
+export LC_ALL
+
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+    echo "usage: $0 <segment> <target> [restored]" >&2
+    exit 64
+fi
+segment=$1
+target=$2
+purpose=${3:-archived}
+directory=${target%/*}
+name=${target##*/}
+unfinished=$directory/.$name.$$.tmp
+
+failed() {
+    echo "$0: $segment: $1" >&2
+    if [ "$purpose" = archived ]; then
+        : >"$0-failures/$name"
+    fi
+    exit 1
+}
+
+there() {
+    # The target is there: fine when it is the same segment.
+    [ -f "$target" ] || failed "$target is no file"
+    mine=$(cksum <"$segment") || failed "it can't be read"
+    theirs=$(cksum <"$target") || failed "$target can't be read"
+    [ "$mine" = "$theirs" ] || failed "$target is there with other content"
+}
+
+durable() {
+    sync "$directory" || failed "$directory can't be synced"
+    exit 0
+}
+
+[ -f "$segment" ] || failed "it is no file"
+if ln "$segment" "$target" 2>/dev/null; then
+    durable
+fi
+if [ -e "$target" ]; then
+    there
+    durable
+fi
+
+trap 'rm -f "$unfinished"' EXIT
+trap 'exit 1' HUP INT TERM
+cp -p "$segment" "$unfinished" || failed "it can't be copied to $directory"
+sync "$unfinished" || failed "its copy can't be synced"
+if [ -e "$target" ]; then
+    there
+else
+    mv "$unfinished" "$target" || failed "its copy can't be renamed"
+fi
+durable
+"""
+
+
+def checked_path(path: str, setting: str) -> str:
+    """The path, absolute and of characters that Cassandra's command line and properties file take as they are. Raises
+    `ArchivingRefused` with `setting`."""
+    if _PATH.fullmatch(path) is None or ".." in Path(path).parts:
+        raise ArchivingRefused(
+            f"{setting} must be an absolute path of letters, digits and . _ - + = @ : ~ / alone, as Cassandra splits "
+            "its archive command at spaces",
+            path=path,
+            reason="path",
+        )
+    return path.rstrip("/")
+
+
+def failures_of(program: Path) -> Path:
+    """Where the program notes what it could not archive."""
+    return program.with_name(f"{program.name}-failures")
+
+
+def install(program: Path, group: int | None = None) -> bool:
+    """Put the program there, executable for everybody, and the directory of its notes, writable for `group` too where
+    Cassandra is another user. True when it was not there as it is now. Raises `ArchivingRefused`."""
+    checked_path(str(program), "the archive command")
+    notes = failures_of(program)
+    content = SCRIPT.encode()
+    try:
+        make_directory(program.parent)
+        make_directory(notes, mode=0o770)
+        if group is not None:
+            os.chown(notes, -1, group)
+        notes.chmod(0o770)
+        if is_installed(program):
+            return False
+        write_atomically(program, content, mode=0o755)
+    except OSError as error:
+        raise ArchivingRefused(
+            f"the archive command can't be put at {program}: {error.strerror}",
+            path=str(program),
+            reason=error.strerror or str(error),
+        ) from error
+    return True
+
+
+def is_installed(program: Path) -> bool:
+    """Whether the program is there as this version of Helenus writes it, and executable."""
+    try:
+        return program.read_bytes() == SCRIPT.encode() and program.stat().st_mode & 0o555 == 0o555
+    except OSError:
+        return False
+
+
+def failures(program: Path) -> list[str]:
+    """Names of segments that the program could not archive at least once, oldest first."""
+    try:
+        names = os.listdir(failures_of(program))
+    except FileNotFoundError:
+        return []
+    return [one.file_name for one in sorted(filter(None, map(parse_segment, names)))]
+
+
+def forget_failure(program: Path, name: str) -> None:
+    """Remove the note of a segment: it is archived now, or its loss is recorded."""
+    directory = failures_of(program)
+    if parse_segment(name) is None:
+        raise ValueError(f"«{name[:80]}» is no segment of a commit log")
+    with contextlib.suppress(FileNotFoundError):
+        (directory / name).unlink()
+        sync_directory(directory)
+
+
+def unfinished_copies(directory: Path) -> list[Path]:
+    """What copies that were cut left in an archive directory. One that is still being made is among them: only those
+    that nobody has changed for a while may be removed."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [directory / name for name in sorted(names) if _UNFINISHED.fullmatch(name)]

@@ -1,0 +1,23 @@
+"""What can go wrong with segments and with the archiving of them."""
+
+from agent.cassandra.errors import CassandraError
+
+
+class SegmentUnreadable(CassandraError):
+    """A file that should be a segment of a commit log is none that Cassandra could replay; `fields`: path, reason."""
+
+    code = "segment_unreadable"
+    status = 409
+    todo = "Look at the named file: cut, overwritten or no commit-log segment at all; take it from another copy."
+
+
+class ArchivingRefused(CassandraError):
+    """Cassandra can't be told to archive its commit log, or no longer to; `fields`: path, reason."""
+
+    code = "archiving_refused"
+    status = 409
+    retry = "later"
+    todo = (
+        "Correct what the message names: `[cassandra.archiving]` in agent.toml, or the rights of the named path for "
+        "the agent's user and for Cassandra's."
+    )

@@ -1,0 +1,94 @@
+"""Whether a segment follows the one before it, and which ones were lost. In: what was ever seen of a node's segments
+(in its commit-log directory, its archive directory and its destinations). Out: the neighbour of each, losses. Pure.
+
+Ids of one life of Cassandra are consecutive, so within a life nothing hides. Between two lives: the later one's ids
+begin at the milliseconds of its start, and every write of the earlier one was before that. So a segment whose id is
+later than the last write of the segment before it began a life; with a smaller id it belongs to the same life, and
+what should be between them is missing.
+
+What was the last of a life is known from having been seen. A segment that was seen with writes in it and is nowhere
+any more is lost; one that was seen empty and is gone was allocated ahead, and Cassandra took it away as it stopped. The
+archive command writes down whose archiving failed: of these too is known that they were there.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from agent.model.commit_log import LossRecord
+from agent.plan.segment_names import SegmentName, parse_segment, segment_id
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """A segment when it was last looked at. `held_data`: there were writes in it, or its archiving failed.
+    `changed_at`: its file's modification time, unix seconds: Cassandra ran then."""
+
+    name: str
+    held_data: bool
+    changed_at: float
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """What a SegmentRecord says of the segment before it: `previous` "" where none is known."""
+
+    previous: str
+    follows: bool
+
+
+def neighbour_of(name: str, seen: Mapping[str, Sighting], lost: Collection[str] = ()) -> Neighbour:
+    """What comes before the segment. `seen`: all that is known, by name; `lost`: names that can't come any more."""
+    own = parse_segment(name)
+    if own is None:
+        raise ValueError(f"«{name[:80]}» is no segment of a commit log")
+    before = own.neighbour(-1).file_name
+    if before in seen or before in lost:
+        return Neighbour(before, follows=before not in lost)
+    earlier = [
+        parsed for other in {*seen, *lost} if (parsed := parse_segment(other)) is not None and parsed.id < own.id
+    ]
+    kept = [parsed for parsed in earlier if _counts(parsed.file_name, seen, lost)]
+    if not kept:
+        return Neighbour("", follows=False)
+    last = max(kept).file_name
+    if last in lost:
+        return Neighbour(last, follows=False)
+    return Neighbour(last, follows=begins_a_life(own, seen[last]))
+
+
+def _counts(name: str, seen: Mapping[str, Sighting], lost: Collection[str]) -> bool:
+    """Empty ones that were allocated ahead are no part of the log."""
+    return name in lost or seen[name].held_data
+
+
+def begins_a_life(segment: SegmentName, last: Sighting) -> bool:
+    """Whether the segment, not the next id after `last`, is of a later life of Cassandra."""
+    return segment.id >= last.changed_at * 1000
+
+
+def losses_of(seen: Iterable[Sighting], there: Collection[str], reason: str, now: float) -> list[LossRecord]:
+    """Losses among what was seen: with writes in it, and not `there` any more (in no directory and no destination).
+    Neighbours that are lost together make one loss; it goes from the last segment before that is there to the first
+    after it."""
+    ordered = sorted((one for one in seen if one.name in there or one.held_data), key=lambda one: segment_id(one.name))
+    found: list[LossRecord] = []
+    missing: list[Sighting] = []
+    last: Sighting | None = None
+    for one in ordered:
+        if one.name not in there:
+            missing.append(one)
+            continue
+        if missing:
+            found.append(_loss(last, missing, one, reason, now))
+            missing = []
+        last = one
+    if missing:
+        found.append(_loss(last, missing, None, reason, now))
+    return found
+
+
+def _loss(
+    last: Sighting | None, missing: list[Sighting], following: Sighting | None, reason: str, now: float
+) -> LossRecord:
+    since = last.changed_at if last else min(missing[0].changed_at, segment_id(missing[0].name) / 1000)
+    until = min(now, following.changed_at) if following else max(one.changed_at for one in missing)
+    return LossRecord(last.name if last else "", following.name if following else "", since, max(since, until), reason)
