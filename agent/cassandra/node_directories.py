@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Iterable, Sequence
 
 from agent.cassandra.directories import parse_setting
 from agent.cassandra.errors import DataDirectoriesDiffer, NoDataDirectories
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.settings import CassandraSettings
+from agent.plan.segment_names import parse_segment
 from kit.together import together
-
-_SEGMENT = re.compile(r"CommitLog-\d+-(\d+)\.log")
 
 
 class NodeDirectories:
@@ -88,11 +86,13 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def newest_closed_segment(directory: str) -> str | None:
-    """The newest commit-log segment that is certainly closed. The newest of all may be one that was allocated ahead and
-    the one before it the active one, so it is the third; None when there are fewer, or the directory can't be read."""
+    """The name of the newest commit-log segment that is certainly closed. The newest of all may be one that was
+    allocated ahead and the one before it the active one, and ids of one life of Cassandra are consecutive: so it is the
+    one two below the newest. Cassandra may have deleted it already (or never had it: no write is older then). None when
+    there is no segment, or the directory can't be read."""
     try:
         names = os.listdir(directory)
     except OSError:
         return None
-    segments = sorted((int(found[1]), name) for name in names if (found := _SEGMENT.fullmatch(name)))
-    return segments[-3][1] if len(segments) > 2 else None
+    newest = max(filter(None, map(parse_segment, names)), default=None)
+    return newest.neighbour(-2).file_name if newest is not None else None

@@ -73,8 +73,8 @@ class KeyspaceSchema(msgspec.Struct, frozen=True):
 
 class SnapshotInfo(msgspec.Struct, frozen=True):
     """A snapshot that the agent took: kept as `on-server/<tag>/snapshot.json` until it is cleared. `kept`: it is an
-    on-server backup. `taken_at` unix seconds. `tables`: keyspace → tables. `commitlog_floor`: name of the newest closed
-    commit-log segment when it was taken."""
+    on-server backup. `taken_at` unix seconds. `tables`: keyspace → tables. `commitlog_floor`: name of the newest
+    commit-log segment that was certainly closed when it was taken, there or not."""
 
     tag: str
     backup_id: str

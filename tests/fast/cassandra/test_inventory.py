@@ -117,12 +117,15 @@ def test_the_setting_of_the_data_directories_is_read_as_cassandra_prints_it() ->
 
 
 def test_only_a_segment_that_is_certainly_closed_is_the_floor(tmp_path: Path) -> None:
-    """The newest two may be the active one and one allocated ahead."""
-    for number in (1, 2):
-        _file(tmp_path / f"CommitLog-7-{number}.log")
+    """The newest two may be the active one and one allocated ahead. Those before them may be gone: a node that flushed
+    has a floor all the same."""
     assert newest_closed_segment(str(tmp_path)) is None
-    _file(tmp_path / "CommitLog-7-10.log")
-    assert newest_closed_segment(str(tmp_path)) == "CommitLog-7-1.log"
+    for number in (9, 10):
+        _file(tmp_path / f"CommitLog-7-{number}.log")
+    assert newest_closed_segment(str(tmp_path)) == "CommitLog-7-8.log"
+    _file(tmp_path / "CommitLog-7-2.log")
+    _file(tmp_path / ".CommitLog-7-99.log.1.tmp")
+    assert newest_closed_segment(str(tmp_path)) == "CommitLog-7-8.log"
     assert newest_closed_segment(str(tmp_path / "none")) is None
 
 
