@@ -6,9 +6,10 @@ begin at the milliseconds of its start, and every write of the earlier one was b
 later than the last write of the segment before it began a life; with a smaller id it belongs to the same life, and
 what should be between them is missing.
 
-What was the last of a life is known from having been seen. A segment that was seen with writes in it and is nowhere
-any more is lost; one that was seen empty and is gone was allocated ahead, and Cassandra took it away as it stopped. The
-archive command writes down whose archiving failed: of these too is known that they were there.
+What was the last of a life is known from having been seen: the segment that was allocated ahead outlives Cassandra
+without a write in it (also when it was killed), and is archived at the next start. One that was seen with writes and is
+nowhere any more is lost; one that was seen without any and is gone is nothing. The archive program writes down whose
+archiving failed: of these too is known that they were there.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -35,29 +36,24 @@ class Neighbour(msgspec.Struct, frozen=True):
     follows: bool
 
 
-def neighbour_of(name: str, seen: Mapping[str, Sighting], lost: Collection[str] = ()) -> Neighbour:
-    """What comes before the segment. `seen`: all that is known, by name; `lost`: names that can't come any more."""
+def neighbour_of(name: str, seen: Mapping[str, Sighting], there: Collection[str]) -> Neighbour:
+    """What comes before the segment. `seen`: all that is known, by name; `there`: the names of those that are in a
+    directory or a destination now."""
     own = parse_segment(name)
     if own is None:
         raise ValueError(f"«{name[:80]}» is no segment of a commit log")
-    before = own.neighbour(-1).file_name
-    if before in seen or before in lost:
-        return Neighbour(before, follows=before not in lost)
     earlier = [
-        parsed for other in {*seen, *lost} if (parsed := parse_segment(other)) is not None and parsed.id < own.id
+        parsed
+        for other, sighting in seen.items()
+        if (other in there or sighting.held_data) and (parsed := parse_segment(other)) is not None
     ]
-    kept = [parsed for parsed in earlier if _counts(parsed.file_name, seen, lost)]
-    if not kept:
+    last = max((parsed for parsed in earlier if parsed.id < own.id), default=None)
+    if last is None:
         return Neighbour("", follows=False)
-    last = max(kept).file_name
-    if last in lost:
-        return Neighbour(last, follows=False)
-    return Neighbour(last, follows=begins_a_life(own, seen[last]))
-
-
-def _counts(name: str, seen: Mapping[str, Sighting], lost: Collection[str]) -> bool:
-    """Empty ones that were allocated ahead are no part of the log."""
-    return name in lost or seen[name].held_data
+    before = last.file_name
+    if before not in there:
+        return Neighbour(before, follows=False)
+    return Neighbour(before, follows=last.id == own.id - 1 or begins_a_life(own, seen[before]))
 
 
 def begins_a_life(segment: SegmentName, last: Sighting) -> bool:
@@ -69,11 +65,11 @@ def losses_of(seen: Iterable[Sighting], there: Collection[str], reason: str, now
     """Losses among what was seen: with writes in it, and not `there` any more (in no directory and no destination).
     Neighbours that are lost together make one loss; it goes from the last segment before that is there to the first
     after it."""
-    ordered = sorted((one for one in seen if one.name in there or one.held_data), key=lambda one: segment_id(one.name))
+    counted = [one for one in seen if one.name in there or one.held_data]
     found: list[LossRecord] = []
     missing: list[Sighting] = []
     last: Sighting | None = None
-    for one in ordered:
+    for one in sorted(counted, key=lambda sighting: segment_id(sighting.name)):
         if one.name not in there:
             missing.append(one)
             continue
@@ -89,6 +85,12 @@ def losses_of(seen: Iterable[Sighting], there: Collection[str], reason: str, now
 def _loss(
     last: Sighting | None, missing: list[Sighting], following: Sighting | None, reason: str, now: float
 ) -> LossRecord:
-    since = last.changed_at if last else min(missing[0].changed_at, segment_id(missing[0].name) / 1000)
-    until = min(now, following.changed_at) if following else max(one.changed_at for one in missing)
-    return LossRecord(last.name if last else "", following.name if following else "", since, max(since, until), reason)
+    began = last.changed_at if last else min(missing[0].changed_at, segment_id(missing[0].name) / 1000)
+    ended = following.changed_at if following else max(one.changed_at for one in missing)
+    return LossRecord(
+        after=last.name if last else "",
+        before=following.name if following else "",
+        since=began,
+        until=max(began, min(now, ended)),
+        reason=reason,
+    )

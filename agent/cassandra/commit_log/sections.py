@@ -43,8 +43,10 @@ class SegmentState(msgspec.Struct, frozen=True):
 
     @property
     def held_data(self) -> bool:
-        """Whether there is any write in it; one that was only allocated ahead has none."""
-        return self.sections > 0 or self.written > self.descriptor.length
+        """Whether there is any write in it. One that was only allocated ahead has none; nor has the one that Cassandra
+        leaves when it is drained or stopped (a section without a mutation), which is the last of its life."""
+        counted = self.sections if self.mutations is None else self.mutations
+        return counted > 0 or bool(self.damage) or not self.all_synced
 
     @property
     def all_synced(self) -> bool:
