@@ -86,7 +86,10 @@ def _loss(
     last: Sighting | None, missing: list[Sighting], following: Sighting | None, reason: str, now: float
 ) -> LossRecord:
     began = last.changed_at if last else min(missing[0].changed_at, segment_id(missing[0].name) / 1000)
-    ended = following.changed_at if following else max(one.changed_at for one in missing)
+    ended = max(one.changed_at for one in missing)
+    if following is not None:  # what was lost was written before it began
+        own = SegmentName(segment_id(following.name), 0)
+        ended = own.id / 1000 if begins_a_life(own, missing[-1]) else following.changed_at
     return LossRecord(
         after=last.name if last else "",
         before=following.name if following else "",
