@@ -1,0 +1,201 @@
+"""What of a node's commit log is in a destination. In: an open repository and whose log. Out: records of segments,
+losses, the schema's history; and the same put, and removed when they are superseded.
+
+The order makes every step safe to repeat: a segment's objects first, then its record (put once, never replaced), so
+what is listed can be fetched. A record that is there with other content is refused: two logs under one host id. A copy
+of a segment that is being written has a record of its own (`tail-<bytes>`), and goes when a longer one is there: its
+record first, then the objects that the longer one doesn't name. Whoever reads meanwhile finds the longer copy.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
+from agent.plan.segment_names import segment_id
+from agent.repository import checked_text
+from agent.repository.bounded import MOST_RECORD
+from agent.repository.commit_logs.errors import LogRecordInvalid, LogSegmentDiffers
+from agent.repository.commit_logs.names import (
+    RecordName,
+    log_data_key,
+    log_data_prefix,
+    loss_key,
+    losses_prefix,
+    parse_record,
+    record_key,
+    records_prefix,
+    schema_key,
+    schemas_prefix,
+)
+from agent.repository.errors import ManifestInvalid
+from agent.repository.frame import Codec
+from agent.repository.opened import OpenedRepository
+from agent.storage.protocol import Entry, NotFound
+from kit.together import together
+
+Document = TypeVar("Document", SegmentRecord, LossRecord, SchemaRecord)
+
+_segment = msgspec.json.Decoder(SegmentRecord)
+_loss = msgspec.json.Decoder(LossRecord)
+_schema = msgspec.json.Decoder(SchemaRecord)
+_SIDE_BY_SIDE = 32
+
+
+class Listed(NamedTuple):
+    """A record as it is listed."""
+
+    name: RecordName
+    entry: Entry
+
+
+class CommitLogs:
+    """One node's commit log in one destination. Every method may raise a StorageError; those that read also
+    LogRecordInvalid, RepositoryFormatNewer and SealingKeyUnknown."""
+
+    def __init__(self, opened: OpenedRepository, host_id: str) -> None:
+        self.opened = opened
+        self.host_id = host_id
+        self._cluster_id = opened.cluster_id
+        self._storage = opened.storage
+        self._documents = opened.documents
+
+    async def listed(self, segment: int | None = None) -> list[Listed]:
+        """The records that are there, of all segments or of the one with that id, in the order of the log."""
+        prefix = records_prefix(self._cluster_id, self.host_id)
+        wanted = records_prefix(self._cluster_id, self.host_id, segment)
+        found = [
+            Listed(name, entry)
+            async for entry in self._storage.list(wanted)
+            if (name := parse_record(prefix, entry.key)) is not None
+        ]
+        return sorted(found, key=lambda one: (one.name.segment, one.name.tail is None, one.name.tail or 0))
+
+    async def records(self, since: int = 0) -> list[SegmentRecord]:
+        """Every segment's newest copy (a whole one where there is one), from the segment with the id `since` on, in the
+        order of the log."""
+        newest = {one.name.segment: one for one in await self.listed() if one.name.segment.id >= since}
+        found = await self._side_by_side(newest.values())
+        return [record for record in found if record is not None]
+
+    async def record_of(self, name: str) -> SegmentRecord | None:
+        """The newest copy of that segment; None: there is none."""
+        listed = [one for one in await self.listed(segment_id(name)) if one.name.segment.file_name == name]
+        return await self._read_segment(listed[-1]) if listed else None
+
+    async def losses(self) -> list[LossRecord]:
+        """What is known not to come any more, in the order of the log."""
+        return [
+            found
+            async for entry in self._storage.list(losses_prefix(self._cluster_id, self.host_id))
+            if (found := await self._read(entry, _loss)) is not None
+        ]
+
+    async def schemas(self) -> list[SchemaRecord]:
+        """The schema's history, by first sight."""
+        return [
+            found
+            async for entry in self._storage.list(schemas_prefix(self._cluster_id, self.host_id))
+            if (found := await self._read(entry, _schema)) is not None
+        ]
+
+    async def put_record(self, record: SegmentRecord) -> None:
+        """Have the record of a segment whose objects are there. Again is fine. Raises LogSegmentDiffers when one of
+        other bytes is there."""
+        tail = None if record.whole else record.size
+        key = record_key(self._cluster_id, self.host_id, record.name, tail)
+        put = await self._documents.put(key, _text(record))
+        if put.created:
+            return
+        there = await self._read(Entry(key, put.size, 0.0), _segment)
+        if there is not None:
+            refuse_other(record.name, record.size, record.digest, there, key)
+
+    async def put_loss(self, record: LossRecord) -> None:
+        """Have it known. Again is fine."""
+        key = loss_key(self._cluster_id, self.host_id, record.after, record.before)
+        await self._documents.put(key, _text(record))
+
+    async def put_schema(self, record: SchemaRecord) -> None:
+        """Add to the schema's history. Again is fine."""
+        key = schema_key(self._cluster_id, self.host_id, record.first_seen, record.version)
+        await self._documents.put(key, _text(record))
+
+    async def supersede(self, kept: SegmentRecord) -> None:
+        """Remove shorter copies of the segment of which this record is listed: their records, then objects that it
+        doesn't name."""
+        number = segment_id(kept.name)
+        listed = await self.listed(number)
+        last = listed[-1].name if listed else None
+        if last is None or last.segment.file_name != kept.name or last.tail != (None if kept.whole else kept.size):
+            return  # a longer one is there by now
+        shorter = [one.entry.key for one in listed[:-1]]
+        if not shorter:
+            return
+        await self._storage.delete(shorter)
+        named = set(self.object_keys(kept))
+        prefix = log_data_prefix(self._cluster_id, self.host_id, number)
+        extra = [entry.key async for entry in self._storage.list(prefix) if entry.key not in named]
+        if extra:
+            await self._storage.delete(extra)
+
+    def object_keys(self, record: SegmentRecord) -> Iterable[str]:
+        """The keys of the objects that a record names."""
+        for name in record.objects:
+            yield self.object_key(record, name)
+
+    def object_key(self, record: SegmentRecord, name: str) -> str:
+        """The key of the record's object with that id (hex)."""
+        codec = Codec(record.codecs.get(name, Codec.RAW))
+        return self.object_key_of(record.name, bytes.fromhex(name), codec, record.objects[name])
+
+    def object_key_of(self, segment: str, object_id: bytes, codec: Codec, size: int) -> str:
+        """The key of an object of the segment with that file name; `size`: stored bytes."""
+        name = self.opened.form.name(object_id)
+        return log_data_key(self._cluster_id, self.host_id, segment_id(segment), name, codec, size)
+
+    async def _side_by_side(self, listed: Iterable[Listed]) -> list[SegmentRecord | None]:
+        turns = asyncio.Semaphore(max(1, min(_SIDE_BY_SIDE, self.opened.streams)))
+
+        async def read(one: Listed) -> SegmentRecord | None:
+            async with turns:
+                return await self._read_segment(one)
+
+        return await together(*(read(one) for one in listed))
+
+    async def _read_segment(self, one: Listed) -> SegmentRecord | None:
+        """The record; the newest copy's where it was superseded since it was listed."""
+        found = await self._read(one.entry, _segment)
+        if found is None:
+            return await self.record_of(one.name.segment.file_name)
+        if found.name != one.name.segment.file_name or one.name.tail != (None if found.whole else found.size):
+            raise LogRecordInvalid(f"a record is of another segment: {one.entry.key}", key=one.entry.key)
+        return found
+
+    async def _read(self, entry: Entry, decoder: "msgspec.json.Decoder[Document]") -> Document | None:
+        """The document; None when it went meanwhile."""
+        try:
+            return checked_text.decode(decoder, await self._documents.read(entry.key, entry.size, MOST_RECORD))
+        except NotFound:
+            return None
+        except ManifestInvalid as error:
+            raise LogRecordInvalid(error.message, **error.fields) from error
+        except msgspec.DecodeError as error:
+            raise LogRecordInvalid(f"a record of the commit log can't be read: {entry.key}", key=entry.key) from error
+
+
+def refuse_other(name: str, size: int, digest: str, there: SegmentRecord, key: str) -> None:
+    """Raise LogSegmentDiffers unless the record that is there is of the same bytes."""
+    if (there.size, there.digest) != (size, digest):
+        raise LogSegmentDiffers(
+            f"{name} has {size} bytes with the digest {digest[:16]}… here, and {there.size} with {there.digest[:16]}… "
+            f"in the destination: {key}",
+            segment=name,
+            key=key,
+        )
+
+
+def _text(record: SegmentRecord | LossRecord | SchemaRecord) -> bytes:
+    return checked_text.encode(record)
