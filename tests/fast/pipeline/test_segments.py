@@ -23,9 +23,9 @@ SIZE = PIECE_SIZE * 2 + 1000
 
 @asynccontextmanager
 async def _site(
-    directory: Path, keyring: Keyring | None = None, faults: Faults | None = None
+    directory: Path, keyring: Keyring | None = None, store: MemoryStorage | None = None
 ) -> AsyncIterator[LogSite]:
-    site = LogSite(directory, MemoryStorage(hook=faults) if faults is not None else MemoryStorage(), keyring)
+    site = LogSite(directory, store or MemoryStorage(), keyring)
     try:
         yield site
     finally:
