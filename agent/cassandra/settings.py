@@ -68,6 +68,39 @@ class SpaceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_free: FreePercent = 5.0
 
 
+Leftover = Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024, le=2**53 - 1)]
+"""Bytes; two segments of the default size at least."""
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How Cassandra is stopped and started. `start`, `stop`: argument lists (never shell lines) that return when it was
+    told to start, and when it is gone; empty: the agent can do neither. `jvm_options_file`: one option a line, read at
+    each start. `log_file`: Cassandra's own log, shown when it does not come up. In seconds: how long a drain may take,
+    how long until the process is gone, how long until the node is NORMAL with its neighbours (replaying its log may
+    take long), and how long the start and stop commands themselves."""
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    jvm_options_file: str = ""
+    log_file: str = ""
+    order_seconds: Seconds = 300.0
+    drain_seconds: Seconds = 1_800.0
+    stop_seconds: Seconds = 600.0
+    start_seconds: Seconds = 7_200.0
+
+
+class ArchivingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Archiving of the commit log. `properties_file`: Cassandra's commitlog_archiving.properties (empty: there is no
+    archiving). `command`: where the agent installs the archive command, a path without spaces (empty: in the state
+    directory). `directory`: where that puts closed segments unless a command says otherwise. `leftover_bytes`: when
+    segments whose archiving failed take more in the commit-log directory, the oldest are given up."""
+
+    properties_file: str = ""
+    command: str = ""
+    directory: str = ""
+    leftover_bytes: Leftover = 4 * 1024**3
+
+
 class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The node. `data_directories` and `commitlog_directory`: empty = asked of the node. `run_as`: the user Cassandra
     runs as (empty = the owner of what it made). `snapshot_ttl_seconds`: when Cassandra itself clears an uploaded
@@ -82,3 +115,5 @@ class CassandraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     cql: CqlSettings = CqlSettings()
     jolokia: JolokiaSettings | None = None
     space: SpaceSettings = SpaceSettings()
+    service: ServiceSettings = ServiceSettings()
+    archiving: ArchivingSettings = ArchivingSettings()

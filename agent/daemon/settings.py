@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from agent.cassandra.settings import CassandraSettings
+from agent.cassandra.settings import ArchivingSettings, CassandraSettings, ServiceSettings
 from agent.wire.names import check_name
 from kit.bounds import BytesPerSecond, ListeningPort, Seconds
 from kit.config import ConfigError, absolute_path
@@ -122,6 +122,7 @@ def _check_cassandra(settings: CassandraSettings) -> None:
             f"«cassandra.snapshot_ttl_seconds» is {settings.snapshot_ttl_seconds}; allowed: 0, or {LEAST_TTL} and more",
             setting="cassandra.snapshot_ttl_seconds",
         )
+    _check_service(settings.service, settings.archiving)
     space = settings.space
     if space.keep_free > space.backup_free:
         raise ConfigError(
@@ -133,6 +134,31 @@ def _check_cassandra(settings: CassandraSettings) -> None:
         raise ConfigError(
             "«cassandra.jolokia.url» must begin with http:// or https://", setting="cassandra.jolokia.url"
         )
+
+
+def _check_service(service: ServiceSettings, archiving: ArchivingSettings) -> None:
+    """Of what stops and starts Cassandra: both or neither, and paths that lead somewhere."""
+    if bool(service.start) != bool(service.stop):
+        missing = "stop" if service.start else "start"
+        raise ConfigError(
+            f"«cassandra.service.{missing}» is empty: a node that can be stopped must be startable, and the reverse",
+            setting=f"cassandra.service.{missing}",
+        )
+    for name, path in (
+        ("service.jvm_options_file", service.jvm_options_file),
+        ("service.log_file", service.log_file),
+        ("archiving.properties_file", archiving.properties_file),
+        ("archiving.command", archiving.command),
+        ("archiving.directory", archiving.directory),
+    ):
+        if path:
+            absolute_path(path, setting=f"cassandra.{name}")
+    for name, path in (("command", archiving.command), ("directory", archiving.directory)):
+        if any(letter.isspace() for letter in path):
+            raise ConfigError(
+                f"«cassandra.archiving.{name}» has a space in it: Cassandra splits the archive command at spaces",
+                setting=f"cassandra.archiving.{name}",
+            )
 
 
 def roots(places: list[str]) -> tuple[Path, ...]:

@@ -1,7 +1,8 @@
 """One real Cassandra node: started, stopped, killed, paused, wiped.
 
 In: a `NodeSpec` and a directory, kept between runs. Out: a node that answers CQL and is NORMAL in the ring. It is bound
-to no event loop. What it prints is in `<directory>/cassandra.log`, appended to at every start.
+to no event loop. What it prints is in `<directory>/cassandra.log`, appended to at every start. An agent may stop and
+start it by the launchers meanwhile: what is said of the node here is always of its last run, whoever started it.
 """
 
 import os
@@ -10,9 +11,9 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.cluster import java, node_files
+from tests.cluster import java, node_files, node_launchers
 from tests.cluster.node_files import JMX_PASSWORD, JMX_USER, NodeSpec
-from tests.cluster.processes import Child, ProcessError, run, together
+from tests.cluster.processes import Child, Found, ProcessError, run, together, watch
 
 __all__ = ["JMX_PASSWORD", "JMX_USER", "CassandraNode", "NodeSpec"]
 
@@ -46,7 +47,6 @@ class CassandraNode:
         self._outlives_us = outlives_us
         self._archive_to = archive_to
         self._child: Child | None = None
-        self._log_start = 0
 
     @property
     def address(self) -> str:
@@ -55,9 +55,12 @@ class CassandraNode:
 
     @property
     def child(self) -> Child:
-        """The process; raises ProcessError before the first start."""
+        """The process of the last run; raises ProcessError before the first start."""
         if self._child is None:
             raise ProcessError(f"Cassandra {self.address} was never started")
+        run = node_launchers.last_run(self.directory)
+        if run is not None and run.pid != self._child.pid and run.alive:
+            self._child = Found(self._child.name, run.pid, run.started, self.log)
         return self._child
 
     @property
@@ -75,17 +78,21 @@ class CassandraNode:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "tmp").mkdir(exist_ok=True)
         options = node_files.write(self.spec, self.directory, self._cluster_name, self._seeds)
-        command = java.node(self.spec.version, self.spec.heap_mb, options, self._archive_to)
+        conf = self.directory / "conf"
+        command = java.node(self.spec.version, self.spec.heap_mb, options, conf, self._archive_to)
+        self.log.touch()
+        launcher = node_launchers.write(command, self._prefix(), self.directory)
         if self.spec.run_as is not None:
-            command = self._as_other_user(command)
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+            self._hand_over()
         self._child = Child(
             f"Cassandra {self.spec.version} {self.address}",
-            command,
+            [*self._prefix(), launcher],
             self.log,
             cwd=self.directory,
             outlives_us=self._outlives_us,
         )
+        if not self._outlives_us:
+            watch(self.directory)
         self._child.start()
 
     async def wait_until_ready(self, deadline: float = 120.0) -> None:
@@ -107,7 +114,7 @@ class CassandraNode:
     async def stop(self, grace: float = 60.0) -> None:
         """End it as a service manager does: SIGTERM, and SIGKILL after `grace` seconds."""
         if self._child is not None:
-            await self._child.stop(grace)
+            await self.child.stop(grace)
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -124,7 +131,7 @@ class CassandraNode:
     @property
     def alive(self) -> bool:
         """Whether its process runs."""
-        return self._child is not None and self._child.alive
+        return self._child is not None and self.child.alive
 
     def wipe(self) -> None:
         """Delete all that it stored (it must not run): the next start is that of a new node with the same tokens."""
@@ -151,10 +158,11 @@ class CassandraNode:
 
     def printed(self) -> str:
         """What it printed since its last start."""
-        if not self.log.exists():
+        run = node_launchers.last_run(self.directory)
+        if run is None or not self.log.exists():
             return ""
         with self.log.open("rb") as stream:
-            stream.seek(self._log_start)
+            stream.seek(run.log_start)
             return stream.read().decode(errors="replace")
 
     def peers_up(self) -> set[str]:
@@ -174,15 +182,21 @@ class CassandraNode:
             return False
         return len(answer) >= 5 and answer[4] == _SUPPORTED
 
-    def _as_other_user(self, command: list[str]) -> list[str]:
-        """Hand the node's directory to its user and put setpriv in front of the command."""
+    def _hand_over(self) -> None:
+        """Give the node's directory to its user."""
         assert self.spec.run_as is not None
-        user, group, further = self.spec.run_as
+        user, group, _ = self.spec.run_as
         for path in (self.directory, *self.directory.rglob("*")):
             if path.lstat().st_uid != user:
                 os.chown(path, user, group, follow_symlinks=False)
+
+    def _prefix(self) -> list[str]:
+        """What runs a program as the node's user."""
+        if self.spec.run_as is None:
+            return []
+        user, group, further = self.spec.run_as
         groups = f"--groups={','.join(map(str, further))}" if further else "--clear-groups"
-        return ["setpriv", f"--reuid={user}", f"--regid={group}", groups, *command]
+        return ["setpriv", f"--reuid={user}", f"--regid={group}", groups]
 
 
 async def start_together(nodes: list[CassandraNode], deadline: float = 180.0) -> None:

@@ -95,8 +95,8 @@ def jars(version: str) -> list[Path]:
     return found
 
 
-def _classpath(version: str) -> list[str]:
-    return ["-cp", ":".join(str(jar) for jar in jars(version))]
+def _classpath(version: str, *further: Path) -> list[str]:
+    return ["-cp", ":".join(str(path) for path in (*jars(version), *further))]
 
 
 def _archive(path: Path) -> list[str]:
@@ -109,8 +109,10 @@ def memory_meter(version: str) -> str:
     return f"-javaagent:{jamm}"
 
 
-def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None = None) -> list[str]:
-    """The argument list of a Cassandra node; `archive_to` writes a class archive when it ends."""
+def node(version: str, heap_mb: int, options: list[str], conf: Path, archive_to: Path | None = None) -> list[str]:
+    """The argument list of a Cassandra node; `archive_to` writes a class archive when it ends. `conf` is where it looks
+    for its further files (commitlog_archiving.properties): behind the jars, for an archive fits every classpath that
+    begins as its own, and none can be made over a directory."""
     archive = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else _archive(places.node_archive(version))
     return [
         *java(),
@@ -127,7 +129,7 @@ def node(version: str, heap_mb: int, options: list[str], archive_to: Path | None
         "-Djava.awt.headless=true",
         *_MODULES,
         *options,
-        *_classpath(version),
+        *_classpath(version, *(() if archive_to else (conf,))),
         "org.apache.cassandra.service.CassandraDaemon",
     ]
 

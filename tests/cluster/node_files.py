@@ -1,7 +1,9 @@
 """What a Cassandra node reads when it starts, and the launchers that a person (or the agent) finds on it.
 
 In: a `NodeSpec` and the node's directory. Out: files under it, written anew at every start: `conf/` (cassandra.yaml,
-rack, logging, JMX and Jolokia credentials), `launchers/` (nodetool, sstableloader, sstableverify).
+rack, logging, JMX and Jolokia credentials), `launchers/` (nodetool, sstableloader, sstableverify; see
+`tests.cluster.node_launchers` for those that start and stop the node). What an agent may change in `conf/` is only
+written when it is missing: jvm-server.options, commitlog_archiving.properties.
 """
 
 import shlex
@@ -17,6 +19,14 @@ JMX_PASSWORD = "jmx-secret-of-tests"
 JOLOKIA_USER = "jolokia"
 JOLOKIA_PASSWORD = "jolokia-secret-of-tests"
 
+_JVM_OPTIONS = "# Options of the JVM, one a line.\n"
+_ARCHIVING = """# Archiving of the commit log, as Cassandra ships it: none.
+archive_command=
+restore_command=
+restore_directories=
+restore_point_in_time=
+precision=MICROSECONDS
+"""
 _LOGBACK = """<configuration>
   <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%-5level [%thread] %date{ISO8601} %F:%L - %msg%n</pattern></encoder>
@@ -118,6 +128,9 @@ def write(spec: NodeSpec, directory: Path, cluster_name: str, seeds: str) -> lis
     (conf / "rackdc.properties").write_text(f"dc={spec.dc}\nrack={spec.rack}\n")
     (conf / "logback.xml").write_text(_LOGBACK.replace("LEVEL", "INFO"))
     (conf / "logback-tools.xml").write_text(_LOGBACK.replace("LEVEL", "WARN"))
+    for name, text in (("jvm-server.options", _JVM_OPTIONS), ("commitlog_archiving.properties", _ARCHIVING)):
+        if not (conf / name).exists():
+            (conf / name).write_text(text)
     options = [
         f"-Dcassandra.config=file://{conf / 'cassandra.yaml'}",
         f"-Dcassandra-rackdc.properties=file://{conf / 'rackdc.properties'}",
@@ -138,7 +151,7 @@ def write(spec: NodeSpec, directory: Path, cluster_name: str, seeds: str) -> lis
         options += _jmx_authentication(conf)
     if spec.jolokia_port is not None:
         options += _jolokia(conf, spec.jolokia_port)
-    _write_launchers(spec.version, directory)
+    _write_tools(spec.version, directory)
     return options
 
 
@@ -168,7 +181,7 @@ def _jolokia(conf: Path, port: int) -> list[str]:
     return [f"-javaagent:{jar}=config={_secret(conf / 'jolokia.properties', lines)}"]
 
 
-def _write_launchers(version: str, directory: Path) -> None:
+def _write_tools(version: str, directory: Path) -> None:
     launchers, conf = directory / "launchers", directory / "conf"
     launchers.mkdir(exist_ok=True)
     reads_the_node = (

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.reaper import Reaper
+from tests.cluster.reaper import Reaper, start_time
 
 _reaper = Reaper()
 _POLL = 0.05  # seconds
@@ -173,6 +173,63 @@ class Child:
             return answers(address, port)
 
         await self.until(f"listening on {address}:{port}", listening, deadline)
+
+
+class Found(Child):
+    """A process that somebody else started, the leader of its group; known by its pid and start time."""
+
+    def __init__(self, name: str, pid: int, started: str, log: Path) -> None:
+        super().__init__(name, (), log)
+        self._found = pid
+        self._started = started
+
+    def start(self) -> None:
+        """It can't be started here."""
+        raise ProcessError(f"{self.name} was started by somebody else")
+
+    @property
+    def pid(self) -> int:
+        """See `Child.pid`."""
+        return self._found
+
+    @property
+    def alive(self) -> bool:
+        """See `Child.alive`."""
+        return start_time(self._found) == self._started
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; then 0, for nobody but its parent hears more."""
+        return None if self.alive else 0
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """See `Child.signal`."""
+        if self.alive:
+            (os.killpg if group else os.kill)(self._found, number)
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """See `Child.stop`."""
+        self.resume()
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await self.ended(grace)
+        await self.kill()
+
+    async def kill(self, *, group: bool = True) -> None:
+        """See `Child.kill`."""
+        self.signal(signal.SIGKILL, group=group)
+        await self.ended(30)
+
+    def let_go(self) -> None:
+        """Nobody waits for it here."""
+
+    def reaped(self) -> None:
+        """Nobody waits for it here."""
+
+
+def watch(directory: Path) -> None:
+    """Have whoever the directory's pid file names killed when this process ends, see `tests.cluster.reaper`."""
+    _reaper.watch(directory)
 
 
 async def together(*waits: Coroutine[Any, Any, object]) -> None:

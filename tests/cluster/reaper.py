@@ -1,7 +1,8 @@
 """A process that kills what the tests left running.
 
-In: lines `+<leader> <start time>` and `-<leader>` on its standard input, one per process group. Out: when the input
-ends, because the test process ended in whatever way (kill -9 too), every group still listed gets SIGKILL.
+In: lines `+<leader> <start time>` and `-<leader>` on its standard input, one per process group, and `*<directory>` of
+a node that others than the tests may start. Out: when the input ends, because the test process ended in whatever way
+(kill -9 too), every group still listed gets SIGKILL, and whoever the directory's pid file names then.
 
 PR_SET_PDEATHSIG is not used: it fires when the *thread* that forked ends, and executors' threads end all the time.
 """
@@ -13,9 +14,13 @@ import sys
 import threading
 from pathlib import Path
 
+PID_FILE = "cassandra.pid"
+"""In a node's directory: the pid and start time of its last process."""
+
 
 def start_time(pid: int) -> str:
-    """The start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), '' when there is none.
+    """The start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), '' when there is none, or
+    only what its parent hasn't asked for yet.
 
     Together with the pid it names one process for good: pids are used again, this pair is not.
     """
@@ -23,7 +28,8 @@ def start_time(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]  # the name, in brackets, may hold blanks
+    fields = stat.rpartition(")")[2].split()  # the name, in brackets, may hold blanks
+    return "" if fields[0] == "Z" else fields[19]
 
 
 class Reaper:
@@ -40,6 +46,10 @@ class Reaper:
     def release(self, leader: int) -> None:
         """Forget a group that has ended."""
         self._tell(f"-{leader}")
+
+    def watch(self, directory: Path) -> None:
+        """Have the process killed that is named in the directory's pid file when this process ends."""
+        self._tell(f"*{directory}")
 
     def _tell(self, line: str) -> None:
         with self._lock:
@@ -65,12 +75,17 @@ def _start() -> int:
 def reap() -> None:
     """Read the lines until they end, then kill what is left."""
     groups: dict[int, str] = {}
+    directories: set[str] = set()
     for line in sys.stdin:
         if line.startswith("+"):
             leader, _, started = line[1:].strip().partition(" ")
             groups[int(leader)] = started
+        elif line.startswith("*"):
+            directories.add(line[1:].rstrip("\n"))
         else:
             groups.pop(int(line[1:]), None)
+    for directory in directories:
+        _reap_noted(Path(directory, PID_FILE))
     for leader, started in groups.items():
         # A leader that is gone may have left its group behind; its pid cannot be used again while that group lives.
         if start_time(leader) in {started, ""}:
@@ -78,6 +93,18 @@ def reap() -> None:
                 os.killpg(leader, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+def _reap_noted(file: Path) -> None:
+    try:
+        pid, started = file.read_text().split()[:2]
+    except (OSError, ValueError):
+        return
+    if start_time(int(pid)) == started:
+        try:
+            os.killpg(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            return
 
 
 if __name__ == "__main__":

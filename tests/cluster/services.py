@@ -218,7 +218,20 @@ class AgentProcess(Service):
         if self._cql is not None:
             user, password = self._cql
             cql |= {"username": user, "password_file": str(write_secret(self.directory / "cql-password", password))}
-        cassandra: dict[str, Any] = {"nodetool": nodetool, "cql": cql}
+        cassandra: dict[str, Any] = {
+            "nodetool": nodetool,
+            "cql": cql,
+            "service": {
+                "start": [str(self.node.launchers / "start")],
+                "stop": [str(self.node.launchers / "stop")],
+                "jvm_options_file": str(self.node.directory / "conf" / "jvm-server.options"),
+                "log_file": str(self.node.log),
+            },
+            "archiving": {
+                "properties_file": str(self.node.directory / "conf" / "commitlog_archiving.properties"),
+                "directory": str(self.node.directory / "archive"),
+            },
+        }
         if self._jolokia:
             cassandra["jolokia"] = {
                 "url": f"http://127.0.0.1:{spec.jolokia_port}/jolokia/",

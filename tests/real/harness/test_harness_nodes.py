@@ -49,6 +49,36 @@ async def test_a_node_with_authentication_lets_nobody_in_without_a_password(tmp_
                 assert (await answer.json(content_type=None))["value"]["agent"] == places.JOLOKIA
 
 
+async def test_a_node_that_others_restart_is_noticed_and_ended(tmp_path: Path) -> None:
+    """Promise: the launchers stop and start a node as a service manager does; it reads the JVM's options and its
+    archiving, and is known and killed by whoever uses it, though another started it."""
+    async with ScratchCluster(tmp_path, nodes=1) as cluster:
+        node = cluster.nodes[0]
+        first = node.child.pid
+        conf = node.directory / "conf"
+        (conf / "jvm-server.options").write_text("# one a line\n-Dcassandra.of_tests=1\n")
+        (tmp_path / "archive").mkdir()
+        archive = f"archive_command=/bin/ln %path {tmp_path / 'archive'}/%name\n"
+        (conf / "commitlog_archiving.properties").write_text(archive)
+
+        await run([node.launchers / "stop"])
+        with pytest.raises(ProcessError, match="ended with"):
+            await node.wait_until_ready()
+        await run([node.launchers / "start"])
+        await node.wait_until_ready()
+        assert node.alive
+        assert node.child.pid != first
+        assert b"-Dcassandra.of_tests=1" in Path(f"/proc/{node.child.pid}/cmdline").read_bytes().split(b"\0")
+        await node.nodetool("flush")
+        await run([node.launchers / "start"])
+        assert "Startup complete" in node.printed()
+
+        await node.kill()
+        await node.start()
+        assert "-Dcassandra.of_tests=1" in (conf / "jvm-server.options").read_text()
+        assert list((tmp_path / "archive").glob("CommitLog-*.log"))
+
+
 async def test_a_rebuilt_node_has_new_host_id_and_the_same_tokens(tmp_path: Path) -> None:
     """Promise: a restart keeps host id and rows; wipe gives a new host id, the same tokens and no rows."""
     async with ScratchCluster(tmp_path, nodes=1) as cluster:
