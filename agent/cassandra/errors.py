@@ -251,3 +251,23 @@ class ImportFailed(CassandraError):
     code = "import_failed"
     retry = "later"
     todo = "Read Cassandra's log for the reason it refused the SSTables; then send the import again: it goes on there."
+
+
+class FilesAppeared(CassandraError):
+    """Files are where a restore to a point in time had set others aside, or would put its own: Cassandra was started
+    half-way, or somebody copied them; nothing was overwritten. `fields`: files."""
+
+    code = "files_appeared"
+    status = 409
+    todo = (
+        "Stop Cassandra on the node and cancel the restore with force, which moves these files aside; then run it anew."
+    )
+
+
+class FilesVanished(CassandraError):
+    """A file that a restore to a point in time set aside, or was to set aside or to place, is not there any more;
+    `fields`: files."""
+
+    code = "files_vanished"
+    status = 409
+    todo = "Find out who moved or removed the named files and put them back; then send the same command again."
