@@ -40,6 +40,17 @@ def place(facts: NodeFacts) -> Placed:
     return counts
 
 
+def placed_names(facts: NodeFacts) -> dict[str, set[str]]:
+    """Directory → names that `place` gives to files there, while it copies one and after."""
+    found: dict[str, set[str]] = {}
+    for root in facts.data:
+        for keyspace, table, index, held in held_directories(root, facts.tables):
+            live = Path(root.data_directory, keyspace, f"{table}-{facts.tables[keyspace][table]}", index)
+            names = _files(held)
+            found[str(live)] = {*names, *(f".{name}.part" for name in names)}
+    return found
+
+
 def indexes_to_rebuild(facts: NodeFacts) -> list[IndexFact]:
     """The indexes that SSTables were held without: a legacy one without any SSTable of its own, another one of which an
     SSTable lacks the components. Cassandra takes either for built."""

@@ -16,7 +16,7 @@ What makes it safe:
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -61,10 +61,18 @@ def planned(directories: Iterable[LiveDirectory]) -> list[Aside]:
     return found
 
 
-def refuse_strangers(plan: Sequence[Aside], directories: Iterable[LiveDirectory]) -> None:
-    """Raises `FilesAppeared` when there is anything in the directories that the plan doesn't name: Cassandra was
-    started, or somebody copied files, since the plan was made."""
-    new = [f"{live.path}/{name}" for live, names in strangers(plan, directories) for name in names]
+def refuse_strangers(
+    plan: Sequence[Aside], directories: Iterable[LiveDirectory], placed: Mapping[str, Collection[str]]
+) -> None:
+    """Raises `FilesAppeared` when there is anything in the directories that neither the plan names nor `placed`
+    (directory → names that an earlier run may have placed there): Cassandra was started, or somebody copied files,
+    since the plan was made."""
+    new = [
+        f"{live.path}/{name}"
+        for live, names in strangers(plan, directories)
+        for name in names
+        if name not in placed.get(live.path, ())
+    ]
     if new:
         raise FilesAppeared(
             f"files came to the tables, hints or commit log while they were set aside: {', '.join(new[:5])}",

@@ -10,6 +10,7 @@ CRC is success (Cassandra hands every segment that it finds at its start to the 
 failure. Its exit code is honest: Cassandra deletes what was archived, and keeps what was not until its next start; then
 it calls once more and deletes the segment whatever the command says (4.1, 5.0). So what could not be archived is noted
 as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full.
+What was given back is noted as an empty file in `restored`, where that is beside the directory it came from.
 
 Cassandra splits the line at spaces and calls no shell: no path may have one, nor a `%`.
 """
@@ -46,6 +47,7 @@ purpose=${3:-archived}
 directory=${target%/*}
 name=${target##*/}
 unfinished=$directory/.$name.$$.tmp
+given_back=${segment%/*}/../restored
 
 failed() {
     echo "$0: $segment: $1" >&2
@@ -65,6 +67,9 @@ there() {
 
 durable() {
     sync "$directory" || failed "$directory can't be synced"
+    if [ "$purpose" = restored ] && [ -d "$given_back" ]; then
+        : >"$given_back/$name" || failed "$given_back can't be written"
+    fi
     exit 0
 }
 

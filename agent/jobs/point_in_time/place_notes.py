@@ -135,9 +135,10 @@ class PlaceNotes:
         return await self._read(_UNDOING) is not None
 
     async def put_undone(self) -> None:
-        """Note that nothing is placed or set aside any more: the job may place again. The last to go is the note that
-        it was being undone, so that a cut here is gone on with."""
-        for name in (_PLACED, _SETTINGS, _ASIDE, _STARTED, _UNDOING):
+        """Note that nothing is placed or set aside any more: the job may place again. The list of what was set aside
+        goes first, with which nothing could be told apart any more, and last that it was being undone: a cut here is
+        gone on with."""
+        for name in (_ASIDE, _SETTINGS, _PLACED, _STARTED, _UNDOING):
             await self._remove(name)
 
     async def put_opened(self) -> None:

@@ -1,0 +1,87 @@
+"""What Cassandra is told for the one start that replays, and how that is taken back. In: the job's notes. Out: the
+properties file and the JVM options.
+
+What makes it safe: the properties file's text is durable in the notes before the restore's takes its place, by a rename;
+put back is what was there, byte for byte. If somebody else has written the file meanwhile, only what says what to
+restore is taken out of it. Both ways may be cut anywhere and called again.
+"""
+
+import asyncio
+import stat
+from pathlib import Path
+
+from agent.cassandra.commit_log.archive_command import install
+from agent.cassandra.commit_log.archiving_properties import Restoring
+from agent.cassandra.commit_log.restore_properties import restores, with_restore, without_restore
+from agent.cassandra.live_directories import NodeFacts
+from agent.cassandra.replay_log import LogEnd, log_end
+from agent.jobs.point_in_time.node_facts import segments_of
+from agent.jobs.point_in_time.place_notes import KeptSettings, PlaceNotes
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.wire.node import Tables
+from agent.wire.point_in_time import PitArguments
+from kit.atomic_files import remove_durably, write_atomically
+
+_MODE = 0o644
+_ENCODING = "latin-1"
+"""Of properties files; every byte is a character."""
+
+
+async def put_restore_settings(
+    tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts, arguments: PitArguments, digits: int
+) -> None:
+    """Let the next start replay the job's segments into its tables, up to the point, with native transport off.
+    `digits`: of the second's fraction that this Cassandra understands. Raises `ArchivingRefused` and OSError."""
+    path = tools.properties_file
+    before = await notes.settings()
+    if before is None:
+        text, mode = await asyncio.to_thread(_as_it_is, path)
+        end = await asyncio.to_thread(log_end, tools.log_file) if tools.log_file is not None else LogEnd()
+    else:
+        text, mode, end = before.properties, before.mode, LogEnd(before.log_inode, before.log_size)
+    restoring = Restoring(str(segments_of(facts)), arguments.pit_micros, digits)
+    written = with_restore(text or "", str(tools.program), restoring)
+    await notes.put_settings(KeptSettings(text, mode, written, end.inode, end.size))
+    await asyncio.to_thread(install, tools.program, facts.commitlog.group)
+    await asyncio.to_thread(write_atomically, path, written.encode(_ENCODING), mode=mode)
+    await tools.jvm.put(notes.job, jvm_lines(arguments.tables, force=arguments.force))
+
+
+async def put_back_settings(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
+    """Let Cassandra's next start be an ordinary one. Nothing to put back is fine. Raises `ArchivingRefused`, OSError."""
+    kept = await notes.settings()
+    if kept is not None:
+        await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
+    await tools.jvm.remove(notes.job)
+
+
+def jvm_lines(tables: Tables, *, force: bool) -> list[str]:
+    """The JVM options of the start that replays. Names were checked: none has a comma, a dot or a space."""
+    names = [f"{keyspace}.{table}" for keyspace, found in sorted(tables.items()) for table in sorted(found)]
+    lines = [f"-Dcassandra.replayList={','.join(names)}", "-Dcassandra.start_native_transport=false"]
+    return [*lines, "-Dcassandra.commitlog.ignorereplayerrors=true"] if force else lines
+
+
+def _as_it_is(path: Path) -> tuple[str | None, int]:
+    text = _read(path)
+    return text, _MODE if text is None else stat.S_IMODE(path.stat().st_mode)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode(_ENCODING)
+    except FileNotFoundError:
+        return None
+
+
+def _put_back(path: Path, kept: KeptSettings, segments: str) -> None:
+    found = _read(path)
+    if found == kept.properties:
+        return
+    if found == kept.written:
+        if kept.properties is None:
+            remove_durably(path)
+        else:
+            write_atomically(path, kept.properties.encode(_ENCODING), mode=kept.mode)
+    elif found is not None and restores(found, segments):
+        write_atomically(path, without_restore(found).encode(_ENCODING), mode=kept.mode)
