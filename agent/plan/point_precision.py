@@ -1,4 +1,4 @@
-"""How finely a version of Cassandra takes a point in time. In: its version. Out: digits of the second's fraction. Pure."""
+"""How finely Cassandra takes a point in time. In: its version. Out: digits of the second's fraction. Pure."""
 
 import re
 

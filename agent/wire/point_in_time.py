@@ -27,6 +27,7 @@ class PitArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
     throttle_bytes_per_second: int = 0
     views: Tables = {}
+    leave: bool = False
     late_seconds: float = 10_800.0
     """writes with a time before the point may arrive so much later (hints): segments opened up to then are replayed"""
 

@@ -1,5 +1,5 @@
-"""`commitlog_archiving.properties` for one start that replays to a point in time. In: the file's text as it is. Out: the
-same text, but for what says what to restore. Pure.
+"""`commitlog_archiving.properties` for one start that replays to a point in time. In: the file's text as it is. Out:
+the same text, but for what says what to restore. Pure.
 
 All else stays as it was, `archive_command` above all (an operator's own as well as ours): what is written from that
 start on is archived as before.

@@ -25,6 +25,7 @@ from agent.cassandra.live_directories import NodeFacts, live_directories
 from agent.cassandra.placing import indexes_to_rebuild, place, placed_names, refuse_unlike
 from agent.cassandra.set_aside import planned, refuse_strangers, set_aside
 from agent.cassandra.staging import make_directory, make_root
+from agent.jobs.point_in_time.given_back import names_in, refuse_other_files
 from agent.jobs.point_in_time.node_facts import restored_of
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotDrained, RestoreOpened
 from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
@@ -55,6 +56,7 @@ class PitPlaceJob:
             return Outcome(done.result)
         await _refuse_unready(notes)
         facts = await notes.must_facts()
+        await asyncio.to_thread(refuse_other_files, facts)
         fetched = await RestoreNotes(self._tools.state, context.job).must_be_fetched()
         await self._tools.refuse_when_alive()
         self._tools.refuse_when_late(context)
@@ -67,7 +69,7 @@ class PitPlaceJob:
         placed = await asyncio.to_thread(place, facts)
         refuse_unlike(placed, fetched.tables)
         await context.stages.enter("telling Cassandra")
-        await asyncio.to_thread(_make_record, facts)
+        await asyncio.to_thread(make_directory, facts.commitlog, (restored_of(facts).name,))
         await put_restore_settings(self._tools, notes, facts, arguments, fraction_digits(facts.version))
         result = PitPlaceResult(aside, placed)
         await notes.put_placed(Placed(result, tuple(await asyncio.to_thread(indexes_to_rebuild, facts))))
@@ -79,7 +81,7 @@ class PitPlaceJob:
         if archive is None:
             return
         directory = Path(facts.commitlog.data_directory)
-        for name in sorted(filter(parse_segment, await asyncio.to_thread(_names, directory))):
+        for name in sorted(filter(parse_segment, await asyncio.to_thread(names_in, directory))):
             await archive(directory / name)
 
     async def _set_aside(self, notes: PlaceNotes, facts: NodeFacts) -> dict[str, int]:
@@ -103,11 +105,3 @@ async def _refuse_unready(notes: PlaceNotes) -> None:
         raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
     if not await notes.is_drained():
         raise NotDrained(f"Cassandra was not drained for the job {notes.job} before it ended", job=notes.job)
-
-
-def _make_record(facts: NodeFacts) -> None:
-    make_directory(facts.commitlog, (restored_of(facts).name,))
-
-
-def _names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]

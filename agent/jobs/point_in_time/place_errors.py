@@ -15,7 +15,7 @@ class NotDrained(RestoreError):
     `fields`: job."""
 
     code = "not_drained"
-    todo = "Start Cassandra, so that it replays its commit log; then send PIT_QUIESCE and PIT_STOP of the same `job` again."
+    todo = "Start Cassandra, so that it replays its log; then send PIT_QUIESCE and PIT_STOP of the same `job` again."
 
 
 class CassandraRuns(RestoreError):

@@ -1,7 +1,7 @@
 """What Cassandra is told for the one start that replays, and how that is taken back. In: the job's notes. Out: the
 properties file and the JVM options.
 
-What makes it safe: the properties file's text is durable in the notes before the restore's takes its place, by a rename;
+What makes it safe: the properties file's text is durable in the notes before the restore's takes its place (a rename);
 put back is what was there, byte for byte. If somebody else has written the file meanwhile, only what says what to
 restore is taken out of it. Both ways may be cut anywhere and called again.
 """
@@ -23,6 +23,7 @@ from agent.wire.point_in_time import PitArguments
 from kit.atomic_files import remove_durably, write_atomically
 
 _MODE = 0o644
+_NO_CLIENTS = "-Dcassandra.start_native_transport=false"
 _ENCODING = "latin-1"
 """Of properties files; every byte is a character."""
 
@@ -48,17 +49,25 @@ async def put_restore_settings(
 
 
 async def put_back_settings(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
-    """Let Cassandra's next start be an ordinary one. Nothing to put back is fine. Raises `ArchivingRefused`, OSError."""
+    """Let Cassandra's next start be an ordinary one. Nothing to put back is fine. Raises OSError."""
     kept = await notes.settings()
     if kept is not None:
         await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
     await tools.jvm.remove(notes.job)
 
 
+async def settle_after_replay(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
+    """Let the next start replay nothing but the node's own log, for every table, still without clients."""
+    kept = await notes.settings()
+    if kept is not None:
+        await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
+    await tools.jvm.put(notes.job, [_NO_CLIENTS])
+
+
 def jvm_lines(tables: Tables, *, force: bool) -> list[str]:
     """The JVM options of the start that replays. Names were checked: none has a comma, a dot or a space."""
     names = [f"{keyspace}.{table}" for keyspace, found in sorted(tables.items()) for table in sorted(found)]
-    lines = [f"-Dcassandra.replayList={','.join(names)}", "-Dcassandra.start_native_transport=false"]
+    lines = [f"-Dcassandra.replayList={','.join(names)}", _NO_CLIENTS]
     return [*lines, "-Dcassandra.commitlog.ignorereplayerrors=true"] if force else lines
 
 

@@ -6,9 +6,9 @@ again finishes what was cut.
                         what was set aside is renamed back
     starting Cassandra  unless it is to stay down
 
-What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there before
-is seen from the list in the notes and from where it is now, so that every cut leaves a state from which the same steps
-lead to the end. Two things need care:
+What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there
+before is seen from the list in the notes and from where it is now, so that every cut leaves a state from which the same
+steps lead to the end. Two things need care:
 
 - The commit log. What Cassandra wrote there since it was started may be the only copy of writes to other tables: it
   stays, and is replayed. Segments that the restore gave back are moved out: replayed without a limit they could bring
@@ -20,12 +20,10 @@ lead to the end. Two things need care:
 """
 
 import asyncio
-import os
-from pathlib import Path
 
-from agent.cassandra.live_directories import LiveDirectory, NodeFacts, live_directories
+from agent.cassandra.live_directories import NodeFacts, live_directories
 from agent.cassandra.set_aside import Aside, move_strangers, put_back, strangers
-from agent.jobs.point_in_time.node_facts import segments_of
+from agent.jobs.point_in_time.given_back import given_back
 from agent.jobs.point_in_time.place_errors import RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -80,20 +78,10 @@ class PitUndoJob:
 
 def _exchange(facts: NodeFacts, plan: list[Aside], told_to_restore: bool) -> tuple[dict[str, int], dict[str, int]]:
     """Move out what is not the node's own, then put its own back: directory → files, of either."""
-    given_back = _names(segments_of(facts))
-    out: list[tuple[LiveDirectory, list[str]]] = []
-    for live, names in strangers(plan, live_directories(facts)):
-        if live.what == "table":
-            out.append((live, names))
-        elif live.what == "commitlog" and told_to_restore:
-            out.append((live, [name for name in names if name in given_back]))
+    tables = [live for live in live_directories(facts) if live.what == "table"]
+    out = list(strangers(plan, tables))
+    if told_to_restore:
+        out += given_back(facts, plan)
     moved = move_strangers(out)
     returning = [one for one in plan if one.directory.what != "commitlog" or not told_to_restore]
     return moved, put_back(returning)
-
-
-def _names(directory: Path) -> set[str]:
-    try:
-        return set(os.listdir(directory))
-    except FileNotFoundError:
-        return set()

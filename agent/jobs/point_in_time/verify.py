@@ -5,21 +5,23 @@ back, Cassandra asks for all of them before it replays any, and it does not come
 found without an error (`ignorereplayerrors`, set with `force` alone, lifts that). The second is Cassandra's own log,
 where `[cassandra.service] log_file` names it: counts, errors, and mutations of tables that are not there.
 
-Indexes whose files the backup did not hold are rebuilt here, before clients are let in.
+Once that is seen, the next start is told not to replay any more, only to keep clients out: should the node crash before
+PIT_OPEN, its own log is replayed for every table. Indexes whose files the backup did not hold are rebuilt here.
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.live_directories import IndexFact, NodeFacts
 from agent.cassandra.replay_log import LogEnd, ReplayTold, replay_told, since
+from agent.jobs.point_in_time.given_back import names_in
 from agent.jobs.point_in_time.node_facts import restored_of, segments_of
 from agent.jobs.point_in_time.place_errors import NotPlaced, ReplayFailed
 from agent.jobs.point_in_time.place_notes import KeptSettings
 from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.point_in_time.restore_settings import settle_after_replay
 from agent.model.job import JobContext, Outcome
 from agent.wire.point_in_time import PitArguments, PitVerifyResult
 
@@ -47,9 +49,10 @@ class PitVerifyJob:
         given, expected = await asyncio.to_thread(_given_back, facts)
         missing = sorted(expected - given)
         told = await asyncio.to_thread(_told, self._tools.log_file, kept)
-        errors = [] if told is None else [*told.errors, *_left_out(told, facts)]
+        errors = [] if told is None else [*told.cut, *told.errors, *_left_out(told, facts)]
         if (missing or errors) and not arguments.force:
             raise ReplayFailed(_sentence(missing, errors), missing=missing[:_SHOWN], errors=errors[:_SHOWN])
+        await settle_after_replay(self._tools, notes, facts)
         rebuilt = await self._rebuild(context, placed.rebuild)
         warnings = _warnings(told) + [f"{name} was not replayed" for name in missing]
         return Outcome(
@@ -72,14 +75,7 @@ class PitVerifyJob:
 
 
 def _given_back(facts: NodeFacts) -> tuple[set[str], set[str]]:
-    return _names(restored_of(facts)), _names(segments_of(facts))
-
-
-def _names(directory: Path) -> set[str]:
-    try:
-        return set(os.listdir(directory))
-    except FileNotFoundError:
-        return set()
+    return names_in(restored_of(facts)), names_in(segments_of(facts))
 
 
 def _told(path: Path | None, kept: KeptSettings) -> ReplayTold | None:
