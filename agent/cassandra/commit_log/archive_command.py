@@ -74,6 +74,7 @@ durable() {
 }
 
 [ -f "$segment" ] || failed "it is no file"
+[ ! -d "$target" ] || failed "$target is a directory"
 if ln "$segment" "$target" 2>/dev/null; then
     durable
 fi
