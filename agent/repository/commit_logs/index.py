@@ -8,7 +8,8 @@ record first, then the objects that the longer one doesn't name. Whoever reads m
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -33,7 +34,7 @@ from agent.repository.commit_logs.names import (
 from agent.repository.errors import ManifestInvalid
 from agent.repository.frame import Codec
 from agent.repository.opened import OpenedRepository
-from agent.storage.protocol import Entry, NotFound
+from agent.storage.protocol import Entry, NotFound, ObjectLocked
 from kit.together import together
 
 Document = TypeVar("Document", SegmentRecord, LossRecord, SchemaRecord)
@@ -71,7 +72,7 @@ class CommitLogs:
             async for entry in self._storage.list(wanted)
             if (name := parse_record(prefix, entry.key)) is not None
         ]
-        return sorted(found, key=lambda one: (one.name.segment, one.name.tail is None, one.name.tail or 0))
+        return sorted(found, key=lambda one: (one.name.segment, one.name.tail is None, one.name.tail or ()))
 
     async def records(self, since: int = 0) -> list[SegmentRecord]:
         """Every segment's newest copy (a whole one where there is one), from the segment with the id `since` on, in the
@@ -104,8 +105,7 @@ class CommitLogs:
     async def put_record(self, record: SegmentRecord) -> None:
         """Have the record of a segment whose objects are there. Again is fine. Raises LogSegmentDiffers when one of
         other bytes is there."""
-        tail = None if record.whole else record.size
-        key = record_key(self._cluster_id, self.host_id, record.name, tail)
+        key = record_key(self._cluster_id, self.host_id, record.name, tail_of(record))
         put = await self._documents.put(key, _text(record))
         if put.created:
             return
@@ -129,17 +129,17 @@ class CommitLogs:
         number = segment_id(kept.name)
         listed = await self.listed(number)
         last = listed[-1].name if listed else None
-        if last is None or last.segment.file_name != kept.name or last.tail != (None if kept.whole else kept.size):
+        if last is None or last.segment.file_name != kept.name or last.tail != tail_of(kept):
             return  # a longer one is there by now
         shorter = [one.entry.key for one in listed[:-1]]
         if not shorter:
             return
-        await self._storage.delete(shorter)
+        await self._delete(shorter)
         named = set(self.object_keys(kept))
         prefix = log_data_prefix(self._cluster_id, self.host_id, number)
         extra = [entry.key async for entry in self._storage.list(prefix) if entry.key not in named]
         if extra:
-            await self._storage.delete(extra)
+            await self._delete(extra)
 
     def object_keys(self, record: SegmentRecord) -> Iterable[str]:
         """The keys of the objects that a record names."""
@@ -156,6 +156,11 @@ class CommitLogs:
         name = self.opened.form.name(object_id)
         return log_data_key(self._cluster_id, self.host_id, segment_id(segment), name, codec, size)
 
+    async def _delete(self, keys: Sequence[str]) -> None:
+        """Remove what is superseded; what object lock holds stays, and counts for nothing."""
+        with suppress(ObjectLocked):
+            await self._storage.delete(keys)
+
     async def _side_by_side(self, listed: Iterable[Listed]) -> list[SegmentRecord | None]:
         turns = asyncio.Semaphore(max(1, min(_SIDE_BY_SIDE, self.opened.streams)))
 
@@ -170,7 +175,7 @@ class CommitLogs:
         found = await self._read(one.entry, _segment)
         if found is None:
             return await self.record_of(one.name.segment.file_name)
-        if found.name != one.name.segment.file_name or one.name.tail != (None if found.whole else found.size):
+        if found.name != one.name.segment.file_name or one.name.tail != tail_of(found):
             raise LogRecordInvalid(f"a record is of another segment: {one.entry.key}", key=one.entry.key)
         return found
 
@@ -184,6 +189,11 @@ class CommitLogs:
             raise LogRecordInvalid(error.message, **error.fields) from error
         except msgspec.DecodeError as error:
             raise LogRecordInvalid(f"a record of the commit log can't be read: {entry.key}", key=entry.key) from error
+
+
+def tail_of(record: SegmentRecord) -> tuple[int, int] | None:
+    """What a record's key says of a copy taken while the segment was written."""
+    return None if record.whole else (record.size, int(record.copied_at * 1_000_000))
 
 
 def refuse_other(name: str, size: int, digest: str, there: SegmentRecord, key: str) -> None:

@@ -1,7 +1,7 @@
 """Keys below `nodes/<host_id>/commitlogs/`: in, segments, losses, versions; out, keys, and back. Pure text.
 
     segments/<id>.<version>.whole              the record of a closed segment
-    segments/<id>.<version>.tail-<bytes>       the record of a copy of so many bytes, taken while it was written
+    segments/<id>.<version>.tail-<bytes>-<µs>  the record of a copy of so many bytes, taken then, while it was written
     data/<id>/<name>.<codec>                   the bytes, objects as those of backups are
     losses/<id>.<digest>                       what is known not to come any more, from this segment on
     schemas/<microseconds>-<version>           a schema as it was first seen
@@ -19,15 +19,16 @@ from agent.repository.frame import Codec
 from agent.repository.keys import encoded, node_prefix
 
 _DIGITS = 18
-_RECORD = re.compile(r"([0-9]{18})\.([0-9]{1,4})\.(whole|tail-([0-9]{18}))")
+_RECORD = re.compile(r"([0-9]{18})\.([0-9]{1,4})\.(whole|tail-([0-9]{18})-([0-9]{18}))")
 _OBJECT = re.compile(r"([0-9]{18})/[0-9a-f]{64}\.[a-z0-9]+(?:-[0-9]{1,18})?")
 
 
 class RecordName(NamedTuple):
-    """What a record's key says; `tail`: bytes of a copy taken while it was written, None of a whole segment."""
+    """What a record's key says; `tail`: of a copy taken while it was written, its bytes and when (microseconds since 1970);
+    None of a whole segment."""
 
     segment: SegmentName
-    tail: int | None
+    tail: tuple[int, int] | None
 
 
 def logs_prefix(cluster_id: str, host_id: str) -> str:
@@ -41,10 +42,10 @@ def records_prefix(cluster_id: str, host_id: str, segment_id: int | None = None)
     return prefix if segment_id is None else f"{prefix}{segment_id:0{_DIGITS}}."
 
 
-def record_key(cluster_id: str, host_id: str, name: str, tail: int | None = None) -> str:
+def record_key(cluster_id: str, host_id: str, name: str, tail: tuple[int, int] | None = None) -> str:
     """The record of the segment with that file name. Raises ValueError for a name that is none."""
     segment = _parsed(name)
-    kind = "whole" if tail is None else f"tail-{tail:0{_DIGITS}}"
+    kind = "whole" if tail is None else f"tail-{tail[0]:0{_DIGITS}}-{tail[1]:0{_DIGITS}}"
     return f"{records_prefix(cluster_id, host_id, segment.id)}{segment.version}.{kind}"
 
 
@@ -53,7 +54,7 @@ def parse_record(prefix: str, key: str) -> RecordName | None:
     found = _RECORD.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
     if found is None:
         return None
-    tail = None if found[4] is None else int(found[4])
+    tail = None if found[4] is None else (int(found[4]), int(found[5]))
     return RecordName(SegmentName(int(found[1]), int(found[2])), tail)
 
 

@@ -1,0 +1,124 @@
+"""What the agent knows of each segment: in, looks at the directories and what was shipped; out, the same after any crash
+(`<state>/archiving/ledger.json`).
+
+It is a cache of what directories and destinations say, but for two things that nothing else tells: that a segment which
+is nowhere any more once held writes, and from when on a destination was to have all. A ledger that is lost costs a look
+at each destination for every segment on the node; what can't be known then is told as not known.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from agent.model.commit_log import LossRecord
+from agent.model.own_state import own_state
+from agent.plan.log_lives import Sighting
+from agent.plan.segment_names import segment_id
+from kit.atomic_files import write_into
+
+NAME = "ledger.json"
+_KEPT = 256
+"""Segments that are gone from the node and of which is known what came after."""
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """By what a file is known to be the same: bytes and modification time in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+
+class KnownSegment(msgspec.Struct, frozen=True):
+    """`host_id`: whose log it is. `stamp`: of the closed file that was shipped. `places`: the destinations that have
+    it listed, whole. `failed`: its archive command failed once, so that Cassandra leaves it in its directory."""
+
+    name: str
+    host_id: str
+    held_data: bool
+    changed_at: float
+    stamp: Stamp | None = None
+    digest: str = ""
+    opened_at: float = 0.0
+    previous: str | None = None
+    follows: bool = False
+    places: tuple[str, ...] = ()
+    failed: bool = False
+
+    @property
+    def sighting(self) -> Sighting:
+        """As the rules of lives want it."""
+        return Sighting(self.name, self.held_data or self.failed, self.changed_at)
+
+
+class PlaceNote(msgspec.Struct, frozen=True):
+    """How far a destination is: every write of the node from `since` to `until` (unix seconds) is in it; `newest`: the
+    segment up to which that holds. `first`: id of the first segment that it was to have."""
+
+    first: int
+    newest: str = ""
+    since: float | None = None
+    until: float | None = None
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The ledger as it is kept. `losses`: what can't come any more, place → records ("" = every place). `in_force`:
+    whether Cassandra archived when it was last asked; `parted`: segments may have gone unseen since the newest one."""
+
+    host_id: str = ""
+    segments: dict[str, KnownSegment] = {}
+    places: dict[str, PlaceNote] = {}
+    losses: tuple[LossRecord, ...] = ()
+    told: dict[str, int] = {}
+    in_force: bool = False
+    parted: bool = True
+
+
+class Ledger:
+    """The knowledge of one agent; `known` is replaced as a whole. For one event loop."""
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / "archiving"
+        self._saving = asyncio.Lock()
+        self._saved = Known()
+        self.known = Known()
+
+    def load(self) -> None:
+        """Read it; one that is not there or can't be read counts as lost."""
+        try:
+            self.known = msgspec.json.decode((self._directory / NAME).read_bytes(), type=Known)
+        except (OSError, msgspec.DecodeError):
+            return
+        self._saved = self.known
+
+    async def save(self) -> None:
+        """Durable when it returns, if there is anything new. Raises StateFailed."""
+        async with self._saving:
+            known = self.known
+            if known is self._saved:
+                return
+            with own_state():
+                await asyncio.to_thread(write_into, self._directory, NAME, msgspec.json.encode(known))
+            self._saved = known
+
+    def get(self, name: str) -> KnownSegment | None:
+        """What is known of a segment."""
+        return self.known.segments.get(name)
+
+    def put(self, segment: KnownSegment) -> None:
+        """Know that of a segment from now on."""
+        if self.known.segments.get(segment.name) != segment:
+            self.change(segments={**self.known.segments, segment.name: segment})
+
+    def change(self, **fields: object) -> None:
+        """Replace parts of what is known."""
+        self.known = msgspec.structs.replace(self.known, **fields)
+
+    def forget(self, there: Iterable[str]) -> None:
+        """Let go of old segments that are not there any more."""
+        kept = set(there)
+        gone = sorted((name for name in self.known.segments if name not in kept), key=segment_id)
+        if len(gone) > 2 * _KEPT:
+            drop = set(gone[:-_KEPT])
+            self.change(segments={name: one for name, one in self.known.segments.items() if name not in drop})

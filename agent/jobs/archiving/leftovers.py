@@ -1,0 +1,136 @@
+"""Segments that Cassandra's archive command could not archive. In: looks at the directories. Out: the same segments in
+the archive, and a commit-log directory that stays under its bound.
+
+Cassandra never offers such a segment again while it lives, and never deletes it (4.1, 5.0); at its next start it offers
+it once more, replays it, and deletes it whatever comes of that. So the agent archives it itself, with the same program,
+as soon as there is room.
+
+Deleting one from Cassandra's directory needs care, for a closed segment may hold writes that are in no SSTable yet, and
+is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe:
+Cassandra has noted that it ignores the segment, the segment was closed (not among the newest two) before a `flush` of
+all tables began, and that flush ended well: all its writes are in SSTables. Then it goes when its copy in the archive is
+durable, or when leftovers take more than the bound: then its loss is noted, durably, before. Killed in between, it is
+there and looked at again, or gone and told as lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from agent.cassandra.child import run_child
+from agent.cassandra.commit_log.archive_command import forget_failure
+from agent.jobs.archiving.ledger import Ledger
+from agent.jobs.archiving.looking import Look, SeenFile
+from agent.jobs.archiving.removal import remove
+from agent.jobs.archiving.seeing import Sights
+from agent.model.commit_log import LossRecord
+from agent.plan.segment_names import parse_segment, segment_id
+
+GIVEN_UP = "they could not be archived, and what was left took more than leftover_bytes of the commit-log directory"
+_GRACE_SECONDS = 30.0
+_DEADLINE_SECONDS = 300.0
+_FLUSH_EVERY_SECONDS = 300.0
+_log = structlog.get_logger(__name__)
+
+Flush = Callable[[], Awaitable[None]]
+
+
+class Leftovers:
+    """`program`: the archive command. `flush`: of all tables, by Cassandra; raises a CassandraError when it didn't end
+    well. `bound`: bytes. `clock`: unix seconds."""
+
+    def __init__(
+        self, program: Path, flush: Flush, bound: int, ledger: Ledger, sights: Sights, clock: Callable[[], float]
+    ) -> None:
+        self._program = program
+        self._flush = flush
+        self._bound = bound
+        self._ledger = ledger
+        self._sights = sights
+        self._clock = clock
+        self._flushed_at = 0.0
+
+    def waiting(self, look: Look) -> list[SeenFile]:
+        """Closed segments of Cassandra's directory whose archiving failed, or that lie there for a while and were never
+        archived; oldest first."""
+        now = self._clock()
+        found = []
+        for name in look.closed:
+            one = self._ledger.get(name)
+            if name in look.archived or (one is not None and one.places):
+                continue
+            file = look.live[name]
+            if name in look.failed or (one is not None and now - file.changed_at > _GRACE_SECONDS):
+                found.append(file)
+        return found
+
+    async def archive(self, look: Look, directory: str) -> int:
+        """Archive what waits, oldest first, up to the first that can't be; how many were."""
+        done = 0
+        for file in self.waiting(look):
+            name = file.path.name
+            if not await self._run(str(file.path), f"{directory}/{name}"):
+                break
+            done += 1
+        return done
+
+    async def tidy(self, look: Look, directory: str) -> list[LossRecord]:
+        """Delete leftovers that are archived, and the oldest others while they take more than the bound; the losses.
+        Raises CassandraError when it can't flush, StateFailed."""
+        closed = set(look.closed)
+        left = [look.live[name] for name in sorted(closed & look.failed, key=segment_id)]
+        size = sum(file.size for file in left)
+        if not left or (size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS):
+            return []
+        await self._flush()
+        self._flushed_at = self._clock()
+        archived = [file for file in left if self._is_archived(look, file)]
+        await self._delete(archived)
+        kept = [file for file in left if file not in archived]
+        size = sum(file.size for file in kept)
+        losses = []
+        while size > self._bound:
+            file = kept.pop(0)
+            size -= file.size
+            losses.append(await self._give_up(file))
+        return losses
+
+    def _is_archived(self, look: Look, file: SeenFile) -> bool:
+        one = self._ledger.get(file.path.name)
+        copy = look.archived.get(file.path.name)
+        return (copy is not None and copy.stamp.size == file.stamp.size) or (
+            one is not None and bool(one.places) and one.stamp is not None and one.stamp.size == file.stamp.size
+        )
+
+    async def _give_up(self, file: SeenFile) -> LossRecord:
+        name = parse_segment(file.path.name)
+        if name is None:
+            raise ValueError(file.path.name)
+        before, after = name.neighbour(-1).file_name, name.neighbour(1).file_name
+        known = self._ledger.get(before)
+        since = min(known.changed_at if known is not None else name.id / 1000, file.changed_at)
+        loss = LossRecord(before, after, since, file.changed_at, GIVEN_UP)
+        self._sights.lose([loss])
+        self._sights.drop(frozenset({file.path.name}))
+        await self._ledger.save()
+        _log.error("commit_log_segment_given_up", segment=file.path.name, since=since, until=file.changed_at)
+        await self._delete([file])
+        return loss
+
+    async def _delete(self, files: list[SeenFile]) -> None:
+        await remove(files)
+        for file in files:
+            await asyncio.to_thread(forget_failure, self._program, file.path.name)
+
+    async def _run(self, segment: str, target: str) -> bool:
+        """Archive one as Cassandra would."""
+        try:
+            ended = await run_child([str(self._program), segment, target], deadline=_DEADLINE_SECONDS)
+        except (OSError, TimeoutError) as error:
+            _log.warning("commit_log_segment_not_archived", segment=segment, reason=str(error))
+            return False
+        if ended.exit_code:
+            _log.warning("commit_log_segment_not_archived", segment=segment, reason=ended.output.strip()[-500:])
+        return ended.exit_code == 0

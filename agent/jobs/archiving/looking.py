@@ -1,0 +1,81 @@
+"""The node's directories of segments at one moment. In: paths. Out: which segments are in them.
+
+The commit-log directory is read before the archive directory: a segment is archived before Cassandra deletes it, so one
+that is moved on meanwhile is seen in one of them at least.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.jobs.archiving.ledger import Stamp
+from agent.plan.segment_names import parse_segment, segment_id
+
+
+class SeenFile(msgspec.Struct, frozen=True):
+    """A segment's file. `changed_at`: modification time, unix seconds."""
+
+    path: Path
+    stamp: Stamp
+
+    @property
+    def changed_at(self) -> float:
+        return self.stamp.mtime_ns / 1e9
+
+    @property
+    def size(self) -> int:
+        return self.stamp.size
+
+
+class Look(msgspec.Struct, frozen=True):
+    """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
+    archive command as not archived. `bytes`: all files of Cassandra's directory."""
+
+    live: dict[str, SeenFile]
+    archived: dict[str, SeenFile]
+    failed: frozenset[str]
+    bytes: int
+
+    @property
+    def there(self) -> set[str]:
+        """Names that are somewhere on the node."""
+        return {*self.live, *self.archived}
+
+    @property
+    def closed(self) -> list[str]:
+        """Of Cassandra's own directory those that it writes to no more: all but the newest two (the one that is written
+        and the one that is allocated ahead, or the one whose last sync is under way), oldest first."""
+        return sorted(self.live, key=segment_id)[:-2]
+
+
+def look(commitlog: str, archives: Sequence[str], failed: Sequence[str]) -> Look:
+    """Blocks. An archive directory that is not there is empty; raises OSError for anything else that can't be read."""
+    live, total = _files(commitlog) if commitlog else ({}, 0)
+    archived: dict[str, SeenFile] = {}
+    for directory in archives:
+        try:
+            found, _ = _files(directory)
+        except FileNotFoundError:
+            continue
+        archived = found | archived
+    return Look(live, archived, frozenset(failed), total)
+
+
+def _files(directory: str) -> tuple[dict[str, SeenFile], int]:
+    found: dict[str, SeenFile] = {}
+    total = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(about.st_mode):
+                continue
+            total += about.st_size
+            if parse_segment(entry.name) is not None:
+                found[entry.name] = SeenFile(Path(entry.path), Stamp(about.st_size, about.st_mtime_ns))
+    return found, total
