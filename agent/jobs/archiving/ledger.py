@@ -1,5 +1,5 @@
-"""What the agent knows of each segment: in, looks at the directories and what was shipped; out, the same after any crash
-(`<state>/archiving/ledger.json`).
+"""What the agent knows of each segment: in, looks at the directories and what was shipped; out, the same after any
+crash (`<state>/archiving/ledger.json`).
 
 It is a cache of what directories and destinations say, but for two things that nothing else tells: that a segment which
 is nowhere any more once held writes, and from when on a destination was to have all. A ledger that is lost costs a look
@@ -63,10 +63,12 @@ class PlaceNote(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """The ledger as it is kept. `losses`: what can't come any more, place → records ("" = every place). `in_force`:
-    whether Cassandra archived when it was last asked; `parted`: segments may have gone unseen since the newest one."""
+    """The ledger as it is kept. `commitlog`: Cassandra's own directory, as it last told. `losses`: what can't come any
+    more; `told`: how many of them each place was told. `in_force`: whether Cassandra archived when it was last asked;
+    `parted`: segments may have gone unseen since the newest one."""
 
     host_id: str = ""
+    commitlog: str = ""
     segments: dict[str, KnownSegment] = {}
     places: dict[str, PlaceNote] = {}
     losses: tuple[LossRecord, ...] = ()

@@ -8,9 +8,9 @@ as soon as there is room.
 Deleting one from Cassandra's directory needs care, for a closed segment may hold writes that are in no SSTable yet, and
 is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe:
 Cassandra has noted that it ignores the segment, the segment was closed (not among the newest two) before a `flush` of
-all tables began, and that flush ended well: all its writes are in SSTables. Then it goes when its copy in the archive is
-durable, or when leftovers take more than the bound: then its loss is noted, durably, before. Killed in between, it is
-there and looked at again, or gone and told as lost.
+all tables began, and that flush ended well: all its writes are in SSTables. Then it goes when its copy in the archive
+is durable, or when leftovers take more than the bound: then its loss is noted, durably, before. Killed in between, it
+is there and looked at again, or gone and told as lost.
 """
 
 import asyncio
@@ -96,6 +96,13 @@ class Leftovers:
             size -= file.size
             losses.append(await self._give_up(file))
         return losses
+
+    async def forget(self, look: Look) -> None:
+        """Let go of notes about segments that Cassandra has deleted, once they are archived or told as lost."""
+        for name in look.failed - look.live.keys():
+            one = self._ledger.get(name)
+            if one is None or one.places or name in look.archived:
+                await asyncio.to_thread(forget_failure, self._program, name)
 
     def _is_archived(self, look: Look, file: SeenFile) -> bool:
         one = self._ledger.get(file.path.name)

@@ -1,9 +1,9 @@
 """Which archived segments may go from the node. In: the ledger, a look, the order. Out: files, removed one by one.
 
-What makes it safe: a file goes when every destination of the order has its segment listed, whole, and the file is still
-the one that was shipped (size and modification time; Cassandra's archive command puts a segment only once, and never
-replaces one). Where logs are kept on the server nothing goes here, but by TRIM_LOGS. Killed in between, what was removed
-is in every destination, and the rest is still there. Without any destination nothing goes.
+What makes it safe: a file goes when every destination of the order has its segment listed, whole, and the file is
+still the one that was shipped (size and modification time; Cassandra's archive command puts a segment only once, and
+never replaces one). Where logs are kept on the server nothing goes here, but by TRIM_LOGS. Killed in between, what was
+removed is in every destination, and the rest is still there. Without any destination nothing goes.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
-"""What a look at the directories adds to the ledger. In: the ledger, a look, whether Cassandra archives. Out: the ledger.
+"""What a look at the directories adds to the ledger. In: a look, whether Cassandra archives. Out: the ledger, losses.
 
-A segment gets its place in the log (what came before it, when it was opened) once, when it is first seen closed, so that
-every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination; that is
-only said of segments that were seen while Cassandra archived, and after two looks.
+A segment gets its place in the log (what came before it, when it was opened) once, when it is first seen closed, so
+that every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination;
+that is only said of segments that were seen while Cassandra archived, and after two looks. Old segments that a restore
+to a point in time gives to Cassandra's directory are none of this log any more: what has a smaller id than what is
+known, and was not known, is passed over.
 """
 
 from collections.abc import Mapping
@@ -45,8 +47,14 @@ class Sights:
 
     def _sight(self, look: Look, held: Mapping[str, bool], in_force: bool) -> None:
         known = self._ledger.known
+        newest = max(map(segment_id, known.segments), default=0)
+        for name in look.failed - look.there if in_force else ():
+            if name not in known.segments:  # it was deleted before anybody looked
+                self._ledger.put(KnownSegment(name, known.host_id, True, segment_id(name) / 1000, failed=True))
         for name, file in {**(look.live if in_force else {}), **look.archived}.items():
             there = known.segments.get(name)
+            if there is None and name not in look.archived and segment_id(name) < newest:
+                continue
             data = held.get(name, False)
             failed = name in look.failed
             if there is None:

@@ -35,8 +35,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Shipper:
-    """`segments`: reads and puts. `look`: the newest look at the directories. `tails`: copies of segments that are being
-    written, newest of each, to be shipped here as well."""
+    """`segments`: reads and puts. `look`: the newest look at the directories. `tails`: copies of segments that are
+    being written, newest of each, to be shipped here as well."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Shipper:
         pause = SOON_SECONDS
         while True:
             try:
-                while self._has_work():
+                while self.has_work():
                     await self._ship_all()
                     pause = SOON_SECONDS
                 seconds = None
@@ -119,13 +119,14 @@ class Shipper:
                     else:
                         await asyncio.sleep(seconds)
 
-    def _has_work(self) -> bool:
+    def has_work(self) -> bool:
+        """Whether anything is to be shipped."""
         losses = self._ledger.known.told.get(self.place, 0) < len(self._ledger.known.losses)
         return losses or bool(self.tails) or bool(self.pending())
 
     async def _ship_all(self) -> None:
         async with self._repositories.opened(self.target.target) as opened:
-            while self._has_work():
+            while self.has_work():
                 for one, file in self.pending()[:1]:
                     await self._ship(CommitLogs(opened, one.host_id), one, file)
                 logs = CommitLogs(opened, self._ledger.known.host_id)

@@ -1,5 +1,5 @@
-"""Copies of the segment that is being written. In: the directories, now and then. Out: how much of it can be shipped, and
-until when that has everything.
+"""Copies of the segment that is being written. In: the directories, now and then. Out: how much of it can be shipped,
+and until when that has everything.
 
 Cassandra ends a section of a segment some ten times a second, and whatever is in whole sections is replayed without
 complaint. All that a client was told is written before a look at the file began stands, at that look, before the last

@@ -86,6 +86,15 @@ class CommitLogs:
         listed = [one for one in await self.listed(segment_id(name)) if one.name.segment.file_name == name]
         return await self._read_segment(listed[-1]) if listed else None
 
+    async def read(self, one: Listed) -> SegmentRecord | None:
+        """A listed record; None when it went meanwhile."""
+        found = await self._read(one.entry, _segment)
+        if found is None:
+            return None
+        if found.name != one.name.segment.file_name or one.name.tail != tail_of(found):
+            raise LogRecordInvalid(f"a record is of another segment: {one.entry.key}", key=one.entry.key)
+        return found
+
     async def losses(self) -> list[LossRecord]:
         """What is known not to come any more, in the order of the log."""
         return [
@@ -172,11 +181,9 @@ class CommitLogs:
 
     async def _read_segment(self, one: Listed) -> SegmentRecord | None:
         """The record; the newest copy's where it was superseded since it was listed."""
-        found = await self._read(one.entry, _segment)
+        found = await self.read(one)
         if found is None:
             return await self.record_of(one.name.segment.file_name)
-        if found.name != one.name.segment.file_name or one.name.tail != tail_of(found):
-            raise LogRecordInvalid(f"a record is of another segment: {one.entry.key}", key=one.entry.key)
         return found
 
     async def _read(self, entry: Entry, decoder: "msgspec.json.Decoder[Document]") -> Document | None:

@@ -24,8 +24,8 @@ _OBJECT = re.compile(r"([0-9]{18})/[0-9a-f]{64}\.[a-z0-9]+(?:-[0-9]{1,18})?")
 
 
 class RecordName(NamedTuple):
-    """What a record's key says; `tail`: of a copy taken while it was written, its bytes and when (microseconds since 1970);
-    None of a whole segment."""
+    """What a record's key says; `tail`: of a copy taken while it was written, its bytes and when (microseconds since
+    1970); None of a whole segment."""
 
     segment: SegmentName
     tail: tuple[int, int] | None

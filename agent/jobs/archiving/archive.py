@@ -1,0 +1,110 @@
+"""Archive the node's commit log from its next start on, or no longer: in, ArchiveArguments; out, ArchiveResult.
+
+    checking → telling → ordering
+
+Repeatable: each step puts what is already there in vain. The directory and the archive command are there before the
+properties file names them, and the order is kept before anything could be archived by it. Switched off, the node's own
+properties file is put back; what was archived until Cassandra is restarted goes to the destinations all the same.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from agent.cassandra.commit_log import archiving_properties
+from agent.cassandra.commit_log.archive_command import checked_path, install
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.archiver import Archiver
+from agent.jobs.archiving.errors import ArchivingNotConfigured
+from agent.jobs.archiving.order import ArchivingOrder
+from agent.jobs.archiving.standing import runs_before
+from agent.model.job import JobContext, Outcome
+from agent.repository.opened import Repositories
+from agent.wire.archiving import ArchiveArguments, ArchiveResult
+from kit.atomic_files import make_directory
+
+_DIRECTORY_MODE = 0o2770
+
+
+class ArchiveJob:
+    """The command `archive`."""
+
+    def __init__(self, archiver: Archiver, repositories: Repositories, clock: Callable[[], float]) -> None:
+        self._archiver = archiver
+        self._repositories = repositories
+        self._clock = clock
+
+    async def run(self, context: JobContext) -> Outcome:
+        """See the module. Raises ArchivingNotConfigured, ArchivingRefused, StateFailed, what opening a target raises."""
+        asked: ArchiveArguments = context.arguments
+        node, before = self._archiver.node, self._archiver.order
+        if node.properties_file is None:
+            raise ArchivingNotConfigured(
+                "the agent isn't told where Cassandra's commitlog_archiving.properties is",
+                setting="cassandra.archiving.properties_file",
+            )
+        await context.stages.enter("checking")
+        directory = self._directory(asked, before)
+        async with AsyncExitStack() as stack:
+            for target in asked.targets:
+                await stack.enter_async_context(self._repositories.opened(target.target, context.waiting))
+        await context.stages.enter("telling")
+        if asked.enabled:
+            changed = await asyncio.to_thread(self._tell, node.properties_file, directory)
+        else:
+            changed = await asyncio.to_thread(archiving_properties.put_back, node.properties_file)
+        await context.stages.enter("ordering")
+        told_at = self._clock() if changed or before is None else before.told_at
+        targets = asked.targets if asked.enabled or asked.targets or before is None else before.arguments.targets
+        former = () if before is None else before.directories
+        order = ArchivingOrder(
+            msgspec.structs.replace(asked, directory=directory, targets=targets), told_at, former=former
+        )
+        if order != before:
+            await self._archiver.orders.put(order)
+        self._archiver.wake()
+        refused = self._archiver.tail_refused if asked.tail_seconds else ""
+        return Outcome(
+            ArchiveResult(
+                await asyncio.to_thread(runs_before, self._archiver, told_at),
+                directory,
+                str(node.properties_file),
+                node.archiving(directory).archive_command if asked.enabled else "",
+                refused,
+            )
+        )
+
+    def _directory(self, asked: ArchiveArguments, before: ArchivingOrder | None) -> str:
+        directory = asked.directory or self._archiver.node.directory
+        if not directory and before is not None and not asked.enabled:
+            return before.arguments.directory
+        if not directory:
+            raise ArchivingNotConfigured(
+                "neither the request nor the agent's settings name a directory for archived segments",
+                setting="cassandra.archiving.directory",
+            )
+        return checked_path(directory, "the archive directory")
+
+    def _tell(self, properties: Path, directory: str) -> bool:
+        """Have the directory, the archive command and the properties file; whether the last changed. Blocks."""
+        node = self._archiver.node
+        group = node.group()
+        install(node.program, group)
+        path = Path(directory)
+        try:
+            if not path.is_dir():
+                make_directory(path, mode=_DIRECTORY_MODE)
+                if group is not None:
+                    os.chown(path, -1, group)
+                path.chmod(_DIRECTORY_MODE)
+        except OSError as error:
+            raise ArchivingRefused(
+                f"the archive directory {directory} can't be made: {error.strerror}",
+                path=directory,
+                reason=error.strerror or str(error),
+            ) from error
+        return archiving_properties.put(properties, node.archiving(directory))

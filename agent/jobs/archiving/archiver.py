@@ -1,0 +1,239 @@
+"""What the daemon does all the time for the node's commit log. In: the order, the directories. Out: segments in every
+destination, and off the node; what is known of it all (agent.jobs.archiving.standing).
+
+Once a second it looks at both directories; nothing else is the truth, so that nothing depends on having been told of a
+change (a look is one listing of some tens of names: watching for changes would save nothing and could miss some). Each
+destination ships by itself. What goes wrong is told, and tried again at the next look.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.first_write import holds_writes
+from agent.cassandra.errors import CassandraError
+from agent.jobs.archiving.ledger import Ledger
+from agent.jobs.archiving.leftovers import Leftovers
+from agent.jobs.archiving.looking import Look, SeenFile, look
+from agent.jobs.archiving.node_logs import KeptSegments, OwnLog, Schemas
+from agent.jobs.archiving.node_side import NodeSide
+from agent.jobs.archiving.order import ArchivingOrder, OrderFile
+from agent.jobs.archiving.places import Places
+from agent.jobs.archiving.removal import removable, remove
+from agent.jobs.archiving.seeing import Sights
+from agent.jobs.archiving.tail import Tail, refusal_of
+from agent.model.commit_log import SchemaRecord
+from agent.model.own_state import own_state
+from agent.pipeline.segments import SegmentBytes
+from agent.plan.segment_names import segment_id
+from agent.repository.opened import Repositories
+from agent.storage.threads import MakeWorkers, Workers
+from kit.errors import HelenusError
+
+EVERY_SECONDS = 1.0
+_NODE_EVERY = 5.0
+_LEFTOVERS_EVERY = 10.0
+_THREADS = 4
+_log = structlog.get_logger(__name__)
+
+
+class Archiver:
+    """Runs as long as the agent does. `repositories` must not be patient. `clock`: unix seconds."""
+
+    def __init__(
+        self,
+        state: Path,
+        node: NodeSide,
+        repositories: Repositories,
+        clock: Callable[[], float],
+        *,
+        workers: MakeWorkers = Workers,
+        every: float = EVERY_SECONDS,
+    ) -> None:
+        self.node = node
+        self.orders = OrderFile(state)
+        self.ledger = Ledger(state)
+        self.seen = Look({}, {}, frozenset(), 0)
+        self.trouble: HelenusError | None = None
+        self.is_told = False
+        self.answers = False
+        """Whether Cassandra answered when it was last asked."""
+        self.tail_refused = ""
+        self._clock = clock
+        self._every = every
+        self._workers = workers(_THREADS, "segments")
+        self._sights = Sights(self.ledger)
+        self.places = Places(repositories, SegmentBytes(self._workers, clock), self.ledger, lambda: self.seen)
+        self.leftovers = Leftovers(node.program, node.flush, node.leftover_bytes, self.ledger, self._sights, clock)
+        self._tail = Tail(self.ledger, self._workers, clock)
+        self._held: dict[str, tuple[SeenFile, bool]] = {}
+        self.kept = KeptSegments(self.looked, lambda: self.ledger.known, self._schemas)
+        self._history: Schemas = _none
+        self._next: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self.orders.load()
+        self.ledger.load()
+
+    @property
+    def order(self) -> ArchivingOrder | None:
+        """What was ordered last."""
+        return self.orders.current
+
+    def wake(self) -> None:
+        """The order changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        try:
+            while True:
+                await self._look_once()
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._every):
+                        await self._wake.wait()
+        finally:
+            await self.places.close()
+            await self._workers.close()
+
+    async def _look_once(self) -> None:
+        try:
+            await self.turn()
+            self.trouble = None
+        except HelenusError as error:
+            if self.trouble is None or self.trouble.code != error.code:
+                _log.warning("commit_log_archiving_in_trouble", code=error.code, reason=error.message)
+            self.trouble = error
+        except Exception:  # noqa: BLE001 - none of this may end the daemon
+            _log.exception("commit_log_archiving_in_trouble")
+
+    async def turn(self) -> None:
+        """Look, and do what is due. Raises a HelenusError."""
+        order = self.order
+        if order is None:
+            return
+        async with self._turn:
+            if self._due("node", _NODE_EVERY):
+                await self._ask_node()
+            await self._see(order)
+            await self.places.follow(order.arguments.targets)
+            self.places.wake()
+            await self._free(order)
+            if order.arguments.tail_seconds and self._due("tail", order.arguments.tail_seconds):
+                await self._take_tails()
+            if self.ledger.known.in_force and self._due("leftovers", _LEFTOVERS_EVERY):
+                await self._leftovers(order)
+            await self.ledger.save()
+
+    async def _ask_node(self) -> None:
+        """Who the node is, and where its log is: what was last known counts while it doesn't answer."""
+        try:
+            host_id = (await self.node.life()).host_id
+            commitlog = await self.node.commitlog()
+            mode = await self.node.setting("commitlog_disk_access_mode")
+        except CassandraError:
+            self.answers = False
+            return
+        self.answers = True
+        self.tail_refused = await asyncio.to_thread(refusal_of, self.seen, mode)
+        if (host_id, commitlog) != (self.ledger.known.host_id, self.ledger.known.commitlog):
+            self.ledger.change(host_id=host_id, commitlog=commitlog)
+
+    async def _see(self, order: ArchivingOrder) -> None:
+        with own_state():
+            seen, held, self.is_told = await asyncio.to_thread(self._read, order)
+        self.seen = seen
+        newest = max(map(segment_id, seen.live), default=0)
+        in_force = order.arguments.enabled and self.is_told and newest >= order.told_at * 1000
+        if not seen.live:  # Cassandra is down, or its directory isn't known yet
+            in_force = self.ledger.known.in_force and order.arguments.enabled
+        for loss in self._sights.see(seen, held, self.ledger.known.host_id, in_force, self._clock()):
+            _log.error(
+                "commit_log_gap",
+                after=loss.after,
+                before=loss.before,
+                since=loss.since,
+                until=loss.until,
+                reason=loss.reason,
+            )
+
+    def looked(self) -> Look:
+        """The directories as they are now. Blocks. Raises OSError."""
+        order = self.order
+        return look(self.ledger.known.commitlog, () if order is None else order.directories, self.node.failed())
+
+    def own_log(self, is_down: Callable[[], bool]) -> OwnLog:
+        """All of the log that is on the node."""
+        return OwnLog(self.looked, lambda: self.ledger.known, self._schemas, is_down)
+
+    def keep_history(self, schemas: Schemas) -> None:
+        """Where the schema's history is kept on the node."""
+        self._history = schemas
+
+    async def _schemas(self) -> Sequence[SchemaRecord]:
+        return await self._history()
+
+    def _read(self, order: ArchivingOrder) -> tuple[Look, dict[str, bool], bool]:
+        """Blocks."""
+        seen = self.looked()
+        held = {}
+        for name, file in {**seen.live, **seen.archived}.items():
+            known = self._held.get(name)
+            if known is None or (known[0].stamp != file.stamp and not known[1]):
+                known = file, _held_data(file.path)
+            self._held[name] = known
+            held[name] = known[1]
+        self._held = {name: self._held[name] for name in held}
+        directory = order.arguments.directory
+        return seen, held, bool(directory) and self.node.is_told(directory)
+
+    async def _free(self, order: ArchivingOrder) -> None:
+        if order.arguments.keep:
+            return
+        files = removable(self.ledger.known, self.seen, self.places.names)
+        if files:
+            await self.ledger.save()
+            await remove(files)
+
+    async def _take_tails(self) -> None:
+        if self.tail_refused or not self.ledger.known.in_force:
+            return
+        for source in await self._tail.sources(self.seen):
+            for shipper in self.places:
+                shipper.tails[source.name] = source
+        self.places.wake()
+
+    async def _leftovers(self, order: ArchivingOrder) -> None:
+        directory = order.arguments.directory
+        if await self.leftovers.archive(self.seen, directory):
+            self._wake.set()
+        await self.leftovers.forget(self.seen)
+        if not self.answers:
+            return
+        for loss in await self.leftovers.tidy(self.seen, directory):
+            _log.error("commit_log_gap", after=loss.after, before=loss.before, since=loss.since, until=loss.until)
+
+    def _due(self, what: str, every: float) -> bool:
+        """Whether it is time for it again."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next.get(what, 0.0):
+            return False
+        self._next[what] = now + every
+        return True
+
+
+async def _none() -> Sequence[SchemaRecord]:
+    return ()
+
+
+def _held_data(path: Path) -> bool:
+    """Whether there is a write in the file; a header that can't be read is being made, or is none."""
+    try:
+        return holds_writes(path)
+    except SegmentUnreadable:
+        return False

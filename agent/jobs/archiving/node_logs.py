@@ -1,0 +1,157 @@
+"""The node's own part of its commit log, as a restore reads it (agent.pipeline.log_source). In: the directories of
+segments and the ledger. Out: records without objects, and segments as links, or copies where the kernel refuses a link.
+
+`KeptSegments` is the archive directory where logs are kept on the server; `OwnLog` is all that is on the node, in
+Cassandra's own directory too.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.sections import segment_state
+from agent.jobs.archiving.ledger import Known
+from agent.jobs.archiving.looking import Look, SeenFile
+from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
+from agent.pipeline.errors import TargetFull, TargetUnwritable
+from agent.plan.log_lives import neighbour_of
+from agent.plan.segment_names import segment_id
+from kit.atomic_files import sync_directory
+
+_LINK_REFUSED = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES)
+Schemas = Callable[[], Awaitable[Sequence[SchemaRecord]]]
+
+
+class KeptSegments:
+    """A `LogSource`. `look`: the directories as they are now; blocks. `known`: the ledger. `schemas`: the history that
+    the agent keeps itself."""
+
+    def __init__(self, look: Callable[[], Look], known: Callable[[], Known], schemas: Schemas) -> None:
+        self._look = look
+        self._known = known
+        self._schemas = schemas
+
+    async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
+        """See `LogSource.records`: what Cassandra has archived."""
+        seen, known = await asyncio.to_thread(self._look), self._known()
+        return _records(seen, known, seen.archived, since)
+
+    async def losses(self) -> Sequence[LossRecord]:
+        """See `LogSource.losses`."""
+        return self._known().losses
+
+    async def schemas(self) -> Sequence[SchemaRecord]:
+        """See `LogSource.schemas`."""
+        return await self._schemas()
+
+    async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
+        """See `LogSource.fetch`. Raises SegmentUnreadable, TargetFull, TargetUnwritable."""
+        await asyncio.to_thread(self._place, record, directory)
+        return record
+
+    def _place(self, record: SegmentRecord, directory: Path) -> None:
+        seen = self._look()
+        file = seen.archived.get(record.name) or seen.live.get(record.name)
+        if file is None:
+            raise SegmentUnreadable(f"{record.name} is not on the node any more", path=record.name, reason="gone")
+        place_file(file.path, directory / record.name)
+
+
+class OwnLog(KeptSegments):
+    """As `KeptSegments`, with Cassandra's own directory. While Cassandra is up the newest two segments of it are not
+    whole; `is_down`: Cassandra is not running, and what is there is all there will be."""
+
+    def __init__(
+        self, look: Callable[[], Look], known: Callable[[], Known], schemas: Schemas, is_down: Callable[[], bool]
+    ) -> None:
+        super().__init__(look, known, schemas)
+        self._is_down = is_down
+
+    async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
+        """See `LogSource.records`: whatever is on the node."""
+        seen, known = await asyncio.to_thread(self._look), self._known()
+        files = {**seen.live, **seen.archived}
+        if self._is_down():
+            return _records(seen, known, files, since)
+        written = {name for name in seen.live if name not in seen.closed and name not in seen.archived}
+        return await asyncio.to_thread(_records, seen, known, files, since, written)
+
+
+def _records(
+    seen: Look, known: Known, files: dict[str, SeenFile], since: int, written: set[str] | frozenset[str] = frozenset()
+) -> list[SegmentRecord]:
+    found = []
+    there = {name for name, one in known.segments.items() if one.places} | seen.there
+    sightings = {name: one.sighting for name, one in known.segments.items()}
+    for name in sorted(files, key=segment_id):
+        if segment_id(name) < since:
+            continue
+        file, one = files[name], known.segments.get(name)
+        size = file.size
+        if name in written:
+            try:
+                size = segment_state(file.path).synced
+            except SegmentUnreadable:
+                continue  # it is just being made
+        if one is not None and one.previous is not None:
+            previous, follows, opened_at = one.previous, one.follows, one.opened_at
+        else:
+            neighbour = neighbour_of(name, sightings, there)
+            previous, follows = neighbour.previous, neighbour.follows and not known.parted
+            opened_at = min(segment_id(name) / 1000, file.changed_at)
+        found.append(
+            SegmentRecord(
+                name=name,
+                size=size,
+                digest="",
+                piece_size=0,
+                pieces=(),
+                objects={},
+                codecs={},
+                whole=name not in written,
+                opened_at=opened_at,
+                closed_at=file.changed_at,
+                previous=previous,
+                follows=follows,
+                copied_at=file.changed_at,
+            )
+        )
+    return found
+
+
+def place_file(source: Path, target: Path) -> None:
+    """Have `source` at `target`, durably: a hard link, else a copy that has its name when it is whole. What is there
+    with the same size stays. Blocks. Raises TargetFull, TargetUnwritable."""
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(source, target, follow_symlinks=False)
+            sync_directory(target.parent)
+            return
+        if target.stat().st_size == source.stat().st_size:
+            return
+        target.unlink()
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _LINK_REFUSED:
+            raise _told(target, error) from error
+        try:
+            shutil.copy2(source, unfinished)
+            with unfinished.open("rb") as copy:
+                os.fsync(copy.fileno())
+            unfinished.rename(target)
+        except OSError as failed:
+            unfinished.unlink(missing_ok=True)
+            raise _told(target, failed) from failed
+    sync_directory(target.parent)
+
+
+def _told(target: Path, error: OSError) -> TargetFull | TargetUnwritable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TargetFull(f"no room for {target}", path=str(target))
+    return TargetUnwritable(f"can't write {target}: {error.strerror}", path=str(target), errno=error.errno)

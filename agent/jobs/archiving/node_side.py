@@ -1,0 +1,46 @@
+"""What archiving needs of the node: in, settings; out, paths, who the node is, and a flush."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.cassandra.commit_log import archiving_properties
+from agent.cassandra.commit_log.archive_command import failures, is_installed
+from agent.cassandra.commit_log.archiving_properties import Archiving
+from agent.cassandra.node_view import NodeLife
+
+
+@dataclass(frozen=True)
+class NodeSide:
+    """`properties_file`: what Cassandra reads at its start, None where the settings name none. `program`: where the
+    archive command is put. `directory`: the archive directory of the settings, "" for none. `leftover_bytes`: see
+    Leftovers. `group`: of Cassandra's user where that isn't the agent's. `life`, `commitlog`, `flush`, `setting`: asked
+    of Cassandra; raise a CassandraError."""
+
+    properties_file: Path | None
+    program: Path
+    directory: str
+    leftover_bytes: int
+    life: Callable[[], Awaitable[NodeLife]]
+    commitlog: Callable[[], Awaitable[str]]
+    flush: Callable[[], Awaitable[None]]
+    setting: Callable[[str], Awaitable[str | None]]
+    group: Callable[[], int | None] = lambda: None
+
+    def archiving(self, directory: str) -> Archiving:
+        """What Cassandra is told while nothing is restored."""
+        return Archiving(str(self.program), directory)
+
+    def is_told(self, directory: str) -> bool:
+        """Whether Cassandra would archive there from its next start on. Blocks. Raises ArchivingRefused."""
+        if self.properties_file is None or not is_installed(self.program):
+            return False
+        text = archiving_properties.read(self.properties_file)
+        if text is None or not archiving_properties.is_ours(text):
+            return False
+        told = archiving_properties.properties_of(text).get("archive_command", "")
+        return told == self.archiving(directory).archive_command
+
+    def failed(self) -> list[str]:
+        """Segments that could not be archived at least once. Blocks."""
+        return failures(self.program)
