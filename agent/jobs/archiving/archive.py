@@ -39,7 +39,7 @@ class ArchiveJob:
         self._clock = clock
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises ArchivingNotConfigured, ArchivingRefused, StateFailed, what opening a target raises."""
+        """See the module. Raises ArchivingNotConfigured, ArchivingRefused, StateFailed, what opening raises."""
         asked: ArchiveArguments = context.arguments
         node, before = self._archiver.node, self._archiver.order
         if node.properties_file is None:
@@ -52,20 +52,19 @@ class ArchiveJob:
         async with AsyncExitStack() as stack:
             for target in asked.targets:
                 await stack.enter_async_context(self._repositories.opened(target.target, context.waiting))
-        await context.stages.enter("telling")
+        cut = context.stages.recall("telling") is not None
+        await context.stages.enter("telling", {"directory": directory})
+        changed = cut or await asyncio.to_thread(self._differs, asked.enabled, directory)
+        if changed:
+            # Kept before, so that a life of Cassandra that began before it was told never counts as one that archives.
+            await self._keep(asked, before, directory, self._clock())
         if asked.enabled:
-            changed = await asyncio.to_thread(self._tell, node.properties_file, directory)
+            await asyncio.to_thread(self._tell, node.properties_file, directory)
         else:
-            changed = await asyncio.to_thread(archiving_properties.put_back, node.properties_file)
+            await asyncio.to_thread(archiving_properties.put_back, node.properties_file)
         await context.stages.enter("ordering")
         told_at = self._clock() if changed or before is None else before.told_at
-        targets = asked.targets if asked.enabled or asked.targets or before is None else before.arguments.targets
-        former = () if before is None else before.directories
-        order = ArchivingOrder(
-            msgspec.structs.replace(asked, directory=directory, targets=targets), told_at, former=former
-        )
-        if order != before:
-            await self._archiver.orders.put(order)
+        await self._keep(asked, before, directory, told_at)
         self._archiver.wake()
         refused = self._archiver.tail_refused if asked.tail_seconds else ""
         return Outcome(
@@ -89,8 +88,24 @@ class ArchiveJob:
             )
         return checked_path(directory, "the archive directory")
 
-    def _tell(self, properties: Path, directory: str) -> bool:
-        """Have the directory, the archive command and the properties file; whether the last changed. Blocks."""
+    async def _keep(
+        self, asked: ArchiveArguments, before: ArchivingOrder | None, directory: str, told_at: float
+    ) -> None:
+        targets = asked.targets if asked.enabled or asked.targets or before is None else before.arguments.targets
+        arguments = msgspec.structs.replace(asked, directory=directory, targets=targets)
+        order = ArchivingOrder(arguments, told_at, () if before is None else before.directories)
+        if order != self._archiver.order:
+            await self._archiver.orders.put(order)
+
+    def _differs(self, enabled: bool, directory: str) -> bool:
+        """Whether Cassandra is told something else now. Blocks."""
+        node = self._archiver.node
+        if enabled or node.properties_file is None:
+            return not node.is_told(directory)
+        return archiving_properties.is_ours(archiving_properties.read(node.properties_file) or "")
+
+    def _tell(self, properties: Path, directory: str) -> None:
+        """Have the directory, the archive command and the properties file. Blocks."""
         node = self._archiver.node
         group = node.group()
         install(node.program, group)
@@ -107,4 +122,4 @@ class ArchiveJob:
                 path=directory,
                 reason=error.strerror or str(error),
             ) from error
-        return archiving_properties.put(properties, node.archiving(directory))
+        archiving_properties.put(properties, node.archiving(directory))

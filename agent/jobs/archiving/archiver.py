@@ -84,6 +84,14 @@ class Archiver:
         """What was ordered last."""
         return self.orders.current
 
+    def wants(self, destination_id: str) -> bool:
+        """Whether segments go to the destination, or are still to."""
+        order = self.order
+        if order is None or all(one.target.destination != destination_id for one in order.arguments.targets):
+            return False
+        mine = [one for one in self.places if one.target.target.destination == destination_id]
+        return order.arguments.enabled or any(one.pending() for one in mine)
+
     def wake(self) -> None:
         """The order changed."""
         self._wake.set()

@@ -35,7 +35,8 @@ class TrimLogsJob:
         self._writer = writer
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises CassandraUnavailable (whose log it is was never told), IntentForeign, NodeAdopted, a StorageError, StateFailed."""
+        """See the module. Raises CassandraUnavailable (whose log it is isn't known yet), IntentForeign, NodeAdopted, a
+        StorageError, StateFailed."""
         arguments: TrimLogsArguments = context.arguments
         await context.stages.enter("looking")
         if arguments.target is None:

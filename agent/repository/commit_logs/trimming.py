@@ -37,14 +37,15 @@ async def plan_trim(logs: CommitLogs, before: float, spared: Collection[int]) ->
             going.append(one.entry.key)
     objects = await _objects(logs, kept, spared, listed[-1].name.segment.id if listed else -1)
     cluster_id, host_id = logs.opened.cluster_id, logs.host_id
-    for loss in await logs.losses():
-        if kept is not None and loss.before and segment_id(loss.before) <= kept and loss.until < before:
-            going.append(loss_key(cluster_id, host_id, loss.after, loss.before))
+    going += [
+        loss_key(cluster_id, host_id, loss.after, loss.before)
+        for loss in await logs.losses()
+        if kept is not None and loss.before and segment_id(loss.before) <= kept and loss.until < before
+    ]
     schemas = await logs.schemas()
     needed = max((one.first_seen for one in schemas if one.first_seen <= before), default=before)
-    going += [
-        schema_key(cluster_id, host_id, one.first_seen, one.version) for one in schemas if one.first_seen < needed
-    ]
+    old = [one for one in schemas if one.first_seen < needed]
+    going += [schema_key(cluster_id, host_id, one.first_seen, one.version) for one in old]
     return TrimPlan(going, objects)
 
 
