@@ -90,3 +90,10 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+def own_environment() -> dict[str, str]:
+    """The agent's environment without what only the agent is for."""
+    hidden = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    prefixes = ("AWS_", "HELENUS_")
+    return {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith(prefixes)}

@@ -11,12 +11,16 @@ from agent.cassandra.directories import as_wire, volumes
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.inventory import live_bytes
 from agent.cassandra.jolokia import Jolokia
+from agent.cassandra.jvm_options import JvmOptions
+from agent.cassandra.known_node import KnownNode
 from agent.cassandra.node_directories import NodeDirectories
 from agent.cassandra.node_view import NodeView
 from agent.cassandra.nodetool import Nodetool, not_startable
 from agent.cassandra.proof_notes import ProofNotes
 from agent.cassandra.protocol import NodeControl
 from agent.cassandra.schema_agreement import SchemaAgreement
+from agent.cassandra.service import CassandraService
+from agent.cassandra.service_orders import ServiceOrders
 from agent.cassandra.settings import CassandraSettings, JolokiaSettings, NodetoolSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.cassandra.strays import Strays
@@ -25,7 +29,7 @@ from agent.wire.node import DataDirectory, RingMember
 from kit.errors import HelenusError
 from kit.lately import Lately
 
-_PROOF = "control-proof.json"
+_PROOF, _KNOWN = "control-proof.json", "node.json"
 
 
 class CassandraNode:
@@ -62,6 +66,10 @@ class CassandraNode:
         nodetool starts for it once in a life of Cassandra; it is mostly known before a backup asks for it."""
         self.agreement = SchemaAgreement(self.view, self.control)
         self.directories = NodeDirectories(settings, self.view)
+        self.known = KnownNode(self.view, self.directories, state / _KNOWN)
+        self.orders = ServiceOrders(settings.nodetool, self.known.host_id)
+        self.service = CassandraService(settings, self.orders)
+        self.jvm = JvmOptions(Path(settings.service.jvm_options_file) if settings.service.jvm_options_file else None)
         self.held_bytes: Lately[int | None] = Lately(self._live_bytes, None)
         """The bytes of the live SSTables, snapshots apart; None while they could not be counted yet. Counted from the
         files: `nodetool info` starts a JVM for each look, and `system_views.disk_usage` rounds every table up to whole

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.cassandra.child import Ended, run_child
+from agent.cassandra.child import Ended, own_environment, run_child
 from agent.cassandra.errors import (
     CassandraDenied,
     CassandraError,
@@ -112,11 +112,19 @@ class Nodetool:
             raise self._failure("info", ended)
         return found[1]
 
+    async def order(self, *order: str, deadline: float | None = None) -> str:
+        """Another order than these; what it said. `deadline`: seconds, the settings' by default. Raises the error that
+        exit code and output tell."""
+        ended = await self._run(*order, deadline=deadline)
+        if ended.exit_code != 0:
+            raise self._failure(order[0], ended)
+        return ended.output
+
     async def _run(self, *order: str, deadline: float | None = None) -> Ended:
         seconds = deadline or self._settings.deadline_seconds
         command = [*self._settings.command, *self._global_options(), *order]
         try:
-            ended = await run_child(command, deadline=seconds, environment=_environment())
+            ended = await run_child(command, deadline=seconds, environment=own_environment())
         except TimeoutError:
             raise NodetoolTimeout(
                 f"nodetool {order[0]} did not end within {seconds:.0f} s and was killed",
@@ -180,13 +188,6 @@ def not_startable(settings: NodetoolSettings) -> NodetoolMissing | None:
     else:
         reason = "there is no such file, or this user can't see it"
     return NodetoolMissing(f"{program} can't be started: {reason}", command=program)
-
-
-def _environment() -> dict[str, str]:
-    """The agent's own environment without what only the agent is for."""
-    hidden = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-    prefixes = ("AWS_", "HELENUS_")
-    return {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith(prefixes)}
 
 
 def _lists(tables: Tables) -> list[str]:

@@ -25,6 +25,7 @@ from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.in_use import InUse
+from agent.jobs.job_documents import JobDocuments
 from agent.jobs.scrub.notes import ScrubNotes
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.attach import attach
@@ -160,6 +161,7 @@ def _composed(
         backups=Backups(
             destinations, listed, written, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
         ),
+        jobs=JobDocuments(state),
         metrics=metrics.registry,
         health=health,
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import msgspec
+import structlog
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
@@ -14,6 +15,8 @@ from agent.wire.commands import Kind
 from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
 from kit.errors import HelenusError, first_of
 from kit.lately import Lately
+
+log = structlog.get_logger(__name__)
 
 MEMBERS_SECONDS = 10.0
 """How long a look at who is up is good: with nodetool each one starts a JVM."""
@@ -104,6 +107,12 @@ class NodeReports:
             trouble = first_of(failed)
         except* TimeoutError:
             trouble = CassandraUnavailable(f"Cassandra did not answer within {ANSWER_SECONDS:.0f} s")
+        last_known = None
+        if identity is None:
+            last = await self._node.known.last()
+            last_known = None if last is None else last.identity
+        else:
+            await self._keep(identity)
         load_bytes = None if identity is None else await self._node.held_bytes.read()
         if trouble is None:
             trouble = await self._node.astray.read()
@@ -125,7 +134,15 @@ class NodeReports:
             events=self._newest(),
             load_bytes=load_bytes,
             stray_snapshots=strays,
+            last_known=last_known,
         )
+
+    async def _keep(self, identity: NodeIdentity) -> None:
+        """Know who the node is, and where its files are, when Cassandra will be down."""
+        try:
+            await self._node.known.note(identity)
+        except (HelenusError, OSError) as error:
+            log.warning("what is known of the node can't be kept", reason=str(error))
 
 
 def _seen_as(member: RingMember, seen: MemberState | None) -> RingMember:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from agent.http import backups, commands, destinations, events, health, metrics, node, openapi, throttle
+from agent.http import backups, commands, destinations, events, health, jobs, metrics, node, openapi, throttle
 from agent.http.bodies import plain_json_only
 from agent.http.errors import error_response, errors_as_json
 from agent.http.readers import READERS, Readers, send_readers_away
@@ -26,9 +26,10 @@ def make_app(
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
     """The application. `authentication`: middlewares that raise for those who may not ask (kit.http_origin,
-    kit.http_auth); a body is read only after them, at most `max_body_bytes` (a plan or a record
-    `backups.MAX_PLAN_BYTES`) and within `body_seconds`."""
-    larger = dict.fromkeys(("/v1/backups/{tag}/plan", "/v1/backups/{tag}/record"), backups.MAX_PLAN_BYTES)
+    kit.http_auth); a body is read only after them, at most `max_body_bytes` (a plan, a record or a job's
+    document `backups.MAX_PLAN_BYTES`) and within `body_seconds`."""
+    large = ("/v1/backups/{tag}/plan", "/v1/backups/{tag}/record", "/v1/jobs/{job}")
+    larger = dict.fromkeys(large, backups.MAX_PLAN_BYTES)
     app = web.Application(
         middlewares=[errors_as_json, *authentication, plain_json_only, body_limits(body_seconds, larger)],
         client_max_size=max_body_bytes,
@@ -57,6 +58,9 @@ def make_app(
             web.get("/v1/backups/{tag}", backups.get),
             web.put("/v1/backups/{tag}/plan", backups.put_plan),
             web.put("/v1/backups/{tag}/record", backups.put_record),
+            web.get("/v1/jobs", jobs.list_all),
+            web.get("/v1/jobs/{job}", jobs.get),
+            web.put("/v1/jobs/{job}", jobs.put),
             web.get("/v1/throttle", throttle.get),
             web.patch("/v1/throttle", throttle.patch),
             web.get("/health", health.get),

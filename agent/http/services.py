@@ -12,6 +12,7 @@ from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PatchCommand, PostCommand, State
 from agent.wire.destinations import ChangeKeys, CheckDestination, CheckReport, DestinationView, KeySlots, PutDestination
 from agent.wire.node import HealthView, NodeReport
+from agent.wire.point_in_time import JobDocument
 from agent.wire.throttle import PatchThrottle, ThrottleView
 
 
@@ -73,6 +74,14 @@ class Backups(Protocol):
     async def put_record(self, tag: str, destination: str | None, record: Record) -> None: ...
 
 
+class JobDocuments(Protocol):
+    """agent.jobs.job_documents.JobDocuments."""
+
+    async def put(self, document: JobDocument) -> JobDocument: ...
+    async def get(self, job: str) -> JobDocument: ...
+    async def all(self) -> list[JobDocument]: ...
+
+
 @dataclass(frozen=True)
 class AgentServices:
     """All that requests are answered from. `health` must be quick: it is asked often, and without authentication."""
@@ -84,6 +93,7 @@ class AgentServices:
     checks: Checks
     keys: KeyChanges
     backups: Backups
+    jobs: JobDocuments
     metrics: CollectorRegistry
     health: Callable[[], HealthView]
 

@@ -88,6 +88,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     or another program's are named so); up to a minute old"""
     truncated_at: dict[str, int] | None = None
     """table id → when it was last truncated, milliseconds since 1970 by the node's clock; told only when asked for"""
+    last_known: NodeIdentity | None = None
+    """who the node was when Cassandra answered last, told while it doesn't (`node` None)"""
 
 
 class HealthView(msgspec.Struct, frozen=True):

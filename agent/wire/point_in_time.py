@@ -138,7 +138,7 @@ class PitVerifyResult(msgspec.Struct, frozen=True):
     warnings: list[str] = []
 
 
-class JobDocument(msgspec.Struct, frozen=True):
+class JobDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PUT and GET /v1/jobs/{id}: what a coordinator must know to go on with a job that stops nodes; the agent keeps
     the document with the highest (fence, revision) and refuses a lower one with 409. `ended`: nobody needs to go on.
     `document` is the coordinator's own."""

@@ -14,6 +14,7 @@ from agent.commands.journal import Journal
 from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.job_documents import JobDocuments
 from agent.repository.errors import BackupNotFound, RepositoryNotEncrypted, UnknownDestination
 from agent.storage.protocol import BadSettings
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
@@ -80,6 +81,7 @@ class ToyAgent:
             checks=self,
             keys=self,
             backups=ToyBackups(self.node),
+            jobs=JobDocuments(self._state),
             metrics=CollectorRegistry(),
             health=lambda: HealthView("ok"),
         )

@@ -28,6 +28,7 @@ class Node:
         self.control = SimpleNamespace(members=self._members)
         self.held_bytes = SimpleNamespace(read=self._nothing)
         self.astray = SimpleNamespace(read=self._astray)
+        self.known = SimpleNamespace(note=self._note, last=self._nothing)
         self.strays = SimpleNamespace(read=self._none)
 
     async def _nothing(self) -> None:
@@ -35,6 +36,9 @@ class Node:
 
     async def _astray(self) -> ControlOfAnotherNode | None:
         return self.wrong
+
+    async def _note(self, identity: NodeIdentity) -> None:
+        return None
 
     async def _none(self) -> list[str]:
         return []

@@ -16,6 +16,7 @@ from agent.commands.measures import CommandMeasures
 from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.job_documents import JobDocuments
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Kind
 from agent.wire.destinations import (
@@ -223,6 +224,7 @@ async def served(
         checks=checks,
         keys=KeyChanges(),
         backups=Backups(),
+        jobs=JobDocuments(state),
         metrics=metrics,
         health=lambda: health[0],
     )

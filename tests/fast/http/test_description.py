@@ -10,7 +10,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from agent.wire import backups, commands, destinations, names, node, throttle
+from agent.wire import archiving, backups, commands, destinations, names, node, point_in_time, throttle
 from tests.cluster.validated_client import AGENT_DESCRIPTION
 from tests.fast.commands.tiny_agent import everything, quick
 from tests.fast.http.served import served
@@ -22,8 +22,18 @@ STRUCTS = {
     for module in (backups, commands, destinations, node, throttle)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not destinations.BucketSettings
+} | {
+    kind.__name__: kind
+    for kind in (
+        archiving.LogTarget,
+        archiving.ArchiveArguments,
+        archiving.RestartArguments,
+        archiving.TrimLogsArguments,
+        point_in_time.PitArguments,
+        point_in_time.JobDocument,
+    )
 }
-"""All but what providers have in common: no one sends that by itself."""
+"""All but what providers have in common: no one sends that by itself; and but results, which are objects there."""
 
 
 def test_the_description_is_valid_openapi() -> None:

@@ -1,0 +1,172 @@
+"""Cassandra as a service of this machine: stopped, started, waited for. In: the settings' commands. Out: a process that
+is gone, or a node that is in the ring; each wait has a deadline, tells what it waits for, and ends with what to do.
+
+Nothing here decides whether Cassandra may be stopped: that is the jobs' business. A stop or start that was cut by the
+agent's death is called again: one that is done already is fine.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.cassandra.child import own_environment, run_child
+from agent.cassandra.process import cassandra_pids
+from agent.cassandra.service_errors import (
+    CassandraNotStarted,
+    CassandraNotStopped,
+    ServiceNotConfigured,
+    ServiceOrderFailed,
+    WaitingForCassandra,
+)
+from agent.cassandra.service_orders import DRAINED, NORMAL, ServiceOrders
+from agent.cassandra.settings import CassandraSettings
+
+Tell = Callable[[dict[str, Any] | None], None]
+"""How a wait is shown (JobContext.waiting): an error object while it lasts, None after it."""
+
+_GONE_SECONDS = 10.0
+"""A process that was started and is not there for so long does not come: service managers try again sooner."""
+_TRIES = 3
+"""A service manager that starts it over and over does not help: so many processes may end before it is given up."""
+_LOG_LINES, _LOG_BYTES = 40, 16_384
+
+
+def untold(error: dict[str, Any] | None) -> None:
+    """For callers that show no waiting."""
+
+
+class CassandraService:
+    """See the module. `poll`: seconds between two looks that cost nothing; `ask`: between two that start a JVM."""
+
+    def __init__(
+        self, settings: CassandraSettings, orders: ServiceOrders, *, poll: float = 0.2, ask: float = 2.0
+    ) -> None:
+        self._settings = settings.service
+        self._jmx = settings.nodetool.host, settings.nodetool.port
+        self._orders = orders
+        self._poll = poll
+        self._ask = ask
+
+    def refuse_unconfigured(self) -> None:
+        """Raises `ServiceNotConfigured` when the agent can't stop and start Cassandra."""
+        for name in ("stop", "start"):
+            if not getattr(self._settings, name):
+                raise ServiceNotConfigured(
+                    f"the agent was not told how to {name} Cassandra", setting=f"cassandra.service.{name}"
+                )
+
+    async def pids(self) -> list[int]:
+        """Cassandra's processes; more than one only by mistake."""
+        return await asyncio.to_thread(cassandra_pids, self._jmx[1])
+
+    async def alive(self) -> bool:
+        """Whether it runs, answering or not."""
+        return bool(await self.pids())
+
+    async def stop(self, tell: Tell = untold) -> None:
+        """Stop it; ends when the process is gone. Raises `ServiceNotConfigured`, `ServiceOrderFailed`,
+        `CassandraNotStopped`."""
+        self.refuse_unconfigured()
+        if not await self.alive():
+            return
+        seconds = self._settings.stop_seconds
+        end = time.monotonic() + seconds
+        tell(_waiting("Cassandra was told to stop, its process is not gone yet", "process gone", seconds))
+        await self._order(self._settings.stop)
+        while pids := await self.pids():
+            if time.monotonic() > end:
+                raise CassandraNotStopped(
+                    f"Cassandra (pid {', '.join(map(str, pids))}) did not end within {seconds:.0f} s",
+                    pids=pids,
+                    seconds=seconds,
+                )
+            await asyncio.sleep(self._poll)
+        tell(None)
+
+    async def start(self, tell: Tell = untold) -> None:
+        """Start it; ends when the node says that it is NORMAL, which is after the replay of its log. One that runs is
+        only waited for, unless it is drained: then it is started anew. Raises `ServiceNotConfigured`,
+        `ServiceOrderFailed`, `CassandraNotStarted`."""
+        self.refuse_unconfigured()
+        if await self.alive() and await self._orders.mode() == DRAINED:
+            await self.stop(tell)
+        if not await self.alive():
+            await self._order(self._settings.start)
+        await self._until_normal(tell)
+        tell(None)
+
+    async def _until_normal(self, tell: Tell) -> None:
+        limit = self._settings.start_seconds
+        begun = seen = asked = time.monotonic()
+        mode: str | None = None
+        tries: set[int] = set()
+        shown = ""
+        while True:
+            now = time.monotonic()
+            pids = await self.pids()
+            tries.update(pids)
+            seen = now if pids else seen
+            if now - seen > _GONE_SECONDS or len(tries) > _TRIES:
+                times = f" {len(tries)} times" if len(tries) > 1 else ""
+                raise await self._not_started(f"Cassandra was started{times}, and its process ended", mode, now - begun)
+            if now - asked >= self._ask and await asyncio.to_thread(_listens, self._jmx):
+                mode, asked = await self._orders.mode(), time.monotonic()
+                if mode == NORMAL:
+                    return
+            if now - begun > limit:
+                raise await self._not_started(f"Cassandra was not NORMAL within {limit:.0f} s", mode, limit)
+            text = f"Cassandra was started and {'can not be asked yet' if mode is None else f'is {mode}'}"
+            if text != shown:
+                shown = text
+                tell(_waiting(f"{text}; it may be replaying its log", NORMAL, limit))
+            await asyncio.sleep(self._poll)
+
+    async def _not_started(self, text: str, mode: str | None, seconds: float) -> CassandraNotStarted:
+        return CassandraNotStarted(text, mode=mode, seconds=round(seconds, 1), log=await self.log())
+
+    async def log(self) -> str:
+        """The end of Cassandra's log, "" where none is configured or it can't be read."""
+        return await asyncio.to_thread(_end_of, self._settings.log_file) if self._settings.log_file else ""
+
+    async def _order(self, command: tuple[str, ...]) -> None:
+        seconds = self._settings.order_seconds
+        try:
+            ended = await run_child(command, deadline=seconds, environment=own_environment())
+        except TimeoutError:
+            raise await self._failed(command, f"did not end within {seconds:.0f} s", None, "") from None
+        except OSError as error:
+            raise await self._failed(command, f"can't be started: {error.strerror}", None, "") from None
+        if ended.exit_code != 0:
+            raise await self._failed(command, f"ended with {ended.exit_code}", ended.exit_code, ended.output[-2000:])
+
+    async def _failed(self, command: tuple[str, ...], what: str, code: int | None, output: str) -> ServiceOrderFailed:
+        return ServiceOrderFailed(
+            f"{' '.join(command)} {what}", command=list(command), exit=code, output=output, log=await self.log()
+        )
+
+
+def _waiting(text: str, waits_for: str, seconds: float) -> dict[str, Any]:
+    return WaitingForCassandra(text, waits_for=waits_for, seconds=seconds).as_dict()
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _end_of(file: str) -> str:
+    try:
+        with Path(file).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - _LOG_BYTES))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-_LOG_LINES:])
