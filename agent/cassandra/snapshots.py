@@ -267,6 +267,7 @@ class NodeSnapshots:
             places = await self._places(arguments.tag)
             refuse_unmade(arguments.tag, places, await self._directories.every())
             refuse_missing(arguments.tag, tables, places)
+        taken_until = self._clock()
         captured = await schema  # before the second look at its version, which is in the node's identity
         return SnapshotInfo(
             tag=arguments.tag,
@@ -278,6 +279,7 @@ class NodeSnapshots:
             tables=tables,
             data_directories=await self._directories.every(),
             commitlog_floor=floor,
+            taken_until=taken_until,
         )
 
     async def _time_to_live(self, tables: Tables, copy_rate: float) -> int | None:

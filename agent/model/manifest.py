@@ -77,7 +77,9 @@ class Head(msgspec.Struct, frozen=True):
     """A manifest's head: which node, when, with which schema, and where the tables' frames are.
 
     `left_out`: tables of the snapshot that are not in the manifest, or not whole, as they were found damaged:
-    «keyspace.table» → the error's code. Unset where all is there, and in manifests of before there was the field."""
+    «keyspace.table» → the error's code. Unset where all is there, and in manifests of before there was the field.
+
+    `taken_at`, `taken_until`: see SnapshotInfo; the latter is unset in manifests of before there was the field."""
 
     format: int
     tag: str
@@ -95,6 +97,12 @@ class Head(msgspec.Struct, frozen=True):
     own_objects: dict[str, int] = {}
     own_codecs: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     left_out: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    taken_until: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def ended_at(self) -> float:
+        """When the snapshot was whole, as far as the manifest tells: `taken_until`, else `taken_at`."""
+        return self.taken_at if isinstance(self.taken_until, msgspec.UnsetType) else self.taken_until
 
     @property
     def lacking(self) -> dict[str, str]:

@@ -73,8 +73,9 @@ class KeyspaceSchema(msgspec.Struct, frozen=True):
 
 class SnapshotInfo(msgspec.Struct, frozen=True):
     """A snapshot that the agent took: kept as `on-server/<tag>/snapshot.json` until it is cleared. `kept`: it is an
-    on-server backup. `taken_at` unix seconds. `tables`: keyspace → tables. `commitlog_floor`: name of the newest
-    commit-log segment that was certainly closed when it was taken, there or not."""
+    on-server backup. `taken_at`, `taken_until`: unix seconds, before Cassandra was asked for it and when it had made
+    all of it (None: taken by an agent that did not note it). `tables`: keyspace → tables. `commitlog_floor`: name of
+    the newest commit-log segment that was certainly closed when it was taken, there or not."""
 
     tag: str
     backup_id: str
@@ -85,3 +86,4 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     tables: dict[str, list[str]]
     data_directories: tuple[str, ...]
     commitlog_floor: str | None = None
+    taken_until: float | None = None

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from agent.jobs.copying.errors import CopyLacksTables, SourceDamaged, SourcePartial
 from agent.jobs.copying.supply import Parted
 from agent.model.job import Tally
@@ -102,4 +104,5 @@ def info_of(head: Head) -> SnapshotInfo:
         tables=tables,
         data_directories=head.data_directories,
         commitlog_floor=head.commitlog_floor,
+        taken_until=None if isinstance(head.taken_until, msgspec.UnsetType) else head.taken_until,
     )

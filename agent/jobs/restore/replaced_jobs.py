@@ -10,7 +10,8 @@ anywhere, to remove the files of a job
   job, and then finds the files gone and that it must fetch), and
 - which noted nothing since the newer job was asked for: it isn't between two phases, and was not taken up again, and
 - all of whose tables the newer job imported here, and
-- every batch of which ended: of one that began and has no end, Cassandra may still be moving the files.
+- every batch of which ended: of one that began and has no end, Cassandra may still be moving the files, and
+- that is no restore to a point in time: beside what those fetched lies what the node had before, until PIT_CLEAN.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ async def remove_replaced(state: Path, newer: RestoreNotes, in_use: InUse) -> tu
     if asked is None or since is None or not newer.import_begun():
         return removed, stay
     for older in await asyncio.to_thread(other_jobs, state, newer.job):
-        if in_use.has(older.job):
+        if in_use.has(older.job) or (state / "restores" / older.job).exists():
             continue  # before its turn is waited for: a fetch may take hours
         async with in_use.alone(older.job):
             await _remove_older(older, asked.tables, since, in_use, removed, stay)

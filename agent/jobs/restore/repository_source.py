@@ -58,11 +58,13 @@ class RestoreSources:
         self._workers = workers
 
     @asynccontextmanager
-    async def opened(self, arguments: RestoreArguments, waiting: Waiting = silent) -> AsyncIterator[BackupSource]:
+    async def opened(
+        self, arguments: RestoreArguments, waiting: Waiting = silent, *, indexes: bool = False
+    ) -> AsyncIterator[BackupSource]:
         """Open the source that the arguments name. Raises `BackupNotFound`, `BackupDeleted`, `ManifestInvalid`, what
         opening a destination raises."""
         if arguments.source is None:
-            yield await OnServerSource.open(self._on_server, self._snapshots, arguments, self._workers)
+            yield await OnServerSource.open(self._on_server, self._snapshots, arguments, self._workers, indexes=indexes)
             return
         async with self._repositories.opened(arguments.source, waiting) as opened:
             throttle = arguments.throttle_bytes_per_second

@@ -14,7 +14,7 @@ from zlib_ng import zlib_ng
 
 from agent.cassandra.errors import SnapshotMissing, SnapshotUnreadable
 from agent.cassandra.protocol import Snapshots
-from agent.cassandra.sstables import is_staged
+from agent.cassandra.sstables import checked, is_staged
 from agent.cassandra.staging import StagingRoot, link_or_copy, staging_error
 from agent.jobs.restore.errors import DamagedOnServer
 from agent.jobs.taken_files import compare_table
@@ -70,9 +70,10 @@ class Sources(Protocol):
     """The backups that a restore on this node can take from."""
 
     def opened(
-        self, arguments: RestoreArguments, waiting: Waiting = silent
+        self, arguments: RestoreArguments, waiting: Waiting = silent, *, indexes: bool = False
     ) -> AbstractAsyncContextManager[BackupSource]:
         """The part of `source_host_id` in the backup `tag`, from `source`, or from this node when there is none.
+        `indexes`: legacy indexes' SSTables are wanted too.
 
         `waiting`: the context's, for a destination whose keys are refused. Raises the repository's errors
         (`backup_not_found`, `backup_deleted`, …)."""
@@ -80,7 +81,7 @@ class Sources(Protocol):
 
 class OnServerSource:
     """A backup that stayed on this node: its manifest is under the agent's state, its bytes in the snapshot. `asked`:
-    keyspace → tables that are restored."""
+    keyspace → tables that are restored. `indexes`: with the SSTables of legacy indexes."""
 
     def __init__(
         self,
@@ -88,19 +89,28 @@ class OnServerSource:
         snapshots: Snapshots,
         asked: Mapping[str, Sequence[str]],
         workers: MakeWorkers = Workers,
+        *,
+        indexes: bool = False,
     ) -> None:
         self._manifest = manifest
         self._snapshots = snapshots
         self._asked = asked
         self._workers = workers
+        self._indexes = indexes
 
     @classmethod
     async def open(
-        cls, on_server: OnServer, snapshots: Snapshots, arguments: RestoreArguments, workers: MakeWorkers = Workers
+        cls,
+        on_server: OnServer,
+        snapshots: Snapshots,
+        arguments: RestoreArguments,
+        workers: MakeWorkers = Workers,
+        *,
+        indexes: bool = False,
     ) -> "OnServerSource":
         """Read the manifest. Raises `BackupNotFound` (also for a backup that is to go), `ManifestInvalid`."""
         manifest = await on_server.manifest(arguments.tag, arguments.source_host_id)
-        return cls(manifest, snapshots, arguments.tables, workers)
+        return cls(manifest, snapshots, arguments.tables, workers, indexes=indexes)
 
     @property
     def head(self) -> Head:
@@ -139,7 +149,10 @@ class OnServerSource:
         for reference in self.head.tables:
             if reference.table in self._asked.get(reference.keyspace, ()):
                 files = inventory.get((reference.keyspace, reference.table), ())
-                await compare_table(self._manifest, reference, files, is_staged)
+                await compare_table(self._manifest, reference, files, self._is_wanted)
+
+    def _is_wanted(self, name: str) -> bool:
+        return is_staged(name) or (self._indexes and checked(name) is not None)
 
     async def _inventory(self) -> dict[tuple[str, str], list[FileStat]]:
         """(keyspace, table) → the snapshot's files, of all the tables at once: a look at the snapshot costs the same

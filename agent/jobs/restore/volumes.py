@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from agent.cassandra.directories import Volume
 from agent.cassandra.errors import SstableDamaged
-from agent.cassandra.sstables import is_staged
+from agent.cassandra.sstables import checked, is_staged
 from agent.cassandra.staging import StagingRoot, remove_below
 from agent.jobs.restore.source import BackupSource
 from agent.model.manifest import FileEntry, TablePart, TableReference
@@ -56,15 +56,20 @@ class StagingPlan:
 
 
 async def staged_sstables(
-    source: BackupSource, reference: TableReference
+    source: BackupSource, reference: TableReference, *, indexes: bool = False
 ) -> AsyncIterator[tuple[str, tuple[FileEntry, ...], TablePart]]:
     """The table's SSTables with the files that are staged, and the part of the manifest that names their objects.
+    `indexes`: also SSTables of legacy indexes, `.<index>/` before their names.
 
     Raises `UnsafeName` for a name that is no component, `SstableDamaged` for an SSTable without Data.db, and what
     reading the manifest raises.
     """
     async for part in source.parts(reference):
-        staged = [(entry.name, entry) for entry in part.files if is_staged(entry.name)]
+        staged = [
+            (entry.name, entry)
+            for entry in part.files
+            if is_staged(entry.name) or (indexes and checked(entry.name) is not None)
+        ]
         for sstable, files in group(staged).items():
             if f"{sstable}-{DATA}" not in (name for name, _ in files):
                 raise SstableDamaged(
@@ -89,8 +94,9 @@ def remove_strays(roots: Sequence[StagingRoot], keyspace: str, table: str, place
     """Remove from held/ what belongs to no SSTable that was placed on that root (`placed`: SSTable → root number): an
     import takes all that it finds there. The removed names."""
     removed = []
+    indexes = {sstable.rpartition("/")[0] for sstable in placed}
     for number, root in enumerate(roots):
-        names = _names(root, keyspace, table)
+        names = [name for name in _names(root, keyspace, table) if name not in indexes]
         right = {
             name
             for sstable, files in group((name, None) for name in names).items()
@@ -101,7 +107,7 @@ def remove_strays(roots: Sequence[StagingRoot], keyspace: str, table: str, place
             if name not in right:
                 path = root.held(keyspace, table) / name
                 if path.is_dir() and not path.is_symlink():
-                    remove_below(root, "held", keyspace, table, name)
+                    remove_below(root, "held", keyspace, table, *name.split("/"))
                 else:
                     path.unlink(missing_ok=True)
                 removed.append(name)
@@ -109,7 +115,11 @@ def remove_strays(roots: Sequence[StagingRoot], keyspace: str, table: str, place
 
 
 def _names(root: StagingRoot, keyspace: str, table: str) -> list[str]:
+    """What is in held/, with what is in directories there, `<directory>/` before it."""
+    held = root.held(keyspace, table)
     try:
-        return sorted(os.listdir(root.held(keyspace, table)))
+        names = sorted(os.listdir(held))
     except FileNotFoundError:
         return []
+    below = [name for name in names if (held / name).is_dir() and not (held / name).is_symlink()]
+    return names + [f"{directory}/{name}" for directory in below for name in sorted(os.listdir(held / directory))]
