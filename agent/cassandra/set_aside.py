@@ -91,16 +91,19 @@ def strangers(plan: Sequence[Aside], directories: Iterable[LiveDirectory]) -> It
             yield live, new
 
 
-def set_aside(plan: Iterable[Aside]) -> dict[str, int]:
-    """Set all of it aside, durably; what an earlier run did is passed over. Directory → bytes of what was set aside
-    from it. Raises `FilesVanished`, `FilesAppeared`, `StagingRefused`, `NotEnoughSpace`."""
+def set_aside(plan: Iterable[Aside], placed: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Set all of it aside, durably; what an earlier run did is passed over, also where it has `placed` (as for
+    `refuse_strangers`) a file of the same name since. Directory → bytes of what was set aside from it. Raises
+    `FilesVanished`, `FilesAppeared`, `StagingRefused`, `NotEnoughSpace`."""
     done: dict[str, int] = {}
     for one in plan:
         if not one.names:
             continue
         target = make_directory(one.directory.root, (_ASIDE, *one.directory.below))
+        replaced = one.kept().intersection(placed.get(one.directory.path, ()))
         for name in one.names:
-            _move(Path(one.directory.path, name), target / name)
+            if name not in replaced:
+                _move(Path(one.directory.path, name), target / name)
         sync_directory(target)
         sync_directory(Path(one.directory.path))
         done[one.directory.path] = sum((target / name).lstat().st_size for name in one.names)

@@ -87,6 +87,7 @@ class PitPlaceJob:
     async def _set_aside(self, notes: PlaceNotes, facts: NodeFacts) -> dict[str, int]:
         directories = await asyncio.to_thread(live_directories, facts)
         plan = await notes.plan()
+        placed: dict[str, set[str]] = {}
         if plan is None:
             for root in facts.roots:
                 await asyncio.to_thread(make_root, root)
@@ -94,8 +95,9 @@ class PitPlaceJob:
             await self._tools.refuse_when_alive()  # the last look: archiving a large log takes a while
             await notes.put_plan(plan)
         else:
-            await asyncio.to_thread(refuse_strangers, plan, directories, placed_names(facts))
-        return await asyncio.to_thread(set_aside, plan)
+            placed = await asyncio.to_thread(placed_names, facts)
+            await asyncio.to_thread(refuse_strangers, plan, directories, placed)
+        return await asyncio.to_thread(set_aside, plan, placed)
 
 
 async def _refuse_unready(notes: PlaceNotes) -> None:
