@@ -37,6 +37,13 @@ class JvmOptions(Protocol):
         """Take the job's lines away; none is fine. Durable."""
 
 
+class IndexOrders(Protocol):
+    """Orders to the running Cassandra."""
+
+    async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
+        """Build the table's indexes of these names anew; ends when they are built."""
+
+
 @dataclass(frozen=True)
 class PlaceTools:
     """`archive`: archives a segment as Cassandra would, None while nothing is archived. `properties_file`: the
@@ -47,6 +54,7 @@ class PlaceTools:
     node: CassandraNode
     service: NodeService
     jvm: JvmOptions
+    orders: IndexOrders
     state: Path
     properties_file: Path
     program: Path

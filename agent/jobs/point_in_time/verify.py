@@ -69,7 +69,7 @@ class PitVerifyJob:
         rebuilt: list[str] = []
         for index in indexes:
             await context.stages.enter(f"rebuilding {index.keyspace}.{index.name}")
-            await self._tools.node.orders.rebuild_index(index.keyspace, index.table, [index.name])
+            await self._tools.orders.rebuild_index(index.keyspace, index.table, [index.name])
             rebuilt.append(f"{index.keyspace}.{index.name}")
         return rebuilt
 

@@ -76,11 +76,13 @@ class NodeOnDisk:
         self.properties = directory / "conf" / "commitlog_archiving.properties"
         self.service, self.options = Service(), Options()
         self.archived: list[str] = []
+        self.rebuilt: list[str] = []
         state = directory / "state"
         self.tools = PlaceTools(
             node=CassandraNode(CassandraSettings(), state),
             service=self.service,
             jvm=self.options,
+            orders=self,
             state=state,
             properties_file=self.properties,
             program=directory / "archive-commitlog",
@@ -93,6 +95,10 @@ class NodeOnDisk:
         roots = roots_of([str(path) for path in self.data], str(self.commitlog), str(self.hints), JOB, "")
         index = IndexFact("shop", "orders", "by_state", legacy=True)
         self.facts = NodeFacts("5.0.9", {"shop": {"orders": ORDERS}}, (index,), roots[:-2], roots[-2], roots[-1])
+
+    async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
+        """See `IndexOrders`."""
+        self.rebuilt += [f"{keyspace}.{table}.{name}" for name in names]
 
     async def prepare(self) -> None:
         """What the phases before PIT_PLACE do."""
