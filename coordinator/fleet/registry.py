@@ -84,7 +84,7 @@ class Registry:
     ) -> None:
         self._clock = clock
         self._agents = {cluster: [Agent(client) for client in clients] for cluster, clients in clusters.items()}
-        self._hints: dict[str, dict[str, str]] = {cluster: {} for cluster in clusters}
+        self._hints: dict[str, dict[str, tuple[str, str]]] = {cluster: {} for cluster in clusters}
         self._shared = {cluster: SharedReports() for cluster in clusters}
         self._read: Counter[str] = Counter()
         """reports that were read since `SharedReports.keep_only`, by cluster"""
@@ -143,27 +143,38 @@ class Registry:
     async def agent_of(self, cluster: str, host_id: str) -> Agent:
         """The agent of a node. Raises `AgentUnreachable` when none has answered for it."""
         for attempt in range(2):
-            for agent in self.agents(cluster):
-                if agent.host_id == host_id or (
-                    agent.host_id is None and self._hints[cluster].get(host_id) == agent.url
-                ):
-                    return agent
+            agent = self.known(cluster, host_id)
+            if agent is not None:
+                return agent
             if not attempt:
                 await self.refresh(cluster, 5.0)
         raise AgentUnreachable(f"No configured agent answers for host id {host_id}", host_id=host_id)
 
-    def hint(self, cluster: str, host_id: str, url: str) -> None:
-        """Tell where the agent of a node was, for after a restart of the coordinator while that node is down."""
-        self._hints.setdefault(cluster, {})[host_id] = url
+    def known(self, cluster: str, host_id: str) -> Agent | None:
+        """The agent that has answered for a node, or was where a hint says; None if there is none."""
+        url, _ = self._hints[cluster].get(host_id, ("", ""))
+        for agent in self.agents(cluster):
+            if agent.host_id == host_id or (agent.host_id is None and agent.url == url):
+                return agent
+        return None
+
+    def hint(self, cluster: str, host_id: str, url: str, address: str = "") -> None:
+        """Tell where the agent of a node was, for after a restart of the coordinator while that node is down, and the
+        node's address where that is known."""
+        hints = self._hints.setdefault(cluster, {})
+        hints[host_id] = (url, address or hints.get(host_id, ("", ""))[1])
 
     def address_of(self, cluster: str, host_id: str) -> str:
-        """A node's address, for people: from any agent's report, else the host id."""
+        """A node's address, for people: from any agent's report, else as a hint had it, else the host id."""
+        agent = self.known(cluster, host_id)
+        if agent is not None and agent.identity is not None:
+            return agent.identity.address
         for agent in self.agents(cluster):
             if agent.report is not None:
                 for member in agent.report.ring:
                     if member.host_id == host_id:
                         return member.address
-        return host_id
+        return self._hints[cluster].get(host_id, ("", ""))[1] or host_id
 
     def cluster_name(self, cluster: str) -> str | None:
         """The name that Cassandra gives the cluster, None while no node has answered."""

@@ -85,6 +85,22 @@ class RestoreOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force_schema: bool = False
 
 
+class PointInTimeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bring tables to what they held at a point in time, or with `check` only tell whether that can be done.
+    `pit_micros`: the point, microseconds since 1970. `destination`: where the snapshot is, `pit_destination`: where the
+    commit log is (None = on the nodes). `keyspaces`: keyspace → tables, an empty list = all that it had at the point;
+    None = every non-system keyspace of the snapshot. `restart_pause`: seconds between the starts of two nodes."""
+
+    pit_micros: int
+    keyspaces: dict[str, list[str]] | None = None
+    destination: str | None = None
+    pit_destination: str | None = None
+    restart_pause: float = 0.0
+    throttle_bytes_per_second: int = 0
+    force: bool = False
+    check: bool = False
+
+
 class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Add (`id` is new), update or delete a destination. `settings` are whole (an update was merged with what is
     stored), None only for delete. `one_shot`: its settings are forgotten after the first backup or sync to it."""
@@ -95,7 +111,7 @@ class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_shot: bool = False
 
 
-Order = BackupOrder | SyncOrder | DeleteOrder | ScrubOrder | RestoreOrder | DestinationOrder
+Order = BackupOrder | SyncOrder | DeleteOrder | ScrubOrder | RestoreOrder | PointInTimeOrder | DestinationOrder
 
 
 def places_of(order: Order) -> list[str]:
@@ -107,6 +123,8 @@ def places_of(order: Order) -> list[str]:
             return [order.source or ON_SERVER, *(copy.destination for copy in order.copies)]
         case DeleteOrder() | RestoreOrder():
             return [order.destination or ON_SERVER]
+        case PointInTimeOrder():
+            return list(dict.fromkeys([order.destination or ON_SERVER, order.pit_destination or ON_SERVER]))
         case ScrubOrder():
             return [order.destination]
         case DestinationOrder():
@@ -127,6 +145,20 @@ def is_same_restore(one: RestoreOrder, other: RestoreOrder) -> bool:
     """Whether both ask for the same restore, whatever they are forced or throttled to, and in whatever order they name
     tables and nodes."""
     return _essence(one) == _essence(other)
+
+
+def is_same_point(one: PointInTimeOrder, other: PointInTimeOrder) -> bool:
+    """Whether both bring the same tables to the same point, whatever they are forced, paused or throttled to."""
+    return _point(one) == _point(other)
+
+
+def _point(order: PointInTimeOrder) -> PointInTimeOrder:
+    keyspaces = order.keyspaces
+    if keyspaces is not None:
+        keyspaces = {keyspace: sorted({*tables}) for keyspace, tables in keyspaces.items()}
+    return msgspec.structs.replace(
+        order, keyspaces=keyspaces, restart_pause=0.0, throttle_bytes_per_second=0, force=False
+    )
 
 
 def _essence(order: RestoreOrder) -> RestoreOrder:

@@ -11,6 +11,7 @@ from coordinator.model.orders import (
     DeleteOrder,
     DestinationOrder,
     Order,
+    PointInTimeOrder,
     RestoreOrder,
     ScrubOrder,
     SyncOrder,
@@ -28,6 +29,9 @@ class RequestKind(StrEnum):
     RESTORE = "restore"
     SCRUB = "scrub"
     DESTINATION = "destination"
+    POINT_IN_TIME = "pit"
+    PIT_CHECK = "pit_check"
+    """changes nothing, so that nothing has to wait for it"""
 
 
 class RequestState(StrEnum):
@@ -52,6 +56,8 @@ ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.RESTORE: RestoreOrder,
     RequestKind.SCRUB: ScrubOrder,
     RequestKind.DESTINATION: DestinationOrder,
+    RequestKind.POINT_IN_TIME: PointInTimeOrder,
+    RequestKind.PIT_CHECK: PointInTimeOrder,
 }
 
 

@@ -20,8 +20,10 @@ from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.answers import Answered, answered, ended, failed, target_errors
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
-from coordinator.orchestrate.restore.phases import Answer, Trouble, reaction_to, trouble_of
-from coordinator.orchestrate.restore.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence, waited_for
+from coordinator.orchestrate.point_in_time.phases import WITHOUT_CASSANDRA
+from coordinator.orchestrate.reactions import reaction_to, waited_for
+from coordinator.orchestrate.restore.phases import Answer, Trouble, trouble_of
+from coordinator.orchestrate.restore.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.side_by_side import one_error, set_when, unless
 from coordinator.orchestrate.steady import Steady
@@ -166,19 +168,22 @@ class FanOut:
             until = self._around.clock() + self._around.timing.agent_return
             self._run.retrying[command.id] = waits_for_its_node(command, until)
             try:
-                return await unless(abandon, self._returned(command.host_id, returned)) and returned.is_set()
+                return await unless(abandon, self._returned(command, returned)) and returned.is_set()
             finally:
                 self._run.retrying.pop(command.id, None)
         return True
 
-    async def _returned(self, host_id: str, returned: asyncio.Event) -> None:
-        """Set `returned` once the node's agent answers and sees its Cassandra; give up after the configured time."""
+    async def _returned(self, command: PostedCommand, returned: asyncio.Event) -> None:
+        """Set `returned` once the node's agent answers, and sees its Cassandra if the command needs that; give up after
+        the configured time."""
+        host_id = command.host_id
         try:
             async with asyncio.timeout(self._around.timing.agent_return):
                 while True:
                     agent = await self._around.registry.agent_of(self._run.cluster, host_id)
                     await self._around.registry.ask(self._run.cluster, agent)
-                    if agent.cassandra_up and agent.host_id == host_id:
+                    ready = agent.alive if command.kind in WITHOUT_CASSANDRA else agent.cassandra_up
+                    if ready and agent.host_id in (None, host_id):
                         returned.set()
                         return
                     await asyncio.sleep(self._around.timing.retry_pause)
@@ -266,7 +271,8 @@ class FanOut:
         deadline and the margin (design §4), whatever the clock was set to before."""
         timing = self._around.timing
         if not waited_for(command.kind):
-            return lost >= (min(timing.brief, timing.agent_return) if undoing else timing.agent_return)
+            brief = undoing and command.kind is not Kind.PIT_UNDO  # without which a node stays stopped
+            return lost >= (min(timing.brief, timing.agent_return) if brief else timing.agent_return)
         if not (undoing or self._force or self._run.request.cancel == "force"):
             return False
         return now() >= hopeless_from(command, timing) and lost >= least_silence(timing)
@@ -351,7 +357,7 @@ class FanOut:
     def _hint(self, command: PostedCommand) -> None:
         """An agent whose Cassandra is down says no host id: an earlier life knew which one it is."""
         if command.agent:
-            self._around.registry.hint(self._run.cluster, command.host_id, command.agent)
+            self._around.registry.hint(self._run.cluster, command.host_id, command.agent, command.address)
 
     async def _next(self, failed: PostedCommand, attempt: int) -> PostedCommand:
         known = await self._around.store.commands.get(self._id(failed.phase, failed.host_id, attempt))
@@ -363,13 +369,13 @@ class FanOut:
     def _new(self, host_id: str, phase: str, kind: Kind, arguments: dict[str, Any], attempt: int) -> PostedCommand:
         now = self._around.clock()
         cluster = self._run.cluster
-        agent = next((each for each in self._around.registry.agents(cluster) if each.host_id == host_id), None)
+        agent = self._around.registry.known(cluster, host_id)
         return PostedCommand(
             id=self._id(phase, host_id, attempt),
             request=self._run.request.id,
             agent=agent.url if agent is not None else "",
             host_id=host_id,
-            address=agent.address if agent is not None else self._around.registry.address_of(cluster, host_id),
+            address=self._around.registry.address_of(cluster, host_id),
             phase=phase,
             kind=kind,
             arguments=arguments,

@@ -10,9 +10,8 @@ import msgspec
 
 from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
-from agent.wire.node import Tables
 from coordinator.model.cluster import Backup, ClusterNode
-from coordinator.model.errors import NoSuchRequest, RequestFinished, TagInUse
+from coordinator.model.errors import NoSuchRequest, RequestFinished
 from coordinator.model.orders import (
     BackupOrder,
     DeleteOrder,
@@ -24,10 +23,10 @@ from coordinator.model.orders import (
     is_same_delete,
     is_same_restore,
     places_of,
-    reads_of,
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
+from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.delete.delete import delete_scope
 from coordinator.orchestrate.delete.marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
@@ -54,6 +53,7 @@ class FleetOrchestrator:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._requests = RunningRequests(around)
+        self._conflicts = Conflicts(around)
         self._suspects = Suspects(around)
         self._stack = AsyncExitStack()
         self._turn = around.leaving.turn
@@ -87,10 +87,10 @@ class FleetOrchestrator:
             warnings = [
                 f"the restore {request.id} was changing {', '.join(shared)} meanwhile: this backup may hold tables "
                 "that were emptied or restored in part"
-                for request, shared in await self._overlapping(cluster, scope.tables)
+                for request, shared in await self._conflicts.overlapping(cluster, scope.tables)
             ]
             tables, kind = scope.tables, RequestKind.BACKUP
-            return await self._make(kind, cluster, order, order.tag, places, tables, warnings=warnings)
+            return await self.make(kind, cluster, order, order.tag, places, tables, warnings=warnings)
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
         """Raises what `coordinator.orchestrate.sync_scope.sync_scope` raises, and `TagInUse` while another request
@@ -98,12 +98,12 @@ class FleetOrchestrator:
         is copied from: there it isn't whole yet."""
         users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
         async with self._turn(cluster):
-            await self._refuse_while(cluster, order, order.tag, users)
+            await self._conflicts.refuse_while(cluster, order, order.tag, users)
         scope = await sync_scope(self._around, cluster, order)
         async with self._turn(cluster):
-            await self._refuse_while(cluster, order, order.tag, users)
+            await self._conflicts.refuse_while(cluster, order, order.tag, users)
             places = [copy.destination for copy in order.copies]
-            return await self._make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
+            return await self.make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete.delete_scope`
@@ -113,7 +113,7 @@ class FleetOrchestrator:
         if order.dry_run:
             await delete_scope(self._around, cluster, order)
             async with self._turn(cluster):
-                return await self._make(RequestKind.DELETE_DRY_RUN, cluster, order, order.tag, places)
+                return await self.make(RequestKind.DELETE_DRY_RUN, cluster, order, order.tag, places)
         async with self._turn(cluster):
             same = await self._same_delete(cluster, order)
         if same is not None:
@@ -125,7 +125,7 @@ class FleetOrchestrator:
                 return same
             if order.remove_destination and order.destination is not None:
                 await self._changes.refuse_changing(cluster, order.destination)
-            return await self._make(RequestKind.DELETE, cluster, order, order.tag, places)
+            return await self.make(RequestKind.DELETE, cluster, order, order.tag, places)
 
     async def start_scrub(self, cluster: str, order: ScrubOrder) -> str:
         """The id of a running scrub of the destination, if there is one. Raises `NoSuchDestination`."""
@@ -134,7 +134,7 @@ class FleetOrchestrator:
             for request in await self._around.store.requests.find(cluster=cluster, kind=kind, state=running):
                 if order.destination in request.destinations:
                     return request.id
-            return await self._make(kind, cluster, order, "", [order.destination])
+            return await self.make(kind, cluster, order, "", [order.destination])
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         """The same restore again: while it runs, its id; after it stopped past the point of no return, a new request
@@ -150,8 +150,8 @@ class FleetOrchestrator:
             same, warnings = await self._same_restore(cluster, order, fallen)
             if same is not None:
                 return same
-            await self._refuse_overlapping(cluster, scope.tables)
-            return await self._make(
+            await self._conflicts.refuse_overlapping(cluster, scope.tables)
+            return await self.make(
                 RequestKind.RESTORE,
                 cluster,
                 order,
@@ -229,9 +229,9 @@ class FleetOrchestrator:
         return await self._around.store.requests.parts(request_id)
 
     async def _tell_agents(self, cluster: str, order: DestinationOrder, warnings: Sequence[str]) -> str:
-        return await self._make(RequestKind.DESTINATION, cluster, order, None, [order.id], warnings=warnings)
+        return await self.make(RequestKind.DESTINATION, cluster, order, None, [order.id], warnings=warnings)
 
-    async def _make(
+    async def make(
         self,
         kind: RequestKind,
         cluster: str,
@@ -266,37 +266,6 @@ class FleetOrchestrator:
         self._requests.begin(request)
         return request.id
 
-    async def _refuse_while(self, cluster: str, order: Order, tag: str, kinds: set[RequestKind]) -> None:
-        """Raise `TagInUse` while a request of these kinds works on the backup at a place of the order."""
-        places = Places(self._around, cluster)
-        wanted, read = [await places.repositories(one) for one in (places_of(order), reads_of(order))]
-        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=tag):
-            if request.kind not in kinds:
-                continue
-            other = order_of(request)
-            shared = wanted & await places.repositories(places_of(other))
-            shared -= read & await places.repositories(reads_of(other))
-            if shared:
-                raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
-
-    async def _refuse_overlapping(self, cluster: str, tables: Tables) -> None:
-        """Raise `RestoreRunning` while a restore changes any of the tables."""
-        for request, shared in await self._overlapping(cluster, tables):
-            raise RestoreRunning(
-                f"the running restore {request.id} changes {', '.join(shared)}",
-                request=request.id,
-                tag=request.tag,
-                tables=shared,
-            )
-
-    async def _overlapping(self, cluster: str, tables: Tables) -> list[tuple[Request, list[str]]]:
-        """The running restores that change any of the tables, each with what both have."""
-        running = await self._around.store.requests.find(
-            cluster=cluster, kind=RequestKind.RESTORE, state=RequestState.RUNNING
-        )
-        found = [(request, common_tables(request.keyspaces, tables)) for request in running]
-        return [(request, shared) for request, shared in found if shared]
-
     async def _same_delete(self, cluster: str, order: DeleteOrder) -> str | None:
         """Id of the running request of the same delete. Raises `TagInUse` when another request needs the backup."""
         for request in await self._around.store.requests.find(
@@ -304,8 +273,14 @@ class FleetOrchestrator:
         ):
             if is_same_delete(order_of(request), order):
                 return request.id
-        users = {RequestKind.RESTORE, RequestKind.SYNC, RequestKind.BACKUP, RequestKind.DELETE}
-        await self._refuse_while(cluster, order, order.tag, users)
+        users = {
+            RequestKind.RESTORE,
+            RequestKind.POINT_IN_TIME,
+            RequestKind.SYNC,
+            RequestKind.BACKUP,
+            RequestKind.DELETE,
+        }
+        await self._conflicts.refuse_while(cluster, order, order.tag, users)
         return None
 
     async def _fallen(self, cluster: str, order: RestoreOrder) -> dict[str, str]:
@@ -326,18 +301,18 @@ class FleetOrchestrator:
             _refuse_later_force(former, order)
             self._tell_ignored(former, order)
             return former.id, []
-        await self._refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
+        await self._conflicts.refuse_while(cluster, order, order.tag, {RequestKind.DELETE})
         job = former.result.get(RESUMABLE) if former is not None else None
         if former is None or not isinstance(job, str) or not await self._around.store.requests.step(job, "scope"):
             return None, []
-        await self._refuse_overlapping(cluster, former.keyspaces)
+        await self._conflicts.refuse_overlapping(cluster, former.keyspaces)
         later = await self._changed_since(former, job)
         why = f"{later.id} changed the same tables since" if later is not None else fallen.get(job)
         if why is not None:
             owed = "what the result of the former calls owed stays owed, but for views, which this one makes"
             return None, [f"a new restore: {former.id} can't be gone on with, for {why}; {owed}"]
         places = [order.destination or ON_SERVER]
-        made = await self._make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
+        made = await self.make(RequestKind.RESTORE, cluster, order, order.tag, places, former.keyspaces, job=job)
         return made, []
 
     def _tell_ignored(self, former: Request, order: RestoreOrder) -> None:

@@ -15,6 +15,8 @@ class Timing(msgspec.Struct, frozen=True):
     that it did not hear. `former_place`: how long the backups are looked for that stay where a destination was.
     `retention_at`: the time of day (UTC, after midnight) of the daily run of retention. `retention_look`: between two
     looks whether a run is due. `retention_again`: after a run that failed, at first.
+    `take_over`: how long a job that stops nodes must not have been written to by the coordinator that carries it out
+    before another one takes it over; that one writes every quarter of it.
     `outlive`: how long Cassandra, once it answers again, may still be at a statement whose sender gave up: twice its
     `truncate_request_timeout` (60 s in cassandra.yaml of 4.1 and 5.0; other statements have shorter ones). Before it
     answers that time doesn't run: the statement may lie unread in the node's socket, and no age is relied on at which
@@ -31,6 +33,7 @@ class Timing(msgspec.Struct, frozen=True):
     owed_cancel: float = 5.0
     former_place: float = 15.0
     outlive: float = 120.0
+    take_over: float = 60.0
     retention_at: float = 9_000.0
     retention_look: float = 10.0
     retention_again: float = 60.0

@@ -111,8 +111,8 @@ class Commands(Protocol):
         """Every command whose agent is still to be told that it is cancelled."""
         ...
 
-    async def next_fence(self, job: str) -> int:
-        """The job's next fence: 1, 2, 3, …; durable before it is returned."""
+    async def next_fence(self, job: str, above: int = 0) -> int:
+        """The job's next fence: 1, 2, 3, …, and higher than `above`; durable before it is returned."""
         ...
 
 

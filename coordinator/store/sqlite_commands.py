@@ -44,10 +44,12 @@ class SqliteCommands:
         rows = await self._database.read(lambda connection: connection.execute(query).fetchall())
         return [msgspec.json.decode(row[0], type=PostedCommand) for row in rows]
 
-    async def next_fence(self, job: str) -> int:
+    async def next_fence(self, job: str, above: int = 0) -> int:
         def grow(connection: sqlite3.Connection) -> int:
             connection.execute(
-                "INSERT INTO fences (job, last) VALUES (?, 1) ON CONFLICT (job) DO UPDATE SET last = last + 1", (job,)
+                "INSERT INTO fences (job, last) VALUES (?1, ?2 + 1)"
+                " ON CONFLICT (job) DO UPDATE SET last = max(last, ?2) + 1",
+                (job, above),
             )
             return int(connection.execute("SELECT last FROM fences WHERE job = ?", (job,)).fetchone()[0])
 

@@ -184,16 +184,17 @@ class ToyCluster:
 
 
 def toy_jobs(node: ToyNode) -> dict[Kind, tuple[str, Job]]:
-    """Kind → (lane, job) of a node."""
+    """Kind → (lane, job) of a node, of those that backups and restores consist of."""
     jobs = _Jobs(node)
+    names = {kind: kind.value if kind is not Kind.IMPORT else "import_" for kind in Kind}
     return {
-        kind: (LANES[kind], _watched(node, kind, getattr(jobs, kind.value if kind is not Kind.IMPORT else "import_")))
-        for kind in Kind
-        if kind is not Kind.BACKUP
+        kind: (LANES[kind], watched(node, kind, getattr(jobs, name)))
+        for kind, name in names.items()
+        if hasattr(jobs, name)
     }
 
 
-def _watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspec.Struct]) -> Job:
+def watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspec.Struct]) -> Job:
     """A job with a test's gate before it, and its ordered failures."""
 
     async def job(context: JobContext) -> Outcome:

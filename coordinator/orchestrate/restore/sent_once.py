@@ -20,7 +20,6 @@ from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import Request, RequestKind
 from coordinator.orchestrate.restore.job_steps import JobSteps, job_of
 from coordinator.orchestrate.restore.lost_imports import lost_imports
-from coordinator.orchestrate.restore.phases import Answer, reaction_to
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.scope import common_tables
 from coordinator.orchestrate.steady import Steady
@@ -29,7 +28,7 @@ from coordinator.orchestrate.timing import Timing
 SENT = "sent"
 """The step of a job that holds its notes, by phase."""
 
-NOTED_WHEN_DONE = {Kind.TRUNCATE: "truncated", Kind.SCHEMA: "schema_made"}
+NOTED_WHEN_DONE = {Kind.TRUNCATE: "truncated", Kind.SCHEMA: "schema_made", Kind.PIT_TABLES: "tables_made"}
 """The step that says that such a command was carried out."""
 
 CHANGES_ROWS = frozenset({*NOTED_WHEN_DONE, Kind.IMPORT})
@@ -63,11 +62,6 @@ class Sent(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Under which the job knows it: of an import there is one for each node."""
         return f"{self.phase}/{self.command}" if self.kind is Kind.IMPORT else self.phase
-
-
-def waited_for(kind: Kind) -> bool:
-    """Whether nothing else may happen until the agent that was told has said how it ended."""
-    return reaction_to(kind, AgentUnreachable.code).then is Answer.WAIT
 
 
 def hopeless_from(command: PostedCommand, timing: Timing) -> float:
@@ -140,9 +134,10 @@ class SentOnce:
     async def _jobs(self) -> dict[str, list[Request]]:
         """The job of the run, and every other one that has any of its tables; of each its other requests."""
         jobs: dict[str, list[Request]] = {self._job: []}
-        for each in await self._around.store.requests.find(cluster=self._run.cluster, kind=RequestKind.RESTORE):
-            if each.id != self._run.request.id and self._meets(each):
-                jobs.setdefault(job_of(each), []).append(each)
+        for kind in (RequestKind.RESTORE, RequestKind.POINT_IN_TIME):
+            for each in await self._around.store.requests.find(cluster=self._run.cluster, kind=kind):
+                if each.id != self._run.request.id and self._meets(each):
+                    jobs.setdefault(job_of(each), []).append(each)
         return jobs
 
     async def _open(self, job: str, requests: list[Request]) -> list[Sent]:

@@ -1,0 +1,76 @@
+"""What can keep a cluster from being brought to a point in time (docs/errors.md)."""
+
+from datetime import UTC, datetime
+
+from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
+from coordinator.orchestrate.errors import MissingNodes
+
+
+class NoSnapshot(InvalidArguments):
+    """No backup there was whole before the point; `passed_over` says of each that came near why it isn't used."""
+
+    code = "no_snapshot"
+    todo = "Choose a later point, or another destination: POST .../backups/pit_check tells which points are possible."
+
+    def __init__(self, pit_micros: int, passed_over: dict[str, str]) -> None:
+        moment = datetime.fromtimestamp(pit_micros // 1_000_000, UTC)
+        told = "".join(f"; {tag}: {why}" for tag, why in passed_over.items())
+        super().__init__(
+            f"No snapshots found before date and time: {moment:%m-%d-%Y %H:%M:%S} UTC{told}",
+            field="pit",
+            passed_over=passed_over,
+        )
+
+
+class PointRefused(Conflict):
+    """What the nodes know would make the restore fail or come out wrong; `refusals` holds every reason."""
+
+    code = "point_refused"
+    todo = (
+        "Choose a point that is in `windows`, or remove the named reasons; `lifted_by` says which of them force lifts."
+    )
+
+
+class LogIncomplete(Conflict):
+    """With the nodes stopped and their own commit logs added, some node's log doesn't reach the point; `nodes`: each
+    one's reason."""
+
+    code = "log_incomplete"
+    todo = 'Choose an earlier point; or send it with "force": true to lose what the named nodes lack.'
+
+
+class ReplayFailed(Conflict):
+    """Cassandra could not replay all of its commit log; `nodes`: each one's log lines. Clients are not let in yet."""
+
+    code = "replay_failed"
+    todo = (
+        'Look at the named lines, then send the restore again with "force": true to go on without what they name; or '
+        "send it again and cancel it with force, which brings the old data back."
+    )
+
+
+class JobTakenOver(Conflict):
+    """Another coordinator carries the job on: this one leaves it alone."""
+
+    code = "job_taken_over"
+    retry = "never"
+    todo = "Ask the coordinator that took it over how it stands; the same POST here takes it back."
+
+
+class JobNotKept(CoordinatorError):
+    """Fewer than half of the agents could be given the job's document, without which no node is stopped."""
+
+    code = "job_not_kept"
+    type = "JobNotKept"
+    status = 503
+    retry = "later"
+    todo = "Start the agents that don't answer, then send the restore again."
+
+
+class PointNeedsAll(MissingNodes):
+    """Nodes that take no part: a point in time needs every one's part of the log."""
+
+    todo = (
+        "Start the agents of the named nodes, and their Cassandra for a check: a restore starts by itself a Cassandra "
+        "whose agent answers. Force doesn't lift this."
+    )
