@@ -16,6 +16,7 @@ from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
+from agent.wire.point_in_time import JobDocument
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from kit.secret import Secret
@@ -154,6 +155,18 @@ class AgentClient:
         query = [("destination", destination)] if destination else []
         async with self._bulk.turn:
             await self._send("PUT", f"/v1/backups/{_segment(tag)}/record", query=query, body=record)
+
+    async def put_job(self, document: JobDocument) -> JobDocument:
+        """Let the agent keep the document of a job that stops nodes; one older than it has is refused (409)."""
+        return await self._call("PUT", f"/v1/jobs/{_segment(document.id)}", JobDocument, body=document)
+
+    async def job(self, job: str) -> JobDocument:
+        """The document of a job; refused with 404 when the agent has none."""
+        return await self._call("GET", f"/v1/jobs/{_segment(job)}", JobDocument)
+
+    async def jobs(self) -> list[JobDocument]:
+        """All documents that the agent keeps, ended ones too."""
+        return await self._call("GET", "/v1/jobs", list[JobDocument])
 
     async def events(self, after: int) -> AsyncIterator[Event | None]:
         """The event log after a sequence, as it grows (SSE); None whenever the agent only shows that it lives.

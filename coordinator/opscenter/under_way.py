@@ -22,6 +22,20 @@ STEPS = {
     "check": "checking what was imported",
     "create_views": "making views",
     "clean": "removing what was staged",
+    "restart": "starting nodes that were down",
+    "pit_check": "looking whether the point can be had",
+    "pit_fetch": "fetching the snapshot and the commit log",
+    "pit_tables": "making tables as they were",
+    "pit_quiesce": "bringing the node to rest",
+    "pit_stop": "stopping Cassandra",
+    "pit_cover": "adding the node's own commit log",
+    "pit_place": "setting aside and placing",
+    "pit_start": "starting Cassandra, which replays the commit log",
+    "pit_verify": "checking what was replayed",
+    "pit_open": "letting clients in",
+    "pit_clean": "removing what was staged and set aside",
+    "undo-pit_undo": "undoing: bringing the old data back",
+    "undo-pit_clean": "undoing: removing what was staged",
     "delete": "deleting",
     "sweep": "freeing space",
     "adopt": "freeing space of nodes that left the ring",
@@ -39,7 +53,7 @@ STEPS = {
 
 _ROUND = re.compile(r"-\d+(?=-|$)", re.ASCII)
 
-COUNTED = frozenset({"upload", "sync", "fetch", "import"})
+COUNTED = frozenset({"upload", "sync", "fetch", "import", "pit_fetch"})
 """Phases whose nodes count their files from 0 of all; what other ones show was counted before."""
 
 SSTables = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -35,6 +35,8 @@ from coordinator.orchestrate.listing import backup_of, is_through
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.point_in_time.start import PointsInTime, refuse_cancel
+from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
 from coordinator.orchestrate.restore.again import why_begin_anew
@@ -61,6 +63,8 @@ class FleetOrchestrator:
         this coordinator's requests decide is looked up in the turn in which its own is made, so that two never miss
         each other; what else changed since, its request finds when it begins by judging again."""
         self._changes = DestinationChanges(around, self._tell_agents)
+        self._take_over = TakeOver(around, self._requests.begin)
+        self.points = PointsInTime(around, self._conflicts, self.make, self._take_over)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -68,6 +72,7 @@ class FleetOrchestrator:
             await stack.enter_async_context(self._suspects)
             await stack.enter_async_context(self._requests)
             await stack.enter_async_context(OwedCancels(self._around))
+            await stack.enter_async_context(self._take_over)
             for cluster, order in cut_off:
                 await self._tell_agents(cluster, order, [])
                 await self._changes.noted_done(cluster, order.id)
@@ -177,6 +182,8 @@ class FleetOrchestrator:
         async with run.guard:
             if request.kind is RequestKind.DELETE:
                 await refuse_too_late(self._around.store, self._around.reports, request)
+            if request.kind is RequestKind.POINT_IN_TIME:
+                await refuse_cancel(self._around, request, force=force)
             if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
                 raise PastThePointOfReturn(await self._why_no_return(request), request=request_id)
             kept = await self._around.store.requests.ask_cancel(request_id, force=force)

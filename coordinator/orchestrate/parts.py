@@ -13,7 +13,15 @@ from agent.wire.commands import Counts, Kind, Progress, State
 from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.reports import Live, Reports
 from coordinator.model.commands import PostedCommand
-from coordinator.model.orders import BackupOrder, DeleteOrder, Order, RestoreOrder, ScrubOrder, SyncOrder
+from coordinator.model.orders import (
+    BackupOrder,
+    DeleteOrder,
+    Order,
+    PointInTimeOrder,
+    RestoreOrder,
+    ScrubOrder,
+    SyncOrder,
+)
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
 from coordinator.orchestrate.delete.adoption import ADOPT
 
@@ -111,6 +119,8 @@ def _last_of(order: Order) -> Kind | None:
             return Kind.DELETE if order.destination is None else Kind.SWEEP
         case RestoreOrder():
             return Kind.CLEAN
+        case PointInTimeOrder():
+            return Kind.PIT_CHECK if order.check else Kind.PIT_CLEAN
         case ScrubOrder():
             return Kind.SCRUB
     return None

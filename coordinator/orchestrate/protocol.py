@@ -11,8 +11,16 @@ import msgspec
 
 from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.destinations import Destination
-from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder, SyncOrder
-from coordinator.model.requests import NodePart
+from coordinator.model.orders import (
+    BackupOrder,
+    DeleteOrder,
+    DestinationOrder,
+    PointInTimeOrder,
+    RestoreOrder,
+    ScrubOrder,
+    SyncOrder,
+)
+from coordinator.model.requests import NodePart, Request
 from coordinator.model.retention import RetentionNote, Verdict
 
 
@@ -63,6 +71,18 @@ class Orchestrator(Protocol):
 
     async def progress(self, request_id: str) -> list[NodePart]:
         """The nodes' parts of a running request, by address; of an ended one what the store kept."""
+        ...
+
+
+class Points(Protocol):
+    """Restores to a point in time."""
+
+    async def check(self, cluster: str, order: PointInTimeOrder) -> Request:
+        """Only look: the ended request. Raises `InvalidArguments` when no snapshot is old enough."""
+        ...
+
+    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
+        """The same again while it runs: its id; after it stopped: a request that goes on with its job."""
         ...
 
 

@@ -14,7 +14,15 @@ from coordinator.fleet.each import on_each
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import description
-from coordinator.model.orders import BackupOrder, DeleteOrder, DestinationOrder, RestoreOrder, ScrubOrder, SyncOrder
+from coordinator.model.orders import (
+    BackupOrder,
+    DeleteOrder,
+    DestinationOrder,
+    PointInTimeOrder,
+    RestoreOrder,
+    ScrubOrder,
+    SyncOrder,
+)
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.backup import BackupFlow
 from coordinator.orchestrate.delete.delete import DeleteFlow
@@ -22,6 +30,8 @@ from coordinator.orchestrate.delete.preview import DeletePreview
 from coordinator.orchestrate.destinations import DestinationFlow
 from coordinator.orchestrate.errors import RequestCancelled, foreseen
 from coordinator.orchestrate.outcome import Outcome
+from coordinator.orchestrate.point_in_time.checking import PitCheckFlow
+from coordinator.orchestrate.point_in_time.flow import PointInTimeFlow
 from coordinator.orchestrate.restore.restore import RestoreFlow
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scrub import ScrubFlow
@@ -41,6 +51,7 @@ EVENT_TYPES = {
     RequestKind.SYNC: "backup",
     RequestKind.DELETE: "delete",
     RequestKind.RESTORE: "restore",
+    RequestKind.POINT_IN_TIME: "restore",
     RequestKind.SCRUB: "scrub",
 }
 
@@ -164,6 +175,8 @@ def flow_of(run: Run) -> Flow:
             return DeletePreview(run, order) if order.dry_run else DeleteFlow(run, order)
         case RestoreOrder():
             return RestoreFlow(run, order)
+        case PointInTimeOrder():
+            return PitCheckFlow(run, order) if order.check else PointInTimeFlow(run, order)
         case ScrubOrder():
             return ScrubFlow(run, order)
         case DestinationOrder():

@@ -88,7 +88,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
     refusals: list[dict[str, Any]] = []
     for address, result in sorted(found.items()):
         refusals += [{"lifted_by": None, **refusal, "node": address} for refusal in result.refusals]
-        refusals += _log(address, result, pit / 1_000_000)
+        refusals += _log(address, result, pit)
         refusals += _snapshot(address, result, pit)
         refusals += _room(address, result)
     refusals += _doubts(found, disagreeing)
@@ -129,11 +129,16 @@ def told_gap(gap: LogGap) -> str:
     return f"what it wrote from {told_time(gap.since)} to {told_time(gap.until)} is missing{where}: {gap.reason}"
 
 
-def _log(address: str, result: PitCheckResult, point: float) -> list[dict[str, Any]]:
+def reaches(covered_until: float | None, pit_micros: int) -> bool:
+    """Whether a log that lacks nothing up to then holds all that was received until the point."""
+    return covered_until is not None and round(covered_until * 1_000_000) >= pit_micros
+
+
+def _log(address: str, result: PitCheckResult, pit_micros: int) -> list[dict[str, Any]]:
     covered = result.covered_until
-    if covered is not None and covered >= point:
+    if reaches(covered, pit_micros):
         return []
-    gaps = [gap for gap in result.gaps if gap.since <= point]
+    gaps = [gap for gap in result.gaps if gap.since * 1_000_000 <= pit_micros]
     if gaps:
         told = "; ".join(told_gap(gap) for gap in gaps)
         return [_refusal("log_gap", f"{address}: its commit log has a gap before the point: {told}", node=address)]
@@ -151,7 +156,7 @@ def _snapshot(address: str, result: PitCheckResult, pit: int) -> list[dict[str, 
     return [
         _refusal(
             LATER_WRITE,
-            f"{address}: the snapshot holds a write with the time {told_point(newest)}{where}, which is after the point",
+            f"{address}: the snapshot holds a write of {told_point(newest)}{where}, which is after the point",
         )
     ]
 

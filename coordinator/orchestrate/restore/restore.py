@@ -299,7 +299,7 @@ class RestoreFlow:
 
     async def _one(self, phase: str, kind: Kind, scope: RestoreScope, **changes: Any) -> bool:
         """A phase that exactly one agent does. False: its outcome is unknown, and force went on."""
-        host_id = await speaker(scope, self._steps)
+        host_id = await speaker(scope.hosts, self._steps)
         arguments: RestoreArguments = msgspec.structs.replace(scope.arguments(host_id, self._order), **changes)
         answer = (await self._fan_out.ask(phase, kind, {host_id: arguments}))[host_id]
         if answer.ok:

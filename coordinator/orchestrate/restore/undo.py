@@ -4,6 +4,7 @@ That a request leaves is noted durably before anything of it is undone: no later
 over nodes that hold nothing any more. What is to be undone is read from the store, so that every life leaves alike.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -149,15 +150,15 @@ class RestoreUndo:
 
     async def _speakers(self, scope: RestoreScope) -> list[str]:
         """Whom to tell: the one that was told to drop them, then each one that answers."""
-        first = await speaker(scope, self._steps)
+        first = await speaker(scope.hosts, self._steps)
         agents = self._run.around.registry.agents(self._run.cluster)
         alive = {agent.host_id for agent in agents if agent.alive}
         return [first, *(host_id for host_id in scope.hosts if host_id != first and host_id in alive)]
 
 
-async def speaker(scope: RestoreScope, steps: JobSteps) -> str:
+async def speaker(hosts: Sequence[str], steps: JobSteps) -> str:
     """The node whose agent changes the schema: always the same, unless force gave it up."""
-    for host_id in scope.hosts:
+    for host_id in hosts:
         if not await steps.noted(f"lost/{host_id}"):
             return host_id
-    return scope.hosts[0]
+    return hosts[0]

@@ -1,0 +1,142 @@
+"""What the nodes know of a point. In: the order. Out: who takes part, and the verdict over all nodes' checks for the
+newest snapshot that fits. Changes nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from agent.wire.commands import Kind
+from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
+from agent.wire.node import RingMember, Tables
+from agent.wire.point_in_time import PitCheckResult
+from coordinator.fleet.registry import Registry
+from coordinator.model.errors import UnknownKeyspace, UnknownTable
+from coordinator.model.orders import PointInTimeOrder
+from coordinator.orchestrate.answers import Answered
+from coordinator.orchestrate.errors import KeyspaceRefused
+from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.muster import Muster, missing_nodes, muster
+from coordinator.orchestrate.outcome import failures, nodes_failed
+from coordinator.orchestrate.places import Places, target_of
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll
+from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
+from coordinator.orchestrate.point_in_time.snapshots import candidates, why_incomplete
+from coordinator.orchestrate.point_in_time.times import told_point, told_time
+from coordinator.orchestrate.point_in_time.verdict import LATER_WRITE, PitSituation, PitVerdict, judge, taken_between
+from coordinator.orchestrate.restore.verdict import most_skew
+from coordinator.orchestrate.run import Run
+
+WITHOUT_CAUSE = ("cancelled", "request_cancelled")
+"""Codes of nodes that only stopped because another one had failed."""
+
+
+def causes(answers: Mapping[str, Answered]) -> dict[str, dict[str, object]]:
+    """Address → error of the nodes that failed, those left out that only stopped for others."""
+    failed = failures(answers.values())
+    return {address: error for address, error in failed.items() if error.get("code") not in WITHOUT_CAUSE} or failed
+
+
+def refuse_keyspaces(order: PointInTimeOrder) -> None:
+    """Raises `KeyspaceRefused` for what is never put back to a point: it is the cluster's own."""
+    named = sorted({*(order.keyspaces or {})} & (NODE_KEYSPACES | CLUSTER_KEYSPACES))
+    if named:
+        raise KeyspaceRefused(f"{', '.join(named)} can't be brought to a point in time", keyspaces=named)
+
+
+def nodes_of(registry: Registry, cluster: str, ring: Sequence[RingMember]) -> list[PitNode]:
+    """The ring's members, each with its agent, as far as one is known."""
+    nodes = []
+    for member in ring:
+        agent = registry.known(cluster, member.host_id)
+        if agent is not None:
+            nodes.append(PitNode(member.host_id, member.address, agent.url))
+    return nodes
+
+
+class PitChecks:
+    """Checks one order."""
+
+    def __init__(self, run: Run, order: PointInTimeOrder, fan_out: FanOut) -> None:
+        self._run = run
+        self.order = order
+        self._fan_out = fan_out
+        self._places = Places(run.around, run.cluster)
+
+    async def scope(self, started: list[str]) -> PitScope:
+        """The whole ring; `started`: addresses of nodes that were started first. Raises `PointNeedsAll`,
+        `NobodyAnswers`, `NoSuchDestination`."""
+        present = await muster(self._run.around, self._run.cluster)
+        if present.missing:
+            raise missing_nodes(present.missing, present.reasons, PointNeedsAll)
+        source = await self._places.optional(self.order.destination)
+        logs = await self._places.optional(self.order.pit_destination)
+        limit = self.order.throttle_bytes_per_second
+        return PitScope(
+            nodes=nodes_of(self._run.around.registry, self._run.cluster, present.ring),
+            source=None if source is None else target_of(source, limit),
+            logs=None if logs is None else target_of(logs, limit),
+            started=started,
+        )
+
+    async def verdict(self, scope: PitScope) -> PitVerdict:
+        """Of the newest snapshot that was taken on every node before the point and has no later write; when all have
+        one, of the newest. Raises `NoSnapshot`, `NodesFailed`, `UnknownKeyspace`, `UnknownTable`."""
+        order = self.order
+        present = await muster(self._run.around, self._run.cluster)
+        source = await self._places.optional(order.destination)
+        asked = asked_tables(order)
+        tags, passed_over = candidates(await self._places.backups(source), order.pit_micros, asked)
+        ring = {member.host_id: member.address for member in present.ring}
+        blemished: PitVerdict | None = None
+        for number, tag in enumerate(tags, 1):
+            if why := why_incomplete(await self._places.backup(source, tag), ring):
+                passed_over[tag] = why
+                continue
+            found = await self._ask(number, tag, scope, asked)
+            verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
+            _, until = taken_between(found)
+            if until * 1_000_000 > verdict.pit_micros:
+                last = max(found, key=lambda address: found[address].taken_until)
+                passed_over[tag] = f"it was taken on {last} only at {told_time(until)}"
+                continue
+            later = [refusal for refusal in verdict.refusals if refusal["code"] == LATER_WRITE]
+            if later:
+                passed_over[tag] = str(later[0]["message"])
+                blemished = blemished or verdict
+                continue
+            return self._all_there(verdict, passed_over)
+        if blemished is None:
+            raise NoSnapshot(order.pit_micros, passed_over)
+        return self._all_there(blemished, {})
+
+    async def _ask(self, number: int, tag: str, scope: PitScope, asked: Tables) -> dict[str, PitCheckResult]:
+        told = scope.arguments(self.order, tag, self.order.pit_micros, asked)
+        answers = await self._fan_out.ask(f"pit_check-{number}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told))
+        if any(not answer.ok for answer in answers.values()):
+            raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
+        return {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
+
+    def _situation(self, tag: str, asked: Tables, present: Muster) -> PitSituation:
+        return PitSituation(
+            tag=tag,
+            pit_micros=self.order.pit_micros,
+            asked=asked,
+            ring=present.ring,
+            skews=present.skews,
+            most_skew=most_skew(self._run.around.timing.force_margin),
+            force=self.order.force,
+        )
+
+    def _all_there(self, verdict: PitVerdict, passed_over: dict[str, str]) -> PitVerdict:
+        """Raises `UnknownKeyspace`, `UnknownTable` for what was asked and did not exist at the point."""
+        when = told_point(verdict.pit_micros)
+        for keyspace, tables in (self.order.keyspaces or {}).items():
+            if keyspace not in verdict.tables:
+                raise UnknownKeyspace(f"At {when} there was no keyspace {keyspace}", field="keyspaces")
+            lacking = sorted({*tables} - {*verdict.tables[keyspace]})
+            if lacking:
+                raise UnknownTable(f"At {when} {keyspace} had no table {', '.join(lacking)}", field="keyspaces")
+        older = [f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()]
+        return msgspec.structs.replace(verdict, warnings=[*verdict.warnings, *older])

@@ -1,0 +1,53 @@
+"""pit_check as a request: an order in, what all nodes say of the point out. Changes nothing on any node."""
+
+from coordinator.model.orders import PointInTimeOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.outcome import Outcome
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.point_in_time.check import PitChecks, refuse_keyspaces
+from coordinator.orchestrate.point_in_time.errors import PointRefused
+from coordinator.orchestrate.point_in_time.times import told_point, told_time
+from coordinator.orchestrate.point_in_time.verdict import PitVerdict
+from coordinator.orchestrate.run import Run
+
+
+class PitCheckFlow:
+    """Carries out a check."""
+
+    def __init__(self, run: Run, order: PointInTimeOrder) -> None:
+        self._run = run
+        repair = Places(run.around, run.cluster).repair
+        self._checks = PitChecks(run, order, FanOut(run, job=run.request.id, repair=repair))
+
+    async def __call__(self) -> Outcome:
+        """Raises `PointRefused` with every reason, and what `PitChecks` raises."""
+        refuse_keyspaces(self._checks.order)
+        verdict = await self._checks.verdict(await self._checks.scope([]))
+        for warning in verdict.warnings:
+            self._run.warn(warning)
+        if verdict.refusals:
+            raise refused(verdict)
+        return Outcome(RequestState.SUCCESS, possible(verdict), result=verdict.shown())
+
+
+def refused(verdict: PitVerdict) -> PointRefused:
+    """The error that tells all that stands against the point."""
+    told = "; ".join(str(refusal["message"]) for refusal in verdict.refusals)
+    point = told_point(verdict.pit_micros)
+    return PointRefused(
+        f"The tables can't be brought to {point}: {told}",
+        refusals=verdict.refusals,
+        warnings=verdict.warnings,
+        **verdict.shown(),
+    )
+
+
+def possible(verdict: PitVerdict) -> str:
+    """One sentence of a point that can be had."""
+    since, until = (told_time(seconds) for seconds in verdict.taken)
+    segments = sum(int(node["segments"]) for node in verdict.nodes.values())
+    return (
+        f"The tables can be brought to {told_point(verdict.pit_micros)}: by the backup {verdict.tag}, taken between "
+        f"{since} and {until}, and {segments} commit-log segments"
+    )

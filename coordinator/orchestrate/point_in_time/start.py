@@ -1,0 +1,132 @@
+"""Checks and restores to a point as the API orders them. In: orders. Out: the request that carries each out, or the
+error that refuses it at once.
+
+The same restore again is the running request, or goes on with the job of one that stopped, be it one that only the
+agents know of: its coordinator's state was lost, or it was another one's.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol
+
+from agent.wire.node import Tables
+from coordinator.model.errors import NoSuchRequest
+from coordinator.model.orders import Order, PointInTimeOrder, is_same_point, places_of
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.orchestrate.conflicts import Conflicts
+from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.point_in_time import steps as S
+from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot
+from coordinator.orchestrate.point_in_time.scope import asked_tables
+from coordinator.orchestrate.point_in_time.snapshots import candidates
+from coordinator.orchestrate.point_in_time.take_over import TakeOver
+from coordinator.orchestrate.restore.job_steps import IRREVOCABLE, JobSteps, job_of
+from coordinator.orchestrate.run import Surroundings
+
+LOOK_SECONDS = 0.05
+
+
+class Make(Protocol):
+    """Makes a request durable and begins it: FleetOrchestrator.make."""
+
+    def __call__(
+        self,
+        kind: RequestKind,
+        cluster: str,
+        order: Order,
+        tag: str | None,
+        destinations: list[str],
+        keyspaces: Tables | None = None,
+        job: str | None = None,
+    ) -> Awaitable[str]: ...
+
+
+class PointsInTime:
+    """Implements `coordinator.orchestrate.protocol.Points`."""
+
+    def __init__(self, around: Surroundings, conflicts: Conflicts, make: Make, take_over: TakeOver) -> None:
+        self._around = around
+        self._conflicts = conflicts
+        self._make = make
+        self._take_over = take_over
+
+    async def check(self, cluster: str, order: PointInTimeOrder) -> Request:
+        """Look whether the order can be carried out: the ended request. Starts nothing. Raises `NoSnapshot`,
+        `KeyspaceRefused`, `NoSuchDestination` at once."""
+        await self._refuse_at_once(cluster, order)
+        async with self._around.leaving.turn(cluster):
+            request_id = await self._make(RequestKind.PIT_CHECK, cluster, order, None, places_of(order))
+        while True:
+            request = await self._around.store.requests.get(request_id)
+            if request is None:
+                raise NoSuchRequest(request_id)
+            if request.state is not RequestState.RUNNING:
+                return request
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
+        """Id of the request. Raises as `check`, and `RestoreRunning` while any other restore runs, also when force
+        comes to the same one that runs without."""
+        await self._take_over.learn(cluster, order)
+        former = await self._former(cluster, order)
+        if former is None or (RESUMABLE not in former.result and former.state is not RequestState.RUNNING):
+            await self._refuse_at_once(cluster, order)
+        async with self._around.leaving.turn(cluster):
+            former = await self._former(cluster, order)
+            if former is not None and former.state is RequestState.RUNNING:
+                _refuse_later_force(former, order)
+                return former.id
+            await self._conflicts.refuse_stopping(cluster)
+            job = former.result.get(RESUMABLE) if former is not None else None
+            tag, keyspaces = (
+                (former.tag, former.keyspaces) if former is not None and job else (None, asked_tables(order))
+            )
+            return await self._make(
+                RequestKind.POINT_IN_TIME, cluster, order, tag, places_of(order), keyspaces, job if job else None
+            )
+
+    async def _refuse_at_once(self, cluster: str, order: PointInTimeOrder) -> None:
+        refuse_keyspaces(order)
+        places = Places(self._around, cluster)
+        await places.optional(order.pit_destination)
+        listed = await places.backups(await places.optional(order.destination))
+        tags, passed_over = candidates(listed, order.pit_micros, asked_tables(order))
+        if not tags:
+            raise NoSnapshot(order.pit_micros, passed_over)
+
+    async def _former(self, cluster: str, order: PointInTimeOrder) -> Request | None:
+        """The newest request of the same restore."""
+        same: Request | None = None
+        kind = RequestKind.POINT_IN_TIME
+        for request in await self._around.store.requests.find(cluster=cluster, kind=kind):
+            known = order_of(request)
+            if isinstance(known, PointInTimeOrder) and is_same_point(known, order):
+                same = request
+        return same
+
+
+async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) -> None:
+    """Raise `PastThePointOfReturn` when a restore to a point can't be undone any more, or only by force."""
+    steps = JobSteps(around.store, job_of(request))
+    if await steps.noted(S.OPENING):
+        raise PastThePointOfReturn(
+            "clients are let in to what was restored: it ends by itself, and nothing goes back over what they write",
+            request=request.id,
+        )
+    if not force and await steps.noted(IRREVOCABLE):
+        raise PastThePointOfReturn(
+            "the nodes' data is being replaced; force gives every node its old data back and starts it",
+            request=request.id,
+        )
+
+
+def _refuse_later_force(running: Request, order: PointInTimeOrder) -> None:
+    known = order_of(running)
+    if order.force and isinstance(known, PointInTimeOrder) and not known.force:
+        raise RestoreRunning(
+            f"the same restore {running.id} runs without force; cancel it (with force), then send this one again",
+            request=running.id,
+            tables=[],
+        )
