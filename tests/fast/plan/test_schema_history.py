@@ -1,0 +1,108 @@
+"""Which schema and ring were in force when, and what changed between, from looks ten seconds apart."""
+
+from agent.model.commit_log import SchemaRecord
+from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
+from agent.plan.schema_history import changes, doubt, in_force, later_columns, ring_at, ring_changes
+
+RING: dict[str, tuple[str, ...]] = {"host-a": ("1",), "host-b": ("2",)}
+
+
+def table(name: str, table_id: str, *columns: str, views: tuple[str, ...] = ()) -> KeyspaceSchema:
+    """The keyspace `ks` with one table, whose columns are all of the type int."""
+    made = tuple(Column(column, "int", "regular", -1, "none") for column in columns)
+    objects = (
+        SchemaObject("table", "ks", name, f"CREATE TABLE ks.{name} ({', '.join(columns)})"),
+        *(SchemaObject("view", "ks", view, f"CREATE MATERIALIZED VIEW ks.{view}", base=name) for view in views),
+    )
+    return KeyspaceSchema("ks", {"class": "X"}, True, objects, {name: made}, {}, {}, {name: table_id})
+
+
+def look(
+    at: float, keyspace: KeyspaceSchema | None, unseen: float | None, ring: dict[str, tuple[str, ...]] | None = None
+) -> SchemaRecord:
+    """A look that showed something new."""
+    return SchemaRecord(f"version-{at}", unseen, at, () if keyspace is None else (keyspace,), ring or RING)
+
+
+HISTORY = [
+    look(100.0, table("t", "id-1", "k"), None),
+    look(210.0, table("t", "id-1", "k", "w"), 200.0),
+    look(310.0, None, 300.0),
+    look(410.0, table("t", "id-2", "k"), 400.0),
+]
+
+
+def test_the_last_look_before_a_time_is_in_force() -> None:
+    """Promise: at a time the schema counts that was last seen; before the first look nothing is known."""
+    assert in_force(HISTORY, 99.9) is None
+    assert in_force(HISTORY, 100.0) is HISTORY[0]
+    assert in_force(HISTORY, 209.9) is HISTORY[0]
+    assert in_force(HISTORY[::-1], 210.0) is HISTORY[1]
+    assert in_force(HISTORY, 1e9) is HISTORY[3]
+
+
+def test_a_history_that_was_cut_begins_where_nothing_else_was_seen() -> None:
+    """Promise: of trimmed records the first one counts back to the last look that showed another."""
+    assert in_force(HISTORY[1:], 200.0) is HISTORY[1]
+    assert in_force(HISTORY[1:], 199.9) is None
+
+
+def test_each_change_is_told_with_the_looks_around_it() -> None:
+    """Promise: adding a column, dropping and making again are told apart, each with its two looks."""
+    told = [(one.table, one.what, one.after, one.before, one.told) for one in changes(HISTORY, 0.0, 1e9)]
+    assert told == [
+        ("t", "altered", 200.0, 210.0, "column w added"),
+        ("", "dropped", 300.0, 310.0, ""),
+        ("t", "dropped", 300.0, 310.0, ""),
+        ("", "made", 400.0, 410.0, ""),
+        ("t", "made", 400.0, 410.0, ""),
+    ]
+    assert [one.what for one in changes(HISTORY, 210.0, 300.0)] == []
+    assert [one.what for one in changes(HISTORY, 201.0, 209.0)] == ["altered"]
+
+
+def test_a_table_made_anew_between_two_looks_is_recreated() -> None:
+    """Promise: another id under the same name is no alteration."""
+    between = [look(1.0, table("t", "id-1", "k"), None), look(11.0, table("t", "id-2", "k"), 1.0)]
+    assert [one.what for one in changes(between, 0.0, 20.0)] == ["recreated"]
+
+
+def test_a_view_is_told_with_its_table() -> None:
+    """Promise: a view that came is a change of its base table."""
+    between = [look(1.0, table("t", "id-1", "k"), None), look(11.0, table("t", "id-1", "k", views=("v",)), 1.0)]
+    assert [one.told for one in changes(between, 0.0, 20.0)] == ["view v made"]
+
+
+def test_a_point_between_two_looks_is_in_doubt() -> None:
+    """Promise: only a point strictly between the looks around a change is in doubt."""
+    assert doubt(HISTORY, 200.0) == []
+    assert [one.told for one in doubt(HISTORY, 205.0)] == ["column w added"]
+    assert doubt(HISTORY, 210.0) == []
+
+
+def test_an_agent_that_was_away_leaves_a_long_doubt() -> None:
+    """Promise: looks an hour apart leave an hour in doubt."""
+    away = [look(100.0, table("t", "id-1", "k"), None), look(3700.0, table("t", "id-1", "k", "w"), 100.0)]
+    assert len(doubt(away, 2000.0)) == 1
+
+
+def test_columns_that_came_later_are_found_by_the_tables_id() -> None:
+    """Promise: columns added after the point are known even when the table was dropped or renamed away since."""
+    assert later_columns(HISTORY, 150.0, "id-1") == {"w": "int"}
+    assert later_columns(HISTORY, 220.0, "id-1") == {}
+    assert later_columns(HISTORY, 150.0, "id-2") == {"k": "int"}
+
+
+def test_a_change_of_the_ring_is_told() -> None:
+    """Promise: members that came, left or moved are named."""
+    moved = [
+        look(1.0, None, None, {"host-a": ("1",), "host-b": ("2",)}),
+        look(11.0, None, 1.0, {"host-a": ("1", "9"), "host-c": ("3",)}),
+    ]
+    assert ring_changes(moved, 0.0, 20.0) == [
+        "host-b left the ring",
+        "host-c joined the ring",
+        "host-a has other tokens",
+    ]
+    assert ring_at(moved, 5.0) == {"host-a": ("1",), "host-b": ("2",)}
+    assert ring_at(moved, 0.5) is None
