@@ -39,12 +39,16 @@ class JvmOptions:
         if self._path is not None:
             await self._change(job, ())
 
-    async def _change(self, job: str, lines: Sequence[str]) -> None:
-        check_name("job", job)
-        path = self._path
-        if path is None:
+    def refuse_unconfigured(self) -> Path:
+        """The file. Raises `ServiceNotConfigured`."""
+        if self._path is None:
             setting = "cassandra.service.jvm_options_file"
             raise ServiceNotConfigured(f"`{setting}` is not set: Cassandra can't be told how to start", setting=setting)
+        return self._path
+
+    async def _change(self, job: str, lines: Sequence[str]) -> None:
+        check_name("job", job)
+        path = self.refuse_unconfigured()
 
         def change() -> None:
             found = path.read_bytes().decode(_ENCODING) if path.exists() or lines else None

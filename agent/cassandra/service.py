@@ -9,9 +9,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from agent.cassandra.child import own_environment, run_child
 from agent.cassandra.process import cassandra_pids
@@ -20,23 +18,16 @@ from agent.cassandra.service_errors import (
     CassandraNotStopped,
     ServiceNotConfigured,
     ServiceOrderFailed,
-    WaitingForCassandra,
 )
 from agent.cassandra.service_orders import DRAINED, NORMAL, ServiceOrders
 from agent.cassandra.settings import CassandraSettings
-
-Tell = Callable[[dict[str, Any] | None], None]
-"""How a wait is shown (JobContext.waiting): an error object while it lasts, None after it."""
+from agent.cassandra.waits import NOBODY, Watch
 
 _GONE_SECONDS = 10.0
 """A process that was started and is not there for so long does not come: service managers try again sooner."""
 _TRIES = 3
 """A service manager that starts it over and over does not help: so many processes may end before it is given up."""
 _LOG_LINES, _LOG_BYTES = 40, 16_384
-
-
-def untold(error: dict[str, Any] | None) -> None:
-    """For callers that show no waiting."""
 
 
 class CassandraService:
@@ -67,15 +58,15 @@ class CassandraService:
         """Whether it runs, answering or not."""
         return bool(await self.pids())
 
-    async def stop(self, tell: Tell = untold) -> None:
+    async def stop(self, watch: Watch = NOBODY) -> None:
         """Stop it; ends when the process is gone. Raises `ServiceNotConfigured`, `ServiceOrderFailed`,
-        `CassandraNotStopped`."""
+        `CassandraNotStopped`, `WaitGivenUp`."""
         self.refuse_unconfigured()
         if not await self.alive():
             return
         seconds = self._settings.stop_seconds
         end = time.monotonic() + seconds
-        tell(_waiting("Cassandra was told to stop, its process is not gone yet", "process gone", seconds))
+        watch.waiting("Cassandra was told to stop, its process is not gone yet", "process gone", seconds)
         await self._order(self._settings.stop)
         while pids := await self.pids():
             if time.monotonic() > end:
@@ -84,22 +75,23 @@ class CassandraService:
                     pids=pids,
                     seconds=seconds,
                 )
+            watch.refuse_given_up("is being stopped")
             await asyncio.sleep(self._poll)
-        tell(None)
+        watch.tell(None)
 
-    async def start(self, tell: Tell = untold) -> None:
+    async def start(self, watch: Watch = NOBODY) -> None:
         """Start it; ends when the node says that it is NORMAL, which is after the replay of its log. One that runs is
         only waited for, unless it is drained: then it is started anew. Raises `ServiceNotConfigured`,
-        `ServiceOrderFailed`, `CassandraNotStarted`."""
+        `ServiceOrderFailed`, `CassandraNotStarted`, `WaitGivenUp`."""
         self.refuse_unconfigured()
         if await self.alive() and await self._orders.mode() == DRAINED:
-            await self.stop(tell)
+            await self.stop(watch)
         if not await self.alive():
             await self._order(self._settings.start)
-        await self._until_normal(tell)
-        tell(None)
+        await self._until_normal(watch)
+        watch.tell(None)
 
-    async def _until_normal(self, tell: Tell) -> None:
+    async def _until_normal(self, watch: Watch) -> None:
         limit = self._settings.start_seconds
         begun = seen = asked = time.monotonic()
         mode: str | None = None
@@ -122,7 +114,8 @@ class CassandraService:
             text = f"Cassandra was started and {'can not be asked yet' if mode is None else f'is {mode}'}"
             if text != shown:
                 shown = text
-                tell(_waiting(f"{text}; it may be replaying its log", NORMAL, limit))
+                watch.waiting(f"{text}; it may be replaying its log", NORMAL, limit)
+            watch.refuse_given_up(f"is {mode}" if mode else "is starting")
             await asyncio.sleep(self._poll)
 
     async def _not_started(self, text: str, mode: str | None, seconds: float) -> CassandraNotStarted:
@@ -147,10 +140,6 @@ class CassandraService:
         return ServiceOrderFailed(
             f"{' '.join(command)} {what}", command=list(command), exit=code, output=output, log=await self.log()
         )
-
-
-def _waiting(text: str, waits_for: str, seconds: float) -> dict[str, Any]:
-    return WaitingForCassandra(text, waits_for=waits_for, seconds=seconds).as_dict()
 
 
 def _listens(address: tuple[str, int]) -> bool:

@@ -61,6 +61,14 @@ class JvmOptionsDamaged(CassandraError):
     todo = "Look at the lines behind «# helenus begin» in the named file, remove the agent's and the mark itself."
 
 
+class WaitGivenUp(CassandraError):
+    """A person ended a command that waited for Cassandra to stop or to start."""
+
+    code = "wait_given_up"
+    status = 409
+    todo = "Look at the node: Cassandra stops or starts on without the agent. Send the command again to go on with it."
+
+
 class WaitingForCassandra(CassandraError):
     """Not an end: what a command that stops or starts Cassandra waits for; `fields`: waits_for, seconds."""
 

@@ -75,9 +75,9 @@ Leftover = Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024, le=2**53 - 1)]
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How Cassandra is stopped and started. `start`, `stop`: argument lists (never shell lines) that return when it was
     told to start, and when it is gone; empty: the agent can do neither. `jvm_options_file`: one option a line, read at
-    each start. `log_file`: Cassandra's own log, shown when it does not come up. In seconds: how long a drain may take,
-    how long until the process is gone, how long until the node is NORMAL with its neighbours (replaying its log may
-    take long), and how long the start and stop commands themselves."""
+    each start. `log_file`: Cassandra's own log, shown when it does not come up. In seconds: how long those two commands
+    may take, a drain, the delivery of hints before it, the end of the process, and the start until the node is NORMAL
+    (replaying its log may take long)."""
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
@@ -85,6 +85,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_file: str = ""
     order_seconds: Seconds = 300.0
     drain_seconds: Seconds = 1_800.0
+    hints_seconds: Seconds = 600.0
     stop_seconds: Seconds = 600.0
     start_seconds: Seconds = 7_200.0
 

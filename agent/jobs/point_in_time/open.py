@@ -1,0 +1,43 @@
+"""PIT_OPEN: every setting is put back, and clients are let in. Fenced.
+
+    putting settings back   the properties file and the JVM options, as they were
+    opening to clients      native transport on
+
+What makes it safe: with the settings back an ordinary restart replays nothing but the node's own log, so they go first.
+`opened` is noted before clients are let in: from then on nothing is undone, for they may have written.
+"""
+
+from agent.cassandra.errors import CassandraUnavailable
+from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.point_in_time.restore_settings import put_back_settings
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import PhaseResult
+
+
+class PitOpenJob:
+    """See the module."""
+
+    def __init__(self, tools: PlaceTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Raises `NotPlaced` (not started, or nothing placed), `CassandraUnavailable`, `ControlOfAnotherNode`,
+        `NativeTransportNot`, `BeingUndone`, `TooLate`."""
+        notes = self._tools.notes(context)
+        if await notes.undoing():
+            raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
+        if await notes.placed() is None or not await notes.started():
+            raise NotPlaced(f"nothing was placed and started for the job {notes.job}", job=notes.job)
+        facts = await notes.must_facts()
+        self._tools.refuse_when_late(context)
+        node = self._tools.node
+        if not await node.service.alive():
+            raise CassandraUnavailable("Cassandra does not run: nobody can be let in")
+        await node.orders.prove()
+        await context.stages.enter("putting settings back")
+        await put_back_settings(self._tools, notes, facts)
+        await context.stages.enter("opening to clients")
+        await notes.put_opened()
+        await node.orders.enable_native()
+        return Outcome(PhaseResult(["opened"]))

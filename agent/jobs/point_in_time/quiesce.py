@@ -1,0 +1,106 @@
+"""PIT_QUIESCE: the node lets no client in any more, and what it owes to others is delivered. Fenced.
+
+    noting the node          what PIT_PLACE must know of it, durably, while it answers CQL
+    closing to clients       native transport off; from here on only PIT_OPEN, PIT_UNDO or a restart let clients in
+    replaying the batch log  batches that were noted and not seen applied
+    delivering hints         until none is left for a node that is up
+
+What makes it safe: nothing is stopped or moved; switching native transport on again undoes it. Hints that are left are
+told, for they are set aside and never delivered. Hints that are still in memory show only when they are flushed, so
+that a look counts only after a whole period of that.
+"""
+
+import asyncio
+import re
+import time
+
+from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.waits import until
+from agent.jobs.point_in_time.node_facts import note_facts
+from agent.jobs.point_in_time.place_errors import BeingUndone, RestoreOpened
+from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.restart import watch_of
+from agent.model.job import JobContext, Outcome
+from agent.wire.names import check_tables
+from agent.wire.point_in_time import PitArguments, PitQuiesceResult
+
+_FLUSH_SECONDS = 10.0
+"""Of hints, by default [X: Config.hints_flush_period]."""
+_DURATION = re.compile(r"(\d+)(ms|s|m)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 0.001}
+
+
+class PitQuiesceJob:
+    """See the module."""
+
+    def __init__(self, tools: PlaceTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Raises `ServiceNotConfigured`, `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`,
+        `NativeTransportNot`, `BeingUndone`, `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        arguments: PitArguments = context.arguments
+        check_tables(arguments.tables, "tables")
+        notes = self._tools.notes(context)
+        await refuse_over(notes)
+        self._tools.refuse_when_late(context)
+        node = self._tools.node
+        node.service.refuse_unconfigured()
+        node.jvm.refuse_unconfigured()
+        if not await node.service.alive():
+            if await notes.is_drained():
+                return Outcome(PitQuiesceResult([]))  # it was quiesced, and then stopped
+            raise CassandraUnavailable("Cassandra does not run: start it, so that it replays its own log")
+        await context.stages.enter("noting the node")
+        await node.orders.prove()
+        if await notes.facts() is None or await node.orders.native_running():
+            await note_facts(node, arguments.tables, notes)
+        period = await _flush_period(node)
+        await context.stages.enter("closing to clients")
+        await node.orders.disable_native()
+        closed = time.monotonic()
+        await context.stages.enter("replaying the batch log")
+        await node.orders.replay_batch_log(node.settings.service.drain_seconds)
+        await context.stages.enter("delivering hints")
+        left = await self._left(context, closed + period)
+        told = [f"hints for {', '.join(left)} could not be delivered and are set aside"] if left else []
+        return Outcome(PitQuiesceResult(left, told))
+
+    async def _left(self, context: JobContext, settled: float) -> list[str]:
+        """Deliver hints; the addresses for which some are left. `settled`: when those in memory have been written."""
+        node, watch = self._tools.node, watch_of(context)
+        seconds = node.settings.service.hints_seconds
+        others = [address for address, member in (await node.control.members()).items() if member.up]
+        left: list[str] = []
+
+        async def delivered() -> bool:
+            left[:] = await node.orders.pending_hints()
+            return time.monotonic() > settled and not set(left) & set(others)
+
+        if len(await node.control.members()) == 1:
+            return []  # nobody to keep hints for
+        watch.waiting("hints of the node are being delivered", "no hints", seconds)
+        await asyncio.sleep(max(0.0, settled - time.monotonic()))
+        await until(delivered, seconds, watch, every=2.0)
+        watch.tell(None)
+        return left
+
+
+async def refuse_over(notes: PlaceNotes) -> None:
+    """Raises `BeingUndone` and `RestoreOpened`: of such a job nothing is stopped or started any more."""
+    if await notes.opened():
+        raise RestoreOpened(f"the job {notes.job} is finished on this node", job=notes.job)
+    if await notes.undoing():
+        raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
+
+
+async def _flush_period(node: CassandraNode) -> float:
+    """Seconds after which a hint is surely on the disk; the default where the node doesn't answer CQL any more."""
+    try:
+        text = await node.view.setting("hints_flush_period", "hints_flush_period_in_ms")
+    except CassandraUnavailable:
+        return _FLUSH_SECONDS
+    found = _DURATION.fullmatch(text or "")
+    return _FLUSH_SECONDS if found is None else int(found[1]) * _UNITS[found[2]]

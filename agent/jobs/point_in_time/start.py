@@ -1,0 +1,45 @@
+"""PIT_START: Cassandra starts with what was placed, replays up to the point, and lets no client in. Fenced.
+
+    making ready   what an earlier start was given back and did not replay is moved out
+    starting       until the node is NORMAL; its neighbours may still be down
+
+What makes it safe: `placed.json` says that every file is in its place and Cassandra's settings are the restore's. A
+start that fails leaves everything as it is: the same order again starts anew, for replaying twice gives the same rows.
+"""
+
+import asyncio
+
+from agent.jobs.point_in_time.given_back import ready_for_start
+from agent.jobs.point_in_time.place_errors import NotPlaced
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.point_in_time.quiesce import refuse_over
+from agent.jobs.restart import watch_of
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import PhaseResult
+
+
+class PitStartJob:
+    """See the module."""
+
+    def __init__(self, tools: PlaceTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Raises `NotPlaced`, `ServiceNotConfigured`, `ServiceOrderFailed`, `CassandraNotStarted`, `BeingUndone`,
+        `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        notes = self._tools.notes(context)
+        await refuse_over(notes)
+        plan = await notes.plan()
+        if await notes.placed() is None or plan is None:
+            raise NotPlaced(f"nothing is placed for the job {notes.job}", job=notes.job)
+        facts = await notes.must_facts()
+        self._tools.refuse_when_late(context)
+        service = self._tools.node.service
+        service.refuse_unconfigured()
+        if not await service.alive():
+            await context.stages.enter("making ready")
+            await asyncio.to_thread(ready_for_start, facts, plan)
+        await notes.put_started()
+        await context.stages.enter("starting")
+        await service.start(watch_of(context))
+        return Outcome(PhaseResult(["started"]))

@@ -1,0 +1,63 @@
+"""PIT_STOP: the node is drained and Cassandra's process is gone. Fenced.
+
+    starting it once   a node that is down and not known to be drained replays its own log first, without clients
+    draining           nothing is taken any more, everything is in SSTables, and the node says so
+    stopping           segments whose archiving failed are looked after first; then the service's own stop
+
+What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
+else. So `drained` is noted only when the node itself said that it is, and its process is gone; it is taken back before
+any start. Killed in between, the next PIT_STOP finds Cassandra down without that note, and starts it once more.
+"""
+
+from agent.cassandra.service_errors import NativeTransportNot
+from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.point_in_time.quiesce import refuse_over
+from agent.jobs.restart import BeforeStop, watch_of
+from agent.model.job import JobContext, Outcome
+from agent.wire.results import PhaseResult
+
+NO_CLIENTS = "-Dcassandra.start_native_transport=false"
+"""With it Cassandra starts without native transport [X: CassandraDaemon]."""
+
+
+class PitStopJob:
+    """See the module."""
+
+    def __init__(self, tools: PlaceTools, before_stop: BeforeStop) -> None:
+        self._tools = tools
+        self._before_stop = before_stop
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Raises `NotQuiesced`, `ServiceNotConfigured`, `ControlOfAnotherNode`, `NativeTransportNot` (clients are let
+        in again), `DrainFailed`, `ServiceOrderFailed`, `CassandraNotStopped`, `CassandraNotStarted`, `BeingUndone`,
+        `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        notes = self._tools.notes(context)
+        await refuse_over(notes)
+        await notes.must_facts()
+        self._tools.refuse_when_late(context)
+        node, watch = self._tools.node, watch_of(context)
+        node.service.refuse_unconfigured()
+        if not await node.service.alive():
+            if await notes.is_drained() or await notes.plan() is not None:
+                return Outcome(PhaseResult(["stopped"]))
+            await context.stages.enter("starting it once")
+            await self._start_without_clients(context, notes)
+        if await notes.plan() is None:
+            await self._tools.jvm.remove(notes.job)  # of a start that was cut
+        await notes.forget_drained()
+        await node.orders.prove()
+        if await node.orders.native_running():
+            raise NativeTransportNot("clients are let in: PIT_QUIESCE comes first", wanted="off")
+        await context.stages.enter("draining")
+        await node.orders.drain(node.settings.service.drain_seconds)
+        await context.stages.enter("stopping")
+        await self._before_stop()
+        await node.service.stop(watch)
+        await notes.put_drained()
+        return Outcome(PhaseResult(["drained", "stopped"]))
+
+    async def _start_without_clients(self, context: JobContext, notes: PlaceNotes) -> None:
+        """Let it replay its log; the option is for this start alone."""
+        await self._tools.jvm.put(notes.job, [NO_CLIENTS])
+        await self._tools.node.service.start(watch_of(context))
