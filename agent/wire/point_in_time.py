@@ -42,6 +42,8 @@ class PitTable(msgspec.Struct, frozen=True):
     live_id: str | None
     action: Literal["keep", "create", "recreate"]
     told: str = ""
+    begins_empty: bool = False
+    """the snapshot's SSTables are not placed: the table was made, or last truncated, between snapshot and point"""
 
 
 class SchemaChange(msgspec.Struct, frozen=True):
@@ -102,6 +104,8 @@ class PitFetchResult(msgspec.Struct, frozen=True):
     bytes: int
     segments: int
     segment_bytes: int
+    left_out: list[str] = []
+    """with `force`: segments that could not be had, or that Cassandra could not replay"""
 
 
 class PitQuiesceResult(msgspec.Struct, frozen=True):

@@ -1,0 +1,76 @@
+"""What speaks against a restore to a point in time before anything of the node is touched: errors with stable codes."""
+
+from agent.jobs.restore.errors import RestoreError
+
+
+class PointInFuture(RestoreError):
+    """The point is later than now by the node's clock: nothing of then can be in its commit log; `fields`: pit, now."""
+
+    code = "point_in_future"
+    retry = "later"
+    todo = "Choose a point in the past, or wait until it has passed; if it has, set the named node's clock right."
+
+
+class PointBeforeSnapshot(RestoreError):
+    """The snapshot was not whole before the point, or holds a write that is later than the point; `fields`: pit,
+    taken_until."""
+
+    code = "point_before_snapshot"
+    todo = "Choose a snapshot that was taken before the point, or a point after the snapshot was taken."
+
+
+class LogIncomplete(RestoreError):
+    """The node's commit log, in the destination and on the node, does not reach from the snapshot to the point without
+    a gap; `fields`: covered_until, gaps."""
+
+    code = "log_incomplete"
+    todo = (
+        "Choose a point within the windows that a check names, or a snapshot taken after the named gap; with `force` "
+        "what was written in the gap is left out."
+    )
+
+
+class SegmentDamaged(RestoreError):
+    """Cassandra would stop at a segment: it is cut, or its bytes are not what was written; `fields`: segment, since,
+    until, reason."""
+
+    code = "segment_damaged"
+    todo = (
+        "Choose a point before the named segment's time, or a snapshot taken after it; with `force` Cassandra goes on "
+        "behind the damage, and what was written there is left out."
+    )
+
+
+class NotCovered(RestoreError):
+    """Files are to be set aside before PIT_COVER found the log complete up to the point; `fields`: job,
+    covered_until."""
+
+    code = "not_covered"
+    todo = "Send PIT_COVER with the same `job` while Cassandra is down; set aside nothing until it covers the point."
+
+
+class RestoredSince(RestoreError):
+    """An asked table was restored after the snapshot and before the point: the commit log has what that restore undid,
+    and lacks what it brought; `fields`: jobs, tables."""
+
+    code = "restored_since_snapshot"
+    todo = "Choose a snapshot that was taken after the named restore, or a point before it."
+
+
+class TruncatedSince(RestoreError):
+    """An asked table was truncated after the snapshot and before the point, and again later: Cassandra keeps only the
+    last position, so that rows from before the first would come back; `fields`: tables."""
+
+    code = "truncated_since_snapshot"
+    todo = (
+        "Choose a snapshot that was taken after the named TRUNCATE, or a point before it; with `force` rows that it "
+        "had removed come back."
+    )
+
+
+class TableNotThen(RestoreError):
+    """An asked table or keyspace did not exist at the point; `fields`: tables."""
+
+    code = "table_not_then"
+    status = 404
+    todo = "Ask only for tables that existed at the point (case-sensitive, without quotes); a check names a keyspace's."

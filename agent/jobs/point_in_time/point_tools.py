@@ -1,0 +1,35 @@
+"""What the phases that check, fetch and cover work with. Everything is given to them; nothing is global."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from agent.cassandra.node import CassandraNode
+from agent.jobs.in_use import InUse
+from agent.jobs.point_in_time.log_sources import LogSources
+from agent.jobs.restore.source import Sources
+from agent.pipeline.log_source import LogSource
+
+
+class Process(Protocol):
+    """Cassandra's process on this node."""
+
+    async def alive(self) -> bool:
+        """Whether it runs, answering or not."""
+
+
+@dataclass(frozen=True)
+class PointTools:
+    """`logs`: archived segments; `own`: every segment that is on the node, in Cassandra's directory and in the
+    archive's (Cassandra being down, all of them are final). `clock`: unix seconds."""
+
+    node: CassandraNode
+    sources: Sources
+    logs: LogSources
+    own: LogSource
+    process: Process
+    state: Path
+    clock: Callable[[], float] = time.time
+    in_use: InUse = field(default_factory=InUse)
