@@ -54,8 +54,8 @@ class PitPlaceJob:
         done = await notes.placed()
         if done is not None:
             return Outcome(done.result)
-        await _refuse_unready(notes)
         facts = await notes.must_facts()
+        await _refuse_unready(notes)
         await asyncio.to_thread(refuse_other_files, facts)
         fetched = await RestoreNotes(self._tools.state, context.job).must_be_fetched()
         await self._tools.refuse_when_alive()

@@ -27,9 +27,7 @@ JOB = "job-1"
 ORDERS, STOCK = "0" * 31 + "1", "0" * 31 + "2"
 T = 1_700_000_000_123_456
 HELD = {"": ["nb-1-big-Data.db", "nb-1-big-TOC.txt"], ".by_state": ["nb-1-big-Data.db"]}
-OWN_PROPERTIES = (
-    "# theirs\narchive_command=/bin/theirs %path \\\n    /a/%name\nrestore_command=\nprecision=MILLISECONDS\n"
-)
+OWN_PROPERTIES = "# theirs\narchive_command=/bin/own %path \\\n    /a/%name\nrestore_command=\nprecision=MILLISECONDS\n"
 _PARAMETERS = b"{}"
 
 Tree = dict[str, tuple[int, bytes]]
@@ -116,7 +114,10 @@ class NodeOnDisk:
         await self.notes.put_drained()
 
     async def place(self) -> Outcome:
-        return await PitPlaceJob(self.tools).run(self.context())
+        return await self.place_job().run(self.context())
+
+    def place_job(self) -> PitPlaceJob:
+        return PitPlaceJob(self.tools)
 
     async def undo(self) -> Outcome:
         return await PitUndoJob(self.tools).run(self.context())
@@ -166,15 +167,15 @@ class NodeOnDisk:
                     for name in (f"nb-{number + 1}-big-Data.db", f"nb-{number + 1}-big-TOC.txt"):
                         (table / below / name).write_bytes(f"{number} {directory} {below} {name}".encode())
                 (table / "nb_txn_flush_8d1.log").write_bytes(b"log")
-        for directory, names in (
+        for place, files in (
             (self.hints, ["a-1-2.hints", "a-1-2.crc32"]),
             (self.commitlog, ["CommitLog-7-12.log", "CommitLog-7-13.log", "CommitLog-7-13_cdc.idx"]),
         ):
-            directory.mkdir()
-            for name in names:
+            place.mkdir()
+            for name in files:
                 parsed = parse_segment(name)
                 content = f"own {name}".encode() if parsed is None else segment(parsed.id)
-                (directory / name).write_bytes(content)
+                (place / name).write_bytes(content)
         self.properties.parent.mkdir()
         self.properties.write_text(OWN_PROPERTIES)
 

@@ -1,0 +1,291 @@
+"""PIT_PLACE, PIT_VERIFY, PIT_UNDO and PIT_CLEAN on a node of real files: what moves, what stays, what is refused."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.errors import CassandraUnavailable, FilesAppeared, FilesVanished
+from agent.cassandra.live_directories import live_directories
+from agent.cassandra.set_aside import planned
+from agent.jobs.point_in_time.clean import PitCleanJob
+from agent.jobs.point_in_time.given_back import ready_for_start
+from agent.jobs.point_in_time.node_facts import restored_of, segments_of
+from agent.jobs.point_in_time.place_errors import (
+    BeingUndone,
+    CassandraRuns,
+    NotDrained,
+    NotPlaced,
+    NotQuiesced,
+    ReplayFailed,
+    RestoreOpened,
+    RestoreUnfinished,
+)
+from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.verify import PitVerifyJob
+from agent.jobs.restore.errors import JobMissing
+from agent.model.refusals import TooLate
+from agent.wire.point_in_time import PitArguments, PitPlaceResult, PitVerifyResult
+from tests.fast.point_in_time.node_on_disk import HELD, JOB, OWN_PROPERTIES, STOCK, NodeOnDisk, T
+from tests.fast.restore.context import Context
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> NodeOnDisk:
+    """A node that is ready for PIT_PLACE."""
+    made = NodeOnDisk(tmp_path)
+    await made.prepare()
+    return made
+
+
+async def verified(node: NodeOnDisk) -> PitVerifyResult:
+    result = (await PitVerifyJob(node.tools).run(node.context())).result
+    assert isinstance(result, PitVerifyResult)
+    return result
+
+
+async def clean(node: NodeOnDisk) -> None:
+    await PitCleanJob(node.tools).run(node.context())
+
+
+async def placed_and_started(node: NodeOnDisk) -> None:
+    await node.place()
+    await node.cassandra_ran(replayed=True)
+    await node.service.start()
+
+
+async def test_only_what_is_asked_for_gives_way_to_what_was_fetched(node: NodeOnDisk) -> None:
+    """Promise: of the asked table its SSTables and those of its indexes are replaced, on every data directory; its
+    snapshots and backups, other tables and directories stay; hints and commit log are empty."""
+    before = node.tree()
+    result = (await node.place()).result
+    after = node.tree()
+    stays = {path: file for path, file in before.items() if STOCK in path or "snapshots" in path or "backups" in path}
+    held = {
+        str(node.orders(0, below, name).relative_to(node.base)): f"of the backup {below}/{name}".encode()
+        for below, names in HELD.items()
+        for name in names
+    }
+    assert {path: file for path, file in after.items() if path in stays} == stays
+    assert {path: content for path, (_, content) in after.items() if path not in stays} == held
+    assert isinstance(result, PitPlaceResult)
+    assert result.placed == {"shop": {"orders": 1}}
+    assert set(result.set_aside) == {
+        *(str(node.orders(number, *below)) for number in (0, 1) for below in ([], [".by_state"])),
+        str(node.hints),
+        str(node.commitlog),
+    }
+    assert sum(result.set_aside.values()) > 0
+
+
+async def test_every_segment_is_archived_before_the_log_is_set_aside(node: NodeOnDisk) -> None:
+    """Promise: what no destination has yet is found by shipping, whatever becomes of what is set aside."""
+    await node.place()
+    assert node.archived == ["CommitLog-7-12.log", "CommitLog-7-13.log"]
+
+
+async def test_placed_files_have_the_mode_that_cassandra_gives_its_own(node: NodeOnDisk) -> None:
+    """Promise: whoever may read the node's files may read these."""
+    node.orders(0).chmod(0o750)
+    node.orders(0, ".by_state").chmod(0o755)
+    await node.place()
+    assert stat.S_IMODE(node.orders(0, "nb-1-big-Data.db").stat().st_mode) == 0o640
+    assert stat.S_IMODE(node.orders(0, ".by_state", "nb-1-big-Data.db").stat().st_mode) == 0o644
+
+
+async def test_the_next_start_is_told_to_replay_and_all_else_of_its_settings_stays(node: NodeOnDisk) -> None:
+    """Promise: what is written from then on is archived as before; clients stay out; only the asked tables replay."""
+    await node.place()
+    text = node.properties.read_text()
+    assert text.startswith("# theirs\narchive_command=/bin/own %path \\\n    /a/%name\nprecision=MILLISECONDS\n")
+    assert f"restore_directories={segments_of(node.facts)}\n" in text
+    assert "restore_point_in_time=2023:11:14 22:13:20.123456\n" in text
+    assert node.options.lines[JOB] == ["-Dcassandra.replayList=shop.orders", "-Dcassandra.start_native_transport=false"]
+    node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
+    await node.undo()
+    await node.service.stop()
+    await node.notes.put_drained()
+    await node.place()
+    assert node.options.lines[JOB][-1] == "-Dcassandra.commitlog.ignorereplayerrors=true"
+
+
+async def test_a_node_without_a_properties_file_has_none_afterwards(node: NodeOnDisk) -> None:
+    """Promise: what the restore made goes again."""
+    node.properties.unlink()
+    await node.place()
+    assert node.properties.exists()
+    await node.undo()
+    assert not node.properties.exists()
+
+
+async def test_a_properties_file_that_somebody_else_wrote_meanwhile_stays_theirs(node: NodeOnDisk) -> None:
+    """Promise: only what says what to restore is taken out of it."""
+    await node.place()
+    text = node.properties.read_text()
+    node.properties.write_text("# another's\n" + text)
+    await node.undo()
+    assert node.properties.read_text() == "# another's\n" + OWN_PROPERTIES.replace("restore_command=\n", "")
+
+
+async def test_nothing_is_set_aside_of_a_node_that_is_not_ready(node: NodeOnDisk) -> None:
+    """Promise: without facts, a drain, a stopped Cassandra, or in time, nothing is touched, and it is said why."""
+    before = node.tree()
+    await node.notes.forget_drained()
+    with pytest.raises(NotDrained):
+        await node.place()
+    await node.notes.put_drained()
+    node.service.running = True
+    with pytest.raises(CassandraRuns):
+        await node.place()
+    node.service.running = False
+    late = node.context()
+    late.not_after = 1.0
+    with pytest.raises(TooLate):
+        await node.place_job().run(late)
+    with pytest.raises(NotQuiesced):
+        await node.place_job().run(Context(node.arguments, "job-2"))
+    with pytest.raises(JobMissing):
+        PlaceNotes(node.tools.state, None)
+    assert node.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [(".CommitLog-7-14.log.1.tmp", FilesAppeared), ("CommitLog-7-14.log", SegmentUnreadable)]
+)
+async def test_what_would_keep_cassandra_from_starting_is_found_before_anything_is_set_aside(
+    node: NodeOnDisk, name: str, error: type[Exception]
+) -> None:
+    """Promise: the segments' directory holds whole segments alone."""
+    before = node.tree()
+    (segments_of(node.facts) / name).write_bytes(b"junk")
+    with pytest.raises(error):
+        await node.place()
+    assert node.tree() == before
+
+
+async def test_files_that_come_while_others_are_set_aside_stop_it_and_are_moved_out_by_an_undo(
+    node: NodeOnDisk,
+) -> None:
+    """Promise: an accidental start in between is found, nothing of it is overwritten, and all can be put back."""
+    before = node.tree()
+    await node.notes.put_plan(planned(live_directories(node.facts)))
+    (node.orders(1) / "nb-9-big-Data.db").write_bytes(b"flushed meanwhile")
+    with pytest.raises(FilesAppeared):
+        await node.place()
+    await node.undo()
+    assert node.tree() == before
+    assert b"flushed meanwhile" in [path.read_bytes() for path in node.base.rglob("nb-9-big-Data.db")]
+
+
+async def test_a_file_that_was_to_be_set_aside_and_is_gone_stops_it(node: NodeOnDisk) -> None:
+    """Promise: what somebody took away is named, before Cassandra is started without it."""
+    await node.place()
+    plan = await node.notes.plan()
+    assert plan is not None
+    gone = next(one for one in plan if one.directory.path == str(node.hints))
+    (gone.target / gone.names[0]).unlink()
+    with pytest.raises(FilesVanished):
+        await node.undo()
+
+
+async def test_less_than_was_fetched_is_not_started(node: NodeOnDisk) -> None:
+    """Promise: an SSTable that went from held/ since it was verified is missed before the start."""
+    (node.facts.data[0].held("shop", "orders") / "nb-1-big-Data.db").unlink()
+    with pytest.raises(FilesVanished):
+        await node.place()
+    await node.undo()
+
+
+async def test_a_replay_that_gave_back_all_is_verified_and_the_next_start_replays_no_more(node: NodeOnDisk) -> None:
+    """Promise: each segment was asked for by Cassandra; a crash before clients are let in replays the node's own log
+    for every table; without a log file that is said."""
+    await placed_and_started(node)
+    result = await verified(node)
+    assert (result.replayed_segments, result.errors, result.indexes_rebuilt) == (2, [], [])
+    assert len(result.warnings) == 1
+    assert node.properties.read_text() == OWN_PROPERTIES
+    assert node.options.lines[JOB] == ["-Dcassandra.start_native_transport=false"]
+
+
+async def test_a_segment_that_was_not_given_back_fails_the_replay_without_force(node: NodeOnDisk) -> None:
+    """Promise: a missing segment, of which Cassandra itself says nothing, is named."""
+    await placed_and_started(node)
+    (restored_of(node.facts) / "CommitLog-7-11.log").unlink()
+    with pytest.raises(ReplayFailed) as raised:
+        await verified(node)
+    assert raised.value.fields["missing"] == ["CommitLog-7-11.log"]
+    node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
+    assert "CommitLog-7-11.log was not replayed" in (await verified(node)).warnings
+
+
+async def test_indexes_that_were_held_without_files_are_rebuilt(node: NodeOnDisk) -> None:
+    """Promise: Cassandra takes an index without files for built; it is built anew before clients are let in."""
+    for path in (node.facts.data[0].held("shop", "orders") / ".by_state").iterdir():
+        path.unlink()
+    await placed_and_started(node)
+    assert (await verified(node)).indexes_rebuilt == ["shop.by_state"]
+    assert node.rebuilt == ["shop.orders.by_state"]
+
+
+async def test_nothing_is_verified_that_was_not_placed_or_does_not_run(node: NodeOnDisk) -> None:
+    """Promise: a node whose Cassandra is down has not been seen to replay."""
+    with pytest.raises(NotPlaced):
+        await verified(node)
+    await node.place()
+    with pytest.raises(CassandraUnavailable):
+        await verified(node)
+
+
+async def test_segments_of_a_failed_start_are_moved_out_before_the_next(node: NodeOnDisk) -> None:
+    """Promise: Cassandra would hand them to the archive command, a live copy among them as if it were whole."""
+    await node.place()
+    await node.cassandra_ran(replayed=False)
+    assert (node.commitlog / "CommitLog-7-11.log").exists()
+    ready_for_start(node.facts, await node.notes.plan() or [])
+    assert [path.name for path in node.commitlog.iterdir()] == ["CommitLog-7-90.log"]
+    assert list(restored_of(node.facts).iterdir()) == []
+    assert (segments_of(node.facts) / "CommitLog-7-11.log").exists()
+
+
+async def test_what_was_set_aside_is_only_removed_when_the_node_does_without_it(node: NodeOnDisk) -> None:
+    """Promise: PIT_CLEAN refuses while neither the restore is finished nor the old files are back; then all of it goes,
+    and nothing else."""
+    await placed_and_started(node)
+    with pytest.raises(RestoreUnfinished):
+        await clean(node)
+    await node.notes.put_opened()
+    with pytest.raises(RestoreOpened):
+        await node.undo()
+    await node.notes.put_undone()
+    with pytest.raises(RestoreOpened):
+        await node.place()
+    live = node.tree()
+    await clean(node)
+    assert node.tree() == live
+    assert not list(node.base.rglob(".helenus*"))
+    await clean(node)
+
+
+async def test_an_undo_that_has_begun_is_the_only_way_on(node: NodeOnDisk) -> None:
+    """Promise: nobody places again what is half put back."""
+    await node.place()
+    await node.notes.put_undoing()
+    with pytest.raises(BeingUndone):
+        await node.place()
+    assert await node.notes.placed() is None
+    await node.undo()
+    await node.service.stop()
+    await node.notes.put_drained()
+    await node.place()
+
+
+async def test_undoing_what_was_never_begun_leaves_a_running_node_alone(node: NodeOnDisk) -> None:
+    """Promise: cancelled before PIT_PLACE, Cassandra is only started where it is down."""
+    node.service.running = True
+    await node.undo()
+    assert node.service.starts == 0
+    node.service.running = False
+    node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, leave=True)
+    await node.undo()
+    assert node.service.starts == 0
