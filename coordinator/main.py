@@ -26,6 +26,7 @@ from coordinator.model.settings import ClusterSettings, CoordinatorSettings, Orc
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.measures import Measures
+from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
@@ -154,9 +155,12 @@ async def serve(
         )
         orchestrator = FleetOrchestrator(around)
         retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)
+        archiving = Archiving(around, orchestrator.make)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
         floor = settings.retention.floor
-        api = Api(entries, store, orchestrator, retention, time.time, lambda: uuid.uuid4().hex, redactor, floor)
+        api = Api(
+            entries, store, orchestrator, retention, archiving, time.time, lambda: uuid.uuid4().hex, redactor, floor
+        )
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
                 api.keep_secret(destination.settings)
@@ -167,6 +171,7 @@ async def serve(
         await server.bind()
         await stack.enter_async_context(orchestrator)
         await stack.enter_async_context(retention)
+        await stack.enter_async_context(archiving)
         stack.push_async_callback(server.stop)
         await server.start()
         log.info(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from agent.wire.archiving import ArchivingView
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
@@ -167,6 +168,10 @@ class AgentClient:
     async def jobs(self) -> list[JobDocument]:
         """All documents that the agent keeps, ended ones too."""
         return await self._call("GET", "/v1/jobs", list[JobDocument])
+
+    async def archiving(self) -> ArchivingView:
+        """How the node archives its commit log; refused with 404 by an agent that can't."""
+        return await self._while_alive(self._call("GET", "/v1/archiving", ArchivingView))
 
     async def events(self, after: int) -> AsyncIterator[Event | None]:
         """The event log after a sequence, as it grows (SSE); None whenever the agent only shows that it lives.

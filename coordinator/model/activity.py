@@ -8,7 +8,8 @@ import msgspec
 class ActivityEvent(msgspec.Struct, frozen=True):
     """What happened to the backup `tag` at one destination. Identity: `request` + `destination["id"]`.
 
-    `type`: backup (also of a sync, which makes a backup there), restore, delete, or scrub, whose `tag` is "".
+    `type`: backup (also of a sync, which makes a backup there), restore, delete, or scrub and archiving, whose `tag`
+    is "".
     `destination`: as
     `coordinator.model.destinations.description` gives it, kept because the settings may be forgotten. `event_time`,
     `deleted_at`: unix seconds. `status`: running, success, error, cancelled; `partial` beside error.
@@ -16,7 +17,7 @@ class ActivityEvent(msgspec.Struct, frozen=True):
 
     cluster: str
     request: str
-    type: Literal["backup", "restore", "delete", "scrub"]
+    type: Literal["backup", "restore", "delete", "scrub", "archiving"]
     tag: str
     destination: dict[str, Any]
     event_time: int

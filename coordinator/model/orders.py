@@ -101,6 +101,39 @@ class PointInTimeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check: bool = False
 
 
+class LogCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A destination that segments of the commit log are shipped to. `compressed`: with zstd, where that pays."""
+
+    destination: str
+    compressed: bool = False
+    throttle_bytes_per_second: int = 0
+
+
+class ArchivingOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Archive the commit log on every node, or (not `enabled`) on none, by a rolling restart of the nodes that need
+    one. `keep`: segments stay on the nodes too. `directory`: where Cassandra's archive command puts them ("" = as it
+    is in force, else the agents' setting). `sleep`: seconds between two restarts; `drain`: drain a node before it is
+    restarted. `tail_seconds`: how often the segment that is being written is copied, 0 = never. `enroll`: nodes that
+    join later, or lose the setting, are told and restarted without being asked. `partial`: go on without the nodes
+    that don't answer, and restart others beside a node that is down."""
+
+    enabled: bool
+    copies: list[LogCopy] = []
+    keep: bool = False
+    directory: str = ""
+    sleep: float = 0.0
+    drain: bool = False
+    tail_seconds: float = 0.0
+    enroll: bool = False
+    partial: bool = False
+
+
+class TrimLogsOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Free the segments that no kept backup needs, in the destinations and (OPSC_ON_SERVER) on the nodes."""
+
+    places: list[str]
+
+
 class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Add (`id` is new), update or delete a destination. `settings` are whole (an update was merged with what is
     stored), None only for delete. `one_shot`: its settings are forgotten after the first backup or sync to it."""
@@ -111,7 +144,17 @@ class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_shot: bool = False
 
 
-Order = BackupOrder | SyncOrder | DeleteOrder | ScrubOrder | RestoreOrder | PointInTimeOrder | DestinationOrder
+Order = (
+    BackupOrder
+    | SyncOrder
+    | DeleteOrder
+    | ScrubOrder
+    | RestoreOrder
+    | PointInTimeOrder
+    | ArchivingOrder
+    | TrimLogsOrder
+    | DestinationOrder
+)
 
 
 def places_of(order: Order) -> list[str]:
@@ -127,6 +170,10 @@ def places_of(order: Order) -> list[str]:
             return list(dict.fromkeys([order.destination or ON_SERVER, order.pit_destination or ON_SERVER]))
         case ScrubOrder():
             return [order.destination]
+        case ArchivingOrder():
+            return [*(copy.destination for copy in order.copies), *([ON_SERVER] if order.keep else [])]
+        case TrimLogsOrder():
+            return order.places
         case DestinationOrder():
             return [order.id]
 

@@ -7,6 +7,7 @@ import msgspec
 
 from agent.wire.commands import Progress
 from coordinator.model.orders import (
+    ArchivingOrder,
     BackupOrder,
     DeleteOrder,
     DestinationOrder,
@@ -15,6 +16,7 @@ from coordinator.model.orders import (
     RestoreOrder,
     ScrubOrder,
     SyncOrder,
+    TrimLogsOrder,
 )
 
 
@@ -32,6 +34,10 @@ class RequestKind(StrEnum):
     POINT_IN_TIME = "pit"
     PIT_CHECK = "pit_check"
     """changes nothing, so that nothing has to wait for it"""
+    ARCHIVING = "archiving"
+    ARCHIVING_LOST = "archiving_lost"
+    """made when it has ended already: that a node doesn't archive as it should"""
+    TRIM_LOGS = "trim_logs"
 
 
 class RequestState(StrEnum):
@@ -58,6 +64,9 @@ ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.DESTINATION: DestinationOrder,
     RequestKind.POINT_IN_TIME: PointInTimeOrder,
     RequestKind.PIT_CHECK: PointInTimeOrder,
+    RequestKind.ARCHIVING: ArchivingOrder,
+    RequestKind.ARCHIVING_LOST: ArchivingOrder,
+    RequestKind.TRIM_LOGS: TrimLogsOrder,
 }
 
 

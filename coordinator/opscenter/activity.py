@@ -11,7 +11,7 @@ from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.shapes import activity_event, request_status
 
-TYPES = frozenset({"backup", "restore", "delete", "scrub"})
+TYPES = frozenset({"backup", "restore", "delete", "scrub", "archiving"})
 MOST_UNASKED = 1_000
 """Events of an answer to a request without `count`."""
 

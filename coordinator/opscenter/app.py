@@ -7,6 +7,7 @@ from aiohttp.typedefs import Middleware
 
 from coordinator.opscenter import quirks
 from coordinator.opscenter.activity import Activity
+from coordinator.opscenter.archiving import Archiving
 from coordinator.opscenter.backups import Backups
 from coordinator.opscenter.clusters import Clusters
 from coordinator.opscenter.context import Api
@@ -41,7 +42,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     """Method, path and endpoint of everything that is built; fixed words stand before names."""
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
-    retention, listing = Retention(api), Turns()
+    retention, archiving, listing = Retention(api), Archiving(api), Turns()
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
@@ -61,6 +62,10 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("POST", at + "/restore/{tag}", restore.backup),
         ("POST", at + "/restore/{tag}/{keyspace}", restore.keyspace),
         ("POST", at + "/restore/{tag}/{keyspace}/{table}", restore.table),
+        ("GET", at + "/pit", Turns().of(archiving.status)),
+        ("POST", at + "/pit", archiving.enable),
+        ("DELETE", at + "/pit", archiving.disable),
+        ("GET", at + "/pit/logs", archiving.logs),
         ("GET", at, listing.of(backups.all)),
         ("DELETE", at, delete.backup),
         ("GET", at + "/{keyspace}", listing.of(backups.of_keyspace)),

@@ -9,7 +9,7 @@ from agent.wire.destinations import ON_SERVER, Settings, secrets_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
 from coordinator.opscenter import quirks
-from coordinator.orchestrate.protocol import Orchestrator, RetentionRuns
+from coordinator.orchestrate.protocol import ArchivingControl, Orchestrator, RetentionRuns
 from coordinator.store.protocol import Store
 from kit.logs import Redactor
 
@@ -32,6 +32,7 @@ class Api:
         store: Store,
         orchestrator: Orchestrator,
         retention: RetentionRuns,
+        archiving: ArchivingControl,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         redactor: Redactor,
@@ -41,6 +42,7 @@ class Api:
         self.store = store
         self.orchestrator = orchestrator
         self.retention = retention
+        self.archiving = archiving
         self.floor = floor
         self.clock = clock
         self.new_id = new_id

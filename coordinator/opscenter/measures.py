@@ -29,6 +29,16 @@ class Measures:
             "helenus_requests_running", "Requests under way.", ["cluster", "kind"], registry=metrics.registry
         )
 
+        self._without = self._gauge("nodes_without", "Nodes that do not archive their commit log as ordered.")
+        self._lag = self._gauge(
+            "lag_seconds", "Age of the oldest write that is not safe in every destination, at most."
+        )
+        self._waiting = self._gauge("waiting_bytes", "Bytes of segments that are not in every destination, all nodes.")
+        self._gaps = self._gauge("gaps", "Gaps in the archived commit log, all nodes.")
+
+    def _gauge(self, name: str, told: str) -> Gauge:
+        return Gauge(f"helenus_archiving_{name}", told, ["cluster"], registry=self._metrics.registry)
+
     def routes(self) -> list[tuple[str, str, Endpoint]]:
         """For `build_app`."""
         return [("GET", "/health", self.health), ("GET", "/metrics", self.metrics)]
@@ -52,4 +62,16 @@ class Measures:
         for cluster in self._api.clusters:
             for kind in RequestKind:
                 self._running.labels(cluster, kind.value).set(found[cluster, kind])
+            self._measure_archiving(cluster)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _measure_archiving(self, cluster: str) -> None:
+        """As it was at the last look, a few seconds ago; nothing of a cluster that never archived."""
+        nodes = self._api.archiving.seen(cluster)
+        if not nodes:
+            return
+        times = [time for node in nodes for time in node.safe.values() if time is not None]
+        self._without.labels(cluster).set(sum(bool(node.without) for node in nodes))
+        self._lag.labels(cluster).set(max(0.0, self._api.clock() - min(times)) if times else 0.0)
+        self._waiting.labels(cluster).set(sum(node.waiting_bytes for node in nodes))
+        self._gaps.labels(cluster).set(sum(len(node.gaps) for node in nodes))

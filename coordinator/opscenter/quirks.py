@@ -175,6 +175,17 @@ def as_bytes_per_second(value: object, field: str) -> int:
     return int(megabytes * MEGABYTE)
 
 
+def as_seconds(value: object, field: str, *, most: float) -> float:
+    """Seconds, also a fraction or a text; absent, null or empty = 0."""
+    if value is None or value == "":
+        return 0.0
+    written = str(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
+    seconds = float(written) if _NUMBER.fullmatch(written) else math.nan
+    if not 0 <= seconds <= most:
+        raise refuse(field, f"must be a number of seconds from 0 to {most:.0f}, not {shown(value)}")
+    return seconds
+
+
 def as_text(value: object, field: str, *, most: int = 1024) -> str:
     """A text without control characters."""
     if not isinstance(value, str):

@@ -5,6 +5,8 @@ from agent.wire.node import Tables
 from coordinator.model.errors import TagInUse
 from coordinator.model.orders import Order, places_of, reads_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
+from coordinator.orchestrate.archiving.errors import ArchivingChanging
+from coordinator.orchestrate.archiving.setting import changing
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
@@ -31,7 +33,9 @@ class Conflicts:
                 raise TagInUse(f"a running {request.kind} works on {tag}", request=request.id, tag=tag)
 
     async def refuse_overlapping(self, cluster: str, tables: Tables) -> None:
-        """Raise `RestoreRunning` while a restore changes any of the tables, or one to a point in time stops nodes."""
+        """Raise `RestoreRunning` while a restore changes any of the tables, or one to a point in time stops nodes, and
+        `ArchivingChanging` while nodes are restarted for archiving."""
+        await self.refuse_restarts(cluster)
         for request in await self._running(cluster, RequestKind.POINT_IN_TIME):
             raise RestoreRunning(
                 f"the running restore to a point in time {request.id} stops the nodes", request=request.id, tables=[]
@@ -52,6 +56,14 @@ class Conflicts:
         ]
         found = [(request, common_tables(request.keyspaces, tables)) for request in running]
         return [(request, shared) for request, shared in found if shared]
+
+    async def refuse_restarts(self, cluster: str) -> None:
+        """Raise `ArchivingChanging` while nodes are restarted for archiving."""
+        request = await changing(self._around.store, cluster)
+        if request is not None:
+            raise ArchivingChanging(
+                f"the request {request.id} switches archiving and restarts nodes", request=request.id
+            )
 
     async def refuse_stopping(self, cluster: str, but: str = "") -> None:
         """Raise `RestoreRunning` while any restore runs, but the request `but`: what stops nodes breaks it."""

@@ -18,6 +18,8 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse
 from coordinator.model.orders import DeleteOrder, DestinationOrder
 from coordinator.model.requests import RequestKind, RequestState, order_of
+from coordinator.orchestrate.archiving.errors import DestinationArchives
+from coordinator.orchestrate.archiving.setting import archives_to
 from coordinator.orchestrate.destinations import establish
 from coordinator.orchestrate.errors import DestinationExists
 from coordinator.orchestrate.places import Places
@@ -115,7 +117,7 @@ class DestinationChanges:
         async with self._turn(cluster):
             places = Places(self._around, cluster)
             await places.destination(order.id)
-            await self._refuse_used(places, order.id)
+            await self._refuse_used(cluster, order.id)
             await self.refuse_changing(cluster, order.id)
             return DestinationChange(await self._make(cluster, order, []), None)
 
@@ -128,7 +130,7 @@ class DestinationChanges:
             await self._refuse_twice(cluster, order.id, settings, comes=comes)
             moving = former is not None and _kind_of_place(former.settings) != _kind_of_place(settings)
             if moving:
-                await self._refuse_used(places, order.id)
+                await self._refuse_used(cluster, order.id)
                 self._moving.add(key)
             self._coming[key] = settings
         try:
@@ -169,8 +171,13 @@ class DestinationChanges:
         told = "1 backup stays" if count == 1 else f"{count} backups stay"
         return f"{told} at the former place ({where}), listed here no more; {back}" if count else ""
 
-    async def _refuse_used(self, places: Places, destination_id: str) -> None:
-        users = await places.users(destination_id)
+    async def _refuse_used(self, cluster: str, destination_id: str) -> None:
+        users = await Places(self._around, cluster).users(destination_id)
+        archives = await archives_to(self._around.store, cluster, destination_id)
+        if archives:
+            raise DestinationArchives(
+                f"the commit log is archived to the destination {destination_id}", request=archives, requests=users
+            )
         if users:
             raise DestinationInUse(f"the destination {destination_id} is in use", request=users[0], requests=users)
 

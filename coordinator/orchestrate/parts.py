@@ -14,6 +14,7 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.reports import Live, Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import (
+    ArchivingOrder,
     BackupOrder,
     DeleteOrder,
     Order,
@@ -21,6 +22,7 @@ from coordinator.model.orders import (
     RestoreOrder,
     ScrubOrder,
     SyncOrder,
+    TrimLogsOrder,
 )
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
 from coordinator.orchestrate.delete.adoption import ADOPT
@@ -123,6 +125,10 @@ def _last_of(order: Order) -> Kind | None:
             return Kind.PIT_CHECK if order.check else Kind.PIT_CLEAN
         case ScrubOrder():
             return Kind.SCRUB
+        case ArchivingOrder():
+            return Kind.RESTART
+        case TrimLogsOrder():
+            return Kind.TRIM_LOGS
     return None
 
 

@@ -17,6 +17,7 @@ from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse, NoSuchDestination
 from coordinator.model.orders import DestinationOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
+from coordinator.orchestrate.archiving.setting import archives_to
 from coordinator.orchestrate.errors import DestinationRefused
 from coordinator.orchestrate.listing import Joined, join
 from coordinator.orchestrate.muster import nobody_answers
@@ -138,13 +139,15 @@ class Places:
         return {agent.address: answer.as_dict() for agent, answer in answers if answer is not None}
 
     async def users(self, destination_id: str, but: str = "") -> list[str]:
-        """Ids of the running requests that read or write there: without the request `but`, and without those that only
-        tell the agents of settings."""
-        return [
+        """Ids of the running requests that read or write there, and of the one since which the commit log is archived
+        there: without the request `but`, and without those that only tell the agents of settings."""
+        running = [
             request.id
             for request in await self._running(destination_id)
             if request.id != but and request.kind is not RequestKind.DESTINATION
         ]
+        archives = await archives_to(self._around.store, self._cluster, destination_id)
+        return [*running, *([archives] if archives and archives not in running else [])]
 
     async def telling(self, destination_id: str) -> list[str]:
         """Ids of the running requests that tell the agents of its settings (not of its end)."""

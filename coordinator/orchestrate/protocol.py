@@ -9,9 +9,11 @@ from typing import Protocol
 
 import msgspec
 
+from coordinator.model.archiving import ArchivingStatus, NodeArchiving
 from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import (
+    ArchivingOrder,
     BackupOrder,
     DeleteOrder,
     DestinationOrder,
@@ -99,4 +101,24 @@ class RetentionRuns(Protocol):
 
     async def notes(self, cluster: str) -> dict[str, RetentionNote]:
         """Place → how its last run went."""
+        ...
+
+
+class ArchivingControl(Protocol):
+    """Archiving of the commit log."""
+
+    async def start(self, cluster: str, order: ArchivingOrder) -> str:
+        """Switch it on or off; the request's id."""
+        ...
+
+    async def status(self, cluster: str) -> ArchivingStatus:
+        """How it stands, now."""
+        ...
+
+    async def logs(self, cluster: str, destination: str | None) -> dict[str, float | None]:
+        """Address → up to when (unix seconds) what the node received is safe in the destination (None: everywhere)."""
+        ...
+
+    def seen(self, cluster: str) -> list[NodeArchiving]:
+        """The nodes at the last look."""
         ...

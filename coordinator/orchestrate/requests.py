@@ -15,6 +15,7 @@ from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import description
 from coordinator.model.orders import (
+    ArchivingOrder,
     BackupOrder,
     DeleteOrder,
     DestinationOrder,
@@ -22,8 +23,11 @@ from coordinator.model.orders import (
     RestoreOrder,
     ScrubOrder,
     SyncOrder,
+    TrimLogsOrder,
 )
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
+from coordinator.orchestrate.archiving.switch import SwitchFlow
+from coordinator.orchestrate.archiving.trim import TrimFlow
 from coordinator.orchestrate.backup import BackupFlow
 from coordinator.orchestrate.delete.delete import DeleteFlow
 from coordinator.orchestrate.delete.preview import DeletePreview
@@ -53,6 +57,7 @@ EVENT_TYPES = {
     RequestKind.RESTORE: "restore",
     RequestKind.POINT_IN_TIME: "restore",
     RequestKind.SCRUB: "scrub",
+    RequestKind.ARCHIVING: "archiving",
 }
 
 
@@ -179,6 +184,10 @@ def flow_of(run: Run) -> Flow:
             return PitCheckFlow(run, order) if order.check else PointInTimeFlow(run, order)
         case ScrubOrder():
             return ScrubFlow(run, order)
+        case ArchivingOrder():
+            return SwitchFlow(run, order)
+        case TrimLogsOrder():
+            return TrimFlow(run, order)
         case DestinationOrder():
             return DestinationFlow(run, order)
 

@@ -15,7 +15,8 @@ def told_as(command: PostedCommand, request: Request) -> str:
     """Kind, tag and destinations: who waits for it finds the request by them."""
     arguments = command.arguments
     targets = [*(arguments.get("targets") or ()), arguments.get("target"), arguments.get("source")]
-    places = ", ".join(str(target["destination"]) for target in targets if isinstance(target, Mapping))
+    targets = [target.get("target", target) for target in targets if isinstance(target, Mapping)]
+    places = ", ".join(str(target["destination"]) for target in targets)
     tag = arguments.get("tag") or request.tag
     joined = {Kind.UPLOAD: " to ", Kind.SYNC: " to ", Kind.FETCH: " from "}.get(command.kind, " in ")
     what = f"the {request.kind} of {tag}" if command.kind is Kind.SWEEP else tag

@@ -17,6 +17,8 @@ class Timing(msgspec.Struct, frozen=True):
     looks whether a run is due. `retention_again`: after a run that failed, at first.
     `take_over`: how long a job that stops nodes must not have been written to by the coordinator that carries it out
     before another one takes it over; that one writes every quarter of it.
+    `archiving_look`: between two looks whether every node archives its commit log as it should; a node that does not
+    at two of them is told of. `enroll_again`: after nodes could not be enrolled, or were and still don't archive.
     `outlive`: how long Cassandra, once it answers again, may still be at a statement whose sender gave up: twice its
     `truncate_request_timeout` (60 s in cassandra.yaml of 4.1 and 5.0; other statements have shorter ones). Before it
     answers that time doesn't run: the statement may lie unread in the node's socket, and no age is relied on at which
@@ -37,3 +39,5 @@ class Timing(msgspec.Struct, frozen=True):
     retention_at: float = 9_000.0
     retention_look: float = 10.0
     retention_again: float = 60.0
+    archiving_look: float = 20.0
+    enroll_again: float = 900.0

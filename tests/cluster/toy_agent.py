@@ -30,6 +30,7 @@ from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
+from tests.cluster.toy_archiving import ToyLog, archiving_jobs, archiving_route
 from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
 from tests.cluster.toy_repository import Held
 
@@ -44,6 +45,7 @@ class ToyAgent:
 
     def __init__(self, node: ToyNode, state: Path) -> None:
         self.node = node
+        self.log = ToyLog()
         self._state = state
         self._port = 0
         self.instance = ""
@@ -67,7 +69,8 @@ class ToyAgent:
         await self._journal.open()
         self.events = EventLog(self._journal, interval=0.05)
         await self.events.open()
-        jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in toy_jobs(self.node).items()}
+        does = {**toy_jobs(self.node), **archiving_jobs(self.node, self.log)}
+        jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in does.items()}
         patience = RunnerTiming(cancel=5.0, journal_retry=0.01)
         self.runner = Runner(
             self._journal, self.events, jobs, instance=self.instance, patience=patience, clock=self._clock
@@ -86,6 +89,7 @@ class ToyAgent:
             health=lambda: HealthView("ok"),
         )
         app = make_app(services)
+        app.add_routes([archiving_route(self.log)])
         app.middlewares.insert(0, self._while_thawed)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._site.setup()

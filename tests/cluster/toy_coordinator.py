@@ -13,6 +13,7 @@ from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.fleet.reports import ReportTiming
 from coordinator.model.orders import BackupOrder, Copy, DestinationOrder
 from coordinator.model.requests import Request, RequestState
+from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
@@ -36,6 +37,8 @@ TIMING = Timing(
     outlive=0.05,
     retention_look=0.05,
     retention_again=0.1,
+    archiving_look=0.1,
+    enroll_again=0.2,
 )
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
@@ -80,6 +83,7 @@ class ToyCoordinator:
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
             retention = Retention(around, self.orchestrator.list_backups, self.orchestrator.start_delete)
             self.retention = await stack.enter_async_context(retention)
+            self.archiving = await stack.enter_async_context(Archiving(around, self.orchestrator.make))
             self._stack = stack.pop_all()
         return self
 

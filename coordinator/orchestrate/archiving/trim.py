@@ -1,0 +1,109 @@
+"""Retention of segments: what no kept backup needs goes. In: the places where segments lie. Out: their space.
+
+What makes it safe: a restore to a point begins with a backup and needs the log from its snapshot on, so that only
+segments go that were closed before the oldest kept backup of any place, less a margin for clocks. Every place is
+listed anew for it; while one can't be listed whole, or a restore to a point runs, nothing goes; without any backup
+nothing goes either. A backup that is taken meanwhile is newer than all that is listed. Destinations whose settings were
+forgotten are not seen: what lies there is not counted.
+"""
+
+from typing import Any
+
+import msgspec
+
+from agent.wire.archiving import TrimLogsArguments
+from agent.wire.commands import Kind
+from agent.wire.destinations import ON_SERVER
+from agent.wire.results import FreedResult
+from coordinator.model.errors import NoSuchDestination
+from coordinator.model.orders import TrimLogsOrder
+from coordinator.model.requests import RequestKind, RequestState
+from coordinator.orchestrate.archiving.errors import LogsStay
+from coordinator.orchestrate.fan_out import FanOut
+from coordinator.orchestrate.listing import backup_of
+from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.places import Places, is_shared, target_of
+from coordinator.orchestrate.run import Run
+from kit.errors import HelenusError
+
+MARGIN_SECONDS = 3_600.0
+"""By which a segment must have been closed before the oldest backup; clocks that are further apart are added."""
+NO_COPY = "failed"
+"""The state of a backup that nothing can be restored from."""
+
+
+class TrimScope(msgspec.Struct, frozen=True):
+    """`before`: unix seconds, None = nothing goes. `tag`: the backup that it comes from. `hosts`: who is told."""
+
+    before: float | None
+    tag: str
+    hosts: list[str]
+
+
+class TrimFlow:
+    """Carries out an order to free segments."""
+
+    def __init__(self, run: Run, order: TrimLogsOrder) -> None:
+        self._run = run
+        self._order = order
+        self._around = run.around
+        self._places = Places(run.around, run.cluster)
+        self._fan_out = FanOut(run, repair=self._places.repair)
+
+    async def __call__(self) -> Outcome:
+        """To the end. Raises `LogsStay`, and what the whole request fails with."""
+        scope = await self._run.once("scope", self._scope, TrimScope)
+        if scope.before is None:
+            return Outcome(RequestState.SUCCESS, "there is no backup: every segment stays", result={"bytes_freed": 0})
+        failed: dict[str, dict[str, Any]] = {}
+        freed = 0
+        for number, place in enumerate(self._order.places, 1):
+            try:
+                target = None if place == ON_SERVER else target_of(await self._places.destination(place))
+            except NoSuchDestination:
+                continue  # forgotten since
+            arguments = TrimLogsArguments(scope.before, target)
+            answers = await self._fan_out.ask(
+                f"trim_logs-{number}", Kind.TRIM_LOGS, dict.fromkeys(scope.hosts, arguments)
+            )
+            failed |= failures(answers.values())
+            good = [answer for answer in answers.values() if answer.ok]
+            freed += sum(msgspec.convert(answer.result, FreedResult).bytes_freed for answer in good)
+        result = {"bytes_freed": freed, "before": scope.before, "oldest_backup": scope.tag}
+        told = f"{freed} bytes freed; the log is kept from the backup {scope.tag} on"
+        if not failed:
+            return Outcome(RequestState.SUCCESS, told, result=result)
+        error = nodes_failed("Freeing segments", failed)
+        return Outcome(
+            RequestState.ERROR, f"{told}; {error.message}", partial=True, error=error.as_dict(), result=result
+        )
+
+    async def _scope(self) -> TrimScope:
+        around, cluster = self._around, self._run.cluster
+        for request in await around.store.requests.find(
+            cluster=cluster, kind=RequestKind.POINT_IN_TIME, state=RequestState.RUNNING
+        ):
+            raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
+        agents = await around.registry.refresh(cluster, around.timing.report_age)
+        hosts = sorted(agent.host_id for agent in agents if agent.alive and agent.host_id is not None)
+        silent = [agent.address for agent in agents if not agent.alive]
+        oldest: tuple[float, str] | None = None
+        for place in [None, *await around.store.destinations.all(cluster)]:
+            if silent and not is_shared(place):
+                raise LogsStay(f"{', '.join(silent)} doesn't answer: its backups can't be seen", nodes=silent)
+            try:
+                listed = await self._places.backups(place)
+            except HelenusError as error:
+                where = ON_SERVER if place is None else place.id
+                raise LogsStay(f"the backups in {where} can't be listed: {error.message}", destination=where) from error
+            for joined in listed.values():
+                if joined.deleted:
+                    continue
+                whole = joined if joined.record is not None else await self._places.backup(place, joined.tag) or joined
+                backup = backup_of(whole, running=False)
+                if backup.state != NO_COPY or whole.record is None:  # one that has just begun has no record yet
+                    oldest = min(oldest or (backup.time, backup.tag), (backup.time, backup.tag))
+        if oldest is None:
+            return TrimScope(None, "", hosts)
+        apart = max((abs(agent.skew) for agent in agents if agent.alive), default=0.0)
+        return TrimScope(oldest[0] - MARGIN_SECONDS - apart, oldest[1], hosts)

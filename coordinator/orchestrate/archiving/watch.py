@@ -1,0 +1,168 @@
+"""Looks whether every node archives as it should, and frees segments from time to time. In: the nodes' state at each
+look. Out: an alarm (a log line, an event, an ended request that says why) for each node that didn't at two looks, its
+enrolment where that was ordered, and a request to free segments once a day and after backups were deleted.
+
+While archiving is being switched nodes are down on purpose: nobody is told of then.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.archiving import ArchivingSetting, ArchivingStatus, NodeArchiving
+from coordinator.model.destinations import description
+from coordinator.model.orders import ArchivingOrder, TrimLogsOrder
+from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.orchestrate.archiving.setting import setting_of
+from coordinator.orchestrate.run import Surroundings
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+DAY_SECONDS = 86_400.0
+
+Status = Callable[[str], Awaitable[ArchivingStatus]]
+Start = Callable[[str, ArchivingOrder], Awaitable[str]]
+Trim = Callable[[str, TrimLogsOrder], Awaitable[str]]
+
+
+class Watch:
+    """`status`, `start` and `trim` are those of `Archiving`."""
+
+    def __init__(self, around: Surroundings, status: Status, start: Start, trim: Trim) -> None:
+        self._around = around
+        self._status = status
+        self._start = start
+        self._trim = trim
+        self.seen: dict[str, list[NodeArchiving]] = {}
+        self._once: dict[str, set[str]] = {}
+        """cluster → nodes that did not archive at the last look"""
+        self._enroll_at: dict[str, float] = {}
+
+    async def look_always(self) -> None:
+        """Run until cancelled."""
+        while True:
+            for cluster in self._around.registry.clusters():
+                try:
+                    await self.look(cluster)
+                except HelenusError as error:
+                    log.warning("it can't be seen who archives", cluster=cluster, **error.as_dict())
+                except Exception:
+                    log.exception("the look at archiving failed in an unforeseen way", cluster=cluster)
+            await asyncio.sleep(self._around.timing.archiving_look)
+
+    async def look(self, cluster: str) -> None:
+        """Once. Raises what keeps it from seeing."""
+        setting = await setting_of(self._around.store, cluster)
+        if setting is None:
+            return
+        status = await self._status(cluster)
+        self.seen[cluster] = status.nodes
+        if not status.request:
+            await self._tell(cluster, setting, status.nodes)
+        await self._perhaps_trim(cluster, setting)
+
+    async def _tell(self, cluster: str, setting: ArchivingSetting, nodes: list[NodeArchiving]) -> None:
+        without = {_name(node): node for node in nodes if node.without}
+        before = self._once.get(cluster, set())
+        self._once[cluster] = {*without}
+        told = set(await self._around.store.values.get(_alarms(cluster)) or [])
+        lasting = {name: node for name, node in without.items() if name in before or name in told}
+        new = [node for name, node in lasting.items() if name not in told]
+        if new:
+            await self._alarm(cluster, setting, new)
+        for name in told - {*without}:
+            log.info("a node archives again", cluster=cluster, node=name)
+        if new or told - {*without}:
+            await self._around.store.values.put(_alarms(cluster), sorted(lasting))
+        if lasting and setting.order.enabled and setting.order.enroll:
+            await self._enroll(cluster, setting.order, [*lasting.values()])
+
+    async def _alarm(self, cluster: str, setting: ArchivingSetting, nodes: list[NodeArchiving]) -> None:
+        """Keep a request that has ended, with its event: it says which nodes, and why."""
+        now = self._around.clock()
+        told = "; ".join(f"{node.address}: {node.without}" for node in nodes)
+        log.warning("nodes do not archive as they should", cluster=cluster, nodes=told)
+        message = f"not as ordered: {told}"
+        request = Request(
+            id=str(uuid.uuid4()),
+            kind=RequestKind.ARCHIVING_LOST,
+            cluster=cluster,
+            state=RequestState.ERROR,
+            started=now,
+            finished=now,
+            spec=spec_of(setting.order),
+            tag="",
+            message=message,
+            error={
+                "code": "archiving_lost",
+                "message": message,
+                "todo": "POST /{cluster}/backups/pit again: only nodes that need it are told and restarted.",
+                "retry": "later",
+                "fields": {"nodes": {node.address: node.without for node in nodes}},
+            },
+        )
+        event = ActivityEvent(
+            cluster=cluster,
+            request=request.id,
+            type="archiving",
+            tag="",
+            destination=description(None),
+            event_time=int(now),
+            status=request.state.value,
+        )
+        await self._around.store.requests.create(request, [event])
+
+    async def _enroll(self, cluster: str, order: ArchivingOrder, nodes: list[NodeArchiving]) -> None:
+        """Order it again: who does as told isn't restarted. What can't be done now is tried later."""
+        now = self._around.monotonic()
+        if now < self._enroll_at.get(cluster, now):
+            return
+        self._enroll_at[cluster] = now + self._around.timing.enroll_again
+        try:
+            request = await self._start(cluster, order)
+        except HelenusError as error:
+            log.warning("nodes could not be enrolled", cluster=cluster, **error.as_dict())
+            return
+        log.info("nodes are enrolled", cluster=cluster, request=request, nodes=[node.address for node in nodes])
+
+    async def _perhaps_trim(self, cluster: str, setting: ArchivingSetting) -> None:
+        if not setting.places or not await self._is_due(cluster):
+            return
+        await self._around.store.values.put(_trimmed(cluster), self._around.clock())
+        await self._trim(cluster, TrimLogsOrder(setting.places))
+
+    async def _is_due(self, cluster: str) -> bool:
+        """Whether the time of day of retention has come by, or a backup was deleted, since segments were freed last (or
+        since archiving was seen first). Never while it is being done."""
+        store, timing, now = self._around.store, self._around.timing, self._around.clock()
+        last = await store.values.get(_trimmed(cluster))
+        if last is None:
+            await store.values.put(_trimmed(cluster), now)
+            return False
+        running = RequestState.RUNNING
+        for kind in (RequestKind.TRIM_LOGS, RequestKind.DELETE, RequestKind.POINT_IN_TIME):
+            if await store.requests.find(cluster=cluster, kind=kind, state=running):
+                return False
+        day = (now - timing.retention_at) // DAY_SECONDS * DAY_SECONDS + timing.retention_at
+        if not day <= last <= now:
+            return True
+        deletes = await store.requests.find(cluster=cluster, kind=RequestKind.DELETE, state=RequestState.SUCCESS)
+        return any((each.finished or 0.0) >= last for each in deletes)
+
+
+def _name(node: NodeArchiving) -> str:
+    return node.host_id or node.address
+
+
+def _alarms(cluster: str) -> str:
+    """The named value that holds the nodes that were told of and don't archive since."""
+    return f"archiving alarms of {cluster}"
+
+
+def _trimmed(cluster: str) -> str:
+    """The named value that holds when segments were last ordered to be freed."""
+    return f"archived log freed of {cluster}"
