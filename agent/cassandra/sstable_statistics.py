@@ -2,9 +2,10 @@
 time, how far the commit log was in it.
 
 As Cassandra 3.0 to 5.0 write it, all numbers big-endian: how many parts (int), for each its kind and place (two ints),
-the parts; from version `na` on (4.0) a CRC-32 follows the number, the places and each part. The part STATS begins with
-two histograms (number of buckets, then two longs for each), the commit-log position up to which the SSTable has its
-table's writes (segment id as a long, place in it as an int), the oldest and the newest timestamp (longs).
+the parts. In `bti`, and in `big` from version `na` on (4.0), a CRC-32 follows the number, the places and each part. The
+part STATS begins with two histograms (number of buckets, then two longs for each), the commit-log position up to which
+the SSTable has its table's writes (segment id as a long, place in it as an int), the oldest and the newest timestamp
+(longs).
 """
 
 import struct
@@ -42,7 +43,8 @@ def statistics_of(name: str, content: bytes) -> SstableStatistics:
     if component is None or component.component != "Statistics.db":
         raise SstableDamaged(f"«{name[:120]}» is no Statistics.db of an SSTable", name=name[:120])
     try:
-        stats = _part(content, checked=component.sstable[:2] >= _FIRST_WITH_CRC)
+        big = component.sstable.endswith("-big")
+        stats = _part(content, checked=not big or component.sstable[:2] >= _FIRST_WITH_CRC)
         at = _after_histogram(stats, _after_histogram(stats, 0))
         segment, position, oldest, newest = _REST.unpack_from(stats, at)
     except (struct.error, ValueError) as error:

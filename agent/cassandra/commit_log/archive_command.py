@@ -52,9 +52,14 @@ given_back=${segment%/*}/../restored
 failed() {
     echo "$0: $segment: $1" >&2
     if [ "$purpose" = archived ]; then
-        : >"$0-failures/$name"
+        noted "$0-failures/$name"
     fi
     exit 1
+}
+
+noted() {
+    # Never written over what is there: it might be a segment.
+    [ -e "$1" ] || : >"$1"
 }
 
 there() {
@@ -68,7 +73,7 @@ there() {
 durable() {
     sync "$directory" || failed "$directory can't be synced"
     if [ "$purpose" = restored ] && [ -d "$given_back" ]; then
-        : >"$given_back/$name" || failed "$given_back can't be written"
+        noted "$given_back/$name" || failed "$given_back can't be written"
     fi
     exit 0
 }

@@ -168,6 +168,22 @@ def test_giving_a_segment_back_notes_no_failed_archiving(place: Place) -> None:
     assert archive_command.failures(place.program) == []
 
 
+def test_a_note_of_what_was_given_back_never_empties_a_segment(place: Place) -> None:
+    """Promise: where the directory of the notes is the one that segments are given back from, they stay what they
+    are."""
+    restored = place.log.parent / "restored"
+    place.log.rename(restored)
+    place.segment = restored / NAME
+    content = place.segment.read_bytes()
+    assert place.run(archive_command.RESTORED).returncode == 0
+    assert place.segment.read_bytes() == place.target.read_bytes() == content
+    (restored / NAME).rename(place.archive / "other")
+    place.segment = place.archive / "other"
+    place.target.unlink()
+    assert place.run(archive_command.RESTORED).returncode == 0
+    assert (restored / NAME).read_bytes() == b""
+
+
 def test_failures_are_told_in_order_and_nothing_else(place: Place) -> None:
     """Promise: what others put beside the notes is not taken for a segment."""
     notes = archive_command.failures_of(place.program)
