@@ -82,11 +82,13 @@ class Leftovers:
         closed = set(look.closed)
         left = [look.live[name] for name in sorted(closed & look.failed, key=segment_id)]
         size = sum(file.size for file in left)
-        if not left or (size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS):
+        archived = [file for file in left if self._is_archived(look, file)]
+        if not archived and size <= self._bound:
+            return []
+        if size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
             return []
         await self._flush()
         self._flushed_at = self._clock()
-        archived = [file for file in left if self._is_archived(look, file)]
         await self._delete(archived)
         kept = [file for file in left if file not in archived]
         size = sum(file.size for file in kept)
