@@ -17,6 +17,7 @@ from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.reporting import Reporter
 from agent.commands.runner import Runner
+from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.owed import OwedSnapshots
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.destinations import Destinations
@@ -63,6 +64,7 @@ class Parts:
     destinations: Destinations
     digests: DigestCache
     node: CassandraNode
+    archiver: Archiver
     owed: OwedSnapshots
     server: HttpServer
     reporters: Sequence[Reporter]
@@ -105,7 +107,12 @@ class Agent:
         """Serve until `stop` is set. Raises what ended a part that should not end."""
         parts = self._parts
         background: list[Background] = [beat(parts.notifier, self._pulse, healthy=self._healthy)]
-        background += [parts.owed.run(), parts.journal.mend(), *(reporter.run() for reporter in parts.reporters)]
+        background += [
+            parts.owed.run(),
+            parts.archiver.run(),
+            parts.journal.mend(),
+            *(reporter.run() for reporter in parts.reporters),
+        ]
         await run_until(stop, background)
 
     async def stop(self) -> None:

@@ -11,6 +11,8 @@ from agent.commands.reporting import CoordinatorAddress, Reporter
 from agent.commands.runner import Runner
 from agent.crypto.keyring import Keyring
 from agent.daemon.agent import Agent, Health, Making, Parts
+from agent.daemon.archiving import archiver_of
+from agent.daemon.archiving_measures import ArchivingMeasures
 from agent.daemon.backups import Backups
 from agent.daemon.identity import agent_id_in
 from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
@@ -23,6 +25,7 @@ from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from agent.daemon.version import installed_version
 from agent.http.app import make_app
 from agent.http.services import AgentServices
+from agent.jobs.archiving.standing import view_of
 from agent.jobs.copying.rate import CopyRate
 from agent.jobs.in_use import InUse
 from agent.jobs.job_documents import JobDocuments
@@ -107,8 +110,11 @@ def _composed(
     in_use, jobs_in_use, busy = InUse(), InUse(), InUse()
     scrubs = ScrubNotes(state)
     metrics.registry.register(ScrubMeasures(scrubs, lambda: [one.id for one in destinations.views()], making.clock))
+    archiver = archiver_of(settings.cassandra, node, state, written, making.clock)
+    metrics.registry.register(ArchivingMeasures(archiver, making.clock))
     parts = Collaborators(
         node=node,
+        archiver=archiver,
         repositories=repositories,
         on_server=on_server,
         records=records,
@@ -138,7 +144,9 @@ def _composed(
     in_use.using = runner.using_tag
     jobs_in_use.using = runner.using_job
     busy.using = lambda destination_id: runner.using_destination(destination_id, but=Kind.SCRUB)
-    destinations.wanted = lambda destination_id: bool(runner.using_destination(destination_id))
+    destinations.wanted = lambda destination_id: (
+        bool(runner.using_destination(destination_id)) or archiver.wants(destination_id)
+    )
 
     checks = DestinationChecks(destinations, provider, keyrings)
     destinations.taken_back = checks.take_back
@@ -162,6 +170,7 @@ def _composed(
             destinations, listed, written, keyrings, on_server, records, node.view, node.snapshots, patience.seconds
         ),
         jobs=JobDocuments(state),
+        archiving=lambda: view_of(archiver),
         metrics=metrics.registry,
         health=health,
     )
@@ -183,6 +192,7 @@ def _composed(
             destinations=destinations,
             digests=digests,
             node=node,
+            archiver=archiver,
             owed=owed_snapshots(parts),
             server=HttpServer(app, http, access),
             reporters=[

@@ -7,7 +7,9 @@ from pathlib import Path
 from agent.cassandra.node import CassandraNode
 from agent.commands.runner import JobSpec
 from agent.daemon.allocator import giving_back
+from agent.daemon.archiving import archiving_jobs
 from agent.daemon.settings import AgentSettings
+from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.backup import BackupJob
 from agent.jobs.copying.copier import Copier
 from agent.jobs.copying.delivery import Delivery
@@ -41,6 +43,7 @@ class Collaborators:
     """What jobs are made of."""
 
     node: CassandraNode
+    archiver: Archiver
     repositories: Repositories
     on_server: OnServer
     records: RecordCache
@@ -61,7 +64,7 @@ class Collaborators:
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    jobs = {**_copies(parts), **_restores(parts)}
+    jobs = {**_copies(parts), **_restores(parts), **_archiving(parts)}
     return {kind: JobSpec(LANES[kind], giving_back(job)) for kind, job in jobs.items()}
 
 
@@ -127,6 +130,11 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
         Kind.SWEEP: sweep.run,
         Kind.SCRUB: scrub.run,
     }
+
+
+def _archiving(parts: Collaborators) -> dict[Kind, Job]:
+    """The commit log's archive."""
+    return archiving_jobs(parts.archiver, parts.repositories, _writer(parts), parts.clock)
 
 
 def _restores(parts: Collaborators) -> dict[Kind, Job]:

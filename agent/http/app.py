@@ -5,7 +5,19 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from agent.http import backups, commands, destinations, events, health, jobs, metrics, node, openapi, throttle
+from agent.http import (
+    archiving,
+    backups,
+    commands,
+    destinations,
+    events,
+    health,
+    jobs,
+    metrics,
+    node,
+    openapi,
+    throttle,
+)
 from agent.http.bodies import plain_json_only
 from agent.http.errors import error_response, errors_as_json
 from agent.http.readers import READERS, Readers, send_readers_away
@@ -61,6 +73,7 @@ def make_app(
             web.get("/v1/jobs", jobs.list_all),
             web.get("/v1/jobs/{job}", jobs.get),
             web.put("/v1/jobs/{job}", jobs.put),
+            web.get("/v1/archiving", archiving.get),
             web.get("/v1/throttle", throttle.get),
             web.patch("/v1/throttle", throttle.patch),
             web.get("/health", health.get),

@@ -1,6 +1,6 @@
 """What the HTTP side needs of the agent: one small protocol each, handed in by the composition root."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from agent.commands.runner import Posted
+from agent.wire.archiving import ArchivingView
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import CommandView, Event, PatchCommand, PostCommand, State
 from agent.wire.destinations import ChangeKeys, CheckDestination, CheckReport, DestinationView, KeySlots, PutDestination
@@ -94,6 +95,7 @@ class AgentServices:
     keys: KeyChanges
     backups: Backups
     jobs: JobDocuments
+    archiving: Callable[[], Awaitable[ArchivingView]]
     metrics: CollectorRegistry
     health: Callable[[], HealthView]
 

@@ -30,7 +30,7 @@ from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
-from tests.cluster.toy_archiving import ToyLog, archiving_jobs, archiving_route
+from tests.cluster.toy_archiving import ToyLog, archiving_jobs
 from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
 from tests.cluster.toy_repository import Held
 
@@ -85,11 +85,11 @@ class ToyAgent:
             keys=self,
             backups=ToyBackups(self.node),
             jobs=JobDocuments(self._state),
+            archiving=self.log.told,
             metrics=CollectorRegistry(),
             health=lambda: HealthView("ok"),
         )
         app = make_app(services)
-        app.add_routes([archiving_route(self.log)])
         app.middlewares.insert(0, self._while_thawed)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._site.setup()

@@ -7,7 +7,6 @@ makes them one. Segments are the times at which they were closed, by place.
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from agent.model.job import Job, JobContext
 from agent.repository.errors import UnknownDestination
@@ -42,6 +41,10 @@ class ToyLog:
         self.refuses = False
         """whether Cassandra reads another properties file"""
         self.segments: dict[str, list[float]] = {}
+
+    async def told(self) -> ArchivingView:
+        """As an agent asks it."""
+        return self.view()
 
     def view(self) -> ArchivingView:
         """GET /v1/archiving."""
@@ -113,12 +116,3 @@ def grows(log: ToyLog) -> float:
     for place in log.view().places:
         log.segments.setdefault(place, []).append(log.safe_until)
     return log.safe_until
-
-
-def archiving_route(log: ToyLog) -> web.RouteDef:
-    """GET /v1/archiving of a toy agent."""
-
-    async def get(request: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(log.view()), content_type="application/json")
-
-    return web.get("/v1/archiving", get)

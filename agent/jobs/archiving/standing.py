@@ -6,8 +6,8 @@ from agent.model.commit_log import LossRecord
 from agent.plan.log_windows import runs
 from agent.plan.segment_names import segment_id
 from agent.wire.archiving import ArchiveArguments, ArchivingView, LogGap, LogPlace
+from agent.wire.destinations import ON_SERVER
 
-ON_SERVER = "OPSC_ON_SERVER"
 _SHOWN_GAPS = 100
 
 

@@ -134,9 +134,7 @@ class PitFetchJob:
             for one in source.head.tables
             if one.table in arguments.tables.get(one.keyspace, ()) and one.table not in empty.get(one.keyspace, ())
         ]
-        counts = await bring(
-            context.tally, counted_under(arguments), source, chosen, found, roots[:-1], indexes=True
-        )
+        counts = await bring(context.tally, counted_under(arguments), source, chosen, found, roots[:-1], indexes=True)
         return {
             keyspace: {table: counts.get(keyspace, {}).get(table, [0, 0, 0]) for table in tables}
             for keyspace, tables in sorted_tables(arguments).items()

@@ -17,8 +17,9 @@ from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
 from agent.jobs.job_documents import JobDocuments
+from agent.wire.archiving import ArchivingView, LogGap, LogPlace, LogTarget
 from agent.wire.backups import BackupView, Plan, Record
-from agent.wire.commands import Kind
+from agent.wire.commands import Kind, Target
 from agent.wire.destinations import (
     ChangeKeys,
     CheckDestination,
@@ -195,6 +196,14 @@ class Served:
                 after = events[-1]["sequence"] if events else after
 
 
+async def _archiving() -> ArchivingView:
+    """A node whose log is archived, with a gap."""
+    target = LogTarget(Target("d1", "r1", "c1"), compressed=True)
+    gap = LogGap("CommitLog-7-1.log", "CommitLog-7-3.log", 1.0, 2.0, "the archive was full")
+    place = LogPlace(1.5, 2.5, "CommitLog-7-3.log", 1, 10, Missing("away").as_dict())
+    return ArchivingView(True, "on", "/archive", False, [target], 5.0, "", {"d1": place}, [gap], 20, 10)
+
+
 @asynccontextmanager
 async def served(
     state: Path, jobs: Mapping[Kind, JobSpec], *, instance: str = "instance1", **limits: Any
@@ -225,6 +234,7 @@ async def served(
         keys=KeyChanges(),
         backups=Backups(),
         jobs=JobDocuments(state),
+        archiving=_archiving,
         metrics=metrics,
         health=lambda: health[0],
     )

@@ -26,6 +26,9 @@ STRUCTS = {
     kind.__name__: kind
     for kind in (
         archiving.LogTarget,
+        archiving.LogGap,
+        archiving.LogPlace,
+        archiving.ArchivingView,
         archiving.ArchiveArguments,
         archiving.RestartArguments,
         archiving.TrimLogsArguments,

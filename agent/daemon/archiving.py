@@ -1,0 +1,66 @@
+"""How archiving of the commit log is put together. In: the agent's parts. Out: the archiver and the jobs around it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.rights import cassandra_account, own_account, shared_group
+from agent.cassandra.settings import CassandraSettings
+from agent.jobs.archiving.archive import ArchiveJob
+from agent.jobs.archiving.archiver import Archiver
+from agent.jobs.archiving.node_side import NodeSide
+from agent.jobs.archiving.trim import TrimLogsJob
+from agent.model.job import Job
+from agent.repository.intents import Writer
+from agent.repository.opened import Repositories
+from agent.wire.commands import Kind
+
+COMMAND = "archive-commitlog"
+
+
+def archiver_of(
+    settings: CassandraSettings,
+    node: CassandraNode,
+    state: Path,
+    repositories: Repositories,
+    clock: Callable[[], float],
+) -> Archiver:
+    """`repositories` must not be patient. Raises StateFailed when what was ordered can't be read."""
+    archiving = settings.archiving
+
+    async def setting(name: str) -> str | None:
+        return await node.view.setting(name)
+
+    side = NodeSide(
+        properties_file=Path(archiving.properties_file) if archiving.properties_file else None,
+        program=Path(archiving.command) if archiving.command else state / COMMAND,
+        directory=archiving.directory,
+        leftover_bytes=archiving.leftover_bytes,
+        life=node.view.life,
+        commitlog=node.directories.commitlog,
+        flush=node.orders.flush,
+        setting=setting,
+        group=lambda: _group(settings),
+    )
+    return Archiver(state, side, repositories, clock)
+
+
+def archiving_jobs(
+    archiver: Archiver, repositories: Repositories, writer: Writer, clock: Callable[[], float]
+) -> dict[Kind, Job]:
+    """The order, and freeing what no backup needs."""
+    return {
+        Kind.ARCHIVE: ArchiveJob(archiver, repositories, clock).run,
+        Kind.TRIM_LOGS: TrimLogsJob(archiver, repositories, writer).run,
+    }
+
+
+def _group(settings: CassandraSettings) -> int | None:
+    """A group by which Cassandra's user may write what the agent makes; None where they are one user. Blocks."""
+    if not settings.data_directories:
+        return None
+    mine = own_account()
+    theirs = cassandra_account(settings.data_directories[0], settings.run_as)
+    if mine.uid in (theirs.uid, 0):
+        return min(theirs.groups, default=None) if mine.uid == 0 and theirs.uid else None
+    return shared_group(mine, theirs, -1)
