@@ -1,6 +1,6 @@
 """Which job does which kind of command, and in which lane. In: the agent's parts. Out: the runner's registry."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
 from agent.jobs.owed import OwedSnapshots
+from agent.jobs.point_in_time.phases import stopping_jobs
+from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.restart import BeforeStop, RestartJob, nothing
 from agent.jobs.restore.phases import restore_jobs
 from agent.jobs.restore.repository_source import RestoreSources
 from agent.jobs.restore.tools import RestoreTools
@@ -37,10 +40,14 @@ from agent.repository.opened import Repositories
 from agent.storage.threads import MakeWorkers, Workers
 from agent.wire.commands import LANES, Kind
 
+ARCHIVE_COMMAND = "archive-commitlog"
+"""The archive command's name in the state directory."""
+
 
 @dataclass(frozen=True)
 class Collaborators:
-    """What jobs are made of."""
+    """What jobs are made of. `before_stop`: done before each stop of Cassandra. `archive`: archives one segment as
+    Cassandra would, None: nothing is archived."""
 
     node: CassandraNode
     archiver: Archiver
@@ -60,11 +67,13 @@ class Collaborators:
     settings: AgentSettings
     clock: Callable[[], float]
     workers: MakeWorkers = Workers
+    before_stop: BeforeStop = nothing
+    archive: Callable[[Path], Awaitable[None]] | None = None
 
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    jobs = {**_copies(parts), **_restores(parts), **_archiving(parts)}
+    jobs = {**_copies(parts), **_restores(parts), **_archiving(parts), **_stopping(parts)}
     return {kind: JobSpec(LANES[kind], giving_back(job)) for kind, job in jobs.items()}
 
 
@@ -143,3 +152,25 @@ def _restores(parts: Collaborators) -> dict[Kind, Job]:
     sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server, parts.workers)
     tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
     return restore_jobs(tools)
+
+
+def _stopping(parts: Collaborators) -> dict[Kind, Job]:
+    """What stops Cassandra and starts it again: a restart, and the phases of a restore to a point in time."""
+    node, wanted = parts.node, parts.settings.cassandra
+    jobs: dict[Kind, Job] = {Kind.RESTART: RestartJob(node, parts.before_stop, parts.clock).run}
+    if not wanted.archiving.properties_file:
+        return jobs
+    tools = PlaceTools(
+        node=node,
+        service=node.service,
+        jvm=node.jvm,
+        orders=node.orders,
+        state=parts.state,
+        properties_file=Path(wanted.archiving.properties_file),
+        program=Path(wanted.archiving.command) if wanted.archiving.command else parts.state / ARCHIVE_COMMAND,
+        archive=parts.archive,
+        log_file=Path(wanted.service.log_file) if wanted.service.log_file else None,
+        clock=parts.clock,
+        in_use=parts.jobs_in_use,
+    )
+    return jobs | stopping_jobs(tools, parts.before_stop)

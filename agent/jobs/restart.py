@@ -29,6 +29,10 @@ BeforeStop = Callable[[], Awaitable[None]]
 next start, and then delete."""
 
 
+async def nothing() -> None:
+    """For nodes whose commit log isn't archived."""
+
+
 class RestartJob:
     """See the module. `clock`: unix seconds."""
 

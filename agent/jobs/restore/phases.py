@@ -32,10 +32,10 @@ def restore_jobs(tools: RestoreTools) -> dict[Kind, Job]:
         Kind.CHECK: CheckJob(tools).run,
         Kind.CLEAN: CleanJob(tools).run,
     }
-    return {kind: _alone(phase, tools.in_use) for kind, phase in phases.items()}
+    return {kind: alone(phase, tools.in_use) for kind, phase in phases.items()}
 
 
-def _alone(phase: Job, in_use: InUse) -> Job:
+def alone(phase: Job, in_use: InUse) -> Job:
     """The phase, while no other one of its restore runs."""
 
     async def run(context: JobContext) -> Outcome:
