@@ -37,8 +37,14 @@ class JvmOptions(Protocol):
         """Take the job's lines away; none is fine. Durable."""
 
 
-class IndexOrders(Protocol):
+class Orders(Protocol):
     """Orders to the running Cassandra."""
+
+    async def native_running(self) -> bool:
+        """Whether clients are let in."""
+
+    async def enable_native(self) -> None:
+        """Let clients in."""
 
     async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
         """Build the table's indexes of these names anew; ends when they are built."""
@@ -54,7 +60,7 @@ class PlaceTools:
     node: CassandraNode
     service: NodeService
     jvm: JvmOptions
-    orders: IndexOrders
+    orders: Orders
     state: Path
     properties_file: Path
     program: Path

@@ -4,7 +4,7 @@ again finishes what was cut.
     stopping Cassandra  when it runs, and anything was set aside, placed or told to it
     putting back        settings first; then what came to the directories of the tables since is moved to `undone`, and
                         what was set aside is renamed back
-    starting Cassandra  unless it is to stay down
+    starting Cassandra  unless it is to stay down; one that runs only lets clients in again
 
 What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there
 before is seen from the list in the notes and from where it is now, so that every cut leaves a state from which the same
@@ -55,11 +55,14 @@ class PitUndoJob:
             await self._tools.refuse_when_alive()
             await context.stages.enter("putting back")
             told = await self._put_back(notes, facts)
-        if not arguments.leave and not await self._tools.service.alive():
+        await self._tools.jvm.remove(notes.job)  # PIT_STOP may have started it once with a line of its own
+        if not arguments.leave:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()
             await self._tools.service.start()
-        return Outcome(PhaseResult(told, []))
+            if not await self._tools.orders.native_running():  # PIT_QUIESCE shut clients out
+                await self._tools.orders.enable_native()
+        return Outcome(PhaseResult(told))
 
     async def _put_back(self, notes: PlaceNotes, facts: NodeFacts) -> list[str]:
         await notes.put_undoing()

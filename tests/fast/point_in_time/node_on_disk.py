@@ -47,8 +47,8 @@ class Service:
         self.running = False
 
     async def start(self) -> None:
+        self.starts += not self.running
         self.running = True
-        self.starts += 1
 
 
 class Options:
@@ -75,6 +75,7 @@ class NodeOnDisk:
         self.service, self.options = Service(), Options()
         self.archived: list[str] = []
         self.rebuilt: list[str] = []
+        self.clients = False
         state = directory / "state"
         self.tools = PlaceTools(
             node=CassandraNode(CassandraSettings(), state),
@@ -95,8 +96,16 @@ class NodeOnDisk:
         self.facts = NodeFacts("5.0.9", {"shop": {"orders": ORDERS}}, (index,), roots[:-2], roots[-2], roots[-1])
 
     async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
-        """See `IndexOrders`."""
+        """See `Orders`."""
         self.rebuilt += [f"{keyspace}.{table}.{name}" for name in names]
+
+    async def native_running(self) -> bool:
+        """See `Orders`."""
+        return self.clients
+
+    async def enable_native(self) -> None:
+        """See `Orders`."""
+        self.clients = True
 
     async def prepare(self) -> None:
         """What the phases before PIT_PLACE do."""

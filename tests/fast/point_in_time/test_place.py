@@ -281,10 +281,13 @@ async def test_an_undo_that_has_begun_is_the_only_way_on(node: NodeOnDisk) -> No
 
 
 async def test_undoing_what_was_never_begun_leaves_a_running_node_alone(node: NodeOnDisk) -> None:
-    """Promise: cancelled before PIT_PLACE, Cassandra is only started where it is down."""
+    """Promise: cancelled before PIT_PLACE, Cassandra is only started where it is down, and lets clients in again."""
     node.service.running = True
+    await node.options.put(JOB, ["-Dcassandra.start_native_transport=false"])
     await node.undo()
     assert node.service.starts == 0
+    assert node.clients
+    assert node.options.lines == {}
     node.service.running = False
     node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, leave=True)
     await node.undo()

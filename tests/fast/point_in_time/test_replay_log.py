@@ -52,9 +52,7 @@ def test_only_what_came_since_is_read_over_a_rotation(tmp_path: Path) -> None:
 
 def test_properties_get_and_lose_only_what_says_what_to_restore() -> None:
     """Promise: comments, joined lines and foreign keys stay as they are; what goes in comes out again."""
-    text = (
-        "# restore_command=x\narchive_command=a \\\n  b\nrestore_directories : /o, \\\n  /older\n! c\nother=1\\\\\n"
-    )
+    text = "# restore_command=x\narchive_command=a \\\n  b\nrestore_directories : /o, \\\n  /older\n! c\nother=1\\\\\n"
     restoring = Restoring("/seg", 1_700_000_000_000_000, 0)
     changed = with_restore(text, "/p", restoring)
     assert changed == (

@@ -173,6 +173,12 @@ class ArchivingNode:
     async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
         await self.node.nodetool("rebuild_index", keyspace, table, *names)
 
+    async def native_running(self) -> bool:
+        return "not running" not in await self.node.nodetool("statusbinary")
+
+    async def enable_native(self) -> None:
+        await self.node.nodetool("enablebinary")
+
     async def verify(self, arguments: PitArguments, job: str) -> Outcome:
         return await PitVerifyJob(self.tools).run(Context(arguments, job))
 
