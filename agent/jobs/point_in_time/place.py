@@ -9,7 +9,8 @@ replay. Fenced; the same command again finishes what was cut. Cassandra is down.
 What makes it safe, whenever the agent is killed (tests/fast/point_in_time/test_place_kills.py tries every moment):
 
 - Cassandra must have been drained: all that it acknowledged is in SSTables, so that no write to another table is in the
-  commit-log files alone. `drained` is noted by PIT_STOP and taken back before any start.
+  commit-log files alone. PIT_STOP notes it with what the commit-log directory held then: a segment more, and somebody
+  has started Cassandra since.
 - What is set aside is listed durably before the first rename, and stays where it is put until PIT_CLEAN (see
   agent/cassandra/set_aside.py). Segments that no destination has yet are archived first, so that shipping finds them.
 - Nothing that Cassandra is told to do at its start is in place before all files are: a start by accident in between
@@ -105,5 +106,5 @@ async def _refuse_unready(notes: PlaceNotes) -> None:
         raise RestoreOpened(f"the job {notes.job} is finished on this node", job=notes.job)
     if await notes.undoing():
         raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
-    if not await notes.is_drained():
+    if await notes.plan() is None and not await notes.is_drained():
         raise NotDrained(f"Cassandra was not drained for the job {notes.job} before it ended", job=notes.job)

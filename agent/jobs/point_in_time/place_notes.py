@@ -1,16 +1,18 @@
 """What a restore to a point in time notes of its work on a node whose Cassandra is stopped: `<state>/restores/<job>/`.
 
 facts.json       the node as it was while it was up: directories, table ids, indexes (PIT_QUIESCE)
-drained          Cassandra was drained and has ended, and nobody started it for the job since (PIT_STOP)
+drained          Cassandra was drained and has ended (PIT_STOP): what its commit-log directory held then
 aside.json       every file that is set aside, before the first one is; never changed until all is back
 settings.json    what the properties file was before the restore's took its place
 placed.json      PIT_PLACE's result, when all of it is done
+verified.json    PIT_VERIFY's result, when the replay was seen to be whole
 started          Cassandra is about to be, or was, started with what was placed (PIT_START)
 undoing          PIT_UNDO has begun: from then on only it goes on, until nothing is left of what was placed
 opened           PIT_OPEN is done: clients have been let in, nothing is undone any more
 """
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -20,16 +22,17 @@ from agent.cassandra.set_aside import Aside
 from agent.jobs.point_in_time.place_errors import NotQuiesced
 from agent.jobs.restore.errors import JobMissing
 from agent.wire.names import check_name
-from agent.wire.point_in_time import PitPlaceResult
+from agent.wire.point_in_time import PitPlaceResult, PitVerifyResult
 from kit.atomic_files import make_directory, remove_durably, write_atomically
 
-_FACTS, _DRAINED, _ASIDE, _SETTINGS, _PLACED, _STARTED, _UNDOING, _OPENED = (
+_FACTS, _DRAINED, _ASIDE, _SETTINGS, _PLACED, _STARTED, _VERIFIED, _UNDOING, _OPENED = (
     "facts.json",
     "drained",
     "aside.json",
     "settings.json",
     "placed.json",
     "started",
+    "verified.json",
     "undoing",
     "opened",
 )
@@ -79,16 +82,21 @@ class PlaceNotes:
         return facts
 
     async def put_drained(self) -> None:
-        """Note that Cassandra was drained, and that its process is gone."""
-        await self._write(_DRAINED, b"")
+        """Note that Cassandra was drained, and that its process is gone, with what its commit-log directory holds.
+        Raises `NotQuiesced`."""
+        await self._write(_DRAINED, msgspec.json.encode(await self._log_names()))
 
     async def forget_drained(self) -> None:
         """Cassandra is about to be started: what it writes is in its commit log alone."""
         await self._remove(_DRAINED)
 
     async def is_drained(self) -> bool:
-        """Whether everything that the node acknowledged is in SSTables."""
-        return await self._read(_DRAINED) is not None
+        """Whether everything that the node acknowledged is in SSTables. Not when there is a segment now that was not
+        there when it was drained: each start of Cassandra makes new ones, whoever starts it."""
+        text = await self._read(_DRAINED)
+        if text is None:
+            return False
+        return set(await self._log_names()) <= set(msgspec.json.decode(text, type=list[str]))
 
     async def put_plan(self, plan: list[Aside]) -> None:
         """Note what is going to be set aside."""
@@ -126,6 +134,15 @@ class PlaceNotes:
         """Whether Cassandra may have run with what was placed."""
         return await self._read(_STARTED) is not None
 
+    async def put_verified(self, result: PitVerifyResult) -> None:
+        """Note that all was replayed: no start replays it again."""
+        await self._write(_VERIFIED, msgspec.json.encode(result))
+
+    async def verified(self) -> PitVerifyResult | None:
+        """What PIT_VERIFY saw, None before all was well."""
+        text = await self._read(_VERIFIED)
+        return None if text is None else msgspec.json.decode(text, type=PitVerifyResult)
+
     async def put_undoing(self) -> None:
         """Note that all is put back from now on."""
         await self._write(_UNDOING, b"")
@@ -138,7 +155,7 @@ class PlaceNotes:
         """Note that nothing is placed or set aside any more: the job may place again. The list of what was set aside
         goes first, with which nothing could be told apart any more, and last that it was being undone: a cut here is
         gone on with."""
-        for name in (_ASIDE, _SETTINGS, _PLACED, _STARTED, _UNDOING):
+        for name in (_ASIDE, _SETTINGS, _PLACED, _STARTED, _VERIFIED, _UNDOING):
             await self._remove(name)
 
     async def put_opened(self) -> None:
@@ -148,6 +165,10 @@ class PlaceNotes:
     async def opened(self) -> bool:
         """Whether clients were let in to what was restored."""
         return await self._read(_OPENED) is not None
+
+    async def _log_names(self) -> list[str]:
+        live = (await self.must_facts()).commitlog.data_directory
+        return sorted(await asyncio.to_thread(os.listdir, live))
 
     async def _write(self, name: str, content: bytes) -> None:
         def write() -> None:

@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.live_directories import IndexFact, NodeFacts
 from agent.cassandra.replay_log import LogEnd, ReplayTold, replay_told, since
@@ -45,24 +47,28 @@ class PitVerifyJob:
         facts = await notes.must_facts()
         if not await self._tools.service.alive():
             raise CassandraUnavailable("Cassandra does not run: nothing can be said of the replay")
-        await context.stages.enter("reading the log")
+        result = await notes.verified()
+        if result is None:
+            await context.stages.enter("reading the log")
+            result = await self._looked(facts, kept, force=arguments.force)
+            await notes.put_verified(result)
+        await settle_after_replay(self._tools, notes, facts)
+        rebuilt = await self._rebuild(context, placed.rebuild)
+        return Outcome(msgspec.structs.replace(result, indexes_rebuilt=rebuilt))
+
+    async def _looked(self, facts: NodeFacts, kept: KeptSettings, *, force: bool) -> PitVerifyResult:
         given, expected = await asyncio.to_thread(_given_back, facts)
         missing = sorted(expected - given)
         told = await asyncio.to_thread(_told, self._tools.log_file, kept)
         errors = [] if told is None else [*told.cut, *told.errors, *_left_out(told, facts)]
-        if (missing or errors) and not arguments.force:
+        if (missing or errors) and not force:
             raise ReplayFailed(_sentence(missing, errors), missing=missing[:_SHOWN], errors=errors[:_SHOWN])
-        await settle_after_replay(self._tools, notes, facts)
-        rebuilt = await self._rebuild(context, placed.rebuild)
-        warnings = _warnings(told) + [f"{name} was not replayed" for name in missing]
-        return Outcome(
-            PitVerifyResult(
-                replayed_segments=len(expected & given),
-                replayed_mutations=None if told is None else told.mutations,
-                errors=errors,
-                indexes_rebuilt=rebuilt,
-                warnings=warnings,
-            )
+        return PitVerifyResult(
+            replayed_segments=len(expected & given),
+            replayed_mutations=None if told is None else told.mutations,
+            errors=errors,
+            indexes_rebuilt=[],
+            warnings=_warnings(told) + [f"{name} was not replayed" for name in missing],
         )
 
     async def _rebuild(self, context: JobContext, indexes: Sequence[IndexFact]) -> list[str]:

@@ -208,6 +208,24 @@ async def test_a_replay_that_gave_back_all_is_verified_and_the_next_start_replay
     assert node.options.lines[JOB] == ["-Dcassandra.start_native_transport=false"]
 
 
+async def test_a_node_that_is_started_anew_after_it_was_verified_need_not_replay_again(node: NodeOnDisk) -> None:
+    """Promise: after a crash before PIT_OPEN the same PIT_VERIFY says what it said."""
+    await placed_and_started(node)
+    first = await verified(node)
+    ready_for_start(node.facts, await node.notes.plan() or [])
+    assert await verified(node) == first
+
+
+async def test_a_drain_counts_only_until_cassandra_is_started_again(node: NodeOnDisk) -> None:
+    """Promise: a start by anybody between the drain and PIT_PLACE leaves a segment that may be the only copy of writes
+    to other tables: nothing is set aside."""
+    (node.commitlog / "CommitLog-7-50.log").write_bytes(b"acknowledged since")
+    before = node.tree()
+    with pytest.raises(NotDrained):
+        await node.place()
+    assert node.tree() == before
+
+
 async def test_a_segment_that_was_not_given_back_fails_the_replay_without_force(node: NodeOnDisk) -> None:
     """Promise: a missing segment, of which Cassandra itself says nothing, is named."""
     await placed_and_started(node)
