@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.cassandra.live_directories import IndexFact, NodeFacts, roots_of
+from agent.cassandra.live_directories import IndexFact, NodeFacts
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
-from agent.cassandra.staging import make_directory, make_root
+from agent.cassandra.staging import StagingRoot, make_directory, make_root
 from agent.jobs.point_in_time.given_back import ready_for_start
 from agent.jobs.point_in_time.node_facts import restored_of, segments_of
 from agent.jobs.point_in_time.place import PitPlaceJob
@@ -91,9 +91,12 @@ class NodeOnDisk:
         self.fetched = RestoreNotes(state, JOB)
         self.arguments = PitArguments("tag", T, {"shop": ["orders"]})
         self._make()
-        roots = roots_of([str(path) for path in self.data], str(self.commitlog), str(self.hints), JOB, "")
+        roots = [
+            StagingRoot(str(path), str(self.base), (".helenus", path.name, JOB))
+            for path in (*self.data, self.commitlog, self.hints)
+        ]
         index = IndexFact("shop", "orders", "by_state", legacy=True)
-        self.facts = NodeFacts("5.0.9", {"shop": {"orders": ORDERS}}, (index,), roots[:-2], roots[-2], roots[-1])
+        self.facts = NodeFacts("5.0.9", {"shop": {"orders": ORDERS}}, (index,), tuple(roots[:-2]), roots[-2], roots[-1])
 
     async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
         """See `Orders`."""
@@ -171,9 +174,9 @@ class NodeOnDisk:
         for number, data in enumerate(self.data):
             for directory in (f"orders-{ORDERS}", f"stock-{STOCK}"):
                 table = data / "shop" / directory
-                for below in ("", "snapshots/old", "backups", ".by_state", "snapshots/old/.by_state"):
+                for below in ("", "snapshots/old/.by_state", "backups", ".by_state"):
                     (table / below).mkdir(parents=True, exist_ok=True)
-                    for name in (f"nb-{number + 1}-big-Data.db", f"nb-{number + 1}-big-TOC.txt"):
+                    for name in (f"nb-{number + 1}-big-{kind}" for kind in ("Data.db", "TOC.txt")[: 1 + (not below)]):
                         (table / below / name).write_bytes(f"{number} {directory} {below} {name}".encode())
                 (table / "nb_txn_flush_8d1.log").write_bytes(b"log")
         for place, files in (
