@@ -55,9 +55,12 @@ def replay_set(
     force: bool = False,
 ) -> ReplaySet:
     """`own`: of the node itself, whether archived as well or not. `force`: segments behind gaps too."""
-    known = chosen([*archived, *own])
+    # What comes after the segment that is being written is allocated ahead, and empty.
+    newest = min((segment_id(record.name) for record in own if not record.whole), default=None)
+    if newest is None:
+        newest = max((segment_id(record.name) for record in own), default=None)
+    known = [record for record in chosen([*archived, *own]) if newest is None or segment_id(record.name) <= newest]
     found = coverage(need.floor, need.taken_at, known, losses)
-    newest = max((segment_id(record.name) for record in own), default=None)
     run = found.run
     if force:
         lowest = parse_segment(need.floor) if need.floor else None

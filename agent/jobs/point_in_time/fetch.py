@@ -8,6 +8,7 @@ A table that was made, or truncated for the last time, between snapshot and poin
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.errors import NoDataDirectories
@@ -23,7 +24,8 @@ from agent.jobs.point_in_time.point import (
 )
 from agent.jobs.point_in_time.point_errors import LogIncomplete, PointBeforeSnapshot, PointInFuture, TruncatedSince
 from agent.jobs.point_in_time.point_tools import PointTools
-from agent.jobs.point_in_time.segment_files import bring_segments, keep_only
+from agent.jobs.point_in_time.seen_logs import read_logs
+from agent.jobs.point_in_time.segment_files import Brought, SegmentFetcher, bring_segments, keep_only
 from agent.jobs.point_in_time.tables_then import TableThen, refuse_not_then, tables_then
 from agent.jobs.point_in_time.writes import newest_held
 from agent.jobs.restore.fetch import remove_staging
@@ -33,9 +35,7 @@ from agent.jobs.restore.source import BackupSource
 from agent.model.commit_log import SegmentRecord
 from agent.model.job import JobContext, Outcome
 from agent.model.manifest import Head
-from agent.pipeline.log_source import LogSource
-from agent.plan.replay_set import LogNeed, ReplaySet, replay_set
-from agent.plan.segment_names import parse_segment
+from agent.plan.replay_set import LogNeed, ReplaySet
 from agent.wire.point_in_time import PitArguments, PitFetchResult
 
 LOG = ("commitlog", "segments")
@@ -84,7 +84,8 @@ class PitFetchJob:
         ):
             head = source.head
             refuse_before(arguments, head)
-            wanted = await self._wanted(arguments, head, logs)
+            seen = await read_logs(head.commitlog_floor, logs, self._tools.own)
+            wanted = seen.wanted(need_of(arguments, head), force=arguments.force)
             refuse_incomplete(arguments, wanted)
             then = await tables_then(node, head, await logs.schemas(), arguments)
             refuse_not_then(arguments, then)
@@ -99,16 +100,10 @@ class PitFetchJob:
             counts = await self._bring(context, arguments, source, found, roots, empty)
             await self._refuse_later(arguments, roots)
             await context.stages.enter("fetching segments")
-            records, left_out = await self._segments(context, arguments, logs, wanted, noted)
+            brought = await self._segments(context, arguments, seen.nearest(logs, self._tools.own), wanted, noted)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
-        await notes.put_segments(records)
-        return _result(counts, records, left_out)
-
-    async def _wanted(self, arguments: PitArguments, head: Head, logs: LogSource) -> ReplaySet:
-        """What is needed of the archived segments; the node's own ones only tell whether the log goes on from there."""
-        archived = await logs.records(since_floor(head.commitlog_floor))
-        own = await self._tools.own.records(since_floor(head.commitlog_floor))
-        return replay_set(need_of(arguments, head), archived, own, await logs.losses(), force=arguments.force)
+        await notes.put_segments(brought.records)
+        return _result(counts, brought.records, brought.left_out)
 
     async def _roots(self, held: RestoreNotes, found: list[Volume]) -> list[StagingRoot]:
         """Of the data directories, and last that of the commit log."""
@@ -153,19 +148,24 @@ class PitFetchJob:
             )
 
     async def _segments(
-        self, context: JobContext, arguments: PitArguments, logs: LogSource, wanted: ReplaySet, noted: NotedPoint
-    ) -> tuple[list[SegmentRecord], list[str]]:
+        self,
+        context: JobContext,
+        arguments: PitArguments,
+        source: SegmentFetcher,
+        wanted: ReplaySet,
+        noted: NotedPoint,
+    ) -> Brought:
+        """All but what Cassandra still writes: that comes when it is down."""
         destination = logs_counted_under(arguments)
-        archived = {record.name for record in await logs.records(since_floor(noted.floor))}
-        records = [record for record in wanted.segments if record.name in archived]
+        records = [record for record in wanted.segments if record.whole or not wanted.goes_on]
         context.tally.expect(destination, *LOG, len(records), sum(record.size for record in records))
 
         def done(record: SegmentRecord) -> None:
             context.tally.done(destination, *LOG, 1, record.size)
 
-        brought = await bring_segments(logs, records, noted.root, noted.segments, done, force=arguments.force)
+        brought = await bring_segments(source, records, noted.root, noted.segments, done, force=arguments.force)
         await asyncio.to_thread(keep_only, noted.segments, {record.name for record in brought.records})
-        return list(brought.records), list(brought.left_out)
+        return brought
 
 
 async def is_placing(tools: PointTools, context: JobContext) -> bool:
@@ -180,14 +180,14 @@ async def _as_noted(arguments: PitArguments, notes: FetchNotes, held: RestoreNot
     return _result(fetched.tables, await notes.segments() or [], [])
 
 
-def _result(counts: Counts, records: list[SegmentRecord], left_out: list[str]) -> PitFetchResult:
+def _result(counts: Counts, records: Sequence[SegmentRecord], left_out: Sequence[str]) -> PitFetchResult:
     found = [one for tables in counts.values() for one in tables.values()]
     return PitFetchResult(
         files=sum(files for files, _, _ in found),
         bytes=sum(size for _, size, _ in found),
         segments=len(records),
         segment_bytes=sum(record.size for record in records),
-        left_out=left_out,
+        left_out=list(left_out),
     )
 
 
@@ -212,7 +212,7 @@ def refuse_before(arguments: PitArguments, head: Head) -> None:
 
 
 def refuse_incomplete(arguments: PitArguments, wanted: ReplaySet) -> None:
-    """Raises `LogIncomplete` when the log does not reach the point, and no node's own log goes on from its end. PIT_COVER
+    """Raises `LogIncomplete` when the log does not reach the point, nor goes on in the node's own. PIT_COVER
     has the last word, when Cassandra is down."""
     pit = pit_seconds(arguments)
     if arguments.force or wanted.goes_on or wanted.reaches(pit):
@@ -230,12 +230,6 @@ def refuse_incomplete(arguments: PitArguments, wanted: ReplaySet) -> None:
 def need_of(arguments: PitArguments, head: Head) -> LogNeed:
     """From where to where the log is needed."""
     return LogNeed(head.commitlog_floor, head.taken_at, pit_seconds(arguments), arguments.late_seconds)
-
-
-def since_floor(floor: str | None) -> int:
-    """The id from which on records are of any use."""
-    named = parse_segment(floor) if floor else None
-    return 0 if named is None else named.id
 
 
 def _empty(arguments: PitArguments, then: list[TableThen]) -> dict[str, list[str]]:

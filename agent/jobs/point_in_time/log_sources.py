@@ -1,9 +1,12 @@
 """Where the archived commit log of this node is read from: a destination, or what is kept on the node."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
+from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.model.commit_log import SegmentRecord
 from agent.pipeline.log_source import LogSource, StoredLogs
 from agent.pipeline.segments import SegmentBytes
 from agent.repository.commit_logs.index import CommitLogs
@@ -20,6 +23,29 @@ class LogSources(Protocol):
         self, arguments: PitArguments, host_id: str, waiting: Waiting = silent
     ) -> AbstractAsyncContextManager[LogSource]:
         """That node's log in the destination `logs`, or the one kept on this node when there is none."""
+
+
+class NearestSegments:
+    """Fetches a segment from the node itself where it is there, whole, else from the archive. `near`: names of whole
+    ones on the node; `archived`: records by name."""
+
+    def __init__(
+        self, own: LogSource, near: Collection[str], logs: LogSource, archived: Mapping[str, SegmentRecord]
+    ) -> None:
+        self._own = own
+        self._near = near
+        self._logs = logs
+        self._archived = archived
+
+    async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
+        """See `LogSource.fetch`. A segment that was shipped meanwhile, and removed, comes from the archive."""
+        if record.name in self._near or record.name not in self._archived:
+            try:
+                return await self._own.fetch(record, directory)
+            except SegmentUnreadable:
+                if record.name not in self._archived:
+                    raise
+        return await self._logs.fetch(self._archived[record.name], directory)
 
 
 class PointLogs:

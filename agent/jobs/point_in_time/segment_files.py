@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,7 +19,6 @@ from agent.cassandra.staging import StagingRoot, settle_file
 from agent.jobs.point_in_time.point_errors import SegmentDamaged
 from agent.model.commit_log import SegmentRecord
 from agent.pipeline.errors import FileDiffers
-from agent.pipeline.log_source import LogSource
 from agent.pipeline.writing import sync_directory
 from agent.repository.errors import ObjectDamaged
 from agent.storage.protocol import NotFound
@@ -26,6 +26,13 @@ from kit.errors import HelenusError
 
 _SIDE_BY_SIDE = 2
 """A segment has two pieces of 4 MiB in flight."""
+
+
+class SegmentFetcher(Protocol):
+    """The part of a `LogSource` that brings files."""
+
+    async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
+        """See `LogSource.fetch`."""
 
 
 class Brought(msgspec.Struct, frozen=True):
@@ -37,7 +44,7 @@ class Brought(msgspec.Struct, frozen=True):
 
 
 async def bring_segments(
-    source: LogSource,
+    source: SegmentFetcher,
     records: Sequence[SegmentRecord],
     root: StagingRoot,
     directory: Path,

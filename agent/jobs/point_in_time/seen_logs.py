@@ -1,0 +1,44 @@
+"""What there is of a node's commit log at one moment, archived and on the node. In: two sources, a floor. Out: records,
+and what of them a restore needs."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.jobs.point_in_time.log_sources import NearestSegments
+from agent.model.commit_log import LossRecord, SegmentRecord
+from agent.pipeline.log_source import LogSource
+from agent.plan.log_windows import chosen
+from agent.plan.replay_set import LogNeed, ReplaySet, replay_set
+from agent.plan.segment_names import parse_segment
+
+
+class SeenLogs(msgspec.Struct, frozen=True):
+    """`archived`: of the destination (or kept on the node), `own`: everything that is on the node."""
+
+    archived: Sequence[SegmentRecord]
+    own: Sequence[SegmentRecord]
+    losses: Sequence[LossRecord]
+
+    def wanted(self, need: LogNeed, *, force: bool = False) -> ReplaySet:
+        """What is to be replayed, of both."""
+        return replay_set(need, self.archived, self.own, self.losses, force=force)
+
+    def archived_alone(self, need: LogNeed) -> ReplaySet:
+        """What is to be replayed if the node itself were lost."""
+        return replay_set(need, self.archived, (), self.losses)
+
+    def nearest(self, logs: LogSource, own: LogSource) -> NearestSegments:
+        """From where each segment is brought."""
+        near = {record.name for record in self.own if record.whole}
+        return NearestSegments(own, near, logs, {record.name: record for record in chosen(self.archived)})
+
+
+async def read_logs(floor: str | None, logs: LogSource, own: LogSource) -> SeenLogs:
+    """The node's own first: a segment that is shipped and removed meanwhile is seen in the archive then. Raises what
+    the sources raise."""
+    named = parse_segment(floor) if floor else None
+    since = 0 if named is None else named.id
+    on_node = await own.records(since)
+    losses = {(one.after, one.before): one for one in [*await own.losses(), *await logs.losses()]}
+    return SeenLogs(await logs.records(since), on_node, list(losses.values()))

@@ -1,0 +1,150 @@
+"""The asked tables as they were at the point, against how they are now. In: the schema's history, the snapshot's head,
+the node. Out: for each table what has to be done, and what it begins with."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from agent.cassandra.inventory import snapshot_tags
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.schema_capture import capture_schema
+from agent.cassandra.schema_compare import Schemas, by_name, table_differs
+from agent.cassandra.schema_telling import what_differs
+from agent.jobs.point_in_time.point import is_refused, pit_seconds
+from agent.jobs.point_in_time.point_errors import TableNotThen
+from agent.model.commit_log import SchemaRecord
+from agent.model.manifest import Head
+from agent.model.snapshot import KeyspaceSchema
+from agent.plan.beginnings import Beginning, beginning, same_id, truncate_times
+from agent.plan.schema_history import in_force
+from agent.wire.node import Tables
+from agent.wire.point_in_time import PitArguments, PitTable
+
+
+class TableThen(msgspec.Struct, frozen=True):
+    """An asked table that existed at the point."""
+
+    table: PitTable
+    beginning: Beginning
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.table.keyspace}.{self.table.table}"
+
+
+class Truncates(msgspec.Struct, frozen=True):
+    """`last`: table id → the time that Cassandra keeps; `seen`: (keyspace, table) → the times in the names of its
+    auto-snapshots. Milliseconds since 1970."""
+
+    last: Mapping[str, int]
+    seen: Mapping[tuple[str, str], Sequence[int]]
+
+
+def schema_then(head: Head, records: Sequence[SchemaRecord], pit: float) -> dict[str, KeyspaceSchema]:
+    """Keyspace → its schema at the point; the snapshot's where the history has none."""
+    record = in_force(records, pit)
+    return by_name(record.keyspaces if record is not None else head.schema)
+
+
+def named_tables(asked: Tables, then: Schemas, excluded: Sequence[str] = ()) -> Tables:
+    """What is asked for, table by table: {} is every keyspace, [] every table of the keyspace, as at the point. One
+    that did not exist then stays named."""
+    chosen = asked or {name: [] for name in then if not is_refused(name) and name not in excluded}
+    return {
+        keyspace: sorted(tables) or sorted(then[keyspace].columns if keyspace in then else ())
+        for keyspace, tables in sorted(chosen.items())
+    }
+
+
+async def tables_then(
+    node: CassandraNode, head: Head, records: Sequence[SchemaRecord], arguments: PitArguments
+) -> list[TableThen]:
+    """Each asked table that existed at the point. Raises what the node's answers raise, OSError."""
+    then = schema_then(head, records, pit_seconds(arguments))
+    asked = named_tables(arguments.tables, then, tuple(node.settings.exclude_keyspaces))
+    present = await node.view.keyspaces()
+    live = by_name(await capture_schema(node.cql, [name for name in sorted(asked) if name in present]))
+    truncates = Truncates(await node.view.truncated_at(), await _seen_truncates(node, asked))
+    snapshot = {(one.keyspace, one.table): one.table_id for one in head.tables}
+    return compared(asked, then, live, snapshot, truncates, head.taken_at, arguments.pit_micros)
+
+
+def compared(
+    asked: Tables,
+    then: Schemas,
+    live: Schemas,
+    snapshot: Mapping[tuple[str, str], str],
+    truncates: Truncates,
+    taken_at: float,
+    pit_micros: int,
+) -> list[TableThen]:
+    """`snapshot`: (keyspace, table) → the table's id in the snapshot. Pure."""
+    found = []
+    for keyspace, tables in asked.items():
+        for table in tables:
+            if keyspace not in then or table not in then[keyspace].columns:
+                continue
+            one = _table(keyspace, table, then[keyspace], live.get(keyspace))
+            last = {same.replace("-", ""): when for same, when in truncates.last.items()}.get(
+                one.id_at_pit.replace("-", "")
+            )
+            seen = list(truncates.seen.get((keyspace, table), ()))
+            if one.action != "keep" and last is not None:
+                seen, last = [*seen, last], None  # made anew, it loses the position that Cassandra keeps
+            begins = beginning(
+                snapshot.get((keyspace, table)),
+                one.id_at_pit,
+                last_truncate=last,
+                truncates=seen,
+                taken_at=taken_at,
+                pit_micros=pit_micros,
+            )
+            found.append(TableThen(msgspec.structs.replace(one, begins_empty=begins == "empty"), begins))
+    return found
+
+
+def refuse_not_then(arguments: PitArguments, then: Sequence[TableThen]) -> None:
+    """Raises `TableNotThen` for a table that was asked for by name and did not exist at the point."""
+    known = {(one.table.keyspace, one.table.table) for one in then}
+    keyspaces = {keyspace for keyspace, _ in known}
+    absent = [
+        f"{keyspace}.{table}" for keyspace, tables in arguments.tables.items() for table in tables
+        if (keyspace, table) not in known
+    ]  # fmt: skip
+    absent += [keyspace for keyspace, tables in arguments.tables.items() if not tables and keyspace not in keyspaces]
+    if absent:
+        raise TableNotThen(f"there was no {', '.join(absent[:20])} at the point", tables=absent[:100])
+
+
+def _table(keyspace: str, table: str, then: KeyspaceSchema, now: KeyspaceSchema | None) -> PitTable:
+    id_at_pit = then.table_ids.get(table, "")
+    if now is None or table not in now.columns:
+        return PitTable(keyspace, table, id_at_pit, None, "create", "it is not there now")
+    live_id = now.table_ids[table]
+    if id_at_pit and not same_id(live_id, id_at_pit):
+        return PitTable(keyspace, table, id_at_pit, live_id, "recreate", "it was made again since")
+    if table_differs(then, now, table):
+        return PitTable(keyspace, table, live_id, live_id, "recreate", what_differs(then, now, table))
+    lost = _indexes(then, table) ^ _indexes(now, table)
+    if lost:
+        names = ", ".join(sorted({name for name, _ in lost}))
+        return PitTable(keyspace, table, live_id, live_id, "recreate", f"other indexes than at the point: {names}")
+    return PitTable(keyspace, table, live_id, live_id, "keep")
+
+
+def _indexes(schema: KeyspaceSchema, table: str) -> set[tuple[str, str]]:
+    return {(one.name, one.statement) for one in schema.objects if one.kind == "index" and one.base == table}
+
+
+async def _seen_truncates(node: CassandraNode, asked: Tables) -> dict[tuple[str, str], list[int]]:
+    tags = await asyncio.to_thread(snapshot_tags, await node.directories.data(), ("truncated-",))
+    found: dict[tuple[str, str], list[int]] = {}
+    for tag, places in tags.items():
+        for keyspace, tables in asked.items():
+            for table in tables:
+                times = truncate_times((tag,), table)
+                if times and any(f"/{keyspace}/{table}-" in place for place in places):
+                    found.setdefault((keyspace, table), []).extend(times)
+    return found
