@@ -122,6 +122,8 @@ class PitCoverResult(msgspec.Struct, frozen=True):
     covered_until: float | None
     gaps: list[LogGap]
     segments: int
+    left_out: list[str] = []
+    """with `force`: segments that could not be had, or that Cassandra could not replay"""
 
 
 class PitPlaceResult(msgspec.Struct, frozen=True):

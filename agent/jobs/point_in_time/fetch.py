@@ -102,10 +102,10 @@ class PitFetchJob:
             await context.stages.enter("fetching segments")
             brought = await self._segments(context, arguments, seen.nearest(logs, self._tools.own), wanted, noted)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
-        await notes.put_segments(brought.records)
+        await notes.put_segments(brought.records, seen.losses)
         return _result(counts, brought.records, brought.left_out)
 
-    async def _roots(self, held: RestoreNotes, found: list[Volume]) -> list[StagingRoot]:
+    async def _roots(self, held: RestoreNotes, found: Sequence[Volume]) -> list[StagingRoot]:
         """Of the data directories, and last that of the commit log."""
         commitlog = await self._tools.node.directories.commitlog()
         if not commitlog:
@@ -120,8 +120,8 @@ class PitFetchJob:
         context: JobContext,
         arguments: PitArguments,
         source: BackupSource,
-        found: list[Volume],
-        roots: list[StagingRoot],
+        found: Sequence[Volume],
+        roots: Sequence[StagingRoot],
         empty: dict[str, list[str]],
     ) -> Counts:
         chosen = [
@@ -135,7 +135,7 @@ class PitFetchJob:
             for keyspace, tables in sorted_tables(arguments).items()
         }
 
-    async def _refuse_later(self, arguments: PitArguments, roots: list[StagingRoot]) -> None:
+    async def _refuse_later(self, arguments: PitArguments, roots: Sequence[StagingRoot]) -> None:
         """No SSTable may have a write that is later than the point: it would stay. Raises `PointBeforeSnapshot`."""
         newest = await asyncio.to_thread(newest_held, roots[:-1], arguments.tables)
         if newest is not None and newest.micros > arguments.pit_micros and not arguments.force:
@@ -177,7 +177,8 @@ async def is_placing(tools: PointTools, context: JobContext) -> bool:
 async def _as_noted(arguments: PitArguments, notes: FetchNotes, held: RestoreNotes) -> PitFetchResult:
     await notes.must_point(arguments)
     fetched = await held.must_be_fetched()
-    return _result(fetched.tables, await notes.segments() or [], [])
+    standing = await notes.segments()
+    return _result(fetched.tables, standing.records if standing is not None else (), [])
 
 
 def _result(counts: Counts, records: Sequence[SegmentRecord], left_out: Sequence[str]) -> PitFetchResult:

@@ -2,12 +2,12 @@
 PlaceNotes are too. What is noted of held/ is in RestoreNotes, as for any restore.
 
 point.json      what was asked, and from where the log must reach, before anything is fetched
-segments.json   records of the segments that stand verified in `segments/` (PIT_FETCH, PIT_COVER)
+segments.json   records of the segments that stand verified in `segments/` (PIT_FETCH, PIT_COVER), known losses
 covered.json    PIT_COVER's result: with the node's own log, Cassandra being down
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,8 +17,9 @@ from agent.cassandra.staging import StagingRoot
 from agent.jobs.point_in_time.point import pit_seconds
 from agent.jobs.point_in_time.point_errors import NotCovered
 from agent.jobs.restore.errors import JobDiffers, JobMissing, NotFetched
-from agent.model.commit_log import SegmentRecord
+from agent.model.commit_log import LossRecord, SegmentRecord
 from agent.model.own_state import own_state
+from agent.plan.segment_names import parse_segment
 from agent.wire.names import check_name
 from agent.wire.point_in_time import PitArguments, PitCoverResult
 from kit.atomic_files import remove_durably, write_into
@@ -51,6 +52,12 @@ class NotedPoint(msgspec.Struct, frozen=True):
         """The directory of the segments."""
         return self.root.path / SEGMENTS
 
+    @property
+    def since(self) -> int:
+        """The id of the first segment that may be of use."""
+        named = parse_segment(self.floor) if self.floor else None
+        return 0 if named is None else named.id
+
     def is_as(self, arguments: PitArguments) -> bool:
         """Whether the arguments ask for the same."""
         return (
@@ -61,6 +68,13 @@ class NotedPoint(msgspec.Struct, frozen=True):
             and self.logs_repository_id == (arguments.logs.repository_id if arguments.logs else None)
             and self.tables == sorted_tables(arguments)
         )
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Segments that stand verified in their directory, and the losses that were known."""
+
+    records: tuple[SegmentRecord, ...]
+    losses: tuple[LossRecord, ...]
 
 
 class FetchNotes:
@@ -95,13 +109,13 @@ class FetchNotes:
             )
         return point
 
-    async def put_segments(self, records: Sequence[SegmentRecord]) -> None:
-        """Note the segments that stand verified, without the objects they came from."""
-        await self._write(_SEGMENTS, [without_objects(record) for record in records])
+    async def put_segments(self, records: Iterable[SegmentRecord], losses: Iterable[LossRecord]) -> None:
+        """Note the segments that stand verified, without the objects they came from, and what is known to be lost."""
+        await self._write(_SEGMENTS, Standing(tuple(map(without_objects, records)), tuple(losses)))
 
-    async def segments(self) -> list[SegmentRecord] | None:
+    async def segments(self) -> Standing | None:
         """What stands; None before all that PIT_FETCH wanted did."""
-        return await self._read(_SEGMENTS, list[SegmentRecord])
+        return await self._read(_SEGMENTS, Standing)
 
     async def put_covered(self, result: PitCoverResult) -> None:
         """Note how far the log reaches."""

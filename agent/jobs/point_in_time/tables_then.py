@@ -64,11 +64,16 @@ async def tables_then(
     """Each asked table that existed at the point. Raises what the node's answers raise, OSError."""
     then = schema_then(head, records, pit_seconds(arguments))
     asked = named_tables(arguments.tables, then, tuple(node.settings.exclude_keyspaces))
-    present = await node.view.keyspaces()
-    live = by_name(await capture_schema(node.cql, [name for name in sorted(asked) if name in present]))
+    live = await live_schema(node, sorted(asked))
     truncates = Truncates(await node.view.truncated_at(), await _seen_truncates(node, asked))
     snapshot = {(one.keyspace, one.table): one.table_id for one in head.tables}
     return compared(asked, then, live, snapshot, truncates, head.taken_at, arguments.pit_micros)
+
+
+async def live_schema(node: CassandraNode, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
+    """Those of the keyspaces that exist. Raises what the node's answers raise."""
+    present = await node.view.keyspaces()
+    return by_name(await capture_schema(node.cql, [name for name in keyspaces if name in present]))
 
 
 def compared(
@@ -126,7 +131,8 @@ def _table(keyspace: str, table: str, then: KeyspaceSchema, now: KeyspaceSchema 
     if id_at_pit and not same_id(live_id, id_at_pit):
         return PitTable(keyspace, table, id_at_pit, live_id, "recreate", "it was made again since")
     if table_differs(then, now, table):
-        return PitTable(keyspace, table, live_id, live_id, "recreate", what_differs(then, now, table))
+        told = "; ".join(what_differs(then, now, table))
+        return PitTable(keyspace, table, live_id, live_id, "recreate", told)
     lost = _indexes(then, table) ^ _indexes(now, table)
     if lost:
         names = ", ".join(sorted({name for name, _ in lost}))
