@@ -19,6 +19,9 @@ class Process(Protocol):
     async def alive(self) -> bool:
         """Whether it runs, answering or not."""
 
+    def refuse_unconfigured(self) -> None:
+        """Raises `ServiceNotConfigured` when the agent can't stop and start it."""
+
 
 @dataclass(frozen=True)
 class PointTools:
@@ -33,3 +36,7 @@ class PointTools:
     state: Path
     clock: Callable[[], float] = time.time
     in_use: InUse = field(default_factory=InUse)
+
+    async def refuse_unconfigured(self) -> None:
+        """Raises `ServiceNotConfigured`."""
+        self.process.refuse_unconfigured()

@@ -1,5 +1,5 @@
-"""What a restore to a point in time takes on each volume. In: the snapshot's tables, segments. Out: counts, bytes needed
-beside bytes free, and what the volumes refuse.
+"""What a restore to a point in time takes on each volume. In: the snapshot's tables, segments. Out: counts, bytes
+needed beside bytes free, and what the volumes refuse.
 
 SSTables and segments are put where they are staged, and linked from there into Cassandra's directories; what was there
 before is renamed and stays. So each byte is needed once, or twice where the kernel refuses links.

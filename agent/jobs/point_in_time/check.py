@@ -1,0 +1,224 @@
+"""PIT_CHECK: may this node be brought to the point, and how? Changes nothing; what it tries on the volumes is removed.
+
+Facts for whoever judges over all nodes: how far the log reaches, what the schema was, what the snapshot holds. Refusals
+are only what no other field says.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from agent.cassandra.errors import ControlOfAnotherNode
+from agent.cassandra.schema_compare import views_on
+from agent.cassandra.service_errors import ServiceNotConfigured
+from agent.jobs.point_in_time.earlier_restores import earlier_restores
+from agent.jobs.point_in_time.fetch import need_of, refuse_future
+from agent.jobs.point_in_time.history import told_history
+from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
+from agent.jobs.point_in_time.point_errors import PointInFuture, RestoredSince, TableNotThen, TruncatedSince
+from agent.jobs.point_in_time.point_tools import PointTools
+from agent.jobs.point_in_time.room import room_for
+from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs
+from agent.jobs.point_in_time.tables_then import (
+    TableThen,
+    live_schema,
+    named_tables,
+    refuse_not_then,
+    schema_then,
+    tables_then,
+)
+from agent.jobs.point_in_time.warned import warnings_of
+from agent.jobs.point_in_time.writes import NewestWrite, newest_in_snapshot
+from agent.jobs.restore.errors import TableNotInBackup
+from agent.jobs.restore.source import BackupSource
+from agent.model.commit_log import SchemaRecord
+from agent.model.job import JobContext, Outcome
+from agent.model.manifest import Head, TableReference
+from agent.plan.point_precision import fraction_digits
+from agent.plan.replay_set import ReplaySet
+from agent.wire.node import NodeIdentity, Tables
+from agent.wire.point_in_time import PitArguments, PitCheckResult
+from kit.atomic_files import make_directory
+from kit.errors import HelenusError
+
+Refusal = dict[str, Any]
+_PAXOS_ROWS = 5_000
+_NO_AUTO_SNAPSHOT = (
+    "auto_snapshot is off: of several TRUNCATEs of a table between snapshot and point only the last one can be seen"
+)
+
+
+class PitCheckJob:
+    """See the module."""
+
+    def __init__(self, tools: PointTools) -> None:
+        self._tools = tools
+
+    async def run(self, context: JobContext) -> Outcome:
+        """Everything that speaks for or against the point, gathered. Raises what reading the sources raises, and what
+        the node's answers raise (Cassandra must be up)."""
+        arguments = checked_point(context.arguments, named=False)
+        identity = await self._tools.node.view.identity()
+        await context.stages.enter("reading the log")
+        async with (
+            self._tools.sources.opened(snapshot_of(arguments, identity.host_id), context.waiting) as source,
+            self._tools.logs.opened(arguments, identity.host_id, context.waiting) as logs,
+        ):
+            seen = await read_logs(source.head.commitlog_floor, logs, self._tools.own)
+            records = await logs.schemas()
+            return Outcome(await self._judge(context, arguments, identity, source, seen, records))
+
+    async def _judge(
+        self,
+        context: JobContext,
+        arguments: PitArguments,
+        identity: NodeIdentity,
+        source: BackupSource,
+        seen: SeenLogs,
+        records: Sequence[SchemaRecord],
+    ) -> PitCheckResult:
+        node, head, now = self._tools.node, source.head, self._tools.clock()
+        await context.stages.enter("comparing the schema")
+        then = schema_then(head, records, pit_seconds(arguments))
+        tables = await tables_then(node, head, records, arguments)
+        asked = named_tables(arguments.tables, then, node.settings.exclude_keyspaces)
+        live = await live_schema(node, sorted(asked))
+        history = told_history(head, records, live, then, asked, pit_seconds(arguments), now)
+        wanted = seen.wanted(need_of(arguments, head))
+        archived = seen.archived_alone(need_of(arguments, head))
+        chosen = _chosen(head, tables)
+        await context.stages.enter("reading the snapshot")
+        newest = await self._newest(context, arguments, source, chosen)
+        size = sum(record.size for record in wanted.segments)
+        room = await room_for(
+            source,
+            chosen,
+            size,
+            await node.directories.data(),
+            await node.directories.commitlog(),
+            context.job or f"check-{context.command_id}",
+            node.settings.run_as,
+            on_server=arguments.source is None,
+        )
+        lwt, unseen = await self._lwt(tables)
+        return PitCheckResult(
+            taken_from=head.taken_at,
+            taken_until=head.ended_at,
+            floor=wanted.first,
+            segments=len(wanted.segments),
+            segment_bytes=size,
+            files=room.files,
+            bytes=room.bytes,
+            covered_until=_covered(archived, wanted, head),
+            own_log=wanted.goes_on,
+            windows=_windows(wanted, head, now),
+            gaps=list(wanted.gaps),
+            tables=[one.table for one in tables],
+            schema_changes=history.changes,
+            schema_doubt=history.doubt,
+            topology_changes=[*history.ring_changes, *_own_tokens(head, identity)],
+            lwt_tables=lwt,
+            counter_tables=[
+                one.name
+                for one in tables
+                if any(column.type == "counter" for column in then[one.table.keyspace].columns[one.table.table])
+            ],
+            live_views=views_on(asked, live),
+            views_at_pit=views_on(asked, then),
+            precision="microseconds" if fraction_digits(identity.version) else "seconds",
+            volumes=room.volumes,
+            refusals=[*await self._refusals(context, arguments, head, tables, asked, now), *room.refusals],
+            warnings=[
+                *warnings_of(arguments, head, tables, wanted, newest),
+                *unseen,
+                *history.warnings,
+                *([] if await node.view.auto_snapshot() else [_NO_AUTO_SNAPSHOT]),
+            ],
+            now=now,
+            newest_write_micros=newest.micros if newest is not None else None,
+            newest_write_in=newest.table if newest is not None else "",
+            hosts_at_snapshot=history.ring or {identity.host_id: list(head.node.tokens)},
+        )
+
+    async def _newest(
+        self, context: JobContext, arguments: PitArguments, source: BackupSource, chosen: Sequence[TableReference]
+    ) -> NewestWrite | None:
+        scratch = self._tools.state / "checks" / context.command_id
+        snapshots = self._tools.node.snapshots if arguments.source is None else None
+        try:
+            await asyncio.to_thread(make_directory, scratch)
+            return await newest_in_snapshot(source, snapshots, chosen, scratch)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    async def _refusals(
+        self,
+        context: JobContext,
+        arguments: PitArguments,
+        head: Head,
+        tables: Sequence[TableThen],
+        asked: Tables,
+        now: float,
+    ) -> list[Refusal]:
+        found: list[Refusal] = []
+        try:
+            refuse_future(arguments, now)
+        except PointInFuture as error:
+            found.append(error.as_dict())
+        try:
+            refuse_not_then(arguments, tables)
+        except TableNotThen as error:
+            found.append(error.as_dict())
+        for refuse in (self._tools.refuse_unconfigured, self._tools.node.control.prove):
+            try:
+                await refuse()
+            except (ServiceNotConfigured, ControlOfAnotherNode) as error:
+                found.append(error.as_dict())
+        lacking = [one.name for one in tables if one.beginning == "snapshot" and one.name in head.lacking]
+        if lacking:
+            found.append(TableNotInBackup(f"not whole in the snapshot: {', '.join(lacking)}", tables=lacking).as_dict())
+        unknown = [one.name for one in tables if one.beginning == "unknown"]
+        if unknown:
+            told = f"truncated between snapshot and point, and again later: {', '.join(unknown)}"
+            found.append({**TruncatedSince(told, tables=unknown).as_dict(), "lifted_by": "force"})
+        earlier = await earlier_restores(self._tools.state, context.job, asked, head.taken_at, pit_seconds(arguments))
+        for one in earlier:
+            told = f"the restore {one.job} changed {', '.join(one.tables)} between snapshot and point"
+            found.append(RestoredSince(told, jobs=[one.job], tables=list(one.tables)).as_dict())
+        return found
+
+    async def _lwt(self, tables: Sequence[TableThen]) -> tuple[list[str], list[str]]:
+        """The tables of which Cassandra keeps the state of lightweight transactions, and a warning when that could not
+        be seen. Only so many rows are looked at."""
+        try:
+            rows = await self._tools.node.cql.rows(f"SELECT cf_id FROM system.paxos LIMIT {_PAXOS_ROWS}")  # noqa: S608
+        except HelenusError as error:
+            return [], [f"whether tables were written by lightweight transactions could not be seen: {error.message}"]
+        ids = {str(row["cf_id"]).replace("-", "") for row in rows}
+        return [one.name for one in tables if one.table.id_at_pit.replace("-", "") in ids], []
+
+
+def _chosen(head: Head, tables: Sequence[TableThen]) -> list[TableReference]:
+    """The snapshot's tables whose SSTables are placed."""
+    wanted = {(one.table.keyspace, one.table.table) for one in tables if one.beginning != "empty"}
+    return [one for one in head.tables if (one.keyspace, one.table) in wanted]
+
+
+def _covered(archived: ReplaySet, wanted: ReplaySet, head: Head) -> float | None:
+    """How far the archive goes; of one that has nothing yet the snapshot's time, where the own log has it all."""
+    if archived.covered_until is None and wanted.goes_on:
+        return head.taken_at
+    return archived.covered_until
+
+
+def _windows(wanted: ReplaySet, head: Head, now: float) -> list[list[float]]:
+    """From the end of the snapshot to where the log ends, which is now while the node writes it on."""
+    until = now if wanted.goes_on else wanted.covered_until
+    return [[head.ended_at, until]] if until is not None and until >= head.ended_at else []
+
+
+def _own_tokens(head: Head, identity: NodeIdentity) -> list[str]:
+    if sorted(head.node.tokens) == sorted(identity.tokens):
+        return []
+    return [f"{identity.host_id} has other tokens than at the snapshot"]
