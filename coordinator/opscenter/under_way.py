@@ -42,7 +42,7 @@ STEPS = {
     "count": "counting what would be freed",
     "scrub": "reading what is stored",
     "archive": "telling the nodes of archiving",
-    "restart": "restarting Cassandra",
+    "rolling_restart": "restarting Cassandra",
     "trim_logs": "freeing segments of the commit log",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",

@@ -40,6 +40,8 @@ class ToyLog:
         """for each restart of its Cassandra, whether it was drained"""
         self.refuses = False
         """whether Cassandra reads another properties file"""
+        self.beside: set[str] = set()
+        """nodes that may be down while its Cassandra is restarted"""
         self.segments: dict[str, list[float]] = {}
 
     async def told(self) -> ArchivingView:
@@ -87,6 +89,7 @@ def archiving_jobs(node: ToyNode, log: ToyLog) -> dict[Kind, tuple[str, Job]]:
     def restart(context: JobContext, asked: Any) -> msgspec.Struct:
         assert isinstance(asked, RestartArguments)
         others = [other.address for other in node.world.nodes if other is not node and not other.up]
+        others = [address for address in others if address not in log.beside]
         assert not others, f"restarted beside {others}, which are down"
         log.restarts.append(asked.drain)
         node.up = True

@@ -39,6 +39,7 @@ async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
         coordinator.store,
         coordinator.orchestrator,
         coordinator.retention,
+        coordinator.archiving,
         unix_seconds,
         lambda: next(ids),
         Redactor(),

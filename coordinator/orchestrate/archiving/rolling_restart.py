@@ -41,7 +41,7 @@ class RollingRestart:
         for number, host in enumerate(hosts):
             if not await self._noted(f"restarted/{host}"):
                 await self._until_whole(host)
-                answer = (await self._fan_out.ask("restart", Kind.RESTART, {host: self._arguments}))[host]
+                answer = (await self._fan_out.ask("rolling_restart", Kind.RESTART, {host: self._arguments}))[host]
                 if not answer.ok:
                     return answer
                 await self._run.note(f"restarted/{host}")

@@ -64,13 +64,13 @@ class ClusterInMemory:
     async def start_backup(self, cluster: str, order: BackupOrder) -> str:
         chosen = self._chosen(order.keyspaces, self.tables)
         places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
-        return await self._start(cluster, RequestKind.BACKUP, order, order.tag, places, chosen)
+        return await self.begin(cluster, RequestKind.BACKUP, order, order.tag, places, chosen)
 
     async def start_sync(self, cluster: str, order: SyncOrder) -> str:
         backup = self._backup(order.source or ON_SERVER, order.tag)
         chosen = {name: part.tables for name, part in backup.keyspaces.items()}
         places = [copy.destination for copy in order.copies]
-        return await self._start(cluster, RequestKind.SYNC, order, order.tag, places, chosen)
+        return await self.begin(cluster, RequestKind.SYNC, order, order.tag, places, chosen)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         for request in await self.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=order.tag):
@@ -81,16 +81,16 @@ class ClusterInMemory:
         for request in await self.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=order.tag):
             raise TagInUse(f"{request.kind.value} {request.id} needs the backup", request=request.id)
         self.backups[place].remove(backup)
-        return await self._start(cluster, RequestKind.DELETE, order, order.tag, [place], {})
+        return await self.begin(cluster, RequestKind.DELETE, order, order.tag, [place], {})
 
     async def start_scrub(self, cluster: str, order: ScrubOrder) -> str:
-        return await self._start(cluster, RequestKind.SCRUB, order, "", [order.destination], {})
+        return await self.begin(cluster, RequestKind.SCRUB, order, "", [order.destination], {})
 
     async def start_restore(self, cluster: str, order: RestoreOrder) -> str:
         place = order.destination or ON_SERVER
         kept = {name: part.tables for name, part in self._backup(place, order.tag).keyspaces.items()}
         asked = None if order.keyspaces is None else {name: part.tables for name, part in order.keyspaces.items()}
-        return await self._start(cluster, RequestKind.RESTORE, order, order.tag, [place], self._chosen(asked, kept))
+        return await self.begin(cluster, RequestKind.RESTORE, order, order.tag, [place], self._chosen(asked, kept))
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         known = await self.store.destinations.get(cluster, order.id)
@@ -110,7 +110,7 @@ class ClusterInMemory:
             await self.store.destinations.put(changed)
             self.backups.setdefault(order.id, [])
         moved = known is not None and order.settings is not None and order.settings.path != known.settings.path
-        request_id = await self._start(cluster, RequestKind.DESTINATION, order, None, [order.id], {})
+        request_id = await self.begin(cluster, RequestKind.DESTINATION, order, None, [order.id], {})
         return DestinationChange(request_id, changed, ["backups stay at the former place"] if moved else [])
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
@@ -165,7 +165,7 @@ class ClusterInMemory:
             NodePart(address, "host-1", f"command of {request_id}", RequestState.RUNNING, self.clock, progress=progress)
         ]
 
-    async def _start(
+    async def begin(
         self,
         cluster: str,
         kind: RequestKind,

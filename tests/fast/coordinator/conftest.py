@@ -18,6 +18,7 @@ from kit.http_limits import body_limits
 from kit.http_origin import same_origin
 from kit.http_settings import Access
 from kit.logs import Redactor
+from tests.fast.coordinator.archiving_in_memory import ArchivingInMemory
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, RetentionInMemory, implements
 
 NOW = 1_489_763_169
@@ -62,14 +63,23 @@ def cluster(store: SqliteStore) -> ClusterInMemory:
     return ClusterInMemory(store, NOW)
 
 
-def application(store: SqliteStore, cluster: ClusterInMemory) -> web.Application:
+@pytest.fixture
+def archiving(cluster: ClusterInMemory) -> ArchivingInMemory:
+    return ArchivingInMemory(cluster)
+
+
+def application(
+    store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None
+) -> web.Application:
     """The API as the coordinator serves it to everybody on loopback."""
+    archiving = archiving or ArchivingInMemory(cluster)
     ids = (uuid.UUID(int=number).hex for number in range(1, 1000))
     api = Api(
         {"Test_Cluster": ClusterEntry("Test Cluster", ["http://127.0.70.1:61621"])},
         store,
         implements(cluster),
         RetentionInMemory(store, cluster.list_backups),
+        archiving,
         lambda: NOW,
         lambda: next(ids),
         Redactor(),
@@ -78,8 +88,8 @@ def application(store: SqliteStore, cluster: ClusterInMemory) -> web.Application
 
 
 @pytest.fixture
-async def client(store: SqliteStore, cluster: ClusterInMemory) -> AsyncIterator[Client]:
-    server = TestServer(application(store, cluster), host="127.0.0.1")
+async def client(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory) -> AsyncIterator[Client]:
+    server = TestServer(application(store, cluster, archiving), host="127.0.0.1")
     await server.start_server()
     async with aiohttp.ClientSession() as session:
         yield Client(session, f"http://{server.host}:{server.port}")

@@ -160,7 +160,7 @@ UNKNOWN = [
     ("GET", "/request/nobody/status", "NoSuchRequest"),
     ("GET", "/request/a%00b/status", "NoSuchRequest"),
     ("POST", "/request/nobody/cancel", "NoSuchRequest"),
-    ("GET", f"{C}/backups/pit", "NotFound"),
+    ("GET", f"{C}/backups/pit/nowhere", "NotFound"),
     ("GET", f"{C}/job-schedules", "NotFound"),
     ("GET", f"{C}/backups/graphs/{TAG}/x", "NotFound"),
     ("GET", "/", "NotFound"),
