@@ -4,7 +4,7 @@ from coordinator.model.errors import Conflict, CoordinatorError, DestinationInUs
 
 
 class ArchivingChanging(Conflict):
-    """Archiving is being switched on or off, in another way or at the same time as nodes must not be stopped."""
+    """Archiving is being switched on or off, in another way, or by restarts that what was sent can't go beside."""
 
     code = "archiving_changing"
 
@@ -36,6 +36,16 @@ class RollingRestartStopped(CoordinatorError):
         "See that Cassandra runs on the named node, remove what kept it from starting, then POST or DELETE "
         "/{cluster}/backups/pit again: only the nodes that are left are restarted."
     )
+
+
+class ArchivingLost(CoordinatorError):
+    """Nodes (`nodes`: address → why) do not archive as was ordered: they joined later, or lost the setting."""
+
+    code = "archiving_lost"
+    type = "NodesFailed"
+    status = 502
+    retry = "later"
+    todo = "POST /{cluster}/backups/pit again: only nodes that need it are told and restarted."
 
 
 class ArchivingNotTaken(CoordinatorError):

@@ -16,6 +16,7 @@ from coordinator.model.archiving import ArchivingSetting, ArchivingStatus, NodeA
 from coordinator.model.destinations import description
 from coordinator.model.orders import ArchivingOrder, TrimLogsOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.orchestrate.archiving.errors import ArchivingLost
 from coordinator.orchestrate.archiving.setting import setting_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -86,7 +87,7 @@ class Watch:
         now = self._around.clock()
         told = "; ".join(f"{node.address}: {node.without}" for node in nodes)
         log.warning("nodes do not archive as they should", cluster=cluster, nodes=told)
-        message = f"not as ordered: {told}"
+        error = ArchivingLost(f"not as ordered: {told}", nodes={node.address: node.without for node in nodes})
         request = Request(
             id=str(uuid.uuid4()),
             kind=RequestKind.ARCHIVING_LOST,
@@ -96,14 +97,8 @@ class Watch:
             finished=now,
             spec=spec_of(setting.order),
             tag="",
-            message=message,
-            error={
-                "code": "archiving_lost",
-                "message": message,
-                "todo": "POST /{cluster}/backups/pit again: only nodes that need it are told and restarted.",
-                "retry": "later",
-                "fields": {"nodes": {node.address: node.without for node in nodes}},
-            },
+            message=error.message,
+            error=error.as_dict(),
         )
         event = ActivityEvent(
             cluster=cluster,
