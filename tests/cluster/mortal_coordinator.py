@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from coordinator.model.orders import BackupOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.orders import ArchivingOrder, BackupOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import RequestKind
 from coordinator.model.retention import KeptRule, Rule
+from coordinator.orchestrate.archiving.setting import setting_of
 from coordinator.store.database import Database
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator
 
@@ -49,6 +50,8 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *
     async with ToyCoordinator(state, urls, database=FatalDatabase) as coordinator:
         if kind == "destination":
             return await change(coordinator, order, again)
+        if kind == "archiving":
+            return await archive(coordinator, order)
         if kind == "retention":
             return await retain(coordinator, order["place"], order["count"])
         known = await coordinator.store.requests.find(tag=order["tag"])
@@ -75,6 +78,17 @@ async def change(coordinator: ToyCoordinator, order: dict[str, Any], again: bool
     states = [(await coordinator.ended(request.id)).state for request in requests]
     kept = await coordinator.store.destinations.get(CLUSTER, order["id"])
     return {"states": states, "kept": None if kept is None else [kept.revision, kept.settings.path]}
+
+
+async def archive(coordinator: ToyCoordinator, order: dict[str, Any]) -> dict[str, Any]:
+    """Switch archiving, unless an earlier life did, and see it to its end."""
+    known = await coordinator.store.requests.find(kind=RequestKind.ARCHIVING)
+    wanted = msgspec.convert(order, ArchivingOrder)
+    request_id = known[-1].id if known else await coordinator.archiving.start(CLUSTER, wanted)
+    request = await coordinator.ended(request_id)
+    setting = await setting_of(coordinator.store, CLUSTER)
+    in_force = setting is not None and setting.order == wanted
+    return {"state": request.state, "message": request.message, "requests": len(known), "in_force": in_force}
 
 
 async def retain(coordinator: ToyCoordinator, place: str, count: int) -> dict[str, Any]:
