@@ -14,7 +14,6 @@ from agent.commands.journal import Journal
 from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
-from agent.jobs.job_documents import JobDocuments
 from agent.repository.errors import BackupNotFound, RepositoryNotEncrypted, UnknownDestination
 from agent.storage.protocol import BadSettings
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
@@ -32,6 +31,8 @@ from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_archiving import ToyLog, archiving_jobs
 from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
+from tests.cluster.toy_documents import ToyDocuments
+from tests.cluster.toy_point_in_time import point_in_time_jobs
 from tests.cluster.toy_repository import Held
 
 
@@ -46,6 +47,7 @@ class ToyAgent:
     def __init__(self, node: ToyNode, state: Path) -> None:
         self.node = node
         self.log = ToyLog()
+        self.documents = ToyDocuments(state)
         self._state = state
         self._port = 0
         self.instance = ""
@@ -69,7 +71,11 @@ class ToyAgent:
         await self._journal.open()
         self.events = EventLog(self._journal, interval=0.05)
         await self.events.open()
-        does = {**toy_jobs(self.node), **archiving_jobs(self.node, self.log)}
+        does = {
+            **toy_jobs(self.node),
+            **archiving_jobs(self.node, self.log),
+            **point_in_time_jobs(self.node),
+        }
         jobs = {kind: JobSpec(lane, job) for kind, (lane, job) in does.items()}
         patience = RunnerTiming(cancel=5.0, journal_retry=0.01)
         self.runner = Runner(
@@ -84,8 +90,8 @@ class ToyAgent:
             checks=self,
             keys=self,
             backups=ToyBackups(self.node),
-            jobs=JobDocuments(self._state),
             archiving=self.log.told,
+            jobs=self.documents,
             metrics=CollectorRegistry(),
             health=lambda: HealthView("ok"),
         )

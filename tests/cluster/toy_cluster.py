@@ -28,6 +28,7 @@ from agent.wire.results import (
 )
 from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
+from tests.cluster.toy_point import ToyPoint
 from tests.cluster.toy_puts import put
 from tests.cluster.toy_repository import Held, Rows, counted, sizes_of
 from tests.cluster.toy_sweep import swept
@@ -87,6 +88,7 @@ class ToyNode:
         self.clock_ahead = 0.0  # seconds
         self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
         self.auto_snapshot = True
+        self.point = ToyPoint()
         self.begun: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in Kind}
 
     def identity(self) -> NodeIdentity:

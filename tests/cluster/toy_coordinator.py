@@ -35,6 +35,7 @@ TIMING = Timing(
     cancel=5.0,
     owed_cancel=0.05,
     outlive=0.05,
+    take_over=0.4,
     retention_look=0.05,
     retention_again=0.1,
     archiving_look=0.1,
