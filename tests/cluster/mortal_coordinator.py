@@ -1,13 +1,15 @@
 """A coordinator in processes of its own that kill themselves with SIGKILL at a chosen durable write.
 
 `python -m tests.cluster.mortal_coordinator` reads one JSON object per line, {state, urls, order, kind, deaths}, carries
-the order out in as many lives as it takes, and answers a line with how the request ended and how many lives it took.
+the order out in as many lives as it takes (with `forget` each death takes the state along), and answers a line with how
+the request ended and how many lives it took.
 Each life is a forked process: the imports are paid for once, the death is a real one.
 """
 
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -17,7 +19,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from coordinator.model.orders import ArchivingOrder, BackupOrder, DestinationOrder, RestoreOrder, SyncOrder
+from coordinator.model.orders import (
+    ArchivingOrder,
+    BackupOrder,
+    DestinationOrder,
+    PointInTimeOrder,
+    RestoreOrder,
+    SyncOrder,
+)
 from coordinator.model.requests import RequestKind
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.orchestrate.archiving.setting import setting_of
@@ -52,6 +61,8 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *
             return await change(coordinator, order, again)
         if kind == "archiving":
             return await archive(coordinator, order)
+        if kind == "pit":
+            return await go_back(coordinator, order)
         if kind == "retention":
             return await retain(coordinator, order["place"], order["count"])
         known = await coordinator.store.requests.find(tag=order["tag"])
@@ -89,6 +100,25 @@ async def archive(coordinator: ToyCoordinator, order: dict[str, Any]) -> dict[st
     setting = await setting_of(coordinator.store, CLUSTER)
     in_force = setting is not None and setting.order == wanted
     return {"state": request.state, "message": request.message, "requests": len(known), "in_force": in_force}
+
+
+async def go_back(coordinator: ToyCoordinator, order: dict[str, Any]) -> dict[str, Any]:
+    """Bring the cluster to a point, unless an earlier life did. A life that lost its state, which had a destination,
+    only waits for what the agents tell of."""
+    kind = RequestKind.POINT_IN_TIME
+    known = await coordinator.store.requests.find(kind=kind)
+    if not known and await coordinator.store.destinations.all(CLUSTER):
+        await coordinator.orchestrator.points.start(CLUSTER, msgspec.convert(order, PointInTimeOrder))
+        known = await coordinator.store.requests.find(kind=kind)
+    for _ in range(100):
+        known = known or await coordinator.store.requests.find(kind=kind)
+        if known:
+            break
+        await asyncio.sleep(0.02)
+    if not known:
+        return {"state": "forgotten", "message": ""}
+    request = await coordinator.ended(known[-1].id)
+    return {"state": request.state, "message": request.message, "request": request.id}
 
 
 async def retain(coordinator: ToyCoordinator, place: str, count: int) -> dict[str, Any]:
@@ -134,6 +164,8 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
             said = pipe.read()
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            if task.get("forget"):
+                shutil.rmtree(task["state"])
             continue
         return {**json.loads(said or b'{"state": "crashed"}'), "lives": lives}
 

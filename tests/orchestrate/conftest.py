@@ -16,7 +16,13 @@ from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster, ToyNode
 from tests.cluster.toy_coordinator import DEADLINE, TIMING, ToyCoordinator
 
-OF_SEVERAL_PROCESSES = ("test_kill.py", "test_kill_undo.py", "test_kill_retention.py", "test_kill_archiving.py")
+OF_SEVERAL_PROCESSES = (
+    "test_kill.py",
+    "test_kill_undo.py",
+    "test_kill_retention.py",
+    "test_kill_archiving.py",
+    "test_kill_point_in_time.py",
+)
 """Their coordinators are killed: they live in other processes, by real time."""
 TABLES = {"shop": ["orders", "users"], "many": ["t1"], "system_auth": ["roles"], "system_traces": ["events"]}
 

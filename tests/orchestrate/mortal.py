@@ -32,10 +32,17 @@ class Mortal:
             await self._process.wait()
 
     async def carry_out(
-        self, state: Path, urls: list[str], kind: str, order: dict[str, Any], deaths: list[tuple[int, bool]]
+        self,
+        state: Path,
+        urls: list[str],
+        kind: str,
+        order: dict[str, Any],
+        deaths: list[tuple[int, bool]],
+        *,
+        forget: bool = False,
     ) -> dict[str, Any]:
-        """The end of an order whose coordinator dies at these writes, one per life."""
-        task = {"state": str(state), "urls": urls, "kind": kind, "order": order, "deaths": deaths}
+        """The end of an order whose coordinator dies at these writes, one per life, and forgets all then if asked."""
+        task = {"state": str(state), "urls": urls, "kind": kind, "order": order, "deaths": deaths, "forget": forget}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(task).encode() + b"\n")

@@ -1,0 +1,122 @@
+"""kill -9 of the coordinator of a restore to a point at its durable writes, some of them while every node is stopped:
+the next life ends it the same, also one that has lost all its state."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.wire.commands import Kind
+from coordinator.model.requests import RequestState
+from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_coordinator import copies
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.mortal import Mortal
+from tests.orchestrate.test_point_in_time import Story
+
+EVERY = 9
+"""Of how many writes one is died at; tests/long/coordinator dies at each."""
+ONCE = frozenset(
+    {Kind.PIT_FETCH, Kind.PIT_STOP, Kind.PIT_COVER, Kind.PIT_PLACE, Kind.PIT_START, Kind.PIT_VERIFY, Kind.PIT_OPEN}
+)
+
+
+class Lives:
+    """A story whose coordinators die, and what is put back between two runs of it."""
+
+    def __init__(self, scene: Scene, story: Story) -> None:
+        self.scene = scene
+        self.story = story
+        self.urls = [agent.url for agent in scene.agents]
+        self.order: dict[str, Any] = msgspec.to_builtins(story.order())
+
+    def fresh(self, name: str) -> Path:
+        """The cluster as before, and a copy of the state."""
+        for node in self.scene.nodes:
+            node.done.clear()
+            node.rows = {key: set(rows) for key, rows in self.story.before[node.host_id].items()}
+            node.log.documents.clear()
+            assert node.up
+        state = self.scene.directory / name
+        shutil.copytree(self.scene.directory / "coordinator", state)
+        return state
+
+    def done_once(self) -> bool:
+        """Whether no node did any work twice."""
+        done = Counter((node.number, kind) for node in self.scene.nodes for kind, _ in node.done if kind in ONCE)
+        return set(done.values()) == {1} and len(done) == 3 * len(ONCE)
+
+
+@pytest.fixture
+async def lives(scene: Scene) -> Lives:
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
+    assert request.state is RequestState.SUCCESS
+    story = Story(scene, coordinator, tag)
+    await scene.stack.aclose()
+    return Lives(scene, story)
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
+async def test_a_coordinator_killed_anywhere_is_followed_by_one_that_ends_it(lives: Lives, forget: bool) -> None:
+    """Promise: killed at any write, between any two phases, with all nodes stopped: the next life brings every node to
+    the point, and nothing is done twice. With its state lost the agents' documents tell it; before the first of them
+    nothing has happened to any node."""
+    async with Mortal() as mortal:
+        whole = await mortal.carry_out(lives.fresh("whole"), lives.urls, "pit", lives.order, [])
+        assert whole["state"] == "success", whole
+        ends = Counter[str]()
+        for death in range(1, whole["writes"], EVERY):
+            state = lives.fresh(f"death{death}")
+            answer = await mortal.carry_out(
+                state, lives.urls, "pit", lives.order, [(death, death % 2 == 0)], forget=forget
+            )
+            assert answer["lives"] == 2, (death, answer)
+            ends[answer["state"]] += 1
+            if answer["state"] == "forgotten":
+                assert forget
+                assert lives.story.is_as_before(), (death, answer)
+            else:
+                assert answer["state"] == "success", (death, answer)
+                assert lives.story.is_restored(), (death, answer)
+                assert lives.done_once(), (death, [node.done for node in lives.scene.nodes])
+                assert lives.story.documents_ended()
+        assert ends["success"] > 5
+        assert (ends["forgotten"] > 0) is forget
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
+async def test_an_undo_whose_coordinator_is_killed_is_finished(lives: Lives, forget: bool) -> None:
+    """Promise: that the job goes back is known to every later life: whichever dies, all nodes run with their old data,
+    though the one that had refused would not refuse again."""
+    short = lives.scene.nodes[1]
+    async with Mortal() as mortal:
+        short.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(2)]
+        whole = await mortal.carry_out(lives.fresh("whole"), lives.urls, "pit", lives.order, [])
+        assert (whole["state"], short.failures[Kind.PIT_COVER]) == ("error", []), whole
+        writes = whole["writes"]
+        for death in range(writes - 24, writes, 4):
+            short.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(2)]
+            state = lives.fresh(f"death{death}")
+            answer = await mortal.carry_out(state, lives.urls, "pit", lives.order, [(death, True)], forget=forget)
+            assert answer["lives"] == 2, (death, answer)
+            if answer["state"] != "forgotten":  # the end was told to the agents, and died with the coordinator
+                assert answer["state"] == "error", (death, answer)
+                assert "every node runs with its old data" in answer["message"]
+            assert lives.story.is_as_before(), (death, answer)
+            assert lives.story.nothing_left(), (death, answer)
+
+
+async def test_coordinators_that_die_one_after_the_other_and_forget_all_still_end_it(lives: Lives) -> None:
+    """Promise: five deaths in a row, each without the state of the one before."""
+    async with Mortal() as mortal:
+        deaths = [(60, True), (25, False), (20, True), (25, False), (20, True)]
+        answer = await mortal.carry_out(lives.fresh("state"), lives.urls, "pit", lives.order, deaths, forget=True)
+    assert answer["state"] == "success", answer
+    assert answer["lives"] > 3
+    assert lives.story.is_restored()
+    assert lives.done_once()
