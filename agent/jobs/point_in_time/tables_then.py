@@ -91,7 +91,7 @@ def compared(
         for table in tables:
             if keyspace not in then or table not in then[keyspace].columns:
                 continue
-            one = _table(keyspace, table, then[keyspace], live.get(keyspace))
+            one = table_needs(keyspace, table, then[keyspace], live.get(keyspace))
             last = {same.replace("-", ""): when for same, when in truncates.last.items()}.get(
                 one.id_at_pit.replace("-", "")
             )
@@ -123,7 +123,8 @@ def refuse_not_then(arguments: PitArguments, then: Sequence[TableThen]) -> None:
         raise TableNotThen(f"there was no {', '.join(absent[:20])} at the point", tables=absent[:100])
 
 
-def _table(keyspace: str, table: str, then: KeyspaceSchema, now: KeyspaceSchema | None) -> PitTable:
+def table_needs(keyspace: str, table: str, then: KeyspaceSchema, now: KeyspaceSchema | None) -> PitTable:
+    """What the table, which was there at the point, needs to be as it was. Pure."""
     id_at_pit = then.table_ids.get(table, "")
     if now is None or table not in now.columns:
         return PitTable(keyspace, table, id_at_pit, None, "create", "it is not there now")
