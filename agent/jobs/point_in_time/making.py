@@ -65,7 +65,7 @@ def forgets(
 
 
 def is_readable(type_: str, types: Collection[str]) -> bool:
-    """Whether a column of that type can be added where only those user types are there (a vector's size is a number)."""
+    """Whether a column of that type can be added where only those user types are there. Numbers: sizes of vectors."""
     return all(word in types or word in _CQL_TYPES or word.isdecimal() for word in named_types(type_))
 
 
