@@ -19,6 +19,7 @@ from agent.commands.reporting import Reporter
 from agent.commands.runner import Runner
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.owed import OwedSnapshots
+from agent.jobs.schema_history.watcher import SchemaWatcher
 from agent.pipeline.digest_cache import DigestCache
 from agent.repository.destinations import Destinations
 from agent.wire.node import HealthView
@@ -65,6 +66,7 @@ class Parts:
     digests: DigestCache
     node: CassandraNode
     archiver: Archiver
+    watcher: SchemaWatcher
     owed: OwedSnapshots
     server: HttpServer
     reporters: Sequence[Reporter]
@@ -110,6 +112,7 @@ class Agent:
         background += [
             parts.owed.run(),
             parts.archiver.run(),
+            parts.watcher.run(),
             parts.journal.mend(),
             *(reporter.run() for reporter in parts.reporters),
         ]

@@ -1,16 +1,20 @@
 """How archiving of the commit log is put together. In: the agent's parts. Out: the archiver and the jobs around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.rights import cassandra_account, own_account, shared_group
+from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.settings import CassandraSettings
 from agent.jobs.archiving.archive import ArchiveJob
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.archiving.node_side import NodeSide
 from agent.jobs.archiving.trim import TrimLogsJob
+from agent.jobs.schema_history.kept import KeptHistory
+from agent.jobs.schema_history.watcher import SchemaWatcher
 from agent.model.job import Job
+from agent.model.snapshot import KeyspaceSchema
 from agent.repository.intents import Writer
 from agent.repository.opened import Repositories
 from agent.wire.commands import Kind
@@ -43,6 +47,21 @@ def archiver_of(
         group=lambda: _group(settings),
     )
     return Archiver(state, side, repositories, clock)
+
+
+def watcher_of(
+    node: CassandraNode, archiver: Archiver, state: Path, repositories: Repositories, clock: Callable[[], float]
+) -> SchemaWatcher:
+    """What watches the schema while the archiver archives. `repositories` must not be patient. Raises StateFailed when
+    its history can't be read."""
+    kept = KeptHistory(state)
+    kept.load()
+    archiver.keep_history(kept)
+
+    async def capture(keyspaces: Sequence[str]) -> tuple[KeyspaceSchema, ...]:
+        return await capture_schema(node.cql, keyspaces)
+
+    return SchemaWatcher(kept, node.view, capture, lambda: archiver.order, repositories, clock)
 
 
 def archiving_jobs(

@@ -11,7 +11,7 @@ from agent.commands.reporting import CoordinatorAddress, Reporter
 from agent.commands.runner import Runner
 from agent.crypto.keyring import Keyring
 from agent.daemon.agent import Agent, Health, Making, Parts
-from agent.daemon.archiving import archiver_of
+from agent.daemon.archiving import archiver_of, watcher_of
 from agent.daemon.archiving_measures import ArchivingMeasures
 from agent.daemon.backups import Backups
 from agent.daemon.identity import agent_id_in
@@ -111,6 +111,7 @@ def _composed(
     scrubs = ScrubNotes(state)
     metrics.registry.register(ScrubMeasures(scrubs, lambda: [one.id for one in destinations.views()], making.clock))
     archiver = archiver_of(settings.cassandra, node, state, written, making.clock)
+    watcher = watcher_of(node, archiver, state, written, making.clock)
     metrics.registry.register(ArchivingMeasures(archiver, making.clock))
     parts = Collaborators(
         node=node,
@@ -193,6 +194,7 @@ def _composed(
             digests=digests,
             node=node,
             archiver=archiver,
+            watcher=watcher,
             owed=owed_snapshots(parts),
             server=HttpServer(app, http, access),
             reporters=[

@@ -1,6 +1,6 @@
 """Which job does which kind of command, and in which lane. In: the agent's parts. Out: the runner's registry."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from agent.cassandra.node import CassandraNode
 from agent.commands.runner import JobSpec
 from agent.daemon.allocator import giving_back
 from agent.daemon.archiving import archiving_jobs
+from agent.daemon.point_in_time import PointParts, point_jobs
 from agent.daemon.settings import AgentSettings
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.backup import BackupJob
@@ -17,9 +18,6 @@ from agent.jobs.copying.rate import CopyRate
 from agent.jobs.delete import DeleteJob
 from agent.jobs.in_use import InUse
 from agent.jobs.owed import OwedSnapshots
-from agent.jobs.point_in_time.phases import stopping_jobs
-from agent.jobs.point_in_time.place_tools import PlaceTools
-from agent.jobs.restart import BeforeStop, RestartJob, nothing
 from agent.jobs.restore.phases import restore_jobs
 from agent.jobs.restore.repository_source import RestoreSources
 from agent.jobs.restore.tools import RestoreTools
@@ -40,14 +38,10 @@ from agent.repository.opened import Repositories
 from agent.storage.threads import MakeWorkers, Workers
 from agent.wire.commands import LANES, Kind
 
-ARCHIVE_COMMAND = "archive-commitlog"
-"""The archive command's name in the state directory."""
-
 
 @dataclass(frozen=True)
 class Collaborators:
-    """What jobs are made of. `before_stop`: done before each stop of Cassandra. `archive`: archives one segment as
-    Cassandra would, None: nothing is archived."""
+    """What jobs are made of."""
 
     node: CassandraNode
     archiver: Archiver
@@ -67,13 +61,11 @@ class Collaborators:
     settings: AgentSettings
     clock: Callable[[], float]
     workers: MakeWorkers = Workers
-    before_stop: BeforeStop = nothing
-    archive: Callable[[Path], Awaitable[None]] | None = None
 
 
 def jobs_of(parts: Collaborators) -> dict[Kind, JobSpec]:
     """Every kind's job."""
-    jobs = {**_copies(parts), **_restores(parts), **_archiving(parts), **_stopping(parts)}
+    jobs = {**_copies(parts), **_restores(parts), **_archiving(parts), **_points(parts)}
     return {kind: JobSpec(LANES[kind], giving_back(job)) for kind, job in jobs.items()}
 
 
@@ -148,29 +140,25 @@ def _archiving(parts: Collaborators) -> dict[Kind, Job]:
 
 def _restores(parts: Collaborators) -> dict[Kind, Job]:
     """The phases of a restore."""
-    node = parts.node
-    sources = RestoreSources(parts.repositories, node.snapshots, parts.on_server, parts.workers)
-    tools = RestoreTools(node, sources, parts.state, parts.clock, parts.jobs_in_use)
-    return restore_jobs(tools)
+    return restore_jobs(_restore_tools(parts))
 
 
-def _stopping(parts: Collaborators) -> dict[Kind, Job]:
-    """What stops Cassandra and starts it again: a restart, and the phases of a restore to a point in time."""
-    node, wanted = parts.node, parts.settings.cassandra
-    jobs: dict[Kind, Job] = {Kind.RESTART: RestartJob(node, parts.before_stop, parts.clock).run}
-    if not wanted.archiving.properties_file:
-        return jobs
-    tools = PlaceTools(
-        node=node,
-        service=node.service,
-        jvm=node.jvm,
-        orders=node.orders,
-        state=parts.state,
-        properties_file=Path(wanted.archiving.properties_file),
-        program=Path(wanted.archiving.command) if wanted.archiving.command else parts.state / ARCHIVE_COMMAND,
-        archive=parts.archive,
-        log_file=Path(wanted.service.log_file) if wanted.service.log_file else None,
-        clock=parts.clock,
-        in_use=parts.jobs_in_use,
+def _restore_tools(parts: Collaborators) -> RestoreTools:
+    sources = RestoreSources(parts.repositories, parts.node.snapshots, parts.on_server, parts.workers)
+    return RestoreTools(parts.node, sources, parts.state, parts.clock, parts.jobs_in_use)
+
+
+def _points(parts: Collaborators) -> dict[Kind, Job]:
+    """The phases of a restore to a point in time, and a restart."""
+    return point_jobs(
+        PointParts(
+            parts.node,
+            parts.archiver,
+            parts.repositories,
+            _restore_tools(parts),
+            parts.state,
+            parts.settings.cassandra,
+            parts.clock,
+            parts.workers,
+        )
     )
-    return jobs | stopping_jobs(tools, parts.before_stop)

@@ -13,6 +13,7 @@ from agent.cassandra.settings import CassandraSettings, SpaceSettings
 from agent.commands.events import EventLog
 from agent.commands.journal import Journal
 from agent.commands.runner import Runner
+from agent.daemon.archiving import archiver_of
 from agent.daemon.compose import verifying
 from agent.daemon.jobs import Collaborators, jobs_of, owed_snapshots
 from agent.daemon.settings import AgentSettings
@@ -132,8 +133,10 @@ class SimulatedAgent:
         self._closing.callback(self._close_journal)
         self._events = EventLog(self._journal, unix_now, interval=_LONGEST_PAUSE)
         in_use, jobs_in_use = InUse(), InUse()
+        made = node.as_node()
         parts = Collaborators(
-            node=node.as_node(),
+            node=made,
+            archiver=archiver_of(SETTINGS.cassandra, made, self._state, repositories, unix_now),
             repositories=repositories,
             on_server=OnServer(self._state / "on-server"),
             records=RecordCache(),

@@ -7,25 +7,26 @@ destination ships by itself. What goes wrong is told, and tried again at the nex
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.errors import ArchivingRefused, SegmentUnreadable
 from agent.cassandra.commit_log.first_write import holds_writes
 from agent.cassandra.errors import CassandraError
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.leftovers import Leftovers
 from agent.jobs.archiving.looking import Look, SeenFile, look
-from agent.jobs.archiving.node_logs import KeptSegments, OwnLog, Schemas
+from agent.jobs.archiving.node_logs import KeptSegments, OwnLog
 from agent.jobs.archiving.node_side import NodeSide
 from agent.jobs.archiving.order import ArchivingOrder, OrderFile
 from agent.jobs.archiving.places import Places
 from agent.jobs.archiving.removal import removable, remove
 from agent.jobs.archiving.seeing import Sights
 from agent.jobs.archiving.tail import Tail, refusal_of
+from agent.jobs.schema_history.kept import KeptHistory
 from agent.model.commit_log import SchemaRecord
 from agent.model.own_state import own_state
 from agent.pipeline.segments import SegmentBytes
@@ -72,7 +73,7 @@ class Archiver:
         self._tail = Tail(self.ledger, self._workers, clock)
         self._held: dict[str, tuple[SeenFile, bool]] = {}
         self.kept = KeptSegments(self.looked, lambda: self.ledger.known, self._schemas)
-        self._history: Schemas = _none
+        self.history: KeptHistory | None = None
         self._next: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -175,16 +176,45 @@ class Archiver:
         order = self.order
         return look(self.ledger.known.commitlog, () if order is None else order.directories, self.node.failed())
 
-    def own_log(self, is_down: Callable[[], bool]) -> OwnLog:
+    def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""
         return OwnLog(self.looked, lambda: self.ledger.known, self._schemas, is_down)
 
-    def keep_history(self, schemas: Schemas) -> None:
+    async def archive(self, segment: Path) -> None:
+        """Archive one segment of a Cassandra that is down, as it would itself at its start; nothing where archiving was
+        never ordered. Raises ArchivingRefused."""
+        order = self.order
+        if order is None or not order.arguments.directory:
+            return
+        if not await self.leftovers.archive_one(segment, order.arguments.directory):
+            raise ArchivingRefused(
+                f"{segment.name} can't be put into the archive directory",
+                path=order.arguments.directory,
+                reason="the archive command failed",
+            )
+
+    async def before_stop(self) -> None:
+        """Archive what the archive command left: at its next start Cassandra tries it once more, and then deletes it.
+        Raises ArchivingRefused, StateFailed."""
+        order = self.order
+        if order is None or not order.arguments.enabled:
+            return
+        with own_state():
+            seen = await asyncio.to_thread(self.looked)
+        waiting = self.leftovers.waiting(seen)
+        if await self.leftovers.archive(seen, order.arguments.directory) < len(waiting):
+            raise ArchivingRefused(
+                "segments whose archiving failed can't be archived still: Cassandra would delete them at its start",
+                path=order.arguments.directory,
+                reason="the archive command failed",
+            )
+
+    def keep_history(self, history: KeptHistory) -> None:
         """Where the schema's history is kept on the node."""
-        self._history = schemas
+        self.history = history
 
     async def _schemas(self) -> Sequence[SchemaRecord]:
-        return await self._history()
+        return [] if self.history is None else await self.history.records()
 
     def _read(self, order: ArchivingOrder) -> tuple[Look, dict[str, bool], bool]:
         """Blocks."""
@@ -233,10 +263,6 @@ class Archiver:
             return False
         self._next[what] = now + every
         return True
-
-
-async def _none() -> Sequence[SchemaRecord]:
-    return ()
 
 
 def _held_data(path: Path) -> bool:

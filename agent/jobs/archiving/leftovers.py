@@ -70,11 +70,14 @@ class Leftovers:
         """Archive what waits, oldest first, up to the first that can't be; how many were."""
         done = 0
         for file in self.waiting(look):
-            name = file.path.name
-            if not await self._run(str(file.path), f"{directory}/{name}"):
+            if not await self.archive_one(file.path, directory):
                 break
             done += 1
         return done
+
+    async def archive_one(self, segment: Path, directory: str) -> bool:
+        """Archive a segment as Cassandra would; whether it is."""
+        return await self._run(str(segment), f"{directory}/{segment.name}")
 
     async def tidy(self, look: Look, directory: str) -> list[LossRecord]:
         """Delete leftovers that are archived, and the oldest others while they take more than the bound; the losses.

@@ -67,7 +67,11 @@ class OwnLog(KeptSegments):
     whole; `is_down`: Cassandra is not running, and what is there is all there will be."""
 
     def __init__(
-        self, look: Callable[[], Look], known: Callable[[], Known], schemas: Schemas, is_down: Callable[[], bool]
+        self,
+        look: Callable[[], Look],
+        known: Callable[[], Known],
+        schemas: Schemas,
+        is_down: Callable[[], Awaitable[bool]],
     ) -> None:
         super().__init__(look, known, schemas)
         self._is_down = is_down
@@ -76,7 +80,7 @@ class OwnLog(KeptSegments):
         """See `LogSource.records`: whatever is on the node."""
         seen, known = await asyncio.to_thread(self._look), self._known()
         files = {**seen.live, **seen.archived}
-        if self._is_down():
+        if await self._is_down():
             return _records(seen, known, files, since)
         written = {name for name in seen.live if name not in seen.closed and name not in seen.archived}
         return await asyncio.to_thread(_records, seen, known, files, since, written)

@@ -45,7 +45,8 @@ async def view_of(archiver: Archiver) -> ArchivingView:
     if arguments.keep:
         places[ON_SERVER] = await _on_server(archiver)
     refused = [archiver.tail_refused, *(shipper.tail_refused for shipper in archiver.places)]
-    trouble = archiver.trouble
+    trouble, history = archiver.trouble, archiver.history
+    newest = None if history is None else history.newest
     return ArchivingView(
         enabled=arguments.enabled,
         state=state_of(archiver),  # type: ignore[arg-type]
@@ -58,6 +59,8 @@ async def view_of(archiver: Archiver) -> ArchivingView:
         gaps=[_gap(loss) for loss in archiver.ledger.known.losses[-_SHOWN_GAPS:]],
         commitlog_bytes=seen.bytes,
         unarchived_bytes=sum(file.size for file in archiver.leftovers.waiting(seen)),
+        schema_version=newest.version if newest is not None else "",
+        schema_seen=history.looked.at if history is not None and newest is not None else None,
         trouble=None if trouble is None else trouble.as_dict(),
     )
 

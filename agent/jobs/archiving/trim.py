@@ -39,6 +39,8 @@ class TrimLogsJob:
         StorageError, StateFailed."""
         arguments: TrimLogsArguments = context.arguments
         await context.stages.enter("looking")
+        if self._archiver.history is not None and not arguments.dry_run:
+            await self._archiver.history.trim(arguments.before)
         if arguments.target is None:
             return Outcome(await self._on_node(context, arguments))
         return Outcome(await self._in_destination(context, arguments, arguments.target))
