@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 
-from bench import backups, memory, report, restores, several
+from bench import archiving, backups, memory, report, restores, several
 from bench.backups import Figures
 from bench.bars import bars, verdicts
 from bench.stage import Stage
@@ -13,6 +13,7 @@ from tests.cluster.places import BUILD
 PARTS = {
     "mixed": backups.mixed,
     "several": several.several,
+    "archiving": archiving.archiving,
     "restore": restores.shop,
     "large": backups.large,
     "memory": memory.memory,

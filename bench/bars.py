@@ -4,11 +4,14 @@ A ratio is of the rounds' medians within one run: times depend on the machine, r
 has no bars.
 """
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from bench.archiving import WHAT as WRITES
+from bench.archiving import WITH, WITHOUT
 from bench.backups import LARGE, Figures
 from bench.clock import Figure
 from bench.memory import GIB, LARGE_FILE, ONE_FILE
@@ -51,7 +54,8 @@ def verdicts(judged: Sequence[Bar]) -> str:
 def bars(figures: Figures) -> list[Bar]:
     """Every bar whose figures are there."""
     rows = {key: median(rounds) for key, rounds in figures.items()}
-    return [*_first(rows), *_unchanged(rows), *_several(rows), *_large(rows), *_restore(rows), *_memory(rows)]
+    judged = [*_first(rows), *_unchanged(rows), *_several(rows), *_large(rows), *_restore(rows), *_memory(rows)]
+    return [*judged, *_archiving(figures)]
 
 
 Rows = dict[tuple[str, str], Figure]
@@ -101,6 +105,15 @@ def _restore(rows: Rows) -> Iterator[Bar]:
     if (what, JOLOKIA) in rows:
         ratio = rows[what, JOLOKIA].wall / rows[what, floor].wall
         yield Bar(f"{what}: times s5cmd's download, TRUNCATE and import", 1.4, ratio, at_most=True)
+
+
+def _archiving(figures: Figures) -> Iterator[Bar]:
+    without, archived = figures.get((WRITES, WITHOUT), []), figures.get((WRITES, WITH), [])
+    if without and archived:
+        rates = [one.files / one.wall for one in without]
+        yield Bar(f"{WRITES}, {WITHOUT}: a second", 2_000, statistics.median(rates))
+        pairs = [alone.wall / beside.wall for alone, beside in zip(without, archived, strict=True)]
+        yield Bar(f"{WRITES}, {WITH}: speed against without, median of pairs", 0.92, statistics.median(pairs))
 
 
 def _memory(rows: Rows) -> Iterator[Bar]:

@@ -36,6 +36,23 @@ def test_the_fullest_second_need_not_be_a_whole_one() -> None:
     assert judged(came, 5) == (22 / 5, 20)
 
 
+def test_the_cost_of_archiving_is_the_median_of_pairs() -> None:
+    """Promise: each pair ran in the same minute of the machine; the ratio is made within it, and the load must be one."""
+
+    def loads(*walls: float) -> list[Figure]:
+        return [Figure(wall, 0, 0, 0, files=60_000) for wall in walls]
+
+    rate, ratio = bars(
+        {
+            ("writes", "without archiving"): loads(10, 20, 10, 30, 30),
+            ("writes", "with archiving"): loads(11, 20, 20, 31, 34),
+        }
+    )
+    assert (rate.measured, rate.ok) == (3_000, True)
+    assert (ratio.measured, ratio.ok) == (10 / 11, False)
+    assert bars({("writes", "without archiving"): loads(10)}) == []
+
+
 def test_a_bar_compares_the_medians_of_one_run() -> None:
     """Promise: each bar sets medians of one run against each other and says whether it holds."""
 
