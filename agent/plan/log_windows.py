@@ -36,8 +36,9 @@ class LogRun(msgspec.Struct, frozen=True):
 
     @property
     def until(self) -> float:
-        """When the last of them was closed, or, of a partial copy, what was synced when it was taken."""
-        return self.records[-1].closed_at
+        """When the last of them was closed, or, of a partial copy, what was synced when it was taken. (An empty one at
+        the end of a life bears the time at which it was allocated, before the one before it was closed.)"""
+        return max(record.closed_at for record in self.records)
 
 
 class Coverage(msgspec.Struct, frozen=True):

@@ -116,6 +116,13 @@ def test_a_whole_copy_counts_before_a_partial_one_and_the_longer_partial_one() -
     assert windows.runs([*LIFE, short, long])[0].until == 6.0
 
 
+def test_an_empty_segment_at_the_end_takes_nothing_back() -> None:
+    """Promise: Cassandra leaves an empty segment as it stops, whose file is older than the writes in the one before."""
+    ended = record(103, 3.0, 3.1)
+    assert windows.runs([*LIFE, ended])[0].until == 4.0
+    assert windows.coverage(name(99), 0.5, [*LIFE, ended]).covered_until == 4.0
+
+
 def test_after_a_partial_copy_something_is_missing() -> None:
     """Promise: of a segment whose end was lost the run reaches to where it was copied, no further."""
     cut = record(103, 4.0, 5.0, whole=False)
