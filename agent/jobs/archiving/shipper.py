@@ -87,11 +87,9 @@ class Shipper:
         """How far it is, for a person."""
         note, waiting = self.note, [file for _, file in self.pending()]
         waiting += [file for name, file in self._refused.items() if self._look().archived.get(name) == file]
-        until = note.until
-        newest = note.newest
-        for name in sorted(self._told_tails, key=segment_id):
-            tail = self._told_tails[name]
-            if until is not None and tail.follows and tail.previous == newest:
+        until, newest = note.until, note.newest
+        for name, tail in self._told_tails.items():
+            if until is not None and tail.follows and tail.previous == note.newest:
                 until, newest = max(until, tail.closed_at), name
         return LogPlace(note.since, until, newest, len(waiting), sum(file.size for file in waiting), self.error)
 
