@@ -16,6 +16,7 @@ import structlog
 from agent.cassandra.commit_log.errors import ArchivingRefused, SegmentUnreadable
 from agent.cassandra.commit_log.first_write import holds_writes
 from agent.cassandra.errors import CassandraError
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.leftovers import Leftovers
 from agent.jobs.archiving.looking import Look, SeenFile, look
@@ -113,13 +114,16 @@ class Archiver:
     async def _look_once(self) -> None:
         try:
             await self.turn()
-            self.trouble = None
+            self._trouble(ArchiveUnread(self.seen.unread) if self.seen.unread else None)
         except HelenusError as error:
-            if self.trouble is None or self.trouble.code != error.code:
-                _log.warning("commit_log_archiving_in_trouble", code=error.code, reason=error.message)
-            self.trouble = error
+            self._trouble(error)
         except Exception:  # noqa: BLE001 - none of this may end the daemon
             _log.exception("commit_log_archiving_in_trouble")
+
+    def _trouble(self, error: HelenusError | None) -> None:
+        if error is not None and (self.trouble is None or self.trouble.code != error.code):
+            _log.warning("commit_log_archiving_in_trouble", code=error.code, reason=error.message)
+        self.trouble = error
 
     async def turn(self) -> None:
         """Look, and do what is due. Raises a HelenusError."""

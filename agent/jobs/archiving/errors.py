@@ -13,3 +13,18 @@ class ArchivingNotConfigured(HelenusError):
         "Set `[cassandra.archiving] properties_file` (and `directory`, unless the request names a backup_directory) in "
         "that node's agent.toml, restart the agent, and ask again."
     )
+
+
+class ArchiveUnread(HelenusError):
+    """The directory of archived segments is not there or can't be read."""
+
+    code = "archive_unread"
+    status = 503
+    retry = "later"
+    todo = (
+        "Bring the named directory back, readable for the agent's user and writable for Cassandra's. Until then closed "
+        "segments stay in Cassandra's own directory, and are archived by the agent afterwards."
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the archive directory can't be read: {reason}", reason=reason)

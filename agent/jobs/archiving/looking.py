@@ -32,12 +32,14 @@ class SeenFile(msgspec.Struct, frozen=True):
 
 class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
-    archive command as not archived. `bytes`: all files of Cassandra's directory."""
+    archive command as not archived. `bytes`: all files of Cassandra's directory. `unread`: why the archive
+    directory could not be read, "" when it was: what is not in it then may be there all the same."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
     failed: frozenset[str]
     bytes: int
+    unread: str = ""
 
     @property
     def there(self) -> set[str]:
@@ -52,16 +54,20 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def look(commitlog: str, archives: Sequence[str], failed: Sequence[str]) -> Look:
-    """Blocks. An archive directory that is not there is empty; raises OSError for anything else that can't be read."""
+    """Blocks. `archives`: the present one first; a former one that is gone is empty. Raises OSError for a commit-log
+    directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
-    for directory in archives:
+    unread = ""
+    for number, directory in enumerate(archives):
         try:
             found, _ = _files(directory)
-        except FileNotFoundError:
+        except OSError as error:
+            if number == 0 or not isinstance(error, FileNotFoundError):
+                unread = f"{directory}: {error.strerror}"
             continue
         archived = found | archived
-    return Look(live, archived, frozenset(failed), total)
+    return Look(live, archived, frozenset(failed), total, unread)
 
 
 def _files(directory: str) -> tuple[dict[str, SeenFile], int]:

@@ -4,7 +4,7 @@ A segment gets its place in the log (what came before it, when it was opened) on
 that every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination;
 that is only said of segments that were seen while Cassandra archived, and after two looks. Old segments that a restore
 to a point in time gives to Cassandra's directory are none of this log any more: what has a smaller id than what is
-known, and was not known, is passed over.
+known, and was not known, is passed over. Nothing is lost while the archive directory can't be read.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,11 @@ class Sights:
         if not in_force and not ledger.known.parted:
             ledger.change(parted=True)
         self._sight(look, held, in_force)
-        found = self._losses(look, now) if in_force else []
+        found = self._losses(look, now) if in_force and not look.unread else []
         found += self._place(look, now)
         self.lose(found)
-        ledger.forget(look.there)
+        if not look.unread:
+            ledger.forget(look.there)
         return found
 
     def _sight(self, look: Look, held: Mapping[str, bool], in_force: bool) -> None:

@@ -9,6 +9,7 @@ import pytest_asyncio
 from agent.jobs.archiving.seeing import NOT_ARCHIVED, VANISHED
 from agent.jobs.archiving.standing import view_of
 from agent.plan.log_windows import gaps, runs
+from agent.storage.protocol import Transient
 from tests.fast.jobs.agent_in_memory import Crash, Faults
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
@@ -164,6 +165,28 @@ async def test_a_segment_that_vanishes_is_told(site: ArchivingSite) -> None:
     assert (loss.after, loss.before, loss.reason) == (first, last, VANISHED)
     (gap,) = gaps(await site.records("d1"), await site.logs("d1").losses())
     assert (gap.after, gap.before) == (first, last)
+
+
+async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:
+    """Promise: segments that wait there are not told as lost while its volume isn't mounted, in how many looks ever;
+    the view tells why nothing goes on; they are shipped when it is back."""
+    await site.begin(keep=True)
+    site.stores["d1"]._hook = Faults()
+    site.stores["d1"]._hook.fail = {"put": Transient("away"), "list": Transient("away")}
+    name = site.segment()
+    await site.until(lambda: site.archiver.ledger.get(name) is not None)
+    site.archive.rename(site.directory / "unmounted")
+    await site.until(lambda: site.archiver.trouble is not None)
+    for _ in range(4):
+        await site.archiver.turn()
+    view = await view_of(site.archiver)
+    assert view.trouble is not None
+    assert view.trouble["code"] == "archive_unread"
+    assert view.gaps == []
+    (site.directory / "unmounted").rename(site.archive)
+    site.stores["d1"]._hook.fail = {}
+    await site.until(lambda: site.has(name, "d1"))
+    assert (await view_of(site.archiver)).trouble is None
 
 
 async def test_a_life_that_was_not_archived_is_a_gap(site: ArchivingSite) -> None:
