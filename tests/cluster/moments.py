@@ -68,6 +68,19 @@ DELETE: dict[str, Moments] = {
         "sweep:success:before",
     ),
 }
+ARCHIVE: Moments = (
+    "archive:accepted",
+    "archive:checking",
+    "archive:telling",
+    "archive:ordering",
+    "archive:success:before",
+)
+TRIM_LOGS: Moments = (
+    "trim_logs:accepted",
+    "trim_logs:looking",
+    "trim_logs:deleting",
+    "trim_logs:success:before",
+)
 SCRUB: Moments = (
     "scrub:accepted",
     "scrub:looking",
@@ -139,6 +152,8 @@ ALL: frozenset[str] = frozenset().union(
     CUT_IMPORT,
     CUT_CLEAN,
     *DELETE.values(),
+    ARCHIVE,
+    TRIM_LOGS,
     SCRUB,
     ON_SERVER_BACKUP,
     ON_SERVER_DELETE,

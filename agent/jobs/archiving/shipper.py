@@ -197,7 +197,8 @@ class Shipper:
                 note,
                 newest=name,
                 since=note.since if goes_on else record.opened_at,
-                until=record.closed_at,
+                # The last segment of a life was allocated ahead, and has its times from before the writes in front.
+                until=max(record.closed_at, (note.until or 0.0) if goes_on else 0.0),
             )
         )
         for tail in [tail for tail in self._told_tails if segment_id(tail) <= number]:

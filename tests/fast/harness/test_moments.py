@@ -16,7 +16,13 @@ from tests.cluster import moments
 DIRECTORY = Path(jobs.__file__).parent
 AGENT = DIRECTORY.parent
 REAL = Path(real.__file__).parent
-KIND_OF = {"delivery": "upload", "storing": "upload", "import_held": "import", "other_imports": "fetch"}
+KIND_OF = {
+    "delivery": "upload",
+    "storing": "upload",
+    "import_held": "import",
+    "other_imports": "fetch",
+    "trim": "trim_logs",
+}
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""
 PASSED_ON = frozenset({"change", "_change"})
 """Functions that enter the stage that they are given as their third argument."""

@@ -2,11 +2,13 @@
 byte by byte, while a destination is away and the agent is killed."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from cassandra.cluster import Session
@@ -21,6 +23,7 @@ from agent.storage.local.storage import LocalStorage
 from agent.storage.protocol import OPEN, Storage
 from agent.storage.s3.storage import S3Storage
 from agent.storage.threads import Workers
+from tests.cluster.moments import ARCHIVE, TRIM_LOGS, Moments
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess
 from tests.cluster.stores import BUCKET, Versity, settings_for
@@ -67,6 +70,21 @@ class Site:
         self.cluster.close_sessions()
         await self.node.stop()
         await self.node.start()
+
+    async def live_through(self, kind: str, arguments: dict[str, Any], moments: Moments) -> None:
+        """One command, whose agent dies at each of the moments; it must end in success."""
+        await self.agent.stop()
+        await self.agent.start_mortal(moments[0])
+        command = f"killed-{kind}"
+        with contextlib.suppress(aiohttp.ClientError):  # an early death takes the answer with it
+            await self.agent.command(kind, arguments, id=command)
+        for moment in (*moments[1:], ""):
+            assert await self.agent.died() == -9
+            if moment:
+                self.agent.launch_mortal(moment)
+        await self.agent.start()
+        view = await self.agent.ended(command)
+        assert view["state"] == "success", view["error"]
 
     async def write(self, megabytes: int) -> None:
         """So much of rows that do not become smaller."""
@@ -212,3 +230,27 @@ async def test_no_file_is_deleted_before_a_flush(site: Site) -> None:
     moved.rename(program_target)
     await site.until(lambda view: view["unarchived_bytes"] == 0 and not list(site.archive.iterdir()))
     assert (await site.view())["gaps"] == []
+
+
+async def test_order_and_trim_outlive_their_agents_deaths(site: Site, tmp_path: Path) -> None:
+    """Promise: killed with -9 at each stage, an order and a trim end in success by themselves; what was closed before
+    the time is gone from the destination, and all later segments are one run."""
+    await site.order()
+    await site.write(3)
+    await site.until(lambda view: all(place["waiting_segments"] == 0 for place in view["places"].values()))
+    targets = [{"target": target} for target in site.targets.values()]
+    await site.live_through("archive", {"enabled": True, "targets": targets, "tail_seconds": 0.0}, ARCHIVE)
+    assert (await site.until(lambda view: view["state"] != "unknown"))["state"] == "on"
+    before = [record for record, _ in await site.stored("here", tmp_path / "before")]
+    cut = before[len(before) // 2]
+    trim = {"before": cut.closed_at, "target": site.targets["here"]}
+    would = await site.agent.do("trim_logs", {**trim, "dry_run": True})
+    assert would["objects"] > 0
+    await site.live_through("trim_logs", trim, TRIM_LOGS)
+    after = [record for record, _ in await site.stored("here", tmp_path / "after")]
+    assert after
+    assert [one.name for one in after] == [one.name for one in before][-len(after) :]
+    assert all(one.closed_at >= cut.closed_at for one in after[:1])
+    assert len(runs(after)) == 1
+    assert (await site.agent.do("trim_logs", trim))["objects"] == 0
+    assert (await site.agent.do("trim_logs", {**trim, "dry_run": True}))["objects"] == 0
