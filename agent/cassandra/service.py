@@ -21,7 +21,7 @@ from agent.cassandra.service_errors import (
 )
 from agent.cassandra.service_orders import DRAINED, NORMAL, ServiceOrders
 from agent.cassandra.settings import CassandraSettings
-from agent.cassandra.waits import NOBODY, Watch
+from agent.cassandra.waits import NOBODY, Watch, until
 
 _GONE_SECONDS = 10.0
 """A process that was started and is not there for so long does not come: service managers try again sooner."""
@@ -90,6 +90,23 @@ class CassandraService:
             await self._order(self._settings.start)
         await self._until_normal(watch)
         watch.tell(None)
+
+    async def settled(self, watch: Watch = NOBODY) -> str | None:
+        """Wait while it starts or ends; its mode then, None: it is gone. Raises `CassandraNotStarted` when it does
+        neither, and `WaitGivenUp`."""
+        modes: list[str | None] = []
+
+        async def settled() -> bool:
+            modes.append(await self._orders.mode() if await self.alive() else None)
+            return modes[-1] in (NORMAL, DRAINED) or not await self.alive()
+
+        limit = self._settings.start_seconds
+        if not await settled():
+            watch.waiting("Cassandra starts or ends", f"{NORMAL}, or process gone", limit)
+            if not await until(settled, limit, watch, every=self._ask):
+                raise await self._not_started(f"Cassandra neither came up nor ended in {limit:.0f} s", modes[-1], limit)
+            watch.tell(None)
+        return modes[-1]
 
     async def _until_normal(self, watch: Watch) -> None:
         limit = self._settings.start_seconds

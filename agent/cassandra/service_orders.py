@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-from agent.cassandra.errors import CassandraError, ControlOfAnotherNode, NodetoolFailed
+from agent.cassandra.errors import CassandraUnavailable, ControlOfAnotherNode, NodetoolFailed, NodetoolTimeout
 from agent.cassandra.nodetool import Nodetool
 from agent.cassandra.service_errors import DrainFailed, NativeTransportNot
 from agent.cassandra.settings import NodetoolSettings
@@ -42,10 +42,11 @@ class ServiceOrders:
             )
 
     async def mode(self) -> str | None:
-        """STARTING, NORMAL, JOINING, DRAINING, DRAINED, …; None while it doesn't say."""
+        """STARTING, NORMAL, DRAINING, DRAINED, …; None while it doesn't say: it starts, ends or hangs. Raises what is
+        wrong with nodetool itself, or with the agent's user."""
         try:
             found = _MODE.search(await self._nodetool.order("netstats"))
-        except CassandraError:
+        except (CassandraUnavailable, NodetoolFailed, NodetoolTimeout):
             return None
         return None if found is None else found[1]
 

@@ -1,6 +1,6 @@
 """RESTART: Cassandra is stopped and started again, or, where it is down, only started. Fenced.
 
-    draining            when asked: what the node acknowledged is in SSTables, and nothing is to be replayed
+    draining            when asked, and it answers: what it acknowledged is in SSTables, nothing is to be replayed
     stopping            segments whose archiving failed are looked after first; then the service's own stop
     starting            until the node is NORMAL, which is after the replay of its log
     asking the node     until it answers by CQL, and holds for up whom it held so before
@@ -51,12 +51,12 @@ class RestartJob:
         refuse_when_late(context.not_after, self._clock())
         drained, before, down = False, frozenset[str](), self._clock()
         if await service.alive():
-            await self._node.known.facts()
-            await orders.prove()
-            before = await self._up()
+            answers = await orders.mode() is not None
+            before = await self._up() if answers else before
             down = self._clock()
-            if arguments.drain:
+            if arguments.drain and answers:
                 await context.stages.enter("draining")
+                await orders.prove()
                 await orders.drain(self._node.settings.service.drain_seconds)
                 drained = True
             await context.stages.enter("stopping")

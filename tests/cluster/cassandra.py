@@ -60,6 +60,7 @@ class CassandraNode:
             raise ProcessError(f"Cassandra {self.address} was never started")
         run = node_launchers.last_run(self.directory)
         if run is not None and run.pid != self._child.pid and run.alive:
+            self._child.let_go_if_ended()
             self._child = Found(self._child.name, run.pid, run.started, self.log)
         return self._child
 

@@ -112,6 +112,36 @@ COMMAND: Moments = (
 )
 """Of the command that no coordinator's request uses: snapshot and copy in one."""
 
+RESTART: Moments = (
+    "restart:draining",
+    "restart:stopping",
+    "restart:starting",
+    "restart:asking the node",
+    "restart:success:before",
+)
+PIT_QUIESCE: Moments = (
+    "pit_quiesce:noting the node",
+    "pit_quiesce:closing to clients",
+    "pit_quiesce:replaying the batch log",
+    "pit_quiesce:delivering hints",
+    "pit_quiesce:success:before",
+)
+PIT_STOP: Moments = (
+    "pit_stop:starting it once",
+    "pit_stop:draining",
+    "pit_stop:stopping",
+    "pit_stop:success:before",
+)
+PIT_START: Moments = (
+    "pit_start:making ready",
+    "pit_start:starting",
+    "pit_start:success:before",
+)
+PIT_OPEN: Moments = (
+    "pit_open:putting settings back",
+    "pit_open:opening to clients",
+    "pit_open:success:before",
+)
 S3_BACKUP: Moments = (
     "snapshot:snapshot",
     "snapshot:success:before",
@@ -160,6 +190,11 @@ ALL: frozenset[str] = frozenset().union(
     SYNC,
     SYNC_FROM_S3,
     COMMAND,
+    RESTART,
+    PIT_QUIESCE,
+    PIT_STOP,
+    PIT_START,
+    PIT_OPEN,
     S3_BACKUP,
     S3_RESTORE,
     S3_DELETE,

@@ -142,6 +142,12 @@ class Child:
         if self._process is not None:
             self._process.returncode = 0
 
+    def let_go_if_ended(self) -> None:
+        """Ask for the exit code of a leader that is gone, so that nothing is left of it; of one that isn't, forget
+        it."""
+        if self.alive:
+            self.let_go()
+
     def reaped(self) -> None:
         """Wait until the leader, which was sent SIGKILL, is gone."""
         if self._process is not None:

@@ -38,7 +38,7 @@ class PitStopJob:
         self._tools.refuse_when_late(context)
         node, watch = self._tools.node, watch_of(context)
         node.service.refuse_unconfigured()
-        if not await node.service.alive():
+        if await node.service.settled(watch) is None:
             if await notes.is_drained() or await notes.plan() is not None:
                 return Outcome(PhaseResult(["stopped"]))
             await context.stages.enter("starting it once")

@@ -22,6 +22,10 @@ KIND_OF = {
     "import_held": "import",
     "other_imports": "fetch",
     "trim": "trim_logs",
+    "quiesce": "pit_quiesce",
+    "stop": "pit_stop",
+    "start": "pit_start",
+    "open": "pit_open",
 }
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""
 PASSED_ON = frozenset({"change", "_change"})

@@ -1,0 +1,80 @@
+"""A node is stopped and started by its agent, and something goes wrong: the agent is killed at every stage, Cassandra
+doesn't come up, a person ends the wait."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.cluster import places
+from tests.cluster.moments import PIT_OPEN, PIT_QUIESCE, PIT_START, PIT_STOP, RESTART
+from tests.real.point_in_time.stopping_node import StoppingNode
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoppingNode]:
+    """A node of 5.0."""
+    async with StoppingNode(places.CASSANDRA_50, tmp_path_factory.mktemp("cut")) as site:
+        yield site
+
+
+async def test_a_node_that_does_not_come_up_is_told_with_the_end_of_its_log(site: StoppingNode) -> None:
+    """Promise: the command fails with what Cassandra said last, and the same command again, once that is mended, ends
+    with the node up."""
+    yaml = site.node.directory / "conf" / "cassandra.yaml"
+    good = yaml.read_text()
+    yaml.write_text(good.replace("SimpleSeedProvider", "NoSuchProvider"))
+    view = await site.end_of("restart", {})
+    error = view["error"]
+    assert (view["state"], error["code"]) == ("failed", "cassandra_not_started")
+    assert "NoSuchProvider" in error["fields"]["log"]
+    yaml.write_text(good)
+    await site.do("restart", {})
+
+
+async def test_a_restart_says_what_it_waits_for(site: StoppingNode) -> None:
+    """Promise: while Cassandra starts the command is `waiting` and names what for; a person may end the wait."""
+    site.fence += 1
+    command = await site.agent.command("restart", {}, job=site.job, fence=site.fence)
+    error = await site.waits(command)
+    assert error["code"] == "waiting_for_cassandra"
+    assert error["fields"]["seconds"] > 0
+    await site.agent.call("DELETE", f"/v1/commands/{command}?force=true")
+    view = await site.agent.ended(command)
+    assert view["error"]["code"] == "wait_given_up"
+    await site.do("restart", {})
+
+
+async def test_a_restart_that_was_cut_is_sent_again(site: StoppingNode) -> None:
+    """Promise: killed at every stage, the agent tells `interrupted`; the same order again ends with the node up, with
+    every write."""
+    site.put("other", 7)
+    await site.cut(RESTART, {"drain": True})
+    await site.do("restart", {"drain": True})
+    assert 7 in site.rows("other")
+
+
+async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
+    """Promise: killed at every stage, and Cassandra killed with -9 once where it was to be drained, the same phase
+    again goes on; nothing of the other table is lost, and nobody was let in in between."""
+    site.begin_job()
+    before = site.options
+    site.put("other", 3)
+    await site.cut(PIT_QUIESCE)
+    await site.do("pit_quiesce")
+    await site.node.kill()
+    await site.cut(PIT_STOP)
+    await site.do("pit_stop")
+    await site.fetched()
+    await site.do("pit_place")
+    await site.cut(PIT_START)
+    await site.do("pit_start")
+    assert "not running" in await site.node.nodetool("statusbinary")
+    await site.do("pit_verify")
+    await site.cut(PIT_OPEN)
+    await site.do("pit_open")
+    assert site.options == before
+    assert {2, 3} <= site.rows("other")
+    await site.do("pit_clean")
