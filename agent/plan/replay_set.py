@@ -7,6 +7,7 @@ goes without any complaint: the set is a beginning of the log without holes, up 
 write with a time before the point.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -79,12 +80,13 @@ def replay_set(
 
 def clock_steps(segments: Sequence[SegmentRecord]) -> list[tuple[float, float]]:
     """(before, after) of each moment at which the node's clock went back by a second or more, as the segments tell: the
-    times between happened twice."""
+    times between happened twice. Told by when they were opened: the last one of a life, which stays empty, is closed
+    before the writes of the one before it."""
     steps: list[tuple[float, float]] = []
-    latest: float | None = None
+    opened, closed = -math.inf, -math.inf
     for record in segments:
-        if latest is not None and record.closed_at < latest - _STEP_SECONDS:
-            steps.append((latest, record.closed_at))
-            latest = record.closed_at
-        latest = record.closed_at if latest is None else max(latest, record.closed_at)
+        if record.opened_at < opened - _STEP_SECONDS:
+            steps.append((closed, record.opened_at))
+            opened, closed = record.opened_at, record.closed_at
+        opened, closed = max(opened, record.opened_at), max(closed, record.closed_at)
     return steps

@@ -22,7 +22,6 @@ from agent.jobs.point_in_time.room import room_for
 from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs
 from agent.jobs.point_in_time.tables_then import (
     TableThen,
-    live_schema,
     named_tables,
     refuse_not_then,
     schema_then,
@@ -81,9 +80,9 @@ class PitCheckJob:
         node, head, now = self._tools.node, source.head, self._tools.clock()
         await context.stages.enter("comparing the schema")
         then = schema_then(head, records, pit_seconds(arguments))
-        tables = await tables_then(node, head, records, arguments)
+        tables = await tables_then(self._tools, head, records, arguments)
         asked = named_tables(arguments.tables, then, node.settings.exclude_keyspaces)
-        live = await live_schema(node, sorted(asked))
+        live = await self._tools.live(sorted(asked))
         history = told_history(head, records, live, then, asked, pit_seconds(arguments), now)
         wanted = seen.wanted(need_of(arguments, head))
         archived = seen.archived_alone(need_of(arguments, head))

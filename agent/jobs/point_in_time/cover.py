@@ -54,20 +54,28 @@ class PitCoverJob:
             stands = SeenLogs(standing.records, await own.records(point.since), [*standing.losses, *await own.losses()])
             wanted, source = stands.wanted(_need(point), force=arguments.force), stands.nearest(own, own)
             have = await asyncio.to_thread(_sizes, point.segments, {record.name for record in standing.records})
-            if wanted.reaches(pit_seconds(arguments)):
+            if wanted.goes_on or wanted.reaches(pit_seconds(arguments)):
                 brought = await self._bring(context, arguments, source, wanted, point, have)
             else:
                 wanted, brought = await self._with_archive(context, arguments, point, stands, have)
             await asyncio.to_thread(keep_only, point.segments, {record.name for record in brought.records})
             await notes.put_segments(brought.records, standing.losses)
             result = PitCoverResult(
-                covered_until=wanted.covered_until,
+                covered_until=self._covered_until(wanted, brought),
                 gaps=[gap for gap in wanted.gaps if gap.since <= pit_seconds(arguments) + arguments.late_seconds],
                 segments=len(brought.records),
                 left_out=list(brought.left_out),
             )
             await notes.put_covered(result)
             return Outcome(result)
+
+    def _covered_until(self, wanted: ReplaySet, brought: Brought) -> float | None:
+        """A node that is down receives nothing: where the set ends with its newest segment, it lacks nothing up to
+        now, however long ago the last write was."""
+        until = wanted.covered_until
+        if until is None or not wanted.goes_on or brought.left_out:
+            return until
+        return max(until, self._tools.clock())
 
     async def _with_archive(
         self, context: JobContext, arguments: PitArguments, point: NotedPoint, stands: SeenLogs, have: Mapping[str, int]

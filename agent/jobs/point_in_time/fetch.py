@@ -87,7 +87,7 @@ class PitFetchJob:
             seen = await read_logs(head.commitlog_floor, logs, self._tools.own)
             wanted = seen.wanted(need_of(arguments, head), force=arguments.force)
             refuse_incomplete(arguments, wanted)
-            then = await tables_then(node, head, await logs.schemas(), arguments)
+            then = await tables_then(self._tools, head, await logs.schemas(), arguments)
             refuse_not_then(arguments, then)
             empty = noted.empty if noted is not None else _empty(arguments, then)
             roots = await self._roots(held, found)
@@ -100,7 +100,9 @@ class PitFetchJob:
             counts = await self._bring(context, arguments, source, found, roots, empty)
             await self._refuse_later(arguments, roots)
             await context.stages.enter("fetching segments")
-            brought = await self._segments(context, arguments, seen.nearest(logs, self._tools.own), wanted, noted)
+            records = [record for record in wanted.segments if record.name not in seen.written]
+            near = seen.nearest(logs, self._tools.own)
+            brought = await self._segments(context, arguments, near, records, noted)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
         await notes.put_segments(brought.records, seen.losses)
         return _result(counts, brought.records, brought.left_out)
@@ -152,12 +154,10 @@ class PitFetchJob:
         context: JobContext,
         arguments: PitArguments,
         source: SegmentFetcher,
-        wanted: ReplaySet,
+        records: Sequence[SegmentRecord],
         noted: NotedPoint,
     ) -> Brought:
-        """All but what Cassandra still writes: that comes when it is down."""
         destination = logs_counted_under(arguments)
-        records = [record for record in wanted.segments if record.whole or not wanted.goes_on]
         context.tally.expect(destination, *LOG, len(records), sum(record.size for record in records))
 
         def done(record: SegmentRecord) -> None:

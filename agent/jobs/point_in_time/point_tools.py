@@ -1,15 +1,18 @@
 """What the phases that check, fetch and cover work with. Everything is given to them; nothing is global."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from agent.cassandra.node import CassandraNode
+from agent.cassandra.schema_capture import capture_schema
+from agent.cassandra.schema_compare import by_name
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.log_sources import LogSources
 from agent.jobs.restore.source import Sources
+from agent.model.snapshot import KeyspaceSchema
 from agent.pipeline.log_source import LogSource
 
 
@@ -36,6 +39,11 @@ class PointTools:
     state: Path
     clock: Callable[[], float] = time.time
     in_use: InUse = field(default_factory=InUse)
+
+    async def live(self, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
+        """The live schema of those of the keyspaces that exist. Raises what the node's answers raise."""
+        present = await self.node.view.keyspaces()
+        return by_name(await capture_schema(self.node.cql, [name for name in keyspaces if name in present]))
 
     async def refuse_unconfigured(self) -> None:
         """Raises `ServiceNotConfigured`."""

@@ -28,6 +28,11 @@ class SeenLogs(msgspec.Struct, frozen=True):
         """What is to be replayed if the node itself were lost."""
         return replay_set(need, self.archived, (), self.losses)
 
+    @property
+    def written(self) -> set[str]:
+        """Names of segments that Cassandra still writes: they come when it is down."""
+        return {record.name for record in self.own if not record.whole}
+
     def nearest(self, logs: LogSource, own: LogSource) -> NearestSegments:
         """From where each segment is brought."""
         near = {record.name for record in self.own if record.whole}

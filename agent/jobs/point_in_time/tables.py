@@ -101,7 +101,7 @@ class PitTablesJob:
             self._tools.logs.opened(arguments, host_id, context.waiting) as logs,
         ):
             records = await logs.schemas()
-            refuse_not_then(arguments, await tables_then(self._tools.node, source.head, records, arguments))
+            refuse_not_then(arguments, await tables_then(self._tools, source.head, records, arguments))
             then = schema_then(source.head, records, pit_seconds(arguments))
         ids = {
             table: then[keyspace].table_ids[table] for keyspace, tables in arguments.tables.items() for table in tables

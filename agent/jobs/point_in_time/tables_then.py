@@ -8,11 +8,11 @@ import msgspec
 
 from agent.cassandra.inventory import snapshot_tags
 from agent.cassandra.node import CassandraNode
-from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import Schemas, by_name, table_differs
 from agent.cassandra.schema_telling import what_differs
 from agent.jobs.point_in_time.point import is_refused, pit_seconds
 from agent.jobs.point_in_time.point_errors import TableNotThen
+from agent.jobs.point_in_time.point_tools import PointTools
 from agent.model.commit_log import SchemaRecord
 from agent.model.manifest import Head
 from agent.model.snapshot import KeyspaceSchema
@@ -59,21 +59,15 @@ def named_tables(asked: Tables, then: Schemas, excluded: Sequence[str] = ()) -> 
 
 
 async def tables_then(
-    node: CassandraNode, head: Head, records: Sequence[SchemaRecord], arguments: PitArguments
+    tools: PointTools, head: Head, records: Sequence[SchemaRecord], arguments: PitArguments
 ) -> list[TableThen]:
     """Each asked table that existed at the point. Raises what the node's answers raise, OSError."""
-    then = schema_then(head, records, pit_seconds(arguments))
+    node, then = tools.node, schema_then(head, records, pit_seconds(arguments))
     asked = named_tables(arguments.tables, then, tuple(node.settings.exclude_keyspaces))
-    live = await live_schema(node, sorted(asked))
+    live = await tools.live(sorted(asked))
     truncates = Truncates(await node.view.truncated_at(), await _seen_truncates(node, asked))
     snapshot = {(one.keyspace, one.table): one.table_id for one in head.tables}
     return compared(asked, then, live, snapshot, truncates, head.taken_at, arguments.pit_micros)
-
-
-async def live_schema(node: CassandraNode, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
-    """Those of the keyspaces that exist. Raises what the node's answers raise."""
-    present = await node.view.keyspaces()
-    return by_name(await capture_schema(node.cql, [name for name in keyspaces if name in present]))
 
 
 def compared(

@@ -51,7 +51,9 @@ class BackupInMemory:
         return f"{sstable} {part}".encode()
 
     @asynccontextmanager
-    async def opened(self, arguments: Any, waiting: Any = None) -> AsyncIterator["BackupInMemory"]:
+    async def opened(
+        self, arguments: Any, waiting: Any = None, *, indexes: bool = False
+    ) -> AsyncIterator["BackupInMemory"]:
         yield self
 
     async def parts(self, reference: TableReference) -> AsyncIterator[TablePart]:

@@ -34,7 +34,7 @@ SSTABLES = 5
 
 
 class NoSources:
-    def opened(self, arguments: Any, waiting: Any = None) -> Any:
+    def opened(self, arguments: Any, waiting: Any = None, *, indexes: bool = False) -> Any:
         raise AssertionError("an import needs no source")
 
 

@@ -28,7 +28,9 @@ class SlowBackup(BackupInMemory):
         self.answer = asyncio.Event()
 
     @asynccontextmanager
-    async def opened(self, arguments: Any, waiting: Any = None) -> AsyncIterator[BackupInMemory]:
+    async def opened(
+        self, arguments: Any, waiting: Any = None, *, indexes: bool = False
+    ) -> AsyncIterator[BackupInMemory]:
         self.asked.set()
         await self.answer.wait()
         yield self

@@ -1,0 +1,201 @@
+"""PIT_CHECK: what a node knows of a point before anything is changed; it leaves nothing behind."""
+
+import msgspec
+import pytest
+
+from agent.cassandra.errors import KeyspaceRefused
+from agent.jobs.point_in_time.notes import FetchNotes
+from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.restore.notes import Asked, RestoreNotes
+from agent.model.commit_log import SchemaRecord
+from agent.wire.names import InvalidName
+from agent.wire.node import Tables
+from kit.errors import InvalidInput
+from tests.cluster.log_segments import name_of
+from tests.fast.point_in_time.point_in_memory import BEGAN, ID, PointInMemory, micros, record, schema
+from tests.fast.restore.backup_in_memory import HOST
+
+
+@pytest.fixture
+def node(tmp_path_factory: pytest.TempPathFactory) -> PointInMemory:
+    return PointInMemory(tmp_path_factory.mktemp("node"))
+
+
+async def test_a_whole_log_and_an_unchanged_table_are_told(node: PointInMemory) -> None:
+    """Promise: the facts that a coordinator judges by, and no trace on the volumes."""
+    before = sorted(node.data.parent.rglob("*"))
+    result = await node.check()
+    assert (result.taken_from, result.taken_until, result.floor) == (BEGAN + 25, BEGAN + 26, name_of(2))
+    assert (result.covered_until, result.own_log, result.gaps) == (BEGAN + 70, True, [])
+    assert result.windows == [[BEGAN + 26, BEGAN + 78]]
+    assert (result.files, result.segments) == (4, 6)
+    assert (result.newest_write_micros, result.newest_write_in) == (micros(24), "ks.t")
+    assert [(one.keyspace, one.table, one.action) for one in result.tables] == [("ks", "t", "keep")]
+    assert (result.refusals, result.warnings, result.precision) == ([], [], "microseconds")
+    assert sorted(node.data.parent.rglob("*")) == before
+    assert not list(node.state.glob("checks/*"))
+
+
+async def test_everything_is_asked_for_by_nothing_and_a_keyspace_by_an_empty_list(node: PointInMemory) -> None:
+    """Promise: a table that was made after the snapshot is among them when it existed at the point, and not before."""
+    later = schema(("t", "u"))
+    node.archive.history.append(SchemaRecord("w", BEGAN + 41, BEGAN + 42, (later,), {}))
+    node.tools.schemas["ks"] = later
+    everything: Tables = {}
+    of_keyspace: Tables = {"ks": []}
+    for asked in (everything, of_keyspace):
+        assert [one.table for one in (await node.check(55.0, tables=asked)).tables] == ["t", "u"]
+        assert [one.table for one in (await node.check(40.0, tables=asked)).tables] == ["t"]
+    assert {one.table: one.begins_empty for one in (await node.check(tables={})).tables} == {"t": False, "u": True}
+
+
+async def test_gaps_windows_and_where_the_own_log_stands(node: PointInMemory) -> None:
+    """Promise: the window ends before the gap, and what the node still has itself is counted only when it joins."""
+    node.archive.found = [one for one in node.archive.found if one.name != name_of(5)]
+    result = await node.check()
+    assert (result.covered_until, result.own_log) == (BEGAN + 50, False)
+    assert [(gap.after, gap.before, gap.since) for gap in result.gaps] == [(name_of(4), name_of(6), BEGAN + 50)]
+    assert result.windows == [[BEGAN + 26, BEGAN + 50]]
+    assert any("hints" in warning for warning in result.warnings)
+    node.own.found = [record(5), *node.own.found]
+    result = await node.check()
+    assert (result.covered_until, result.own_log, result.gaps) == (BEGAN + 50, True, [])
+
+
+async def test_a_fresh_archive_stands_behind_the_own_log(node: PointInMemory) -> None:
+    """Promise: right after archiving began, with all of the log on the node, the point is possible; without it, not."""
+    node.own.found = [record(number) for number in range(2, 7)] + node.own.found
+    node.archive.found = []
+    result = await node.check()
+    assert (result.covered_until, result.own_log) == (BEGAN + 25, True)
+    assert result.windows == [[BEGAN + 26, BEGAN + 78]]
+    node.own.found = []
+    result = await node.check()
+    assert (result.covered_until, result.own_log, result.windows) == (None, False, [])
+
+
+async def test_the_segment_allocated_ahead_is_no_gap(node: PointInMemory) -> None:
+    """Promise: a running node's newest file, which is empty, stands not behind a gap."""
+    node.own.found = [record(7, whole=False), record(8, whole=False)]
+    result = await node.check()
+    assert (result.own_log, result.gaps) == (True, [])
+
+
+async def test_a_clock_that_was_set_back_is_told(node: PointInMemory) -> None:
+    """Promise: times that happened twice are named; and no segment is left out of the set for its odd time."""
+    node.archive.found[3] = msgspec.structs.replace(node.archive.found[3], opened_at=BEGAN + 500, closed_at=BEGAN + 510)
+    result = await node.check(late_seconds=0.0)
+    assert result.segments == 4
+    assert any("clock went back" in warning for warning in result.warnings)
+
+
+async def test_changes_of_the_schema_in_the_window_and_around_the_point(node: PointInMemory) -> None:
+    """Promise: a change between two looks of which the point lies in between is a doubt; one of another table is not
+    told; an index more than at the point, or other columns, have the table made anew."""
+    altered = schema(of="text", index="by_v")
+    node.archive.history.append(SchemaRecord("w", BEGAN + 50, BEGAN + 60, (altered,), {}))
+    node.tools.schemas["ks"] = altered
+    result = await node.check(55.0)
+    assert [(one.table, one.what) for one in result.schema_doubt] == [("t", "altered")]
+    assert [(one.table, one.after, one.before) for one in result.schema_changes] == [("t", BEGAN + 50, BEGAN + 60)]
+    assert [one.action for one in result.tables] == ["recreate"]
+    assert (await node.check(49.0)).schema_doubt == []
+    node.tools.schemas["ks"] = schema(index="by_v")
+    assert [(one.action, one.told) for one in (await node.check(49.0)).tables] == [
+        ("recreate", "other indexes than at the point: by_v")
+    ]
+
+
+async def test_without_a_history_what_differs_is_a_doubt(node: PointInMemory) -> None:
+    """Promise: nobody is told that a table was as in the snapshot when that is not known."""
+    node.archive.history = []
+    result = await node.check()
+    assert result.schema_doubt == []
+    assert any("history begins later" in warning for warning in result.warnings)
+    node.tools.schemas["ks"] = schema(ids={"t": "1" * 32})
+    result = await node.check()
+    assert [(one.table, one.what) for one in result.schema_doubt] == [("t", "recreated")]
+
+
+async def test_a_ring_that_changed_is_told(node: PointInMemory) -> None:
+    """Promise: nodes that came, left or moved since the snapshot are named."""
+    ring: dict[str, tuple[str, ...]] = {HOST: ("0",), "other": ("1",)}
+    node.archive.history = [
+        SchemaRecord("v", None, BEGAN + 1, (schema(),), ring),
+        SchemaRecord("v", BEGAN + 60, BEGAN + 61, (schema(),), {HOST: ("0",)}),
+    ]
+    result = await node.check()
+    assert result.topology_changes == ["other left the ring"]
+    assert result.hosts_at_snapshot == {HOST: ["0"], "other": ["1"]}
+
+
+async def test_counters_lwt_and_coarse_versions_are_told(node: PointInMemory) -> None:
+    """Promise: where the outcome can't be right, or not to the microsecond, it is said before."""
+    counted = schema(of="counter")
+    node.archive.history = [SchemaRecord("v", None, BEGAN + 1, (counted,), {})]
+    node.tools.schemas["ks"] = counted
+    node.cql.ids = [ID]
+    node.view.version = "4.1.3"
+    result = await node.check()
+    assert (result.counter_tables, result.lwt_tables, result.precision) == (["ks.t"], ["ks.t"], "seconds")
+
+
+async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
+    """Promise: one refusal doesn't hide the next."""
+    node.process.configured = False
+    node.now = BEGAN + 50
+    tag = f"truncated-{int((BEGAN + 45) * 1000)}-t"
+    (node.data / "ks" / f"t-{ID}" / "snapshots" / tag).mkdir(parents=True)
+    result = await node.check(55.0, tables={"ks": ["t", "never"]})
+    codes = {refusal["code"]: refusal.get("lifted_by") for refusal in result.refusals}
+    assert codes == {
+        "point_in_future": None,
+        "table_not_then": None,
+        "service_not_configured": None,
+        "truncated_since_snapshot": "force",
+    }
+
+
+async def test_a_restore_between_snapshot_and_point_is_refused(node: PointInMemory) -> None:
+    """Promise: the log has what an earlier restore undid, and lacks what it brought. One before the snapshot, of other
+    tables, or after the point is none of its business."""
+    node.now = 4_000_000_000.0
+    node.snapshot.head = msgspec.structs.replace(node.snapshot.head, taken_at=BEGAN + 25)
+    older = RestoreNotes(node.state, "imported")
+    await older.put_asked(Asked("tag", HOST, None, {"ks": ["t"]}))
+    await older.begin_import()
+    placed = PlaceNotes(node.state, "placed")
+    await node.fetch(55.0)
+    point = await node.notes.point()
+    assert point is not None
+    await FetchNotes(node.state, "placed").put_point(point)
+    await placed.put_opened()
+
+    async def jobs(pit: float, tables: dict[str, list[str]] | None = None) -> list[object]:
+        result = await node.check(pit, tables=tables or {"ks": ["t"]})
+        return [one["fields"]["jobs"] for one in result.refusals if one["code"] == "restored_since_snapshot"]  # type: ignore[index]
+
+    assert await jobs(1_900_000_000.0) == [["imported"], ["placed"]]
+    assert await jobs(55.0) == [["placed"]]
+    (node.state / "restores" / "placed" / "placed.json").write_text("{}")
+    assert await jobs(55.0) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"tables": {"system": ["local"]}}, KeyspaceRefused),
+        ({"tables": {"ks/..": ["t"]}}, InvalidName),
+        ({"late_seconds": -1.0}, InvalidInput),
+        ({"throttle_bytes_per_second": -1}, InvalidInput),
+        ({"pit": -2_000_000_000.0}, InvalidInput),
+    ],
+)
+async def test_arguments_that_make_no_sense_are_refused(
+    node: PointInMemory, changed: dict[str, object], error: type[Exception]
+) -> None:
+    """Promise: by name, before anything is read."""
+    with pytest.raises(error):
+        await node.check(**changed)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput):
+        await node.fetch(tables={})
