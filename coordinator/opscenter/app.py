@@ -14,6 +14,7 @@ from coordinator.opscenter.context import Api
 from coordinator.opscenter.delete import Delete
 from coordinator.opscenter.destinations import Destinations
 from coordinator.opscenter.errors import error_answer, errors_in_form
+from coordinator.opscenter.point_in_time import PointInTime
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.retention import Retention
@@ -43,6 +44,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
     retention, archiving, listing = Retention(api), Archiving(api), Turns()
+    point = PointInTime(api)
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
@@ -59,6 +61,8 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("POST", f"{at}/destinations", destinations.change),
         ("GET", at + "/destinations/{destination}", destinations.one),
         ("DELETE", at + "/destinations/{destination}", destinations.delete),
+        ("POST", at + "/pit_check", point.check),
+        ("POST", at + "/pit/run", point.run),
         ("POST", at + "/restore/{tag}", restore.backup),
         ("POST", at + "/restore/{tag}/{keyspace}", restore.keyspace),
         ("POST", at + "/restore/{tag}/{keyspace}/{table}", restore.table),

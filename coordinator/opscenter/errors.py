@@ -3,6 +3,9 @@
 The status says what the form doesn't: 400 a bad order, 404 an unknown thing, 409 a conflict, 413 too large, 500 ours.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import msgspec
 import structlog
 from aiohttp import web
@@ -41,6 +44,14 @@ class Internal(CoordinatorError):
 def answer(value: object, status: int = 200) -> web.Response:
     """A JSON answer."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def told_error(error: Mapping[str, Any], kinds: Iterable[type[CoordinatorError]]) -> web.Response:
+    """An error that a request kept, in the form of that one of `kinds` that it was; another one is a conflict."""
+    known = next((kind for kind in kinds if kind.code == error.get("code")), None)
+    kind, status = (known.type, known.status) if known is not None else (_TYPES[409], 409)
+    body = {"brief": "error", "type": kind, **{name: error.get(name) for name in ("message", "code", "todo", "fields")}}
+    return answer(body, status)
 
 
 def error_answer(error: HelenusError) -> web.Response:

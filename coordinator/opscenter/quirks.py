@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -76,13 +77,17 @@ def no_empty_end(request: web.Request, field: str, otherwise: str) -> None:
         raise refuse(field, f"is empty: name it, or leave the slash at the end out to {otherwise}")
 
 
-async def read_body(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object with underscores for hyphens in its keys; nothing sent = {}."""
+_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+async def read_body(request: web.Request, *, exact: bool = False) -> dict[str, Any]:
+    """The body as a JSON object with underscores for hyphens in its keys; nothing sent = {}. `exact`: a number with a
+    fraction or an exponent is a Decimal of its very digits, not the float next to it."""
     raw = await request.read()
     if not raw.strip():
         return {}
     try:
-        body = msgspec.json.decode(raw)
+        body = _exact(raw) if exact else msgspec.json.decode(raw)
         refuse_repeated_keys(raw)
     except RecursionError:
         raise InvalidArguments("the body is nested too deeply", field="body") from None
@@ -296,5 +301,13 @@ def find_cluster(clusters: Mapping[str, str], asked: str) -> str:
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        Decimal: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "that")

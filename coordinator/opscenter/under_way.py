@@ -22,7 +22,7 @@ STEPS = {
     "check": "checking what was imported",
     "create_views": "making views",
     "clean": "removing what was staged",
-    "restart": "starting nodes that were down",
+    "pit_wake": "starting nodes that were down",
     "pit_check": "looking whether the point can be had",
     "pit_fetch": "fetching the snapshot and the commit log",
     "pit_tables": "making tables as they were",

@@ -64,7 +64,7 @@ class FleetOrchestrator:
         each other; what else changed since, its request finds when it begins by judging again."""
         self._changes = DestinationChanges(around, self._tell_agents)
         self._take_over = TakeOver(around, self._requests.begin)
-        self.points = PointsInTime(around, self._conflicts, self.make, self._take_over)
+        self._points = PointsInTime(around, self._conflicts, self.make, self._take_over)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -83,6 +83,11 @@ class FleetOrchestrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def points(self) -> PointsInTime:
+        """Restores to a point in time."""
+        return self._points
 
     async def start_backup(self, cluster: str, order: BackupOrder) -> str:
         """Raises what `coordinator.orchestrate.backup.scope_of` raises."""

@@ -35,8 +35,25 @@ class DestinationChange(msgspec.Struct, frozen=True):
     warnings: list[str] = []
 
 
+class Points(Protocol):
+    """Restores to a point in time."""
+
+    async def check(self, cluster: str, order: PointInTimeOrder) -> Request:
+        """Only look: the ended request. Raises `InvalidArguments` when no snapshot is old enough."""
+        ...
+
+    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
+        """The same again while it runs: its id; after it stopped: a request that goes on with its job."""
+        ...
+
+
 class Orchestrator(Protocol):
     """`cluster` is always the configured id, known to exist. Destination None = on the nodes."""
+
+    @property
+    def points(self) -> Points:
+        """Restores to a point in time."""
+        ...
 
     async def start_backup(self, cluster: str, order: BackupOrder) -> str: ...
 
@@ -73,18 +90,6 @@ class Orchestrator(Protocol):
 
     async def progress(self, request_id: str) -> list[NodePart]:
         """The nodes' parts of a running request, by address; of an ended one what the store kept."""
-        ...
-
-
-class Points(Protocol):
-    """Restores to a point in time."""
-
-    async def check(self, cluster: str, order: PointInTimeOrder) -> Request:
-        """Only look: the ended request. Raises `InvalidArguments` when no snapshot is old enough."""
-        ...
-
-    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
-        """The same again while it runs: its id; after it stopped: a request that goes on with its job."""
         ...
 
 

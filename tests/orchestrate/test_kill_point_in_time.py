@@ -35,10 +35,11 @@ class Lives:
 
     def fresh(self, name: str) -> Path:
         """The cluster as before, and a copy of the state."""
+        for agent in self.scene.agents:
+            shutil.rmtree(self.scene.directory / f"agent{agent.node.number}" / "job-documents", ignore_errors=True)
         for node in self.scene.nodes:
             node.done.clear()
             node.rows = {key: set(rows) for key, rows in self.story.before[node.host_id].items()}
-            node.log.documents.clear()
             assert node.up
         state = self.scene.directory / name
         shutil.copytree(self.scene.directory / "coordinator", state)
@@ -84,7 +85,7 @@ async def test_a_coordinator_killed_anywhere_is_followed_by_one_that_ends_it(liv
                 assert answer["state"] == "success", (death, answer)
                 assert lives.story.is_restored(), (death, answer)
                 assert lives.done_once(), (death, [node.done for node in lives.scene.nodes])
-                assert lives.story.documents_ended()
+                assert await lives.story.documents_ended()
         assert ends["success"] > 5
         assert (ends["forgotten"] > 0) is forget
 

@@ -67,8 +67,8 @@ class PointsInTime:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def start(self, cluster: str, order: PointInTimeOrder) -> str:
-        """Id of the request. Raises as `check`, and `RestoreRunning` while any other restore runs, also when force
-        comes to the same one that runs without."""
+        """Id of the request. Raises as `check`, `ArchivingChanging`, and `RestoreRunning` while any other restore
+        runs, also when force comes to the same one that runs without."""
         await self._take_over.learn(cluster, order)
         former = await self._former(cluster, order)
         if former is None or (RESUMABLE not in former.result and former.state is not RequestState.RUNNING):
@@ -78,6 +78,7 @@ class PointsInTime:
             if former is not None and former.state is RequestState.RUNNING:
                 _refuse_later_force(former, order)
                 return former.id
+            await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
             job = former.result.get(RESUMABLE) if former is not None else None
             tag, keyspaces = (

@@ -33,7 +33,7 @@ async def start_what_is_down(run: Run, fan_out: FanOut) -> list[str]:
         started.append(answer.address)
 
     told = {member.host_id: RestartArguments() for member in present.missing}
-    failed = await InTurn(run, fan_out).ask("restart", Kind.RESTART, told, done)
+    failed = await InTurn(run, fan_out).ask("pit_wake", Kind.RESTART, told, done)
     if failed:
         raise nodes_failed("Starting what was down", causes(failed))
     return sorted(started)

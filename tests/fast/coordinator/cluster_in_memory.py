@@ -3,6 +3,7 @@ says so; backups, nodes and keyspaces as the test put them."""
 
 from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -26,9 +27,11 @@ from coordinator.model.orders import (
     DeleteOrder,
     DestinationOrder,
     Order,
+    PointInTimeOrder,
     RestoreOrder,
     ScrubOrder,
     SyncOrder,
+    places_of,
 )
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState, spec_of
 from coordinator.model.retention import RetentionNote, Verdict
@@ -47,6 +50,23 @@ class CheckFailed(InvalidArguments):
     code = "destination_check_failed"
 
 
+class PointsInMemory:
+    """Implements `Points`: a check ends as the test says, `cluster.checked`."""
+
+    def __init__(self, cluster: "ClusterInMemory") -> None:
+        self._cluster = cluster
+
+    async def check(self, cluster: str, order: PointInTimeOrder) -> Request:
+        request_id = await self.start(cluster, order)
+        request = await self._cluster.store.requests.get(request_id)
+        assert request is not None
+        return msgspec.structs.replace(request, **self._cluster.checked)
+
+    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
+        kind = RequestKind.PIT_CHECK if order.check else RequestKind.POINT_IN_TIME
+        return await self._cluster.begin(cluster, kind, order, None, places_of(order), order.keyspaces or {})
+
+
 class ClusterInMemory:
     """Implements `Orchestrator`. `orders` holds what was ordered; `end` ends a request."""
 
@@ -59,7 +79,13 @@ class ClusterInMemory:
         self.backups: dict[str, list[Backup]] = {ON_SERVER: []}
         self.parts: dict[str, list[NodePart]] = {}
         self.running: set[str] = set()
+        self.checked: dict[str, Any] = {"state": RequestState.SUCCESS}
+        """how checks of a point end"""
         self._ids = (f"00000000-0000-4000-8000-{number:012d}" for number in count(1))
+
+    @property
+    def points(self) -> PointsInMemory:
+        return PointsInMemory(self)
 
     async def start_backup(self, cluster: str, order: BackupOrder) -> str:
         chosen = self._chosen(order.keyspaces, self.tables)

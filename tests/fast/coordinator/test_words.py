@@ -98,7 +98,19 @@ def phases_posted() -> set[str]:
     return found
 
 
-NAMED = frozenset({"phase", "UNDO_CLEAN", "UNDO_VIEWS", "STOPPED_VIEWS", "ADOPT", "FOR_OTHERS", "SCRUB_FOR_OTHERS"})
+NAMED = frozenset(
+    {
+        "phase",
+        "UNDO_CLEAN",
+        "UNDO_VIEWS",
+        "STOPPED_VIEWS",
+        "UNDO_PIT",
+        "UNDO_PIT_CLEAN",
+        "ADOPT",
+        "FOR_OTHERS",
+        "SCRUB_FOR_OTHERS",
+    }
+)
 """Names of variables and constants that hold a phase."""
 
 

@@ -1,0 +1,93 @@
+"""Restores to a point in time. In: POST /{cluster}/backups/pit_check and …/pit/run. Out: what the nodes know of the
+point, and the id of the request.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
+from coordinator.model.orders import PointInTimeOrder
+from coordinator.model.requests import Request, RequestState
+from coordinator.opscenter import quirks
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.errors import answer, told_error
+from coordinator.opscenter.points import read_point
+from coordinator.orchestrate.errors import KeyspaceRefused, NobodyAnswers, NodesFailed, RequestCancelled
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
+
+_CHECK = ("pit", "destination", "pit_destination", "keyspaces", "force", "throttle", "restart_pause")
+_ENDS = (
+    KeyspaceRefused, NoSnapshot, NoSuchDestination, NobodyAnswers, NodesFailed, PointNeedsAll, PointRefused,
+    RequestCancelled, UnknownKeyspace, UnknownTable,
+)  # fmt: skip
+"""What a check ends with."""
+MOST_PAUSE = 86_400.0
+"""Seconds."""
+
+
+class PointInTime:
+    """Options of both: pit (unix seconds), keyspaces, destination, pit_destination, restart_pause (seconds), and ours:
+    throttle (MB/s per node), force. A check reads them all and starts nothing, whichever are there."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def check(self, request: web.Request) -> web.Response:
+        """POST /{cluster}/backups/pit_check"""
+        cluster, order, warnings = await self._order(request, check=True)
+        checked = await self._api.orchestrator.points.check(cluster, order)
+        if checked.state is not RequestState.SUCCESS:
+            return told_error(_error(checked), _ENDS)
+        told = {**checked.result, "warnings": [*warnings, *checked.result.get("warnings", [])]}
+        return answer({"message": checked.message, "brief": "success", "request_id": checked.id, **told})
+
+    async def run(self, request: web.Request) -> web.Response:
+        """POST /{cluster}/backups/pit/run, and the same with a slash at its end"""
+        cluster, order, _ = await self._order(request, check=False)
+        return answer(await self._api.orchestrator.points.start(cluster, order))
+
+    async def _order(self, request: web.Request, *, check: bool) -> tuple[str, PointInTimeOrder, list[str]]:
+        cluster = self._api.cluster(request)
+        quirks.no_query(request)
+        body = await quirks.read_body(request, exact=True)
+        quirks.allow_only(body, _CHECK)
+        point, warning = read_point(body.pop("pit", None), "pit", self._api.clock())
+        body = {name: float(value) if isinstance(value, Decimal) else value for name, value in body.items()}
+        order = PointInTimeOrder(
+            pit_micros=point,
+            keyspaces=_keyspaces(body.get("keyspaces"), check=check),
+            destination=await self._api.place(cluster, body.get("destination")),
+            pit_destination=await self._api.place(cluster, body.get("pit_destination"), "pit_destination"),
+            restart_pause=quirks.as_seconds(body.get("restart_pause"), "restart_pause", most=MOST_PAUSE),
+            throttle_bytes_per_second=quirks.as_bytes_per_second(body.get("throttle"), "throttle"),
+            force=quirks.as_bool(body.get("force"), "force"),
+            check=check,
+        )
+        return cluster, order, [warning] if warning else []
+
+
+def _keyspaces(value: Any, *, check: bool) -> dict[str, list[str]] | None:
+    """Absent = all. A list of names, or an object: keyspace → {"column-families", "truncate"}."""
+    if not value or not isinstance(value, dict):
+        return {name: [] for name in quirks.as_chosen(value, "keyspaces", quirks.EITHER)} or None
+    chosen: dict[str, list[str]] = {}
+    for name, given in quirks.as_object(value, "keyspaces").items():
+        keyspace = quirks.as_name(name, "keyspaces")
+        inside = f"keyspaces.{keyspace}."
+        options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
+        quirks.allow_only(options, ("column_families", "truncate"), inside)
+        if not quirks.as_bool(options.get("truncate"), f"{inside}truncate", default=True) and not check:
+            raise quirks.refuse(
+                f"{inside}truncate",
+                "can't be false: what came into the tables after the point would stay in them; leave it out",
+            )
+        chosen[keyspace] = quirks.as_chosen(options.get("column_families"), f"{inside}column-families")
+    return chosen
+
+
+def _error(checked: Request) -> dict[str, Any]:
+    """What ended the check, with the id under which it can be looked at."""
+    error = checked.error or {"code": "request_cancelled", "message": checked.message, "todo": "", "fields": {}}
+    return {**error, "fields": {**error.get("fields", {}), "request": checked.id}}
