@@ -37,7 +37,7 @@ def test_the_fullest_second_need_not_be_a_whole_one() -> None:
 
 
 def test_the_cost_of_archiving_is_the_median_of_pairs() -> None:
-    """Promise: each pair ran in the same minute of the machine; the ratio is made within it, and the load must be one."""
+    """Promise: each pair ran in one minute of the machine; the ratio is made within it, and the load must be one."""
 
     def loads(*walls: float) -> list[Figure]:
         return [Figure(wall, 0, 0, 0, files=60_000) for wall in walls]
