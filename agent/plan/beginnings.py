@@ -1,17 +1,17 @@
 """What a table begins with when it is brought back to a point in time. In: ids and times of TRUNCATEs. Out: the
-snapshot's SSTables, nothing, or that it can't be told. Pure.
+snapshot's SSTables, nothing, that it can't be told, or that the snapshot lacks it. Pure.
 
 The commit log replays onto the beginning. It has no TRUNCATE: Cassandra keeps (in system.local) position and time of a
 table's last one, and replays nothing of the table from before it when it was before the point [X 4.0 to 5.0:
 CommitLogReplayer]. So a table that was truncated last between snapshot and point begins empty; after an earlier
 TRUNCATE whose position is overwritten it can't be made as it was. A table made after the snapshot has another id; it
-begins empty, too.
+begins empty, too. One that was there already and is not in the backup is absent: the log has only a part of it.
 """
 
 from collections.abc import Iterable
 from typing import Literal
 
-Beginning = Literal["snapshot", "empty", "unknown"]
+Beginning = Literal["snapshot", "empty", "unknown", "absent"]
 
 
 def beginning(
@@ -22,8 +22,10 @@ def beginning(
     truncates: Iterable[int],
     taken_at: float,
     pit_micros: int,
+    was_there: bool = False,
 ) -> Beginning:
-    """Ids as Cassandra's UUIDs, with or without dashes; None: the snapshot has no such table. `last_truncate`: the
+    """Ids as Cassandra's UUIDs, with or without dashes; None: the snapshot has no such table. `was_there`: a table of
+    the id at the point may have existed when the snapshot was taken. `last_truncate`: the
     time that Cassandra keeps for the id at the point, `truncates`: what else is known (auto-snapshots), milliseconds
     since 1970. `taken_at`: when the snapshot was asked for, unix seconds."""
     since, until = taken_at * 1000, pit_micros // 1000
@@ -32,7 +34,9 @@ def beginning(
         return "empty"
     if within:
         return "unknown"
-    return "snapshot" if id_in_snapshot is not None and same_id(id_in_snapshot, id_at_pit) else "empty"
+    if id_in_snapshot is not None and same_id(id_in_snapshot, id_at_pit):
+        return "snapshot"
+    return "absent" if was_there else "empty"
 
 
 def same_id(one: str, other: str) -> bool:

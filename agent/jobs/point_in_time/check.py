@@ -22,7 +22,9 @@ from agent.jobs.point_in_time.room import room_for
 from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs
 from agent.jobs.point_in_time.tables_then import (
     TableThen,
+    keyspaces_of,
     named_tables,
+    refuse_absent,
     refuse_not_then,
     schema_then,
     tables_then,
@@ -81,7 +83,7 @@ class PitCheckJob:
         await context.stages.enter("comparing the schema")
         then = schema_then(head, records, pit_seconds(arguments))
         tables = await tables_then(self._tools, head, records, arguments)
-        asked = named_tables(arguments.tables, then, node.settings.exclude_keyspaces)
+        asked = named_tables(arguments.tables, then, keyspaces_of(head))
         live = await self._tools.live(sorted(asked))
         history = told_history(head, records, live, then, asked, pit_seconds(arguments), now)
         wanted = seen.wanted(need_of(arguments, head))
@@ -169,14 +171,15 @@ class PitCheckJob:
             refuse_not_then(arguments, tables)
         except TableNotThen as error:
             found.append(error.as_dict())
+        try:
+            refuse_absent(head, tables)
+        except TableNotInBackup as error:
+            found.append(error.as_dict())
         for refuse in (self._tools.refuse_unconfigured, self._tools.node.control.prove):
             try:
                 await refuse()
             except (ServiceNotConfigured, ControlOfAnotherNode) as error:
                 found.append(error.as_dict())
-        lacking = [one.name for one in tables if one.beginning == "snapshot" and one.name in head.lacking]
-        if lacking:
-            found.append(TableNotInBackup(f"not whole in the snapshot: {', '.join(lacking)}", tables=lacking).as_dict())
         unknown = [one.name for one in tables if one.beginning == "unknown"]
         if unknown:
             told = f"truncated between snapshot and point, and again later: {', '.join(unknown)}"

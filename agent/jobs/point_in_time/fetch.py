@@ -26,7 +26,7 @@ from agent.jobs.point_in_time.point_errors import LogIncomplete, PointBeforeSnap
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.seen_logs import read_logs
 from agent.jobs.point_in_time.segment_files import Brought, SegmentFetcher, bring_segments, keep_only
-from agent.jobs.point_in_time.tables_then import TableThen, refuse_not_then, tables_then
+from agent.jobs.point_in_time.tables_then import TableThen, refuse_absent, refuse_not_then, tables_then
 from agent.jobs.point_in_time.writes import newest_held
 from agent.jobs.restore.fetch import remove_staging
 from agent.jobs.restore.held_files import Counts, bring, noted_roots
@@ -89,6 +89,7 @@ class PitFetchJob:
             refuse_incomplete(arguments, wanted)
             then = await tables_then(self._tools, head, await logs.schemas(), arguments)
             refuse_not_then(arguments, then)
+            refuse_absent(head, then)
             empty = noted.empty if noted is not None else _empty(arguments, then)
             roots = await self._roots(held, found)
             if noted is None:

@@ -2,7 +2,7 @@
 the node. Out: for each table what has to be done, and what it begins with."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from agent.cassandra.schema_telling import what_differs
 from agent.jobs.point_in_time.point import is_refused, pit_seconds
 from agent.jobs.point_in_time.point_errors import TableNotThen
 from agent.jobs.point_in_time.point_tools import PointTools
+from agent.jobs.restore.errors import TableNotInBackup
 from agent.model.commit_log import SchemaRecord
 from agent.model.manifest import Head
 from agent.model.snapshot import KeyspaceSchema
@@ -48,10 +49,10 @@ def schema_then(head: Head, records: Sequence[SchemaRecord], pit: float) -> dict
     return by_name(record.keyspaces if record is not None else head.schema)
 
 
-def named_tables(asked: Tables, then: Schemas, excluded: Sequence[str] = ()) -> Tables:
-    """What is asked for, table by table: {} is every keyspace, [] every table of the keyspace, as at the point. One
-    that did not exist then stays named."""
-    chosen = asked or {name: [] for name in then if not is_refused(name) and name not in excluded}
+def named_tables(asked: Tables, then: Schemas, backed_up: Collection[str]) -> Tables:
+    """What is asked for, table by table: {} is every keyspace of the backup, [] every table of the keyspace, as at the
+    point. One that did not exist then stays named."""
+    chosen = asked or {name: [] for name in then if name in backed_up and not is_refused(name)}
     return {
         keyspace: sorted(tables) or sorted(then[keyspace].columns if keyspace in then else ())
         for keyspace, tables in sorted(chosen.items())
@@ -63,11 +64,32 @@ async def tables_then(
 ) -> list[TableThen]:
     """Each asked table that existed at the point. Raises what the node's answers raise, OSError."""
     node, then = tools.node, schema_then(head, records, pit_seconds(arguments))
-    asked = named_tables(arguments.tables, then, tuple(node.settings.exclude_keyspaces))
+    asked = named_tables(arguments.tables, then, keyspaces_of(head))
     live = await tools.live(sorted(asked))
     truncates = Truncates(await node.view.truncated_at(), await _seen_truncates(node, asked))
     snapshot = {(one.keyspace, one.table): one.table_id for one in head.tables}
-    return compared(asked, then, live, snapshot, truncates, head.taken_at, arguments.pit_micros)
+    there = ids_at_snapshot(head, records, then)
+    found = compared(asked, then, live, snapshot, truncates, head.taken_at, arguments.pit_micros, there)
+    return found if arguments.tables else [one for one in found if one.beginning != "absent"]
+
+
+def keyspaces_of(head: Head) -> set[str]:
+    """The keyspaces that the backup has."""
+    return {schema.name for schema in head.schema} | {one.keyspace for one in head.tables}
+
+
+def ids_at_snapshot(head: Head, records: Sequence[SchemaRecord], then: Schemas) -> set[str]:
+    """Ids of tables that may have existed when the snapshot was taken, without dashes. The snapshot knows exactly, of
+    the keyspaces that it has; of others the history tells, and without one every table counts as older."""
+    known = {schema.name for schema in head.schema}
+    schemas = [
+        schema
+        for record in records
+        if record.unseen_since is None or record.unseen_since < head.taken_at
+        for schema in record.keyspaces
+    ] or list(then.values())
+    seen = [*head.schema, *(schema for schema in schemas if schema.name not in known)]
+    return {own_id.replace("-", "") for schema in seen for own_id in schema.table_ids.values()}
 
 
 def compared(
@@ -78,8 +100,9 @@ def compared(
     truncates: Truncates,
     taken_at: float,
     pit_micros: int,
+    at_snapshot: Collection[str] = (),
 ) -> list[TableThen]:
-    """`snapshot`: (keyspace, table) → the table's id in the snapshot. Pure."""
+    """`snapshot`: (keyspace, table) → the table's id in the snapshot; `at_snapshot`: see `ids_at_snapshot`. Pure."""
     found = []
     for keyspace, tables in asked.items():
         for table in tables:
@@ -99,9 +122,21 @@ def compared(
                 truncates=seen,
                 taken_at=taken_at,
                 pit_micros=pit_micros,
+                was_there=one.id_at_pit.replace("-", "") in at_snapshot,
             )
             found.append(TableThen(msgspec.structs.replace(one, begins_empty=begins == "empty"), begins))
     return found
+
+
+def refuse_absent(head: Head, then: Sequence[TableThen]) -> None:
+    """Raises `TableNotInBackup` for a table that is not in the snapshot, or not whole, and was there when it was
+    taken: the commit log has not all of it."""
+    lacking = [
+        one.name for one in then if one.beginning == "absent" or (one.beginning != "empty" and one.name in head.lacking)
+    ]
+    if lacking:
+        told = f"this node's part of the backup lacks {', '.join(lacking[:20])}, whole or in part"
+        raise TableNotInBackup(told, tables=lacking[:100])
 
 
 def refuse_not_then(arguments: PitArguments, then: Sequence[TableThen]) -> None:

@@ -34,6 +34,13 @@ def test_a_table_of_another_id_begins_empty() -> None:
     assert same_id(ID.upper(), DASHED)
 
 
+def test_a_table_that_the_backup_left_out_is_absent() -> None:
+    """Promise: what was in it before the snapshot is in no segment: it must not begin empty."""
+    there = beginning(None, ID, last_truncate=None, truncates=(), taken_at=TAKEN, pit_micros=PIT, was_there=True)
+    truncated = beginning(None, ID, last_truncate=150_000, truncates=(), taken_at=TAKEN, pit_micros=PIT, was_there=True)
+    assert (there, truncated) == ("absent", "empty")
+
+
 def test_times_are_read_from_the_names_of_auto_snapshots() -> None:
     """Promise: only from those that a TRUNCATE of this table made."""
     tags = ["truncated-170-t", "truncated-160-t-2", "truncated-x-t", "dropped-150-t", "truncated-140-u", "mine"]

@@ -94,7 +94,7 @@ def schema(
         ),
         columns={name: (Column("v", of, "partition_key", 0, "none"),) for name in tables},
         types={},
-        table_ids=dict.fromkeys(tables, ID) | (ids or {}),
+        table_ids={name: ID if name == "t" else f"{ord(name[0]):032x}" for name in tables} | (ids or {}),
     )
 
 

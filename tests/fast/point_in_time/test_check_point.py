@@ -6,6 +6,7 @@ import pytest
 from agent.cassandra.errors import KeyspaceRefused
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
 from agent.wire.names import InvalidName
@@ -47,6 +48,25 @@ async def test_everything_is_asked_for_by_nothing_and_a_keyspace_by_an_empty_lis
         assert [one.table for one in (await node.check(55.0, tables=asked)).tables] == ["t", "u"]
         assert [one.table for one in (await node.check(40.0, tables=asked)).tables] == ["t"]
     assert {one.table: one.begins_empty for one in (await node.check(tables={})).tables} == {"t": False, "u": True}
+
+
+async def test_a_table_that_was_there_and_is_not_in_the_backup_is_refused(node: PointInMemory) -> None:
+    """Promise: of a partial backup only what it has is restored; no older data of another table is lost for the log's
+    part of it. «All» leaves such tables out."""
+    both = schema(("t", "u"), ids={"u": "2" * 32})
+    other = msgspec.structs.replace(both, name="other", table_ids={"t": "3" * 32, "u": "4" * 32})
+    node.archive.history = [SchemaRecord("v", None, BEGAN + 1, (both, other), {})]
+    node.tools.schemas.update({"ks": both, "other": other})
+    node.snapshot.head = msgspec.structs.replace(node.snapshot.head, schema=(both,))
+    result = await node.check(tables={"ks": ["t", "u"], "other": ["t"]})
+    (refusal,) = result.refusals
+    assert refusal["code"] == "not_in_backup"
+    assert refusal["fields"] == {"tables": ["ks.u", "other.t"]}
+    everything = await node.check(tables={})
+    assert [(one.keyspace, one.table) for one in everything.tables] == [("ks", "t")]
+    assert everything.refusals == []
+    with pytest.raises(TableNotInBackup):
+        await node.fetch(tables={"ks": ["t", "u"]})
 
 
 async def test_gaps_windows_and_where_the_own_log_stands(node: PointInMemory) -> None:

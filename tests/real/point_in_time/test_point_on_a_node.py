@@ -1,0 +1,193 @@
+"""A restore to a point in time through one node's own agent, phase by phase as a coordinator orders them: what is told,
+fetched, refused and covered, and what is there afterwards."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cassandra.cluster import Session
+
+from tests.cluster.scratch import ScratchCluster
+from tests.cluster.services import AgentProcess
+from tests.real.point_in_time.archiving_node import now_micros
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SMALL = {"commitlog_segment_size": "1MiB", "commitlog_sync_period": "100ms"}
+SIMPLE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+TABLES = {"pit": ["emptied", "made", "rows"]}
+PHASES = ("pit_fetch", "pit_tables", "pit_quiesce", "pit_stop", "pit_cover")
+REPLAY = ("pit_place", "pit_start", "pit_verify", "pit_open")
+
+
+class Site:
+    """A node with small segments and its agent; a local destination has its backups and its log. `expected`: what is in
+    each table at the point, `point` in microseconds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.cluster = ScratchCluster(directory / "node", nodes=1, name="pointed", options=SMALL)
+        self.node = self.cluster.nodes[0]
+        self.agent = AgentProcess(self.node, directory / "agent")
+        self.target: dict[str, str] = {}
+        self.expected: dict[str, set[int]] = {}
+        self.point = 0
+
+    async def begin(self) -> None:
+        """The agent archives from the node's second start on."""
+        await self.cluster.start()
+        await self.agent.start(90)
+        settings = {"provider": "local", "path": "here"}
+        await self.agent.ask("PUT", "/v1/destinations/here", {"revision": 1, "settings": settings})
+        check = {"initialise": True, "cluster_name": "pointed", "conformance": False}
+        report = await self.agent.ask("POST", "/v1/destinations/here/check", check)
+        names = ("repository_id", "cluster_id")
+        self.target = {"destination": "here", **{name: report[name] for name in names}}
+        await self.agent.do("archive", {"enabled": True, "targets": [{"target": self.target}]})
+        await self.order("restart", {"drain": True}, "archiving")
+
+    async def order(self, kind: str, arguments: dict[str, Any], job: str) -> Any:
+        """A phase that must succeed; its result. Cassandra may be another one afterwards."""
+        if kind in ("restart", "pit_quiesce", "pit_stop"):
+            self.cluster.close_sessions()
+        return await self.agent.do(kind, arguments, job=job, fence=1, deadline=600.0)
+
+    async def refused(self, kind: str, arguments: dict[str, Any], job: str) -> dict[str, Any]:
+        """The error of a phase that must fail."""
+        view = await self.agent.ended(await self.agent.command(kind, arguments, job=job, fence=1))
+        assert view["state"] == "failed", view
+        return dict(view["error"])
+
+    def arguments(self, point: int, **more: Any) -> dict[str, Any]:
+        source = {"source": self.target, "logs": self.target}
+        return {"tag": "snap", "pit_micros": point, "tables": TABLES, **source, **more}
+
+    async def session(self) -> Session:
+        return await self.cluster.session_one(self.node)
+
+    async def schema_seen(self) -> None:
+        """The agent has looked at the schema as it is now."""
+        rows = (await self.session()).execute("SELECT schema_version FROM system.local")
+        version = str(rows.one().schema_version)
+        async with asyncio.timeout(60):
+            while (await self.agent.ask("GET", "/v1/archiving"))["schema_version"] != version:
+                await asyncio.sleep(0.5)
+
+    async def write(self, table: str, numbers: range) -> None:
+        session = await self.session()
+        statement = session.prepare(f"INSERT INTO pit.{table} (id, body) VALUES (?, ?)")
+        for number in numbers:
+            await asyncio.to_thread(session.execute, statement, (number, secrets.token_bytes(40_000)))
+        self.expected.setdefault(table, set()).update(numbers)
+
+    async def tell(self) -> None:
+        """Rows A, a snapshot, rows B over several segments, a TRUNCATE, a new table, the point, rows C and deletes."""
+        session = await self.session()
+        session.execute(f"CREATE KEYSPACE pit WITH replication = {SIMPLE}")
+        session.execute(f"CREATE KEYSPACE other WITH replication = {SIMPLE}")
+        for table in ("rows", "emptied"):
+            session.execute(f"CREATE TABLE pit.{table} (id int PRIMARY KEY, body blob)")
+        session.execute("CREATE TABLE other.kept (id int PRIMARY KEY)")
+        await self.write("rows", range(20))
+        await self.write("emptied", range(20))
+        await self.schema_seen()
+        snapshot = {"tag": "snap", "keyspaces": {"pit": []}}
+        await self.agent.do("backup", {"snapshot": snapshot, "targets": [self.target]})
+        await self.write("emptied", range(20, 30))
+        session.execute("TRUNCATE pit.emptied")
+        self.expected["emptied"] = set()
+        session.execute("CREATE TABLE pit.made (id int PRIMARY KEY, body blob)")
+        for start in range(20, 120, 20):
+            await self.write("rows", range(start, start + 20))
+        await self.write("made", range(5))
+        await self.write("emptied", range(100, 105))
+        session.execute("DELETE FROM pit.rows WHERE id = 7")
+        self.expected["rows"].discard(7)
+        await self.schema_seen()
+        at_point = {table: set(numbers) for table, numbers in self.expected.items()}
+        await asyncio.sleep(0.05)
+        self.point = now_micros()
+        await asyncio.sleep(0.05)
+        await self.write("rows", range(200, 240))
+        for table in TABLES["pit"]:
+            session.execute(f"DELETE FROM pit.{table} WHERE id = 3")
+        session.execute("INSERT INTO other.kept (id) VALUES (1)")
+        self.expected = at_point
+
+    async def check(self) -> None:
+        session = await self.session()
+        for table, numbers in self.expected.items():
+            assert {row.id for row in session.execute(f"SELECT id FROM pit.{table}")} == numbers, table
+        assert [row.id for row in session.execute("SELECT id FROM other.kept")] == [1]
+
+    def records(self) -> list[Path]:
+        """The records of segments in the destination, oldest first."""
+        return sorted(path for path in self.agent.local_root.rglob("commitlogs/segments/**/*") if path.is_file())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("pointed"))
+    await site.begin()
+    await site.tell()
+    yield site
+    await site.agent.stop()
+    await site.cluster.kill()
+
+
+async def test_a_check_tells_how_far_the_log_reaches_and_what_tables_begin_with(site: Site) -> None:
+    """Promise: the point of a node that goes on writing is possible; a table made, and one truncated, after the
+    snapshot begin empty; a point in the future is not possible."""
+    found = await site.agent.do("pit_check", site.arguments(site.point, tables={}), job="check", deadline=120.0)
+    assert (found["refusals"], found["gaps"], found["own_log"]) == ([], [], True), found
+    assert found["covered_until"] > found["taken_from"]
+    begins = {one["table"]: (one["action"], one["begins_empty"]) for one in found["tables"]}
+    assert begins == {"emptied": ("keep", True), "made": ("keep", True), "rows": ("keep", False)}
+    assert found["newest_write_micros"] < site.point
+    ((start, end),) = found["windows"]
+    assert start == found["taken_until"] <= site.point / 1e6 < end
+    later = await site.agent.do("pit_check", site.arguments(now_micros() + 10**9), job="check")
+    assert [one["code"] for one in later["refusals"]] == ["point_in_future"]
+
+
+async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Site) -> None:
+    """Promise: with the time that it spans; the very same restore goes through once it is back."""
+    records = site.records()
+    assert len(records) > 6, records
+    hidden = records[len(records) // 2]
+    content = hidden.read_bytes()
+    hidden.unlink()
+    try:
+        found = await site.agent.do("pit_check", site.arguments(site.point), job="gap")
+        (gap,) = found["gaps"]
+        assert found["covered_until"] == pytest.approx(gap["since"])
+        assert found["own_log"] is False
+        refused = await site.refused("pit_fetch", site.arguments(site.point), "gap")
+        assert (refused["code"], refused["fields"]["gaps"][0]["after"]) == ("log_incomplete", gap["after"])
+    finally:
+        hidden.write_bytes(content)
+
+
+async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snapshot(site: Site) -> None:
+    """Promise: every row of then and none of later, on a node that was killed -9; what another table got just before is
+    there. Its log has what the restore undid, so that a later point needs a later snapshot."""
+    await asyncio.sleep(0.7)
+    site.cluster.close_sessions()
+    await site.node.kill()
+    await site.order("restart", {}, "point")
+    arguments = site.arguments(site.point)
+    done = {kind: await site.order(kind, arguments, "point") for kind in PHASES}
+    assert done["pit_fetch"]["segments"] > 3
+    assert done["pit_cover"]["gaps"] == []
+    assert done["pit_cover"]["covered_until"] >= site.point / 1e6
+    again = await site.order("pit_cover", arguments, "point")
+    assert again["segments"] == done["pit_cover"]["segments"]
+    for kind in REPLAY:
+        done[kind] = await site.order(kind, arguments, "point")
+    assert done["pit_verify"]["errors"] == []
+    await site.check()
+    await site.order("pit_clean", arguments, "point")
+    found = await site.agent.do("pit_check", site.arguments(now_micros()), job="later")
+    assert [one["code"] for one in found["refusals"]] == ["restored_since_snapshot"]
