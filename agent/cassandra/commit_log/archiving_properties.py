@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cassandra.commit_log.archive_command import RESTORED, checked_path
+from agent.cassandra.commit_log.archive_command import checked_path
 from agent.cassandra.commit_log.errors import ArchivingRefused
 from kit.atomic_files import remove_durably, sync_directory, write_atomically
 
@@ -35,12 +35,10 @@ class Restoring(msgspec.Struct, frozen=True):
 
 
 class Archiving(msgspec.Struct, frozen=True):
-    """What Cassandra is told: the archive command at `program`, into `directory` ("" = don't archive), and what to
-    restore as it starts."""
+    """What Cassandra is told: the archive command at `program`, into `directory` ("" = don't archive)."""
 
     program: str
     directory: str = ""
-    restoring: Restoring | None = None
 
     @property
     def archive_command(self) -> str:
@@ -54,15 +52,7 @@ def render(archiving: Archiving) -> str:
     if archiving.directory:
         checked_path(archiving.directory, "the archive directory")
     lines = [MARK, f"archive_command={archiving.archive_command}"]
-    restoring = archiving.restoring
-    if restoring is not None:
-        directory = checked_path(restoring.directory, "the directory of segments to restore")
-        lines += [f"restore_command={archiving.program} %from %to {RESTORED}", f"restore_directories={directory}"]
-        if restoring.pit_micros is not None:
-            lines += [f"restore_point_in_time={point_text(restoring.pit_micros, restoring.digits)}"]
-        lines += ["precision=MICROSECONDS"]
-    else:
-        lines += ["restore_command=", "restore_directories=", "restore_point_in_time=", "precision=MICROSECONDS"]
+    lines += ["restore_command=", "restore_directories=", "restore_point_in_time=", "precision=MICROSECONDS"]
     return "\n".join(lines) + "\n"
 
 

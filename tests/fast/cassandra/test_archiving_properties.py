@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra.commit_log import archiving_properties as properties
-from agent.cassandra.commit_log.archiving_properties import Archiving, Restoring
+from agent.cassandra.commit_log.archiving_properties import Archiving
 from agent.cassandra.commit_log.errors import ArchivingRefused
 
 PROGRAM = "/var/lib/helenus/archive-commitlog"
@@ -27,18 +27,6 @@ def test_archiving_is_told_as_cassandra_reads_it() -> None:
     assert properties.properties_of(properties.render(Archiving(PROGRAM)))["archive_command"] == ""
 
 
-def test_restoring_is_told_with_the_point_to_the_microsecond() -> None:
-    """Promise: archiving goes on meanwhile, and the point is the one that was asked for."""
-    text = properties.render(Archiving(PROGRAM, "/a", Restoring("/restore", 1_795_904_438_477_155)))
-    told = properties.properties_of(text)
-    assert told["archive_command"] == f"{PROGRAM} %path /a/%name"
-    assert told["restore_command"] == f"{PROGRAM} %from %to restored"
-    assert told["restore_directories"] == "/restore"
-    assert told["restore_point_in_time"] == "2026:11:28 22:20:38.477155"
-    everything = properties.properties_of(properties.render(Archiving(PROGRAM, restoring=Restoring("/restore"))))
-    assert "restore_point_in_time" not in everything
-
-
 def test_a_point_is_never_rounded_up() -> None:
     """Promise: a version that knows fewer digits restores a little less, never a write of later."""
     assert properties.point_text(1_999_999) == "1970:01:01 00:00:01.999999"
@@ -53,7 +41,6 @@ def test_paths_that_cassandra_would_take_apart_are_refused() -> None:
         Archiving("/a b", "/archive"),
         Archiving(PROGRAM, "/archive,other"),
         Archiving(PROGRAM, "/ar%chive"),
-        Archiving(PROGRAM, "/archive", Restoring("/re store")),
         Archiving(PROGRAM, "/archive\nrestore_command=/bin/rm"),
     ):
         with pytest.raises(ArchivingRefused):

@@ -14,6 +14,7 @@ from cassandra.cluster import Session
 
 from agent.cassandra.commit_log import archive_command, archiving_properties
 from agent.cassandra.commit_log.archiving_properties import Archiving, Restoring
+from agent.cassandra.commit_log.restore_properties import with_restore
 from agent.cassandra.commit_log.sections import SegmentState, segment_state
 from agent.cassandra.node_directories import newest_closed_segment
 from agent.cassandra.sstable_statistics import SstableStatistics, statistics_of
@@ -273,8 +274,8 @@ async def test_segments_are_given_back_and_replayed_up_to_the_point(archived: Ar
     (table,) = archived.node.table_directories("a", "marked")
     for path in list(table.glob("*-*-*.*")):
         path.unlink()
-    archiving = Archiving(str(archived.program), str(archived.volume.path), Restoring(str(restored), point))
-    archiving_properties.put(archived.properties, archiving)
+    told = archived.properties.read_text()
+    archived.properties.write_text(with_restore(told, str(archived.program), Restoring(str(restored), point)))
     await archived.node.start()
     rows = (await archived.session()).execute("SELECT k FROM a.marked")
     assert sorted(row.k for row in rows) == [0, 1]
