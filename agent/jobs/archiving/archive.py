@@ -52,9 +52,9 @@ class ArchiveJob:
         async with AsyncExitStack() as stack:
             for target in asked.targets:
                 await stack.enter_async_context(self._repositories.opened(target.target, context.waiting))
-        cut = context.stages.recall("telling") is not None
-        await context.stages.enter("telling", {"directory": directory})
-        changed = cut or await asyncio.to_thread(self._differs, asked.enabled, directory)
+        cut = context.stages.recall("telling") or {}
+        changed = cut.get("changed") is True or await asyncio.to_thread(self._differs, asked.enabled, directory)
+        await context.stages.enter("telling", {"changed": changed})
         if changed:
             # Kept before, so that a life of Cassandra that began before it was told never counts as one that archives.
             await self._keep(asked, before, directory, self._clock())
