@@ -5,20 +5,28 @@
     stopping           segments whose archiving failed are looked after first; then the service's own stop
 
 What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
-else. So `drained` is noted only when the node itself said that it is, and its process is gone; it is taken back before
-any start. Killed in between, the next PIT_STOP finds Cassandra down without that note, and starts it once more.
+else. So `drained` is noted only when the node itself said that it is, or its commit log holds no write at all, and its
+process is gone; it is taken back before any start. Killed in between, the next PIT_STOP finds Cassandra down without that note, and starts it once more.
 """
 
+import asyncio
+from pathlib import Path
+
+from agent.cassandra.errors import CassandraError
 from agent.cassandra.service_errors import NativeTransportNot
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
+from agent.jobs.point_in_time.unflushed import holds_writes
 from agent.jobs.restart import BeforeStop, watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
 
 NO_CLIENTS = "-Dcassandra.start_native_transport=false"
 """With it Cassandra starts without native transport [X: CassandraDaemon]."""
+
+_LOOKS, _BETWEEN_LOOKS = 100, 0.2
+"""How often, and after how many seconds, it is looked whether the process is gone."""
 
 
 class PitStopJob:
@@ -34,12 +42,15 @@ class PitStopJob:
         `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
         notes = self._tools.notes(context)
         await refuse_over(notes)
-        await notes.must_facts()
+        log = Path((await notes.must_facts()).commitlog.data_directory)
         self._tools.refuse_when_late(context)
         node, watch = self._tools.node, watch_of(context)
         node.service.refuse_unconfigured()
         if await node.service.settled(watch) is None:
             if await notes.is_drained() or await notes.plan() is not None:
+                return Outcome(PhaseResult(["stopped"]))
+            if not await asyncio.to_thread(holds_writes, log):
+                await notes.put_drained()
                 return Outcome(PhaseResult(["stopped"]))
             await context.stages.enter("starting it once")
             await self._start_without_clients(context, notes)
@@ -50,12 +61,25 @@ class PitStopJob:
         if await node.orders.native_running():
             raise NativeTransportNot("clients are let in: PIT_QUIESCE comes first", wanted="off")
         await context.stages.enter("draining")
-        await node.orders.drain(node.settings.service.drain_seconds)
+        try:
+            await node.orders.drain(node.settings.service.drain_seconds)
+        except CassandraError:
+            if not await self._ended_by_itself() or await asyncio.to_thread(holds_writes, log):
+                raise
         await context.stages.enter("stopping")
         await self._before_stop()
         await node.service.stop(watch)
         await notes.put_drained()
         return Outcome(PhaseResult(["drained", "stopped"]))
+
+    async def _ended_by_itself(self) -> bool:
+        """Whether Cassandra's process goes with its drain. That of a node that was started without native transport
+        does (nothing keeps its JVM), before nodetool has heard how the drain went [T: 5.0]."""
+        for _ in range(_LOOKS):
+            if not await self._tools.node.service.alive():
+                return True
+            await asyncio.sleep(_BETWEEN_LOOKS)
+        return False
 
     async def _start_without_clients(self, context: JobContext, notes: PlaceNotes) -> None:
         """Let it replay its log; the option is for this start alone."""

@@ -1,0 +1,25 @@
+"""Is anything in a commit log that may be nowhere else? In: its directory, while Cassandra is down. Out: yes or no.
+
+A drain, or any clean end of Cassandra, leaves no write in it: one segment, that had been allocated ahead, without a
+mutation [T: 4.1, 5.0]. A segment that can't be read, or is compressed or encrypted and not empty, counts as one with
+writes, and so does one whose archiving failed, though it is flushed: who asks then has the node drained.
+"""
+
+import os
+from pathlib import Path
+
+from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.sections import segment_state
+from agent.plan.segment_names import parse_segment
+
+
+def holds_writes(directory: Path) -> bool:
+    """Whether any segment there holds a write. Reads them all. Raises OSError."""
+    return any(_holds_writes(directory / name) for name in os.listdir(directory) if parse_segment(name) is not None)
+
+
+def _holds_writes(path: Path) -> bool:
+    try:
+        return segment_state(path).held_data
+    except SegmentUnreadable:
+        return True
