@@ -28,6 +28,7 @@ from agent.cassandra.set_aside import planned, refuse_strangers, set_aside
 from agent.cassandra.staging import make_directory, make_root
 from agent.jobs.point_in_time.given_back import names_in, refuse_other_files
 from agent.jobs.point_in_time.node_facts import restored_of
+from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotDrained, RestoreOpened
 from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -47,8 +48,9 @@ class PitPlaceJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `NotQuiesced`, `NotDrained`, `CassandraRuns`, `NotFetched`, `BeingUndone`, `FilesAppeared`,
-        `FilesVanished`, `StagingRefused`, `NotEnoughSpace`, `ArchivingRefused`, …"""
+        """Raises `NotQuiesced`, `NotDrained`, `CassandraRuns`, `NotFetched`, `NotCovered`, `JobDiffers`, `BeingUndone`,
+        `RestoreOpened`, `FilesAppeared`, `FilesVanished`, `SegmentUnreadable`, `StagingRefused`, `NotEnoughSpace`,
+        `ArchivingRefused`, `TooLate`, …"""
         arguments: PitArguments = context.arguments
         check_tables(arguments.tables, "tables")
         notes = self._tools.notes(context)
@@ -57,6 +59,7 @@ class PitPlaceJob:
             return Outcome(done.result)
         facts = await notes.must_facts()
         await _refuse_unready(notes)
+        await FetchNotes(self._tools.state, context.job).must_covered(arguments)
         await asyncio.to_thread(refuse_other_files, facts)
         fetched = await RestoreNotes(self._tools.state, context.job).must_be_fetched()
         await self._tools.refuse_when_alive()

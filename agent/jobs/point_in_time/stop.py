@@ -6,7 +6,8 @@
 
 What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
 else. So `drained` is noted only when the node itself said that it is, or its commit log holds no write at all, and its
-process is gone; it is taken back before any start. Killed in between, the next PIT_STOP finds Cassandra down without that note, and starts it once more.
+process is gone; it is taken back before any start. Killed in between, the next PIT_STOP finds Cassandra down without
+that note, and looks into the log; if that holds writes, it starts it once more.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from agent.cassandra.errors import CassandraError
 from agent.cassandra.service_errors import NativeTransportNot
+from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
@@ -53,6 +55,7 @@ class PitStopJob:
                 await notes.put_drained()
                 return Outcome(PhaseResult(["stopped"]))
             await context.stages.enter("starting it once")
+            await FetchNotes(self._tools.state, context.job).forget_covered()
             await self._start_without_clients(context, notes)
         if await notes.plan() is None:
             await self._tools.jvm.remove(notes.job)  # of a start that was cut

@@ -24,6 +24,7 @@ import asyncio
 from agent.cassandra.live_directories import NodeFacts, live_directories
 from agent.cassandra.set_aside import Aside, move_strangers, put_back, strangers
 from agent.jobs.point_in_time.given_back import given_back
+from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_errors import RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -59,6 +60,7 @@ class PitUndoJob:
         if not arguments.leave:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()
+            await FetchNotes(self._tools.state, context.job).forget_covered()
             await self._tools.service.start()
             if not await self._tools.orders.native_running():  # PIT_QUIESCE shut clients out
                 await self._tools.orders.enable_native()

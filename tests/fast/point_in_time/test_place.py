@@ -12,6 +12,7 @@ from agent.cassandra.set_aside import planned
 from agent.jobs.point_in_time.clean import PitCleanJob
 from agent.jobs.point_in_time.given_back import ready_for_start
 from agent.jobs.point_in_time.node_facts import restored_of, segments_of
+from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_errors import (
     BeingUndone,
     CassandraRuns,
@@ -23,6 +24,7 @@ from agent.jobs.point_in_time.place_errors import (
     RestoreUnfinished,
 )
 from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.point_errors import NotCovered
 from agent.jobs.point_in_time.verify import PitVerifyJob
 from agent.jobs.restore.errors import JobMissing
 from agent.model.refusals import TooLate
@@ -104,8 +106,7 @@ async def test_the_next_start_is_told_to_replay_and_all_else_of_its_settings_sta
     assert node.options.lines[JOB] == ["-Dcassandra.replayList=shop.orders", "-Dcassandra.start_native_transport=false"]
     node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
     await node.undo()
-    await node.service.stop()
-    await node.notes.put_drained()
+    await node.stop_again()
     await node.place()
     assert node.options.lines[JOB][-1] == "-Dcassandra.commitlog.ignorereplayerrors=true"
 
@@ -147,6 +148,10 @@ async def test_nothing_is_set_aside_of_a_node_that_is_not_ready(node: NodeOnDisk
         await node.place_job().run(Context(node.arguments, "job-2"))
     with pytest.raises(JobMissing):
         PlaceNotes(node.tools.state, None)
+    covered = FetchNotes(node.tools.state, JOB)
+    await covered.forget_covered()
+    with pytest.raises(NotCovered):
+        await node.place()
     assert node.tree() == before
 
 
@@ -293,8 +298,7 @@ async def test_an_undo_that_has_begun_is_the_only_way_on(node: NodeOnDisk) -> No
         await node.place()
     assert await node.notes.placed() is None
     await node.undo()
-    await node.service.stop()
-    await node.notes.put_drained()
+    await node.stop_again()
     await node.place()
 
 

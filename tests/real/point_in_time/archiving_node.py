@@ -16,6 +16,7 @@ from agent.cassandra.commit_log.archiving_properties import Archiving, put
 from agent.cassandra.settings import CqlSettings, NodetoolSettings, ServiceSettings
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
 from agent.jobs.point_in_time.node_facts import segments_of
+from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint, sorted_tables
 from agent.jobs.point_in_time.phases import stopping_jobs
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -26,7 +27,7 @@ from agent.model.snapshot import SnapshotTable
 from agent.plan.segment_names import segment_id
 from agent.wire.commands import Kind
 from agent.wire.node import Tables
-from agent.wire.point_in_time import PitArguments
+from agent.wire.point_in_time import PitArguments, PitCoverResult
 from tests.cluster import sessions
 from tests.cluster.node_files import JMX_USER
 from tests.cluster.processes import run
@@ -114,10 +115,10 @@ class ArchivingNode:
         await fetched.put_staging(roots)
         await fetched.put_fetched(Fetched(tag, "", counts))
 
-    async def cover(self, tag: str, job: str) -> None:
+    async def cover(self, arguments: PitArguments, job: str) -> None:
         """What PIT_FETCH and PIT_COVER do of segments: archived ones and the node's own are in one directory."""
         facts = await PlaceNotes(self.state, job).must_facts()
-        info = await self.rig.node.snapshots.info(tag)
+        info = await self.rig.node.snapshots.info(arguments.tag)
         assert info is not None
         assert info.commitlog_floor is not None
         make_root(facts.commitlog)
@@ -126,6 +127,24 @@ class ArchivingNode:
             for path in place.glob("CommitLog-*.log"):
                 if segment_id(path.name) > segment_id(info.commitlog_floor) and not (segments / path.name).exists():
                     os.link(path, segments / path.name)
+
+        noted = FetchNotes(self.state, job)
+        await noted.put_point(
+            NotedPoint(
+                tag=arguments.tag,
+                pit_micros=arguments.pit_micros,
+                late_seconds=arguments.late_seconds,
+                repository_id=None,
+                logs_repository_id=None,
+                tables=sorted_tables(arguments),
+                host_id=info.node.host_id,
+                floor=info.commitlog_floor,
+                taken_at=info.taken_at,
+                root=facts.commitlog,
+                empty={},
+            )
+        )
+        await noted.put_covered(PitCoverResult(arguments.pit_micros / MICROS, [], 1))
 
     async def run(self, kind: Kind, arguments: PitArguments, job: str) -> Outcome:
         """Run a phase as the agent would."""

@@ -167,7 +167,7 @@ async def to_the_point(
     await node.fetch(arguments.tag, arguments.tables, job, without=without)
     await node.run(Kind.PIT_QUIESCE, arguments, job)
     await node.run(Kind.PIT_STOP, arguments, job)
-    await node.cover(arguments.tag, job)
+    await node.cover(arguments, job)
     placed = (await node.run(Kind.PIT_PLACE, arguments, job)).result
     assert isinstance(placed, PitPlaceResult)
     await node.run(Kind.PIT_START, arguments, job)
@@ -190,7 +190,7 @@ async def test_a_node_that_was_killed_instead_of_stopped_is_started_once_before_
         await node.run(Kind.PIT_PLACE, arguments, "job-1")
     assert not [path for path in node.staged() if "/aside/" in path]
     await node.run(Kind.PIT_STOP, arguments, "job-1")
-    await node.cover("snap", "job-1")
+    await node.cover(arguments, "job-1")
     await node.run(Kind.PIT_PLACE, arguments, "job-1")
     await node.run(Kind.PIT_START, arguments, "job-1")
     await node.run(Kind.PIT_VERIFY, arguments, "job-1")
