@@ -57,8 +57,7 @@ class RestartJob:
             if arguments.drain and answers:
                 await context.stages.enter("draining")
                 await orders.prove()
-                await orders.drain(self._node.settings.service.drain_seconds)
-                drained = True
+                drained = await self._drained(watch)
             await context.stages.enter("stopping")
             await self._before_stop()
             await service.stop(watch)
@@ -67,6 +66,17 @@ class RestartJob:
         await context.stages.enter("asking the node")
         await self._until_answers(watch, before)
         return Outcome(RestartResult(seconds_down=round(self._clock() - down, 3), drained=drained))
+
+    async def _drained(self, watch: Watch) -> bool:
+        """Drain it; False when it ended with that, before it could say that it is drained: it then replays what is
+        left. Raises `DrainFailed` of one that runs on."""
+        try:
+            await self._node.orders.drain(self._node.settings.service.drain_seconds)
+        except CassandraError:
+            if await self._node.service.settled(watch) is not None:
+                raise
+            return False
+        return True
 
     async def _up(self) -> frozenset[str]:
         """Whom the node holds for up now."""
