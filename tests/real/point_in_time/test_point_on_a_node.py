@@ -2,6 +2,7 @@
 fetched, refused and covered, and what is there afterwards."""
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from cassandra.cluster import Session
 
+from tests.cluster import places, sessions
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess
 from tests.real.point_in_time.archiving_node import now_micros
@@ -27,10 +29,12 @@ class Site:
     """A node with small segments and its agent; a local destination has its backups and its log. `expected`: what is in
     each table at the point, `point` in microseconds."""
 
-    def __init__(self, directory: Path) -> None:
-        self.cluster = ScratchCluster(directory / "node", nodes=1, name="pointed", options=SMALL)
+    def __init__(self, directory: Path, version: str) -> None:
+        self.cluster = ScratchCluster(
+            directory / "node", nodes=1, name="pointed", version=version, authentication=True, options=SMALL
+        )
         self.node = self.cluster.nodes[0]
-        self.agent = AgentProcess(self.node, directory / "agent")
+        self.agent = AgentProcess(self.node, directory / "agent", cql=sessions.SUPERUSER)
         self.target: dict[str, str] = {}
         self.expected: dict[str, set[int]] = {}
         self.point = 0
@@ -72,12 +76,14 @@ class Site:
         rows = (await self.session()).execute("SELECT schema_version FROM system.local")
         version = str(rows.one().schema_version)
         async with asyncio.timeout(60):
-            while (await self.agent.ask("GET", "/v1/archiving"))["schema_version"] != version:
+            for _ in itertools.repeat(None):
+                if (await self.agent.ask("GET", "/v1/archiving"))["schema_version"] == version:
+                    return
                 await asyncio.sleep(0.5)
 
     async def write(self, table: str, numbers: range) -> None:
         session = await self.session()
-        statement = session.prepare(f"INSERT INTO pit.{table} (id, body) VALUES (?, ?)")
+        statement = session.prepare(f"INSERT INTO pit.{table} (id, body, word) VALUES (?, ?, 'w')")
         for number in numbers:
             await asyncio.to_thread(session.execute, statement, (number, secrets.token_bytes(40_000)))
         self.expected.setdefault(table, set()).update(numbers)
@@ -88,7 +94,8 @@ class Site:
         session.execute(f"CREATE KEYSPACE pit WITH replication = {SIMPLE}")
         session.execute(f"CREATE KEYSPACE other WITH replication = {SIMPLE}")
         for table in ("rows", "emptied"):
-            session.execute(f"CREATE TABLE pit.{table} (id int PRIMARY KEY, body blob)")
+            session.execute(f"CREATE TABLE pit.{table} (id int PRIMARY KEY, body blob, word text)")
+        session.execute("CREATE INDEX by_word ON pit.rows (word)")
         session.execute("CREATE TABLE other.kept (id int PRIMARY KEY)")
         await self.write("rows", range(20))
         await self.write("emptied", range(20))
@@ -98,7 +105,7 @@ class Site:
         await self.write("emptied", range(20, 30))
         session.execute("TRUNCATE pit.emptied")
         self.expected["emptied"] = set()
-        session.execute("CREATE TABLE pit.made (id int PRIMARY KEY, body blob)")
+        session.execute("CREATE TABLE pit.made (id int PRIMARY KEY, body blob, word text)")
         for start in range(20, 120, 20):
             await self.write("rows", range(start, start + 20))
         await self.write("made", range(5))
@@ -110,26 +117,38 @@ class Site:
         await asyncio.sleep(0.05)
         self.point = now_micros()
         await asyncio.sleep(0.05)
+        for number, when in ((500, self.point - 1000), (501, self.point), (502, self.point + 1)):
+            session.execute(f"INSERT INTO pit.rows (id, word) VALUES ({number}, 'w') USING TIMESTAMP {when}")
         await self.write("rows", range(200, 240))
         for table in TABLES["pit"]:
             session.execute(f"DELETE FROM pit.{table} WHERE id = 3")
+        session.execute("TRUNCATE pit.made")
+        await self.write("made", range(50, 55))
+        self.expected = {**at_point, "rows": at_point["rows"] | {500, 501}}
+
+    async def write_elsewhere(self) -> None:
+        """To another keyspace, and a role."""
+        session = await self.session()
         session.execute("INSERT INTO other.kept (id) VALUES (1)")
-        self.expected = at_point
+        session.execute("CREATE ROLE late WITH PASSWORD = 'late-secret-of-tests' AND LOGIN = true")
 
     async def check(self) -> None:
         session = await self.session()
         for table, numbers in self.expected.items():
             assert {row.id for row in session.execute(f"SELECT id FROM pit.{table}")} == numbers, table
+        found = {row.id for row in session.execute("SELECT id FROM pit.rows WHERE word = 'w'")}
+        assert found == self.expected["rows"]
         assert [row.id for row in session.execute("SELECT id FROM other.kept")] == [1]
+        assert "late" in {row.role for row in session.execute("LIST ROLES")}
 
     def records(self) -> list[Path]:
         """The records of segments in the destination, oldest first."""
         return sorted(path for path in self.agent.local_root.rglob("commitlogs/segments/**/*") if path.is_file())
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("pointed"))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[places.CASSANDRA_50, places.CASSANDRA_41])
+async def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("pointed"), request.param)
     await site.begin()
     await site.tell()
     yield site
@@ -171,8 +190,10 @@ async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Sit
 
 
 async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snapshot(site: Site) -> None:
-    """Promise: every row of then and none of later, on a node that was killed -9; what another table got just before is
-    there. Its log has what the restore undid, so that a later point needs a later snapshot."""
+    """Promise: every row of then and none of later, on a node that was killed -9; what another table and the roles got
+    a second before are there. Writes at the point are, one a microsecond later is not. Its log has what the restore
+    undid, so that a later point needs a later snapshot."""
+    await site.write_elsewhere()
     await asyncio.sleep(0.7)
     site.cluster.close_sessions()
     await site.node.kill()
