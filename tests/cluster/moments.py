@@ -119,6 +119,27 @@ RESTART: Moments = (
     "restart:asking the node",
     "restart:success:before",
 )
+PIT_CHECK: Moments = (
+    "pit_check:accepted",
+    "pit_check:reading the log",
+    "pit_check:comparing the schema",
+    "pit_check:reading the snapshot",
+    "pit_check:success:before",
+)
+PIT_FETCH: Moments = (
+    "pit_fetch:accepted",
+    "pit_fetch:reading the log",
+    "pit_fetch:fetching",
+    "pit_fetch:fetching segments",
+    "pit_fetch:success:before",
+)
+PIT_COVER: Moments = (
+    "pit_cover:accepted",
+    "pit_cover:reading the node's log",
+    "pit_cover:reading the archive",
+    "pit_cover:adding the node's log",
+    "pit_cover:success:before",
+)
 PIT_QUIESCE: Moments = (
     "pit_quiesce:noting the node",
     "pit_quiesce:closing to clients",
@@ -191,6 +212,9 @@ ALL: frozenset[str] = frozenset().union(
     SYNC_FROM_S3,
     COMMAND,
     RESTART,
+    PIT_CHECK,
+    PIT_FETCH,
+    PIT_COVER,
     PIT_QUIESCE,
     PIT_STOP,
     PIT_START,

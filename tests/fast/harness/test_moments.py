@@ -40,7 +40,8 @@ class Source:
     """What one module of the jobs may enter."""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.stem
+        of_point = f"pit_{path.stem}"
+        self.name = of_point if path.parent.name == "point_in_time" and of_point in set(Kind) else path.stem
         self._tree = ast.parse(path.read_text(encoding="utf-8"))
         self._constants = {
             node.targets[0].id: node.value
@@ -77,10 +78,11 @@ class Source:
                 yield from self._patterns(self._constants[name], function)
             case ast.Name(id=name) if imported := self._imported(name):
                 yield from imported
-            case ast.Name(id=name) if generator := self._generator(name, function):
+            case ast.Name(id=name) if found := self._generator(name, function):
+                source, generator = found
                 for node in ast.walk(generator):
                     if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
-                        yield from self._patterns(node.value.elts[0], generator)
+                        yield from source._patterns(node.value.elts[0], generator)
             case _:
                 raise Unreadable(f"{self.name}.py:{label.lineno}: {ast.unparse(label)}")
 
@@ -92,17 +94,23 @@ class Source:
                 return list(other._patterns(other._constants[name], other._tree))
         return []
 
-    def _generator(self, name: str, function: ast.AST) -> ast.FunctionDef | None:
-        """The function of this module of whose pairs `for <name>, … in <function>(…)` takes the first."""
+    def _generator(self, name: str, function: ast.AST) -> "tuple[Source, ast.FunctionDef] | None":
+        """The function, of this module or an imported one, of whose pairs `for <name>, … in <function>(…)` takes the
+        first."""
         for loop in ast.walk(function):
             match loop:
                 case ast.For(target=ast.Tuple(elts=[ast.Name(id=first), *_]), iter=ast.Call(func=ast.Name(id=called))):
                     if first == name:
-                        return next(
-                            node
-                            for node in self._tree.body
-                            if isinstance(node, ast.FunctionDef) and node.name == called
-                        )
+                        return self._function(called)
+        return None
+
+    def _function(self, name: str) -> "tuple[Source, ast.FunctionDef] | None":
+        for node in self._tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return self, node
+            if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+                other = Source(AGENT.parent / f"{str(node.module).replace('.', '/')}.py")
+                return other._function(name)
         return None
 
 

@@ -2,17 +2,20 @@
 fetched, refused and covered, and what is there afterwards."""
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from cassandra.cluster import Session
 
 from tests.cluster import places, sessions
+from tests.cluster.moments import PIT_CHECK, PIT_COVER, PIT_FETCH, Moments
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess
 from tests.real.point_in_time.archiving_node import now_micros
@@ -21,7 +24,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SMALL = {"commitlog_segment_size": "1MiB", "commitlog_sync_period": "100ms"}
 SIMPLE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 TABLES = {"pit": ["emptied", "made", "rows"]}
-PHASES = ("pit_fetch", "pit_tables", "pit_quiesce", "pit_stop", "pit_cover")
 REPLAY = ("pit_place", "pit_start", "pit_verify", "pit_open")
 
 
@@ -57,6 +59,31 @@ class Site:
         if kind in ("restart", "pit_quiesce", "pit_stop"):
             self.cluster.close_sessions()
         return await self.agent.do(kind, arguments, job=job, fence=1, deadline=600.0)
+
+    async def live_through(self, kind: str, arguments: dict[str, Any], job: str, moments: Moments) -> Any:
+        """One command, whose agent dies at each of the moments and takes it up again; its result."""
+        await self.agent.stop()
+        await self.agent.start_mortal(moments[0])
+        command = f"killed-{kind}"
+        with contextlib.suppress(aiohttp.ClientError):  # an early death takes the answer with it
+            await self.agent.command(kind, arguments, id=command, job=job, fence=1)
+        for moment in (*moments[1:], ""):
+            assert await self.agent.died() == -9
+            if moment:
+                self.agent.launch_mortal(moment)
+        await self.agent.start()
+        view = await self.agent.ended(command)
+        assert view["state"] == "success", view["error"]
+        return view["result"]
+
+    async def shipped(self) -> None:
+        """Every closed segment is in the destination, and not on the node any more."""
+        async with asyncio.timeout(120):
+            for _ in itertools.repeat(None):
+                place = (await self.agent.ask("GET", "/v1/archiving"))["places"]["here"]
+                if not place["waiting_segments"] and not list((self.node.directory / "archive").glob("CommitLog-*")):
+                    return
+                await asyncio.sleep(0.5)
 
     async def refused(self, kind: str, arguments: dict[str, Any], job: str) -> dict[str, Any]:
         """The error of a phase that must fail."""
@@ -159,7 +186,7 @@ async def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 async def test_a_check_tells_how_far_the_log_reaches_and_what_tables_begin_with(site: Site) -> None:
     """Promise: the point of a node that goes on writing is possible; a table made, and one truncated, after the
     snapshot begin empty; a point in the future is not possible."""
-    found = await site.agent.do("pit_check", site.arguments(site.point, tables={}), job="check", deadline=120.0)
+    found = await site.live_through("pit_check", site.arguments(site.point, tables={}), "check", PIT_CHECK)
     assert (found["refusals"], found["gaps"], found["own_log"]) == ([], [], True), found
     assert found["covered_until"] > found["taken_from"]
     begins = {one["table"]: (one["action"], one["begins_empty"]) for one in found["tables"]}
@@ -199,7 +226,13 @@ async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snap
     await site.node.kill()
     await site.order("restart", {}, "point")
     arguments = site.arguments(site.point)
-    done = {kind: await site.order(kind, arguments, "point") for kind in PHASES}
+    done = {"pit_fetch": await site.live_through("pit_fetch", arguments, "point", PIT_FETCH)}
+    await site.write("rows", range(300, 360))
+    site.expected["rows"] -= set(range(300, 360))
+    await site.shipped()
+    for kind in ("pit_tables", "pit_quiesce", "pit_stop"):
+        done[kind] = await site.order(kind, arguments, "point")
+    done["pit_cover"] = await site.live_through("pit_cover", arguments, "point", PIT_COVER)
     assert done["pit_fetch"]["segments"] > 3
     assert done["pit_cover"]["gaps"] == []
     assert done["pit_cover"]["covered_until"] >= site.point / 1e6
