@@ -153,10 +153,34 @@ PIT_STOP: Moments = (
     "pit_stop:stopping",
     "pit_stop:success:before",
 )
+PIT_PLACE: Moments = (
+    "pit_place:archiving the log",
+    "pit_place:setting aside",
+    "pit_place:placing",
+    "pit_place:telling Cassandra",
+    "pit_place:success:before",
+)
 PIT_START: Moments = (
     "pit_start:making ready",
     "pit_start:starting",
     "pit_start:success:before",
+)
+PIT_VERIFY: Moments = (
+    "pit_verify:accepted",
+    "pit_verify:reading the log",
+    "pit_verify:rebuilding {ks}.asked_v",
+    "pit_verify:success:before",
+)
+PIT_UNDO: Moments = (
+    "pit_undo:stopping Cassandra",
+    "pit_undo:putting back",
+    "pit_undo:starting Cassandra",
+    "pit_undo:success:before",
+)
+PIT_CLEAN: Moments = (
+    "pit_clean:accepted",
+    "pit_clean:cleaning",
+    "pit_clean:success:before",
 )
 PIT_OPEN: Moments = (
     "pit_open:putting settings back",
@@ -217,7 +241,11 @@ ALL: frozenset[str] = frozenset().union(
     PIT_COVER,
     PIT_QUIESCE,
     PIT_STOP,
+    PIT_PLACE,
     PIT_START,
+    PIT_VERIFY,
+    PIT_UNDO,
+    PIT_CLEAN,
     PIT_OPEN,
     S3_BACKUP,
     S3_RESTORE,

@@ -25,6 +25,9 @@ KIND_OF = {
     "quiesce": "pit_quiesce",
     "stop": "pit_stop",
     "start": "pit_start",
+    "place": "pit_place",
+    "verify": "pit_verify",
+    "undo": "pit_undo",
     "open": "pit_open",
 }
 """Which command's kill counts for a module's stages, where it isn't called as the module is."""

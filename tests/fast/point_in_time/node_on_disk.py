@@ -13,7 +13,6 @@ from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import StagingRoot, make_directory, make_root
 from agent.jobs.point_in_time.given_back import ready_for_start
 from agent.jobs.point_in_time.node_facts import restored_of, segments_of
-from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint
 from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -21,7 +20,8 @@ from agent.jobs.point_in_time.undo import PitUndoJob
 from agent.jobs.restore.notes import Fetched, RestoreNotes
 from agent.model.job import Outcome
 from agent.plan.segment_names import parse_segment
-from agent.wire.point_in_time import PitArguments, PitCoverResult
+from agent.wire.point_in_time import PitArguments
+from tests.fast.point_in_time.noted_point import note_covered
 from tests.fast.restore.context import Context
 
 JOB = "job-1"
@@ -123,31 +123,15 @@ class NodeOnDisk:
         (segments / "CommitLog-7-11.log").write_bytes(segment(11))
         os.link(self.commitlog / "CommitLog-7-12.log", segments / "CommitLog-7-12.log")  # the node's own log
         await self.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [3, 30, 1]}}))
-        covered = FetchNotes(self.tools.state, JOB)
-        await covered.put_point(
-            NotedPoint(
-                tag="tag",
-                pit_micros=T,
-                late_seconds=self.arguments.late_seconds,
-                repository_id=None,
-                logs_repository_id=None,
-                tables=self.arguments.tables,
-                host_id="host",
-                floor=None,
-                taken_at=0.0,
-                root=self.facts.commitlog,
-                empty={},
-            )
-        )
-        await covered.put_covered(PitCoverResult(T / 1_000_000 + 1, [], 2))
         await self.notes.put_facts(self.facts)
         await self.notes.put_drained()
+        await note_covered(self.tools.state, JOB, self.arguments)
 
     async def stop_again(self) -> None:
         """What PIT_STOP and PIT_COVER do after an undo."""
         await self.service.stop()
         await self.notes.put_drained()
-        await FetchNotes(self.tools.state, JOB).put_covered(PitCoverResult(T / 1_000_000 + 1, [], 2))
+        await note_covered(self.tools.state, JOB, self.arguments)
 
     async def place(self) -> Outcome:
         return await self.place_job().run(self.context())

@@ -16,7 +16,6 @@ from agent.cassandra.commit_log.archiving_properties import Archiving, put
 from agent.cassandra.settings import CqlSettings, NodetoolSettings, ServiceSettings
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
 from agent.jobs.point_in_time.node_facts import segments_of
-from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint, sorted_tables
 from agent.jobs.point_in_time.phases import stopping_jobs
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
@@ -27,15 +26,14 @@ from agent.model.snapshot import SnapshotTable
 from agent.plan.segment_names import segment_id
 from agent.wire.commands import Kind
 from agent.wire.node import Tables
-from agent.wire.point_in_time import PitArguments, PitCoverResult
+from agent.wire.point_in_time import PitArguments
 from tests.cluster import sessions
 from tests.cluster.node_files import JMX_USER
 from tests.cluster.processes import run
 from tests.cluster.scratch import ScratchCluster
+from tests.fast.point_in_time.noted_point import MICROS, note_covered
 from tests.fast.restore.context import Context
 from tests.real.cassandra.rig import Rig, settings_for
-
-MICROS = 1_000_000
 
 
 class ArchivingNode:
@@ -128,23 +126,7 @@ class ArchivingNode:
                 if segment_id(path.name) > segment_id(info.commitlog_floor) and not (segments / path.name).exists():
                     os.link(path, segments / path.name)
 
-        noted = FetchNotes(self.state, job)
-        await noted.put_point(
-            NotedPoint(
-                tag=arguments.tag,
-                pit_micros=arguments.pit_micros,
-                late_seconds=arguments.late_seconds,
-                repository_id=None,
-                logs_repository_id=None,
-                tables=sorted_tables(arguments),
-                host_id=info.node.host_id,
-                floor=info.commitlog_floor,
-                taken_at=info.taken_at,
-                root=facts.commitlog,
-                empty={},
-            )
-        )
-        await noted.put_covered(PitCoverResult(arguments.pit_micros / MICROS, [], 1))
+        await note_covered(self.state, job, arguments)
 
     async def run(self, kind: Kind, arguments: PitArguments, job: str) -> Outcome:
         """Run a phase as the agent would."""

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from agent.cassandra.staging import make_root
 from agent.jobs.point_in_time.node_facts import segments_of
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.restore.notes import Fetched, RestoreNotes
+from agent.wire.point_in_time import PitArguments
 from tests.cluster import sessions
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess
+from tests.fast.point_in_time.noted_point import note_covered
 
 KEYSPACE = "stopped"
 HOST_ID = "11111111-2222-3333-4444-555555555555"
@@ -128,3 +131,4 @@ class StoppingNode:
         notes = RestoreNotes(self.agent.state_directory, self.job)
         await notes.put_staging(facts.data)
         await notes.put_fetched(Fetched("tag", HOST_ID, {KEYSPACE: {"asked": [0, 0, 0]}}))
+        await note_covered(self.agent.state_directory, self.job, msgspec.convert(self.arguments, PitArguments))
