@@ -72,10 +72,23 @@ def table_differs(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> bool
 
 def dropped_columns(schema: KeyspaceSchema, table: str) -> frozenset[str]:
     """The columns that DESCRIBE … WITH INTERNALS lists as dropped."""
+    return frozenset(_drop_texts(schema, table))
+
+
+def hidden_columns(then: KeyspaceSchema, now: KeyspaceSchema, table: str) -> frozenset[str]:
+    """Columns that both have, but that were dropped since `then` and added again: Cassandra hides their cells of before
+    the drop."""
+    before, since = _drop_texts(then, table), _drop_texts(now, table)
+    both = {column.name for column in then.columns[table]} & {column.name for column in now.columns[table]}
+    return frozenset(name for name in both & since.keys() if before.get(name) != since[name])
+
+
+def _drop_texts(schema: KeyspaceSchema, table: str) -> dict[str, str]:
+    """Dropped column → when: `DROP … USING TIMESTAMP …`."""
     texts = [
         text for one in schema.objects if (one.kind, one.name) == ("table", table) for text in statements(one.statement)
     ]
-    return frozenset(unquote(found[1]) for text in texts[1:] if (found := _DROP.search(text)) is not None)
+    return {unquote(found[1]): text[found.start() :] for text in texts[1:] if (found := _DROP.search(text)) is not None}
 
 
 def described(schema: KeyspaceSchema, table: str) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from agent.cassandra.cql_text import quote, statements
 from agent.cassandra.schema_capture import named_types
-from agent.cassandra.schema_compare import Schemas, dropped_columns, other_types, type_described
+from agent.cassandra.schema_compare import Schemas, dropped_columns
+from agent.jobs.point_in_time.point_errors import NameTaken
 from agent.jobs.point_in_time.tables_then import table_needs
-from agent.jobs.restore.errors import TypeDiffers
 from agent.jobs.restore.replaced_types import types_going
 from agent.jobs.restore.schema import missing_objects
 from agent.model.snapshot import KeyspaceSchema, SchemaObject
@@ -25,13 +25,13 @@ Step = tuple[str, str]
 """What is done, for people; and the statement."""
 
 
-def drops(again: Tables, then: Schemas, live: Schemas) -> Iterator[Step]:
-    """The tables that are made again go first, where they are not yet as they were; then those of their types that
-    differ."""
-    for keyspace, tables in sorted(again.items()):
+def drops(made: Tables, again: Tables, then: Schemas, live: Schemas) -> Iterator[Step]:
+    """Of the tables that are `made` those that are made `again` go first, where they are not yet as they were; then the
+    types of any that differ."""
+    for keyspace, tables in sorted(made.items()):
         if keyspace not in live:
             continue
-        for table in tables:
+        for table in again.get(keyspace, ()):
             if table_needs(keyspace, table, then[keyspace], live[keyspace]).action == "recreate":
                 yield f"dropping table {keyspace}.{table}", f"DROP TABLE IF EXISTS {quote(keyspace)}.{quote(table)}"
         for name in types_going(tables, then[keyspace], live[keyspace]):
@@ -103,22 +103,26 @@ _CQL_TYPES = frozenset(
 """CQL's own."""
 
 
-def types_in_the_way(made: Tables, then: Schemas, live: Schemas) -> Iterator[TypeDiffers]:
-    """The live types of other fields that tables which are made, and replace none, would get."""
+def names_in_the_way(made: Tables, then: Schemas, live: Schemas, views: Tables) -> Iterator[NameTaken]:
+    """What has the name of one of the tables to be made, or of their indexes, and does not go: another table's index,
+    a view that is none of `views`, a table where an index is not on its own."""
     for keyspace, tables in sorted(made.items()):
         if keyspace not in live:
             continue
-        had, has = then[keyspace], live[keyspace]
-        for table in tables:
-            for name in other_types(had, has, table):
-                yield TypeDiffers(
-                    f"the type {keyspace}.{name}, which {keyspace}.{table} needs, differs from the point's",
-                    keyspace=keyspace,
-                    table=table,
-                    type=name,
-                    backup=type_described(had, name),
-                    live=type_described(has, name),
-                )
+        going = set(views.get(keyspace, ()))
+        holders = {
+            one.name: one
+            for one in live[keyspace].objects
+            if one.kind == "view" and one.name not in going and one.base not in tables
+        }
+        indexes = {one.name: one for one in live[keyspace].objects if one.kind == "index" and one.base not in tables}
+        for one in then[keyspace].objects:
+            if one.kind == "table" and one.name in tables and one.name in holders:
+                told = f"{keyspace}.{one.name} is a view of {holders[one.name].base} now"
+                yield NameTaken(told, names=[f"{keyspace}.{one.name}"])
+            if one.kind == "index" and one.base in tables and one.name in indexes:
+                told = f"the index {keyspace}.{one.name} of {one.base} is one of {indexes[one.name].base} now"
+                yield NameTaken(told, names=[f"{keyspace}.{one.name}"])
 
 
 def _lacking(one: SchemaObject, live: KeyspaceSchema | None) -> list[str]:

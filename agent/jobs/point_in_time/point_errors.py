@@ -68,6 +68,14 @@ class TruncatedSince(RestoreError):
     )
 
 
+class NameTaken(RestoreError):
+    """Something else has the name of a table, view or index that is to be made as at the point by now; `fields`:
+    names."""
+
+    code = "name_taken"
+    todo = "Drop what has the name by now, or ask for its table as well; then start the restore again."
+
+
 class TableNotThen(RestoreError):
     """An asked table or keyspace did not exist at the point; `fields`: tables."""
 

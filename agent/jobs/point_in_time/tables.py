@@ -10,13 +10,14 @@ the tables are made for stands verified on the nodes already: the coordinator or
 """
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.schema_compare import Schemas, by_name, views_on
-from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, types_in_the_way
+from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, names_in_the_way
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_tools import PointTools
@@ -54,7 +55,7 @@ class PitTablesJob:
         self._restore = restore
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `TableNotThen`, `TypeInUse`, `TypeDiffers`, `NodesDown`, `NodesMoving`, `ViewsChanged` before anything
+        """Raises `TableNotThen`, `TypeInUse`, `NameTaken`, `NodesDown`, `NodesMoving`, `ViewsChanged` before anything
         is dropped."""
         arguments = checked_point(context.arguments)
         asked = msgspec.structs.replace(snapshot_of(arguments, ""), views=arguments.views)
@@ -65,12 +66,12 @@ class PitTablesJob:
         await self._restore.refuse_new_views(asked, notes)
         noted = await self._noted(context, arguments)
         then, found, live = by_name(noted.then), by_name(noted.live), await self._live(arguments)
-        again = _needing("recreate", arguments, then, found)
-        made = _needing("create", arguments, then, found)
-        for refused in [*types_in_use(again, then, live), *types_in_the_way(made, then, live)]:
+        again = _needing(("recreate",), arguments, then, found)
+        made = _needing(("recreate", "create"), arguments, then, found)
+        for refused in [*types_in_use(made, then, live), *names_in_the_way(made, then, live, arguments.views)]:
             raise refused
         done = await self._drop_views(context, notes, asked)
-        for label, statement in drops(again, then, live):
+        for label, statement in drops(made, again, then, live):
             await self._change(context, notes, label, statement)
         live = await self._live(arguments)
         lacking = {
@@ -154,13 +155,13 @@ class PitTablesJob:
         await self._restore.settled()
 
 
-def _needing(action: str, arguments: PitArguments, then: Schemas, found: Schemas) -> Tables:
-    """The asked tables that need this, by how they were found before anything was changed."""
+def _needing(actions: Collection[str], arguments: PitArguments, then: Schemas, found: Schemas) -> Tables:
+    """The asked tables that need one of these, by how they were found before anything was changed."""
     chosen = {
         keyspace: [
             table
             for table in tables
-            if table_needs(keyspace, table, then[keyspace], found.get(keyspace)).action == action
+            if table_needs(keyspace, table, then[keyspace], found.get(keyspace)).action in actions
         ]
         for keyspace, tables in arguments.tables.items()
     }

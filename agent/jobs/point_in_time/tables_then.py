@@ -8,7 +8,7 @@ import msgspec
 
 from agent.cassandra.inventory import snapshot_tags
 from agent.cassandra.node import CassandraNode
-from agent.cassandra.schema_compare import Schemas, by_name, table_differs
+from agent.cassandra.schema_compare import Schemas, by_name, hidden_columns, table_differs
 from agent.cassandra.schema_telling import what_differs
 from agent.jobs.point_in_time.point import is_refused, pit_seconds
 from agent.jobs.point_in_time.point_errors import TableNotThen
@@ -162,6 +162,10 @@ def table_needs(keyspace: str, table: str, then: KeyspaceSchema, now: KeyspaceSc
         return PitTable(keyspace, table, id_at_pit, live_id, "recreate", "it was made again since")
     if table_differs(then, now, table):
         told = "; ".join(what_differs(then, now, table))
+        return PitTable(keyspace, table, live_id, live_id, "recreate", told)
+    hidden = hidden_columns(then, now, table)
+    if hidden:
+        told = f"cells of before the point are hidden: {', '.join(sorted(hidden))} was dropped and added again since"
         return PitTable(keyspace, table, live_id, live_id, "recreate", told)
     lost = _indexes(then, table) ^ _indexes(now, table)
     if lost:
