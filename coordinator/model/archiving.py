@@ -29,13 +29,14 @@ class NodeLook(msgspec.Struct, frozen=True):
 class NodeArchiving(msgspec.Struct, frozen=True):
     """A node for people. `state`: as its agent tells, or unseen. `without`: why it does not archive as it should, as a
     clause; "" when it does, or when its Cassandra is down. `safe`: destination (or OPSC_ON_SERVER) → unix seconds up
-    to which every write that it had received is there; None: nothing is."""
+    to which every write that it had received is there, counted without a gap from `since` on; None: nothing is."""
 
     address: str
     host_id: str
     state: str
     without: str = ""
     safe: dict[str, float | None] = {}
+    since: dict[str, float | None] = {}
     waiting_bytes: int = 0
     unarchived_bytes: int = 0
     gaps: list[LogGap] = []

@@ -132,6 +132,7 @@ def _shown(status: ArchivingStatus) -> dict[str, Any]:
             destinations[ON_SERVER] = {"compressed": False}
         told |= {"backup_directory": order.directory or None, "tail_seconds": order.tail_seconds}
         told |= {"enroll": order.enroll}
+    told["complete"] = _complete(status.nodes)
     if status.request:
         told["request_id"] = status.request
     without = [node for node in status.nodes if node.without]
@@ -140,6 +141,21 @@ def _shown(status: ArchivingStatus) -> dict[str, Any]:
     ]
     told["nodes"] = {node.address: _node(node) for node in status.nodes}
     return told
+
+
+def _complete(nodes: list[NodeArchiving]) -> dict[str, Any]:
+    """Place → since when, and up to when, all nodes' logs are there without a gap: what a backup of that time needs."""
+    archiving = [node for node in nodes if node.safe]
+    complete: dict[str, Any] = {}
+    for place in sorted({place for node in archiving for place in node.safe}):
+        since = [node.since.get(place) for node in archiving]
+        until = [node.safe.get(place) for node in archiving]
+        if None in since or None in until:
+            complete[place] = None
+            continue
+        first, last = max(at for at in since if at is not None), min(at for at in until if at is not None)
+        complete[place] = {"since": first, "until": last} if first <= last else None
+    return complete
 
 
 def _node(node: NodeArchiving) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ class ToyLog:
         self.order: ArchiveArguments | None = None
         self.file = ""
         self.runs = ""
+        self.safe_since: float | None = None
         self.safe_until: float | None = None
         self.restarts: list[bool] = []
         """for each restart of its Cassandra, whether it was drained"""
@@ -61,7 +62,7 @@ class ToyLog:
         places = [target.target.destination for target in order.targets] if order is not None else []
         if order is not None and order.keep:
             places.append(ON_SERVER)
-        told = {place: LogPlace(safe_until=self.safe_until, waiting_bytes=7) for place in places}
+        told = {place: LogPlace(self.safe_since, self.safe_until, waiting_bytes=7) for place in places}
         return ArchivingView(
             enabled=enabled,
             state=state,  # type: ignore[arg-type]
@@ -116,6 +117,7 @@ def ordinary_restart(log: ToyLog) -> None:
 def grows(log: ToyLog) -> float:
     """A segment is closed and shipped everywhere; its time."""
     log.safe_until = unix_seconds()
+    log.safe_since = log.safe_since or log.safe_until
     for place in log.view().places:
         log.segments.setdefault(place, []).append(log.safe_until)
     return log.safe_until

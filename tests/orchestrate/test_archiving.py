@@ -244,3 +244,29 @@ async def test_a_person_s_restart_is_not_needed_twice(scene: Scene) -> None:
     scene.nodes[0].failures.clear()
     again = await coordinator.ended(await coordinator.archiving.start(CLUSTER, ON))
     assert (again.state, restarts(scene)) == (RequestState.SUCCESS, [1, 0, 1])
+
+
+async def test_a_snapshot_that_is_being_taken_is_waited_for(scene: Scene) -> None:
+    """Promise: no node is restarted while a backup takes its snapshot there; the request says what it waits for, and
+    both end well."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    gate = scene.nodes[0].gates[Kind.SNAPSHOT] = asyncio.Event()
+    backup = asyncio.create_task(coordinator.backup(keep=False, copies=copies("there")))
+    await scene.nodes[0].begun[Kind.SNAPSHOT].wait()
+    request_id = await coordinator.archiving.start(CLUSTER, ON)
+    await coordinator.until_says("", "waits for the snapshot")
+    assert restarts(scene) == [0, 0, 0]
+    gate.set()
+    _, taken = await backup
+    assert (taken.state, (await coordinator.ended(request_id)).state) == (RequestState.SUCCESS,) * 2
+    assert restarts(scene) == [1, 1, 1]
+
+
+async def test_an_agent_that_forgot_the_destination_is_taught_it(scene: Scene) -> None:
+    """Promise: an agent that lost its state is given the settings, and archives as the others."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    scene.nodes[1].destinations.clear()
+    request = await coordinator.ended(await coordinator.archiving.start(CLUSTER, ON))
+    assert (request.state, [*scene.nodes[1].destinations]) == (RequestState.SUCCESS, ["there"])

@@ -55,6 +55,7 @@ def judged(seen: NodeLook, order: ArchivingOrder | None, remembered: ArchivingVi
         state=view.state if seen.view is not None else UNSEEN,
         without=_without(seen, order),
         safe={place: log.safe_until for place, log in view.places.items()},
+        since={place: log.safe_since for place, log in view.places.items()},
         waiting_bytes=max((place.waiting_bytes for place in view.places.values()), default=0),
         unarchived_bytes=view.unarchived_bytes,
         gaps=view.gaps,

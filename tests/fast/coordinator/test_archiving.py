@@ -132,7 +132,7 @@ async def test_nodes_tell_how_they_stand(
     await client.post(PIT, {"destinations": [there], "tail_seconds": 5})
     gap = LogGap("CommitLog-7-1.log", "CommitLog-7-3.log", 1.0, 2.0, "the directory was full")
     archiving.nodes = [
-        NodeArchiving("127.0.70.1", "h1", "on", safe={there: 1450135082.502205}, gaps=[gap]),
+        NodeArchiving("127.0.70.1", "h1", "on", safe={there: 1450135082.502205}, since={there: 5.0}, gaps=[gap]),
         NodeArchiving("127.0.70.2", "h2", "lost", without="its properties were replaced", safe={there: None}),
         NodeArchiving("127.0.70.3", "h3", "on", tail_refused="the log is compressed"),
     ]
@@ -147,3 +147,17 @@ async def test_nodes_tell_how_they_stand(
     }
     assert (await client.get(f"{PIT}/logs?destination={there}"))["127.0.70.1"] == 1450135082.502205
     assert len(cluster.orders) == 2
+
+
+async def test_the_time_that_is_complete_is_told_by_place(client: Client, archiving: ArchivingInMemory) -> None:
+    """Promise: since when and until when the log of every node is there; none where a node has nothing, or where one's
+    began after another's ended."""
+    archiving.order = ArchivingOrder(True, keep=True)
+    safe: list[dict[str, float | None]] = [{"a": 20.0, "b": 9.0, "c": 5.0}, {"a": 18.0, "b": 30.0, "c": None}]
+    since: list[dict[str, float | None]] = [{"a": 1.0, "b": 1.0, "c": 1.0}, {"a": 4.0, "b": 10.0, "c": None}]
+    archiving.nodes = [
+        NodeArchiving(f"127.0.70.{number}", f"h{number}", "on", safe=until, since=begin)
+        for number, (until, begin) in enumerate(zip(safe, since, strict=True), 1)
+    ]
+    archiving.nodes.append(NodeArchiving("127.0.70.3", "h3", "off", without="its Cassandra doesn't archive"))
+    assert (await client.get(PIT))["complete"] == {"a": {"since": 4.0, "until": 18.0}, "b": None, "c": None}
