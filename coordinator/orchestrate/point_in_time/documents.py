@@ -7,7 +7,7 @@ Whoever carries the job on writes it under a higher fence; who has a lower one i
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -24,6 +24,10 @@ from kit.errors import HelenusError
 
 TOO_OLD = frozenset({"job_document_old", "fence_too_low"})
 """What an agent says to a coordinator that another one has followed."""
+
+
+SHOWN_TO = 5
+"""Agents that are told, between barriers, that somebody carries the job out: whoever looks asks all of them."""
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -86,7 +90,7 @@ class JobDocuments:
         until = loop.time() + timing.agent_return
         self._phase = phase
         while True:
-            silent = await self._spread(ended=ended, resumable=resumable)
+            silent = await self._spread(self._nodes, ended=ended, resumable=resumable)
             if 2 * len(silent) < len(self._nodes) or not self._nodes:
                 return
             if loop.time() >= until:
@@ -112,12 +116,16 @@ class JobDocuments:
             await asyncio.sleep(self._run.around.timing.take_over / 4)
             if self._phase:
                 try:
-                    with suppress(JobNotKept):
-                        await self._spread(ended=False, resumable=False)
+                    await self._spread(self._some(), ended=False, resumable=False)
                 except JobTakenOver:
                     return  # the next barrier, or order, is told the same
 
-    async def _spread(self, *, ended: bool, resumable: bool) -> dict[str, HelenusError]:
+    def _some(self) -> list[PitNode]:
+        """Others each time: some may be away."""
+        first = self._revision * SHOWN_TO % max(len(self._nodes), 1)
+        return [*self._nodes[first:], *self._nodes[:first]][:SHOWN_TO]
+
+    async def _spread(self, nodes: Sequence[PitNode], *, ended: bool, resumable: bool) -> dict[str, HelenusError]:
         """Address → error of the agents that did not take it."""
         async with self._turn:
             if self._ended and not ended:
@@ -143,7 +151,7 @@ class JobDocuments:
                 agent = await self._run.around.registry.agent_of(self._run.cluster, node.host_id)
                 await agent.client.put_job(document)
 
-            answers = await on_each(self._nodes, put)
+            answers = await on_each(nodes, put)
         silent = {node.address: answer for node, answer in answers if isinstance(answer, HelenusError)}
         for address, error in silent.items():
             if is_taken_over(error):

@@ -32,6 +32,8 @@ UNDOING = "undoing"
 UNDONE = "undone"
 """Of single nodes: they have their old data again."""
 
+_TALES = {VERDICT: ("nodes",), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
+"""By step, the fields that nobody goes on by."""
 _ALL = (
     SCOPE, VERDICT, FETCHED, VIEWS_DROPPED, TABLES_MADE, STOPPING, QUIESCED, STOPPED, COVERED, IRREVOCABLE, PLACED,
     STARTED, VERIFIED, OPENING, OPENED, VIEWS_MADE, CLEANED, UNDOING, UNDONE, SENT,
@@ -39,9 +41,14 @@ _ALL = (
 
 
 async def noted_steps(store: Store, job: str) -> dict[str, dict[str, Any]]:
-    """Every step of the job that is noted, taken back or not."""
+    """Every step of the job that is noted, taken back or not; without what single nodes told only for people to see,
+    for each of a thousand agents is to keep it."""
     found = {name: await store.requests.step(job, name) for name in _ALL}
-    return {name: data for name, data in found.items() if data is not None}
+    return {name: _without_tales(name, data) for name, data in found.items() if data is not None}
+
+
+def _without_tales(step: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, **{name: {} for name in _TALES.get(step, ()) if name in data}}
 
 
 async def hosts_of(steps: JobSteps, step: str) -> list[str]:

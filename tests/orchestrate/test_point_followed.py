@@ -1,0 +1,80 @@
+"""Two coordinators over the same agents: who carries a job that stops nodes out, and who leaves it alone."""
+
+import asyncio
+
+from agent.wire.commands import Kind
+from coordinator.model.requests import RequestKind, RequestState
+from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_point_in_time import Story
+from tests.orchestrate.test_point_in_time import story as story
+
+
+def another(scene: Scene) -> ToyCoordinator:
+    """One that knows the agents and nothing else."""
+    return ToyCoordinator(scene.directory / "another", [agent.url for agent in scene.agents])
+
+
+async def adopted(coordinator: ToyCoordinator) -> str:
+    """The id of the restore to a point that it has taken over."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            found = await coordinator.store.requests.find(kind=RequestKind.POINT_IN_TIME)
+            if found:
+                return found[-1].id
+            await asyncio.sleep(0.02)
+
+
+async def test_a_job_is_taken_over_when_its_coordinator_is_gone_and_not_before(story: Story) -> None:
+    """Promise: as long as somebody writes to the job's document nobody takes it, however long a phase lasts; once
+    nobody does, another coordinator ends it, with all nodes stopped, and no command is done twice."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        await asyncio.sleep(TIMING.take_over * 5)
+        assert await other.store.requests.find(kind=RequestKind.POINT_IN_TIME) == []
+        await story.scene.stack.aclose()
+        assert await adopted(other) == request_id
+        node.gates.pop(Kind.PIT_COVER).set()
+        request = await other.ended(request_id)
+        assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()
+    assert story.nothing_left()
+    assert story.scene.world.count(Kind.PIT_STOP) == story.scene.world.count(Kind.PIT_COVER) == 3
+
+
+async def test_who_is_followed_leaves_all_as_it_is(story: Story) -> None:
+    """Promise: the same POST at another coordinator takes the job; the first one, alive, ends its request at its next
+    step, and neither undoes nor cancels what the other does."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        assert await other.orchestrator.points.start(CLUSTER, story.order()) == request_id
+        await asyncio.sleep(TIMING.take_over)
+        node.gates.pop(Kind.PIT_COVER).set()
+        request = await other.ended(request_id)
+        assert request.state is RequestState.SUCCESS, request
+        former = await story.coordinator.ended(request_id)
+        assert (former.state, (former.error or {}).get("code")) == (RequestState.ERROR, "job_taken_over")
+    assert story.is_restored()
+    assert story.scene.world.count(Kind.PIT_UNDO) == 0
+
+
+async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: Story) -> None:
+    """Promise: past the point of no return a job that ended in error is on the agents: the same POST, at a coordinator
+    that never heard of it, finishes it."""
+    story.scene.nodes[2].failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
+    first = await story.restored()
+    assert first.state is RequestState.ERROR
+    await story.scene.stack.aclose()
+    async with another(story.scene) as other:
+        request_id = await other.orchestrator.points.start(CLUSTER, story.order())
+        request = await other.ended(request_id)
+        assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()
+    assert story.nothing_left()
