@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.cluster import places
 from tests.real.point_in_time.archiving_node import now_micros
-from tests.real.point_in_time.test_point_on_a_node import PHASES, REPLAY, SIMPLE, Site
+from tests.real.point_in_time.test_point_on_a_node import REPLAY, SIMPLE, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+PHASES = ("pit_fetch", "pit_tables", "pit_quiesce", "pit_stop", "pit_cover")
 KINDS = ["counted", "held", "left", "right", "swapped", "timed"]
 TABLES = (
     "counted (id int PRIMARY KEY, n counter)",
@@ -24,7 +26,7 @@ TABLES = (
     "right (id int PRIMARY KEY, v text)",
     "swapped (id int PRIMARY KEY, v text)",
     "timed (id int PRIMARY KEY, v text)",
-    "rows (id int PRIMARY KEY, body blob)",
+    "rows (id int PRIMARY KEY, body blob, word text)",
 )
 MILLIS = 1_700_000_000_000
 """A time as a client gives it that counts milliseconds: for Cassandra, minutes after 1970 began."""
@@ -70,7 +72,7 @@ class Kinds(Site):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kinds]:
-    site = Kinds(tmp_path_factory.mktemp("kinds"))
+    site = Kinds(tmp_path_factory.mktemp("kinds"), places.CASSANDRA_50)
     await site.begin()
     await site.execute(f"CREATE KEYSPACE pit WITH replication = {SIMPLE}")
     await site.execute(*(f"CREATE TABLE pit.{table}" for table in TABLES))
