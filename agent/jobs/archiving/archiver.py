@@ -255,6 +255,7 @@ class Archiver:
         if await self.leftovers.archive(self.seen, directory):
             self._wake.set()
         await self.leftovers.forget(self.seen)
+        await self.leftovers.clean(directory)
         if not self.answers:
             return
         for loss in await self.leftovers.tidy(self.seen, directory):

@@ -14,18 +14,20 @@ is there and looked at again, or gone and told as lost.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
 from agent.cassandra.child import run_child
-from agent.cassandra.commit_log.archive_command import forget_failure
+from agent.cassandra.commit_log.archive_command import forget_failure, unfinished_copies
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.jobs.archiving.removal import remove
 from agent.jobs.archiving.seeing import Sights
 from agent.model.commit_log import LossRecord
+from agent.model.own_state import own_state
 from agent.plan.segment_names import parse_segment, segment_id
 
 GIVEN_UP = "they could not be archived, and what was left took more than leftover_bytes of the commit-log directory"
@@ -108,6 +110,17 @@ class Leftovers:
             one = self._ledger.get(name)
             if one is None or one.places or name in look.archived:
                 await asyncio.to_thread(forget_failure, self._program, name)
+
+    async def clean(self, directory: str) -> None:
+        """Remove what copies that were cut left in the archive directory: none takes as long as the deadline twice."""
+        with own_state():
+            await asyncio.to_thread(self._clean, Path(directory))
+
+    def _clean(self, directory: Path) -> None:
+        for path in unfinished_copies(directory):
+            with contextlib.suppress(FileNotFoundError):
+                if self._clock() - path.lstat().st_ctime > 2 * _DEADLINE_SECONDS:
+                    path.unlink()
 
     def _is_archived(self, look: Look, file: SeenFile) -> bool:
         one = self._ledger.get(file.path.name)

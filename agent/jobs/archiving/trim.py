@@ -8,12 +8,15 @@ Interrupted anywhere it begins anew: nothing it removed was needed. Runs in the 
 sweeps or has adopted the node's prefix.
 """
 
+import asyncio
+
 from agent.jobs.archiving.archiver import Archiver
-from agent.jobs.archiving.looking import SeenFile
+from agent.jobs.archiving.looking import Look, SeenFile
 from agent.jobs.archiving.order import place_of
 from agent.jobs.archiving.removal import remove
 from agent.jobs.deletion import Deletion
 from agent.model.job import JobContext, Outcome
+from agent.model.own_state import own_state
 from agent.plan.segment_names import segment_id
 from agent.repository.commit_logs.index import CommitLogs
 from agent.repository.commit_logs.trimming import plan_trim
@@ -50,7 +53,7 @@ class TrimLogsJob:
         async with self._repositories.opened(target, context.waiting) as opened:
             await Intents(opened, host_id, self._writer).refuse_foreign_sweep()
             logs = CommitLogs(opened, host_id)
-            spared = {segment_id(name) for name in self._archiver.seen.there}
+            spared = {segment_id(name) for name in (await self._look()).there}
             plan = await plan_trim(logs, arguments.before, spared)
             if arguments.dry_run:
                 return FreedResult(sum(plan.objects.values()), len(plan.objects), dry_run=True)
@@ -64,7 +67,7 @@ class TrimLogsJob:
             return deletion.result([])
 
     async def _on_node(self, context: JobContext, arguments: TrimLogsArguments) -> FreedResult:
-        files = self._going(arguments.before)
+        files = self._going(await self._look(), arguments.before)
         size = sum(file.size for file in files)
         if arguments.dry_run:
             return FreedResult(size, len(files), dry_run=True)
@@ -72,14 +75,18 @@ class TrimLogsJob:
         await remove(files)
         return FreedResult(size, len(files))
 
-    def _going(self, before: float) -> list[SeenFile]:
+    async def _look(self) -> Look:
+        """The directories as they are now. Raises StateFailed."""
+        with own_state():
+            return await asyncio.to_thread(self._archiver.looked)
+
+    def _going(self, seen: Look, before: float) -> list[SeenFile]:
         """The oldest end of what is kept on the node, as far as every destination has it."""
         order, known = self._archiver.order, self._archiver.ledger.known
         places = set() if order is None else {place_of(target) for target in order.arguments.targets}
         found = []
-        archived = self._archiver.seen.archived
-        for name in sorted(archived, key=segment_id):
-            one, file = known.segments.get(name), archived[name]
+        for name in sorted(seen.archived, key=segment_id):
+            one, file = known.segments.get(name), seen.archived[name]
             shipped = not places or (one is not None and one.stamp == file.stamp and places <= set(one.places))
             if file.changed_at >= before or not shipped:
                 break

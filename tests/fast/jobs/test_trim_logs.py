@@ -1,0 +1,139 @@
+"""TRIM_LOGS: the oldest end of the log goes, from a destination or from the node, and nothing that is needed."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agent.jobs.archiving.trim import TrimLogsJob
+from agent.model.commit_log import LossRecord, SchemaRecord
+from agent.plan.log_windows import gaps, runs
+from agent.repository.commit_logs.names import log_data_prefix
+from agent.repository.errors import IntentForeign
+from agent.repository.intents import Intents, Writer
+from agent.wire.archiving import TrimLogsArguments
+from agent.wire.commands import Target
+from agent.wire.results import FreedResult
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Command, Crash, Faults
+from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.storage.memory import MemoryStorage
+
+TARGET = Target("d1", REPOSITORY, CLUSTER)
+ME, OTHER = Writer("a1", "i1"), Writer("a2", "i2")
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage()})
+    yield site
+    await site.stop()
+
+
+async def _trim(
+    site: ArchivingSite, before: float, target: Target | None = TARGET, *, dry: bool = False
+) -> FreedResult:
+    job = TrimLogsJob(site.archiver, site.repositories, ME)
+    outcome = await job.run(Command("t", TrimLogsArguments(before, target, dry)))
+    assert isinstance(outcome.result, FreedResult)
+    return outcome.result
+
+
+async def test_only_the_oldest_end_goes(site: ArchivingSite) -> None:
+    """Promise: segments closed before the time go with their objects, losses and schemas that no later one needs too;
+    what is left is one run and is read back; a dry run says the same and removes nothing."""
+    await site.begin()
+    names = [site.segment(b"row %d" % number) for number in range(6)]
+    await site.shipped(*names)
+    logs = site.logs("d1")
+    records = {one.name: one for one in await logs.records()}
+    await logs.put_loss(LossRecord("", names[0], 1.0, 2.0, "old"))
+    await logs.put_loss(LossRecord(names[4], names[5], 1.0, 9e12, "young"))
+    times = [records[name].closed_at for name in names]
+    for at, version in ((times[0], "v0"), (times[1], "v1"), (times[4], "v4")):
+        await logs.put_schema(SchemaRecord(version, None, at, (), {}))
+    before = dict(site.stores["d1"]._objects)
+    would = await _trim(site, times[3], dry=True)
+    assert site.stores["d1"]._objects == before
+    did = await _trim(site, times[3])
+    assert (did.objects, did.bytes_freed) == (would.objects, would.bytes_freed)
+    assert did.objects > 0
+    left = await logs.records()
+    assert [one.name for one in left] == names[3:]
+    assert len(runs(left)) == 1
+    assert [one.version for one in await logs.schemas()] == ["v1", "v4"]
+    assert [one.reason for one in await logs.losses()] == ["young"]
+    for record in left:
+        assert await site.content("d1", record, site.directory / "read")
+    assert (await _trim(site, times[3])).objects == 0
+
+
+async def test_what_waits_on_the_node_is_spared(site: ArchivingSite) -> None:
+    """Promise: a segment that is still on the node, and so may be on its way, stays in the destination too."""
+    await site.begin(keep=True)
+    names = [site.segment() for _ in range(3)]
+    await site.until(lambda: all(site.has(name, "d1") for name in names))
+    assert (await _trim(site, 9e12)).objects == 0
+    assert len([one for one in await site.records("d1") if one.name in names]) == 3
+
+
+async def test_a_trim_on_the_node_waits_for_the_destinations(site: ArchivingSite) -> None:
+    """Promise: logs on the server go when they are old enough and every destination has them, oldest first."""
+    await site.begin(keep=True)
+    names = [site.segment() for _ in range(3)]
+    await site.until(lambda: all(site.has(name, "d1") for name in names))
+    kept = {one.name: one for one in await site.archiver.kept.records()}
+    assert set(names) <= set(kept)
+    before = kept[names[1]].closed_at
+    would = await _trim(site, before, None, dry=True)
+    did = await _trim(site, before, None)
+    assert did.objects == would.objects >= 1
+    assert [path.name for path in sorted(site.archive.iterdir())] == names[1:]
+    later = [one.name for one in await site.archiver.kept.records()]
+    assert later == names[1:]
+
+
+async def test_a_kill_leaves_nothing_for_good(tmp_path: Path) -> None:
+    """Promise: killed before any operation of the store, what is listed can be fetched, and the next trim frees the
+    rest, also objects whose record is gone already."""
+    faults = Faults()
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage(hook=faults)})
+    try:
+        await site.begin()
+        names = [site.segment(b"row %d" % number) for number in range(4)]
+        await site.shipped(*names)
+        await site.stop()
+        cut = next(one for one in await site.records("d1") if one.name == names[2]).closed_at
+        whole = dict(site.stores["d1"]._objects)
+        for at in range(1, 60):
+            site.stores["d1"]._objects = dict(whole)
+            faults.begin(at)
+            with suppress(Crash, BaseExceptionGroup):
+                await _trim(site, cut)
+            ended = faults.count < at
+            faults.begin(None)
+            for record in await site.records("d1"):
+                assert await site.content("d1", record, tmp_path / f"{at}")
+            await _trim(site, cut)
+            left = await site.records("d1")
+            assert [one.name for one in left] == names[2:]
+            assert gaps(left) == []
+            prefix = log_data_prefix(CLUSTER, "h1")
+            ids = {key.removeprefix(prefix)[:18] for key in site.stores["d1"]._objects if key.startswith(prefix)}
+            assert ids == {f"{int(name[12:-4]):018}" for name in names[2:]}
+            if ended:
+                return
+        pytest.fail("it never came to its end")
+    finally:
+        await site.stop()
+
+
+async def test_another_agents_sweep_stops_it(site: ArchivingSite) -> None:
+    """Promise: while another agent sweeps this node's prefix nothing is removed, and the error names it."""
+    await site.begin()
+    await site.shipped(site.segment())
+    await Intents(site.logs("d1").opened, "h1", OTHER).sweep_mark("other")
+    with pytest.raises(IntentForeign):
+        await _trim(site, 9e12)
+    assert await site.records("d1")
