@@ -29,7 +29,8 @@ def archiver_of(
     repositories: Repositories,
     clock: Callable[[], float],
 ) -> Archiver:
-    """`repositories` must not be patient. Raises StateFailed when what was ordered can't be read."""
+    """`repositories`: patient, so that changed keys are taken. Raises StateFailed when what was ordered can't
+    be read."""
     archiving = settings.archiving
 
     async def setting(name: str) -> str | None:

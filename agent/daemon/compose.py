@@ -110,7 +110,7 @@ def _composed(
     in_use, jobs_in_use, busy = InUse(), InUse(), InUse()
     scrubs = ScrubNotes(state)
     metrics.registry.register(ScrubMeasures(scrubs, lambda: [one.id for one in destinations.views()], making.clock))
-    archiver = archiver_of(settings.cassandra, node, state, written, making.clock)
+    archiver = archiver_of(settings.cassandra, node, state, repositories, making.clock)
     watcher = watcher_of(node, archiver, state, written, making.clock)
     metrics.registry.register(ArchivingMeasures(archiver, making.clock))
     parts = Collaborators(

@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Archiver:
-    """Runs as long as the agent does. `repositories` must not be patient. `clock`: unix seconds."""
+    """Runs as long as the agent does. `clock`: unix seconds."""
 
     def __init__(
         self,

@@ -54,9 +54,8 @@ class KnownSegment(msgspec.Struct, frozen=True):
 
 class PlaceNote(msgspec.Struct, frozen=True):
     """How far a destination is: every write of the node from `since` to `until` (unix seconds) is in it; `newest`: the
-    segment up to which that holds. `first`: id of the first segment that it was to have."""
+    segment up to which that holds."""
 
-    first: int
     newest: str = ""
     since: float | None = None
     until: float | None = None

@@ -11,6 +11,7 @@ content is told and left, and those after it are shipped.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import structlog
@@ -48,7 +49,8 @@ class Shipper:
     ) -> None:
         self.target = target
         self.place = place_of(target)
-        self.error: dict[str, object] | None = None
+        self._error: dict[str, Any] | None = None
+        self._waiting: dict[str, Any] | None = None
         self.tail_refused = ""
         self.tails: dict[str, SegmentSource] = {}
         self._told_tails: dict[str, SegmentRecord] = {}
@@ -59,13 +61,16 @@ class Shipper:
         self._refused: dict[str, SeenFile] = {}
         self._wake = asyncio.Event()
         if self.place not in ledger.known.places:
-            ids = [segment_id(name) for name in look().archived]
-            first = min(ids, default=max(map(segment_id, ledger.known.segments), default=0))
-            self._note(PlaceNote(first))
+            self._note(PlaceNote())
 
     def wake(self) -> None:
         """There may be something to do."""
         self._wake.set()
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """What is wrong with it now."""
+        return self._waiting or self._error
 
     @property
     def note(self) -> PlaceNote:
@@ -123,7 +128,7 @@ class Shipper:
         return losses or bool(self.tails) or bool(self.pending())
 
     async def _ship_all(self) -> None:
-        async with self._repositories.opened(self.target.target) as opened:
+        async with self._repositories.opened(self.target.target, self._show) as opened:
             while self.has_work():
                 for one, file in self.pending()[:1]:
                     await self._ship(CommitLogs(opened, one.host_id), one, file)
@@ -133,7 +138,7 @@ class Shipper:
                     await self._ship_tail(logs, self.tails.pop(name))
                 archived = self._look().archived
                 self._refused = {name: file for name, file in self._refused.items() if archived.get(name) == file}
-                self.error = self.error if self._refused else None
+                self._error = self._error if self._refused else None
 
     async def _ship(self, logs: CommitLogs, one: KnownSegment, file: SeenFile) -> None:
         source = SegmentSource(
@@ -229,16 +234,20 @@ class Shipper:
     def _note(self, note: PlaceNote) -> None:
         self._ledger.change(places={**self._ledger.known.places, self.place: note})
 
+    def _show(self, waiting: dict[str, Any] | None) -> None:
+        """What the destination is waited for, as long as it is."""
+        self._waiting = waiting
+
     def _fail(self, error: HelenusError) -> None:
         told = error.as_dict()
-        if self.error is None or self.error.get("code") != told["code"]:
+        if self._error is None or self._error.get("code") != told["code"]:
             _log.warning(
                 "commit_log_not_shipped",
                 destination=self.target.target.destination,
                 code=error.code,
                 reason=error.message,
             )
-        self.error = told
+        self._error = told
 
 
 class NotListed(HelenusError):

@@ -200,7 +200,7 @@ class CommitLogs:
 
 def tail_of(record: SegmentRecord) -> tuple[int, int] | None:
     """What a record's key says of a copy taken while the segment was written."""
-    return None if record.whole else (record.size, int(record.copied_at * 1_000_000))
+    return None if record.whole else (record.size, int(record.closed_at * 1_000_000))
 
 
 def refuse_other(name: str, size: int, digest: str, there: SegmentRecord, key: str) -> None:

@@ -1,7 +1,7 @@
 """Keys below `nodes/<host_id>/commitlogs/`: in, segments, losses, versions; out, keys, and back. Pure text.
 
     segments/<id>.<version>.whole              the record of a closed segment
-    segments/<id>.<version>.tail-<bytes>-<µs>  the record of a copy of so many bytes, taken then, while it was written
+    segments/<id>.<version>.tail-<bytes>-<µs>  of a copy of so many bytes, all until then, while it was written
     data/<id>/<name>.<codec>                   the bytes, objects as those of backups are
     losses/<id>.<digest>                       what is known not to come any more, from this segment on
     schemas/<microseconds>-<version>           a schema as it was first seen
@@ -24,8 +24,8 @@ _OBJECT = re.compile(r"([0-9]{18})/[0-9a-f]{64}\.[a-z0-9]+(?:-[0-9]{1,18})?")
 
 
 class RecordName(NamedTuple):
-    """What a record's key says; `tail`: of a copy taken while it was written, its bytes and when (microseconds since
-    1970); None of a whole segment."""
+    """What a record's key says; `tail`: of a copy taken while it was written, its bytes and until when it has all
+    (microseconds since 1970); None of a whole segment."""
 
     segment: SegmentName
     tail: tuple[int, int] | None
