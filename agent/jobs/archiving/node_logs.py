@@ -8,6 +8,7 @@ Cassandra's own directory too.
 import asyncio
 import contextlib
 import errno
+import filecmp
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
@@ -130,14 +131,14 @@ def _records(
 
 def place_file(source: Path, target: Path) -> None:
     """Have `source` at `target`, durably: a hard link, else a copy that has its name when it is whole. What is there
-    with the same size stays. Blocks. Raises TargetFull, TargetUnwritable."""
+    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises TargetFull, TargetUnwritable."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with contextlib.suppress(FileExistsError):
             os.link(source, target, follow_symlinks=False)
             sync_directory(target.parent)
             return
-        if target.stat().st_size == source.stat().st_size:
+        if filecmp.cmp(source, target, shallow=False):
             return
         target.unlink()
         os.link(source, target, follow_symlinks=False)
