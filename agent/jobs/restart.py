@@ -17,10 +17,13 @@ from agent.cassandra.errors import CassandraError
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.service_errors import CassandraNotStarted
 from agent.cassandra.waits import Watch, until
+from agent.jobs.restore.errors import NodesMoving
 from agent.model.job import JobContext, Outcome
 from agent.model.refusals import refuse_when_late
 from agent.wire.archiving import RestartArguments, RestartResult
 
+_MOVING = frozenset({"JOINING", "LEAVING", "MOVING"})
+"""Modes of a node that is on its way into, out of or along the ring: a stop would break that off."""
 _ANSWER_SECONDS = 300.0
 """From NORMAL on; gossip and native transport need a few."""
 
@@ -42,7 +45,7 @@ class RestartJob:
         self._clock = clock
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `ServiceNotConfigured`, `ControlOfAnotherNode`, `DrainFailed`, `ServiceOrderFailed`,
+        """Raises `ServiceNotConfigured`, `NodesMoving`, `ControlOfAnotherNode`, `DrainFailed`, `ServiceOrderFailed`,
         `CassandraNotStopped`, `CassandraNotStarted`, `TooLate`, `WaitGivenUp`."""
         arguments: RestartArguments = context.arguments
         service, orders = self._node.service, self._node.orders
@@ -51,7 +54,10 @@ class RestartJob:
         refuse_when_late(context.not_after, self._clock())
         drained, before, down = False, frozenset[str](), self._clock()
         if await service.alive():
-            answers = await orders.mode() is not None
+            mode = await orders.mode()
+            if mode in _MOVING:
+                raise NodesMoving(f"the node is {mode}: it can't be restarted now", mode=mode)
+            answers = mode is not None
             before = await self._up() if answers else before
             down = self._clock()
             if arguments.drain and answers:
