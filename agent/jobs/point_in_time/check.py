@@ -12,7 +12,7 @@ from typing import Any
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
-from agent.jobs.point_in_time.earlier_restores import earlier_restores
+from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
@@ -184,10 +184,10 @@ class PitCheckJob:
         if unknown:
             told = f"truncated between snapshot and point, and again later: {', '.join(unknown)}"
             found.append({**TruncatedSince(told, tables=unknown).as_dict(), "lifted_by": "force"})
-        earlier = await earlier_restores(self._tools.state, context.job, asked, head.taken_at, pit_seconds(arguments))
-        for one in earlier:
-            told = f"the restore {one.job} changed {', '.join(one.tables)} between snapshot and point"
-            found.append(RestoredSince(told, jobs=[one.job], tables=list(one.tables)).as_dict())
+        try:
+            await refuse_restored(self._tools.state, context.job, asked, head, pit_seconds(arguments))
+        except RestoredSince as error:
+            found.append(error.as_dict())
         return found
 
     async def _lwt(self, tables: Sequence[TableThen]) -> tuple[list[str], list[str]]:

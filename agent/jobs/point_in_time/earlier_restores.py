@@ -13,7 +13,9 @@ import msgspec
 
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.point_errors import RestoredSince
 from agent.jobs.restore.replaced_jobs import other_jobs
+from agent.model.manifest import Head
 from agent.wire.names import is_name
 from agent.wire.node import Tables
 
@@ -46,6 +48,18 @@ async def earlier_restores(
         if placed is None or taken_at < placed <= pit:
             found.setdefault(other, set()).update(_both(asked, point.tables))
     return [EarlierRestore(one, tuple(sorted(tables))) for one, tables in sorted(found.items()) if tables]
+
+
+async def refuse_restored(state: Path, job: str | None, asked: Tables, head: Head, pit: float) -> None:
+    """Raises `RestoredSince` when any came between the snapshot and the point (unix seconds)."""
+    found = await earlier_restores(state, job, asked, head.taken_at, pit)
+    if found:
+        tables = sorted({table for one in found for table in one.tables})
+        raise RestoredSince(
+            f"restored between snapshot and point ({', '.join(one.job for one in found)}): {', '.join(tables[:20])}",
+            jobs=[one.job for one in found],
+            tables=tables[:100],
+        )
 
 
 def _both(asked: Tables, others: Mapping[str, Sequence[str]]) -> set[str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.errors import NoDataDirectories
 from agent.cassandra.staging import StagingRoot, make_directory
+from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.notes import SEGMENTS, FetchNotes, NotedPoint, sorted_tables
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point import (
@@ -28,6 +29,7 @@ from agent.jobs.point_in_time.seen_logs import read_logs
 from agent.jobs.point_in_time.segment_files import Brought, SegmentFetcher, bring_segments, keep_only
 from agent.jobs.point_in_time.tables_then import TableThen, refuse_absent, refuse_not_then, tables_then
 from agent.jobs.point_in_time.writes import newest_held
+from agent.jobs.restore.errors import JobFinished
 from agent.jobs.restore.fetch import remove_staging
 from agent.jobs.restore.held_files import Counts, bring, noted_roots
 from agent.jobs.restore.notes import Asked, Fetched, RestoreNotes
@@ -50,8 +52,8 @@ class PitFetchJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Fetch what is not there yet. Cancelled by a person, what was staged is removed. Raises `PointInFuture`,
-        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `TableNotThen`, `SegmentDamaged`, `JobDiffers`, and
-        what the sources raise."""
+        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `RestoredSince`, `TableNotThen`, `TableNotInBackup`,
+        `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources raise."""
         arguments = checked_point(context.arguments)
         notes = FetchNotes(self._tools.state, context.job)
         held = RestoreNotes(self._tools.state, context.job)
@@ -90,6 +92,7 @@ class PitFetchJob:
             then = await tables_then(self._tools, head, await logs.schemas(), arguments)
             refuse_not_then(arguments, then)
             refuse_absent(head, then)
+            await refuse_restored(self._tools.state, context.job, arguments.tables, head, pit_seconds(arguments))
             empty = noted.empty if noted is not None else _empty(arguments, then)
             roots = await self._roots(held, found)
             if noted is None:
@@ -177,7 +180,9 @@ async def is_placing(tools: PointTools, context: JobContext) -> bool:
 
 async def _as_noted(arguments: PitArguments, notes: FetchNotes, held: RestoreNotes) -> PitFetchResult:
     await notes.must_point(arguments)
-    fetched = await held.must_be_fetched()
+    fetched = await held.fetched()
+    if fetched is None:
+        raise JobFinished(f"the job {notes.job} was finished and cleaned here", job=notes.job)
     standing = await notes.segments()
     return _result(fetched.tables, standing.records if standing is not None else (), [])
 

@@ -6,6 +6,7 @@ import pytest
 from agent.cassandra.errors import KeyspaceRefused
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.point_errors import RestoredSince
 from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
@@ -191,12 +192,14 @@ async def test_a_restore_between_snapshot_and_point_is_refused(node: PointInMemo
     await FetchNotes(node.state, "placed").put_point(point)
     await placed.put_opened()
 
-    async def jobs(pit: float, tables: dict[str, list[str]] | None = None) -> list[object]:
-        result = await node.check(pit, tables=tables or {"ks": ["t"]})
+    async def jobs(pit: float) -> list[object]:
+        result = await node.check(pit)
         return [one["fields"]["jobs"] for one in result.refusals if one["code"] == "restored_since_snapshot"]  # type: ignore[index]
 
-    assert await jobs(1_900_000_000.0) == [["imported"], ["placed"]]
+    assert await jobs(1_900_000_000.0) == [["imported", "placed"]]
     assert await jobs(55.0) == [["placed"]]
+    with pytest.raises(RestoredSince):
+        await node.fetch(55.0)
     (node.state / "restores" / "placed" / "placed.json").write_text("{}")
     assert await jobs(55.0) == []
 

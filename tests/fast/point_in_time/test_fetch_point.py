@@ -12,7 +12,7 @@ from agent.jobs.point_in_time.point_errors import (
     TableNotThen,
     TruncatedSince,
 )
-from agent.jobs.restore.errors import JobDiffers
+from agent.jobs.restore.errors import JobDiffers, JobFinished
 from agent.model.commit_log import LossRecord
 from agent.storage.protocol import NotFound
 from tests.cluster.log_segments import name_of
@@ -67,6 +67,9 @@ async def test_another_point_under_the_same_job_begins_afresh_until_files_are_pl
     assert (await node.fetch(55.0, late_seconds=0.0)).segments == before.segments + 1
     with pytest.raises(JobDiffers):
         await node.fetch(41.0, late_seconds=0.0)
+    await node.held_notes.put_cleaned()
+    with pytest.raises(JobFinished):
+        await node.fetch(55.0, late_seconds=0.0)
 
 
 @pytest.mark.parametrize(
