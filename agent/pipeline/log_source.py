@@ -1,12 +1,13 @@
 """Where a restore reads a node's commit log from. In: a destination (or the node itself). Out: records, losses, the
 schema's history, and segments as files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
 from agent.pipeline.segments import SegmentBytes
+from agent.repository.commit_logs.incomplete import incomplete
 from agent.repository.commit_logs.index import CommitLogs
 
 
@@ -21,6 +22,9 @@ class LogSource(Protocol):
 
     async def schemas(self) -> Sequence[SchemaRecord]:
         """The schema's history, by first sight."""
+
+    async def incomplete(self, records: Sequence[SegmentRecord]) -> Mapping[str, str]:
+        """Which of these could not be fetched, as far as a look tells: segment's name → the reason, as a clause."""
 
     async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
         """Have the segment as a file of its own name in the directory, which is there: whole, verified and durable, or
@@ -46,6 +50,10 @@ class StoredLogs:
     async def schemas(self) -> Sequence[SchemaRecord]:
         """See `LogSource.schemas`."""
         return await self._logs.schemas()
+
+    async def incomplete(self, records: Sequence[SegmentRecord]) -> Mapping[str, str]:
+        """See `LogSource.incomplete`."""
+        return await incomplete(self._logs, records)
 
     async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
         """See `LogSource.fetch`."""

@@ -11,7 +11,7 @@ import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
@@ -49,6 +49,10 @@ class KeptSegments:
     async def schemas(self) -> Sequence[SchemaRecord]:
         """See `LogSource.schemas`."""
         return await self._schemas()
+
+    async def incomplete(self, records: Sequence[SegmentRecord]) -> Mapping[str, str]:
+        """See `LogSource.incomplete`: what is listed is there."""
+        return {}
 
     async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
         """See `LogSource.fetch`. Raises SegmentUnreadable, TargetFull, TargetUnwritable."""

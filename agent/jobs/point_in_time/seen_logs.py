@@ -40,10 +40,24 @@ class SeenLogs(msgspec.Struct, frozen=True):
 
 
 async def read_logs(floor: str | None, logs: LogSource, own: LogSource) -> SeenLogs:
-    """The node's own first: a segment that is shipped and removed meanwhile is seen in the archive then. Raises what
-    the sources raise."""
+    """The node's own first: a segment that is shipped and removed meanwhile is seen in the archive then. One that is
+    listed there and not whole is told as lost. Raises what the sources raise."""
     named = parse_segment(floor) if floor else None
     since = 0 if named is None else named.id
     on_node = await own.records(since)
-    losses = {(one.after, one.before): one for one in [*await own.losses(), *await logs.losses()]}
-    return SeenLogs(await logs.records(since), on_node, list(losses.values()))
+    archived = await logs.records(since)
+    cut = await logs.incomplete(archived)
+    known = [
+        *await own.losses(),
+        *await logs.losses(),
+        *(_lost(one, cut[one.name]) for one in archived if one.name in cut),
+    ]
+    losses = {(one.after, one.before): one for one in known}
+    return SeenLogs([one for one in archived if one.name not in cut], on_node, list(losses.values()))
+
+
+def _lost(record: SegmentRecord, reason: str) -> LossRecord:
+    """A segment that is listed and can't be had, as a loss: where the node has it itself, it counts for nothing."""
+    named = parse_segment(record.name)
+    after, before = (named.neighbour(-1).file_name, named.neighbour(1).file_name) if named is not None else ("", "")
+    return LossRecord(after, before, record.opened_at, record.closed_at, reason)

@@ -207,3 +207,21 @@ async def test_losses_and_schemas_are_kept_in_order(tmp_path: Path, keyring: Key
         assert await source.losses() == losses
         assert await source.schemas() == schemas
         assert await source.records() == []
+
+
+async def test_one_whose_objects_are_missing_or_cut_is_named_without_reading_it(
+    tmp_path: Path, keyring: Keyring | None
+) -> None:
+    """Promise: a look tells of each segment whether it could be fetched, as far as sizes tell."""
+    async with _site(tmp_path, keyring) as site:
+        records = [await site.ship(site.source(number, content(SIZE, number))) for number in (1, 2, 3)]
+        logs = StoredLogs(site.logs, site.bytes)
+        assert await logs.incomplete(records) == {}
+        (first, *_), (second, *_) = site.logs.object_keys(records[0]), site.logs.object_keys(records[1])
+        await site.store.delete([first])
+        body = site.store._objects[second]
+        site.store._objects[second] = (body[0][:-1], *body[1:])
+        cut = await logs.incomplete(records)
+        assert sorted(cut) == [name_of(1), name_of(2)]
+        assert "missing" in cut[name_of(1)]
+        assert f"{len(body[0]) - 1} bytes instead of {len(body[0])}" in cut[name_of(2)]

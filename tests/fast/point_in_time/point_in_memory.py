@@ -137,6 +137,7 @@ class LogInMemory:
         self.damaged: set[str] = set()
         self.gone: set[str] = set()
         self.fetched: list[str] = []
+        self.cut: dict[str, str] = {}
         self.missing: type[Exception] = NotFound
 
     @asynccontextmanager
@@ -151,6 +152,9 @@ class LogInMemory:
 
     async def schemas(self) -> Sequence[SchemaRecord]:
         return self.history
+
+    async def incomplete(self, records: Sequence[SegmentRecord]) -> dict[str, str]:
+        return self.cut
 
     async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
         known = {one.name: one for one in self.found}

@@ -6,7 +6,7 @@ import pytest
 from agent.cassandra.errors import KeyspaceRefused
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
-from agent.jobs.point_in_time.point_errors import RestoredSince
+from agent.jobs.point_in_time.point_errors import LogIncomplete, RestoredSince
 from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
@@ -81,6 +81,22 @@ async def test_gaps_windows_and_where_the_own_log_stands(node: PointInMemory) ->
     node.own.found = [record(5), *node.own.found]
     result = await node.check()
     assert (result.covered_until, result.own_log, result.gaps) == (BEGAN + 50, True, [])
+
+
+async def test_a_segment_that_is_cut_in_the_destination_is_a_gap(node: PointInMemory) -> None:
+    """Promise: with its time and the reason, before anything is fetched; not where the node has the segment itself."""
+    node.archive.cut = {name_of(4): "an object of it has 10 bytes instead of 20"}
+    result = await node.check()
+    assert [(gap.after, gap.before, gap.since, gap.reason) for gap in result.gaps] == [
+        (name_of(3), name_of(5), BEGAN + 40, "an object of it has 10 bytes instead of 20")
+    ]
+    assert (result.covered_until, result.own_log) == (BEGAN + 40, False)
+    with pytest.raises(LogIncomplete, match="10 bytes instead of 20"):
+        await node.fetch()
+    node.own.found = [record(4), *node.own.found]
+    assert (await node.check()).gaps == []
+    await node.fetch()
+    assert name_of(4) in node.own.fetched
 
 
 async def test_a_fresh_archive_stands_behind_the_own_log(node: PointInMemory) -> None:
