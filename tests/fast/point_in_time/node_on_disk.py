@@ -1,8 +1,6 @@
 """A node of real files whose Cassandra is down, with a restore that was fetched for it."""
 
 import os
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from agent.jobs.restore.notes import Fetched, RestoreNotes
 from agent.model.job import Outcome
 from agent.plan.segment_names import parse_segment
 from agent.wire.point_in_time import PitArguments
+from tests.cluster.log_segments import header
 from tests.fast.point_in_time.noted_point import note_covered
 from tests.fast.restore.context import Context
 
@@ -29,7 +28,6 @@ ORDERS, STOCK = "0" * 31 + "1", "0" * 31 + "2"
 T = 1_700_000_000_123_456
 HELD = {"": ["nb-1-big-Data.db", "nb-1-big-TOC.txt"], ".by_state": ["nb-1-big-Data.db"]}
 OWN_PROPERTIES = "# theirs\narchive_command=/bin/own %path \\\n    /a/%name\nrestore_command=\nprecision=MILLISECONDS\n"
-_PARAMETERS = b"{}"
 
 Tree = dict[str, tuple[int, bytes]]
 
@@ -120,7 +118,7 @@ class NodeOnDisk:
             for name in names:
                 (place / name).write_bytes(f"of the backup {below}/{name}".encode())
         segments = make_directory(self.facts.commitlog, (segments_of(self.facts).name,))
-        (segments / "CommitLog-7-11.log").write_bytes(segment(11))
+        (segments / "CommitLog-7-11.log").write_bytes(header(11))
         os.link(self.commitlog / "CommitLog-7-12.log", segments / "CommitLog-7-12.log")  # the node's own log
         await self.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [3, 30, 1]}}))
         await self.notes.put_facts(self.facts)
@@ -194,14 +192,7 @@ class NodeOnDisk:
             place.mkdir()
             for name in files:
                 parsed = parse_segment(name)
-                content = f"own {name}".encode() if parsed is None else segment(parsed.id)
+                content = f"own {name}".encode() if parsed is None else header(parsed.id)
                 (place / name).write_bytes(content)
         self.properties.parent.mkdir()
         self.properties.write_text(OWN_PROPERTIES)
-
-
-def segment(number: int) -> bytes:
-    """A segment with a header alone, as Cassandra writes it: version, id, parameters and their CRC."""
-    checked = struct.pack(">iIII", 7, number & 0xFFFFFFFF, number >> 32, len(_PARAMETERS))
-    head = struct.pack(">iqH", 7, number, len(_PARAMETERS)) + _PARAMETERS
-    return head + struct.pack(">I", zlib.crc32(_PARAMETERS, zlib.crc32(checked)))
