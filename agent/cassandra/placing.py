@@ -86,12 +86,13 @@ def _live(root: StagingRoot, keyspace: str, directory: str, index: str) -> Path:
     for part in (keyspace, directory, *([index] if index else [])):
         parent, path = path, path / part
         if not path.is_dir():
-            _make_as(parent, path)
+            make_as(parent, path)
     return path
 
 
-def _make_as(parent: Path, path: Path) -> None:
-    """Make a directory with the mode and, where the agent may give it, the owner of the one above."""
+def make_as(parent: Path, path: Path) -> None:
+    """Make a directory with the mode and, where the agent may give it, the owner of the one above, durably. Raises
+    `StagingRefused`, `NotEnoughSpace`."""
     about = parent.stat()
     try:
         path.mkdir()

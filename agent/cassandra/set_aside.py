@@ -23,7 +23,7 @@ import msgspec
 
 from agent.cassandra.errors import FilesAppeared, FilesVanished, StagingRefused
 from agent.cassandra.live_directories import LiveDirectory
-from agent.cassandra.staging import make_directory, staging_error
+from agent.cassandra.staging import StagingRoot, make_directory, staging_error
 from kit.atomic_files import sync_directory
 
 _ASIDE, _UNDONE = "aside", "undone"
@@ -38,7 +38,7 @@ class Aside(msgspec.Struct, frozen=True):
     @property
     def target(self) -> Path:
         """Where they go."""
-        return self.directory.root.path.joinpath(_ASIDE, *self.directory.below)
+        return aside_of(self.directory.root, *self.directory.below)
 
     def kept(self) -> set[str]:
         """Which of them are set aside now."""
@@ -46,6 +46,11 @@ class Aside(msgspec.Struct, frozen=True):
             return set(os.listdir(self.target)).intersection(self.names)
         except FileNotFoundError:
             return set()
+
+
+def aside_of(root: StagingRoot, *below: str) -> Path:
+    """Where what is called so is set aside."""
+    return root.path.joinpath(_ASIDE, *below)
 
 
 def planned(directories: Iterable[LiveDirectory]) -> list[Aside]:

@@ -179,6 +179,7 @@ PIT_UNDO: Moments = (
 )
 PIT_CLEAN: Moments = (
     "pit_clean:accepted",
+    "pit_clean:keeping what was replaced",
     "pit_clean:cleaning",
     "pit_clean:success:before",
 )

@@ -29,7 +29,8 @@ from agent.jobs.point_in_time.verify import PitVerifyJob
 from agent.jobs.restore.errors import JobMissing
 from agent.model.refusals import TooLate
 from agent.wire.point_in_time import PitArguments, PitPlaceResult, PitVerifyResult
-from tests.fast.point_in_time.node_on_disk import HELD, JOB, OWN_PROPERTIES, STOCK, NodeOnDisk, T
+from agent.wire.results import PhaseResult
+from tests.fast.point_in_time.node_on_disk import HELD, JOB, ORDERS, OWN_PROPERTIES, STOCK, NodeOnDisk, T
 from tests.fast.restore.context import Context
 
 
@@ -271,23 +272,54 @@ async def test_segments_of_a_failed_start_are_moved_out_before_the_next(node: No
     assert (segments_of(node.facts) / "CommitLog-7-11.log").exists()
 
 
-async def test_what_was_set_aside_is_only_removed_when_the_node_does_without_it(node: NodeOnDisk) -> None:
-    """Promise: PIT_CLEAN refuses while neither the restore is finished nor the old files are back; then all of it goes,
-    and nothing else."""
+async def test_what_was_set_aside_is_only_cleaned_when_the_node_does_without_it(node: NodeOnDisk) -> None:
+    """Promise: PIT_CLEAN refuses while neither the restore is finished nor the old files are back."""
     await placed_and_started(node)
     with pytest.raises(RestoreUnfinished):
         await clean(node)
-    await node.notes.put_opened()
-    with pytest.raises(RestoreOpened):
-        await node.undo()
-    await node.notes.put_undone()
-    with pytest.raises(RestoreOpened):
-        await node.place()
+    await node.notes.put_undoing()
+    with pytest.raises(RestoreUnfinished):
+        await clean(node)
+    await node.undo()
     live = node.tree()
     await clean(node)
     assert node.tree() == live
     assert not list(node.base.rglob(".helenus*"))
+
+
+async def test_replaced_sstables_are_kept_as_a_snapshot_of_their_table(node: NodeOnDisk) -> None:
+    """Promise: PIT_CLEAN leaves every file that the tables had, index files in
+    their directory, under a tag that is told with its bytes; nothing else is left of the job."""
+    before = node.tree()
+    await placed_and_started(node)
+    await node.notes.put_opened()
+    with pytest.raises(RestoreOpened):
+        await node.undo()
+    result = (await PitCleanJob(node.tools).run(node.context())).result
+    after, size = node.tree(), 0
+    for path, file in before.items():
+        if ORDERS in path and not {"snapshots", "backups"} & set(path.split("/")):
+            data, keyspace, table, *name = path.split("/")
+            assert after["/".join((data, keyspace, table, "snapshots", f"helenus-before-{JOB}", *name))] == file
+            size += len(file[1])
+    assert not list(node.base.rglob(".helenus*"))
+    assert isinstance(result, PhaseResult)
+    assert f"nodetool clearsnapshot -t helenus-before-{JOB}` frees {size:,} bytes" in result.warnings[0]
+    assert [path.stat().st_mode for path in node.orders(0, "snapshots").iterdir()] == [
+        node.orders(0).stat().st_mode
+    ] * 2
     await clean(node)
+    assert node.tree() == after
+
+
+async def test_a_snapshot_of_the_same_name_is_not_touched(node: NodeOnDisk) -> None:
+    """Promise: nothing is put over what a person has there, and nothing is removed then."""
+    await placed_and_started(node)
+    await node.notes.put_opened()
+    node.orders(0, "snapshots", f"helenus-before-{JOB}").mkdir()
+    with pytest.raises(FilesAppeared):
+        await clean(node)
+    assert list(node.facts.data[0].path.rglob("aside/**/*.db"))
 
 
 async def test_an_undo_that_has_begun_is_the_only_way_on(node: NodeOnDisk) -> None:

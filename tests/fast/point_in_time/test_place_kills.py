@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.jobs.point_in_time.clean import PitCleanJob
+from agent.wire.results import PhaseResult
 from tests.fast.point_in_time.mortal_disk import Killed, MortalDisk
 from tests.fast.point_in_time.node_on_disk import OWN_PROPERTIES, NodeOnDisk, Tree
 
@@ -125,3 +127,30 @@ async def test_an_undo_of_a_placing_cut_in_the_middle_may_be_cut_itself(tmp_path
             expected = {path: file for path, file in before.items() if not (told and path.startswith("commitlog/"))}
             assert node.tree() == expected, (operation, second)
             assert node.properties.read_text() == OWN_PROPERTIES
+
+
+async def test_a_cleaning_that_is_killed_anywhere_keeps_what_was_replaced(tmp_path: Path, disk: MortalDisk) -> None:
+    """Promise: whatever the moment, each file that the tables had is in `aside` or in the snapshot of its table, and
+    the same command again ends with all of them in the snapshot."""
+
+    async def opened(directory: Path) -> tuple[NodeOnDisk, set[int]]:
+        node, before = await fresh(directory)
+        await node.place()
+        await node.cassandra_ran(replayed=True)
+        await node.notes.put_opened()
+        return node, {inode for path, (inode, _) in before.items() if path.startswith("data")}
+
+    counted, _ = await opened(tmp_path / "counted")
+    with disk.counted():
+        await PitCleanJob(counted.tools).run(counted.context())
+    assert disk.count > 20
+    for operation in range(1, disk.count + 1):
+        node, mine = await opened(tmp_path / str(operation))
+        with disk.dying_before(operation), pytest.raises(Killed):
+            await PitCleanJob(node.tools).run(node.context())
+        assert mine <= node.all_inodes(), operation
+        result = (await PitCleanJob(node.tools).run(node.context())).result
+        assert mine <= {inode for inode, _ in node.tree().values()}, operation
+        assert isinstance(result, PhaseResult)
+        assert len(result.warnings) == 1
+        assert not [path for path in node.base.rglob(".helenus/**/*") if path.is_file()]
