@@ -57,12 +57,13 @@ def watcher_of(
     its history can't be read."""
     kept = KeptHistory(state)
     kept.load()
-    archiver.keep_history(kept)
 
     async def capture(keyspaces: Sequence[str]) -> tuple[KeyspaceSchema, ...]:
         return await capture_schema(node.cql, keyspaces)
 
-    return SchemaWatcher(kept, node.view, capture, lambda: archiver.order, repositories, clock)
+    watcher = SchemaWatcher(kept, node.view, capture, lambda: archiver.order, repositories, clock)
+    archiver.keep_history(kept, watcher.look_now)
+    return watcher
 
 
 def archiving_jobs(

@@ -23,16 +23,22 @@ def in_order(records: Iterable[SchemaRecord]) -> list[SchemaRecord]:
 
 
 def in_force(records: Iterable[SchemaRecord], when: float) -> SchemaRecord | None:
-    """What the last look at or before `when` showed. Where the first look of all came later, that one, if it is known
-    that nothing else was seen before it up to `when`. None: the history begins later."""
-    found = None
-    for record in in_order(records):
-        if record.first_seen > when:
-            if found is None and record.unseen_since is not None and record.unseen_since <= when:
-                return record
-            break
-        found = record
-    return found
+    """What the last look at or before `when` showed; `doubt` says whether something else may have been in force by
+    then. None: the history begins later."""
+    seen = [record for record in in_order(records) if record.first_seen <= when]
+    return seen[-1] if seen else None
+
+
+def merged(*histories: Iterable[SchemaRecord]) -> list[SchemaRecord]:
+    """One history out of several of the same node, such as its own and what a destination was told of it. A record that
+    two have is there once, with the later `unseen_since`: both are true."""
+    found: dict[tuple[float, str], SchemaRecord] = {}
+    for record in (one for records in histories for one in records):
+        key = record.first_seen, record.version
+        known = found.get(key)
+        if known is None or (record.unseen_since or -math.inf) > (known.unseen_since or -math.inf):
+            found[key] = record
+    return in_order(found.values())
 
 
 def ring_at(records: Iterable[SchemaRecord], when: float) -> Ring | None:

@@ -75,6 +75,7 @@ class Archiver:
         self._held: dict[str, tuple[SeenFile, bool]] = {}
         self.kept = KeptSegments(self.looked, lambda: self.ledger.known, self._schemas)
         self.history: KeptHistory | None = None
+        self._look_at_schema: Callable[[], Awaitable[None]] | None = None
         self._next: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -213,12 +214,15 @@ class Archiver:
                 reason="the archive command failed",
             )
 
-    def keep_history(self, history: KeptHistory) -> None:
-        """Where the schema's history is kept on the node."""
-        self.history = history
+    def keep_history(self, history: KeptHistory, look: Callable[[], Awaitable[None]]) -> None:
+        """Where the schema's history is kept on the node, and what has it reach to now."""
+        self.history, self._look_at_schema = history, look
 
     async def _schemas(self) -> Sequence[SchemaRecord]:
-        return [] if self.history is None else await self.history.records()
+        if self.history is None or self._look_at_schema is None:
+            return []
+        await self._look_at_schema()
+        return await self.history.records()
 
     def _read(self, order: ArchivingOrder) -> tuple[Look, dict[str, bool], bool]:
         """Blocks."""

@@ -19,7 +19,7 @@ from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_
 from agent.jobs.point_in_time.point_errors import PointInFuture, RestoredSince, TableNotThen, TruncatedSince
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.room import room_for
-from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs
+from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs, read_schemas
 from agent.jobs.point_in_time.tables_then import (
     TableThen,
     keyspaces_of,
@@ -67,7 +67,7 @@ class PitCheckJob:
             self._tools.logs.opened(arguments, identity.host_id, context.waiting) as logs,
         ):
             seen = await read_logs(source.head.commitlog_floor, logs, self._tools.own)
-            records = await logs.schemas()
+            records = await read_schemas(logs, self._tools.own)
             return Outcome(await self._judge(context, arguments, identity, source, seen, records))
 
     async def _judge(

@@ -25,7 +25,7 @@ from agent.jobs.point_in_time.point import (
 )
 from agent.jobs.point_in_time.point_errors import LogIncomplete, PointBeforeSnapshot, PointInFuture, TruncatedSince
 from agent.jobs.point_in_time.point_tools import PointTools
-from agent.jobs.point_in_time.seen_logs import read_logs
+from agent.jobs.point_in_time.seen_logs import read_logs, read_schemas
 from agent.jobs.point_in_time.segment_files import Brought, SegmentFetcher, bring_segments, keep_only
 from agent.jobs.point_in_time.tables_then import TableThen, refuse_absent, refuse_not_then, tables_then
 from agent.jobs.point_in_time.writes import newest_held
@@ -89,7 +89,7 @@ class PitFetchJob:
             seen = await read_logs(head.commitlog_floor, logs, self._tools.own)
             wanted = seen.wanted(need_of(arguments, head), force=arguments.force)
             refuse_incomplete(arguments, wanted)
-            then = await tables_then(self._tools, head, await logs.schemas(), arguments)
+            then = await tables_then(self._tools, head, await read_schemas(logs, self._tools.own), arguments)
             refuse_not_then(arguments, then)
             refuse_absent(head, then)
             await refuse_restored(self._tools.state, context.job, arguments.tables, head, pit_seconds(arguments))

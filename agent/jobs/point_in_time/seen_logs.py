@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.jobs.point_in_time.log_sources import NearestSegments
-from agent.model.commit_log import LossRecord, SegmentRecord
+from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
 from agent.pipeline.log_source import LogSource
 from agent.plan.log_windows import chosen
 from agent.plan.replay_set import LogNeed, ReplaySet, replay_set
+from agent.plan.schema_history import merged
 from agent.plan.segment_names import parse_segment
 
 
@@ -54,6 +55,12 @@ async def read_logs(floor: str | None, logs: LogSource, own: LogSource) -> SeenL
     ]
     losses = {(one.after, one.before): one for one in known}
     return SeenLogs([one for one in archived if one.name not in cut], on_node, list(losses.values()))
+
+
+async def read_schemas(logs: LogSource, own: LogSource) -> list[SchemaRecord]:
+    """The node's schema over time: what the archive was told, and what the node saw since, up to now. Raises what the
+    sources raise."""
+    return merged(await logs.schemas(), await own.schemas())
 
 
 def _lost(record: SegmentRecord, reason: str) -> LossRecord:

@@ -21,6 +21,7 @@ from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, 
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_tools import PointTools
+from agent.jobs.point_in_time.seen_logs import read_schemas
 from agent.jobs.point_in_time.tables_then import refuse_not_then, schema_then, table_needs, tables_then
 from agent.jobs.restore.notes import RestoreNotes
 from agent.jobs.restore.replaced_types import types_in_use
@@ -101,7 +102,7 @@ class PitTablesJob:
             self._tools.sources.opened(snapshot_of(arguments, host_id), context.waiting, indexes=True) as source,
             self._tools.logs.opened(arguments, host_id, context.waiting) as logs,
         ):
-            records = await logs.schemas()
+            records = await read_schemas(logs, self._tools.own)
             refuse_not_then(arguments, await tables_then(self._tools, source.head, records, arguments))
             then = schema_then(source.head, records, pit_seconds(arguments))
         ids = {

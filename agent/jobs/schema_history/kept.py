@@ -87,7 +87,7 @@ class KeptHistory:
         going = [
             name
             for (name, _), (_, later) in pairwise(ordered)
-            if (later.first_seen if later.unseen_since is None else later.unseen_since) < before
+            if later.first_seen <= before  # not `unseen_since`: up to its first sight the earlier one may be in force
         ]
         for name in going:
             with own_state():

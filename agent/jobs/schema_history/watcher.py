@@ -7,6 +7,7 @@ unknown moment: both times are in the record. An agent that was away leaves a lo
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -71,6 +72,7 @@ class SchemaWatcher:
         self._every = every
         self._host_id = ""
         self._looked_at = 0.0
+        self._looking = asyncio.Lock()
         self._troubles: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -83,8 +85,19 @@ class SchemaWatcher:
     async def look(self) -> None:
         """Look once, if archiving is ordered. Raises CassandraError, StateFailed."""
         order = self._order()
-        if order is None or not order.arguments.enabled:
-            return
+        if order is not None and order.arguments.enabled:
+            async with self._looking:
+                await self._look()
+
+    async def look_now(self) -> None:
+        """Have the history reach to now, where there is one: a point of a second ago may be before the last change. A
+        node that doesn't answer is passed over: what it had seen counts on. Raises StateFailed."""
+        async with self._looking:
+            if self._kept.newest is not None:
+                with contextlib.suppress(CassandraError):
+                    await self._look()
+
+    async def _look(self) -> None:
         at = self._clock()
         identity = await self._view.identity()
         ring = {member.host_id: tuple(sorted(member.tokens)) for member in await self._view.ring()}

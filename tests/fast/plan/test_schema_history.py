@@ -1,8 +1,10 @@
 """Which schema and ring were in force when, and what changed between, from looks ten seconds apart."""
 
+import msgspec
+
 from agent.model.commit_log import SchemaRecord
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
-from agent.plan.schema_history import changes, doubt, in_force, later_columns, ring_at, ring_changes
+from agent.plan.schema_history import changes, doubt, in_force, later_columns, merged, ring_at, ring_changes
 
 RING: dict[str, tuple[str, ...]] = {"host-a": ("1",), "host-b": ("2",)}
 
@@ -41,10 +43,17 @@ def test_the_last_look_before_a_time_is_in_force() -> None:
     assert in_force(HISTORY, 1e9) is HISTORY[3]
 
 
-def test_a_history_that_was_cut_begins_where_nothing_else_was_seen() -> None:
-    """Promise: of trimmed records the first one counts back to the last look that showed another."""
-    assert in_force(HISTORY[1:], 200.0) is HISTORY[1]
-    assert in_force(HISTORY[1:], 199.9) is None
+def test_a_history_that_was_cut_says_nothing_of_the_time_before_it() -> None:
+    """Promise: a schema counts from the look that showed it, not from the look before, which showed another."""
+    assert in_force(HISTORY[1:], 209.9) is None
+    assert in_force(HISTORY[1:], 210.0) is HISTORY[1]
+
+
+def test_two_histories_of_a_node_make_one() -> None:
+    """Promise: what both have is there once, with the later of the two looks before; order doesn't matter."""
+    sooner = msgspec.structs.replace(HISTORY[1], unseen_since=None)
+    assert merged([sooner, HISTORY[3]], HISTORY[:3]) == HISTORY
+    assert merged(HISTORY[:3], [HISTORY[3], sooner]) == HISTORY
 
 
 def test_each_change_is_told_with_the_looks_around_it() -> None:

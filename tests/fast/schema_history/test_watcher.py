@@ -1,5 +1,6 @@
 """The schema's history as an agent watches and keeps it: on a disk, with stores in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -214,6 +215,30 @@ async def test_what_was_in_force_before_a_time_only_can_be_let_go(watched: Watch
     for version in ("v1", "v2", "v3"):
         watched.node.version = version
         await watched.looks(10.0)
+    assert await watched.kept.trim(1019.0) == 0, "v1 may have been in force until v2 was seen"
     assert await watched.kept.trim(1020.0) == 1
     watched.begin()
     assert [one.version for one in await watched.kept.records()] == ["v2", "v3"]
+
+
+async def test_a_history_that_is_asked_for_reaches_to_now(watched: Watched) -> None:
+    """Promise: a change since the last look is known to whoever asks, also when archiving was switched off meanwhile; a
+    node that is down is no reason not to answer; where nothing was ever watched nothing begins."""
+    watched.enabled = False
+    await watched.watcher.look_now()
+    assert await watched.kept.records() == []
+    watched.enabled = True
+    await watched.looks(10.0)
+    watched.enabled = False
+    watched.now += 5.0
+    watched.node.version, watched.node.tables = "v2", []
+    await asyncio.gather(watched.watcher.look_now(), watched.watcher.look_now())
+    records = await watched.kept.records()
+    assert [(one.version, one.unseen_since, one.first_seen) for one in records] == [
+        ("v1", None, 1010.0),
+        ("v2", 1010.0, 1015.0),
+    ]
+    assert [change.what for change in doubt(records, 1012.0)] == ["dropped"]
+    watched.node.down = True
+    await watched.watcher.look_now()
+    assert await watched.kept.records() == records

@@ -47,6 +47,14 @@ class Dying:
         return dying
 
 
+class Nothing:
+    """A node's own log, which saw nothing that the archive was not told."""
+
+    async def schemas(self) -> list[SchemaRecord]:
+        """No record."""
+        return []
+
+
 class SchemaThen:
     """One keyspace, whose schema at the point is taken with `note`."""
 
@@ -104,7 +112,7 @@ class SchemaThen:
         if dying is not None:
             object.__setattr__(restore, "change", dying.wrap(restore.change))
         tools = PointTools(
-            self._rig.node, cast(Any, self), cast(Any, self), cast(Any, None), cast(Any, None), self._rig.state
+            self._rig.node, cast(Any, self), cast(Any, self), cast(Any, Nothing()), cast(Any, None), self._rig.state
         )
         return await PitTablesJob(tools, restore).run(Context(arguments, job))
 
