@@ -14,6 +14,7 @@ from coordinator.model.orders import ArchivingOrder, LogCopy
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.log_times import complete_in
 
 _DIRECTORY = re.compile(r"/[A-Za-z0-9._+=@:~/-]+", re.ASCII)
 """What Cassandra's command line and properties file take as they are: it splits its archive command at spaces."""
@@ -132,7 +133,10 @@ def _shown(status: ArchivingStatus) -> dict[str, Any]:
             destinations[ON_SERVER] = {"compressed": False}
         told |= {"backup_directory": order.directory or None, "tail_seconds": order.tail_seconds}
         told |= {"enroll": order.enroll}
-    told["complete"] = _complete(status.nodes)
+    told["complete"] = {
+        place: None if times is None else {"since": times[0], "until": times[1]}
+        for place, times in complete_in(status.nodes).items()
+    }
     if status.request:
         told["request_id"] = status.request
     without = [node for node in status.nodes if node.without]
@@ -141,21 +145,6 @@ def _shown(status: ArchivingStatus) -> dict[str, Any]:
     ]
     told["nodes"] = {node.address: _node(node) for node in status.nodes}
     return told
-
-
-def _complete(nodes: list[NodeArchiving]) -> dict[str, Any]:
-    """Place → since when, and up to when, all nodes' logs are there without a gap: what a backup of that time needs."""
-    archiving = [node for node in nodes if node.safe]
-    complete: dict[str, Any] = {}
-    for place in sorted({place for node in archiving for place in node.safe}):
-        since = [node.since.get(place) for node in archiving]
-        until = [node.safe.get(place) for node in archiving]
-        if None in since or None in until:
-            complete[place] = None
-            continue
-        first, last = max(at for at in since if at is not None), min(at for at in until if at is not None)
-        complete[place] = {"since": first, "until": last} if first <= last else None
-    return complete
 
 
 def _node(node: NodeArchiving) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from coordinator.model.errors import UnknownKeyspace
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import NoSuchPath, answer
+from coordinator.opscenter.log_times import Times, complete_in, log_since
 
 RESTORABLE = frozenset({"success", "partial"})
 
@@ -26,7 +27,7 @@ class Backups:
     async def of_keyspace(self, request: web.Request) -> web.Response:
         """GET /{cluster}/backups/{keyspace}"""
         if request.match_info["keyspace"] in quirks.RESERVED_KEYSPACES:
-            raise NoSuchPath("commit-log archiving is not built yet")
+            raise NoSuchPath("what is archived of the commit log stands at /{cluster}/backups/pit")
         cluster = self._api.cluster(request)
         keyspace = quirks.as_name(request.match_info["keyspace"], "ks_name")
         listing = await self._listing(request, keyspace)
@@ -52,7 +53,10 @@ class Backups:
             chosen = [backup for backup in chosen if backup.state in RESTORABLE]
         if keyspace is not None:
             chosen = [backup for backup in chosen if keyspace in backup.keyspaces]
-        return {backup.tag: _record(backup, keyspace) for backup in chosen[:amount]}
+        nodes = self._api.archiving.seen(cluster)
+        every_node = all(node.safe for node in nodes)
+        times = complete_in(nodes) if every_node else {place: None for node in nodes for place in node.safe}
+        return {backup.tag: _record(backup, keyspace, times) for backup in chosen[:amount]}
 
 
 def _age(backup: Backup) -> tuple[float, str]:
@@ -72,7 +76,7 @@ def _seen(newest_first: list[Backup], last_seen: str | None) -> list[Backup]:
     return [backup for backup in newest_first if _age(backup) < _age(known[0])]
 
 
-def _record(backup: Backup, keyspace: str | None) -> dict[str, Any]:
+def _record(backup: Backup, keyspace: str | None, times: Times) -> dict[str, Any]:
     record: dict[str, Any] = {
         "id": backup.backup_id,
         "keyspaces": {
@@ -83,6 +87,8 @@ def _record(backup: Backup, keyspace: str | None) -> dict[str, Any]:
         "time": int(backup.time),
         "status": backup.state,
     }
+    if times:
+        record["commit_log"] = log_since(backup.time, times)
     if backup.missing:
         record["missing_nodes"] = [{"address": node.address, "host_id": node.host_id} for node in backup.missing]
     return record

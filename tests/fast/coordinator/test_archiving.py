@@ -9,7 +9,7 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.archiving import NodeArchiving
 from coordinator.model.orders import ArchivingOrder, LogCopy
 from tests.fast.coordinator.archiving_in_memory import ArchivingInMemory
-from tests.fast.coordinator.cluster_in_memory import ClusterInMemory
+from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, backup
 from tests.fast.coordinator.conftest import Client
 from tests.fast.coordinator.test_bad_input import PLACES, C
 
@@ -161,3 +161,21 @@ async def test_the_time_that_is_complete_is_told_by_place(client: Client, archiv
     ]
     archiving.nodes.append(NodeArchiving("127.0.70.3", "h3", "off", without="its Cassandra doesn't archive"))
     assert (await client.get(PIT))["complete"] == {"a": {"since": 4.0, "until": 18.0}, "b": None, "c": None}
+
+
+async def test_a_backup_tells_whether_its_log_is_there(
+    client: Client, archiving: ArchivingInMemory, cluster: ClusterInMemory
+) -> None:
+    """Promise: apart from its own success, up to when the log from the backup on is complete, by place; null where the
+    log began later, or a node has none; without archiving nothing is said."""
+    cluster.backups[ON_SERVER] += [backup("old", 3.0, {"shop": ["users"]}), backup("new", 6.0, {"shop": ["users"]})]
+    assert "commit_log" not in (await client.get(f"{C}/backups"))["new"]
+    archiving.nodes = [
+        NodeArchiving("127.0.70.1", "h1", "on", safe={"a": 20.0, "b": None}, since={"a": 5.0, "b": None}),
+        NodeArchiving("127.0.70.2", "h2", "on", safe={"a": 18.0, "b": 9.0}, since={"a": 4.0, "b": 1.0}),
+    ]
+    listed = await client.get(f"{C}/backups")
+    assert listed["new"]["commit_log"] == {"a": 18.0, "b": None}
+    assert listed["old"]["commit_log"] == {"a": None, "b": None}
+    archiving.nodes.append(NodeArchiving("127.0.70.3", "h3", "off", without="its Cassandra doesn't archive"))
+    assert (await client.get(f"{C}/backups"))["new"]["commit_log"] == {"a": None, "b": None}
