@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.wire.destinations import ON_SERVER
 from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
 from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import Request, RequestState
@@ -58,14 +59,20 @@ class PointInTime:
         order = PointInTimeOrder(
             pit_micros=point,
             keyspaces=_keyspaces(body.get("keyspaces"), check=check),
-            destination=await self._api.place(cluster, body.get("destination")),
-            pit_destination=await self._api.place(cluster, body.get("pit_destination"), "pit_destination"),
+            destination=_place(body.get("destination"), "destination"),
+            pit_destination=_place(body.get("pit_destination"), "pit_destination"),
             restart_pause=quirks.as_seconds(body.get("restart_pause"), "restart_pause", most=MOST_PAUSE),
             throttle_bytes_per_second=quirks.as_bytes_per_second(body.get("throttle"), "throttle"),
             force=quirks.as_bool(body.get("force"), "force"),
             check=check,
         )
         return cluster, order, [warning] if warning else []
+
+
+def _place(value: Any, field: str) -> str | None:
+    """A destination's id, or None = on the nodes. Whether there is such a one is asked later: a job that has fetched
+    all goes on without, at a coordinator that lost its state."""
+    return None if value is None or value == ON_SERVER else quirks.as_destination_id(value, field)
 
 
 def _keyspaces(value: Any, *, check: bool) -> dict[str, list[str]] | None:

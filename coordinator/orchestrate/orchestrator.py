@@ -256,8 +256,8 @@ class FleetOrchestrator:
     ) -> str:
         """Durable first, then begun: a coordinator killed in between goes on with it. Call it in the cluster's turn.
         Raises `DestinationInUse` for a place that is about to go, `NoSuchDestination` for one that went while the order
-        was judged."""
-        if kind is not RequestKind.DESTINATION:
+        was judged. A restore to a point that goes on needs none: what it began with is on the nodes."""
+        if kind is not RequestKind.DESTINATION and not (kind is RequestKind.POINT_IN_TIME and job is not None):
             touched = list(dict.fromkeys([*destinations, *places_of(order)]))
             await self._changes.refuse_leaving(cluster, touched)
             for place in touched:

@@ -67,7 +67,7 @@ async def test_who_is_followed_leaves_all_as_it_is(story: Story) -> None:
 
 async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: Story) -> None:
     """Promise: past the point of no return a job that ended in error is on the agents: the same POST, at a coordinator
-    that never heard of it, finishes it."""
+    that lost all it knew, its destinations too, finishes it."""
     story.scene.nodes[2].failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
     first = await story.restored()
     assert first.state is RequestState.ERROR
