@@ -62,20 +62,16 @@ async def lives(scene: Scene) -> Lives:
     return Lives(scene, story)
 
 
-@pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
-async def test_a_coordinator_killed_anywhere_is_followed_by_one_that_ends_it(lives: Lives, forget: bool) -> None:
-    """Promise: killed at any write, between any two phases, with all nodes stopped: the next life brings every node to
-    the point, and nothing is done twice. With its state lost the agents' documents tell it; before the first of them
-    nothing has happened to any node."""
+async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:
+    """Kill the coordinator at each `every`th write of a restore; how often each end was seen."""
+    ends = Counter[str]()
     async with Mortal() as mortal:
         whole = await mortal.carry_out(lives.fresh("whole"), lives.urls, "pit", lives.order, [])
         assert whole["state"] == "success", whole
-        ends = Counter[str]()
-        for death in range(1, whole["writes"], EVERY):
+        for number, death in enumerate(range(1, whole["writes"], every)):
             state = lives.fresh(f"death{death}")
-            answer = await mortal.carry_out(
-                state, lives.urls, "pit", lives.order, [(death, death % 2 == 0)], forget=forget
-            )
+            when = [(death, number % 2 == 0)]
+            answer = await mortal.carry_out(state, lives.urls, "pit", lives.order, when, forget=forget)
             assert answer["lives"] == 2, (death, answer)
             ends[answer["state"]] += 1
             if answer["state"] == "forgotten":
@@ -86,8 +82,18 @@ async def test_a_coordinator_killed_anywhere_is_followed_by_one_that_ends_it(liv
                 assert lives.story.is_restored(), (death, answer)
                 assert lives.done_once(), (death, [node.done for node in lives.scene.nodes])
                 assert await lives.story.documents_ended()
-        assert ends["success"] > 5
-        assert (ends["forgotten"] > 0) is forget
+            shutil.rmtree(state)
+    return ends
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
+async def test_a_coordinator_killed_anywhere_is_followed_by_one_that_ends_it(lives: Lives, forget: bool) -> None:
+    """Promise: killed at any write, between any two phases, with all nodes stopped: the next life brings every node to
+    the point, and nothing is done twice. With its state lost the agents' documents tell it; before the first of them
+    nothing has happened to any node."""
+    ends = await die_at(lives, EVERY, forget=forget)
+    assert ends["success"] > 5
+    assert (ends["forgotten"] > 0) is forget
 
 
 @pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])

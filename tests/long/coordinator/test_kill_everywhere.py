@@ -10,6 +10,8 @@ from tests.cluster.toy_coordinator import copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.mortal import Mortal
 from tests.orchestrate.test_kill import once_each
+from tests.orchestrate.test_kill_point_in_time import Lives, die_at
+from tests.orchestrate.test_kill_point_in_time import lives as lives
 from tests.orchestrate.test_kill_undo import FAILING, failing
 
 
@@ -70,3 +72,10 @@ async def test_killed_at_every_write_a_restore_that_fails_is_undone(scene: Scene
         for number in range(1, whole + 1):
             for after in (False, True):
                 assert (await undone.killed(mortal, [(number, after)]))["lives"] == 2, (number, after)
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
+async def test_a_restore_to_a_point_killed_at_every_write_ends_the_same(lives: Lives, forget: bool) -> None:
+    """Promise: as tests/orchestrate has it for some of the writes, at every one."""
+    ends = await die_at(lives, 1, forget=forget)
+    assert ends["success"] > 50
