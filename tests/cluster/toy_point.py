@@ -28,6 +28,8 @@ class ToyPoint(msgspec.Struct):
     native: bool = True
     found: dict[str, Any] = {}
     covered: float | None = None
+    newest_writes: dict[str, int] = {}
+    """tag → the newest write that the snapshot holds"""
     gaps: list[LogGap] = []
     replay_errors: list[str] = []
     taken_until: float | None = None

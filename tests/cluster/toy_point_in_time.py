@@ -107,6 +107,8 @@ class _Jobs:
             refusals=[],
             warnings=[],
             now=0.0,
+            newest_write_micros=self._log.newest_writes.get(asked.tag),
+            newest_write_in="shop.orders" if asked.tag in self._log.newest_writes else "",
             hosts_at_snapshot={planned.host_id: planned.tokens for planned in plan.nodes},
         )
         return msgspec.structs.replace(known, **self._log.found)
