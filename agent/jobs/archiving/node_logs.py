@@ -135,7 +135,8 @@ def _records(
 
 def place_file(source: Path, target: Path) -> None:
     """Have `source` at `target`, durably: a hard link, else a copy that has its name when it is whole. What is there
-    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises TargetFull, TargetUnwritable."""
+    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises TargetFull,
+    TargetUnwritable."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with contextlib.suppress(FileExistsError):
