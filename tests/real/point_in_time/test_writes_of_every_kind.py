@@ -157,7 +157,7 @@ async def test_each_kind_of_write_comes_back_as_it_is_written_down(site: Kinds) 
     await site.execute("UPDATE pit.swapped SET v = 'fourth' WHERE id = 1 IF v = 'second'")
     await site.execute("UPDATE pit.counted SET n = n + 1 WHERE id = 1")
     assert [one.v for one in await site.rows_of("swapped", "v")] == ["fourth"]
-    assert [one.n for one in await site.rows_of("counted", "n")] == [8, -2]
+    assert [one.n for one in await site.rows_of("counted", "n")] == [-2, 8]
 
 
 async def test_times_that_are_no_microseconds_are_warned_of(site: Kinds) -> None:
