@@ -1,0 +1,135 @@
+"""The phases that close a node to clients, start it and open it again, with scripts that stand in for Cassandra. Real
+nodes: tests/real/point_in_time."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.jvm_options import JvmOptions
+from agent.cassandra.node import CassandraNode
+from agent.cassandra.protocol import MemberState
+from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigured
+from agent.jobs.point_in_time.open import PitOpenJob
+from agent.jobs.point_in_time.place import PitPlaceJob
+from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, RestoreOpened
+from agent.jobs.point_in_time.quiesce import PitQuiesceJob
+from agent.jobs.point_in_time.start import PitStartJob
+from agent.wire.point_in_time import PitQuiesceResult
+from tests.fast.cassandra.launched import Launched
+from tests.fast.point_in_time.node_on_disk import NodeOnDisk
+
+A, B = MemberState(True, "NORMAL"), MemberState(False, "NORMAL")
+HINT = "f07c0f1d-962d-4981-b44f-35682d1a3fe8 127.0.0.2:7000 rack1 dc1 DOWN 1 2026-11-28 22:10:00,000 2026-11-28"
+
+
+class Site:
+    """A node on disk whose Cassandra is scripts; its facts are noted."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "scripts").mkdir()
+        self.launched = Launched(directory / "scripts")
+        self.disk = NodeOnDisk(directory)
+        self.members = {"127.0.0.1": A}
+        options = directory / "jvm-server.options"
+        options.touch()
+        self.node = SimpleNamespace(
+            service=self.launched.service,
+            orders=self.launched.orders,
+            settings=self.launched.settings,
+            jvm=JvmOptions(options),
+            view=SimpleNamespace(setting=self._setting),
+            control=SimpleNamespace(members=self._members),
+        )
+        self.tools = replace(self.disk.tools, node=cast(CassandraNode, self.node), service=self.launched.service)
+
+    async def up_and_shut(self) -> None:
+        """Cassandra runs and lets nobody in, as after an earlier PIT_QUIESCE."""
+        await self.disk.prepare()
+        await self.launched.service.start()
+        self.launched.say(binary="not running")
+
+    async def placed(self) -> None:
+        """All is placed, and Cassandra down."""
+        await self.disk.prepare()
+        await PitPlaceJob(self.tools).run(self.disk.context())
+
+    async def run(self, job: type[Any]) -> Any:
+        return (await job(self.tools).run(self.disk.context())).result
+
+    async def _setting(self, *names: str) -> str | None:
+        return "100ms"
+
+    async def _members(self) -> dict[str, MemberState]:
+        return self.members
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.launched.end()
+
+
+async def test_hints_for_nodes_that_are_down_are_told_and_not_waited_for(site: Site) -> None:
+    """Promise: those for nodes that are up are waited for; what can't be delivered is named."""
+    await site.up_and_shut()
+    site.members = {"127.0.0.1": A, "127.0.0.2": B}
+    site.launched.say(hints=HINT)
+    result: PitQuiesceResult = await site.run(PitQuiesceJob)
+    assert result.hints_left == ["127.0.0.2"]
+    assert "127.0.0.2" in result.warnings[0]
+    site.launched.say(hints="")
+    assert (await site.run(PitQuiesceJob)).hints_left == []
+    assert "replaybatchlog" in site.launched.calls
+
+
+async def test_a_node_that_could_not_be_started_again_is_not_quiesced(site: Site) -> None:
+    """Promise: what a later phase needs of the settings is asked for before clients are shut out; and a node that is
+    down has to replay its own log first."""
+    await site.disk.prepare()
+    await site.disk.notes.forget_drained()
+    with pytest.raises(CassandraUnavailable):
+        await site.run(PitQuiesceJob)
+    site.node.jvm = JvmOptions(None)
+    with pytest.raises(ServiceNotConfigured):
+        await site.run(PitQuiesceJob)
+    assert "disablebinary" not in site.launched.calls
+
+
+async def test_nothing_is_started_that_is_not_placed(site: Site) -> None:
+    """Promise: neither before PIT_PLACE nor once it is being undone; and nothing is opened that was not started."""
+    for job in (PitStartJob, PitOpenJob):
+        with pytest.raises(NotPlaced):
+            await site.run(job)
+    await site.placed()
+    with pytest.raises(NotPlaced):
+        await site.run(PitOpenJob)
+    await site.disk.notes.put_undoing()
+    for job in (PitStartJob, PitOpenJob):
+        with pytest.raises(BeingUndone):
+            await site.run(job)
+    assert "start" not in site.launched.calls
+
+
+async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
+    """Promise: once one may have written nothing is undone, also when the agent never learned whether the order came
+    through; the same order again opens the node, and the settings are its own."""
+    await site.placed()
+    await site.run(PitStartJob)
+    assert not await site.disk.notes.is_drained()
+    site.launched.say(binary="not running")
+    site.launched.set("shut")
+    with pytest.raises(NativeTransportNot):
+        await site.run(PitOpenJob)
+    assert await site.disk.notes.opened()
+    site.launched.mend("shut")
+    await site.run(PitOpenJob)
+    assert await site.launched.orders.native_running()
+    assert site.disk.options.lines == {}
+    with pytest.raises(RestoreOpened):
+        await site.run(PitStartJob)
