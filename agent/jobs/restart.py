@@ -1,13 +1,15 @@
 """RESTART: Cassandra is stopped and started again, or, where it is down, only started. Fenced.
 
     draining            when asked, and it answers: what it acknowledged is in SSTables, nothing is to be replayed
-    stopping            segments whose archiving failed are looked after first; then the service's own stop
+    stopping            the service's own stop
     starting            until the node is NORMAL, which is after the replay of its log
     asking the node     until it answers by CQL, and holds for up whom it held so before
 
-What makes it safe: Cassandra is stopped as a service manager stops it, so that it replays whatever it had not flushed;
-a node that doesn't come up fails the command with the end of its log, and whoever restarts one node after the other
-stops there. Killed anywhere, the same order again (a new command) finds Cassandra up, or down, and ends with it up.
+What makes it safe: what can refuse the stop does so while the node still serves: segments whose archiving failed are
+looked after before anything else, for Cassandra deletes them at its next start. It is stopped as a service manager
+stops it, so that it replays whatever it had not flushed; a node that doesn't come up fails the command with the end of
+its log, and whoever restarts one node after the other stops there. Killed anywhere, the same order again (a new
+command) finds Cassandra up, or down, and ends with it up.
 """
 
 import time
@@ -59,13 +61,13 @@ class RestartJob:
                 raise NodesMoving(f"the node is {mode}: it can't be restarted now", mode=mode)
             answers = mode is not None
             before = await self._up() if answers else before
+            await self._before_stop()
             down = self._clock()
             if arguments.drain and answers:
                 await context.stages.enter("draining")
                 await orders.prove()
                 drained = await self._drained(watch)
             await context.stages.enter("stopping")
-            await self._before_stop()
             await service.stop(watch)
         await context.stages.enter("starting")
         await service.start(watch)

@@ -2,7 +2,7 @@
 
     starting it once   a node that is down and not known to be drained replays its own log first, without clients
     draining           nothing is taken any more, everything is in SSTables, and the node says so
-    stopping           segments whose archiving failed are looked after first; then the service's own stop
+    stopping           the service's own stop
 
 What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
 else. So `drained` is noted only when the node itself said that it is, or its commit log holds no write at all, and its
@@ -63,6 +63,7 @@ class PitStopJob:
         await node.orders.prove()
         if await node.orders.native_running():
             raise NativeTransportNot("clients are let in: PIT_QUIESCE comes first", wanted="off")
+        await self._before_stop()  # segments whose archiving failed: what refuses does so while the node still serves
         await context.stages.enter("draining")
         try:
             await node.orders.drain(node.settings.service.drain_seconds)
@@ -70,7 +71,6 @@ class PitStopJob:
             if not await self._ended_by_itself() or await asyncio.to_thread(holds_writes, log):
                 raise
         await context.stages.enter("stopping")
-        await self._before_stop()
         await node.service.stop(watch)
         await notes.put_drained()
         return Outcome(PhaseResult(["drained", "stopped"]))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
@@ -71,8 +72,21 @@ async def test_a_node_is_drained_when_asked_and_looked_after_before_its_stop(sit
     stopping = site.launched.directory / "stop"
     stopping.write_text(stopping.read_text() + f"echo NORMAL > {site.launched.directory}/mode\n")
     assert (await site.run(drain=True)).drained is True
-    assert site.steps == ["start", "drain", "before the stop", "stop", "start"]
+    assert site.steps == ["start", "before the stop", "drain", "stop", "start"]
     assert site.context.stages.entered[-4:] == ["draining", "stopping", "starting", "asking the node"]
+
+
+async def test_what_refuses_the_stop_does_so_before_the_drain(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a node is not left drained, and so out of service, for segments that can't be archived."""
+    await site.run()
+
+    async def refuses() -> None:
+        raise ArchivingRefused("they can't be archived")
+
+    monkeypatch.setattr(site.job, "_before_stop", refuses)
+    with pytest.raises(ArchivingRefused):
+        await site.run(drain=True)
+    assert site.steps == ["start"]
 
 
 async def test_a_drain_that_fails_stops_nothing(site: Site) -> None:
