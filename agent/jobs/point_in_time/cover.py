@@ -11,6 +11,8 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import structlog
+
 from agent.jobs.point_in_time.fetch import is_placing
 from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint
 from agent.jobs.point_in_time.place_errors import CassandraRuns
@@ -22,9 +24,11 @@ from agent.jobs.restore.errors import NotFetched
 from agent.model.commit_log import SegmentRecord
 from agent.model.job import JobContext, Outcome
 from agent.plan.replay_set import LogNeed, ReplaySet
+from agent.storage.protocol import Denied, Transient
 from agent.wire.point_in_time import PitArguments, PitCoverResult
 
 _LOG = ("commitlog", "segments")
+_log = structlog.get_logger(__name__)
 
 
 class PitCoverJob:
@@ -54,10 +58,16 @@ class PitCoverJob:
             stands = SeenLogs(standing.records, await own.records(point.since), [*standing.losses, *await own.losses()])
             wanted, source = stands.wanted(_need(point), force=arguments.force), stands.nearest(own, own)
             have = await asyncio.to_thread(_sizes, point.segments, {record.name for record in standing.records})
-            if wanted.goes_on or wanted.reaches(pit_seconds(arguments)):
+            if wanted.goes_on or wanted.reaches(pit_seconds(arguments) + arguments.late_seconds):
                 brought = await self._bring(context, arguments, source, wanted, point, have)
             else:
-                wanted, brought = await self._with_archive(context, arguments, point, stands, have)
+                try:
+                    wanted, brought = await self._with_archive(context, arguments, point, stands, have)
+                except (Transient, Denied) as error:
+                    if not wanted.reaches(pit_seconds(arguments)):
+                        raise
+                    _log.warning("late_segments_left_out", job=notes.job, code=error.code, reason=error.message)
+                    brought = await self._bring(context, arguments, source, wanted, point, have)
             await asyncio.to_thread(keep_only, point.segments, {record.name for record in brought.records})
             await notes.put_segments(brought.records, standing.losses)
             result = PitCoverResult(
@@ -80,7 +90,8 @@ class PitCoverJob:
     async def _with_archive(
         self, context: JobContext, arguments: PitArguments, point: NotedPoint, stands: SeenLogs, have: Mapping[str, int]
     ) -> tuple[ReplaySet, Brought]:
-        """As without, where the destination may have what was closed, shipped and removed since PIT_FETCH."""
+        """As without, where the destination may have what was closed, shipped and removed since PIT_FETCH: writes of
+        before the point may have come late in these."""
         await context.stages.enter("reading the archive")
         async with self._tools.logs.opened(arguments, point.host_id, context.waiting) as logs:
             seen = await read_logs(point.floor, logs, self._tools.own)

@@ -138,10 +138,13 @@ class LogInMemory:
         self.gone: set[str] = set()
         self.fetched: list[str] = []
         self.cut: dict[str, str] = {}
+        self.away: Exception | None = None
         self.missing: type[Exception] = NotFound
 
     @asynccontextmanager
     async def opened(self, arguments: Any, host_id: str, waiting: Any = None) -> AsyncIterator["LogInMemory"]:
+        if self.away is not None:
+            raise self.away
         yield self
 
     async def records(self, since: int = 0) -> Sequence[SegmentRecord]:

@@ -10,6 +10,7 @@ from agent.jobs.point_in_time.place_errors import CassandraRuns
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered, SegmentDamaged
 from agent.jobs.restore.errors import JobDiffers, NotFetched
+from agent.storage.protocol import Transient
 from tests.cluster.log_segments import name_of
 from tests.fast.point_in_time.point_in_memory import BEGAN, JOB, PointInMemory, record
 
@@ -51,6 +52,26 @@ async def test_segments_that_were_shipped_and_removed_since_the_fetch_are_fetche
     result = await node.cover(76.0)
     assert (result.covered_until, result.segments) == (BEGAN + 90, 7)
     assert node.standing() == [name_of(number) for number in range(2, 9)]
+
+
+async def test_late_writes_are_looked_for_in_the_archive_which_may_be_away(node: PointInMemory) -> None:
+    """Promise: a hint may have come in a segment that was shipped and removed since the fetch; where the set reaches
+    the point without it, a destination that is away doesn't stop a restore whose nodes are down already."""
+    await node.fetch(45.0)
+    node.archive.found += [record(7), record(8)]
+    node.own.found = [record(9, whole=False)]
+    node.stop()
+    node.archive.away = Transient("the destination is away")
+    result = await node.cover(45.0)
+    assert (result.covered_until, result.segments) == (BEGAN + 70, 5)
+    node.archive.away = None
+    assert (await node.cover(45.0)).segments == 8
+    await node.fetch(69.0)
+    node.archive.away = Transient("the destination is away")
+    node.own.found = [record(20)]
+    await node.notes.put_segments([record(number) for number in (2, 3)], [])
+    with pytest.raises(Transient):
+        await node.cover(69.0)
 
 
 async def test_while_cassandra_runs_its_log_has_no_end(node: PointInMemory) -> None:

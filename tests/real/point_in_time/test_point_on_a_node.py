@@ -25,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SMALL = {"commitlog_segment_size": "1MiB", "commitlog_sync_period": "100ms"}
 SIMPLE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 TABLES = {"pit": ["emptied", "made", "rows"]}
+PHASES = ("pit_fetch", "pit_tables", "pit_quiesce", "pit_stop", "pit_cover")
 REPLAY = ("pit_place", "pit_start", "pit_verify", "pit_open")
 
 
@@ -32,7 +33,7 @@ class Site:
     """A node with small segments and its agent; a local destination has its backups and its log. `expected`: what is in
     each table at the point, `point` in microseconds."""
 
-    def __init__(self, directory: Path, version: str) -> None:
+    def __init__(self, directory: Path, version: str = places.CASSANDRA_50) -> None:
         self.cluster = ScratchCluster(
             directory / "node", nodes=1, name="pointed", version=version, authentication=True, options=SMALL
         )
@@ -195,20 +196,20 @@ async def test_a_check_tells_how_far_the_log_reaches_and_what_tables_begin_with(
     assert found["newest_write_micros"] < site.point
     ((start, end),) = found["windows"]
     assert start == found["taken_until"] <= site.point / 1e6 < end
-    later = await site.agent.do("pit_check", site.arguments(now_micros() + 10**9), job="check")
+    later = await site.order("pit_check", site.arguments(now_micros() + 10**9), "check")
     assert [one["code"] for one in later["refusals"]] == ["point_in_future"]
 
 
 async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Site) -> None:
     """Promise: with the time that it spans; the very same restore goes through once it is back."""
     await site.shipped()
-    floor = parse_segment((await site.agent.do("pit_check", site.arguments(site.point), job="gap"))["floor"])
+    floor = parse_segment((await site.order("pit_check", site.arguments(site.point), "gap"))["floor"])
     assert floor is not None
     (hidden,) = [path for path in site.records() if str(floor.id + 2) in str(path)]
     content = hidden.read_bytes()
     hidden.unlink()
     try:
-        found = await site.agent.do("pit_check", site.arguments(site.point), job="gap")
+        found = await site.order("pit_check", site.arguments(site.point), "gap")
         (gap,) = found["gaps"]
         assert found["covered_until"] == pytest.approx(gap["since"], rel=0, abs=1.0)
         assert gap["after"] == floor.neighbour(1).file_name
@@ -233,7 +234,7 @@ async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snap
     await site.write("rows", range(300, 360))
     site.expected["rows"] -= set(range(300, 360))
     await site.shipped()
-    for kind in ("pit_tables", "pit_quiesce", "pit_stop"):
+    for kind in PHASES[1:-1]:
         done[kind] = await site.order(kind, arguments, "point")
     done["pit_cover"] = await site.live_through("pit_cover", arguments, "point", PIT_COVER)
     assert done["pit_fetch"]["segments"] > 3
@@ -246,5 +247,5 @@ async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snap
     assert done["pit_verify"]["errors"] == []
     await site.check()
     await site.order("pit_clean", arguments, "point")
-    found = await site.agent.do("pit_check", site.arguments(now_micros()), job="later")
-    assert [one["code"] for one in found["refusals"]] == ["restored_since_snapshot"]
+    found = await site.order("pit_check", site.arguments(now_micros()), "later")
+    assert "restored_since_snapshot" in {one["code"] for one in found["refusals"]}
