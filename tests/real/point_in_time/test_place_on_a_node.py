@@ -10,6 +10,7 @@ import pytest
 from agent.jobs.point_in_time.place_errors import NotDrained, RestoreOpened, RestoreUnfinished
 from agent.wire.commands import Kind
 from agent.wire.point_in_time import PitArguments, PitPlaceResult, PitVerifyResult
+from agent.wire.results import PhaseResult
 from tests.cluster import places
 from tests.cluster.scratch import ScratchCluster
 from tests.real.point_in_time.archiving_node import ArchivingNode, now_micros
@@ -152,8 +153,16 @@ async def test_a_node_killed_hard_is_restored_to_the_point_exactly_and_can_be_pu
     await story.check()
     with pytest.raises(RestoreOpened):
         await node.run(Kind.PIT_UNDO, arguments, "job-2")
-    await node.run(Kind.PIT_CLEAN, arguments, "job-2")
+    cleaned = (await node.run(Kind.PIT_CLEAN, arguments, "job-2")).result
+    assert isinstance(cleaned, PhaseResult)
+    assert "nodetool clearsnapshot -t helenus-before-job-2" in cleaned.warnings[0]
     assert node.staged() == []
+    replaced = list(node.node.directory.rglob("snapshots/helenus-before-job-2/**/*-Data.db"))
+    assert {path.parent.name for path in replaced} == {"helenus-before-job-2", ".by_state"}
+    listed = [line for line in (await node.node.nodetool("listsnapshots")).splitlines() if "helenus-before" in line]
+    assert {line.split()[2] for line in listed} == set(TABLES["pit"])
+    await node.node.nodetool("clearsnapshot", "-t", "helenus-before-job-2")
+    assert not list(node.node.directory.rglob("snapshots/helenus-before-job-2"))
     assert (node.properties.read_text(), node.options.read_text()) == (properties, options)
     await node.restart()
     assert "Restore point in time" not in node.node.printed()
