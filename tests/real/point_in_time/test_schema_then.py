@@ -157,7 +157,7 @@ async def test_indexes_and_views_are_as_they_were(make: Make, either: ScratchClu
     case = make("views")
     where = "WHERE k IS NOT NULL AND c IS NOT NULL PRIMARY KEY (c, k)"
     view = f"CREATE MATERIALIZED VIEW {{}}.by_c AS SELECT * FROM {{}}.t {where}"
-    case.run(T, view)
+    case.run(T.replace(" s int static,", ""), view)
     await case.note()
     case.run("DROP MATERIALIZED VIEW {}.by_c", view.replace("by_c", "again_c"), "ALTER TABLE {}.t ADD w int")
     await case.note(now=True)
@@ -218,21 +218,15 @@ async def test_a_name_that_something_else_has_by_now_is_refused_first(make: Make
         await case.bring_back(["t"], job="job-3")
 
 
-async def test_a_job_killed_after_any_statement_ends_as_one_that_was_not(make: Make) -> None:
-    """Promise: after a kill before any of the statements the same command brings everything to what it was."""
-    sent = 0
-    while True:
+async def test_a_job_killed_between_statements_ends_as_one_that_was_not(make: Make) -> None:
+    """Promise: after a kill between any two statements (each: tests/fast/point_in_time/test_tables_cut.py) the same command brings everything to what it was."""
+    for sent in (0, 2, 5, 7):
         case = make("killed")
         case.run("CREATE TYPE {}.p (a int)", "CREATE TABLE {}.t (k int PRIMARY KEY, v text, old int, p frozen<p>)")
         case.run("ALTER TABLE {}.t DROP old", "CREATE INDEX one ON {}.t (v)", "CREATE TABLE {}.u (k int PRIMARY KEY)")
         await case.note()
         case.run("ALTER TYPE {}.p ADD b int", "ALTER TABLE {}.t ADD w int", "DROP TABLE {}.u")
         await case.note(now=True)
-        dying = Dying(sent)
-        try:
-            await case.bring_back(["t", "u"], job=f"job-{sent}", dying=dying)
-            break
-        except Killed:
-            await is_then(case, "t", "u", job=f"job-{sent}")
-        sent += 1
-    assert sent >= 8
+        with pytest.raises(Killed):
+            await case.bring_back(["t", "u"], job=f"job-{sent}", dying=Dying(sent))
+        await is_then(case, "t", "u", job=f"job-{sent}")
