@@ -19,6 +19,7 @@ from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_
 from agent.jobs.point_in_time.point_errors import PointInFuture, RestoredSince, TableNotThen, TruncatedSince
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.room import room_for
+from agent.jobs.point_in_time.schema_told import replication_told, views_refused
 from agent.jobs.point_in_time.seen_logs import SeenLogs, read_logs, read_schemas
 from agent.jobs.point_in_time.tables_then import (
     TableThen,
@@ -129,11 +130,16 @@ class PitCheckJob:
             views_at_pit=views_on(asked, then),
             precision="microseconds" if fraction_digits(identity.version) else "seconds",
             volumes=room.volumes,
-            refusals=[*await self._refusals(context, arguments, head, tables, asked, now), *room.refusals],
+            refusals=[
+                *await self._refusals(context, arguments, head, tables, asked, now),
+                *views_refused(asked, then, live, enabled=await node.view.views_enabled()),
+                *room.refusals,
+            ],
             warnings=[
                 *warnings_of(arguments, head, tables, wanted, newest),
                 *unseen,
                 *history.warnings,
+                *replication_told(asked, then, live),
                 *([] if await node.view.auto_snapshot() else [_NO_AUTO_SNAPSHOT]),
             ],
             now=now,

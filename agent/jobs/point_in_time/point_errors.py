@@ -68,6 +68,13 @@ class TruncatedSince(RestoreError):
     )
 
 
+class ViewsDisabled(RestoreError):
+    """The asked tables have materialized views, or had them at the point, and this node makes none; `fields`: views."""
+
+    code = "views_disabled"
+    todo = "Set materialized_views_enabled to true in cassandra.yaml of this node, or drop the views."
+
+
 class NameTaken(RestoreError):
     """Something else has the name of a table, view or index that is to be made as at the point by now; `fields`:
     names."""

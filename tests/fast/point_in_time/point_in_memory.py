@@ -184,6 +184,9 @@ class View(NodeView):
     async def keyspaces(self) -> dict[str, KeyspaceView]:
         return {}
 
+    async def views_enabled(self) -> bool:
+        return True
+
     async def auto_snapshot(self) -> bool:
         return True
 

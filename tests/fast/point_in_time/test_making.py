@@ -1,6 +1,9 @@
 """What is told before the first drop, and which tables only look as they were at the point."""
 
+import msgspec
+
 from agent.jobs.point_in_time.making import drops, names_in_the_way
+from agent.jobs.point_in_time.schema_told import replication_told, views_refused
 from agent.jobs.point_in_time.tables_then import table_needs
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
 from agent.wire.node import Tables
@@ -73,3 +76,27 @@ def test_a_changed_type_goes_also_where_its_table_is_gone() -> None:
         ("dropping type ks.p", 'DROP TYPE IF EXISTS "ks"."p"')
     ]
     assert list(drops({"ks": ["t"]}, {}, {"ks": then}, {"ks": then})) == []
+
+
+def test_views_that_could_not_be_made_again_are_not_dropped() -> None:
+    """Promise: where materialized_views_enabled is false, views of now and of the point stop the restore; without views
+    it doesn't matter."""
+    with_view, without = {"ks": keyspace(table("t"), view("w", "t"))}, {"ks": keyspace(table("t"))}
+    asked = {"ks": ["t"]}
+    for then, live in ((with_view, without), (without, with_view)):
+        (found,) = views_refused(asked, then, live, enabled=False)
+        assert (found["code"], found["fields"]) == ("views_disabled", {"views": ["ks.w"]})
+        assert views_refused(asked, then, live, enabled=True) == []
+    assert views_refused(asked, without, without, enabled=False) == []
+
+
+def test_what_becomes_of_a_keyspaces_replication_is_told() -> None:
+    """Promise: one that is there keeps its own, one that is gone gets the point's; both are said."""
+    then = {"ks": msgspec.structs.replace(keyspace(table("t")), replication={"class": "S", "dc1": "3"})}
+    live = {"ks": msgspec.structs.replace(then["ks"], replication={"class": "S", "dc1": "1"})}
+    asked = {"ks": ["t"]}
+    (kept,) = replication_told(asked, then, live)
+    assert kept.endswith("and as class S, dc1 1 now: it stays as it is now")
+    (made,) = replication_told(asked, then, {})
+    assert "made with the replication of the point, class S, dc1 3" in made
+    assert replication_told(asked, then, then) == []
