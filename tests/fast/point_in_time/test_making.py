@@ -16,13 +16,12 @@ def keyspace(
 ) -> KeyspaceSchema:
     """`ks` with the objects; its tables have a column `v` of the type p, or text where there is no type."""
     tables = {one.name: f"id-{one.name}" for one in objects if one.kind == "table"}
-    columns = (KEY, Column("v", "p" if types else "text", "regular", -1, "none"))
+    columns: tuple[Column, ...] = (KEY, Column("v", "p" if types else "text", "regular", -1, "none"))
     told = [
         SchemaObject(one.kind, "ks", one.name, one.statement + forgotten, one.base) if one.kind == "table" else one
         for one in objects
     ]
-    made = dict.fromkeys(tables, columns)
-    return KeyspaceSchema("ks", {}, True, tuple(told), made, types or {}, {}, tables)
+    return KeyspaceSchema("ks", {}, True, tuple(told), dict.fromkeys(tables, columns), types or {}, {}, tables)
 
 
 def table(name: str) -> SchemaObject:
