@@ -103,6 +103,17 @@ _CQL_TYPES = frozenset(
 """CQL's own."""
 
 
+def refuse_unlike(asked: Tables, then: Schemas, live: Schemas) -> None:
+    """Raises `NameTaken` for a table that is not as at the point though all was done for it: somebody has made another
+    one of that name meanwhile, which would get rows that are not its own."""
+    for keyspace, tables in sorted(asked.items()):
+        for table in tables:
+            found = table_needs(keyspace, table, then[keyspace], live.get(keyspace))
+            if found.action != "keep":
+                told = f"{keyspace}.{table} was changed while it was made as at the point: {found.told}"
+                raise NameTaken(told, names=[f"{keyspace}.{table}"])
+
+
 def names_in_the_way(made: Tables, then: Schemas, live: Schemas, views: Tables) -> Iterator[NameTaken]:
     """What has the name of one of the tables to be made, or of their indexes, and does not go: another table's index,
     a view that is none of `views`, a table where an index is not on its own."""

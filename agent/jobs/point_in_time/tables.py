@@ -17,7 +17,7 @@ import msgspec
 
 from agent.cassandra.cql_text import quote
 from agent.cassandra.schema_compare import Schemas, by_name, views_on
-from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, names_in_the_way
+from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, names_in_the_way, refuse_unlike
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_tools import PointTools
@@ -87,7 +87,9 @@ class PitTablesJob:
             for label, statement in makes(keyspace, tables, then[keyspace], live.get(keyspace), ours):
                 await self._change(context, notes, label, statement)
         done += [f"{keyspace}.{table}" for keyspace, table in sorted(begun)]
-        return Outcome(PhaseResult(done, await self._forget_later(context, notes, arguments, noted)))
+        warnings = await self._forget_later(context, notes, arguments, noted)
+        refuse_unlike(arguments.tables, then, await self._live(arguments))
+        return Outcome(PhaseResult(done, warnings))
 
     async def _noted(self, context: JobContext, arguments: PitArguments) -> NotedSchema:
         """What an earlier run of the job noted, or the history's word, noted now."""

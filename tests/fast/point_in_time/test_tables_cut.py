@@ -14,6 +14,7 @@ from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import StagingRoot
 from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint
+from agent.jobs.point_in_time.point_errors import NameTaken
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.tables import NotedSchema, PitTablesJob
 from agent.jobs.restore.notes import RestoreNotes
@@ -153,3 +154,14 @@ async def test_a_cut_run_is_gone_on_with(tmp_path: Path, lives: int) -> None:
     sent = list(cluster.sent)
     await run(tmp_path, cluster, asked)
     assert cluster.sent == sent
+
+
+async def test_a_table_that_somebody_made_meanwhile_is_not_taken_for_the_points(tmp_path: Path) -> None:
+    """Promise: a table that was missing when the statements were noted, and has another id as they are sent, ends the
+    phase: the log's rows would not reach it."""
+    cluster = Cluster(None, {})
+    asked = await begun(tmp_path, cluster)
+    cluster.table_id, cluster.columns = OTHER, {"k": "int", "v": "text"}
+    with pytest.raises(NameTaken, match=r"ks\.t was changed while"):
+        await run(tmp_path, cluster, asked)
+    assert cluster.table_id == OTHER
