@@ -70,7 +70,8 @@ class Measures:
         nodes = self._api.archiving.seen(cluster)
         if not nodes:
             return
-        times = [time for node in nodes for time in node.safe.values() if time is not None]
+        archiving = [node for node in nodes if node.state != "off"]  # what was switched off doesn't grow older
+        times = [time for node in archiving for time in node.safe.values() if time is not None]
         self._without.labels(cluster).set(sum(bool(node.without) for node in nodes))
         self._lag.labels(cluster).set(max(0.0, self._api.clock() - min(times)) if times else 0.0)
         self._waiting.labels(cluster).set(sum(node.waiting_bytes for node in nodes))

@@ -68,13 +68,11 @@ def archiving(cluster: ClusterInMemory) -> ArchivingInMemory:
     return ArchivingInMemory(cluster)
 
 
-def application(
-    store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None
-) -> web.Application:
-    """The API as the coordinator serves it to everybody on loopback."""
+def api_of(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None) -> Api:
+    """What the API's sections work with."""
     archiving = archiving or ArchivingInMemory(cluster)
     ids = (uuid.UUID(int=number).hex for number in range(1, 1000))
-    api = Api(
+    return Api(
         {"Test_Cluster": ClusterEntry("Test Cluster", ["http://127.0.70.1:61621"])},
         store,
         implements(cluster),
@@ -84,6 +82,13 @@ def application(
         lambda: next(ids),
         Redactor(),
     )
+
+
+def application(
+    store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None
+) -> web.Application:
+    """The API as the coordinator serves it to everybody on loopback."""
+    api = api_of(store, cluster, archiving)
     return build_app(api, max_body_bytes=MOST, doors=[same_origin(Access(None, None, False)), body_limits(5.0)])
 
 

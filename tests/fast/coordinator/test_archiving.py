@@ -3,14 +3,18 @@
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from agent.wire.archiving import LogGap
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.archiving import NodeArchiving
 from coordinator.model.orders import ArchivingOrder, LogCopy
+from coordinator.opscenter.measures import Measures
+from coordinator.store.sqlite import SqliteStore
+from kit.metrics import ProcessMetrics
 from tests.fast.coordinator.archiving_in_memory import ArchivingInMemory
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, backup
-from tests.fast.coordinator.conftest import Client
+from tests.fast.coordinator.conftest import NOW, Client, api_of
 from tests.fast.coordinator.test_bad_input import PLACES, C
 
 PIT = f"{C}/backups/pit"
@@ -179,3 +183,27 @@ async def test_a_backup_tells_whether_its_log_is_there(
     assert listed["old"]["commit_log"] == {"a": None, "b": None}
     archiving.nodes.append(NodeArchiving("127.0.70.3", "h3", "off", without="its Cassandra doesn't archive"))
     assert (await client.get(f"{C}/backups"))["new"]["commit_log"] == {"a": None, "b": None}
+
+
+async def test_archiving_is_measured(
+    store: SqliteStore, archiving: ArchivingInMemory, cluster: ClusterInMemory
+) -> None:
+    """Promise: Prometheus has the nodes without, the age of the oldest write that isn't safe, the bytes that wait and
+    the gaps; of a cluster that never archived nothing, and where it is off nothing grows older."""
+    metrics = ProcessMetrics("coordinator", "0")
+    measures = Measures(api_of(store, cluster, archiving), metrics, "0")
+
+    async def told(name: str) -> float | None:
+        await measures.metrics(make_mocked_request("GET", "/metrics"))
+        return metrics.registry.get_sample_value(f"helenus_archiving_{name}", {"cluster": "Test_Cluster"})
+
+    assert await told("nodes_without") is None
+    gap = LogGap("a", "b", 1.0, 2.0, "it was full")
+    archiving.nodes = [
+        NodeArchiving("127.0.70.1", "h1", "on", safe={"a": NOW - 7.0, "b": NOW - 30.0}, waiting_bytes=5, gaps=[gap]),
+        NodeArchiving("127.0.70.2", "h2", "lost", without="lost", safe={"a": NOW - 3.0}, waiting_bytes=6),
+    ]
+    names = ("nodes_without", "lag_seconds", "waiting_bytes", "gaps")
+    assert [await told(name) for name in names] == [1.0, 30.0, 11.0, 1.0]
+    archiving.nodes = [NodeArchiving("127.0.70.1", "h1", "off", safe={"a": 5.0})]
+    assert await told("lag_seconds") == 0.0
