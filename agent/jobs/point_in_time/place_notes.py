@@ -21,6 +21,7 @@ from agent.cassandra.live_directories import IndexFact, NodeFacts
 from agent.cassandra.set_aside import Aside
 from agent.jobs.point_in_time.place_errors import NotQuiesced
 from agent.jobs.restore.errors import JobMissing
+from agent.plan.segment_names import parse_segment
 from agent.wire.names import check_name
 from agent.wire.point_in_time import PitPlaceResult, PitVerifyResult
 from kit.atomic_files import make_directory, remove_durably, write_atomically
@@ -168,7 +169,7 @@ class PlaceNotes:
 
     async def _log_names(self) -> list[str]:
         live = (await self.must_facts()).commitlog.data_directory
-        return sorted(await asyncio.to_thread(os.listdir, live))
+        return sorted(filter(parse_segment, await asyncio.to_thread(os.listdir, live)))
 
     async def _write(self, name: str, content: bytes) -> None:
         def write() -> None:
