@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from agent.wire.commands import Kind
 from coordinator.model.requests import RequestKind, RequestState
+from coordinator.orchestrate.errors import RestoreRunning
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator
 from tests.orchestrate.conftest import Scene
@@ -63,6 +66,32 @@ async def test_who_is_followed_leaves_all_as_it_is(story: Story) -> None:
         assert (former.state, (former.error or {}).get("code")) == (RequestState.ERROR, "job_taken_over")
     assert story.is_restored()
     assert story.scene.world.count(Kind.PIT_UNDO) == 0
+
+
+async def test_a_job_can_be_taken_back(story: Story) -> None:
+    """Promise: who lost a job to another coordinator, which is gone since, gets it back by the same POST; another
+    restore is refused meanwhile by one that doesn't carry it out."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_FETCH] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        await other.destination("there")
+        with pytest.raises(RestoreRunning, match="of another coordinator"):
+            await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
+        await other.orchestrator.points.start(CLUSTER, story.order())
+        node.gates[Kind.PIT_COVER] = asyncio.Event()
+        node.gates.pop(Kind.PIT_FETCH).set()
+        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+        former = await story.coordinator.ended(request_id)
+        assert (former.error or {}).get("code") == "job_taken_over"
+    again = await story.start()
+    assert again != request_id
+    node.gates.pop(Kind.PIT_COVER).set()
+    request = await story.coordinator.ended(again)
+    assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()
+    assert story.nothing_left()
 
 
 async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: Story) -> None:

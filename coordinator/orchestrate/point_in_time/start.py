@@ -69,9 +69,9 @@ class PointsInTime:
     async def start(self, cluster: str, order: PointInTimeOrder) -> str:
         """Id of the request. Raises as `check`, `ArchivingChanging`, and `RestoreRunning` while any other restore
         runs, also when force comes to the same one that runs without."""
-        await self._take_over.learn(cluster, order)
+        taken = await self._take_over.learn(cluster, order)
         former = await self._former(cluster, order)
-        if former is None or (RESUMABLE not in former.result and former.state is not RequestState.RUNNING):
+        if taken is None and (former is None or RESUMABLE not in former.result) and not _runs(former):
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -80,7 +80,7 @@ class PointsInTime:
                 return former.id
             await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
-            job = former.result.get(RESUMABLE) if former is not None else None
+            job = taken or (former.result.get(RESUMABLE) if former is not None else None)
             tag, keyspaces = (
                 (former.tag, former.keyspaces) if former is not None and job else (None, asked_tables(order))
             )
@@ -121,6 +121,10 @@ async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) 
             "the nodes' data is being replaced; force gives every node its old data back and starts it",
             request=request.id,
         )
+
+
+def _runs(request: Request | None) -> bool:
+    return request is not None and request.state is RequestState.RUNNING
 
 
 def _refuse_later_force(running: Request, order: PointInTimeOrder) -> None:

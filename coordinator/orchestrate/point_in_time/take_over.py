@@ -18,6 +18,7 @@ from coordinator.fleet.each import on_each
 from coordinator.fleet.registry import Agent
 from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
+from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -64,16 +65,27 @@ class TakeOver:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def learn(self, cluster: str, order: PointInTimeOrder) -> None:
+    async def learn(self, cluster: str, order: PointInTimeOrder) -> str | None:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
-        for it here; one that stopped can be gone on with."""
+        for it here; one that stopped can be gone on with. The job, where this coordinator had it and lost it to another
+        one: a new request goes on with it. Raises `RestoreRunning` while another coordinator carries out another one.
+        """
+        taken: str | None = None
         for found in await self._found(cluster):
             known = order_of(found.request)
-            if isinstance(known, PointInTimeOrder) and is_same_point(known, order) and found.certain:
+            same = isinstance(known, PointInTimeOrder) and is_same_point(known, order)
+            if same and found.certain:
                 if not found.document.ended:
-                    await self._adopt(cluster, found)
+                    taken = await self._adopt(cluster, found)
                 elif found.carried.resumable:
                     await self._remember(cluster, found)
+            elif not found.document.ended and await self._around.store.requests.get(found.request.id) is None:
+                raise RestoreRunning(
+                    f"the restore to a point {found.request.id} of another coordinator stops the nodes",
+                    request=found.request.id,
+                    tables=[],
+                )
+        return taken
 
     async def _keep_looking(self) -> None:
         while True:
@@ -115,19 +127,21 @@ class TakeOver:
             for document in newest.values()
         ]
 
-    async def _adopt(self, cluster: str, found: Found) -> None:
-        """Durable first: steps, then a fence over the other's, then the request, which is begun."""
+    async def _adopt(self, cluster: str, found: Found) -> str | None:
+        """Durable first: steps, then a fence over the other's, then the request, which is begun. The job, when its
+        request has ended here already, for another coordinator had taken it."""
         request = await self._around.store.requests.get(found.request.id)
         if request is not None and request.state is RequestState.RUNNING:
-            return
+            return None
         async with self._around.leaving.turn(cluster):
             await self._keep(found)
             if request is not None:
-                return  # it ended here, when another coordinator took it: the same POST goes on with its job
+                return found.document.id
             request = msgspec.structs.replace(found.request, cluster=cluster, state=RequestState.RUNNING)
             await self._around.store.requests.create(request)
         log.warning("a job that nobody carries out is taken over", request=request.id, job=found.document.id)
         self._begin(request)
+        return None
 
     async def _remember(self, cluster: str, found: Found) -> None:
         if await self._around.store.requests.get(found.request.id) is not None:
