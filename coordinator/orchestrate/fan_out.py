@@ -176,19 +176,16 @@ class FanOut:
     async def _returned(self, command: PostedCommand, returned: asyncio.Event) -> None:
         """Set `returned` once the node's agent answers, and sees its Cassandra if the command needs that; give up after
         the configured time."""
-        host_id = command.host_id
-        try:
+        with suppress(TimeoutError, *NO_AGENT):
             async with asyncio.timeout(self._around.timing.agent_return):
                 while True:
-                    agent = await self._around.registry.agent_of(self._run.cluster, host_id)
+                    agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
                     await self._around.registry.ask(self._run.cluster, agent)
                     ready = agent.alive if command.kind in WITHOUT_CASSANDRA else agent.cassandra_up
-                    if ready and agent.host_id in (None, host_id):
+                    if ready and agent.host_id in (None, command.host_id):
                         returned.set()
                         return
                     await asyncio.sleep(self._around.timing.retry_pause)
-        except (TimeoutError, *NO_AGENT):
-            return
 
     async def _attempt(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> PostedCommand:
         """One command to its terminal state, recorded durably."""
