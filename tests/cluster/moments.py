@@ -133,6 +133,17 @@ PIT_FETCH: Moments = (
     "pit_fetch:fetching segments",
     "pit_fetch:success:before",
 )
+PIT_TABLES: Moments = (
+    "pit_tables:reading the schema's history",
+    "pit_tables:dropping view pit.seen",
+    "pit_tables:dropping table pit.rows",
+    "pit_tables:dropping type pit.kind",
+    "pit_tables:making table pit.rows",
+    "pit_tables:making index pit.by_word",
+    "pit_tables:adding column later to pit.rows",
+    "pit_tables:dropping column later of pit.rows",
+    "pit_tables:success:before",
+)
 PIT_COVER: Moments = (
     "pit_cover:accepted",
     "pit_cover:reading the node's log",
@@ -240,6 +251,7 @@ ALL: frozenset[str] = frozenset().union(
     PIT_CHECK,
     PIT_FETCH,
     PIT_COVER,
+    PIT_TABLES,
     PIT_QUIESCE,
     PIT_STOP,
     PIT_PLACE,
