@@ -42,6 +42,8 @@ class Site:
         self.target: dict[str, str] = {}
         self.expected: dict[str, set[int]] = {}
         self.point = 0
+        self._fences = itertools.count(1)
+        """Each command comes with a higher one than any before, as those of a coordinator do."""
 
     async def begin(self) -> None:
         """The agent archives from the node's second start on."""
@@ -60,7 +62,7 @@ class Site:
         """A phase that must succeed; its result. Cassandra may be another one afterwards."""
         if kind in ("restart", "pit_quiesce", "pit_stop"):
             self.cluster.close_sessions()
-        return await self.agent.do(kind, arguments, job=job, fence=100, deadline=600.0)
+        return await self.agent.do(kind, arguments, job=job, fence=next(self._fences), deadline=600.0)
 
     async def live_through(self, kind: str, arguments: dict[str, Any], job: str, moments: Moments) -> Any:
         """One command, whose agent dies at each of the moments and takes it up again; its result."""
@@ -68,7 +70,7 @@ class Site:
         await self.agent.start_mortal(moments[0])
         command = f"killed-{kind}"
         with contextlib.suppress(aiohttp.ClientError):  # an early death takes the answer with it
-            await self.agent.command(kind, arguments, id=command, job=job, fence=1)
+            await self.agent.command(kind, arguments, id=command, job=job, fence=next(self._fences))
         for moment in (*moments[1:], ""):
             assert await self.agent.died() == -9
             if moment:
@@ -80,9 +82,10 @@ class Site:
 
     async def cut(self, kind: str, arguments: dict[str, Any], job: str, moments: Moments) -> None:
         """A command that an agent doesn't take up again, cut at each of the moments, each time as a new one."""
-        for fence, moment in enumerate(moments, 2):
+        for moment in moments:
             await self.agent.stop()
             await self.agent.start_mortal(moment)
+            fence = next(self._fences)
             command = f"cut-{kind}-{fence}"
             with contextlib.suppress(aiohttp.ClientError):
                 await self.agent.command(kind, arguments, id=command, job=job, fence=fence)
@@ -91,17 +94,20 @@ class Site:
             assert (await self.agent.ended(command))["state"] == "interrupted"
 
     async def shipped(self) -> None:
-        """Every closed segment is in the destination, and not on the node any more."""
+        """Every closed segment is in the destination, and not on the node any more: of those that are archived
+        Cassandra keeps what it has not flushed."""
+        await self.node.nodetool("flush")
         async with asyncio.timeout(120):
             for _ in itertools.repeat(None):
                 place = (await self.agent.ask("GET", "/v1/archiving"))["places"]["here"]
-                if not place["waiting_segments"] and not list((self.node.directory / "archive").glob("CommitLog-*")):
+                kept = [*(self.node.directory / "archive").glob("CommitLog-*"), *self.live()[:-2]]
+                if not place["waiting_segments"] and not kept:
                     return
                 await asyncio.sleep(0.5)
 
     async def refused(self, kind: str, arguments: dict[str, Any], job: str) -> dict[str, Any]:
         """The error of a phase that must fail."""
-        view = await self.agent.ended(await self.agent.command(kind, arguments, job=job, fence=1))
+        view = await self.agent.ended(await self.agent.command(kind, arguments, job=job, fence=next(self._fences)))
         assert view["state"] == "failed", view
         return dict(view["error"])
 
@@ -192,6 +198,10 @@ class Site:
         assert session.cluster.metadata.keyspaces["pit"].user_types["kind"].field_names == ["name"]
         assert "late" in {row.role for row in session.execute("LIST ROLES")}
 
+    def live(self) -> list[Path]:
+        """The segments in Cassandra's own directory, oldest first; the newest two are being written."""
+        return sorted((self.node.directory / "commitlog").glob("CommitLog-*.log"))
+
     def records(self) -> list[Path]:
         """The records of segments in the destination, oldest first."""
         return sorted(path for path in self.agent.local_root.rglob("commitlogs/segments/**/*") if path.is_file())
@@ -244,9 +254,9 @@ async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Sit
 
 async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snapshot(site: Site) -> None:
     """Promise: every row of then and none of later, on a node that was killed -9; what another table and the roles got
-    a second before are there. Writes at the point are, one a microsecond later is not. A column, a field of a
-    type and a view that came later are gone. Its log has what the restore
-    undid, so that a later point needs a later snapshot."""
+    a second before are there. Writes at the point are, one a microsecond later is not. A column, a field of a type and
+    a view that came later are gone. Its log has what the restore undid, so that a later point needs a later snapshot.
+    """
     await site.write_elsewhere()
     await asyncio.sleep(0.7)
     site.cluster.close_sessions()
