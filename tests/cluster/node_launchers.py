@@ -24,8 +24,13 @@ echo "$$ $(cut -d ' ' -f 22 /proc/$$/stat) $(stat -c %s {log})" > {pid}.new && m
 exec {before} "$@" {behind}
 """
 _START = """#!/bin/sh
-# Start it in a session of its own, and return when it has noted its pid; one that runs is left alone.
+# Start it in a session of its own, and return when it has noted its pid; one that runs is left alone. One that was just
+# killed may be there for a moment still.
 {gone}
+for _ in $(seq 20); do
+    gone && break
+    sleep 0.05
+done
 gone || exit 0
 rm -f {pid}
 setsid {prefix} {launchers}/cassandra < /dev/null >> {log} 2>&1 &

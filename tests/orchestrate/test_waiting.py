@@ -132,7 +132,7 @@ async def test_a_restore_says_that_it_waits_for_cassandra_and_until_when(
 ) -> None:
     """A phase that failed because its Cassandra is down is tried again: until then its node has not failed, and only
     its own agent is asked whether it is back."""
-    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, agent_return=60.0))
+    coordinator = await scene.coordinator(timing=msgspec.structs.replace(TIMING, agent_return=60.0, take_over=60.0))
     await coordinator.destination("there")
     tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
     node = scene.nodes[0]

@@ -10,7 +10,10 @@ from typing import Any, cast
 
 from agent.cassandra.errors import CassandraError, CassandraUnavailable, ImportFailed, SnapshotExists
 from agent.cassandra.node import CassandraNode
+from agent.cassandra.node_view import NodeLife
 from agent.cassandra.protocol import MemberState, NodeControl
+from agent.cassandra.service import CassandraService
+from agent.cassandra.service_orders import ServiceOrders
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.snapshots import NodeSnapshots
 from agent.model.snapshot import KeyspaceSchema, SnapshotInfo
@@ -153,6 +156,9 @@ class _View:
     async def identity(self) -> NodeIdentity:
         return self._node.identity()
 
+    async def life(self) -> NodeLife:
+        return NodeLife(self._node.identity().host_id, 1)
+
     async def keyspaces(self) -> dict[str, KeyspaceView]:
         found: dict[str, KeyspaceView] = {}
         for keyspace, table in self._node.tables:
@@ -194,6 +200,9 @@ class SimulatedNode:
             state,
             unix_now,
         )
+        # It is never stopped, and its log isn't archived.
+        self.orders = ServiceOrders(settings.nodetool, lambda: nothing)
+        self.service = CassandraService(settings, self.orders)
 
     def as_node(self) -> CassandraNode:
         """Itself, for those that take a whole node."""
