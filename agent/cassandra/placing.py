@@ -21,7 +21,7 @@ _ANY = 0o666
 """What a file may have of its directory's mode."""
 
 Placed = dict[str, dict[str, int]]
-"""keyspace → table → SSTables"""
+"""keyspace → table → SSTables, those of its legacy indexes among them"""
 
 
 def place(facts: NodeFacts) -> Placed:
@@ -35,8 +35,7 @@ def place(facts: NodeFacts) -> Placed:
             for name in names:
                 _place_one(root, held / name, live / name)
             sync_directory(live)
-            if not index:
-                counts[keyspace][table] += sum(name.endswith(f"-{DATA}") for name in names)
+            counts[keyspace][table] += sum(name.endswith(f"-{DATA}") for name in names)
     return counts
 
 

@@ -131,7 +131,7 @@ class PitPlaceResult(msgspec.Struct, frozen=True):
 
     set_aside: dict[str, int]
     placed: dict[str, dict[str, int]]
-    """keyspace → table → SSTables"""
+    """keyspace → table → SSTables, those of its legacy indexes among them"""
 
 
 class PitVerifyResult(msgspec.Struct, frozen=True):

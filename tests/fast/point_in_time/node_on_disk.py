@@ -120,7 +120,7 @@ class NodeOnDisk:
         segments = make_directory(self.facts.commitlog, (segments_of(self.facts).name,))
         (segments / "CommitLog-7-11.log").write_bytes(header(11))
         os.link(self.commitlog / "CommitLog-7-12.log", segments / "CommitLog-7-12.log")  # the node's own log
-        await self.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [3, 30, 1]}}))
+        await self.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [5, 50, 2]}}))
         await self.notes.put_facts(self.facts)
         await self.notes.put_drained()
         await note_covered(self.tools.state, JOB, self.arguments)

@@ -27,6 +27,7 @@ from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered
 from agent.jobs.point_in_time.verify import PitVerifyJob
 from agent.jobs.restore.errors import JobMissing
+from agent.jobs.restore.notes import Fetched
 from agent.model.refusals import TooLate
 from agent.wire.point_in_time import PitArguments, PitPlaceResult, PitVerifyResult
 from agent.wire.results import PhaseResult
@@ -73,7 +74,7 @@ async def test_only_what_is_asked_for_gives_way_to_what_was_fetched(node: NodeOn
     assert {path: file for path, file in after.items() if path in stays} == stays
     assert {path: content for path, (_, content) in after.items() if path not in stays} == held
     assert isinstance(result, PitPlaceResult)
-    assert result.placed == {"shop": {"orders": 1}}
+    assert result.placed == {"shop": {"orders": 2}}
     assert set(result.set_aside) == {
         *(str(node.orders(number, *below)) for number in (0, 1) for below in ([], [".by_state"])),
         str(node.hints),
@@ -247,6 +248,7 @@ async def test_indexes_that_were_held_without_files_are_rebuilt(node: NodeOnDisk
     """Promise: Cassandra takes an index without files for built; it is built anew before clients are let in."""
     for path in (node.facts.data[0].held("shop", "orders") / ".by_state").iterdir():
         path.unlink()
+    await node.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [3, 30, 1]}}))
     await placed_and_started(node)
     assert (await verified(node)).indexes_rebuilt == ["shop.by_state"]
     assert node.rebuilt == ["shop.orders.by_state"]

@@ -155,7 +155,7 @@ def now_micros() -> int:
 
 
 def _hold(table: SnapshotTable, roots: Sequence[StagingRoot], without: Sequence[str]) -> list[int]:
-    """Link a table's snapshot files into held/: files, bytes, SSTables."""
+    """Link a table's snapshot files into held/: files, bytes, SSTables, those of its legacy indexes among them."""
     files = size = sstables = 0
     for file in table.files:
         directory, _, name = file.name.rpartition("/")
@@ -165,5 +165,5 @@ def _hold(table: SnapshotTable, roots: Sequence[StagingRoot], without: Sequence[
         held = make_directory(root, ("held", table.keyspace, table.table, *([directory] if directory else [])))
         os.link(file.path, held / name)
         files, size = files + 1, size + file.size
-        sstables += not directory and name.endswith("-Data.db")
+        sstables += name.endswith("-Data.db")
     return [files, size, sstables]
