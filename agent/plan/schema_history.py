@@ -9,8 +9,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
+import msgspec
+
 from agent.model.commit_log import SchemaRecord
-from agent.model.snapshot import KeyspaceSchema
+from agent.model.snapshot import KeyspaceSchema, SchemaObject
 from agent.wire.point_in_time import SchemaChange
 
 Ring = dict[str, tuple[str, ...]]
@@ -86,6 +88,39 @@ def ring_differences(before: Ring, after: Ring) -> list[str]:
         for host in sorted(before.keys() & after.keys())
         if sorted(before[host]) != sorted(after[host])
     ]
+
+
+def grown(schemas: Iterable[KeyspaceSchema], later: Iterable[SchemaRecord]) -> tuple[KeyspaceSchema, ...]:
+    """The schemas, with the fields that their types got by a later look: the commit log may hold values with them,
+    which Cassandra can't read by a type that lacks them (tried on 5.0.9: it does not start), and a value without them
+    is read by a type that has them."""
+    looks = [_by_name(record.keyspaces) for record in in_order(later)]
+    return tuple(
+        _with_later_fields(schema, [look[schema.name] for look in looks if schema.name in look]) for schema in schemas
+    )
+
+
+def _with_later_fields(schema: KeyspaceSchema, later: Sequence[KeyspaceSchema]) -> KeyspaceSchema:
+    found: dict[str, KeyspaceSchema] = {}
+    for look in later:
+        for name, fields in schema.types.items():
+            longest = found[name].types[name] if name in found else fields
+            has = look.types.get(name, ())
+            if len(has) > len(longest) and has[: len(fields)] == fields:
+                found[name] = look
+    if not found:
+        return schema
+
+    def as_found(one: SchemaObject) -> SchemaObject:
+        if one.kind != "type" or one.name not in found:
+            return one
+        return next(each for each in found[one.name].objects if (each.kind, each.name) == ("type", one.name))
+
+    return msgspec.structs.replace(
+        schema,
+        types={name: found[name].types[name] if name in found else fields for name, fields in schema.types.items()},
+        objects=tuple(as_found(one) for one in schema.objects),
+    )
 
 
 def later_columns(records: Iterable[SchemaRecord], when: float, table_id: str) -> dict[str, str]:

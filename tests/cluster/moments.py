@@ -137,7 +137,7 @@ PIT_TABLES: Moments = (
     "pit_tables:reading the schema's history",
     "pit_tables:dropping view pit.seen",
     "pit_tables:dropping table pit.rows",
-    "pit_tables:dropping type pit.kind",
+    "pit_tables:dropping type pit.sort",
     "pit_tables:making table pit.rows",
     "pit_tables:making index pit.by_word",
     "pit_tables:adding column later to pit.rows",

@@ -18,7 +18,7 @@ from agent.model.commit_log import SchemaRecord
 from agent.model.manifest import Head
 from agent.model.snapshot import KeyspaceSchema
 from agent.plan.beginnings import Beginning, beginning, same_id, truncate_times
-from agent.plan.schema_history import in_force
+from agent.plan.schema_history import grown, in_force
 from agent.wire.node import Tables
 from agent.wire.point_in_time import PitArguments, PitTable
 
@@ -44,9 +44,11 @@ class Truncates(msgspec.Struct, frozen=True):
 
 
 def schema_then(head: Head, records: Sequence[SchemaRecord], pit: float) -> dict[str, KeyspaceSchema]:
-    """Keyspace → its schema at the point; the snapshot's where the history has none."""
+    """Keyspace → its schema at the point; the snapshot's where the history has none. Types keep fields that they got
+    since."""
     record = in_force(records, pit)
-    return by_name(record.keyspaces if record is not None else head.schema)
+    later = [one for one in records if one.first_seen > pit]
+    return by_name(grown(record.keyspaces if record is not None else head.schema, later))
 
 
 def named_tables(asked: Tables, then: Schemas, backed_up: Collection[str]) -> Tables:

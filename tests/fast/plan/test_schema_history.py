@@ -4,7 +4,7 @@ import msgspec
 
 from agent.model.commit_log import SchemaRecord
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
-from agent.plan.schema_history import changes, doubt, in_force, later_columns, merged, ring_at, ring_changes
+from agent.plan.schema_history import changes, doubt, grown, in_force, later_columns, merged, ring_at, ring_changes
 
 RING: dict[str, tuple[str, ...]] = {"host-a": ("1",), "host-b": ("2",)}
 
@@ -115,3 +115,26 @@ def test_a_change_of_the_ring_is_told() -> None:
     ]
     assert ring_at(moved, 5.0) == {"host-a": ("1",), "host-b": ("2",)}
     assert ring_at(moved, 0.5) is None
+
+
+def typed(*fields: str) -> KeyspaceSchema:
+    """The keyspace `ks` with a type of these fields, all text."""
+    statement = f"CREATE TYPE ks.kind ({', '.join(f'{field} text' for field in fields)})"
+    objects = (SchemaObject("type", "ks", "kind", statement),)
+    return KeyspaceSchema("ks", {}, True, objects, {}, {"kind": tuple((field, "text") for field in fields)})
+
+
+def test_a_type_keeps_the_fields_that_it_got_later() -> None:
+    """Promise: values with a later field can be read when the log is replayed; the longest form of the type counts,
+    whether it still exists or not."""
+    then = typed("name")
+    later = [look(20.0, typed("name", "later"), 10.0), look(40.0, typed("name", "later", "last"), 30.0)]
+    (made,) = grown([then], [*later, look(60.0, None, 50.0)])
+    assert made.types["kind"] == (("name", "text"), ("later", "text"), ("last", "text"))
+    assert [one.statement for one in made.objects] == ["CREATE TYPE ks.kind (name text, later text, last text)"]
+
+
+def test_a_type_that_became_another_one_stays_as_it_was() -> None:
+    """Promise: fields that were renamed, or of a type that was made anew, are no later fields of this one."""
+    then = typed("name")
+    assert grown([then], [look(20.0, typed("title", "later"), 10.0), look(40.0, typed(), 30.0)]) == (then,)

@@ -140,8 +140,10 @@ class Site:
         session = await self.session()
         session.execute(f"CREATE KEYSPACE pit WITH replication = {SIMPLE}")
         session.execute(f"CREATE KEYSPACE other WITH replication = {SIMPLE}")
-        session.execute("CREATE TYPE pit.kind (name text)")
-        session.execute("CREATE TABLE pit.rows (id int PRIMARY KEY, body blob, word text, kind frozen<kind>)")
+        for name in ("kind", "sort"):
+            session.execute(f"CREATE TYPE pit.{name} (name text)")
+        columns = "id int PRIMARY KEY, body blob, word text, kind frozen<kind>, sort frozen<sort>"
+        session.execute(f"CREATE TABLE pit.rows ({columns})")
         session.execute("CREATE TABLE pit.emptied (id int PRIMARY KEY, body blob, word text)")
         session.execute("CREATE INDEX by_word ON pit.rows (word)")
         session.execute("CREATE TABLE other.kept (id int PRIMARY KEY)")
@@ -178,6 +180,7 @@ class Site:
         )
         session.execute("ALTER TABLE pit.rows ADD later int")
         session.execute("ALTER TYPE pit.kind ADD later int")
+        session.execute("ALTER TYPE pit.sort RENAME name TO title")
         session.execute("INSERT INTO pit.rows (id, later, kind) VALUES (600, 1, {name: 'x', later: 2})")
         self.expected = {**at_point, "rows": at_point["rows"] | {500, 501}}
 
@@ -195,7 +198,8 @@ class Site:
         assert found == self.expected["rows"]
         assert [row.id for row in session.execute("SELECT id FROM other.kept")] == [1]
         assert "later" not in session.cluster.metadata.keyspaces["pit"].tables["rows"].columns
-        assert session.cluster.metadata.keyspaces["pit"].user_types["kind"].field_names == ["name"]
+        types = session.cluster.metadata.keyspaces["pit"].user_types
+        assert {name: one.field_names for name, one in types.items()} == {"kind": ["name", "later"], "sort": ["name"]}
         assert "late" in {row.role for row in session.execute("LIST ROLES")}
 
     def live(self) -> list[Path]:
@@ -254,8 +258,9 @@ async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Sit
 
 async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snapshot(site: Site) -> None:
     """Promise: every row of then and none of later, on a node that was killed -9; what another table and the roles got
-    a second before are there. Writes at the point are, one a microsecond later is not. A column, a field of a type and
-    a view that came later are gone. Its log has what the restore undid, so that a later point needs a later snapshot.
+    a second before are there. Writes at the point are, one a microsecond later is not. A column and a view that came
+    later are gone; a type has its fields' former names, and keeps fields that it got since, which the log has. Its log
+    has what the restore undid, so that a later point needs a later snapshot.
     """
     await site.write_elsewhere()
     await asyncio.sleep(0.7)
