@@ -76,5 +76,5 @@ async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
     await site.cut(PIT_OPEN)
     await site.do("pit_open")
     assert site.options == before
-    assert {2, 3} <= site.rows("other")
+    assert 3 in site.rows("other")
     await site.do("pit_clean")
