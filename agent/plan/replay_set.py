@@ -34,7 +34,8 @@ class LogNeed(msgspec.Struct, frozen=True):
 class ReplaySet(msgspec.Struct, frozen=True):
     """`segments`: to be replayed. `covered_until`: nothing is missing from the floor up to then, None: not even the
     first segment is there. `gaps`: what is missing from the floor on. `first`: the first segment that is needed.
-    `goes_on`: the last segment of the node's own log belongs to it, so that it grows with what the node writes."""
+    `goes_on`: the last segment of the node's own log belongs to it, and nothing is known to be lost after that one, so
+    that it grows with what the node writes."""
 
     segments: tuple[SegmentRecord, ...]
     covered_until: float | None
@@ -69,12 +70,15 @@ def replay_set(
     wanted = to_replay(run, need.pit, need.late)
     # By order, not by times alone: a clock that was set back must not make a hole.
     segments = run[: run.index(wanted[-1]) + 1] if wanted else ()
+    goes_on = bool(found.run) and newest is not None and segment_id(found.run[-1].name) >= newest
+    # Of a node that is down the newest segments may be the ones that were lost.
+    lost_after = newest is not None and any(not gap.before or segment_id(gap.before) > newest for gap in found.gaps)
     return ReplaySet(
         segments=tuple(segments),
         covered_until=found.covered_until,
         gaps=found.gaps,
         first=found.first,
-        goes_on=bool(found.run) and newest is not None and segment_id(found.run[-1].name) >= newest,
+        goes_on=goes_on and not lost_after,
     )
 
 

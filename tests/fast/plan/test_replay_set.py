@@ -2,6 +2,7 @@
 
 import msgspec
 
+from agent.model.commit_log import LossRecord
 from agent.plan.replay_set import LogNeed, ReplaySet, clock_steps, replay_set
 from tests.cluster.log_segments import name_of
 from tests.fast.point_in_time.point_in_memory import BEGAN, record
@@ -30,6 +31,15 @@ def test_what_is_written_now_ends_the_set() -> None:
     found = replay_set(need(45), [record(2), record(3), record(5, whole=False)], [record(4, whole=False)])
     assert (found.goes_on, found.gaps) == (True, ())
     assert names(found) == [name_of(2), name_of(3), name_of(4)]
+
+
+def test_what_was_lost_at_the_end_is_not_gone_on_with() -> None:
+    """Promise: a node that is down and lost its newest segments has nothing after the last one that is left."""
+    lost = LossRecord(name_of(3), "", BEGAN + 40, BEGAN + 60, "the volume was lost")
+    found = replay_set(need(55), [record(2)], [record(3)], [lost])
+    assert (found.covered_until, found.goes_on, found.reaches(BEGAN + 55)) == (BEGAN + 40, False, False)
+    assert [gap.after for gap in found.gaps] == [name_of(3)]
+    assert replay_set(need(55), [record(2)], [record(3), record(4)], [lost]).goes_on
 
 
 def test_behind_a_gap_only_by_force() -> None:
