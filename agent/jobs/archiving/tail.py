@@ -4,21 +4,24 @@ and until when that has everything.
 Cassandra ends a section of a segment some ten times a second, and whatever is in whole sections is replayed without
 complaint. All that a client was told is written before a look at the file began stands, at that look, before the last
 byte that isn't zero. So once whole sections reach that byte, at a later look, the copy has everything up to the earlier
-look. Only plain segments written through the page cache are copied: of compressed and encrypted ones, and of direct
-writes, that has not been proven.
+look. Unless the next segment has a write by then, which may be from before that look: a segment that was closed
+meanwhile is not copied as a part. Only plain segments written through the page cache are copied: of compressed and
+encrypted ones, and of direct writes, that has not been proven.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from agent.cassandra.commit_log.descriptor import descriptor_of
 from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.first_write import holds_writes
 from agent.cassandra.commit_log.sections import segment_state
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.pipeline.segments import SegmentSource
 from agent.plan.log_lives import neighbour_of
-from agent.plan.segment_names import segment_id
+from agent.plan.segment_names import parse_segment, segment_id
 from agent.storage.threads import Workers
 
 BETWEEN_SECONDS = 0.3
@@ -84,6 +87,8 @@ class Tail:
             return None
         if state.damage or first.written > state.synced or not (state.held_data or first.held_data):
             return None
+        if await self._workers.run(lambda _: _goes_on_behind(file.path)):
+            return None
         segments = self._ledger.known.segments
         there = {other for other, known in segments.items() if other in look.there or known.places}
         neighbour = neighbour_of(name, {other: known.sighting for other, known in segments.items()}, there)
@@ -100,3 +105,12 @@ class Tail:
             previous=neighbour.previous,
             follows=follows or (before is not None and segment_id(before.name) + 1 == segment_id(name)),
         )
+
+
+def _goes_on_behind(path: Path) -> bool:
+    """Whether the segment after this one has a write in it, also one that was made since the directory was read."""
+    name = parse_segment(path.name)
+    try:
+        return name is not None and holds_writes(path.with_name(name.neighbour(1).file_name))
+    except SegmentUnreadable:
+        return False  # it is not there, or just being made

@@ -73,6 +73,19 @@ async def test_what_is_not_synced_is_not_covered(site: ArchivingSite) -> None:
     assert sources == []
 
 
+async def test_a_segment_that_was_closed_since_the_look_covers_nothing_more(site: ArchivingSite) -> None:
+    """Promise: once writes go to the next segment, a copy of the one before is not said to have all up to now."""
+    await site.begin()
+    await site.shipped(site.segment())
+    site.log.write(b"in the one before")
+    seen = look(str(site.log.directory), [], [])
+    active = site.log.path(site.log.active).name
+    assert [one.name for one in await site.archiver._tail.sources(seen)] == [active]
+    site.log.rotate(delete=False, archives=False)
+    site.log.write(b"in the next one")
+    assert active not in [one.name for one in await site.archiver._tail.sources(seen)]
+
+
 @pytest.mark.parametrize(
     ("parameters", "mode", "why"),
     [
