@@ -40,12 +40,12 @@ class Places:
         for place, (shipper, _) in list(self._shippers.items()):
             if wanted.get(place) != shipper.target:
                 await self._end(place)
+        for place in [place for place, (_, task) in self._shippers.items() if task.done()]:
+            await self._end(place)  # begun anew here: what goes from the node is what all of `names` have
         for place, target in wanted.items():
             if place not in self._shippers:
                 shipper = Shipper(target, self._repositories, self._segments, self._ledger, self._look)
                 self._shippers[place] = shipper, asyncio.create_task(shipper.run())
-        for place in [place for place, (_, task) in self._shippers.items() if task.done()]:
-            await self._end(place)  # it is begun anew at the next look
 
     def wake(self) -> None:
         """There may be something new."""

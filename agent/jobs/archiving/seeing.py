@@ -34,6 +34,8 @@ class Sights:
         ledger = self._ledger
         if host_id and host_id != ledger.known.host_id:
             ledger.change(host_id=host_id)
+        if host_id:
+            self._name(host_id)
         if in_force != ledger.known.in_force:
             ledger.change(in_force=in_force)
         if not in_force and not ledger.known.parted:
@@ -45,6 +47,13 @@ class Sights:
         if not look.unread:
             ledger.forget(look.there)
         return found
+
+    def _name(self, host_id: str) -> None:
+        """Segments that were seen before Cassandra told who the node is (the ledger was lost while it was down) are its
+        own: without a name they would never be shipped."""
+        for one in list(self._ledger.known.segments.values()):
+            if not one.host_id:
+                self._ledger.put(msgspec.structs.replace(one, host_id=host_id))
 
     def _sight(self, look: Look, held: Mapping[str, bool], in_force: bool) -> None:
         known = self._ledger.known

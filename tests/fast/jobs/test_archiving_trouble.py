@@ -1,5 +1,6 @@
 """Archiving when something breaks: kills, full archives, logs that differ, segments that vanish."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -70,6 +71,37 @@ async def test_a_ledger_that_is_lost_costs_a_look_and_nothing_else(site: Archivi
     assert {key for key in site.stores["d1"]._objects if "/segments/" in key} == {
         key for key in before if "/segments/" in key
     }
+
+
+async def test_segments_that_were_seen_before_the_node_told_its_name_are_shipped(site: ArchivingSite) -> None:
+    """Promise: with the ledger lost and Cassandra down, what is archived goes out once it is known whose it is."""
+    await site.begin()
+    await site.stop()
+    name = site.segment(b"one")
+    (site.state / "archiving" / "ledger.json").unlink()
+    site.up = False
+    await site.restart()
+    await site.until(lambda: site.archiver.ledger.get(name) is not None)
+    await site.stop()
+    site.up = True
+    await site.restart()
+    await site.shipped(name)
+    assert name in [one.name for one in await site.records("d1")]
+
+
+async def test_nothing_goes_from_the_node_while_a_destination_is_begun_anew(site: ArchivingSite) -> None:
+    """Promise: a destination whose shipping ended by a fault is still one that must have each segment."""
+    await site.begin()
+    places = site.archiver.places
+    names = places.names
+    order = site.archiver.order
+    assert order is not None
+    async with site.archiver._turn:
+        _, task = places._shippers[names[0]]
+        task.cancel()
+        await asyncio.wait([task])
+        await places.follow(order.arguments.targets)
+        assert sorted(places.names) == sorted(names)
 
 
 async def test_a_segment_that_is_there_with_other_content_is_refused(site: ArchivingSite) -> None:
