@@ -9,12 +9,13 @@ Deleting one from Cassandra's directory needs care, for a closed segment may hol
 is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe:
 Cassandra has noted that it ignores the segment, the segment was closed (not among the newest two) before a `flush` of
 all tables began, and that flush ended well: all its writes are in SSTables. Then it goes when its copy in the archive
-is durable, or when leftovers take more than the bound: then its loss is noted, durably, before. Killed in between, it
-is there and looked at again, or gone and told as lost.
+is durable and has the same bytes, or when leftovers take more than the bound: then its loss is noted, durably, before.
+Killed in between, it is there and looked at again, or gone and told as lost.
 """
 
 import asyncio
 import contextlib
+import filecmp
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -87,7 +88,8 @@ class Leftovers:
         closed = set(look.closed)
         left = [look.live[name] for name in sorted(closed & look.failed, key=segment_id)]
         size = sum(file.size for file in left)
-        archived = [file for file in left if self._is_archived(look, file)]
+        with own_state():
+            archived = await asyncio.to_thread(lambda: [file for file in left if self._is_archived(look, file)])
         if not archived and size <= self._bound:
             return []
         if size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
@@ -123,11 +125,16 @@ class Leftovers:
                     path.unlink()
 
     def _is_archived(self, look: Look, file: SeenFile) -> bool:
+        """Whether the same bytes are in the archive, or were shipped. Sizes say nothing: all segments have the same.
+        Blocks."""
         one = self._ledger.get(file.path.name)
         copy = look.archived.get(file.path.name)
-        return (copy is not None and copy.stamp.size == file.stamp.size) or (
-            one is not None and bool(one.places) and one.stamp is not None and one.stamp.size == file.stamp.size
-        )
+        if copy is None:
+            return one is not None and bool(one.places) and one.stamp == file.stamp
+        try:
+            return copy.path.samefile(file.path) or filecmp.cmp(copy.path, file.path, shallow=False)
+        except FileNotFoundError:
+            return False  # it was shipped and removed meanwhile: the next look tells
 
     async def _give_up(self, file: SeenFile) -> LossRecord:
         name = parse_segment(file.path.name)

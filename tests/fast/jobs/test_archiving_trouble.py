@@ -148,6 +148,22 @@ async def test_a_full_archive_is_swept_when_there_is_room(site: ArchivingSite) -
     assert (await view_of(site.archiver)).gaps == []
 
 
+async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: ArchivingSite) -> None:
+    """Promise: a file of the same name and size in the archive is no copy: the segment is not deleted for it."""
+    await site.begin(keep=True)
+    taken = site.archive / site.log.path(site.log.active).name
+    taken.write_bytes(b"other".ljust(site.log.path(site.log.active).stat().st_size, b"\0"))
+    name = site.segment()
+    assert name == taken.name
+    seen = site.archiver.looked()
+    assert (name in seen.failed, name in seen.closed, name in seen.archived) == (True, True, True)
+    assert await site.archiver.leftovers.tidy(seen, str(site.archive)) == []
+    assert (site.log.directory / name).exists()
+    taken.write_bytes((site.log.directory / name).read_bytes())
+    await site.archiver.leftovers.tidy(seen, str(site.archive))
+    assert not (site.log.directory / name).exists()
+
+
 async def test_leftovers_over_the_bound_are_given_up_and_told(site: ArchivingSite) -> None:
     """Promise: Cassandra's directory stays under its bound; what goes is told as a gap, here and in the destination,
     after a flush; what came before and after is two windows."""
