@@ -5,9 +5,9 @@
     stopping           the service's own stop
 
 What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
-else. So `drained` is noted only when the node itself said that it is, or its commit log holds no write at all, and its
+else. So `drained` is noted only when the node itself said that it is, or left a commit log without any write, and its
 process is gone; it is taken back before any start. Killed in between, the next PIT_STOP finds Cassandra down without
-that note, and looks into the log; if that holds writes, it starts it once more.
+that note, and looks into the log; if that holds writes, or was emptied, it starts it once more.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
-from agent.jobs.point_in_time.unflushed import holds_writes
+from agent.jobs.point_in_time.unflushed import ended_clean, holds_writes
 from agent.jobs.restart import BeforeStop, watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
@@ -51,7 +51,7 @@ class PitStopJob:
         if await node.service.settled(watch) is None:
             if await notes.is_drained() or await notes.plan() is not None:
                 return Outcome(PhaseResult(["stopped"]))
-            if not await asyncio.to_thread(holds_writes, log):
+            if await asyncio.to_thread(ended_clean, log):
                 await notes.put_drained()
                 return Outcome(PhaseResult(["stopped"]))
             await context.stages.enter("starting it once")

@@ -18,6 +18,13 @@ def holds_writes(directory: Path) -> bool:
     return any(_holds_writes(directory / name) for name in os.listdir(directory) if parse_segment(name) is not None)
 
 
+def ended_clean(directory: Path) -> bool:
+    """Whether Cassandra left its log without a write in it. It always leaves a segment: a directory without any was
+    emptied by somebody, and what was in it is not known. Reads them all. Raises OSError."""
+    left = any(parse_segment(name) is not None for name in os.listdir(directory))
+    return left and not holds_writes(directory)
+
+
 def _holds_writes(path: Path) -> bool:
     try:
         return segment_state(path).held_data

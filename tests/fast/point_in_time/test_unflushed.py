@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agent.jobs.point_in_time.unflushed import holds_writes
+from agent.jobs.point_in_time.unflushed import ended_clean, holds_writes
 from tests.cluster.log_segments import name_of, segment
 
 
@@ -29,3 +29,12 @@ def test_what_cannot_be_read_counts_as_a_write(tmp_path: Path) -> None:
     """Promise: when in doubt, Cassandra itself replays it first."""
     (tmp_path / name_of(11)).write_bytes(b"no header")
     assert holds_writes(tmp_path)
+
+
+def test_a_log_without_any_segment_was_not_left_by_cassandra(tmp_path: Path) -> None:
+    """Promise: only a segment without a write says that Cassandra ended cleanly; an emptied directory says nothing."""
+    assert not ended_clean(tmp_path)
+    (tmp_path / name_of(5)).write_bytes(segment(5, [[]]))
+    assert ended_clean(tmp_path)
+    (tmp_path / name_of(6)).write_bytes(segment(6))
+    assert not ended_clean(tmp_path)
