@@ -101,6 +101,7 @@ class SchemaWatcher:
         at = self._clock()
         identity = await self._view.identity()
         ring = {member.host_id: tuple(sorted(member.tokens)) for member in await self._view.ring()}
+        answered = self._clock()  # what it told may have come into force while it was asked
         self._host_id = identity.host_id
         newest = self._kept.newest
         if newest is not None and (newest.version, newest.ring) == (identity.schema_version, ring):
@@ -116,7 +117,7 @@ class SchemaWatcher:
         unseen_since = None
         if newest is not None:
             unseen_since = max(newest.first_seen, self._kept.looked.at, self._looked_at)
-        await self._kept.add(SchemaRecord(identity.schema_version, unseen_since, at, keyspaces, ring))
+        await self._kept.add(SchemaRecord(identity.schema_version, unseen_since, answered, keyspaces, ring))
         self.seen = identity.schema_version, at
         self._looked_at = at
 

@@ -15,7 +15,7 @@ from agent.jobs.schema_history.kept import KeptHistory
 from agent.jobs.schema_history.watcher import SchemaWatcher
 from agent.model.own_state import StateFailed
 from agent.model.snapshot import KeyspaceSchema
-from agent.plan.schema_history import doubt
+from agent.plan.schema_history import doubt, in_force
 from agent.repository.commit_logs.index import CommitLogs
 from agent.repository.opened import OpenedRepository
 from agent.storage.protocol import OPEN, Transient
@@ -242,3 +242,23 @@ async def test_a_history_that_is_asked_for_reaches_to_now(watched: Watched) -> N
     watched.node.down = True
     await watched.watcher.look_now()
     assert await watched.kept.records() == records
+
+
+async def test_a_change_while_the_node_is_asked_is_not_dated_before_it(watched: Watched) -> None:
+    """Promise: a node that answers slowly tells of a schema that came while it was asked: a point of before the change
+    is in doubt, and never taken for one behind it."""
+    await watched.looks(10)
+    asked_at, identity = watched.now, watched.node.identity
+
+    async def slow() -> NodeIdentity:
+        watched.now = max(watched.now, asked_at + 4)
+        watched.node.version, watched.node.tables = "v2", ["t", "new"]
+        return await identity()
+
+    watched.node.identity = slow  # type: ignore[method-assign]
+    await watched.watcher.look()
+    records = await watched.kept.records()
+    found = in_force(records, asked_at + 2)
+    assert found is not None
+    assert found.version == "v1"
+    assert [change.table for change in doubt(records, asked_at + 2)] == ["new"]
