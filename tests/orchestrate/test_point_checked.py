@@ -106,3 +106,18 @@ async def test_nobody_lifts_another_ring(story: Story, force: bool) -> None:
     codes = {each["code"] for each in request.error["fields"]["refusals"]}
     assert codes == {"topology_changed"}
     assert msgspec.json.encode(request.error)
+
+
+async def test_what_was_said_of_one_backup_is_not_taken_for_another(story: Story) -> None:
+    """Promise: each backup is asked about under a name of its own, wherever the listing has it: a later life of the
+    coordinator, when backups came or went meanwhile, takes no answer for that of another backup."""
+    phases = []
+    for _ in range(2):
+        request = await checked(story)
+        assert request.state is RequestState.SUCCESS, request
+        commands = await story.coordinator.store.commands.of(request.id)
+        phases.append((request.result["tag"], {command.phase for command in commands}))
+        await story.coordinator.backup(keep=False, copies=copies("there"))
+    (first, before), (second, after) = phases
+    assert first != second
+    assert before.isdisjoint(after)

@@ -3,6 +3,7 @@ newest snapshot that fits. Changes nothing.
 """
 
 import asyncio
+import zlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -90,11 +91,11 @@ class PitChecks:
         tags, passed_over = candidates(await self._places.backups(source), order.pit_micros, asked)
         ring = {member.host_id: member.address for member in present.ring}
         blemished: PitVerdict | None = None
-        for number, tag in enumerate(tags, 1):
+        for tag in tags:
             if why := why_incomplete(await self._places.backup(source, tag), ring):
                 passed_over[tag] = why
                 continue
-            found = await self._ask(number, tag, scope, asked)
+            found = await self._ask(tag, scope, asked)
             verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
             _, until = taken_between(found)
             if until * 1_000_000 > verdict.pit_micros:
@@ -111,9 +112,11 @@ class PitChecks:
             raise NoSnapshot(order.pit_micros, passed_over)
         return self._all_there(blemished, {})
 
-    async def _ask(self, number: int, tag: str, scope: PitScope, asked: Tables) -> dict[str, PitCheckResult]:
+    async def _ask(self, tag: str, scope: PitScope, asked: Tables) -> dict[str, PitCheckResult]:
+        """The phase is named by the backup and not by its place in the listing, which changes between two lives: an
+        earlier life's answer about another backup must not be taken for this one's."""
         told = scope.arguments(self.order, tag, self.order.pit_micros, asked)
-        answers = await self._fan_out.ask(f"pit_check-{number}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told))
+        answers = await self._fan_out.ask(f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told))
         if any(not answer.ok for answer in answers.values()):
             raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
         return {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
