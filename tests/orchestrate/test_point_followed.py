@@ -1,10 +1,12 @@
 """Two coordinators over the same agents: who carries a job that stops nodes out, and who leaves it alone."""
 
 import asyncio
+import uuid
 
 import pytest
 
 from agent.wire.commands import Kind
+from agent.wire.point_in_time import JobDocument
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.errors import RestoreRunning
 from tests.cluster.toy_cluster import ToyFailure
@@ -107,3 +109,21 @@ async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: St
         assert request.state is RequestState.SUCCESS, request
     assert story.is_restored()
     assert story.nothing_left()
+
+
+async def test_a_document_that_can_not_be_read_keeps_nobody_from_a_job(story: Story) -> None:
+    """Promise: what somebody else put among the jobs' documents is passed over: with all nodes stopped and the
+    coordinator gone, another one takes the job over all the same."""
+    foreign = JobDocument(id=str(uuid.uuid4()), fence=1, revision=1, phase="else", ended=False, document={"of": "else"})
+    await story.scene.agents[0].documents.put(foreign)
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    await story.scene.stack.aclose()
+    async with another(story.scene) as other:
+        assert await adopted(other) == request_id
+        node.gates.pop(Kind.PIT_COVER).set()
+        request = await other.ended(request_id)
+        assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()

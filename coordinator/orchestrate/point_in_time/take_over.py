@@ -94,6 +94,8 @@ class TakeOver:
                     await self._look(cluster)
                 except HelenusError as error:
                     log.warning("jobs could not be looked for", cluster=cluster, **error.as_dict())
+                except Exception:
+                    log.exception("the look for jobs failed in an unforeseen way", cluster=cluster)
             await asyncio.sleep(self._around.timing.take_over / 2)
 
     async def _look(self, cluster: str) -> None:
@@ -122,10 +124,7 @@ class TakeOver:
                 known = newest.get(each.id)
                 if known is None or (each.fence, each.revision) > (known.fence, known.revision):
                     newest[each.id] = each
-        return [
-            Found(document, msgspec.convert(document.document, Carried), frozenset(told))
-            for document in newest.values()
-        ]
+        return [found for each in newest.values() if (found := _read(each, frozenset(told))) is not None]
 
     async def _adopt(self, cluster: str, found: Found) -> str | None:
         """Durable first: steps, then a fence over the other's, then the request, which is begun. The job, when its
@@ -163,3 +162,15 @@ class TakeOver:
         store, job = self._around.store, found.document.id
         await store.requests.record_steps(job, found.carried.steps)
         await store.commands.next_fence(job, above=found.document.fence)
+
+
+def _read(document: JobDocument, told: frozenset[str]) -> Found | None:
+    """None for a document that can't be read as a restore's: somebody else put it there. It must not keep
+    this coordinator from the jobs whose nodes are stopped."""
+    try:
+        found = Found(document, msgspec.convert(document.document, Carried), told)
+        order_of(found.request)
+    except msgspec.ValidationError as error:
+        log.warning("a job's document can't be read: it is passed over", job=document.id, error=str(error))
+        return None
+    return found
