@@ -150,6 +150,7 @@ class ToyAgent:
             features=[],
             now=self._clock(),
             node=node.identity() if node.up else None,
+            last_known=None if node.up else node.identity(),
             trouble=None if node.up else {"code": "cassandra_unavailable"},
             data_directories=node.data(),
             keyspaces=world.keyspaces(stale) if node.up else {},

@@ -8,7 +8,7 @@ import pytest
 from agent.wire.commands import Kind
 from agent.wire.point_in_time import JobDocument
 from coordinator.model.requests import RequestKind, RequestState
-from coordinator.orchestrate.errors import RestoreRunning
+from coordinator.orchestrate.errors import NobodyAnswers, RestoreRunning
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator
 from tests.orchestrate.conftest import Scene
@@ -127,3 +127,30 @@ async def test_a_document_that_can_not_be_read_keeps_nobody_from_a_job(story: St
         request = await other.ended(request_id)
         assert request.state is RequestState.SUCCESS, request
     assert story.is_restored()
+
+
+async def test_a_cluster_of_which_no_node_runs_is_started_first(story: Story) -> None:
+    """Promise: on the worst day, every Cassandra down and a coordinator that saw none up since its start: agents know
+    whose they are: all nodes are started, then brought to the point."""
+    await story.scene.stack.aclose()
+    for node in story.scene.nodes:
+        node.up = False
+    urls = [agent.url for agent in story.scene.agents]
+    async with ToyCoordinator(story.scene.directory / "coordinator", urls) as later:
+        request = await later.ended(await later.orchestrator.points.start(CLUSTER, story.order()))
+        assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()
+    assert story.scene.world.count(Kind.RESTART) == 3
+
+
+async def test_no_node_is_started_while_it_is_not_known_who_all_are(story: Story) -> None:
+    """Promise: with every Cassandra down and an agent that doesn't answer, nothing is started: nobody could tell
+    whether the ring is whole."""
+    await story.scene.stack.aclose()
+    for node in story.scene.nodes:
+        node.up = False
+    urls = [agent.url for agent in story.scene.agents]
+    async with ToyCoordinator(story.scene.directory / "coordinator", [*urls, "http://127.0.0.1:9"]) as later:
+        request = await later.ended(await later.orchestrator.points.start(CLUSTER, story.order()))
+        assert (request.state, (request.error or {}).get("code")) == (RequestState.ERROR, NobodyAnswers.code)
+    assert story.scene.world.count(Kind.RESTART) == 0
