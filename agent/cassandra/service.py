@@ -81,10 +81,10 @@ class CassandraService:
 
     async def start(self, watch: Watch = NOBODY) -> None:
         """Start it; ends when the node says that it is NORMAL, which is after the replay of its log. One that runs is
-        only waited for, unless it is drained: then it is started anew. Raises `ServiceNotConfigured`,
+        only waited for, unless it is drained, or about to be: then it is started anew. Raises `ServiceNotConfigured`,
         `ServiceOrderFailed`, `CassandraNotStarted`, `WaitGivenUp`."""
         self.refuse_unconfigured()
-        if await self.alive() and await self._orders.mode() == DRAINED:
+        if await self.alive() and await self.settled(watch) == DRAINED:
             await self.stop(watch)
         if not await self.alive():
             await self._order(self._settings.start)

@@ -66,6 +66,20 @@ async def test_a_drained_one_is_started_anew(node: Launched) -> None:
     assert await node.service.pids() == node.pids[-1:]
 
 
+async def test_one_whose_drain_goes_on_is_started_anew(node: Launched) -> None:
+    """Promise: a drain that outlived its order ends in a Cassandra that serves again, not in a wait for one that never
+    will."""
+    await node.service.start()
+    node.say(mode="DRAINING")
+    starting = asyncio.create_task(node.service.start())
+    await reached(lambda: node.calls.count("netstats") >= 3)
+    node.say(mode="DRAINED")
+    await reached(lambda: node.calls.count("start") == 2)
+    node.say(mode="NORMAL")
+    await starting
+    assert await node.service.pids() == node.pids[-1:]
+
+
 async def test_without_commands_nothing_is_stopped_or_started(tmp_path: Path) -> None:
     """Promise: the setting that is missing is named."""
     node = Launched(tmp_path, start=(), stop=())
