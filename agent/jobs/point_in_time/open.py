@@ -8,7 +8,7 @@ What makes it safe: with the settings back an ordinary restart replays nothing b
 """
 
 from agent.cassandra.errors import CassandraUnavailable
-from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced
+from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.restore_settings import put_back_settings
 from agent.model.job import JobContext, Outcome
@@ -22,13 +22,16 @@ class PitOpenJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `NotPlaced` (not started, or nothing placed), `CassandraUnavailable`, `ControlOfAnotherNode`,
+        """Raises `NotPlaced` (not started, or nothing placed), `NotVerified`,
+        `CassandraUnavailable`, `ControlOfAnotherNode`,
         `NativeTransportNot`, `BeingUndone`, `TooLate`."""
         notes = self._tools.notes(context)
         if await notes.undoing():
             raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
         if await notes.placed() is None or not await notes.started():
             raise NotPlaced(f"nothing was placed and started for the job {notes.job}", job=notes.job)
+        if await notes.verified() is None:
+            raise NotVerified(f"the replay of the job {notes.job} was not seen to be whole", job=notes.job)
         facts = await notes.must_facts()
         self._tools.refuse_when_late(context)
         node = self._tools.node

@@ -33,6 +33,13 @@ class NotPlaced(RestoreError):
     todo = "Send PIT_PLACE with the same `job` and wait for its success, then send the phase again."
 
 
+class NotVerified(RestoreError):
+    """PIT_OPEN before PIT_VERIFY saw that the replay was whole; `fields`: job."""
+
+    code = "not_verified"
+    todo = "Send PIT_VERIFY with the same `job` and wait for its success, then send PIT_OPEN again."
+
+
 class BeingUndone(RestoreError):
     """PIT_PLACE while PIT_UNDO of the job has begun and not ended; `fields`: job."""
 

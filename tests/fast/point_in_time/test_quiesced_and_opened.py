@@ -16,10 +16,10 @@ from agent.cassandra.protocol import MemberState
 from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigured
 from agent.jobs.point_in_time.open import PitOpenJob
 from agent.jobs.point_in_time.place import PitPlaceJob
-from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, RestoreOpened
+from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified, RestoreOpened
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
-from agent.wire.point_in_time import PitQuiesceResult
+from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
 from tests.fast.cassandra.launched import Launched
 from tests.fast.point_in_time.node_on_disk import NodeOnDisk
 
@@ -123,6 +123,10 @@ async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
     await site.run(PitStartJob)
     assert not await site.disk.notes.is_drained()
     site.launched.say(binary="not running")
+    with pytest.raises(NotVerified):
+        await site.run(PitOpenJob)
+    assert not await site.disk.notes.opened()
+    await site.disk.notes.put_verified(PitVerifyResult(1, 1, [], []))
     site.launched.set("shut")
     with pytest.raises(NativeTransportNot):
         await site.run(PitOpenJob)
