@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.cassandra.node import CassandraNode
+from agent.cassandra.waits import NOBODY, Watch
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.place_errors import CassandraRuns
 from agent.jobs.point_in_time.place_notes import PlaceNotes
@@ -20,10 +21,10 @@ class NodeService(Protocol):
     async def alive(self) -> bool:
         """Whether it runs, answering or not."""
 
-    async def stop(self) -> None:
+    async def stop(self, watch: Watch = NOBODY) -> None:
         """Stop it; ends when the process is gone."""
 
-    async def start(self) -> None:
+    async def start(self, watch: Watch = NOBODY) -> None:
         """Start it; ends when the node is NORMAL."""
 
 

@@ -29,6 +29,7 @@ from agent.jobs.point_in_time.place_errors import RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.restore_settings import put_back_settings
+from agent.jobs.restart import watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.point_in_time import PitArguments
 from agent.wire.results import PhaseResult
@@ -52,7 +53,7 @@ class PitUndoJob:
         if facts is not None and (await notes.plan() is not None or await notes.undoing()):
             if await self._tools.service.alive():
                 await context.stages.enter("stopping Cassandra")
-                await self._tools.service.stop()
+                await self._tools.service.stop(watch_of(context))
             await self._tools.refuse_when_alive()
             await context.stages.enter("putting back")
             told = await self._put_back(notes, facts)
@@ -61,7 +62,7 @@ class PitUndoJob:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()
             await FetchNotes(self._tools.state, context.job).forget_covered()
-            await self._tools.service.start()
+            await self._tools.service.start(watch_of(context))
             if not await self._tools.orders.native_running():  # PIT_QUIESCE shut clients out
                 await self._tools.orders.enable_native()
         return Outcome(PhaseResult(told))

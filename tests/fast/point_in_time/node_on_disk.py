@@ -9,6 +9,7 @@ from agent.cassandra.live_directories import IndexFact, NodeFacts
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings
 from agent.cassandra.staging import StagingRoot, make_directory, make_root
+from agent.cassandra.waits import NOBODY, Watch
 from agent.jobs.point_in_time.given_back import ready_for_start
 from agent.jobs.point_in_time.node_facts import restored_of, segments_of
 from agent.jobs.point_in_time.place import PitPlaceJob
@@ -42,10 +43,13 @@ class Service:
     async def alive(self) -> bool:
         return self.running
 
-    async def stop(self) -> None:
+    async def stop(self, watch: Watch = NOBODY) -> None:
+        watch.waiting("Cassandra is to be gone", "process gone", 1.0)
+        watch.refuse_given_up("is being stopped")
         self.running = False
+        watch.tell(None)
 
-    async def start(self) -> None:
+    async def start(self, watch: Watch = NOBODY) -> None:
         self.starts += not self.running
         self.running = True
 

@@ -19,6 +19,7 @@ from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified, RestoreOpened
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
+from agent.jobs.point_in_time.undo import PitUndoJob
 from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
 from tests.fast.cassandra.launched import Launched
 from tests.fast.point_in_time.node_on_disk import NodeOnDisk
@@ -137,3 +138,14 @@ async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
     assert site.disk.options.lines == {}
     with pytest.raises(RestoreOpened):
         await site.run(PitStartJob)
+
+
+async def test_what_an_undo_waits_for_is_shown(site: Site) -> None:
+    """Promise: a person sees that Cassandra is waited for, and may end the wait."""
+    await site.placed()
+    await site.launched.service.start()
+    told: list[object] = []
+    context = site.disk.context()
+    context.waiting = told.append
+    await PitUndoJob(site.tools).run(context)
+    assert told
