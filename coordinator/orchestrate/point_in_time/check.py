@@ -116,7 +116,9 @@ class PitChecks:
         """The phase is named by the backup and not by its place in the listing, which changes between two lives: an
         earlier life's answer about another backup must not be taken for this one's."""
         told = scope.arguments(self.order, tag, self.order.pit_micros, asked)
-        answers = await self._fan_out.ask(f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told))
+        answers = await self._fan_out.ask(
+            f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told)
+        )
         if any(not answer.ok for answer in answers.values()):
             raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
         return {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
