@@ -31,9 +31,9 @@ help:
 	@echo "                 (make drill DESTINATION=d.json [BACKUP=tag]: your own; a directory will do, or several)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
-	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 55 minutes on two cores)"
+	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 80 minutes on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (two minutes on two cores)"
-	@echo "make test-long   random kill loops, and 10,000 interleavings of two agents in virtual time"
+	@echo "make test-long   random kill loops, the longest real tests, and 10,000 interleavings of two agents in virtual time"
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
 	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/mutants.md"
 	@echo "make bench       measures against peers, in the same run"
@@ -148,10 +148,11 @@ test-fast: $(VENV)
 # minute.
 test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate tests/simulation
-	$(RUN) -m pytest tests/real
+	$(RUN) -m pytest -m 'not long' tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long
+	$(RUN) -m pytest -m long tests/real
 	HELENUS_INTERLEAVINGS=10000 HELENUS_SEED=$${HELENUS_SEED:-$$(date +%s)} $(RUN) -m pytest -n 4 tests/simulation/test_interleavings.py
 
 # What docs/mutants.md lists, found anew.

@@ -22,6 +22,8 @@ MADE = f"CREATE KEYSPACE {{}} WITH replication = {SIMPLE}"
 T = "CREATE TABLE {}.t (k int, c int, v text, s int static, PRIMARY KEY (k, c))"
 Make = Callable[[str], SchemaThen]
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=["50", "41"])
 def either(request: pytest.FixtureRequest) -> ScratchCluster:

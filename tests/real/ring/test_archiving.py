@@ -16,7 +16,7 @@ from cassandra.policies import FallthroughRetryPolicy
 from tests.cluster.backup_service import BackupService
 from tests.cluster.scratch import ScratchCluster
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
 FOLLOWED = 600.0
 SOON = 60.0
 """Seconds within which a node that lost the setting must be told of."""
