@@ -54,7 +54,7 @@ async def test_what_a_node_warns_of_is_told_by_the_request(scene: Scene, flow: s
 
 async def ended_by_a_later_life(scene: Scene, request_id: str) -> Request:
     """The request, all of which was done but not its end when the coordinator was restarted."""
-    await asyncio.wait_for(Endless.refused.wait(), 10)
+    await asyncio.wait_for(Endless.refused.wait(), 60)
     await scene.stack.aclose()
     later = await scene.coordinator(timing=BRIEF)
     return await later.ended(request_id)

@@ -26,7 +26,7 @@ from tests.fast.jobs.toy_log import ToyLog
 from tests.fast.storage.memory import MemoryStorage
 
 NOW = 1_750_000_000.0
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class ArchivingSite:
