@@ -16,7 +16,7 @@ from agent.wire.node import RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql
 from coordinator.orchestrate.point_in_time.times import UNIT, Precision, floored, intersection, told_point, told_time
-from coordinator.orchestrate.restore.verdict import FORCE, TOLD_SKEW
+from coordinator.orchestrate.restore.verdict import FORCE, TOLD_SKEW, distinct, named_once
 
 LATER_WRITE = "write_after_point"
 """The code of a refusal for which an older snapshot is tried."""
@@ -102,7 +102,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
             f"{coarse}: its Cassandra keeps a point to {precision}, so that {told_point(pit)} is used for "
             f"{told_point(situation.pit_micros)}"
         )
-    live = _views(view for each in found.values() for view in each.live_views)
+    live = named_once(view for each in found.values() for view in each.live_views)
     recreated = _named(table for table in tables if table.action == "recreate")
     return PitVerdict(
         tag=situation.tag,
@@ -112,12 +112,12 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
         recreated=recreated,
         drop_views=_by_keyspace((view.keyspace, view.name) for view in live),
         live_views=live,
-        create_views=_made(live, _views(view for each in found.values() for view in each.views_at_pit), recreated),
+        create_views=_made(live, named_once(view for each in found.values() for view in each.views_at_pit), recreated),
         taken=taken_between(found),
         windows=intersection([each.windows for each in found.values()]),
         precision=precision,
         nodes={address: _shown(result) for address, result in sorted(found.items())},
-        refusals=[each for each in _distinct(refusals) if each not in lifted],
+        refusals=[each for each in distinct(refusals) if each not in lifted],
         warnings=list(dict.fromkeys(warnings)),
     )
 
@@ -299,16 +299,3 @@ def _by_keyspace(names: Iterable[tuple[str, str]]) -> Tables:
     for keyspace, name in names:
         found.setdefault(keyspace, set()).add(name)
     return {keyspace: sorted(each) for keyspace, each in sorted(found.items())}
-
-
-def _views(views: Iterable[ViewCql]) -> list[ViewCql]:
-    found = {(view.keyspace, view.name): view for view in views}
-    return [found[key] for key in sorted(found)]
-
-
-def _distinct(refusals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    seen: list[dict[str, Any]] = []
-    for refusal in refusals:
-        if refusal not in seen:
-            seen.append(refusal)
-    return seen

@@ -48,9 +48,9 @@ class Verdict(msgspec.Struct, frozen=True):
     def with_views_of(self, earlier: "Verdict", *, dropped: bool) -> "Verdict":
         """This verdict of a job that another one carried on before: what that was going to make is still to be made,
         although its tables are there by now. `dropped`: the views that were live then are gone."""
-        live = _views([*earlier.live_views, *self.live_views]) if dropped else self.live_views
+        live = named_once([*earlier.live_views, *self.live_views]) if dropped else self.live_views
         return msgspec.structs.replace(
-            self, live_views=live, create_views=_views([*earlier.create_views, *self.create_views])
+            self, live_views=live, create_views=named_once([*earlier.create_views, *self.create_views])
         )
 
 
@@ -117,8 +117,8 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
     for keyspace, both in sorted(replications.items()):
         message = f"{keyspace} replicates differently than when the backup was taken"
         refusals.append(_refusal("replication_differs", message, backup=both[0], live=both[-1]))
-    live_views = _views(view for result in found.values() for view in result.live_views)
-    backup_views = _views(view for result in found.values() for view in result.backup_views)
+    live_views = named_once(view for result in found.values() for view in result.live_views)
+    backup_views = named_once(view for result in found.values() for view in result.backup_views)
     create_views = views_to_make(live_views, backup_views, missing, replace)
     disabled = sorted(address for address, result in found.items() if not result.views_enabled)
     gone = _gone([*backup_views, *_of_standing(situation.owed_views, missing, replace)], create_views)
@@ -139,7 +139,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         refusals.append(_refusal(NODES_DOWN, f"TRUNCATE needs every node; down: {', '.join(names)}", nodes=names))
     refusals += _coverage(situation, emptied=bool(truncate or replace))
     refusals += _skewed(situation)
-    refusals = [refusal for refusal in _distinct(refusals) if not _lifted(refusal, situation)]
+    refusals = [refusal for refusal in distinct(refusals) if not _lifted(refusal, situation)]
     return Verdict(
         refusals=refusals,
         warnings=_warnings(situation, found, emptied=bool(truncate or replace)) + _gone_told(gone, disabled),
@@ -148,7 +148,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
         make_schema=bool(missing or replace),
         drop_views=_merged({view.keyspace: [view.name]} for view in live_views),
         live_views=live_views,
-        create_views=create_views if disabled else _views([*create_views, *gone]),
+        create_views=create_views if disabled else named_once([*create_views, *gone]),
         force=situation.force,
         force_schema=situation.force_schema,
         without_snapshots=_without_snapshots(found),
@@ -289,12 +289,14 @@ def _merged(parts: Iterable[Mapping[str, Sequence[str]]]) -> Tables:
     return {keyspace: sorted(tables) for keyspace, tables in sorted(merged.items())}
 
 
-def _views(views: Iterable[ViewCql]) -> list[ViewCql]:
+def named_once(views: Iterable[ViewCql]) -> list[ViewCql]:
+    """Of what several nodes tell, each view once, by name."""
     found = {(view.keyspace, view.name): view for view in views}
     return [found[key] for key in sorted(found)]
 
 
-def _distinct(refusals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def distinct(refusals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What several nodes refuse in the same words, once."""
     seen: list[dict[str, Any]] = []
     for refusal in refusals:
         if refusal not in seen:
