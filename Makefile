@@ -31,7 +31,7 @@ help:
 	@echo "                 (make drill DESTINATION=d.json [BACKUP=tag]: your own; a directory will do, or several)"
 	@echo "make cluster     the demo's machines, left running; make cluster-down ends them"
 	@echo "                 (make cluster-stop PART=agent1, make cluster-start PART=agent1, make cluster-cql CQL='…')"
-	@echo "make test        all tests, real Cassandra and S3 servers included (as root; 80 minutes on two cores)"
+	@echo "make test        all tests, real Cassandra and S3 servers included (as root; about an hour on two cores)"
 	@echo "make test-fast   the tests of the parts, which need no server (two minutes on two cores)"
 	@echo "make test-long   random kill loops, the longest real tests, and 10,000 interleavings of two agents in virtual time"
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
@@ -145,10 +145,10 @@ test-fast: $(VENV)
 	$(RUN) -m pytest -n 4 tests/fast
 
 # Whole requests on a cluster in memory need no server either, nor do crashes in virtual time, but they take longer than a
-# minute.
+# minute. Real servers wait about as long as they compute: two processes (tests/real/conftest.py says which tests share one).
 test: prerequisites $(VENV) $(FETCHED)
 	$(RUN) -m pytest -n 4 tests/fast tests/orchestrate tests/simulation
-	$(RUN) -m pytest -m 'not long' tests/real
+	$(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not long' tests/real
 
 test-long: $(VENV) $(FETCHED)
 	$(RUN) -m pytest -s tests/long

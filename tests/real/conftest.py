@@ -1,6 +1,9 @@
 """Real servers that a whole test run shares. None is ever skipped: what is missing fails with the command to run.
 
 Nothing that these fixtures give is bound to an event loop: they start in the session's, tests use them in their own.
+
+Two processes share these tests (`-n 2 --dist loadgroup`): each Cassandra waits about as long as it computes. A file's
+tests stay together, for they share what their module started; so do the folders whose files share a session's node.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +17,29 @@ from tests.cluster.azurite import Azurite
 from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed, Versity
+
+# Folders that go to one process whole: their files use the same running nodes. The longest first, or one process would
+# still be at it when the other has nothing left.
+TOGETHER = ("ring", "cassandra", "flows", "harness")
+LONGEST_FIRST = (*TOGETHER, "point_in_time", "archiving", "kills", "services", "storage")
+REAL = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name the group in which each real test runs, and put the groups that take longest first."""
+    for item in items:
+        if REAL in item.path.parents:
+            within = item.path.relative_to(REAL)
+            together = within.parts[0] in TOGETHER
+            item.add_marker(pytest.mark.xdist_group(within.parts[0] if together else within.as_posix()))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Where this test's folder stands; tests of other places, and of folders that nobody timed, come first."""
+    folder = item.path.relative_to(REAL).parts[0] if REAL in item.path.parents else ""
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else -1
 
 
 @pytest.fixture(scope="session")
