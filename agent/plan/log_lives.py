@@ -6,12 +6,15 @@ begin at the milliseconds of its start, and every write of the earlier one was b
 later than the last write of the segment before it began a life; with a smaller id it belongs to the same life, and
 what should be between them is missing.
 
-What was the last of a life is known from having been seen: the segment that was allocated ahead outlives Cassandra
-without a write in it (also when it was killed), and is archived at the next start. One that was seen with writes and is
-nowhere any more is lost; one that was seen without any and is gone is nothing. The archive program writes down whose
-archiving failed: of these too is known that they were there.
+That a life ended with a segment is proven by that segment alone: the one that was allocated ahead outlives Cassandra
+without a write in it (also when it was killed or drained), and is archived at the next start. So a life whose last
+segment that is there holds writes may have had more, which nobody saw: a later life doesn't follow it. One that was
+seen with writes and is nowhere any more is lost; one that was seen without any and is gone proves nothing, for it may
+have been written to since. The archive program writes down whose archiving failed: of these too is known that they were
+there.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
@@ -30,30 +33,47 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """What a SegmentRecord says of the segment before it: `previous` "" where none is known."""
+    """What a SegmentRecord says of the segment before it: `previous` "" where none is known. `end_unknown`: that one is
+    of an earlier life, which may have had later segments."""
 
     previous: str
     follows: bool
+    end_unknown: bool = False
 
 
 def neighbour_of(name: str, seen: Mapping[str, Sighting], there: Collection[str]) -> Neighbour:
     """What comes before the segment. `seen`: all that is known, by name; `there`: the names of those that are in a
     directory or a destination now."""
-    own = parse_segment(name)
-    if own is None:
-        raise ValueError(f"«{name[:80]}» is no segment of a commit log")
-    earlier = [
+    return neighbours_of([name], seen, there)[name]
+
+
+def neighbours_of(names: Iterable[str], seen: Mapping[str, Sighting], there: Collection[str]) -> dict[str, Neighbour]:
+    """What comes before each of the segments; as `neighbour_of`, in one go."""
+    earlier = sorted(
         parsed
         for other, sighting in seen.items()
-        if (other in there or sighting.held_data) and (parsed := parse_segment(other)) is not None
-    ]
-    last = max((parsed for parsed in earlier if parsed.id < own.id), default=None)
-    if last is None:
-        return Neighbour("", follows=False)
+        if (sighting.held_data or other in there) and (parsed := parse_segment(other)) is not None
+    )
+    found = {}
+    for name in names:
+        own = parse_segment(name)
+        if own is None:
+            raise ValueError(f"«{name[:80]}» is no segment of a commit log")
+        place = bisect_left(earlier, SegmentName(own.id, 0))
+        found[name] = _neighbour(own, earlier[place - 1], seen, there) if place else Neighbour("", follows=False)
+    return found
+
+
+def _neighbour(own: SegmentName, last: SegmentName, seen: Mapping[str, Sighting], there: Collection[str]) -> Neighbour:
     before = last.file_name
     if before not in there:
         return Neighbour(before, follows=False)
-    return Neighbour(before, follows=last.id == own.id - 1 or begins_a_life(own, seen[before]))
+    if last.id == own.id - 1:
+        return Neighbour(before, follows=True)
+    if not begins_a_life(own, seen[before]):
+        return Neighbour(before, follows=False)
+    ended = not seen[before].held_data
+    return Neighbour(before, follows=ended, end_unknown=not ended)
 
 
 def begins_a_life(segment: SegmentName, last: Sighting) -> bool:

@@ -6,6 +6,7 @@ start, or one above the highest id that it finds in its directory, whichever is 
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -30,6 +31,7 @@ class SegmentName(msgspec.Struct, frozen=True, order=True):
         return SegmentName(self.id + distance, self.version)
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_segment(name: str) -> SegmentName | None:
     """The parts of a segment's file name; None for anything else (index files of CDC, unfinished copies)."""
     found = _NAME.fullmatch(name)

@@ -1,7 +1,8 @@
 """Whether there is any write in a segment. In: a file, finished or being written. Out: yes or no, from its first bytes.
 
 Sections without mutations, as Cassandra writes one into the segment that was allocated ahead when it stops, are passed
-over; of compressed and encrypted segments any section counts. See agent.cassandra.commit_log.sections.
+over. What follows a section's marker is the size of its first mutation, and in compressed and encrypted segments the
+section's plain length: both are zero where there is no mutation. See agent.cassandra.commit_log.sections.
 """
 
 import os
@@ -28,8 +29,6 @@ def holds_writes(path: Path) -> bool:
             if len(head) < MARKER.size:
                 return False
             end, _checksum = MARKER.unpack_from(head)
-            if not descriptor.plain:
-                return bool(end)
             if any(head[MARKER.size :]) and (not end or end > at + MARKER.size):
                 return True
             if end <= at:

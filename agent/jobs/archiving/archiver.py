@@ -230,8 +230,10 @@ class Archiver:
         held = {}
         for name, file in {**seen.live, **seen.archived}.items():
             known = self._held.get(name)
-            if known is None or (known[0].stamp != file.stamp and not known[1]):
-                known = file, _held_data(file.path)
+            # A first write may leave the modification time as it was (a mapped page that was not written out yet): what
+            # is in Cassandra's directory is read until it holds writes, and once more when it is archived.
+            if known is None or (not known[1] and (known[0] != file or name not in seen.archived)):
+                known = file, _held_data(file.path, name in seen.archived)
             self._held[name] = known
             held[name] = known[1]
         self._held = {name: self._held[name] for name in held}
@@ -274,9 +276,10 @@ class Archiver:
         return True
 
 
-def _held_data(path: Path) -> bool:
-    """Whether there is a write in the file; a header that can't be read is being made, or is none."""
+def _held_data(path: Path, closed: bool) -> bool:
+    """Whether there is a write in the file. A header that can't be read is being made; of a closed one nobody can say
+    that it is empty."""
     try:
         return holds_writes(path)
     except SegmentUnreadable:
-        return False
+        return closed

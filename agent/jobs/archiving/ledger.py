@@ -48,8 +48,9 @@ class KnownSegment(msgspec.Struct, frozen=True):
 
     @property
     def sighting(self) -> Sighting:
-        """As the rules of lives want it."""
-        return Sighting(self.name, self.held_data or self.failed, self.changed_at)
+        """As the rules of lives want it. One whose archiving failed may have been written to since it was looked at,
+        until it is in the archive after all."""
+        return Sighting(self.name, self.held_data or (self.failed and self.previous is None), self.changed_at)
 
 
 class PlaceNote(msgspec.Struct, frozen=True):
@@ -109,8 +110,14 @@ class Ledger:
 
     def put(self, segment: KnownSegment) -> None:
         """Know that of a segment from now on."""
-        if self.known.segments.get(segment.name) != segment:
-            self.change(segments={**self.known.segments, segment.name: segment})
+        self.put_all([segment])
+
+    def put_all(self, segments: Iterable[KnownSegment]) -> None:
+        """Know that of several."""
+        known = self.known.segments
+        new = {one.name: one for one in segments if known.get(one.name) != one}
+        if new:
+            self.change(segments={**known, **new})
 
     def change(self, **fields: object) -> None:
         """Replace parts of what is known."""

@@ -20,7 +20,7 @@ from agent.jobs.archiving.ledger import Known
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
 from agent.pipeline.errors import TargetFull, TargetUnwritable
-from agent.plan.log_lives import neighbour_of
+from agent.plan.log_lives import neighbours_of
 from agent.plan.segment_names import segment_id
 from kit.atomic_files import sync_directory
 
@@ -96,10 +96,11 @@ def _records(
 ) -> list[SegmentRecord]:
     found = []
     there = {name for name, one in known.segments.items() if one.places} | seen.there
+    wanted = [name for name in files if segment_id(name) >= since]
+    unplaced = [name for name in wanted if (one := known.segments.get(name)) is None or one.previous is None]
     sightings = {name: one.sighting for name, one in known.segments.items()}
-    for name in sorted(files, key=segment_id):
-        if segment_id(name) < since:
-            continue
+    neighbours = neighbours_of(unplaced, sightings, there)
+    for name in sorted(wanted, key=segment_id):
         file, one = files[name], known.segments.get(name)
         size = file.size
         if name in written:
@@ -110,7 +111,7 @@ def _records(
         if one is not None and one.previous is not None:
             previous, follows, opened_at = one.previous, one.follows, one.opened_at
         else:
-            neighbour = neighbour_of(name, sightings, there)
+            neighbour = neighbours[name]
             previous, follows = neighbour.previous, neighbour.follows and not known.parted
             opened_at = min(segment_id(name) / 1000, file.changed_at)
         found.append(

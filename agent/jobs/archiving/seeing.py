@@ -4,7 +4,8 @@ A segment gets its place in the log (what came before it, when it was opened) on
 that every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination;
 that is only said of segments that were seen while Cassandra archived, and after two looks. Old segments that a restore
 to a point in time gives to Cassandra's directory are none of this log any more: what has a smaller id than what is
-known, and was not known, is passed over. Nothing is lost while the archive directory can't be read.
+known, and was not known, is passed over. Nothing is lost while the archive directory can't be read. When Cassandra's
+last life may have had segments that were never seen, that is told with the first segment of the next one.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ import msgspec
 from agent.jobs.archiving.ledger import KnownSegment, Ledger
 from agent.jobs.archiving.looking import Look
 from agent.model.commit_log import LossRecord
-from agent.plan.log_lives import Neighbour, losses_of, neighbour_of
+from agent.plan.log_lives import Neighbour, losses_of, neighbours_of
 from agent.plan.segment_names import segment_id
 
 VANISHED = "segments vanished from the node before they were archived"
+END_UNKNOWN = "Cassandra ended, and what it wrote last is not known to be in the archive"
 NOT_ARCHIVED = "Cassandra did not archive its commit log at that time"
 _MOST_LOSSES = 1_000
 
@@ -51,16 +53,17 @@ class Sights:
     def _name(self, host_id: str) -> None:
         """Segments that were seen before Cassandra told who the node is (the ledger was lost while it was down) are its
         own: without a name they would never be shipped."""
-        for one in list(self._ledger.known.segments.values()):
-            if not one.host_id:
-                self._ledger.put(msgspec.structs.replace(one, host_id=host_id))
+        nameless = [one for one in self._ledger.known.segments.values() if not one.host_id]
+        self._ledger.put_all(msgspec.structs.replace(one, host_id=host_id) for one in nameless)
 
     def _sight(self, look: Look, held: Mapping[str, bool], in_force: bool) -> None:
         known = self._ledger.known
         newest = max(map(segment_id, known.segments), default=0)
-        for name in look.failed - look.there if in_force else ():
-            if name not in known.segments:  # it was deleted before anybody looked
-                self._ledger.put(KnownSegment(name, known.host_id, True, segment_id(name) / 1000, failed=True))
+        new = [  # deleted before anybody looked
+            KnownSegment(name, known.host_id, True, segment_id(name) / 1000, failed=True)
+            for name in (look.failed - look.there if in_force else ())
+            if name not in known.segments
+        ]
         for name, file in {**(look.live if in_force else {}), **look.archived}.items():
             there = known.segments.get(name)
             if there is None and name not in look.archived and segment_id(name) < newest:
@@ -68,9 +71,9 @@ class Sights:
             data = held.get(name, False)
             failed = name in look.failed
             if there is None:
-                self._ledger.put(KnownSegment(name, known.host_id, data, file.changed_at, failed=failed))
+                new.append(KnownSegment(name, known.host_id, data, file.changed_at, failed=failed))
             elif (data, failed) != (there.held_data, there.failed) and (data or failed):
-                self._ledger.put(
+                new.append(
                     msgspec.structs.replace(
                         there,
                         held_data=data or there.held_data,
@@ -78,42 +81,42 @@ class Sights:
                         changed_at=file.changed_at,
                     )
                 )
+        self._ledger.put_all(new)
 
     def _place(self, look: Look, now: float) -> list[LossRecord]:
         """Give those that are new in the archive their place in the log."""
-        found = []
-        for name in sorted(look.archived, key=segment_id):
-            one = self._ledger.known.segments[name]
-            if one.previous is not None:
-                continue
-            segments = self._ledger.known.segments
-            there = {other for other, known in segments.items() if other in look.there or known.places}
-            seen = {other: known.sighting for other, known in segments.items()}
-            neighbour = neighbour_of(name, seen, there)
+        known = self._ledger.known
+        segments = dict(known.segments)
+        unplaced = sorted((name for name in look.archived if segments[name].previous is None), key=segment_id)
+        if not unplaced:
+            return []
+        for name in unplaced:
+            changed_at = look.archived[name].changed_at
+            segments[name] = msgspec.structs.replace(segments[name], changed_at=changed_at, previous="")
+        there = {other for other, one in segments.items() if other in look.there or one.places}
+        neighbours = neighbours_of(unplaced, {other: one.sighting for other, one in segments.items()}, there)
+        found, parted = [], known.parted
+        for name in unplaced:
+            one, neighbour = segments[name], neighbours[name]
             before = segments.get(neighbour.previous)
             if before is not None and before.host_id != one.host_id:
                 before, neighbour = None, Neighbour("", follows=False)  # another node's log
-            changed_at = look.archived[name].changed_at
             consecutive = before is not None and segment_id(before.name) + 1 == segment_id(name)
-            follows = neighbour.follows and (consecutive or not self._ledger.known.parted)
-            if neighbour.previous and not follows and neighbour.follows and before is not None:
-                found.append(
-                    LossRecord(before.name, name, before.changed_at, max(before.changed_at, changed_at), NOT_ARCHIVED)
-                )
+            follows = neighbour.follows and (consecutive or not parted)
             opened_at = segment_id(name) / 1000
             if before is not None and consecutive:
                 opened_at = max(opened_at, before.changed_at)
-            self._ledger.put(
-                msgspec.structs.replace(
-                    one,
-                    changed_at=changed_at,
-                    opened_at=min(opened_at, changed_at),
-                    previous=neighbour.previous,
-                    follows=follows,
-                )
+            elif before is not None and (neighbour.end_unknown or (neighbour.follows and parted)):
+                began, until = before.changed_at, opened_at if neighbour.end_unknown else one.changed_at
+                reason = END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
+                found.append(LossRecord(before.name, name, began, max(began, until), reason))
+            segments[name] = msgspec.structs.replace(
+                one, opened_at=min(opened_at, one.changed_at), previous=neighbour.previous, follows=follows
             )
-            if self._ledger.known.in_force and self._ledger.known.parted:
-                self._ledger.change(parted=False)
+            parted = parted and not known.in_force
+        self._ledger.put_all(segments.values())
+        if parted != known.parted:
+            self._ledger.change(parted=parted)
         return found
 
     def _losses(self, look: Look, now: float) -> list[LossRecord]:

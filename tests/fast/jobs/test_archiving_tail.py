@@ -1,6 +1,7 @@
 """Copies of the segment that is being written: what they cover, when there is none, and what is refused."""
 
 import os
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -144,8 +145,12 @@ def test_the_first_write_is_seen_at_once(tmp_path: Path) -> None:
     assert holds(section(NUMBER, at, [b"x" * 20]))
     assert holds(empty + section(NUMBER, at + len(empty), [b"x" * 20]))
     assert holds(b"\0" * 8 + b"\0\0\0\x14unsynced")
-    assert holds(section(NUMBER, at + 30, [b"x"]), b'{"compressionClass":"LZ4Compressor"}')
-    assert not holds(b"", b'{"compressionClass":"LZ4Compressor"}')
+    compressed = b'{"compressionClass":"LZ4Compressor"}'
+    assert holds(section(NUMBER, at + len(compressed) - 2, [b"x"]), compressed)
+    assert not holds(b"", compressed)
+    end = at + len(compressed) - 2 + 12
+    assert not holds(struct.pack(">III", end, 0, 0), compressed)  # closed without a write: no plain byte
+    assert holds(struct.pack(">III", end, 0, 0) + struct.pack(">III", end + 20, 0, 8) + b"compress", compressed)
     path.write_bytes(b"no segment")
     with pytest.raises(SegmentUnreadable):
         holds_writes(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agent.jobs.archiving.seeing import NOT_ARCHIVED, VANISHED
+from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED
 from agent.jobs.archiving.standing import view_of
 from agent.plan.log_windows import gaps, runs
 from agent.storage.protocol import Transient
@@ -213,6 +213,47 @@ async def test_a_segment_that_vanishes_is_told(site: ArchivingSite) -> None:
     assert (loss.after, loss.before, loss.reason) == (first, last, VANISHED)
     (gap,) = gaps(await site.records("d1"), await site.logs("d1").losses())
     assert (gap.after, gap.before) == (first, last)
+
+
+async def test_the_lost_end_of_a_life_is_told(site: ArchivingSite) -> None:
+    """Promise: what Cassandra wrote and lost while no agent was there, unseen and never offered, is a gap from the last
+    segment of that life to the start of the next one, in the node's own view and in the destination."""
+    await site.begin()
+    await site.shipped(site.segment())
+    await site.stop()
+    last = site.segment(b"archived while nobody looked")
+    site.log.write(b"in the segment that was seen empty, and that is lost with the volume")
+    for path in site.log.directory.iterdir():
+        path.unlink()
+    site.log.now += 10
+    site.log.start()
+    begun = site.log.now
+    first = site.segment(b"of the next life")
+    await site.restart()
+    await site.shipped(last, first)
+    (loss,) = site.archiver.ledger.known.losses
+    assert (loss.after, loss.before, loss.until, loss.reason) == (last, first, begun, END_UNKNOWN)
+    await site.until(lambda: not site.shipper("d1").has_work())
+    (gap,) = gaps(await site.records("d1"), await site.logs("d1").losses())
+    assert (gap.after, gap.before, gap.reason) == (last, first, END_UNKNOWN)
+
+
+async def test_a_write_that_left_the_files_time_as_it_was_is_seen(site: ArchivingSite) -> None:
+    """Promise: a mapped page that was not written out yet changes no modification time: an archived segment counts as
+    empty only by what is in it then."""
+    await site.begin()
+    await site.until(lambda: site.log.path(site.log.active).name in site.archiver.seen.live)
+    name, at = site.log.path(site.log.active).name, site.log.now
+    await site.stop()
+    site.log.write(b"just before the kill")
+    assert site.log.path(site.log.active).stat().st_mtime == at
+    site.log.now += 10
+    site.log.start()
+    await site.archiver.turn()
+    known = site.archiver.ledger.get(name)
+    assert known is not None
+    assert known.held_data
+    await site.restart()
 
 
 async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:

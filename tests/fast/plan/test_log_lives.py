@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.plan.log_lives import Neighbour, Sighting, losses_of, neighbour_of
+from agent.plan.log_lives import Neighbour, Sighting, losses_of, neighbour_of, neighbours_of
 from agent.plan.segment_names import SegmentName, parse_segment, segment_id
 
 BEGIN = 1_795_904_262_200
@@ -53,13 +53,27 @@ def test_a_skipped_id_of_the_same_life_does_not_follow() -> None:
 
 
 def test_the_first_of_a_later_life_follows_the_last_of_the_one_before() -> None:
-    """Promise: a restart makes no gap: the segment that was allocated ahead is archived and ends the life, or was seen
-    empty and vanished."""
+    """Promise: a restart makes no gap: the segment that was allocated ahead is archived, empty, and ends the life."""
     second = BEGIN + 100_000
     known = seen((BEGIN, True, 90.0), (BEGIN + 1, False, 95.0), (second, True, 101.0))
     assert neighbour_of(name(second), known, known) == Neighbour(name(BEGIN + 1), follows=True)
+
+
+def test_a_life_whose_last_segment_holds_writes_may_have_had_more() -> None:
+    """Promise: without the empty segment at its end, in the archive, nobody says that a life is whole; that it was seen
+    empty once counts for nothing, for it may have been written to afterwards."""
+    second = BEGIN + 100_000
+    known = seen((BEGIN, True, 90.0), (BEGIN + 1, False, 95.0), (second, True, 101.0))
     there = {name(BEGIN), name(second)}
-    assert neighbour_of(name(second), known, there) == Neighbour(name(BEGIN), follows=True)
+    assert neighbour_of(name(second), known, there) == Neighbour(name(BEGIN), follows=False, end_unknown=True)
+
+
+def test_ten_thousand_segments_are_placed_at_once() -> None:
+    """Promise: an agent that comes back to a long archive is done in a moment, not in minutes: each name is looked at
+    a handful of times."""
+    known = seen(*((BEGIN + number, True, float(number)) for number in range(10_000)))
+    found = neighbours_of(known, known, known)
+    assert sum(neighbour.follows for neighbour in found.values()) == 9_999
 
 
 def test_nothing_follows_one_that_is_lost() -> None:
