@@ -174,11 +174,11 @@ PIT_PLACE: Moments = (
 PIT_START: Moments = (
     "pit_start:making ready",
     "pit_start:starting",
+    "pit_start:taking back what it was told",
     "pit_start:success:before",
 )
 PIT_VERIFY: Moments = (
     "pit_verify:accepted",
-    "pit_verify:reading the log",
     "pit_verify:rebuilding {ks}.asked_v",
     "pit_verify:success:before",
 )

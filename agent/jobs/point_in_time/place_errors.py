@@ -27,10 +27,11 @@ class CassandraRuns(RestoreError):
 
 
 class NotPlaced(RestoreError):
-    """PIT_START, PIT_VERIFY or PIT_OPEN before PIT_PLACE of the job succeeded; `fields`: job."""
+    """PIT_START, PIT_VERIFY or PIT_OPEN before the phases ahead of it succeeded, PIT_PLACE or PIT_START; `fields`:
+    job."""
 
     code = "not_placed"
-    todo = "Send PIT_PLACE with the same `job` and wait for its success, then send the phase again."
+    todo = "Send PIT_PLACE, then PIT_START, with the same `job`, each to its success; then send the phase again."
 
 
 class NotVerified(RestoreError):

@@ -5,8 +5,9 @@ drained          Cassandra was drained and has ended (PIT_STOP): what its commit
 aside.json       every file that is set aside, before the first one is; never changed until all is back
 settings.json    what the properties file was before the restore's took its place
 placed.json      PIT_PLACE's result, when all of it is done
-verified.json    PIT_VERIFY's result, when the replay was seen to be whole
 started          Cassandra is about to be, or was, started with what was placed (PIT_START)
+replayed.json    what was seen of the replay when it had ended, whole or not (PIT_START): it is not done again
+verified.json    PIT_VERIFY's result, when the replay was seen to be whole
 undoing          PIT_UNDO has begun: from then on only it goes on, until nothing is left of what was placed
 opened           PIT_OPEN is done: clients have been let in, nothing is undone any more
 """
@@ -26,13 +27,14 @@ from agent.wire.names import check_name
 from agent.wire.point_in_time import PitPlaceResult, PitVerifyResult
 from kit.atomic_files import make_directory, remove_durably, write_atomically
 
-_FACTS, _DRAINED, _ASIDE, _SETTINGS, _PLACED, _STARTED, _VERIFIED, _UNDOING, _OPENED = (
+_FACTS, _DRAINED, _ASIDE, _SETTINGS, _PLACED, _STARTED, _REPLAYED, _VERIFIED, _UNDOING, _OPENED = (
     "facts.json",
     "drained",
     "aside.json",
     "settings.json",
     "placed.json",
     "started",
+    "replayed.json",
     "verified.json",
     "undoing",
     "opened",
@@ -55,6 +57,22 @@ class Placed(msgspec.Struct, frozen=True):
 
     result: PitPlaceResult
     rebuild: tuple[IndexFact, ...]
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What was seen of the replay. `segments`: how many of the job's were replayed; `mutations`: None where Cassandra's
+    log doesn't tell. `missing`: segments that were not given back. `errors`: lines of Cassandra's log, or sentences."""
+
+    segments: int
+    mutations: int | None
+    missing: tuple[str, ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it came through."""
+        return not (self.missing or self.errors)
 
 
 class PlaceNotes:
@@ -135,8 +153,17 @@ class PlaceNotes:
         """Whether Cassandra may have run with what was placed."""
         return await self._read(_STARTED) is not None
 
+    async def put_replayed(self, seen: Replayed) -> None:
+        """Note that the replay is over, with what was seen of it."""
+        await self._write(_REPLAYED, msgspec.json.encode(seen))
+
+    async def replayed(self) -> Replayed | None:
+        """What was seen of the replay, None before it was over."""
+        text = await self._read(_REPLAYED)
+        return None if text is None else msgspec.json.decode(text, type=Replayed)
+
     async def put_verified(self, result: PitVerifyResult) -> None:
-        """Note that all was replayed: no start replays it again."""
+        """Note that the replay was judged whole, or let pass by `force`."""
         await self._write(_VERIFIED, msgspec.json.encode(result))
 
     async def verified(self) -> PitVerifyResult | None:
@@ -156,7 +183,7 @@ class PlaceNotes:
         """Note that nothing is placed or set aside any more: the job may place again. The list of what was set aside
         goes first, with which nothing could be told apart any more, and last that it was being undone: a cut here is
         gone on with."""
-        for name in (_ASIDE, _SETTINGS, _PLACED, _STARTED, _VERIFIED, _UNDOING):
+        for name in (_ASIDE, _SETTINGS, _PLACED, _STARTED, _REPLAYED, _VERIFIED, _UNDOING):
             await self._remove(name)
 
     async def put_opened(self) -> None:

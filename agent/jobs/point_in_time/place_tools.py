@@ -18,6 +18,9 @@ from agent.model.refusals import TooLate
 class NodeService(Protocol):
     """Cassandra's process on this node."""
 
+    def refuse_unconfigured(self) -> None:
+        """Raises `ServiceNotConfigured` when the agent can't stop and start it."""
+
     async def alive(self) -> bool:
         """Whether it runs, answering or not."""
 

@@ -1,7 +1,7 @@
 """A node of real files whose Cassandra is down, with a restore that was fetched for it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,15 @@ Tree = dict[str, tuple[int, bytes]]
 
 
 class Service:
-    """Cassandra's process: `starts` counts."""
+    """Cassandra's process: `starts` counts; `begins` is what a start does to the node."""
 
     def __init__(self) -> None:
         self.running = False
         self.starts = 0
+        self.begins: Callable[[], None] = lambda: None
+
+    def refuse_unconfigured(self) -> None:
+        return None
 
     async def alive(self) -> bool:
         return self.running
@@ -50,7 +54,9 @@ class Service:
         watch.tell(None)
 
     async def start(self, watch: Watch = NOBODY) -> None:
-        self.starts += not self.running
+        if not self.running:
+            self.starts += 1
+            self.begins()
         self.running = True
 
 

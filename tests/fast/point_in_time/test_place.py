@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
-from agent.cassandra.errors import CassandraUnavailable, FilesAppeared, FilesVanished
+from agent.cassandra.errors import FilesAppeared, FilesVanished
 from agent.cassandra.live_directories import live_directories
 from agent.cassandra.set_aside import planned
 from agent.jobs.point_in_time.clean import PitCleanJob
@@ -17,19 +17,15 @@ from agent.jobs.point_in_time.place_errors import (
     BeingUndone,
     CassandraRuns,
     NotDrained,
-    NotPlaced,
     NotQuiesced,
-    ReplayFailed,
     RestoreOpened,
     RestoreUnfinished,
 )
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered
-from agent.jobs.point_in_time.verify import PitVerifyJob
 from agent.jobs.restore.errors import JobMissing
-from agent.jobs.restore.notes import Fetched
 from agent.model.refusals import TooLate
-from agent.wire.point_in_time import PitArguments, PitPlaceResult, PitVerifyResult
+from agent.wire.point_in_time import PitArguments, PitPlaceResult
 from agent.wire.results import PhaseResult
 from tests.fast.point_in_time.node_on_disk import HELD, JOB, ORDERS, OWN_PROPERTIES, STOCK, NodeOnDisk, T
 from tests.fast.restore.context import Context
@@ -41,12 +37,6 @@ async def node(tmp_path: Path) -> NodeOnDisk:
     made = NodeOnDisk(tmp_path)
     await made.prepare()
     return made
-
-
-async def verified(node: NodeOnDisk) -> PitVerifyResult:
-    result = (await PitVerifyJob(node.tools).run(node.context())).result
-    assert isinstance(result, PitVerifyResult)
-    return result
 
 
 async def clean(node: NodeOnDisk) -> None:
@@ -204,25 +194,6 @@ async def test_less_than_was_fetched_is_not_started(node: NodeOnDisk) -> None:
     await node.undo()
 
 
-async def test_a_replay_that_gave_back_all_is_verified_and_the_next_start_replays_no_more(node: NodeOnDisk) -> None:
-    """Promise: each segment was asked for by Cassandra; a crash before clients are let in replays the node's own log
-    for every table; without a log file that is said."""
-    await placed_and_started(node)
-    result = await verified(node)
-    assert (result.replayed_segments, result.errors, result.indexes_rebuilt) == (2, [], [])
-    assert len(result.warnings) == 1
-    assert node.properties.read_text() == OWN_PROPERTIES
-    assert node.options.lines[JOB] == ["-Dcassandra.start_native_transport=false"]
-
-
-async def test_a_node_that_is_started_anew_after_it_was_verified_need_not_replay_again(node: NodeOnDisk) -> None:
-    """Promise: after a crash before PIT_OPEN the same PIT_VERIFY says what it said."""
-    await placed_and_started(node)
-    first = await verified(node)
-    ready_for_start(node.facts, await node.notes.plan() or [])
-    assert await verified(node) == first
-
-
 async def test_a_drain_counts_only_until_cassandra_is_started_again(node: NodeOnDisk) -> None:
     """Promise: a start by anybody between the drain and PIT_PLACE leaves a segment that may be the only copy of writes
     to other tables: nothing is set aside."""
@@ -231,36 +202,6 @@ async def test_a_drain_counts_only_until_cassandra_is_started_again(node: NodeOn
     with pytest.raises(NotDrained):
         await node.place()
     assert node.tree() == before
-
-
-async def test_a_segment_that_was_not_given_back_fails_the_replay_without_force(node: NodeOnDisk) -> None:
-    """Promise: a missing segment, of which Cassandra itself says nothing, is named."""
-    await placed_and_started(node)
-    (restored_of(node.facts) / "CommitLog-7-11.log").unlink()
-    with pytest.raises(ReplayFailed) as raised:
-        await verified(node)
-    assert raised.value.fields["missing"] == ["CommitLog-7-11.log"]
-    node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
-    assert "CommitLog-7-11.log was not replayed" in (await verified(node)).warnings
-
-
-async def test_indexes_that_were_held_without_files_are_rebuilt(node: NodeOnDisk) -> None:
-    """Promise: Cassandra takes an index without files for built; it is built anew before clients are let in."""
-    for path in (node.facts.data[0].held("shop", "orders") / ".by_state").iterdir():
-        path.unlink()
-    await node.fetched.put_fetched(Fetched("tag", "host", {"shop": {"orders": [3, 30, 1]}}))
-    await placed_and_started(node)
-    assert (await verified(node)).indexes_rebuilt == ["shop.by_state"]
-    assert node.rebuilt == ["shop.orders.by_state"]
-
-
-async def test_nothing_is_verified_that_was_not_placed_or_does_not_run(node: NodeOnDisk) -> None:
-    """Promise: a node whose Cassandra is down has not been seen to replay."""
-    with pytest.raises(NotPlaced):
-        await verified(node)
-    await node.place()
-    with pytest.raises(CassandraUnavailable):
-        await verified(node)
 
 
 async def test_segments_of_a_failed_start_are_moved_out_before_the_next(node: NodeOnDisk) -> None:
