@@ -17,6 +17,10 @@ class LogSource(Protocol):
     async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
         """The newest copy of every segment from the one with the id `since` on, in the order of the log."""
 
+    async def outlined(self, since: int, before: int) -> Sequence[SegmentRecord]:
+        """As `records`, of those with ids from `since` to under `before`, to see what is missing among them: one
+        between two neighbours may be told by its name alone (no size, no times, no objects)."""
+
     async def losses(self) -> Sequence[LossRecord]:
         """What is known not to come any more."""
 
@@ -42,6 +46,10 @@ class StoredLogs:
     async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
         """See `LogSource.records`."""
         return await self._logs.records(since)
+
+    async def outlined(self, since: int, before: int) -> Sequence[SegmentRecord]:
+        """See `LogSource.outlined`."""
+        return await self._logs.outlined(since, before)
 
     async def losses(self) -> Sequence[LossRecord]:
         """See `LogSource.losses`."""

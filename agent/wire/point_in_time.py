@@ -17,7 +17,8 @@ class PitArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every phase is told. `tag`, `source`: the snapshot (None = on this node). `logs`: where the segments are
     (None = those kept on this node). `tables`: fully named, never empty but for pit_check (empty = all of the backup).
     `force`: go on over gaps, cut segments and replay errors. `leave`: only for pit_undo, whether the node stays
-    stopped. `views`: only for pit_tables, keyspace → views that are dropped."""
+    stopped. `views`: only for pit_tables, keyspace → views that are dropped. `others`: only for pit_check,
+    backups beside that one whose windows are told."""
 
     tag: str
     pit_micros: int
@@ -27,6 +28,7 @@ class PitArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
     throttle_bytes_per_second: int = 0
     views: Tables = {}
+    others: list[str] = []
     leave: bool = False
     late_seconds: float = 10_800.0
     """writes with a time before the point may arrive so much later (hints): segments opened up to then are replayed"""
@@ -63,8 +65,8 @@ class PitCheckResult(msgspec.Struct, frozen=True):
     `newest_write_micros`: the newest write in the asked tables' SSTables, by the clients' time, and `newest_write_in`
     which table. `floor`: the first segment that is needed. `covered_until`: the archive lacks nothing from the floor up
     to then; `own_log`: whether the node's own commit log goes on from there without a gap. `windows`: [from, until]
-    pairs of points that are possible on this node with this snapshot. `refusals` are error objects, any one stops the
-    restore unless `force` lifts it."""
+    pairs of points that are possible on this node with this snapshot; `other_windows`: tag → the same of each backup in
+    `others` that could be read. `refusals` are error objects, any one stops the restore unless `force` lifts it."""
 
     taken_from: float
     taken_until: float
@@ -95,6 +97,7 @@ class PitCheckResult(msgspec.Struct, frozen=True):
     newest_write_in: str = ""
     hosts_at_snapshot: dict[str, list[str]] = {}
     """host id → tokens, as the node saw the ring when the snapshot was taken"""
+    other_windows: dict[str, list[list[float]]] = {}
 
 
 class PitFetchResult(msgspec.Struct, frozen=True):

@@ -109,6 +109,7 @@ class _Jobs:
             now=0.0,
             newest_write_micros=self._log.newest_writes.get(asked.tag),
             newest_write_in="shop.orders" if asked.tag in self._log.newest_writes else "",
+            other_windows={tag: [[place.plans[tag].time, plan.time + 1_000_000]] for tag in asked.others},
             hosts_at_snapshot={planned.host_id: planned.tokens for planned in plan.nodes},
         )
         return msgspec.structs.replace(known, **self._log.found)

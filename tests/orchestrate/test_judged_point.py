@@ -16,7 +16,7 @@ from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql, VolumeNeed
 from coordinator.orchestrate.listing import Joined
 from coordinator.orchestrate.point_in_time.phases import POINT_IN_TIME, REACTIONS
-from coordinator.orchestrate.point_in_time.snapshots import candidates
+from coordinator.orchestrate.point_in_time.snapshots import beside, candidates
 from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point
 from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge
 from coordinator.orchestrate.reactions import reaction_to
@@ -178,6 +178,20 @@ def test_the_newest_backup_before_the_point_that_has_what_is_asked_comes_first()
     tags, passed_over = candidates(backups, POINT, {"shop": ["orders"]})
     assert tags == ["newer", "old", "other"]
     assert passed_over == {"running": "it has not ended"}
+
+
+def test_a_few_other_backups_are_told_of() -> None:
+    """Promise: three before the chosen one, the next three and the newest two, whatever there are; none that lacks what
+    is asked, runs or is deleted."""
+    backups = dict(listed(f"b{number:02}", AT + number, {"shop": ["orders"]}) for number in range(20))
+    for number, state in ((3, "running"), (9, "running")):
+        backups |= dict([listed(f"b{number:02}", AT + number, {"shop": ["orders"]}, state)])
+    backups |= dict([listed("other", AT + 4.5, {"many": ["t1"]})])
+    asked = {"shop": ["orders"]}
+    assert beside(backups, "b05", asked) == ["b01", "b02", "b04", "b06", "b07", "b08", "b18", "b19"]
+    assert beside(backups, "b19", {"shop": []})[-1] == "b18"
+    assert beside(backups, "b18", {"shop": []})[-1] == "b19"
+    assert beside(backups, "gone", asked) == []
 
 
 def test_every_phase_has_a_reaction_and_the_document_prints_it() -> None:

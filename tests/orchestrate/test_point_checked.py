@@ -71,6 +71,25 @@ async def test_a_snapshot_with_a_later_write_gives_way_to_an_older_one(story: St
     assert (await checked(story, force=True)).result["tag"] == newer
 
 
+async def test_windows_of_other_backups_are_told_by_a_check_alone(story: Story) -> None:
+    """Promise: whoever asks where he can go hears of the backups before and after the chosen one too, as far as every
+    node can go by them; a restore asks no node for that."""
+    older, later = story.tag, (await story.coordinator.backup(keep=False, copies=copies("there")))[0]
+    request = await checked(story)
+    assert request.result["tag"] == later
+    [[since, until]] = request.result["other_windows"][older]
+    assert since < until
+    story.scene.nodes[1].point.found = {"other_windows": {older: [[since + 1, until - 1]]}}
+    assert (await checked(story)).result["other_windows"] == {older: [[since + 1, until - 1]]}
+    story.scene.nodes[2].point.found = {"other_windows": {}}
+    assert (await checked(story)).result["other_windows"] == {}
+    for node in story.scene.nodes:
+        node.point.found = {}
+    restored = await story.restored()
+    assert restored.state is RequestState.SUCCESS
+    assert restored.result["other_windows"] == {}
+
+
 async def test_a_snapshot_that_some_node_took_after_the_point_is_none(story: Story) -> None:
     """Promise: what began before the point and ended after it on one node is named in the reference's own error."""
     story.scene.nodes[0].point.taken_until = story.point / 1e6 + 1

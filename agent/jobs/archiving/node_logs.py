@@ -42,6 +42,10 @@ class KeptSegments:
         seen, known = await asyncio.to_thread(self._look), self._known()
         return _records(seen, known, seen.archived, since)
 
+    async def outlined(self, since: int, before: int) -> Sequence[SegmentRecord]:
+        """See `LogSource.outlined`: nothing is read for them anyway."""
+        return [record for record in await self.records(since) if segment_id(record.name) < before]
+
     async def losses(self) -> Sequence[LossRecord]:
         """See `LogSource.losses`."""
         return self._known().losses

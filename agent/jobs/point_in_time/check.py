@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
 from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
+from agent.jobs.point_in_time.other_backups import OtherBackups, windows_of
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_errors import PointInFuture, RestoredSince, TableNotThen, TruncatedSince
 from agent.jobs.point_in_time.point_tools import PointTools
@@ -69,7 +72,12 @@ class PitCheckJob:
         ):
             seen = await read_logs(source.head.commitlog_floor, logs, self._tools.own)
             records = await read_schemas(logs, self._tools.own)
-            return Outcome(await self._judge(context, arguments, identity, source, seen, records))
+            found = await self._judge(context, arguments, identity, source, seen, records)
+            if not arguments.others:
+                return Outcome(found)
+            others = OtherBackups(self._tools.sources, logs, self._tools.own)
+            windows, unread = await others.windows(context, arguments, identity.host_id, source.head, seen, found.now)
+            return Outcome(msgspec.structs.replace(found, other_windows=windows, warnings=[*found.warnings, *unread]))
 
     async def _judge(
         self,
@@ -114,7 +122,7 @@ class PitCheckJob:
             bytes=room.bytes,
             covered_until=_covered(archived, wanted, head),
             own_log=wanted.goes_on,
-            windows=_windows(wanted, head, now),
+            windows=windows_of(wanted, head, now),
             gaps=list(wanted.gaps),
             tables=[one.table for one in tables],
             schema_changes=history.changes,
@@ -218,12 +226,6 @@ def _covered(archived: ReplaySet, wanted: ReplaySet, head: Head) -> float | None
     if archived.covered_until is None and wanted.goes_on:
         return head.taken_at
     return archived.covered_until
-
-
-def _windows(wanted: ReplaySet, head: Head, now: float) -> list[list[float]]:
-    """From the end of the snapshot to where the log ends, which is now while the node writes it on."""
-    until = now if wanted.goes_on else wanted.covered_until
-    return [[head.ended_at, until]] if until is not None and until >= head.ended_at else []
 
 
 def _own_tokens(head: Head, identity: NodeIdentity) -> list[str]:

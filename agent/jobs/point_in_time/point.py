@@ -17,6 +17,8 @@ def checked_point(arguments: PitArguments, *, named: bool = True) -> PitArgument
     """The arguments, after every name and number in them was checked. `named`: tables must be named one by one. Raises
     `InvalidName`, `InvalidInput`, `KeyspaceRefused`."""
     check_name("tag", arguments.tag)
+    for tag in arguments.others:
+        check_name("tag", tag)
     check_tables(arguments.tables, "tables")
     check_tables(arguments.views, "views")
     if not 0 < arguments.pit_micros <= _LATEST:

@@ -23,7 +23,7 @@ from coordinator.orchestrate.outcome import failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
-from coordinator.orchestrate.point_in_time.snapshots import candidates, why_incomplete
+from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
 from coordinator.orchestrate.point_in_time.verdict import LATER_WRITE, PitSituation, PitVerdict, judge, taken_between
 from coordinator.orchestrate.restore.verdict import most_skew
@@ -88,14 +88,15 @@ class PitChecks:
         present = await muster(self._run.around, self._run.cluster)
         source = await self._places.optional(order.destination)
         asked = asked_tables(order)
-        tags, passed_over = candidates(await self._places.backups(source), order.pit_micros, asked)
+        listed = await self._places.backups(source)
+        tags, passed_over = candidates(listed, order.pit_micros, asked)
         ring = {member.host_id: member.address for member in present.ring}
         blemished: PitVerdict | None = None
         for tag in tags:
             if why := why_incomplete(await self._places.backup(source, tag), ring):
                 passed_over[tag] = why
                 continue
-            found = await self._ask(tag, scope, asked)
+            found = await self._ask(tag, scope, asked, beside(listed, tag, asked) if order.check else [])
             verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
             _, until = taken_between(found)
             if until * 1_000_000 > verdict.pit_micros:
@@ -112,10 +113,10 @@ class PitChecks:
             raise NoSnapshot(order.pit_micros, passed_over)
         return self._all_there(blemished, {})
 
-    async def _ask(self, tag: str, scope: PitScope, asked: Tables) -> dict[str, PitCheckResult]:
+    async def _ask(self, tag: str, scope: PitScope, asked: Tables, others: list[str]) -> dict[str, PitCheckResult]:
         """The phase is named by the backup and not by its place in the listing, which changes between two lives: an
         earlier life's answer about another backup must not be taken for this one's."""
-        told = scope.arguments(self.order, tag, self.order.pit_micros, asked)
+        told = scope.arguments(self.order, tag, self.order.pit_micros, asked, others)
         answers = await self._fan_out.ask(
             f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told)
         )

@@ -30,8 +30,10 @@ class PitScope(msgspec.Struct, frozen=True):
         """Host ids of all nodes."""
         return [node.host_id for node in self.nodes]
 
-    def arguments(self, order: PointInTimeOrder, tag: str, pit_micros: int, tables: Tables) -> PitArguments:
-        """What a phase is told on any node."""
+    def arguments(
+        self, order: PointInTimeOrder, tag: str, pit_micros: int, tables: Tables, others: list[str] | None = None
+    ) -> PitArguments:
+        """What a phase is told on any node. `others`: for a check, backups whose windows are wanted too."""
         return PitArguments(
             tag=tag,
             pit_micros=pit_micros,
@@ -40,6 +42,7 @@ class PitScope(msgspec.Struct, frozen=True):
             logs=self.logs,
             force=order.force,
             throttle_bytes_per_second=order.throttle_bytes_per_second,
+            others=others or [],
         )
 
     def view_arguments(self, host_id: str, tag: str, tables: Tables, statements: list[str]) -> RestoreArguments:

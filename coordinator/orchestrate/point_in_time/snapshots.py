@@ -11,6 +11,11 @@ from coordinator.orchestrate.listing import Joined
 MOST = 20
 """Backups that are looked into: a table whose clients write times far ahead has no snapshot before any point."""
 
+MOST_EARLIER = 3
+MOST_NEXT = 3
+MOST_NEWEST = 2
+"""Backups beside the chosen one whose windows are told: each costs every node the head of a manifest."""
+
 
 def candidates(listed: Mapping[str, Joined], pit_micros: int, asked: Tables) -> tuple[list[str], dict[str, str]]:
     """Begun before the point, undeleted, ended; those first that hold all that is asked, for what they lack must have
@@ -30,6 +35,19 @@ def candidates(listed: Mapping[str, Joined], pit_micros: int, asked: Tables) -> 
     return [tag for _, tag in chosen[:MOST]], passed_over
 
 
+def beside(listed: Mapping[str, Joined], chosen: str, asked: Tables) -> list[str]:
+    """Other backups that hold all that is asked and may lead to other points: a few before the chosen one, the next
+    ones after it, and the newest; by age."""
+    known = sorted((time, tag) for tag, joined in listed.items() if (time := _ended_well(joined, asked)) is not None)
+    tags = [tag for _, tag in known]
+    if chosen not in tags:
+        return []
+    place = tags.index(chosen)
+    later = tags[place + 1 :]
+    newest = [tag for tag in later[-MOST_NEWEST:] if tag not in later[:MOST_NEXT]]
+    return [*tags[max(place - MOST_EARLIER, 0) : place], *later[:MOST_NEXT], *newest]
+
+
 def why_incomplete(joined: Joined | None, ring: Mapping[str, str]) -> str:
     """Why a backup can't be used for the nodes of the ring (host id → address), as a clause; "" when it can."""
     if joined is None or joined.plan is None:
@@ -46,6 +64,14 @@ def _begun(joined: Joined) -> float | None:
     if joined.record is not None:
         return joined.record.time
     return joined.plan.time if joined.plan is not None else None
+
+
+def _ended_well(joined: Joined, asked: Tables) -> float | None:
+    """When it began; None: it can't be used for what is asked."""
+    record = joined.record
+    if record is None or joined.deleted or record.state == RUNNING or not _holds(record, asked):
+        return None
+    return record.time
 
 
 def _holds(record: Record | None, asked: Tables) -> bool:

@@ -41,3 +41,9 @@ def intersection(windows: list[list[list[float]]]) -> list[list[float]]:
             if max(since, other_since) <= min(until, other_until)
         ]
     return sorted(common)
+
+
+def common_windows(nodes: list[dict[str, list[list[float]]]]) -> dict[str, list[list[float]]]:
+    """By backup, as far as every node knows it."""
+    tags = [tag for tag in (nodes[0] if nodes else {}) if all(tag in each for each in nodes)]
+    return {tag: intersection([each[tag] for each in nodes]) for tag in tags}

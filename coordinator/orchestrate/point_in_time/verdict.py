@@ -15,7 +15,15 @@ from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from agent.wire.node import RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql
-from coordinator.orchestrate.point_in_time.times import UNIT, Precision, floored, intersection, told_point, told_time
+from coordinator.orchestrate.point_in_time.times import (
+    UNIT,
+    Precision,
+    common_windows,
+    floored,
+    intersection,
+    told_point,
+    told_time,
+)
 from coordinator.orchestrate.restore.verdict import FORCE, TOLD_SKEW, distinct, named_once
 
 LATER_WRITE = "write_after_point"
@@ -29,7 +37,8 @@ class PitVerdict(msgspec.Struct, frozen=True):
     """`pit_micros`: the point as the nodes can keep it. `tables`: all that are brought there, fully named. `changed`:
     those of them that are made, or dropped and made anew, first; `recreated`: the latter. `drop_views`: what stands on
     them now; `create_views`: all that is made (again) at the end. `taken`: between these times the snapshot was.
-    `nodes`: address → what that node found, for people. `windows`: points that every node can be brought to."""
+    `nodes`: address → what that node found, for people. `windows`: points that every node can be brought to by this
+    backup, `other_windows`: by others (tag → the same)."""
 
     tag: str
     pit_micros: int
@@ -45,6 +54,7 @@ class PitVerdict(msgspec.Struct, frozen=True):
     nodes: dict[str, dict[str, Any]]
     refusals: list[dict[str, Any]]
     warnings: list[str]
+    other_windows: dict[str, list[list[float]]] = {}
 
     def shown(self) -> dict[str, Any]:
         """What a person is told of it, beside refusals and warnings."""
@@ -56,6 +66,7 @@ class PitVerdict(msgspec.Struct, frozen=True):
             "snapshot_from": self.taken[0],
             "snapshot_until": self.taken[1],
             "windows": self.windows,
+            "other_windows": self.other_windows,
             "keyspaces": self.tables,
             "nodes": self.nodes,
         }
@@ -115,6 +126,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
         create_views=_made(live, named_once(view for each in found.values() for view in each.views_at_pit), recreated),
         taken=taken_between(found),
         windows=intersection([each.windows for each in found.values()]),
+        other_windows=common_windows([each.other_windows for each in found.values()]),
         precision=precision,
         nodes={address: _shown(result) for address, result in sorted(found.items())},
         refusals=[each for each in distinct(refusals) if each not in lifted],

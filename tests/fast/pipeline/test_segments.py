@@ -11,6 +11,7 @@ from agent.model.commit_log import LossRecord, SchemaRecord
 from agent.pipeline.errors import FileUnreadable, SnapshotVanished
 from agent.pipeline.log_source import StoredLogs
 from agent.pipeline.segments import PIECE_SIZE
+from agent.plan.segment_names import segment_id
 from agent.repository.commit_logs.errors import LogRecordInvalid, LogSegmentDiffers
 from agent.repository.errors import ObjectDamaged
 from agent.storage.protocol import NotFound
@@ -83,6 +84,25 @@ async def test_a_shorter_copy_that_comes_late_is_in_nobodys_way(tmp_path: Path) 
         await site.ship(site.source(1, body, size=100))
         assert await site.logs.records() == [whole]
         assert await site.back(whole, tmp_path / "a") == body
+
+
+async def test_a_long_stretch_is_looked_through_by_its_ends(tmp_path: Path) -> None:
+    """Promise: which segments are missing is told of any number of them by a listing and the records on both sides of
+    each hole, with when they were opened and closed; a partial copy is read."""
+    read: list[str] = []
+
+    async def note(operation: str, key: str) -> None:
+        if operation == "get":
+            read.append(key)
+
+    async with _site(tmp_path, store=MemoryStorage(hook=note)) as site:
+        kept = {number: await site.ship(site.source(number, b"x")) for number in (1, 2, 3, 4, 5, 8, 9, 10)}
+        kept[6] = await site.ship(site.source(6, b"xxx", size=2))
+        read.clear()
+        found = await site.logs.outlined(segment_id(name_of(1)), segment_id(name_of(10)))
+        assert [one.name for one in found] == [name_of(number) for number in (1, 2, 3, 4, 5, 6, 8, 9)]
+        assert [one for one in found if one.size] == [kept[1], kept[6], kept[8], kept[9]]
+        assert len(read) == 4
 
 
 async def test_another_log_under_one_host_id_is_refused(tmp_path: Path, keyring: Keyring | None) -> None:

@@ -28,8 +28,9 @@ from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.restore.notes import RestoreNotes
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
-from agent.model.manifest import FileEntry, TableReference
+from agent.model.manifest import FileEntry, Head, TableReference
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
+from agent.repository.errors import BackupNotFound
 from agent.storage.protocol import NotFound
 from agent.wire.commands import Target
 from agent.wire.node import KeyspaceView, NodeIdentity
@@ -99,10 +100,11 @@ def schema(
 
 
 class Snapshot(BackupInMemory):
-    """Of ks.t, with an SSTable of a legacy index. `newest`: the newest write in it."""
+    """Of ks.t, with an SSTable of a legacy index. `newest`: the newest write in it. `others`: other backups' heads."""
 
     def __init__(self) -> None:
         self.newest = micros(24)
+        self.others: dict[str, Head] = {}
         super().__init__(["nb-1-big"], (schema(),))
         names = (".idx/nb-1-big-Data.db", ".idx/nb-1-big-Statistics.db")
         self.entries[".idx/nb-1-big"] = tuple(FileEntry(name, 10, 0, "", (), 1 << 20) for name in names)
@@ -113,6 +115,19 @@ class Snapshot(BackupInMemory):
             commitlog_floor=name_of(1),
             tables=(TableReference("ks", "t", ID, 4, 60, 2, 0),),
         )
+
+    @asynccontextmanager
+    async def opened(
+        self, arguments: Any, waiting: Any = None, *, indexes: bool = False
+    ) -> AsyncIterator[BackupInMemory]:
+        if arguments.tag == "tag":
+            yield self
+            return
+        if arguments.tag not in self.others:
+            raise BackupNotFound("no part", tag=arguments.tag)
+        other = Snapshot()
+        other.head = self.others[arguments.tag]
+        yield other
 
     async def fetch(self, wanted: Any, placed: Any, moved: Any) -> None:
         async for one in wanted:
@@ -149,6 +164,9 @@ class LogInMemory:
 
     async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
         return [one for one in self.found if int(one.name.split("-")[-1][:-4]) >= since]
+
+    async def outlined(self, since: int, before: int) -> Sequence[SegmentRecord]:
+        return [one for one in await self.records(since) if int(one.name.split("-")[-1][:-4]) < before]
 
     async def losses(self) -> Sequence[LossRecord]:
         return self.lost

@@ -83,6 +83,26 @@ async def test_gaps_windows_and_where_the_own_log_stands(node: PointInMemory) ->
     assert (result.covered_until, result.own_log, result.gaps) == (BEGAN + 50, True, [])
 
 
+async def test_other_backups_lead_to_other_points(node: PointInMemory) -> None:
+    """Promise: behind a gap a later backup leads on, and an earlier one up to it; one that can't be read is named and
+    spoils nothing."""
+    node.archive.found = [record(1), record(2), record(3), record(5), record(6)]
+    node.snapshot.others = {
+        "earlier": msgspec.structs.replace(node.snapshot.head, taken_at=BEGAN + 15, taken_until=BEGAN + 16),
+        "later": msgspec.structs.replace(
+            node.snapshot.head, taken_at=BEGAN + 55, taken_until=BEGAN + 56, commitlog_floor=name_of(4)
+        ),
+    }
+    node.snapshot.head = msgspec.structs.replace(node.snapshot.head, commitlog_floor=name_of(2))
+    result = await node.check(30.0, others=["earlier", "later", "damaged"])
+    assert result.windows == [[BEGAN + 26, BEGAN + 40]]
+    assert result.other_windows == {"earlier": [[BEGAN + 16, BEGAN + 40]], "later": [[BEGAN + 56, BEGAN + 78]]}
+    assert [warning for warning in result.warnings if "the backup damaged" in warning]
+    assert (await node.check(30.0)).other_windows == {}
+    with pytest.raises(InvalidName):
+        await node.check(30.0, others=["../up"])
+
+
 async def test_a_segment_that_is_cut_in_the_destination_is_a_gap(node: PointInMemory) -> None:
     """Promise: with its time and the reason, before anything is fetched; not where the node has the segment itself."""
     node.archive.cut = {name_of(4): "an object of it has 10 bytes instead of 20"}
