@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+_SKIPPED_EMPTY = re.compile(r"Skipping playback of empty log: \S*?(CommitLog-\d+-\d+\.log)")
+_OF_ONE = "(CL version"
+"""In the line that DEBUG adds for each segment; that which begins a replay names them all."""
 _COMPLETE = re.compile(r"Log replay complete, (\d+) replayed mutations")
 _NOTHING = "No commitlog files found; skipping replay"
 _SEGMENT = re.compile(r"CommitLog-\d+-\d+\.log")
@@ -19,11 +22,14 @@ _PACKED = (".zip", ".gz")
 
 
 class ReplayTold(msgspec.Struct, frozen=True):
-    """`segments`: those that Cassandra began to replay. `mutations`: how many it replayed, None: the log doesn't say
-    that the replay has ended. `unknown`: table id → mutations that were left out because the table is not there.
-    `cut`: lines that tell of a last segment that ends in a write. `errors`: lines that tell of any other error."""
+    """Of the last replay. `begun`: whether the log tells of one. `segments`: those that Cassandra found, and did not
+    pass over as empty (`empty`). `mutations`: how many it replayed, None: the log doesn't say that the replay has
+    ended. `unknown`: table id → mutations that were left out because the table is not there. `cut`: lines that tell
+    of a last segment that ends in a write. `errors`: lines that tell of any other error."""
 
+    begun: bool = False
     segments: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
     mutations: int | None = None
     unknown: dict[str, int] = {}
     cut: tuple[str, ...] = ()
@@ -60,26 +66,30 @@ def since(path: Path, end: LogEnd) -> str | None:
 
 
 def replay_told(text: str) -> ReplayTold:
-    """What the log's text says of the replay."""
-    segments: frozenset[str] = frozenset()
+    """What the log's text says of the last replay in it: of an earlier one, of a start that failed, nothing counts."""
+    found: set[str] | None = None
+    empty: set[str] = set()
     mutations: int | None = None
     unknown: dict[str, int] = {}
     cut: list[str] = []
     errors: list[str] = []
     for line in text.splitlines():
-        if "Replaying " in line and (names := _SEGMENT.findall(line.partition("Replaying ")[2])):
-            segments = segments.union(names)
+        names = _SEGMENT.findall(line.partition("Replaying ")[2]) if "Replaying " in line else []
+        if (names and _OF_ONE not in line) or _NOTHING in line:
+            found, empty, unknown, cut, errors = set(names), set(), {}, [], []
+            mutations = None if names else 0
+        elif (skipped_segment := _SKIPPED_EMPTY.search(line)) is not None:
+            empty.add(skipped_segment[1])
         elif (complete := _COMPLETE.search(line)) is not None:
             mutations = int(complete[1])
-        elif _NOTHING in line:
-            mutations = 0
         elif (skipped := _UNKNOWN.search(line)) is not None:
             unknown[skipped[2].replace("-", "")] = int(skipped[1])
         elif _INCOMPLETE in line:
             cut.append(line[:_SHOWN])
         elif _ERROR.search(line) is not None and len(errors) < _MOST_LINES:
             errors.append(line[:_SHOWN])
-    return ReplayTold(segments, mutations, unknown, tuple(cut), tuple(errors))
+    segments = frozenset(found or ()) - empty
+    return ReplayTold(found is not None, segments, frozenset(empty), mutations, unknown, tuple(cut), tuple(errors))
 
 
 def _text(path: Path, offset: int) -> str:

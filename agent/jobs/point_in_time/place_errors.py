@@ -64,10 +64,11 @@ class RestoreUnfinished(RestoreError):
 
 
 class ReplayFailed(RestoreError):
-    """Cassandra did not replay all segments, or told errors on the way; `fields`: missing, errors."""
+    """Cassandra did not replay all segments (some were not given back to it, or it passed them over), or told errors on
+    the way; `fields`: missing, errors."""
 
     code = "replay_failed"
     todo = (
         "Read the named lines of Cassandra's log. Undo the restore and choose a point before the damage, or send it"
-        " with `force` to go on with what could be replayed."
+        " with `force` to go on with what could be replayed. The segments stay below `segments` until PIT_CLEAN."
     )

@@ -61,18 +61,20 @@ class Placed(msgspec.Struct, frozen=True):
 
 class Replayed(msgspec.Struct, frozen=True):
     """What was seen of the replay. `segments`: how many of the job's were replayed; `mutations`: None where Cassandra's
-    log doesn't tell. `missing`: segments that were not given back. `errors`: lines of Cassandra's log, or sentences."""
+    log doesn't tell. `missing`: segments that were not given back; `passed_over`: those that Cassandra was given and
+    did not replay. `errors`: lines of Cassandra's log, or sentences."""
 
     segments: int
     mutations: int | None
     missing: tuple[str, ...]
+    passed_over: tuple[str, ...]
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def whole(self) -> bool:
         """Whether all of it came through."""
-        return not (self.missing or self.errors)
+        return not (self.missing or self.passed_over or self.errors)
 
 
 class PlaceNotes:

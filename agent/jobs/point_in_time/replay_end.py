@@ -8,6 +8,7 @@ log and `restored/` tell it of the latest start alone. Cut anywhere, both are ca
 """
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from agent.cassandra.live_directories import NodeFacts
@@ -17,6 +18,7 @@ from agent.jobs.point_in_time.node_facts import restored_of, segments_of
 from agent.jobs.point_in_time.place_notes import KeptSettings, PlaceNotes, Replayed
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.restore_settings import settle_after_replay
+from agent.jobs.point_in_time.unflushed import holds_write
 
 
 async def note_ended_before(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> bool:
@@ -41,10 +43,12 @@ async def settle_replay(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) 
 async def _look(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> tuple[ReplayTold | None, Replayed]:
     given, expected = await asyncio.to_thread(_given_back, facts)
     told = await asyncio.to_thread(_told, tools.log_file, await notes.settings())
+    passed_over = await asyncio.to_thread(_passed_over, told, expected & given, segments_of(facts))
     return told, Replayed(
-        segments=len(expected & given),
+        segments=len((expected & given) - set(passed_over)),
         mutations=None if told is None else told.mutations,
         missing=tuple(sorted(expected - given)),
+        passed_over=tuple(passed_over),
         errors=() if told is None else (*told.cut, *told.errors, *_left_out(told, facts)),
         warnings=tuple(_warnings(told)),
     )
@@ -59,6 +63,18 @@ def _told(path: Path | None, kept: KeptSettings | None) -> ReplayTold | None:
         return None
     text = since(path, LogEnd(kept.log_inode, kept.log_size))
     return None if text is None else replay_told(text)
+
+
+def _passed_over(told: ReplayTold | None, given: Collection[str], segments: Path) -> list[str]:
+    """Segments that Cassandra was given back and did not replay, as its log says; one that it took for empty, and that
+    is, needs no replay. Reads those that it took for empty."""
+    if told is None or not told.begun:
+        return []
+    return sorted(
+        name
+        for name in given
+        if name not in told.segments and not (name in told.empty and not holds_write(segments / name))
+    )
 
 
 def _left_out(told: ReplayTold, facts: NodeFacts) -> list[str]:

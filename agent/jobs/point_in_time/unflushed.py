@@ -15,7 +15,7 @@ from agent.plan.segment_names import parse_segment
 
 def holds_writes(directory: Path) -> bool:
     """Whether any segment there holds a write. Reads them all. Raises OSError."""
-    return any(_holds_writes(directory / name) for name in os.listdir(directory) if parse_segment(name) is not None)
+    return any(holds_write(directory / name) for name in os.listdir(directory) if parse_segment(name) is not None)
 
 
 def ended_clean(directory: Path) -> bool:
@@ -25,7 +25,8 @@ def ended_clean(directory: Path) -> bool:
     return left and not holds_writes(directory)
 
 
-def _holds_writes(path: Path) -> bool:
+def holds_write(path: Path) -> bool:
+    """As `holds_writes`, of one segment."""
     try:
         return segment_state(path).held_data
     except SegmentUnreadable:

@@ -3,7 +3,8 @@
 Two proofs, of which the first needs no log file: the restore command leaves an empty file for each segment that it gave
 back, Cassandra asks for all of them before it replays any, and it does not come up unless it has replayed all that it
 found without an error (`ignorereplayerrors`, set with `force` alone, lifts that). The second is Cassandra's own log,
-where `[cassandra.service] log_file` names it: counts, errors, and mutations of tables that are not there.
+where `[cassandra.service] log_file` names it: which segments it replayed of those that it was given (some it passes
+over without an error), counts, errors, and mutations of tables that are not there.
 
 PIT_START has noted both when the replay ended; here it is judged. Indexes whose files the backup did not hold are
 rebuilt here.
@@ -64,18 +65,25 @@ class PitVerifyJob:
 
 
 def _judged(seen: Replayed, *, force: bool) -> PitVerifyResult:
+    missing = [*seen.missing, *seen.passed_over]
     if not (seen.whole or force):
-        raise ReplayFailed(_sentence(seen), missing=list(seen.missing[:_SHOWN]), errors=list(seen.errors[:_SHOWN]))
+        raise ReplayFailed(_sentence(seen), missing=missing[:_SHOWN], errors=list(seen.errors[:_SHOWN]))
     return PitVerifyResult(
         replayed_segments=seen.segments,
         replayed_mutations=seen.mutations,
         errors=list(seen.errors),
         indexes_rebuilt=[],
-        warnings=[*seen.warnings, *(f"{name} was not replayed" for name in seen.missing)],
+        warnings=[*seen.warnings, *(f"{name} was not replayed" for name in missing)],
     )
 
 
 def _sentence(seen: Replayed) -> str:
-    parts = [f"{len(seen.missing)} segments were not given back ({seen.missing[0]}, …)"] if seen.missing else []
+    parts = [f"not given back to Cassandra: {_named(seen.missing)}"] if seen.missing else []
+    parts += [f"given back to Cassandra and passed over: {_named(seen.passed_over)}"] if seen.passed_over else []
     parts += [f"Cassandra told {len(seen.errors)} errors: {seen.errors[0]}"] if seen.errors else []
     return "; ".join(parts)
+
+
+def _named(segments: Sequence[str]) -> str:
+    left = len(segments) - _SHOWN
+    return ", ".join(segments[:_SHOWN]) + (f" and {left} more" if left > 0 else "")

@@ -8,7 +8,8 @@ from tests.fast.point_in_time.node_on_disk import JOB, NodeOnDisk
 
 class Replaying:
     """`limited`: of each start, whether it replayed for the asked tables alone; `lost`: own segments, with writes of
-    every table, that such a start has replayed. With `logs` the agent may read Cassandra's log."""
+    every table, that such a start has replayed. `passed_over`: segments that it is given and does not replay; `empty`:
+    those that it takes for empty. With `logs` the agent may read Cassandra's log."""
 
     def __init__(self, node: NodeOnDisk, *, logs: bool = True) -> None:
         self._node = node
@@ -18,6 +19,8 @@ class Replaying:
         node.service.begins = self._begins
         self.limited: list[bool] = []
         self.lost: list[str] = []
+        self.passed_over: set[str] = set()
+        self.empty: set[str] = set()
         self.fails = False
 
     def _begins(self) -> None:
@@ -26,7 +29,10 @@ class Replaying:
         given = sorted(path.name for path in segments_of(self._node.facts).iterdir()) if limited else []
         for name in given:
             (restored_of(self._node.facts) / name).write_bytes(b"")
-        self._tell(f"CommitLog.java:1 - Replaying {', '.join(f'/c/{name}' for name in [*given, *own])}")
+        found = [f"/c/{name}" for name in [*given, *own] if name not in self.passed_over]
+        self._tell(f"CommitLog.java:1 - Replaying {', '.join(found)}")
+        for name in self.empty.intersection(given):
+            self._tell(f"CommitLogReplayer.java:4 - Skipping playback of empty log: {name}")
         if self.fails:
             raise OSError("Cassandra did not come up")
         self._tell("CommitLog.java:2 - Log replay complete, 7 replayed mutations in 1 ms")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
-from agent.jobs.point_in_time.node_facts import restored_of
+from agent.jobs.point_in_time.node_facts import restored_of, segments_of
 from agent.jobs.point_in_time.place_errors import NotPlaced, ReplayFailed
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.point_in_time.verify import PitVerifyJob
@@ -131,6 +131,30 @@ async def test_a_segment_that_was_not_given_back_fails_the_replay_without_force(
     assert node.options.lines[JOB] == ["-Dcassandra.start_native_transport=false"]
     node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
     assert "CommitLog-7-11.log was not replayed" in (await verified(node)).warnings
+
+
+async def test_a_segment_that_cassandra_was_given_back_and_passed_over_is_missed(node: NodeOnDisk) -> None:
+    """Promise: what Cassandra's log does not name is named, whatever the restore command gave back; one that Cassandra
+    took for empty only where it holds anything; nothing of them is deleted, and `force` goes on."""
+    cassandra = Replaying(node)
+    held = segments_of(node.facts) / "CommitLog-7-12.log"
+    held.write_bytes(held.read_bytes() + bytes(8) + b"writes behind a marker that was lost")
+    cassandra.passed_over, cassandra.empty = {"CommitLog-7-11.log"}, {"CommitLog-7-12.log"}
+    await start(node)
+    with pytest.raises(ReplayFailed) as raised:
+        await verified(node)
+    assert raised.value.fields["missing"] == ["CommitLog-7-11.log", "CommitLog-7-12.log"]
+    assert sorted(path.name for path in segments_of(node.facts).iterdir()) == raised.value.fields["missing"]
+    node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
+    assert (await verified(node)).replayed_segments == 0
+
+
+async def test_an_empty_segment_needs_no_replay(node: NodeOnDisk) -> None:
+    """Promise: one that was only allocated ahead is passed over by Cassandra, and that is right."""
+    cassandra = Replaying(node)
+    cassandra.empty = {"CommitLog-7-11.log"}
+    await start(node)
+    assert (await verified(node)).replayed_segments == 2
 
 
 async def test_indexes_that_were_held_without_files_are_rebuilt(tmp_path: Path) -> None:

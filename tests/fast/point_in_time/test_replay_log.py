@@ -33,6 +33,20 @@ def test_a_replay_is_read_from_the_log() -> None:
     assert replay_told("").mutations is None
 
 
+def test_of_several_starts_only_the_last_one_counts() -> None:
+    """Promise: neither segments nor errors of a start that failed are taken for those of the one that came up; a
+    segment that was passed over as empty is none that was replayed; the lines of DEBUG begin no replay."""
+    one = "DEBUG [main] CommitLogReader.java:9 - Replaying /c/CommitLog-7-12.log (CL version 7, messaging version 12)"
+    empty = "INFO  [main] CommitLogReplayer.java:8 - Skipping playback of empty log: CommitLog-7-13.log"
+    again = "INFO  [main] CommitLog.java:190 - Replaying /c/CommitLog-7-12.log, /c/CommitLog-7-13.log"
+    told = replay_told(f"{LOG}{again}\n{empty}\n{one}\n")
+    assert told.begun
+    assert told.segments == {"CommitLog-7-12.log"}
+    assert told.empty == {"CommitLog-7-13.log"}
+    assert (told.mutations, told.unknown, told.cut, told.errors) == (None, {}, (), ())
+    assert not replay_told("").begun
+
+
 def test_only_what_came_since_is_read_over_a_rotation(tmp_path: Path) -> None:
     """Promise: an earlier start's replay doesn't count, and what a rotation took away is read where it went."""
     log = tmp_path / "system.log"
