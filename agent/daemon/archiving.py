@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.cassandra.errors import CassandraError
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.rights import cassandra_account, own_account, shared_group
 from agent.cassandra.schema_capture import capture_schema
@@ -20,6 +21,7 @@ from agent.repository.opened import Repositories
 from agent.wire.commands import Kind
 
 COMMAND = "archive-commitlog"
+_OWN = ("hints_directory", "saved_caches_directory", "cdc_raw_directory")
 
 
 def archiver_of(
@@ -36,6 +38,15 @@ def archiver_of(
     async def setting(name: str) -> str | None:
         return await node.view.setting(name)
 
+    async def own_directories() -> list[str]:
+        known = [*settings.data_directories, settings.commitlog_directory]
+        try:
+            known += [*await node.directories.every(), await node.directories.commitlog()]
+            known += [await node.view.setting(name) or "" for name in _OWN]
+        except CassandraError:
+            pass  # it is down: what the settings name counts
+        return list(dict.fromkeys(filter(None, known)))
+
     side = NodeSide(
         properties_file=Path(archiving.properties_file) if archiving.properties_file else None,
         program=Path(archiving.command) if archiving.command else state / COMMAND,
@@ -45,6 +56,7 @@ def archiver_of(
         commitlog=node.directories.commitlog,
         flush=node.orders.flush,
         setting=setting,
+        own_directories=own_directories,
         group=lambda: _group(settings),
     )
     return Archiver(state, side, repositories, clock)

@@ -10,7 +10,9 @@ CRC is success (Cassandra hands every segment that it finds at its start to the 
 failure. Its exit code is honest: Cassandra deletes what was archived, and keeps what was not until its next start; then
 it calls once more and deletes the segment whatever the command says (4.1, 5.0). So what could not be archived is noted
 as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full.
-What was given back is noted as an empty file in `restored`, where that is beside the directory it came from.
+Nothing is put into a directory that bears no mark (agent.cassandra.commit_log.archive_directory): a volume may be
+missing there. What was given back is noted as an empty file in `restored`, where that is beside the directory it came
+from.
 
 Cassandra splits the line at spaces and calls no shell: no path may have one, nor a `%`.
 """
@@ -25,6 +27,7 @@ from agent.plan.segment_names import parse_segment
 from kit.atomic_files import make_directory, sync_directory, write_atomically
 
 RESTORED = "restored"
+MARK = ".helenus-archive"
 _PATH = re.compile(r"/[A-Za-z0-9._/@+=:~-]{1,900}")
 _UNFINISHED = re.compile(r"\.(CommitLog-[0-9]+-[0-9]+\.log)\.[0-9]+\.tmp")
 
@@ -80,6 +83,9 @@ durable() {
 
 [ -f "$segment" ] || failed "it is no file"
 [ ! -d "$target" ] || failed "$target is a directory"
+if [ "$purpose" = archived ] && [ ! -e "$directory/.helenus-archive" ]; then
+    failed "$directory is no archive directory: its mark .helenus-archive is not there. Is the volume mounted?"
+fi
 if ln "$segment" "$target" 2>/dev/null; then
     durable
 fi

@@ -2,13 +2,13 @@
 
     checking → telling → ordering
 
-Repeatable: each step puts what is already there in vain. The directory and the archive command are there before the
-properties file names them, and the order is kept before anything could be archived by it. Switched off, the node's own
-properties file is put back; what was archived until Cassandra is restarted goes to the destinations all the same.
+Repeatable: each step puts what is already there in vain. The directory with its mark and the archive command are there
+before the properties file names them, and the order is kept before anything could be archived by it. Switched off, the
+node's own properties file is put back; what was archived until Cassandra is restarted goes to the destinations all the
+same.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 
 from agent.cassandra.commit_log import archiving_properties
 from agent.cassandra.commit_log.archive_command import checked_path, install
-from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.cassandra.commit_log.archive_directory import have
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.archiving.errors import ArchivingNotConfigured
 from agent.jobs.archiving.order import ArchivingOrder
@@ -25,9 +25,6 @@ from agent.jobs.archiving.standing import runs_before
 from agent.model.job import JobContext, Outcome
 from agent.repository.opened import Repositories
 from agent.wire.archiving import ArchiveArguments, ArchiveResult
-from kit.atomic_files import make_directory
-
-_DIRECTORY_MODE = 0o2770
 
 
 class ArchiveJob:
@@ -55,16 +52,17 @@ class ArchiveJob:
         cut = context.stages.recall("telling") or {}
         changed = cut.get("changed") is True or await asyncio.to_thread(self._differs, asked.enabled, directory)
         await context.stages.enter("telling", {"changed": changed})
+        mark = await self._marked(directory, before) if asked.enabled else before.mark if before is not None else ""
         if changed:
             # Kept before, so that a life of Cassandra that began before it was told never counts as one that archives.
-            await self._keep(asked, before, directory, self._clock())
+            await self._keep(asked, before, directory, self._clock(), mark)
         if asked.enabled:
             await asyncio.to_thread(self._tell, node.properties_file, directory)
         else:
             await asyncio.to_thread(archiving_properties.put_back, node.properties_file)
         await context.stages.enter("ordering")
         told_at = self._clock() if changed or before is None else before.told_at
-        await self._keep(asked, before, directory, told_at)
+        await self._keep(asked, before, directory, told_at, mark)
         self._archiver.wake()
         refused = self._archiver.tail_refused if asked.tail_seconds else ""
         return Outcome(
@@ -89,11 +87,11 @@ class ArchiveJob:
         return checked_path(directory, "the archive directory")
 
     async def _keep(
-        self, asked: ArchiveArguments, before: ArchivingOrder | None, directory: str, told_at: float
+        self, asked: ArchiveArguments, before: ArchivingOrder | None, directory: str, told_at: float, mark: str
     ) -> None:
         targets = asked.targets if asked.enabled or asked.targets or before is None else before.arguments.targets
         arguments = msgspec.structs.replace(asked, directory=directory, targets=targets)
-        order = ArchivingOrder(arguments, told_at, () if before is None else before.directories)
+        order = ArchivingOrder(arguments, told_at, () if before is None else before.directories, mark)
         if order != self._archiver.order:
             await self._archiver.orders.put(order)
 
@@ -104,22 +102,24 @@ class ArchiveJob:
             return not node.is_told(directory)
         return archiving_properties.is_ours(archiving_properties.read(node.properties_file) or "")
 
+    async def _marked(self, directory: str, before: ArchivingOrder | None) -> str:
+        """Have the archive directory, as this node's; its mark."""
+        node, known = self._archiver.node, self._archiver.ledger.known
+        host_id = known.host_id or (await node.life()).host_id
+        own = await node.own_directories()
+        mine = before if before is not None and before.arguments.directory == directory else None
+        return await asyncio.to_thread(
+            lambda: have(
+                directory,
+                [host_id] if mine is None or not mine.mark else [host_id, mine.mark],
+                own,
+                marked=mine is not None and mine.arguments.enabled and bool(mine.mark),
+                group=node.group(),
+            )
+        )
+
     def _tell(self, properties: Path, directory: str) -> None:
-        """Have the directory, the archive command and the properties file. Blocks."""
+        """Have the archive command and the properties file. Blocks."""
         node = self._archiver.node
-        group = node.group()
-        install(node.program, group)
-        path = Path(directory)
-        try:
-            if not path.is_dir():
-                make_directory(path, mode=_DIRECTORY_MODE)
-                if group is not None:
-                    os.chown(path, -1, group)
-                path.chmod(_DIRECTORY_MODE)
-        except OSError as error:
-            raise ArchivingRefused(
-                f"the archive directory {directory} can't be made: {error.strerror}",
-                path=directory,
-                reason=error.strerror or str(error),
-            ) from error
+        install(node.program, node.group())
         archiving_properties.put(properties, node.archiving(directory))

@@ -179,7 +179,8 @@ class Archiver:
     def looked(self) -> Look:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
-        return look(self.ledger.known.commitlog, () if order is None else order.directories, self.node.failed())
+        archives, mark = ((), "") if order is None else (order.directories, order.mark)
+        return look(self.ledger.known.commitlog, archives, self.node.failed(), mark)
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from agent.cassandra.commit_log.archive_command import MARK
+from agent.cassandra.commit_log.archive_directory import owner_of
 from agent.jobs.archiving.ledger import Stamp
 from agent.plan.segment_names import parse_segment, segment_id
 
@@ -53,14 +55,20 @@ class Look(msgspec.Struct, frozen=True):
         return sorted(self.live, key=segment_id)[:-2]
 
 
-def look(commitlog: str, archives: Sequence[str], failed: Sequence[str]) -> Look:
-    """Blocks. `archives`: the present one first; a former one that is gone is empty. Raises OSError for a commit-log
-    directory that can't be read."""
+def look(commitlog: str, archives: Sequence[str], failed: Sequence[str], mark: str = "") -> Look:
+    """Blocks. `archives`: the present one first, with this mark ("" = any or none); a former one that is gone is
+    empty. Raises OSError for a commit-log directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
     unread = ""
     for number, directory in enumerate(archives):
         try:
+            if number == 0 and mark and (owner := owner_of(Path(directory))) != mark:
+                told = (
+                    f"it belongs to the node {owner}" if owner else f"its mark {MARK} is gone: is its volume mounted?"
+                )
+                unread = f"{directory}: {told}"
+                continue
             found, _ = _files(directory)
         except OSError as error:
             if number == 0 or not isinstance(error, FileNotFoundError):

@@ -1,6 +1,6 @@
 """What archiving needs of the node: in, settings; out, paths, who the node is, and a flush."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class NodeSide:
     """`properties_file`: what Cassandra reads at its start, None where the settings name none. `program`: where the
     archive command is put. `directory`: the archive directory of the settings, "" for none. `leftover_bytes`: see
     Leftovers. `group`: of Cassandra's user where that isn't the agent's. `life`, `commitlog`, `flush`, `setting`: asked
-    of Cassandra; raise a CassandraError."""
+    of Cassandra; raise a CassandraError. `own_directories`: Cassandra's own, as far as is known."""
 
     properties_file: Path | None
     program: Path
@@ -25,6 +25,7 @@ class NodeSide:
     commitlog: Callable[[], Awaitable[str]]
     flush: Callable[[], Awaitable[None]]
     setting: Callable[[str], Awaitable[str | None]]
+    own_directories: Callable[[], Awaitable[Sequence[str]]]
     group: Callable[[], int | None] = lambda: None
 
     def archiving(self, directory: str) -> Archiving:

@@ -16,11 +16,12 @@ NAME = "order.json"
 class ArchivingOrder(msgspec.Struct, frozen=True):
     """`arguments.directory` is never empty while `enabled`. `told_at`: when what Cassandra reads at its start was last
     changed, unix seconds: one that was started before does not do what it says yet. `former`: archive directories of
-    before, which may still hold segments."""
+    before, which may still hold segments. `mark`: what the archive directory's mark says."""
 
     arguments: ArchiveArguments
     told_at: float
     former: tuple[str, ...] = ()
+    mark: str = ""
 
     @property
     def directories(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class Place:
         )
         self.log.mkdir()
         self.archive.mkdir()
+        (self.archive / archive_command.MARK).touch()
         archive_command.install(self.program)
         self.segment = self.log / NAME
         self.segment.write_bytes(segment(NUMBER, size=65_536))
@@ -50,7 +51,7 @@ class Place:
 
     def left(self) -> list[str]:
         """What is in the archive directory."""
-        return sorted(os.listdir(self.archive))
+        return sorted(name for name in os.listdir(self.archive) if name != archive_command.MARK)
 
 
 @pytest.fixture
@@ -148,13 +149,19 @@ def test_a_copy_that_fails_is_a_failure_and_removes_what_it_began(place: Place, 
 
 
 def test_a_missing_segment_or_directory_is_a_failure(place: Place) -> None:
-    """Promise: nothing is called archived that isn't there."""
-    place.archive.rmdir()
+    """Promise: nothing is called archived that isn't there, and nothing is put where a volume should be mounted."""
+    place.archive.rename(place.archive.with_name("away"))
     assert place.run().returncode == 1
-    place.archive.mkdir()
+    place.archive.with_name("away").rename(place.archive)
+    content = place.segment.read_bytes()
     place.segment.unlink()
     assert place.run().returncode == 1
     assert place.left() == []
+    place.segment.write_bytes(content)
+    (place.archive / archive_command.MARK).unlink()
+    told = place.run()
+    assert (told.returncode, place.left()) == (1, [])
+    assert "mounted" in told.stderr
     assert subprocess.run([place.program], capture_output=True, check=False).returncode == 64
 
 

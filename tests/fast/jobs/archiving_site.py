@@ -64,8 +64,19 @@ class ArchivingSite:
         async def setting(name: str) -> str | None:
             return None
 
+        async def own_directories() -> list[str]:
+            return [str(self.log.directory)]
+
         node = NodeSide(
-            self.properties, self.program, str(self.archive), self.leftover_bytes, life, commitlog, flush, setting
+            self.properties,
+            self.program,
+            str(self.archive),
+            self.leftover_bytes,
+            life,
+            commitlog,
+            flush,
+            setting,
+            own_directories,
         )
         return Archiver(self.state, node, self.repositories, lambda: self.log.now, every=0.02)
 

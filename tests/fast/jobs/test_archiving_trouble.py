@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.cassandra.commit_log.archive_command import MARK
+from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED
 from agent.jobs.archiving.standing import view_of
 from agent.plan.log_windows import gaps, runs
@@ -276,6 +278,37 @@ async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:
     site.stores["d1"]._hook.fail = {}
     await site.until(lambda: site.has(name, "d1"))
     assert (await view_of(site.archiver)).trouble is None
+
+
+async def test_the_mount_point_of_an_archive_that_is_away_is_not_empty(site: ArchivingSite) -> None:
+    """Promise: what waits in the archive directory is not told as lost, nothing is put into the mount point, and the
+    order given once more is refused, until the volume is back; another node's directory is left alone, too."""
+    await site.begin(keep=True, targets=[])
+    names = [site.segment() for _ in range(2)]
+    await site.until(lambda: all(site.archiver.ledger.get(name) is not None for name in names))
+    away = site.directory / "unmounted"
+    site.archive.rename(away)
+    site.archive.mkdir()
+    await site.until(lambda: site.archiver.trouble is not None)
+    waits = site.segment()
+    for _ in range(3):
+        await site.archiver.turn()
+    view = await view_of(site.archiver)
+    assert view.trouble is not None
+    assert "is its volume mounted?" in str(view.trouble["message"])
+    assert view.gaps == []
+    with pytest.raises(ArchivingRefused, match="mount its volume"):
+        await site.order(keep=True, targets=[])
+    assert list(site.archive.iterdir()) == []
+    (site.archive / MARK).write_text("h2")
+    await site.archiver.turn()
+    assert site.archiver.seen.unread.endswith("belongs to the node h2")
+    (site.archive / MARK).unlink()
+    site.archive.rmdir()
+    away.rename(site.archive)
+    site.archiver._next.clear()
+    await site.until(lambda: (site.archive / waits).exists())
+    assert (await view_of(site.archiver)).gaps == []
 
 
 async def test_a_life_that_was_not_archived_is_a_gap(site: ArchivingSite) -> None:

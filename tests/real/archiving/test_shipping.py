@@ -30,9 +30,9 @@ async def test_segments_arrive_byte_by_byte(site: Site, tmp_path: Path) -> None:
     await site.restart()
     await site.until(lambda view: view["state"] == "on")
     await site.write(6)
-    await site.until(lambda _: len(list(site.archive.iterdir())) >= 5)
+    await site.until(lambda _: len(list(site.archive.glob("CommitLog-*"))) >= 5)
     await site.until(lambda view: all(place["waiting_segments"] == 0 for place in view["places"].values()))
-    kept = {path.name: path.read_bytes() for path in site.archive.iterdir()}
+    kept = {path.name: path.read_bytes() for path in site.archive.glob("CommitLog-*")}
     for name in site.targets:
         stored = await site.stored(name, tmp_path / name)
         assert {record.name: body for record, body in stored} == kept
@@ -47,18 +47,18 @@ async def test_a_destination_that_is_away_under_load_loses_nothing(site: Site, t
     """Promise: while S3 is away and rows are written the files wait on the node, the other destination goes on; the
     agent is killed meanwhile; afterwards each segment is in both once, and off the node."""
     await site.order(keep=False)
-    await site.until(lambda _: not list(site.archive.iterdir()))
+    await site.until(lambda _: not list(site.archive.glob("CommitLog-*")))
     await site.s3.stop()
     await site.write(4)
     await site.until(lambda view: view["places"]["s3"]["waiting_segments"] >= 3 and view["places"]["s3"]["error"])
     await site.until(lambda view: view["places"]["here"]["waiting_segments"] == 0)
-    waiting = {path.name: path.read_bytes() for path in site.archive.iterdir()}
+    waiting = {path.name: path.read_bytes() for path in site.archive.glob("CommitLog-*")}
     assert waiting
     await site.agent.kill()
     await site.write(2)
     await site.agent.start()
     await site.s3.start()
-    await site.until(lambda view: not list(site.archive.iterdir()) and view["state"] == "on", 180.0)
+    await site.until(lambda view: not list(site.archive.glob("CommitLog-*")) and view["state"] == "on", 180.0)
     here = {record.name: body for record, body in await site.stored("here", tmp_path / "here")}
     there = await site.stored("s3", tmp_path / "s3")
     assert here == {record.name: body for record, body in there}
@@ -100,7 +100,7 @@ async def test_no_file_is_deleted_before_a_flush(site: Site) -> None:
     assert view["state"] == "on"
     program_target.unlink()
     moved.rename(program_target)
-    await site.until(lambda view: view["unarchived_bytes"] == 0 and not list(site.archive.iterdir()))
+    await site.until(lambda view: view["unarchived_bytes"] == 0 and not list(site.archive.glob("CommitLog-*")))
     assert (await site.view())["gaps"] == []
 
 

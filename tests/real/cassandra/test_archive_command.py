@@ -13,6 +13,7 @@ import pytest_asyncio
 from cassandra.cluster import Session
 
 from agent.cassandra.commit_log import archive_command, archiving_properties
+from agent.cassandra.commit_log.archive_directory import have
 from agent.cassandra.commit_log.archiving_properties import Archiving, Restoring
 from agent.cassandra.commit_log.restore_properties import with_restore
 from agent.cassandra.commit_log.sections import SegmentState, segment_state
@@ -97,7 +98,7 @@ async def archived(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ar
     """A node that archives into a directory of its own file system from its first start on."""
     root = tmp_path_factory.mktemp("archived")
     program, linked = root / "archive-commitlog", root / "archive"
-    linked.mkdir()
+    have(str(linked), ["archived"], [], marked=False, group=None)
     archive_command.install(program)
     cluster = ScratchCluster(root / "cluster", nodes=1, name="archived", options=OPTIONS)
     async with SmallVolume(root / "volume", megabytes=12) as volume:
@@ -201,6 +202,7 @@ async def test_another_file_system_gets_copies_until_it_is_full(archived: Archiv
     await archived.node.stop()
     with_other_spec(archived.node, archived.cluster, bti=True)
     directory = archived.volume.path
+    have(str(directory), ["archived"], [], marked=False, group=None)
     assert archiving_properties.put(archived.properties, Archiving(str(archived.program), str(directory)))
     await archived.node.start()
     session = await archived.session()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cassandra.commit_log.archive_command import install
+from agent.cassandra.commit_log.archive_directory import have
 from agent.cassandra.commit_log.archiving_properties import Archiving, put
 from agent.cassandra.settings import CqlSettings, NodetoolSettings, ServiceSettings
 from agent.cassandra.staging import StagingRoot, make_directory, make_root, staging_root
@@ -81,7 +82,7 @@ class ArchivingNode:
 
     async def begin(self) -> None:
         """Start it, archiving from the first segment on."""
-        self.archive.mkdir()
+        await asyncio.to_thread(have, str(self.archive), ["archived"], [], marked=False, group=None)
         install(self.program)
         self.properties.parent.mkdir(parents=True)
         put(self.properties, Archiving(str(self.program), str(self.archive)))
