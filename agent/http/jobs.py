@@ -2,16 +2,17 @@
 
 from aiohttp import web
 
-from agent.http.bodies import json_response, path_name, query_of, read_json
+from agent.http.bodies import flag, json_response, path_name, query_of, read_json
 from agent.http.services import services_of
 from agent.wire.point_in_time import JobDocument
 from kit.errors import InvalidInput
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """Every document."""
-    query_of(request, ())
-    return json_response(await services_of(request).jobs.all())
+    """Every document; `running`: only those of jobs that have not ended."""
+    running = flag(query_of(request, ("running",)), "running")
+    documents = await services_of(request).jobs.all()
+    return json_response([each for each in documents if not (running and each.ended)])
 
 
 async def get(request: web.Request) -> web.Response:

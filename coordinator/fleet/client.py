@@ -165,9 +165,9 @@ class AgentClient:
         """The document of a job; refused with 404 when the agent has none."""
         return await self._call("GET", f"/v1/jobs/{_segment(job)}", JobDocument)
 
-    async def jobs(self) -> list[JobDocument]:
-        """All documents that the agent keeps, ended ones too."""
-        return await self._call("GET", "/v1/jobs", list[JobDocument])
+    async def jobs(self, *, running: bool = False) -> list[JobDocument]:
+        """All documents that the agent keeps, ended ones too unless only those of `running` jobs are wanted."""
+        return await self._call("GET", f"/v1/jobs{'?running=true' if running else ''}", list[JobDocument])
 
     async def archiving(self) -> ArchivingView:
         """How the node archives its commit log; refused with 404 by an agent that can't."""

@@ -12,6 +12,7 @@ import pytest
 
 from agent.wire.commands import State
 from agent.wire.node import NodeReport, RingMember
+from agent.wire.point_in_time import JobDocument
 from agent.wire.results import PreflightResult
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.registry import Registry
@@ -21,6 +22,7 @@ from coordinator.model.requests import Request, RequestKind, RequestState, spec_
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import RestoreRefused
 from coordinator.orchestrate.muster import muster
+from coordinator.orchestrate.point_in_time.found_jobs import glance
 from coordinator.orchestrate.restore import replicas
 from coordinator.orchestrate.restore.restore import RestoreFlow
 from coordinator.orchestrate.restore.scope import RestoreScope
@@ -53,9 +55,15 @@ class Client:
     def __init__(self, report: NodeReport, number: int) -> None:
         self.url = f"http://agent{number}"
         self._report = report
+        self.asked_for_jobs = 0
 
     async def node(self, *, read: Callable[[bytes], NodeReport]) -> NodeReport:
         return self._report
+
+    async def jobs(self, *, running: bool) -> list[JobDocument]:
+        assert running
+        self.asked_for_jobs += 1
+        return []
 
 
 class Largest:
@@ -65,12 +73,13 @@ class Largest:
         self.described = LargeCluster(NODES, TOKENS, KEYSPACES)
         self.ring = Ring(self.described.members)
         first = self.described.report(0)
-        clients = []
+        clients: list[AgentClient] = []
         for number, member in enumerate(self.described.members):
             assert first.node is not None
             node = msgspec.structs.replace(first.node, host_id=member.host_id, address=member.address)
             report = msgspec.structs.replace(first, node=node, ring=self.ring)
             clients.append(cast(AgentClient, Client(report, number)))
+        self.clients = cast(list[Client], clients)
         self.registry = Registry({"large": clients})
         self.around = Surroundings(store, self.registry, Reports())
 
@@ -178,3 +187,10 @@ async def test_everybody_is_answered_while_a_restore_is_judged(
     assert isinstance(refusals, list)
     assert [refusal["code"] for refusal in refusals] == ["ranges_uncovered"] * KEYSPACES
     assert circles <= 2
+
+
+async def test_to_see_that_no_job_runs_costs_a_few_requests(largest: Largest) -> None:
+    """However many nodes there are, and each look asks others."""
+    for turn in range(3):
+        assert (await glance(largest.around, "large", turn)).jobs == []
+    assert [client.asked_for_jobs for client in largest.clients] == [1] * 15 + [0] * (NODES - 15)

@@ -3,7 +3,9 @@
 import asyncio
 import uuid
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.wire.commands import Kind
 from agent.wire.point_in_time import JobDocument
@@ -121,12 +123,43 @@ async def test_a_document_that_can_not_be_read_keeps_nobody_from_a_job(story: St
     request_id = await story.start()
     await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
     await story.scene.stack.aclose()
-    async with another(story.scene) as other:
-        assert await adopted(other) == request_id
-        node.gates.pop(Kind.PIT_COVER).set()
-        request = await other.ended(request_id)
-        assert request.state is RequestState.SUCCESS, request
+    with capture_logs() as logs:
+        async with another(story.scene) as other:
+            assert await adopted(other) == request_id
+            node.gates.pop(Kind.PIT_COVER).set()
+            request = await other.ended(request_id)
+            assert request.state is RequestState.SUCCESS, request
+            await asyncio.sleep(TIMING.take_over * 2)
     assert story.is_restored()
+    [told] = [line["fields"] for line in logs if line.get("code") == "job_unreadable"]
+    assert told["job"] == foreign.id
+
+
+async def test_a_job_whose_nodes_left_stands_in_nobodys_way(story: Story) -> None:
+    """Promise: a job most of whose nodes are other clusters' by now is told of once; it is neither taken over nor does
+    it keep anybody from another restore."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_FETCH] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
+    [document] = await story.scene.agents[0].documents.all()
+    await story.scene.stack.aclose()
+    nodes = [
+        {**each, "agent": f"http://127.0.0.1:{9 + number}"} for number, each in enumerate(document.document["nodes"])
+    ]
+    node.gates.pop(Kind.PIT_FETCH).set()
+    for agent in story.scene.agents:
+        await agent.documents.put(
+            msgspec.structs.replace(document, fence=99, document={**document.document, "nodes": nodes})
+        )
+    with capture_logs() as logs:
+        async with another(story.scene) as other:
+            await asyncio.sleep(TIMING.take_over * 4)
+            assert await other.store.requests.get(request_id) is None
+            await other.destination("there")
+            request = await other.ended(await other.orchestrator.points.start(CLUSTER, story.order()))
+            assert request.state is RequestState.SUCCESS, request
+    assert [line["fields"]["job"] for line in logs if line.get("code") == "job_left"] == [document.id]
 
 
 async def test_a_cluster_of_which_no_node_runs_is_started_first(story: Story) -> None:

@@ -67,6 +67,30 @@ class JobNotKept(CoordinatorError):
     todo = "Start the agents that don't answer, then send the restore again."
 
 
+class JobUnreadable(CoordinatorError):
+    """A document among the jobs that stop nodes can't be read: it is passed over."""
+
+    code = "job_unreadable"
+    type = "JobUnreadable"
+    status = 502
+    retry = "never"
+    todo = (
+        "Ask the coordinator that wrote it, of another release perhaps, to go on with the job; if nobody did, remove "
+        "the document from the agents' <state>/job-documents/ while no node is stopped."
+    )
+
+
+class JobLeft(Conflict):
+    """Most nodes of a job that stops nodes are the cluster's no more, so that nobody can tell how it stands."""
+
+    code = "job_left"
+    retry = "never"
+    todo = (
+        "Look whether the named nodes run. Configure their agents for this cluster again, and the job is gone on with; "
+        "else it stays as it is, and others can be ordered."
+    )
+
+
 class PointNeedsAll(MissingNodes):
     """Nodes that take no part: a point in time needs every one's part of the log."""
 

@@ -3,6 +3,7 @@ this coordinator that go on with them.
 
 Whoever carries a job out writes its document every few seconds. One that nobody has written to for `Timing.take_over`
 is taken over, when more than half of its nodes' agents say what they have: its coordinator is dead, or lost its state.
+To see that there is none costs a few requests, however large the cluster is.
 """
 
 import asyncio
@@ -13,35 +14,15 @@ from typing import Self
 import msgspec
 import structlog
 
-from agent.wire.point_in_time import JobDocument
-from coordinator.fleet.each import on_each
-from coordinator.fleet.registry import Agent
 from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.errors import RestoreRunning
-from coordinator.orchestrate.point_in_time.documents import Carried
+from coordinator.orchestrate.point_in_time.errors import JobLeft
+from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A job as the agents tell of it. `told`: URLs of the agents that answered at all."""
-
-    document: JobDocument
-    carried: Carried
-    told: frozenset[str]
-
-    @property
-    def request(self) -> Request:
-        """The request that carried it out last, as it stood."""
-        return msgspec.convert(self.carried.request, Request)
-
-    @property
-    def certain(self) -> bool:
-        """Whether more than half of the agents that keep it have answered: one of them has the newest."""
-        return 2 * len(self.told & {node.agent for node in self.carried.nodes}) > len(self.carried.nodes)
 
 
 class TakeOver:
@@ -51,7 +32,14 @@ class TakeOver:
     def __init__(self, around: Surroundings, begin: Callable[[Request], None]) -> None:
         self._around = around
         self._begin = begin
-        self._seen: dict[str, tuple[tuple[int, int], float]] = {}
+        self._seen: dict[str, tuple[Written, float]] = {}
+        """job → its newest writing, and since when there is none after it"""
+        self._at: dict[str, dict[str, Found]] = {}
+        """cluster → jobs that others carry out, or nobody does"""
+        self._over: dict[str, Written] = {}
+        """job → the writing with which it needed nobody"""
+        self._told: set[str] = set()
+        self._turn = -1
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -71,7 +59,9 @@ class TakeOver:
         one: a new request goes on with it. Raises `RestoreRunning` while another coordinator carries out another one.
         """
         taken: str | None = None
-        for found in await self._found(cluster):
+        seen = await every_job(self._around, cluster)
+        self._tell_unreadable(seen)
+        for found in seen.jobs:
             known = order_of(found.request)
             same = isinstance(known, PointInTimeOrder) and is_same_point(known, order)
             if same and found.certain:
@@ -79,7 +69,7 @@ class TakeOver:
                     taken = await self._adopt(cluster, found)
                 elif found.carried.resumable:
                     await self._remember(cluster, found)
-            elif not found.document.ended and await self._around.store.requests.get(found.request.id) is None:
+            elif not found.document.ended and not found.left and not await self._is_own(found):
                 raise RestoreRunning(
                     f"the restore to a point {found.request.id} of another coordinator stops the nodes",
                     request=found.request.id,
@@ -99,32 +89,63 @@ class TakeOver:
             await asyncio.sleep(self._around.timing.take_over / 2)
 
     async def _look(self, cluster: str) -> None:
-        for found in await self._found(cluster):
-            document, now = found.document, self._around.monotonic()
-            if document.ended or await self._around.store.requests.get(found.request.id) is not None:
-                continue
-            written = (document.fence, document.revision)
-            before, since = self._seen.get(document.id, ((0, 0), now))
-            if before != written:
-                self._seen[document.id] = (written, now)
-            elif now - since >= self._around.timing.take_over and found.certain:
-                await self._adopt(cluster, found)
+        """A few requests; where they tell of a job that isn't this coordinator's own, one more to each of its nodes."""
+        self._turn += 1
+        glanced = await glance(self._around, cluster, self._turn)
+        self._tell_unreadable(glanced)
+        at = self._at.setdefault(cluster, {})
+        for found in glanced.jobs:
+            if written(found.document) > self._over.get(found.document.id, (0, 0)) and not await self._is_own(found):
+                at[found.document.id] = found
+        for job, found in [*at.items()]:
+            if found.left:
+                self._tell_left(found)
+                del at[job]
+            elif await self._is_done_with(cluster, found):
+                del at[job]
 
-    async def _found(self, cluster: str) -> list[Found]:
-        """The newest document of each job."""
+    async def _is_done_with(self, cluster: str, glanced: Found) -> bool:
+        """Whether the job needs nobody any more: it ended, or it is carried out here. One to which nobody wrote for
+        long enough is taken over."""
+        seen = await whole(self._around, cluster, glanced)
+        self._tell_unreadable(seen)
+        if not seen.jobs:
+            return True  # a glance finds it again
+        [found] = seen.jobs
+        document, now = found.document, self._around.monotonic()
+        if document.ended or await self._is_own(found):
+            self._over[document.id] = written(document)
+            self._seen.pop(document.id, None)
+            return True
+        before, since = self._seen.get(document.id, ((0, 0), now))
+        if before != written(document):
+            self._seen[document.id] = (written(document), now)
+        elif now - since >= self._around.timing.take_over and found.certain:
+            await self._adopt(cluster, found)
+            return True
+        return False
 
-        async def ask(agent: Agent) -> list[JobDocument]:
-            return await agent.client.jobs()
+    async def _is_own(self, found: Found) -> bool:
+        return await self._around.store.requests.get(found.request.id) is not None
 
-        answers = await on_each(await self._around.registry.refresh(cluster, self._around.timing.report_age), ask)
-        told = {agent.url: documents for agent, documents in answers if not isinstance(documents, HelenusError)}
-        newest: dict[str, JobDocument] = {}
-        for documents in told.values():
-            for each in documents:
-                known = newest.get(each.id)
-                if known is None or (each.fence, each.revision) > (known.fence, known.revision):
-                    newest[each.id] = each
-        return [found for each in newest.values() if (found := _read(each, frozenset(told))) is not None]
+    def _tell_unreadable(self, seen: Seen) -> None:
+        """Once for each writing."""
+        for error in seen.unreadable:
+            told = error.as_dict()
+            if str(told) not in self._told:
+                self._told.add(str(told))
+                log.error("a job's document can't be read: it is passed over", **told)
+
+    def _tell_left(self, found: Found) -> None:
+        """Once for each writing: whoever is asked about it has more of it than this."""
+        nodes = [node.address for node in found.carried.nodes]
+        error = JobLeft(
+            f"most nodes of the job {found.document.id} are not the cluster's any more: {', '.join(nodes)}",
+            job=found.document.id,
+            nodes=nodes,
+        )
+        self._over[found.document.id] = written(found.document)
+        log.error("a job is left as it is", phase=found.document.phase, **error.as_dict())
 
     async def _adopt(self, cluster: str, found: Found) -> str | None:
         """Durable first: steps, then a fence over the other's, then the request, which is begun. The job, when its
@@ -162,15 +183,3 @@ class TakeOver:
         store, job = self._around.store, found.document.id
         await store.requests.record_steps(job, found.carried.steps)
         await store.commands.next_fence(job, above=found.document.fence)
-
-
-def _read(document: JobDocument, told: frozenset[str]) -> Found | None:
-    """None for a document that can't be read as a restore's: somebody else put it there. It must not keep
-    this coordinator from the jobs whose nodes are stopped."""
-    try:
-        found = Found(document, msgspec.convert(document.document, Carried), told)
-        order_of(found.request)
-    except msgspec.ValidationError as error:
-        log.warning("a job's document can't be read: it is passed over", job=document.id, error=str(error))
-        return None
-    return found

@@ -35,6 +35,11 @@ async def test_the_newest_document_counts_whoever_brings_it(tmp_path: Path) -> N
         assert await put(agent, newer) == (200, newer)
         assert (await agent.client.get("/v1/jobs/job1")).json == newer
         assert (await agent.client.get("/v1/jobs")).json == [newer]
+        assert (await agent.client.get("/v1/jobs?running=true")).json == [newer]
+        ended = document(2, 2, ended=True)
+        assert await put(agent, ended) == (200, ended)
+        assert (await agent.client.get("/v1/jobs")).json == [ended]
+        assert (await agent.client.get("/v1/jobs?running=true")).json == []
 
 
 async def test_a_document_outlives_the_agent(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Jobs that stop nodes, as the agents tell of them. In: the agents' documents. Out: each job's newest one, and who was
+heard of it. A few agents tell whether there is any at all; only of such a one all its nodes are asked.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from agent.wire.point_in_time import JobDocument
+from coordinator.fleet.each import on_each
+from coordinator.fleet.errors import AgentRefused
+from coordinator.fleet.registry import Agent
+from coordinator.model.requests import Request, order_of
+from coordinator.orchestrate.point_in_time.documents import Carried
+from coordinator.orchestrate.point_in_time.errors import JobUnreadable
+from coordinator.orchestrate.run import Surroundings
+from kit.errors import HelenusError
+
+GLANCED_AT = 5
+"""Agents that are asked whether any job runs: a job's document is on more than half of its nodes, and on nearly all."""
+
+Written = tuple[int, int]
+"""(fence, revision): later writings have higher ones."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A job as the agents tell of it. `told`: URLs of the agents that answered at all; `known`: URLs of all agents that
+    the cluster has."""
+
+    document: JobDocument
+    carried: Carried
+    told: frozenset[str]
+    known: frozenset[str]
+
+    @property
+    def request(self) -> Request:
+        """The request that carried it out last, as it stood."""
+        return msgspec.convert(self.carried.request, Request)
+
+    @property
+    def certain(self) -> bool:
+        """Whether more than half of the agents that keep it have answered: one of them has the newest."""
+        return self._are_most(self.told)
+
+    @property
+    def left(self) -> bool:
+        """Whether so many of its nodes' agents are the cluster's no more that it never gets certain."""
+        return not self._are_most(self.known)
+
+    def _are_most(self, urls: frozenset[str]) -> bool:
+        nodes = {node.agent for node in self.carried.nodes}
+        return 2 * len(urls & nodes) > len(nodes)
+
+
+class Seen(NamedTuple):
+    """What was found, and why the documents that nobody can read can't be."""
+
+    jobs: list[Found]
+    unreadable: list[JobUnreadable]
+
+
+def written(document: JobDocument) -> Written:
+    """When it was written, as against others of the same job."""
+    return document.fence, document.revision
+
+
+async def every_job(around: Surroundings, cluster: str) -> Seen:
+    """The newest document of each job that any agent has, of those that ended too. Asks every agent."""
+
+    async def ask(agent: Agent) -> list[JobDocument]:
+        return await agent.client.jobs()
+
+    agents = around.registry.agents(cluster)
+    return _seen(await on_each(agents, ask), agents)
+
+
+async def glance(around: Surroundings, cluster: str, turn: int) -> Seen:
+    """The jobs that a few agents know and that have not ended; others are asked at each `turn`."""
+
+    async def ask(agent: Agent) -> list[JobDocument]:
+        return await agent.client.jobs(running=True)
+
+    agents = around.registry.agents(cluster)
+    first = turn * GLANCED_AT % max(len(agents), 1)
+    return _seen(await on_each([*agents[first:], *agents[:first]][:GLANCED_AT], ask), agents)
+
+
+async def whole(around: Surroundings, cluster: str, found: Found) -> Seen:
+    """The same job as all its nodes' agents tell of it."""
+
+    async def ask(agent: Agent) -> list[JobDocument]:
+        try:
+            return [await agent.client.job(found.document.id)]
+        except AgentRefused as refused:
+            if refused.agent_status == 404:
+                return []
+            raise
+
+    agents = around.registry.agents(cluster)
+    nodes = {node.agent for node in found.carried.nodes}
+    return _seen(await on_each([agent for agent in agents if agent.url in nodes], ask), agents)
+
+
+def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], agents: Sequence[Agent]) -> Seen:
+    told = {agent.url: documents for agent, documents in answers if not isinstance(documents, HelenusError)}
+    newest: dict[str, JobDocument] = {}
+    for documents in told.values():
+        for each in documents:
+            if each.id not in newest or written(each) > written(newest[each.id]):
+                newest[each.id] = each
+    urls, known = frozenset(told), frozenset(agent.url for agent in agents)
+    seen = Seen([], [])
+    for document in newest.values():
+        try:
+            found = Found(document, msgspec.convert(document.document, Carried), urls, known)
+            order_of(found.request)
+        except msgspec.ValidationError as error:
+            # Somebody else put it there. It must not keep this coordinator from the jobs whose nodes are stopped.
+            seen.unreadable.append(
+                JobUnreadable(
+                    f"the document of the job {document.id} can't be read: {error}",
+                    job=document.id,
+                    fence=document.fence,
+                    revision=document.revision,
+                )
+            )
+        else:
+            seen.jobs.append(found)
+    return seen
