@@ -177,8 +177,12 @@ class Registry:
         return self._hints[cluster].get(host_id, ("", ""))[1] or host_id
 
     def cluster_name(self, cluster: str) -> str | None:
-        """The name that Cassandra gives the cluster, None while no node has answered."""
-        return next((agent.identity.cluster_name for agent in self.agents(cluster) if agent.identity is not None), None)
+        """The name that Cassandra gives the cluster, as a node tells it, or an agent that heard its node once; None
+        while there is neither."""
+        agents = self.agents(cluster)
+        last = [agent.report.last_known for agent in agents if agent.report is not None]
+        known = [identity for identity in [*(agent.identity for agent in agents), *last] if identity is not None]
+        return known[0].cluster_name if known else None
 
     async def _ask(self, agent: Agent, cluster: str) -> None:
         try:

@@ -176,6 +176,19 @@ async def test_a_cluster_of_which_no_node_runs_is_started_first(story: Story) ->
     assert story.scene.world.count(Kind.RESTART) == 3
 
 
+async def test_a_coordinator_that_lost_its_state_needs_no_cassandra(story: Story) -> None:
+    """Promise: the worst day of all: every Cassandra is down, and the coordinator is a new one that knows the agents'
+    addresses alone: the destination can be given to it, and the same order as ever goes through."""
+    await story.scene.stack.aclose()
+    for node in story.scene.nodes:
+        node.up = False
+    async with another(story.scene) as later:
+        await later.destination("there")
+        request = await later.ended(await later.orchestrator.points.start(CLUSTER, story.order()))
+        assert request.state is RequestState.SUCCESS, request
+    assert story.is_restored()
+
+
 async def test_no_node_is_started_while_it_is_not_known_who_all_are(story: Story) -> None:
     """Promise: with every Cassandra down and an agent that doesn't answer, nothing is started: nobody could tell
     whether the ring is whole."""
