@@ -1,7 +1,8 @@
 """The playground's processes, on record: what runs, how it was started, how it is ended and started again.
 
 In: `build/cluster/parts.json`. Out: processes of just these records, told from others by pid and start time. An agent
-or a coordinator that a person started by hand is known by the lock of its state directory, which holds its pid.
+or a coordinator that a person started by hand is known by the lock of its state directory, which holds its pid, a node
+that its agent started by what its launcher noted.
 """
 
 import fcntl
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.cluster import node_launchers
 from tests.cluster.processes import Child, answers, tail
 from tests.cluster.reaper import start_time
 
@@ -27,7 +29,7 @@ class PartError(Exception):
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A process of the playground. `pid` and `began` are of its last start by us; `state`: its state directory, ''
-    when it has none of ours."""
+    when it has none of ours; `noted_in`: the directory in which a node's launcher notes each run, '' of a service."""
 
     name: str
     argv: list[str]
@@ -39,9 +41,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     began: str
     state: str = ""
+    noted_in: str = ""
 
     @staticmethod
-    def of(name: str, child: Child, address: str, port: int, state: Path | None = None) -> "Part":
+    def of(
+        name: str,
+        child: Child,
+        address: str,
+        port: int,
+        *,
+        state: Path | None = None,
+        noted_in: Path | None = None,
+    ) -> "Part":
         """The record of a process that runs."""
         return Part(
             name=name,
@@ -54,12 +65,16 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
             pid=child.pid,
             began=start_time(child.pid),
             state=str(state or ""),
+            noted_in=str(noted_in or ""),
         )
 
     def running(self) -> int | None:
         """The pid that it runs under, None when it doesn't."""
         if self.began and _lives(self.pid, self.began):
             return self.pid
+        if self.noted_in:
+            run = node_launchers.last_run(Path(self.noted_in))
+            return run.pid if run is not None and run.alive else None
         return holder(Path(self.state) / "lock") if self.state else None
 
 

@@ -20,6 +20,7 @@ from tests.demo.interrupt import ends_on_signals
 from tests.demo.parts import Part, PartError
 from tests.demo.screen import Screen
 from tests.demo.topology import CLUSTER, KEYS, Topology
+from tests.demo.worth_trying import Places, worth_trying
 
 DIRECTORY = BUILD / "cluster"
 CURL = DIRECTORY / "curl.conf"
@@ -83,12 +84,12 @@ def _fill(addresses: list[str]) -> None:
 
 def _recorded(topology: Topology) -> list[Part]:
     nodes = [
-        Part.of(f"node{number}", node.child, node.address, node.spec.native_port)
+        Part.of(f"node{number}", node.child, node.address, node.spec.native_port, noted_in=node.directory)
         for number, node in enumerate(topology.cassandra.nodes, 1)
     ]
     services = {f"agent{number}": agent for number, agent in enumerate(topology.agents, 1)}
     found = [
-        Part.of(name, service.child, service.address, service.port, service.state_directory)
+        Part.of(name, service.child, service.address, service.port, state=service.state_directory)
         for name, service in {**services, "coordinator": topology.coordinator}.items()
     ]
     return [*nodes, *found]
@@ -100,39 +101,18 @@ def show(known: list[Part]) -> None:
     for part in known:
         pid = part.running()
         print(f"{part.name:<12} {f'{part.address}:{part.port}':<18} {pid or 'stopped':>7}  {_short(Path(part.log))}")
-    coordinator = next(part for part in known if part.name == "coordinator")
-    agent = next(part for part in known if part.name == "agent1")
-    curl, url = f"curl -K {_short(CURL)}", f"http://{coordinator.address}:{coordinator.port}"
-    backups = f"{curl} {url}/{CLUSTER}/backups"
-    tag = f"$({backups} | grep -o 'opscenter_adhoc[^\"]*' | head -1)"
-    secret = (DIRECTORY / KEYS / "one").resolve()
-    sealed = f'{{"provider": "local", "path": "sealed", "encryption": {{"passphrase_file": "{secret}"}}}}'
-    status = f"{curl} {url}/request/$1/status | tee -a /dev/stderr"
-    follow = f"follow() {{ while {status} | grep -q '\"running\"'; do sleep 1; done; }}"
-    print(f"""
-Stop one of them, and start it again (its log goes on):
-  make cluster-stop PART=agent1
-  make cluster-start PART=agent1
-
-Worth trying, one after the other: back up keyspace shop on its nodes and watch it, list, lose the rows, restore them
-  {follow}
-  follow $({backups}/run -d '{{"keyspaces": ["shop"]}}' | tr -d '"')
-  {backups}
-  make cluster-cql CQL='TRUNCATE shop.orders'
-  make cluster-cql CQL='SELECT count(*) FROM shop.orders'
-  follow $({backups}/restore/{tag} -d '{{"keyspaces": {{"shop": {{}}}}}}' | tr -d '"')
-  make cluster-cql CQL='SELECT count(*) FROM shop.orders'
-
-An encrypted destination on every agent's disk (all three take passphrases and keys from {_short(secret.parent)};
-README.md has plain ones and those in buckets). Make it, keep the id that it answers, and back up to it
-  (umask 077; openssl rand -base64 24 > {_short(secret)})
-  sealed=$({backups}/destinations -d '{sealed}' | grep -o '"id": *"[^"]*' | head -1 | cut -d'"' -f4)
-  follow $({backups}/run -d '{{"keyspaces": ["shop"], "destinations": {{"'$sealed'": {{}}}}}}' | tr -d '"')
-
-An agent is asked with the agents' own token:
-  curl -K {_short(AGENTS_CURL)} http://{agent.address}:{agent.port}/v1/node
-
-make cluster-down ends all; the next make cluster begins from nothing.""")
+    coordinator, agent = (next(part for part in known if part.name == name) for name in ("coordinator", "agent1"))
+    keys = (DIRECTORY / KEYS).resolve()
+    places = Places(
+        coordinator=f"http://{coordinator.address}:{coordinator.port}",
+        cluster=CLUSTER,
+        agent=f"http://{agent.address}:{agent.port}",
+        curl=_short(CURL),
+        agents_curl=_short(AGENTS_CURL),
+        keys=str(keys),
+        shown_keys=_short(keys),
+    )
+    print(worth_trying(places))
 
 
 def _short(path: Path) -> str:
@@ -141,11 +121,13 @@ def _short(path: Path) -> str:
 
 
 def down() -> None:
-    """End what `up` started, and agents and coordinators that a person started over the same state since."""
+    """End what `up` started, nodes that an agent started again, and agents and coordinators that a person started over
+    the same state since. The services first: an agent could start its node again."""
     known = parts.read(DIRECTORY)
     if running := [part.name for part in known if part.running()]:
         print(f"stopping {', '.join(running)} …", flush=True)
-    ended = parts.end(known)
+    ended = parts.end([part for part in known if not part.noted_in])
+    ended += parts.end([part for part in known if part.noted_in])
     parts.forget(DIRECTORY)
     print(f"stopped {', '.join(ended)}" if ended else "no cluster was up: nothing to stop")
     if DIRECTORY.is_dir():

@@ -12,7 +12,7 @@ from kit.state_lock import StateLock
 from tests.cluster.places import REPOSITORY
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child
-from tests.cluster.reaper import start_time
+from tests.cluster.reaper import PID_FILE, start_time
 from tests.demo import parts
 from tests.demo.parts import Part, PartError
 
@@ -65,6 +65,16 @@ def test_an_agent_that_a_person_started_is_known_by_its_state(tmp_path: Path) ->
         process.terminate()
     assert parts.holder(state / "lock") is None
     StateLock(state).release()
+
+
+def test_a_node_that_its_agent_started_is_known_by_what_its_launcher_noted(part: Part, tmp_path: Path) -> None:
+    """Promise: a node that was restarted for archiving or a point in time is shown, ended and started too."""
+    node = msgspec.structs.replace(part, name="node1", began="1", noted_in=str(tmp_path))
+    assert node.running() is None
+    (tmp_path / PID_FILE).write_text(f"{part.pid} {part.began} 0")
+    assert node.running() == part.pid
+    assert parts.end([node]) == [f"node1 ({part.pid})"]
+    assert node.running() is None
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones(part: Part, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""What `make cluster-cql` and `make cluster-down` say."""
+"""What `make cluster`, `make cluster-cql` and `make cluster-down` say."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.cluster.reaper import start_time
 from tests.demo import parts, playground
 from tests.demo.parts import Part
 from tests.demo.topology import Topology
+from tests.demo.worth_trying import Places, worth_trying
 
 _SYNTAX = SyntaxException(0x2000, "line 1:8 no viable alternative\n  at input '<EOF>'", None)
 _UNKNOWN = InvalidRequest(InvalidRequestException(0x2200, "table nix does not exist", None))
@@ -136,6 +138,39 @@ def test_every_agent_takes_keys_from_one_directory_that_is_printed(
     printed = capsys.readouterr().out
     assert f'"encryption": {{"passphrase_file": "{keys}/one"}}' in printed
     assert f"openssl rand -base64 24 > {keys}/one)" in printed
+
+
+def test_what_is_worth_trying_is_all_said_of_one_shell() -> None:
+    """Promise: each printed command is a whole line, and what a line uses was set by a line above it."""
+    text = worth_trying(Places("http://c", "Demo_Cluster", "http://a", "curl.conf", "agents.conf", "/k/keys", "keys"))
+    commands = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+    for name in ("there", "T", "sealed"):
+        [made] = [number for number, command in enumerate(commands) if command.startswith(f"{name}=")]
+        used = [number for number, command in enumerate(commands) if f"'${name}'" in command]
+        assert used
+        assert made < min(used)
+    asked = [command for command in commands if "/backups/pit_check -d" in command or "/backups/pit/run -d" in command]
+    assert len({command.partition(" -d ")[2].removesuffix(""" | tr -d '"')""") for command in asked}) == 1
+    assert subprocess.run(["bash", "-n", "-c", "\n".join(commands)], capture_output=True).stderr == b""
+
+
+def test_the_services_are_ended_before_the_nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Promise: `make cluster-down` leaves no node that an agent started while the nodes were being ended."""
+    parts_that_run(monkeypatch, tmp_path, "node1", "coordinator", "agent1")
+    noted = [
+        msgspec.structs.replace(part, began="", noted_in=str(tmp_path) if part.name == "node1" else "")
+        for part in parts.read(tmp_path)
+    ]
+    parts.write(tmp_path, noted)
+    ended: list[list[str]] = []
+
+    def end(asked: list[Part]) -> list[str]:
+        ended.append([part.name for part in asked])
+        return []
+
+    monkeypatch.setattr(parts, "end", end)
+    playground.down()
+    assert ended == [["coordinator", "agent1"], ["node1"]]
 
 
 def one_node(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
