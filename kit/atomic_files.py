@@ -30,6 +30,16 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
+def try_to_write(path: Path) -> None:
+    """Try whether `write_atomically` could put something there: an unfinished file beside it, gone again. Raises
+    OSError."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    unfinished = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    unfinished.unlink()
+
+
 def write_into(directory: Path, name: str, content: bytes) -> None:
     """`write_atomically` in a directory that is made when it is missing, also when somebody takes it away with
     `remove_from` at this moment."""

@@ -14,6 +14,7 @@ from agent.jobs.point_in_time.log_sources import PointLogs
 from agent.jobs.point_in_time.phases import stopping_jobs
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.point_tools import PointTools
+from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.point_in_time.tables import PitTablesJob
 from agent.jobs.restart import RestartJob
 from agent.jobs.restore.phases import alone
@@ -79,6 +80,8 @@ def _point_tools(parts: PointParts) -> PointTools:
     async def is_down() -> bool:
         return not await node.service.alive()
 
+    archiving = parts.archiver.node
+    written = archiving.properties_file
     segments = SegmentBytes(parts.workers(_THREADS, "segments"), parts.clock)
     return PointTools(
         node=node,
@@ -87,6 +90,7 @@ def _point_tools(parts: PointParts) -> PointTools:
         own=parts.archiver.own_log(is_down),
         process=node.service,
         state=parts.state,
+        settings=None if written is None else StartSettings(node.jvm, written, archiving.program),
         clock=parts.clock,
         in_use=parts.restore.in_use,
     )

@@ -19,7 +19,14 @@ from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
 from agent.jobs.point_in_time.other_backups import OtherBackups, windows_of
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
-from agent.jobs.point_in_time.point_errors import PointInFuture, RestoredSince, TableNotThen, TruncatedSince
+from agent.jobs.point_in_time.point_errors import (
+    PointInFuture,
+    RestoredSince,
+    SettingsNotWritable,
+    TableNotThen,
+    TooManyTables,
+    TruncatedSince,
+)
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.room import room_for
 from agent.jobs.point_in_time.schema_told import replication_told, views_refused
@@ -193,6 +200,11 @@ class PitCheckJob:
             try:
                 await refuse()
             except (ServiceNotConfigured, ControlOfAnotherNode) as error:
+                found.append(error.as_dict())
+        if self._tools.settings is not None:
+            try:
+                await self._tools.settings.refuse_unsettable(asked, force=arguments.force)
+            except (ServiceNotConfigured, SettingsNotWritable, TooManyTables) as error:
                 found.append(error.as_dict())
         unknown = [one.name for one in tables if one.beginning == "unknown"]
         if unknown:

@@ -75,6 +75,24 @@ class ViewsDisabled(RestoreError):
     todo = "Set materialized_views_enabled to true in cassandra.yaml of this node, or drop the views."
 
 
+class SettingsNotWritable(RestoreError):
+    """A file by which Cassandra is told what its one start is to replay can't be read or replaced; `fields`: path,
+    reason."""
+
+    code = "settings_not_writable"
+    todo = (
+        "Give the agent's user the right to read the named file and to make files in its directory (or name another "
+        "place in agent.toml); then start the restore again."
+    )
+
+
+class TooManyTables(RestoreError):
+    """The names of the asked tables don't fit into one option of Cassandra's start; `fields`: tables, bytes, limit."""
+
+    code = "too_many_tables"
+    todo = "Restore some of the tables at a time, to the same point."
+
+
 class NameTaken(RestoreError):
     """Something else has the name of a table, view or index that is to be made as at the point by now; `fields`:
     names."""

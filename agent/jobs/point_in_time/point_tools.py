@@ -11,6 +11,7 @@ from agent.cassandra.schema_capture import capture_schema
 from agent.cassandra.schema_compare import by_name
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.log_sources import LogSources
+from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.restore.source import Sources
 from agent.model.snapshot import KeyspaceSchema
 from agent.pipeline.log_source import LogSource
@@ -29,7 +30,8 @@ class Process(Protocol):
 @dataclass(frozen=True)
 class PointTools:
     """`logs`: archived segments; `own`: every segment that is on the node, in Cassandra's directory and in the
-    archive's (Cassandra being down, all of them are final). `clock`: unix seconds."""
+    archive's (Cassandra being down, all of them are final). `settings`: what Cassandra's start is told by, None where
+    a point can only be checked. `clock`: unix seconds."""
 
     node: CassandraNode
     sources: Sources
@@ -37,6 +39,7 @@ class PointTools:
     own: LogSource
     process: Process
     state: Path
+    settings: StartSettings | None = None
     clock: Callable[[], float] = time.time
     in_use: InUse = field(default_factory=InUse)
 

@@ -14,13 +14,16 @@ import asyncio
 import re
 import time
 
+from agent.cassandra.commit_log.archiving_properties import Restoring
+from agent.cassandra.commit_log.restore_properties import with_restore
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.waits import until
-from agent.jobs.point_in_time.node_facts import note_facts
+from agent.jobs.point_in_time.node_facts import note_facts, segments_of
 from agent.jobs.point_in_time.place_errors import BeingUndone, RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
+from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.restart import watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.names import check_tables
@@ -39,8 +42,9 @@ class PitQuiesceJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `ServiceNotConfigured`, `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`,
-        `NativeTransportNot`, `BeingUndone`, `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        """Raises `ServiceNotConfigured`, `SettingsNotWritable`, `TooManyTables`, `ArchivingRefused`,
+        `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`, `NativeTransportNot`, `BeingUndone`,
+        `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
         arguments: PitArguments = context.arguments
         check_tables(arguments.tables, "tables")
         notes = self._tools.notes(context)
@@ -48,15 +52,19 @@ class PitQuiesceJob:
         self._tools.refuse_when_late(context)
         node = self._tools.node
         node.service.refuse_unconfigured()
-        node.jvm.refuse_unconfigured()
+        settings = StartSettings(node.jvm, self._tools.properties_file, self._tools.program)
+        await settings.refuse_unsettable(arguments.tables, force=arguments.force)
         if not await node.service.alive():
             if await notes.is_drained():
                 return Outcome(PitQuiesceResult([]))  # it was quiesced, and then stopped
             raise CassandraUnavailable("Cassandra does not run: start it, so that it replays its own log")
         await context.stages.enter("noting the node")
         await node.orders.prove()
-        if await notes.facts() is None or await node.orders.native_running():
+        # Once files are set aside, they are put back by the facts of then, whatever the node is by now.
+        if await notes.plan() is None and (await notes.facts() is None or await node.orders.native_running()):
             await note_facts(node, arguments.tables, notes)
+        segments = str(segments_of(await notes.must_facts()))
+        with_restore("", str(self._tools.program), Restoring(segments))  # refuses paths that Cassandra would take apart
         period = await _flush_period(node)
         await context.stages.enter("closing to clients")
         await node.orders.disable_native()

@@ -18,12 +18,11 @@ from agent.cassandra.replay_log import LogEnd, log_end
 from agent.jobs.point_in_time.node_facts import segments_of
 from agent.jobs.point_in_time.place_notes import KeptSettings, PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
-from agent.wire.node import Tables
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS, jvm_lines
 from agent.wire.point_in_time import PitArguments
 from kit.atomic_files import remove_durably, write_atomically
 
 _MODE = 0o644
-_NO_CLIENTS = "-Dcassandra.start_native_transport=false"
 _ENCODING = "latin-1"
 """Of properties files; every byte is a character."""
 
@@ -61,14 +60,7 @@ async def settle_after_replay(tools: PlaceTools, notes: PlaceNotes, facts: NodeF
     kept = await notes.settings()
     if kept is not None:
         await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
-    await tools.jvm.put(notes.job, [_NO_CLIENTS])
-
-
-def jvm_lines(tables: Tables, *, force: bool) -> list[str]:
-    """The JVM options of the start that replays. Names were checked: none has a comma, a dot or a space."""
-    names = [f"{keyspace}.{table}" for keyspace, found in sorted(tables.items()) for table in sorted(found)]
-    lines = [f"-Dcassandra.replayList={','.join(names)}", _NO_CLIENTS]
-    return [*lines, "-Dcassandra.commitlog.ignorereplayerrors=true"] if force else lines
+    await tools.jvm.put(notes.job, [NO_CLIENTS])
 
 
 def _as_it_is(path: Path) -> tuple[str | None, int]:

@@ -19,13 +19,11 @@ from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.point_in_time.unflushed import ended_clean, holds_writes
 from agent.jobs.restart import BeforeStop, watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
-
-NO_CLIENTS = "-Dcassandra.start_native_transport=false"
-"""With it Cassandra starts without native transport [X: CassandraDaemon]."""
 
 _LOOKS, _BETWEEN_LOOKS = 100, 0.2
 """How often, and after how many seconds, it is looked whether the process is gone."""

@@ -1,12 +1,17 @@
 """PIT_CHECK: what a node knows of a point before anything is changed; it leaves nothing behind."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from agent.cassandra.errors import KeyspaceRefused
+from agent.cassandra.jvm_options import JvmOptions
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import LogIncomplete, RestoredSince
+from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
@@ -211,6 +216,26 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
         "service_not_configured": None,
         "truncated_since_snapshot": "force",
     }
+
+
+async def test_settings_that_could_not_be_written_after_the_stop_are_refused(
+    node: PointInMemory, tmp_path: Path
+) -> None:
+    """Promise: the check says what would keep Cassandra's start from being told what to replay, and leaves nothing."""
+    options, properties = tmp_path / "jvm-server.options", tmp_path / "no" / "commitlog_archiving.properties"
+    settings = StartSettings(JvmOptions(options), properties, tmp_path / "archive-commitlog")
+    node.tools = replace(node.tools, settings=settings)
+
+    async def told() -> list[object]:
+        return [(one["code"], one["fields"]["path"]) for one in (await node.check()).refusals]  # type: ignore[index]
+
+    before = sorted(tmp_path.iterdir())
+    assert await told() == [("settings_not_writable", str(options))]
+    options.touch()
+    assert await told() == [("settings_not_writable", str(properties))]
+    properties.parent.mkdir()
+    assert await told() == []
+    assert sorted(tmp_path.iterdir()) == sorted([*before, options, properties.parent])
 
 
 async def test_a_restore_between_snapshot_and_point_is_refused(node: PointInMemory) -> None:

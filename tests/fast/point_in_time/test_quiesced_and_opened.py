@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
@@ -17,6 +18,7 @@ from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigu
 from agent.jobs.point_in_time.open import PitOpenJob
 from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified, RestoreOpened
+from agent.jobs.point_in_time.point_errors import SettingsNotWritable, TooManyTables
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.point_in_time.undo import PitUndoJob
@@ -149,3 +151,36 @@ async def test_what_an_undo_waits_for_is_shown(site: Site) -> None:
     context.waiting = told.append
     await PitUndoJob(site.tools).run(context)
     assert told
+
+
+async def test_what_would_fail_after_the_stop_is_tried_before_it(site: Site) -> None:
+    """Promise: files that the agent may not replace, and more tables than fit into an option, are told before a client
+    is shut out."""
+    await site.up_and_shut()
+    options = site.disk.properties.parent / "gone" / "jvm-server.options"
+    site.node.jvm, good = JvmOptions(options), site.node.jvm
+    with pytest.raises(SettingsNotWritable) as raised:
+        await site.run(PitQuiesceJob)
+    assert raised.value.fields["path"] == str(options)
+    site.node.jvm = good
+    site.tools = replace(site.tools, properties_file=options)
+    with pytest.raises(SettingsNotWritable):
+        await site.run(PitQuiesceJob)
+    site.tools = replace(site.tools, properties_file=site.disk.properties)
+    asked, names = site.disk.arguments, [f"{'t' * 40}_{number}" for number in range(3_000)]
+    site.disk.arguments = msgspec.structs.replace(asked, tables={"shop": names})
+    with pytest.raises(TooManyTables):
+        await site.run(PitQuiesceJob)
+    assert "disablebinary" not in site.launched.calls
+    site.disk.arguments = asked
+    await site.run(PitQuiesceJob)
+    assert [path.name for path in site.disk.properties.parent.iterdir()] == [site.disk.properties.name]
+
+
+async def test_what_was_noted_of_the_node_stands_once_files_are_set_aside(site: Site) -> None:
+    """Promise: an undo goes by the directories of then, also when clients were let in again by somebody."""
+    await site.placed()
+    await site.launched.service.start()
+    site.launched.say(binary="running")
+    await site.run(PitQuiesceJob)
+    assert await site.disk.notes.facts() == site.disk.facts
