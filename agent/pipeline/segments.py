@@ -28,7 +28,7 @@ from agent.repository.form import Form, Packed, Stored
 from agent.repository.frame import Codec, ObjectType
 from agent.storage.direct import DirectWriter
 from agent.storage.protocol import NotFound, Truncated
-from agent.storage.threads import Stop, Workers
+from agent.storage.threads import Workers
 from agent.storage.throttle import Stream
 from kit.together import together
 
@@ -70,15 +70,7 @@ class SegmentBytes:
 
     async def digest_of(self, source: SegmentSource) -> str:
         """The digest that its record would have. Raises SnapshotVanished, FileUnreadable."""
-
-        def read(stop: Stop) -> str:
-            runs = []
-            for start, length in _runs(source.size):
-                stop.check()
-                runs.append(digest(_read(source.path, start, length)))
-            return file_digest(runs, source.size).hex()
-
-        return await self._workers.run(read)
+        return await self._workers.run(lambda stop: digest_of_file(source.path, source.size, stop.check))
 
     async def put(self, logs: CommitLogs, source: SegmentSource, *, compressed: bool) -> SegmentRecord:
         """Have the objects of the segment in the destination; the record that names them, which is not put yet. Raises
@@ -182,6 +174,16 @@ class SegmentBytes:
             raise ObjectDamaged(f"an object is cut: {key}", key=key) from error
         object_id = bytes.fromhex(piece.object)
         return (await self._workers.run(lambda _: opened.form.decode(stored, key, object_id, ObjectType.DATA))).plain
+
+
+def digest_of_file(path: Path, size: int, check: Callable[[], None] = lambda: None) -> str:
+    """The digest of a file's first `size` bytes, as a record has it. `check`: called before each piece, raises to stop.
+    Blocks. Raises SnapshotVanished, FileUnreadable."""
+    runs = []
+    for start, length in _runs(size):
+        check()
+        runs.append(digest(_read(path, start, length)))
+    return file_digest(runs, size).hex()
 
 
 def _batches(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

@@ -16,7 +16,8 @@ import structlog
 from agent.cassandra.commit_log.errors import ArchivingRefused, SegmentUnreadable
 from agent.cassandra.commit_log.first_write import holds_writes
 from agent.cassandra.errors import CassandraError
-from agent.jobs.archiving.errors import ArchiveUnread
+from agent.jobs.archiving.copies import Copies
+from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.leftovers import Leftovers
 from agent.jobs.archiving.looking import Look, SeenFile, look
@@ -69,6 +70,7 @@ class Archiver:
         self._every = every
         self._workers = workers(_THREADS, "segments")
         self._sights = Sights(self.ledger)
+        self._copies = Copies()
         self.places = Places(repositories, SegmentBytes(self._workers, clock), self.ledger, lambda: self.seen)
         self.leftovers = Leftovers(node.program, node.flush, node.leftover_bytes, self.ledger, self._sights, clock)
         self._tail = Tail(self.ledger, self._workers, clock)
@@ -115,11 +117,18 @@ class Archiver:
     async def _look_once(self) -> None:
         try:
             await self.turn()
-            self._trouble(ArchiveUnread(self.seen.unread) if self.seen.unread else None)
+            self._trouble(self._seen_trouble())
         except HelenusError as error:
             self._trouble(error)
         except Exception:  # noqa: BLE001 - none of this may end the daemon
             _log.exception("commit_log_archiving_in_trouble")
+
+    def _seen_trouble(self) -> HelenusError | None:
+        if self.seen.unread:
+            return ArchiveUnread(self.seen.unread)
+        if self.seen.false and self.order is not None:
+            return ArchiveCopyDiffers(self.order.arguments.directory, sorted(self.seen.false, key=segment_id))
+        return None
 
     def _trouble(self, error: HelenusError | None) -> None:
         if error is not None and (self.trouble is None or self.trouble.code != error.code):
@@ -180,7 +189,7 @@ class Archiver:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
         archives, mark = ((), "") if order is None else (order.directories, order.mark)
-        return look(self.ledger.known.commitlog, archives, self.node.failed(), mark)
+        return self._copies.told_apart(look(self.ledger.known.commitlog, archives, self.node.failed(), mark))
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""

@@ -15,6 +15,22 @@ class ArchivingNotConfigured(HelenusError):
     )
 
 
+class ArchiveCopyDiffers(HelenusError):
+    """The archive directory has other bytes under a segment's name; `fields`: segments."""
+
+    code = "archive_copy_differs"
+    status = 409
+    retry = "later"
+    todo = (
+        "Look where the named files of the archive directory come from, and move them away: the agent then archives "
+        "Cassandra's own. Nothing ships, replaces or deletes either of them until then."
+    )
+
+    def __init__(self, directory: str, segments: list[str]) -> None:
+        told = f"{directory} has other bytes than Cassandra's own under the names {', '.join(segments[:3])}"
+        super().__init__(told, segments=segments)
+
+
 class ArchiveUnread(HelenusError):
     """The directory of archived segments is not there or can't be read."""
 

@@ -29,6 +29,8 @@ from agent.jobs.archiving.removal import remove
 from agent.jobs.archiving.seeing import Sights
 from agent.model.commit_log import LossRecord
 from agent.model.own_state import own_state
+from agent.pipeline.errors import SnapshotVanished
+from agent.pipeline.segments import digest_of_file
 from agent.plan.segment_names import parse_segment, segment_id
 
 GIVEN_UP = "they could not be archived, and what was left took more than leftover_bytes of the commit-log directory"
@@ -129,12 +131,12 @@ class Leftovers:
         Blocks."""
         one = self._ledger.get(file.path.name)
         copy = look.archived.get(file.path.name)
-        if copy is None:
-            return one is not None and bool(one.places) and one.stamp == file.stamp
         try:
+            if copy is None:
+                return one is not None and bool(one.places) and one.digest == digest_of_file(file.path, file.size)
             return copy.path.samefile(file.path) or filecmp.cmp(copy.path, file.path, shallow=False)
-        except FileNotFoundError:
-            return False  # it was shipped and removed meanwhile: the next look tells
+        except (FileNotFoundError, SnapshotVanished):
+            return False  # one of them went meanwhile: the next look tells
 
     async def _give_up(self, file: SeenFile) -> LossRecord:
         name = parse_segment(file.path.name)

@@ -35,13 +35,15 @@ class SeenFile(msgspec.Struct, frozen=True):
 class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
     archive command as not archived. `bytes`: all files of Cassandra's directory. `unread`: why the archive
-    directory could not be read, "" when it was: what is not in it then may be there all the same."""
+    directory could not be read, "" when it was: what is not in it then may be there all the same. `false`: in the
+    archive directory are other bytes of that name."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
     failed: frozenset[str]
     bytes: int
     unread: str = ""
+    false: frozenset[str] = frozenset()
 
     @property
     def there(self) -> set[str]:

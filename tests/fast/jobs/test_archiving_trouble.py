@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agent.cassandra.commit_log.archive_command import MARK
-from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED
 from agent.jobs.archiving.standing import view_of
-from agent.plan.log_windows import gaps, runs
-from agent.storage.protocol import Transient
+from agent.plan.log_windows import gaps
 from tests.fast.jobs.agent_in_memory import Crash, Faults
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
@@ -80,7 +77,7 @@ async def test_segments_that_were_seen_before_the_node_told_its_name_are_shipped
     await site.begin()
     await site.stop()
     name = site.segment(b"one")
-    (site.state / "archiving" / "ledger.json").unlink()
+    (site.state / "archiving" / "ledger.json").unlink(missing_ok=True)
     site.up = False
     await site.restart()
     await site.until(lambda: site.archiver.ledger.get(name) is not None)
@@ -127,70 +124,6 @@ async def test_a_segment_that_is_there_with_other_content_is_refused(site: Archi
     assert kept.items() <= site.stores["d1"]._objects.items()
     assert (site.archive / name).read_bytes() == bytes(other)
     assert (await view_of(site.archiver)).places["d1"].waiting_segments == 1
-
-
-async def test_a_full_archive_is_swept_when_there_is_room(site: ArchivingSite) -> None:
-    """Promise: what the archive command could not archive is archived by the agent, is no gap, and goes from
-    Cassandra's directory only after a flush."""
-    await site.begin()
-    site.archive.rename(site.directory / "away")
-    names = [site.segment() for _ in range(2)]
-    await site.until(lambda: set(names) <= set(site.archiver.seen.failed))
-    assert (await view_of(site.archiver)).unarchived_bytes > 0
-    assert all(site.log.directory.joinpath(name).exists() for name in names)
-    (site.directory / "away").rename(site.archive)
-    site.archiver._next.clear()
-    await site.shipped(*names)
-    site.archiver._next.clear()
-    await site.until(lambda: not any(site.log.directory.joinpath(name).exists() for name in names))
-    assert site.flushes >= 1
-    records = await site.records("d1")
-    assert [one.name for one in records if one.name in names] == names
-    assert len(runs(records)) == 1
-    assert (await view_of(site.archiver)).gaps == []
-
-
-async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: ArchivingSite) -> None:
-    """Promise: a file of the same name and size in the archive is no copy: the segment is not deleted for it."""
-    await site.begin(keep=True)
-    taken = site.archive / site.log.path(site.log.active).name
-    taken.write_bytes(b"other".ljust(site.log.path(site.log.active).stat().st_size, b"\0"))
-    name = site.segment()
-    assert name == taken.name
-    seen = site.archiver.looked()
-    assert (name in seen.failed, name in seen.closed, name in seen.archived) == (True, True, True)
-    assert await site.archiver.leftovers.tidy(seen, str(site.archive)) == []
-    assert (site.log.directory / name).exists()
-    taken.write_bytes((site.log.directory / name).read_bytes())
-    await site.archiver.leftovers.tidy(seen, str(site.archive))
-    assert not (site.log.directory / name).exists()
-
-
-async def test_leftovers_over_the_bound_are_given_up_and_told(site: ArchivingSite) -> None:
-    """Promise: Cassandra's directory stays under its bound; what goes is told as a gap, here and in the destination,
-    after a flush; what came before and after is two windows."""
-    site.leftover_bytes = 3 * 64 * 1024
-    site.archiver = site._agent()
-    await site.begin()
-    first = site.segment()
-    await site.shipped(first)
-    site.archive.rename(site.directory / "away")
-    names = [site.segment() for _ in range(6)]
-    await site.until(lambda: set(names) <= set(site.archiver.seen.failed))
-    site.archiver._next.clear()
-    await site.until(lambda: sum(site.log.directory.joinpath(name).exists() for name in names) == 3)
-    assert site.flushes >= 1
-    assert [site.log.directory.joinpath(name).exists() for name in names] == [False] * 3 + [True] * 3
-    (site.directory / "away").rename(site.archive)
-    site.archiver._next.clear()
-    await site.shipped(*names[3:])
-    losses = await site.logs("d1").losses()
-    assert len(losses) == 3
-    records = await site.records("d1")
-    (gap,) = gaps(records, losses)
-    assert (gap.after, gap.before) == (first, names[3])
-    assert "leftover_bytes" in gap.reason
-    assert len((await view_of(site.archiver)).gaps) == 3
 
 
 async def test_a_segment_that_vanishes_is_told(site: ArchivingSite) -> None:
@@ -256,59 +189,6 @@ async def test_a_write_that_left_the_files_time_as_it_was_is_seen(site: Archivin
     assert known is not None
     assert known.held_data
     await site.restart()
-
-
-async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:
-    """Promise: segments that wait there are not told as lost while its volume isn't mounted, in how many looks ever;
-    the view tells why nothing goes on; they are shipped when it is back."""
-    await site.begin(keep=True)
-    site.stores["d1"]._hook = Faults()
-    site.stores["d1"]._hook.fail = {"put": Transient("away"), "list": Transient("away")}
-    name = site.segment()
-    await site.until(lambda: site.archiver.ledger.get(name) is not None)
-    site.archive.rename(site.directory / "unmounted")
-    await site.until(lambda: site.archiver.trouble is not None)
-    for _ in range(4):
-        await site.archiver.turn()
-    view = await view_of(site.archiver)
-    assert view.trouble is not None
-    assert view.trouble["code"] == "archive_unread"
-    assert view.gaps == []
-    (site.directory / "unmounted").rename(site.archive)
-    site.stores["d1"]._hook.fail = {}
-    await site.until(lambda: site.has(name, "d1"))
-    assert (await view_of(site.archiver)).trouble is None
-
-
-async def test_the_mount_point_of_an_archive_that_is_away_is_not_empty(site: ArchivingSite) -> None:
-    """Promise: what waits in the archive directory is not told as lost, nothing is put into the mount point, and the
-    order given once more is refused, until the volume is back; another node's directory is left alone, too."""
-    await site.begin(keep=True, targets=[])
-    names = [site.segment() for _ in range(2)]
-    await site.until(lambda: all(site.archiver.ledger.get(name) is not None for name in names))
-    away = site.directory / "unmounted"
-    site.archive.rename(away)
-    site.archive.mkdir()
-    await site.until(lambda: site.archiver.trouble is not None)
-    waits = site.segment()
-    for _ in range(3):
-        await site.archiver.turn()
-    view = await view_of(site.archiver)
-    assert view.trouble is not None
-    assert "is its volume mounted?" in str(view.trouble["message"])
-    assert view.gaps == []
-    with pytest.raises(ArchivingRefused, match="mount its volume"):
-        await site.order(keep=True, targets=[])
-    assert list(site.archive.iterdir()) == []
-    (site.archive / MARK).write_text("h2")
-    await site.archiver.turn()
-    assert site.archiver.seen.unread.endswith("belongs to the node h2")
-    (site.archive / MARK).unlink()
-    site.archive.rmdir()
-    away.rename(site.archive)
-    site.archiver._next.clear()
-    await site.until(lambda: (site.archive / waits).exists())
-    assert (await view_of(site.archiver)).gaps == []
 
 
 async def test_a_life_that_was_not_archived_is_a_gap(site: ArchivingSite) -> None:

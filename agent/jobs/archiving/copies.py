@@ -1,0 +1,41 @@
+"""Files of the archive directory that bear a segment's name and are not that segment. In: a look. Out: the look without
+them, so that nothing ships them, takes them for archived, or deletes Cassandra's own segment for them.
+
+The archive command fails for a segment whose name is taken by other bytes, and touches neither. So only a segment whose
+archiving failed, and that Cassandra still has, can have such a copy: those are compared, byte by byte, once for each
+state of both files (sizes say nothing: all segments have the same).
+"""
+
+import filecmp
+
+import msgspec
+
+from agent.jobs.archiving.looking import Look, SeenFile
+
+
+class Copies:
+    """Keeps what was compared."""
+
+    def __init__(self) -> None:
+        self._compared: dict[str, tuple[SeenFile, SeenFile, bool]] = {}
+
+    def told_apart(self, look: Look) -> Look:
+        """The look, with false copies in `false` and no longer in `archived`. Blocks. Raises OSError."""
+        compared = {}
+        for name in look.failed & look.live.keys() & look.archived.keys():
+            own, copy = look.live[name], look.archived[name]
+            known = self._compared.get(name)
+            compared[name] = known if known is not None and known[:2] == (own, copy) else (own, copy, _same(own, copy))
+        self._compared = compared
+        false = frozenset(name for name, (_, _, same) in compared.items() if not same)
+        if not false:
+            return look
+        archived = {name: file for name, file in look.archived.items() if name not in false}
+        return msgspec.structs.replace(look, archived=archived, false=false)
+
+
+def _same(own: SeenFile, copy: SeenFile) -> bool:
+    try:
+        return copy.path.samefile(own.path) or filecmp.cmp(copy.path, own.path, shallow=False)
+    except FileNotFoundError:
+        return True  # one of them went meanwhile: the next look tells

@@ -1,0 +1,171 @@
+"""Archiving while the archive directory is full, away or not what it should be: nothing is lost, or it is told."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agent.cassandra.commit_log.archive_command import MARK, failures_of
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.standing import view_of
+from agent.plan.log_windows import gaps, runs
+from agent.storage.protocol import Transient
+from tests.fast.jobs.agent_in_memory import Faults
+from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.storage.memory import MemoryStorage
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage()})
+    yield site
+    await site.stop()
+
+
+async def test_a_full_archive_is_swept_when_there_is_room(site: ArchivingSite) -> None:
+    """Promise: what the archive command could not archive is archived by the agent, is no gap, and goes from
+    Cassandra's directory only after a flush."""
+    await site.begin()
+    site.archive.rename(site.directory / "away")
+    names = [site.segment() for _ in range(2)]
+    await site.until(lambda: set(names) <= set(site.archiver.seen.failed))
+    assert (await view_of(site.archiver)).unarchived_bytes > 0
+    assert all(site.log.directory.joinpath(name).exists() for name in names)
+    (site.directory / "away").rename(site.archive)
+    site.archiver._next.clear()
+    await site.shipped(*names)
+    site.archiver._next.clear()
+    await site.until(lambda: not any(site.log.directory.joinpath(name).exists() for name in names))
+    assert site.flushes >= 1
+    records = await site.records("d1")
+    assert [one.name for one in records if one.name in names] == names
+    assert len(runs(records)) == 1
+    assert (await view_of(site.archiver)).gaps == []
+
+
+async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: ArchivingSite) -> None:
+    """Promise: a file of the same name and size in the archive is no copy: it is told, not shipped, nor replaced, and
+    the segment is not deleted for it; once it is moved away the segment itself goes out."""
+    await site.begin(keep=True)
+    await site.until(lambda: site.log.path(site.log.active).name in site.archiver.seen.live)
+    taken = site.archive / site.log.path(site.log.active).name
+    other = b"other".ljust(site.log.path(site.log.active).stat().st_size, b"\0")
+    await site.stop()
+    taken.write_bytes(other)
+    name = site.segment()
+    assert name == taken.name
+    await site.restart()
+    await site.until(lambda: site.archiver.trouble is not None)
+    assert site.archiver.trouble is not None
+    assert (site.archiver.trouble.code, site.archiver.trouble.fields["segments"]) == ("archive_copy_differs", [name])
+    seen = site.archiver.looked()
+    assert (name in seen.failed, name in seen.closed, name in seen.archived) == (True, True, False)
+    assert await site.archiver.leftovers.tidy(seen, str(site.archive)) == []
+    assert not site.has(name, "d1")
+    assert (taken.read_bytes(), (site.log.directory / name).exists()) == (other, True)
+    assert (await view_of(site.archiver)).unarchived_bytes == len(other)
+    taken.rename(site.directory / "moved-away")
+    site.archiver._next.clear()
+    await site.until(lambda: site.has(name, "d1"))
+    site.archiver._next.clear()
+    await site.until(lambda: not (site.log.directory / name).exists())
+    assert site.archiver.trouble is None
+
+
+async def test_a_leftover_that_was_shipped_goes_only_for_the_same_bytes(site: ArchivingSite) -> None:
+    """Promise: what a destination has under its name, of the same size and time, is compared by its digest."""
+    await site.begin()
+    name = site.segment(b"what was shipped")
+    await site.shipped(name)
+    await site.stop()
+    record = next(one for one in await site.records("d1") if one.name == name)
+    whole = await site.content("d1", record, site.directory / "read")
+    path = site.log.directory / name
+    for body, gone in ((whole[:-1] + b"x", False), (whole, True)):
+        path.write_bytes(body)
+        os.utime(path, (record.closed_at, record.closed_at))
+        (failures_of(site.program) / name).touch()
+        await site.archiver.leftovers.tidy(site.archiver.looked(), str(site.archive))
+        assert path.exists() != gone
+
+
+async def test_leftovers_over_the_bound_are_given_up_and_told(site: ArchivingSite) -> None:
+    """Promise: Cassandra's directory stays under its bound; what goes is told as a gap, here and in the destination,
+    after a flush; what came before and after is two windows."""
+    site.leftover_bytes = 3 * 64 * 1024
+    site.archiver = site._agent()
+    await site.begin()
+    first = site.segment()
+    await site.shipped(first)
+    site.archive.rename(site.directory / "away")
+    names = [site.segment() for _ in range(6)]
+    await site.until(lambda: set(names) <= set(site.archiver.seen.failed))
+    site.archiver._next.clear()
+    await site.until(lambda: sum(site.log.directory.joinpath(name).exists() for name in names) == 3)
+    assert site.flushes >= 1
+    assert [site.log.directory.joinpath(name).exists() for name in names] == [False] * 3 + [True] * 3
+    (site.directory / "away").rename(site.archive)
+    site.archiver._next.clear()
+    await site.shipped(*names[3:])
+    losses = await site.logs("d1").losses()
+    assert len(losses) == 3
+    records = await site.records("d1")
+    (gap,) = gaps(records, losses)
+    assert (gap.after, gap.before) == (first, names[3])
+    assert "leftover_bytes" in gap.reason
+    assert len((await view_of(site.archiver)).gaps) == 3
+
+
+async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:
+    """Promise: segments that wait there are not told as lost while its volume isn't mounted, in how many looks ever;
+    the view tells why nothing goes on; they are shipped when it is back."""
+    await site.begin(keep=True)
+    site.stores["d1"]._hook = Faults()
+    site.stores["d1"]._hook.fail = {"put": Transient("away"), "list": Transient("away")}
+    name = site.segment()
+    await site.until(lambda: site.archiver.ledger.get(name) is not None)
+    site.archive.rename(site.directory / "unmounted")
+    await site.until(lambda: site.archiver.trouble is not None)
+    for _ in range(4):
+        await site.archiver.turn()
+    view = await view_of(site.archiver)
+    assert view.trouble is not None
+    assert view.trouble["code"] == "archive_unread"
+    assert view.gaps == []
+    (site.directory / "unmounted").rename(site.archive)
+    site.stores["d1"]._hook.fail = {}
+    await site.until(lambda: site.has(name, "d1"))
+    assert (await view_of(site.archiver)).trouble is None
+
+
+async def test_the_mount_point_of_an_archive_that_is_away_is_not_empty(site: ArchivingSite) -> None:
+    """Promise: what waits in the archive directory is not told as lost, nothing is put into the mount point, and the
+    order given once more is refused, until the volume is back; another node's directory is left alone, too."""
+    await site.begin(keep=True, targets=[])
+    names = [site.segment() for _ in range(2)]
+    await site.until(lambda: all(site.archiver.ledger.get(name) is not None for name in names))
+    away = site.directory / "unmounted"
+    site.archive.rename(away)
+    site.archive.mkdir()
+    await site.until(lambda: site.archiver.trouble is not None)
+    waits = site.segment()
+    for _ in range(3):
+        await site.archiver.turn()
+    view = await view_of(site.archiver)
+    assert view.trouble is not None
+    assert "is its volume mounted?" in str(view.trouble["message"])
+    assert view.gaps == []
+    with pytest.raises(ArchivingRefused, match="mount its volume"):
+        await site.order(keep=True, targets=[])
+    assert list(site.archive.iterdir()) == []
+    (site.archive / MARK).write_text("h2")
+    await site.archiver.turn()
+    assert site.archiver.seen.unread.endswith("belongs to the node h2")
+    (site.archive / MARK).unlink()
+    site.archive.rmdir()
+    away.rename(site.archive)
+    site.archiver._next.clear()
+    await site.until(lambda: (site.archive / waits).exists())
+    assert (await view_of(site.archiver)).gaps == []
