@@ -46,19 +46,20 @@ class PointInTime:
 
     async def run(self, request: web.Request) -> web.Response:
         """POST /{cluster}/backups/pit/run, and the same with a slash at its end"""
-        cluster, order, _ = await self._order(request, check=False)
-        return answer(await self._api.orchestrator.points.start(cluster, order))
+        cluster, order, warnings = await self._order(request, check=False)
+        return answer(await self._api.orchestrator.points.start(cluster, order, warnings))
 
     async def _order(self, request: web.Request, *, check: bool) -> tuple[str, PointInTimeOrder, list[str]]:
         cluster = self._api.cluster(request)
         quirks.no_query(request)
         body = await quirks.read_body(request, exact=True)
         quirks.allow_only(body, _CHECK)
-        point, warning = read_point(body.pop("pit", None), "pit", self._api.clock())
+        point, cut = read_point(body.pop("pit", None), "pit", self._api.clock())
         body = {name: float(value) if isinstance(value, Decimal) else value for name, value in body.items()}
+        keyspaces, merged = _keyspaces(body.get("keyspaces"))
         order = PointInTimeOrder(
             pit_micros=point,
-            keyspaces=_keyspaces(body.get("keyspaces"), check=check),
+            keyspaces=keyspaces,
             destination=_place(body.get("destination"), "destination"),
             pit_destination=_place(body.get("pit_destination"), "pit_destination"),
             restart_pause=quirks.as_seconds(body.get("restart_pause"), "restart_pause", most=MOST_PAUSE),
@@ -66,7 +67,7 @@ class PointInTime:
             force=quirks.as_bool(body.get("force"), "force"),
             check=check,
         )
-        return cluster, order, [warning] if warning else []
+        return cluster, order, [warning for warning in (cut, _not_merged(merged)) if warning]
 
 
 def _place(value: Any, field: str) -> str | None:
@@ -75,23 +76,32 @@ def _place(value: Any, field: str) -> str | None:
     return None if value is None or value == ON_SERVER else quirks.as_destination_id(value, field)
 
 
-def _keyspaces(value: Any, *, check: bool) -> dict[str, list[str]] | None:
-    """Absent = all. A list of names, or an object: keyspace → {"column-families", "truncate"}."""
+def _keyspaces(value: Any) -> tuple[dict[str, list[str]] | None, list[str]]:
+    """Absent = all. A list of names, or an object: keyspace → {"column-families", "truncate"}. Then the keyspaces that
+    say truncate: false."""
     if not value or not isinstance(value, dict):
-        return {name: [] for name in quirks.as_chosen(value, "keyspaces", quirks.EITHER)} or None
+        return {name: [] for name in quirks.as_chosen(value, "keyspaces", quirks.EITHER)} or None, []
     chosen: dict[str, list[str]] = {}
+    merged: list[str] = []
     for name, given in quirks.as_object(value, "keyspaces").items():
         keyspace = quirks.as_name(name, "keyspaces")
         inside = f"keyspaces.{keyspace}."
         options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
         quirks.allow_only(options, ("column_families", "truncate"), inside)
-        if not quirks.as_bool(options.get("truncate"), f"{inside}truncate", default=True) and not check:
-            raise quirks.refuse(
-                f"{inside}truncate",
-                "can't be false: what came into the tables after the point would stay in them; leave it out",
-            )
+        if not quirks.as_bool(options.get("truncate"), f"{inside}truncate", default=True):
+            merged.append(keyspace)
         chosen[keyspace] = quirks.as_chosen(options.get("column_families"), f"{inside}column-families")
-    return chosen
+    return chosen, merged
+
+
+def _not_merged(keyspaces: list[str]) -> str:
+    """What is said of them; "" of none."""
+    if not keyspaces:
+        return ""
+    return (
+        f"«truncate»: false is not followed for {', '.join(sorted(keyspaces))}: what came into the tables after the "
+        "point can't stay in them, it is set aside on every node and kept as the snapshot helenus-before-… of its table"
+    )
 
 
 def _error(checked: Request) -> dict[str, Any]:

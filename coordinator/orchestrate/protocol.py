@@ -5,6 +5,7 @@ agents), makes the request durable, begins it in the background and returns its 
 `coordinator.model.errors` where one fits.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -42,8 +43,9 @@ class Points(Protocol):
         """Only look: the ended request. Raises `InvalidArguments` when no snapshot is old enough."""
         ...
 
-    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
-        """The same again while it runs: its id; after it stopped: a request that goes on with its job."""
+    async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
+        """The same again while it runs: its id; after it stopped: a request that goes on with its job. `warnings`: what
+        a new request is to tell."""
         ...
 
 

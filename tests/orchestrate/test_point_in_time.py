@@ -102,6 +102,14 @@ async def test_every_node_gets_the_rows_of_the_point_and_no_other_table_is_touch
     assert set(request.result["replayed"]) == {node.address for node in story.scene.nodes}
 
 
+async def test_what_the_order_could_not_have_is_told_at_the_end(story: Story) -> None:
+    """Promise: warnings of the order stand beside the restore's own."""
+    request_id = await story.coordinator.orchestrator.points.start(CLUSTER, story.order(), ["not followed"])
+    request = await story.coordinator.ended(request_id)
+    assert request.result["warnings"][0] == "not followed"
+    assert len(request.result["warnings"]) > 1
+
+
 async def test_views_go_first_and_come_back_last(story: Story) -> None:
     """Promise: a view of an asked table is dropped while all is up, and made again when clients are let in."""
     story.scene.world.views["shop", VIEW.name] = VIEW

@@ -6,7 +6,7 @@ agents know of: its coordinator's state was lost, or it was another one's.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from agent.wire.node import Tables
@@ -40,6 +40,7 @@ class Make(Protocol):
         destinations: list[str],
         keyspaces: Tables | None = None,
         job: str | None = None,
+        warnings: Sequence[str] = (),
     ) -> Awaitable[str]: ...
 
 
@@ -66,9 +67,9 @@ class PointsInTime:
                 return request
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
-        """Id of the request. Raises as `check`, `ArchivingChanging`, and `RestoreRunning` while any other restore
-        runs, also when force comes to the same one that runs without."""
+    async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
+        """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`, and
+        `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without."""
         taken = await self._take_over.learn(cluster, order)
         former = await self._former(cluster, order)
         if taken is None and (former is None or RESUMABLE not in former.result) and not _runs(former):
@@ -84,8 +85,9 @@ class PointsInTime:
             tag, keyspaces = (
                 (former.tag, former.keyspaces) if former is not None and job else (None, asked_tables(order))
             )
+            places = places_of(order)
             return await self._make(
-                RequestKind.POINT_IN_TIME, cluster, order, tag, places_of(order), keyspaces, job if job else None
+                RequestKind.POINT_IN_TIME, cluster, order, tag, places, keyspaces, job if job else None, warnings
             )
 
     async def _refuse_at_once(self, cluster: str, order: PointInTimeOrder) -> None:

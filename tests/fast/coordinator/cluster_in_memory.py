@@ -62,7 +62,8 @@ class PointsInMemory:
         assert request is not None
         return msgspec.structs.replace(request, **self._cluster.checked)
 
-    async def start(self, cluster: str, order: PointInTimeOrder) -> str:
+    async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
+        self._cluster.warned = list(warnings)
         kind = RequestKind.PIT_CHECK if order.check else RequestKind.POINT_IN_TIME
         return await self._cluster.begin(cluster, kind, order, None, places_of(order), order.keyspaces or {})
 
@@ -79,6 +80,8 @@ class ClusterInMemory:
         self.backups: dict[str, list[Backup]] = {ON_SERVER: []}
         self.parts: dict[str, list[NodePart]] = {}
         self.running: set[str] = set()
+        self.warned: list[str] = []
+        """what the newest restore to a point was to tell"""
         self.checked: dict[str, Any] = {"state": RequestState.SUCCESS}
         """how checks of a point end"""
         self._ids = (f"00000000-0000-4000-8000-{number:012d}" for number in count(1))
