@@ -16,7 +16,7 @@ from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql, VolumeNeed
 from coordinator.orchestrate.listing import Joined
 from coordinator.orchestrate.point_in_time.phases import POINT_IN_TIME, REACTIONS
-from coordinator.orchestrate.point_in_time.snapshots import beside, candidates
+from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, may_begin
 from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point
 from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge
 from coordinator.orchestrate.reactions import reaction_to
@@ -173,11 +173,26 @@ def test_the_newest_backup_before_the_point_that_has_what_is_asked_comes_first()
             listed("later", AT + 1, shop),
         ]
     )
+    backups |= dict([listed("nothing", AT - 40, shop, "failed")])
     gone = listed("gone", AT - 60, shop)[1]
     backups["gone"] = msgspec.structs.replace(gone, deleted=True)
     tags, passed_over = candidates(backups, POINT, {"shop": ["orders"]})
     assert tags == ["newer", "old", "other"]
-    assert passed_over == {"running": "it has not ended"}
+    assert passed_over == {"running": "it has not ended", "nothing": "it failed"}
+
+
+@pytest.mark.parametrize("state", ["success", "partial", "failed", "running"])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_log_is_kept_for_whatever_a_check_may_begin_with(state: str, deleted: bool) -> None:
+    """Promise: no backup that a check looks into, now or once it has ended, is one for which retention keeps no log."""
+    tag, joined = listed("tag", AT - 100, {"shop": ["orders"]}, state)
+    joined = msgspec.structs.replace(joined, deleted=deleted)
+    tags, _ = candidates({tag: joined}, POINT, {})
+    later, _ = candidates({tag: msgspec.structs.replace(joined, record=None)}, POINT, {})
+    assert may_begin(joined) or not tags
+    assert may_begin(msgspec.structs.replace(joined, record=None)) is not deleted
+    assert later == []  # when it began is not known yet
+    assert may_begin(joined) is (not deleted and state != "failed")
 
 
 def test_a_few_other_backups_are_told_of() -> None:

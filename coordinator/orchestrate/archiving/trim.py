@@ -23,13 +23,12 @@ from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import backup_of
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, is_shared, target_of
+from coordinator.orchestrate.point_in_time.snapshots import may_begin
 from coordinator.orchestrate.run import Run
 from kit.errors import HelenusError
 
 MARGIN_SECONDS = 3_600.0
 """By which a segment must have been closed before the oldest backup; clocks that are further apart are added."""
-NO_COPY = "failed"
-"""The state of a backup that nothing can be restored from."""
 
 
 class TrimScope(msgspec.Struct, frozen=True):
@@ -97,12 +96,11 @@ class TrimFlow:
                 where = ON_SERVER if place is None else place.id
                 raise LogsStay(f"the backups in {where} can't be listed: {error.message}", destination=where) from error
             for joined in listed.values():
-                if joined.deleted:
+                if not may_begin(joined):
                     continue
                 whole = joined if joined.record is not None else await self._places.backup(place, joined.tag) or joined
                 backup = backup_of(whole, running=False)
-                if backup.state != NO_COPY or whole.record is None:  # one that has just begun has no record yet
-                    oldest = min(oldest or (backup.time, backup.tag), (backup.time, backup.tag))
+                oldest = min(oldest or (backup.time, backup.tag), (backup.time, backup.tag))
         if oldest is None:
             return TrimScope(None, "", hosts)
         apart = max((abs(agent.skew) for agent in agents if agent.alive), default=0.0)

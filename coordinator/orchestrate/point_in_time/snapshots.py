@@ -16,6 +16,15 @@ MOST_NEXT = 3
 MOST_NEWEST = 2
 """Backups beside the chosen one whose windows are told: each costs every node the head of a manifest."""
 
+NO_COPY = "failed"
+"""The state of a backup that nothing can be restored from."""
+
+
+def may_begin(joined: Joined) -> bool:
+    """Whether a restore to a point may begin with the backup, now or when it has ended. Retention of segments keeps the
+    log for each of these, and a check uses no other: so that what a check needs is there."""
+    return not joined.deleted and (joined.record is None or joined.record.state != NO_COPY)
+
 
 def candidates(listed: Mapping[str, Joined], pit_micros: int, asked: Tables) -> tuple[list[str], dict[str, str]]:
     """Begun before the point, undeleted, ended; those first that hold all that is asked, for what they lack must have
@@ -26,6 +35,9 @@ def candidates(listed: Mapping[str, Joined], pit_micros: int, asked: Tables) -> 
     for tag, joined in listed.items():
         time = _begun(joined)
         if time is None or joined.deleted or time * 1_000_000 > pit_micros:
+            continue
+        if not may_begin(joined):
+            passed_over[tag] = "it failed"
             continue
         if joined.record is not None and joined.record.state == RUNNING:
             passed_over[tag] = "it has not ended"
@@ -69,7 +81,7 @@ def _begun(joined: Joined) -> float | None:
 def _ended_well(joined: Joined, asked: Tables) -> float | None:
     """When it began; None: it can't be used for what is asked."""
     record = joined.record
-    if record is None or joined.deleted or record.state == RUNNING or not _holds(record, asked):
+    if record is None or not may_begin(joined) or record.state == RUNNING or not _holds(record, asked):
         return None
     return record.time
 
