@@ -2,6 +2,8 @@
 
 import asyncio
 
+import msgspec
+
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings
 from coordinator.model.activity import ActivityQuery
@@ -70,6 +72,43 @@ async def test_an_alarm_outlives_the_coordinator_that_told_it(scene: Scene) -> N
     coordinator = await scene.coordinator()
     await looks(coordinator)
     assert len(await alarms(coordinator, 1)) == 1
+
+
+async def test_a_coordinator_that_lost_its_state_watches_by_what_the_agents_say(scene: Scene) -> None:
+    """Promise: archiving that nobody ordered here is watched all the same: who lost it is told of, by what most of the
+    agents follow, whichever comes first. Nothing is freed, for the backups that need it aren't known."""
+    await archiving(scene)
+    await scene.stack.aclose()
+    coordinator = await scene.coordinator("anew")
+    await looks(coordinator)
+    assert [node.state for node in coordinator.archiving.seen(CLUSTER)] == ["on"] * 3
+    assert await without(coordinator) == {}
+    first = scene.agents[0].log
+    assert first.order is not None
+    kept, first.order = first.order, msgspec.structs.replace(first.order, targets=[], keep=True)
+    [alarm] = await alarms(coordinator, 1)
+    assert [*await without(coordinator)] == [scene.nodes[0].address]
+    assert "it doesn't archive to there" in alarm.message
+    first.order = kept
+    await scene.until(lambda: not any(node.without for node in coordinator.archiving.seen(CLUSTER)))
+    await looks(coordinator, 20)
+    assert await coordinator.store.requests.find(kind=RequestKind.TRIM_LOGS) == []
+    await coordinator.ended(await coordinator.archiving.start(CLUSTER, ArchivingOrder(False)))
+    assert (await coordinator.archiving.status(CLUSTER)).enabled is False
+
+
+async def test_one_that_was_away_when_it_was_switched_off_is_the_odd_one_out(scene: Scene) -> None:
+    """Promise: at a coordinator that lost its state, too, the few that archive still are told of, not the many that
+    don't."""
+    await archiving(scene)
+    for agent in scene.agents[1:]:
+        agent.log.order = agent.log.order and msgspec.structs.replace(agent.log.order, enabled=False)
+        agent.log.file = agent.log.runs = ""
+    await scene.stack.aclose()
+    coordinator = await scene.coordinator("anew")
+    [alarm] = await alarms(coordinator, 1)
+    assert [*await without(coordinator)] == [scene.nodes[0].address]
+    assert "its agent was not told that archiving is off" in alarm.message
 
 
 async def test_nodes_that_are_restarted_for_it_are_no_alarm(scene: Scene) -> None:

@@ -15,8 +15,9 @@ from agent.wire.archiving import ArchivingView
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.archiving import ArchivingStatus, NodeArchiving
 from coordinator.model.errors import InvalidArguments, NoSuchDestination
-from coordinator.model.orders import ArchivingOrder, LogCopy, Order, TrimLogsOrder, places_of
+from coordinator.model.orders import ArchivingOrder, Order, TrimLogsOrder, places_of
 from coordinator.model.requests import RequestKind, order_of
+from coordinator.orchestrate.archiving.as_told import told_order
 from coordinator.orchestrate.archiving.errors import ArchivingChanging
 from coordinator.orchestrate.archiving.nodes import judged, look, safe_in
 from coordinator.orchestrate.archiving.setting import changing, setting_of
@@ -82,10 +83,8 @@ class Archiving:
         for one in seen:
             if one.view is not None and one.host_id:
                 self._remembered[one.host_id] = one.view
-        archives = [one.view for one in seen if one.view is not None and one.view.enabled]
-        if order is None and archives:
-            # The coordinator lost its state: the agents know what they do.
-            order = _as_told(archives[0])
+        if order is None:
+            order = told_order([one.view for one in seen if one.view is not None])
         enabled = order is not None and order.enabled
         nodes = [judged(one, order, self._remembered.get(one.host_id)) for one in seen]
         return ArchivingStatus(enabled, order, nodes, running.id if running is not None else "")
@@ -100,7 +99,7 @@ class Archiving:
         return {node.address: safe_in(node, destination) for node in nodes if node.safe}
 
     def seen(self, cluster: str) -> list[NodeArchiving]:
-        """The nodes at the last look; empty while archiving was never ordered."""
+        """The nodes at the last look; empty while nobody archives by anybody's order."""
         return self._watch.seen.get(cluster, [])
 
     async def _whole(self, cluster: str, order: ArchivingOrder) -> ArchivingOrder:
@@ -136,9 +135,3 @@ class Archiving:
             known = [ON_SERVER, *(place.id for place in await self._around.store.destinations.all(cluster))]
             order = TrimLogsOrder([place for place in order.places if place in known])
             return await self._make(RequestKind.TRIM_LOGS, cluster, order, None, order.places)
-
-
-def _as_told(view: ArchivingView) -> ArchivingOrder:
-    """What an agent was once ordered; the limits of its targets are its own matter."""
-    copies = [LogCopy(target.target.destination, target.compressed) for target in view.targets]
-    return ArchivingOrder(True, copies, keep=view.keep, directory=view.directory, tail_seconds=view.tail_seconds)

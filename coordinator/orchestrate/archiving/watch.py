@@ -16,6 +16,7 @@ from coordinator.model.archiving import ArchivingSetting, ArchivingStatus, NodeA
 from coordinator.model.destinations import description
 from coordinator.model.orders import ArchivingOrder, TrimLogsOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.orchestrate.archiving.as_told import any_archives
 from coordinator.orchestrate.archiving.errors import ArchivingLost
 from coordinator.orchestrate.archiving.setting import setting_of
 from coordinator.orchestrate.run import Surroundings
@@ -42,6 +43,7 @@ class Watch:
         self._once: dict[str, set[str]] = {}
         """cluster → nodes that did not archive at the last look"""
         self._enroll_at: dict[str, float] = {}
+        self._turn = -1
 
     async def look_always(self) -> None:
         """Run until cancelled."""
@@ -58,13 +60,27 @@ class Watch:
     async def look(self, cluster: str) -> None:
         """Once. Raises what keeps it from seeing."""
         setting = await setting_of(self._around.store, cluster)
-        if setting is None:
+        if setting is None and not await self._may_archive(cluster):
             return
         status = await self._status(cluster)
         self.seen[cluster] = status.nodes
+        if setting is None:
+            if status.order is None:
+                self.seen.pop(cluster)
+                return
+            # Of no places: which backups need their segments isn't known here, so nothing of them is freed.
+            setting = ArchivingSetting(status.order, "")
         if not status.request:
             await self._tell(cluster, setting, status.nodes)
         await self._perhaps_trim(cluster, setting)
+
+    async def _may_archive(self, cluster: str) -> bool:
+        """Whether anybody does though nothing was ordered here: this coordinator's state was lost, or another one's
+        order is followed. A few requests, as long as nobody is known to."""
+        if cluster in self.seen:
+            return True
+        self._turn += 1
+        return await any_archives(self._around, cluster, self._turn)
 
     async def _tell(self, cluster: str, setting: ArchivingSetting, nodes: list[NodeArchiving]) -> None:
         without = {_name(node): node for node in nodes if node.without}
