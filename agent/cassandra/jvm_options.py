@@ -13,10 +13,13 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.cassandra.service_errors import JvmOptionsDamaged, ServiceNotConfigured
+from agent.cassandra.service_errors import JvmOptionsDamaged, KeptDown, ServiceNotConfigured
 from agent.wire.names import check_name
 from kit.atomic_files import write_atomically
 
+KEEP_DOWN = "-agentlib:helenus-restore-to-a-point-in-time-is-under-way"
+"""With it no JVM starts: there is no such library. Whoever starts Cassandra while its files are exchanged, a service
+manager that starts again whatever ends, a reboot or a person, gets this name as the reason [T: Java 17]."""
 _BEGIN, _END = "# helenus begin ", "# helenus end"
 _ENCODING = "latin-1"
 """Every byte is a character."""
@@ -46,19 +49,39 @@ class JvmOptions:
             raise ServiceNotConfigured(f"`{setting}` is not set: Cassandra can't be told how to start", setting=setting)
         return self._path
 
+    async def refuse_kept_down(self) -> None:
+        """Raises `KeptDown` while a job lets no Cassandra start."""
+        if self._path is not None and self._path.exists():
+            jobs = kept_down(await asyncio.to_thread(_text, self._path))
+            if jobs:
+                raise KeptDown(f"the restore {', '.join(jobs)} lets no Cassandra start on this node", jobs=jobs)
+
     async def _change(self, job: str, lines: Sequence[str]) -> None:
         check_name("job", job)
         path = self.refuse_unconfigured()
 
         def change() -> None:
-            found = path.read_bytes().decode(_ENCODING) if path.exists() or lines else None
-            if found is None:
-                return
+            found = _text(path) if path.exists() or lines else ""
             changed = with_block(found, job, lines, str(path))
             if changed != found:
                 write_atomically(path, changed.encode(_ENCODING), mode=stat.S_IMODE(path.stat().st_mode))
 
         await asyncio.to_thread(change)
+
+
+def kept_down(text: str) -> list[str]:
+    """The jobs whose block lets no Cassandra start."""
+    found, job = [], ""
+    for line in text.splitlines():
+        if line.startswith(_BEGIN):
+            job = line.removeprefix(_BEGIN).rstrip()
+        elif line.rstrip() == KEEP_DOWN:
+            found.append(job)
+    return found
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(_ENCODING)
 
 
 def with_block(text: str, job: str, lines: Sequence[str], path: str) -> str:

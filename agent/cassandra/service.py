@@ -6,6 +6,7 @@ agent's death is called again: one that is done already is fine.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -78,6 +79,14 @@ class CassandraService:
             watch.refuse_given_up("is being stopped")
             await asyncio.sleep(self._poll)
         watch.tell(None)
+
+    async def keep_down(self, watch: Watch = NOBODY) -> None:
+        """As `stop`, and ordered also when the process is gone already: a service manager that starts again whatever
+        ended by itself must hear that this is meant. That order may fail: not every one can stop what doesn't run."""
+        if not await self.alive():
+            with contextlib.suppress(ServiceOrderFailed):
+                await self._order(self._settings.stop)
+        await self.stop(watch)
 
     async def start(self, watch: Watch = NOBODY) -> None:
         """Start it; ends when the node says that it is NORMAL, which is after the replay of its log. One that runs is

@@ -61,6 +61,18 @@ class JvmOptionsDamaged(CassandraError):
     todo = "Look at the lines behind «# helenus begin» in the named file, remove the agent's and the mark itself."
 
 
+class KeptDown(CassandraError):
+    """A restore to a point in time exchanges the node's files, or was left in the middle of that: Cassandra does not
+    start with them; `fields`: jobs."""
+
+    code = "kept_down"
+    status = 409
+    todo = (
+        "Send the named restore again, which goes on with it, or cancel it with force: PIT_UNDO gives the node its old "
+        "files back and lets Cassandra start."
+    )
+
+
 class WaitGivenUp(CassandraError):
     """A person ended a command that waited for Cassandra to stop or to start."""
 

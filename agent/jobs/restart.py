@@ -47,12 +47,13 @@ class RestartJob:
         self._clock = clock
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `ServiceNotConfigured`, `NodesMoving`, `ControlOfAnotherNode`, `DrainFailed`, `ServiceOrderFailed`,
-        `CassandraNotStopped`, `CassandraNotStarted`, `TooLate`, `WaitGivenUp`."""
+        """Raises `ServiceNotConfigured`, `KeptDown`, `NodesMoving`, `ControlOfAnotherNode`, `DrainFailed`,
+        `ServiceOrderFailed`, `CassandraNotStopped`, `CassandraNotStarted`, `TooLate`, `WaitGivenUp`."""
         arguments: RestartArguments = context.arguments
         service, orders = self._node.service, self._node.orders
         watch = watch_of(context)
         service.refuse_unconfigured()
+        await self._node.jvm.refuse_kept_down()
         refuse_when_late(context.not_after, self._clock())
         drained, before, down = False, frozenset[str](), self._clock()
         if await service.alive():

@@ -4,7 +4,7 @@ replay. Fenced; the same command again finishes what was cut. Cassandra is down.
     archiving the log   every segment of the commit-log directory is archived, as Cassandra itself would have it
     setting aside       the SSTables of the asked tables, all hints, the whole commit log: renames on their own volumes
     placing             held/ → the directories of the live ids, by hard links
-    telling Cassandra   the properties file and JVM options of one start
+    telling Cassandra   the properties file of one start, which PIT_START lets it make
 
 What makes it safe, whenever the agent is killed (tests/fast/point_in_time/test_place_kills.py tries every moment):
 
@@ -13,15 +13,16 @@ What makes it safe, whenever the agent is killed (tests/fast/point_in_time/test_
   has started Cassandra since.
 - What is set aside is listed durably before the first rename, and stays where it is put until PIT_CLEAN (see
   agent/cassandra/set_aside.py). Segments that no destination has yet are archived first, so that shipping finds them.
-- Nothing that Cassandra is told to do at its start is in place before all files are: a start by accident in between
-  opens tables with less data, but replays nothing. PIT_PLACE then refuses to go on (`files_appeared`), PIT_UNDO puts
-  everything back.
+- Cassandra does not start meanwhile, whoever tries: see KEEP_DOWN. Should one come up all the same, nothing that it is
+  told to do at its start is in place before all files are: it opens tables with less data, but replays nothing.
+  PIT_PLACE then refuses to go on (`files_appeared`), PIT_UNDO puts everything back.
 - PIT_START needs `placed.json`, which is written last.
 """
 
 import asyncio
 from pathlib import Path
 
+from agent.cassandra.jvm_options import KEEP_DOWN
 from agent.cassandra.live_directories import NodeFacts, live_directories
 from agent.cassandra.placing import indexes_to_rebuild, place, placed_names, refuse_unlike
 from agent.cassandra.set_aside import planned, refuse_strangers, set_aside
@@ -64,6 +65,7 @@ class PitPlaceJob:
         fetched = await RestoreNotes(self._tools.state, context.job).must_be_fetched()
         await self._tools.refuse_when_alive()
         self._tools.refuse_when_late(context)
+        await self._tools.jvm.put(notes.job, [KEEP_DOWN])
         if await notes.plan() is None:
             await context.stages.enter("archiving the log")
             await self._archive(facts)
@@ -96,7 +98,8 @@ class PitPlaceJob:
             for root in facts.roots:
                 await asyncio.to_thread(make_root, root)
             plan = await asyncio.to_thread(planned, directories)
-            await self._tools.refuse_when_alive()  # the last look: archiving a large log takes a while
+            await _refuse_unready(notes)  # the last looks: archiving a large log takes a while
+            await self._tools.refuse_when_alive()
             await notes.put_plan(plan)
         else:
             placed = await asyncio.to_thread(placed_names, facts)

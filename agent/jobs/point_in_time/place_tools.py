@@ -27,6 +27,9 @@ class NodeService(Protocol):
     async def stop(self, watch: Watch = NOBODY) -> None:
         """Stop it; ends when the process is gone."""
 
+    async def keep_down(self, watch: Watch = NOBODY) -> None:
+        """As `stop`, and let nobody start it again who does so whenever it ends."""
+
     async def start(self, watch: Watch = NOBODY) -> None:
         """Start it; ends when the node is NORMAL."""
 

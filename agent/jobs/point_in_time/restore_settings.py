@@ -30,7 +30,7 @@ _ENCODING = "latin-1"
 async def put_restore_settings(
     tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts, arguments: PitArguments, digits: int
 ) -> None:
-    """Let the next start replay the job's segments into its tables, up to the point, with native transport off.
+    """Let the next start replay the job's segments, up to the point: that start can't be before `let_replay`.
     `digits`: of the second's fraction that this Cassandra understands. Raises `ArchivingRefused` and OSError."""
     path = tools.properties_file
     before = await notes.settings()
@@ -44,22 +44,29 @@ async def put_restore_settings(
     await notes.put_settings(KeptSettings(text, mode, written, end.inode, end.size))
     await asyncio.to_thread(install, tools.program, facts.commitlog.group)
     await asyncio.to_thread(write_atomically, path, written.encode(_ENCODING), mode=mode)
+
+
+async def let_replay(tools: PlaceTools, notes: PlaceNotes, arguments: PitArguments) -> None:
+    """Let Cassandra start again, with native transport off, and replay into the job's tables alone. Raises OSError."""
     await tools.jvm.put(notes.job, jvm_lines(arguments.tables, force=arguments.force))
+
+
+async def put_back_properties(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
+    """Let the next start restore nothing. Nothing to put back is fine. Raises OSError."""
+    kept = await notes.settings()
+    if kept is not None:
+        await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
 
 
 async def put_back_settings(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
     """Let Cassandra's next start be an ordinary one. Nothing to put back is fine. Raises OSError."""
-    kept = await notes.settings()
-    if kept is not None:
-        await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
+    await put_back_properties(tools, notes, facts)
     await tools.jvm.remove(notes.job)
 
 
 async def settle_after_replay(tools: PlaceTools, notes: PlaceNotes, facts: NodeFacts) -> None:
     """Let the next start replay nothing but the node's own log, for every table, still without clients."""
-    kept = await notes.settings()
-    if kept is not None:
-        await asyncio.to_thread(_put_back, tools.properties_file, kept, str(segments_of(facts)))
+    await put_back_properties(tools, notes, facts)
     await tools.jvm.put(notes.job, [NO_CLIENTS])
 
 

@@ -4,7 +4,7 @@
     starting                       until the node is NORMAL; its neighbours may still be down
     taking back what it was told   what was seen of the replay is noted, and the next start replays for every table
 
-What makes it safe: `placed.json` says that every file is in its place and Cassandra's settings are the restore's. A
+What makes it safe: `placed.json` says that every file is in its place. Only here Cassandra is let start again. A
 start that fails leaves everything as it is: the same order again starts anew, for replaying twice gives the same rows.
 Once the replay has ended no start replays it again, for what the node writes from then on is of every table
 (agent/jobs/point_in_time/replay_end.py): one that crashes afterwards only replays its own log.
@@ -17,6 +17,7 @@ from agent.jobs.point_in_time.place_errors import NotPlaced
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
 from agent.jobs.point_in_time.replay_end import note_ended_before, settle_replay
+from agent.jobs.point_in_time.restore_settings import let_replay
 from agent.jobs.restart import watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
@@ -45,6 +46,8 @@ class PitStartJob:
             if await note_ended_before(self._tools, notes, facts):
                 await settle_replay(self._tools, notes, facts)
             await asyncio.to_thread(ready_for_start, facts, plan)
+            if await notes.replayed() is None:
+                await let_replay(self._tools, notes, context.arguments)
         await notes.put_started()
         await context.stages.enter("starting")
         await service.start(watch_of(context))

@@ -2,7 +2,10 @@
 
     starting it once   a node that is down and not known to be drained replays its own log first, without clients
     draining           nothing is taken any more, everything is in SSTables, and the node says so
-    stopping           the service's own stop
+    stopping           the service's own stop, also when the process went with its drain
+
+From the drain on nobody starts it: a JVM option is in place with which none comes up, until PIT_START or PIT_UNDO takes
+it away. Else a service manager that starts again whatever ended would undo the drain.
 
 What makes it safe: PIT_PLACE moves the commit log away, in which writes of every other table may be that are nowhere
 else. So `drained` is noted only when the node itself said that it is, or left a commit log without any write, and its
@@ -14,6 +17,7 @@ import asyncio
 from pathlib import Path
 
 from agent.cassandra.errors import CassandraError
+from agent.cassandra.jvm_options import KEEP_DOWN
 from agent.cassandra.service_errors import NativeTransportNot
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
@@ -47,21 +51,19 @@ class PitStopJob:
         node, watch = self._tools.node, watch_of(context)
         node.service.refuse_unconfigured()
         if await node.service.settled(watch) is None:
-            if await notes.is_drained() or await notes.plan() is not None:
+            await self._tools.jvm.put(notes.job, [KEEP_DOWN])
+            if await node.service.settled(watch) is None and await self._is_done(notes, log):
                 return Outcome(PhaseResult(["stopped"]))
-            if await asyncio.to_thread(ended_clean, log):
-                await notes.put_drained()
-                return Outcome(PhaseResult(["stopped"]))
+        if not await node.service.alive():
             await context.stages.enter("starting it once")
             await FetchNotes(self._tools.state, context.job).forget_covered()
             await self._start_without_clients(context, notes)
-        if await notes.plan() is None:
-            await self._tools.jvm.remove(notes.job)  # of a start that was cut
         await notes.forget_drained()
         await node.orders.prove()
         if await node.orders.native_running():
             raise NativeTransportNot("clients are let in: PIT_QUIESCE comes first", wanted="off")
         await self._before_stop()  # segments whose archiving failed: what refuses does so while the node still serves
+        await self._tools.jvm.put(notes.job, [KEEP_DOWN])
         await context.stages.enter("draining")
         try:
             await node.orders.drain(node.settings.service.drain_seconds)
@@ -69,9 +71,19 @@ class PitStopJob:
             if not await self._ended_by_itself() or await asyncio.to_thread(holds_writes, log):
                 raise
         await context.stages.enter("stopping")
-        await node.service.stop(watch)
+        await node.service.keep_down(watch)
         await notes.put_drained()
         return Outcome(PhaseResult(["drained", "stopped"]))
+
+    async def _is_done(self, notes: PlaceNotes, log: Path) -> bool:
+        """Whether the node, which is down, needs no drain: it had one, its files are being exchanged, or it left no
+        write in its log, which is noted."""
+        if await notes.is_drained() or await notes.plan() is not None:
+            return True
+        if not await asyncio.to_thread(ended_clean, log):
+            return False
+        await notes.put_drained()
+        return True
 
     async def _ended_by_itself(self) -> bool:
         """Whether Cassandra's process goes with its drain. That of a node that was started without native transport

@@ -1,9 +1,9 @@
 """PIT_UNDO: the node has its old data again, from whatever point the restore was stopped at. Fenced; the same command
 again finishes what was cut.
 
-    stopping Cassandra  when it runs, and anything was set aside, placed or told to it
-    putting back        settings first; then what came to the directories of the tables since is moved to `undone`, and
-                        what was set aside is renamed back
+    stopping Cassandra  when it runs, and anything was set aside, placed or told to it; nobody starts it meanwhile
+    putting back        the properties file first; then what came to the directories of the tables since is moved to
+                        `undone`, and what was set aside is renamed back
     starting Cassandra  unless it is to stay down; one that runs only lets clients in again
 
 What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there
@@ -16,11 +16,13 @@ steps lead to the end. Two things need care:
   only if Cassandra was not told to restore yet. After that Cassandra may have forgotten when the tables were truncated
   [X: CommitLogReplayer.construct], and replaying the old log would bring truncated rows back: it stays in `aside`, and
   its segments were archived.
-- Clients. Once PIT_OPEN let them in, their writes would be lost: refused.
+- Clients. Once PIT_OPEN, or somebody else, let them in, their writes would be lost: refused.
 """
 
 import asyncio
 
+from agent.cassandra.errors import CassandraError
+from agent.cassandra.jvm_options import KEEP_DOWN
 from agent.cassandra.live_directories import NodeFacts, live_directories
 from agent.cassandra.set_aside import Aside, move_strangers, put_back, strangers
 from agent.jobs.point_in_time.given_back import given_back
@@ -28,7 +30,7 @@ from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_errors import RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
-from agent.jobs.point_in_time.restore_settings import put_back_settings
+from agent.jobs.point_in_time.restore_settings import put_back_properties
 from agent.jobs.restart import watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.point_in_time import PitArguments
@@ -51,13 +53,16 @@ class PitUndoJob:
         told: list[str] = []
         facts = await notes.facts()
         if facts is not None and (await notes.plan() is not None or await notes.undoing()):
+            if not await notes.undoing():
+                await self._refuse_clients(notes)
+            await self._tools.jvm.put(notes.job, [KEEP_DOWN])
             if await self._tools.service.alive():
                 await context.stages.enter("stopping Cassandra")
-                await self._tools.service.stop(watch_of(context))
+                await self._tools.service.keep_down(watch_of(context))
             await self._tools.refuse_when_alive()
             await context.stages.enter("putting back")
             told = await self._put_back(notes, facts)
-        await self._tools.jvm.remove(notes.job)  # PIT_STOP may have started it once with a line of its own
+        await self._tools.jvm.remove(notes.job)  # also that of a start which PIT_STOP made
         if not arguments.leave:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()
@@ -67,11 +72,24 @@ class PitUndoJob:
                 await self._tools.orders.enable_native()
         return Outcome(PhaseResult(told))
 
+    async def _refuse_clients(self, notes: PlaceNotes) -> None:
+        """Raises `RestoreOpened` when the node runs with what was placed and lets clients in. One that doesn't answer
+        is not asked twice."""
+        if not await notes.started() or not await self._tools.service.alive():
+            return
+        try:
+            open_ = await self._tools.orders.native_running()
+        except CassandraError:
+            return
+        if open_:
+            told = f"clients are let in to what the job {notes.job} restored, and PIT_OPEN did not let them in"
+            raise RestoreOpened(told, job=notes.job)
+
     async def _put_back(self, notes: PlaceNotes, facts: NodeFacts) -> list[str]:
         await notes.put_undoing()
         plan = await notes.plan()
         told_to_restore = await notes.settings() is not None
-        await put_back_settings(self._tools, notes, facts)
+        await put_back_properties(self._tools, notes, facts)
         moved: dict[str, int] = {}
         back: dict[str, int] = {}
         if plan is not None:  # else an earlier run has put all of it back: without the list nothing may be moved

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cassandra.jvm_options import JvmOptions, with_block
-from agent.cassandra.service_errors import JvmOptionsDamaged, ServiceNotConfigured
+from agent.cassandra.jvm_options import KEEP_DOWN, JvmOptions, with_block
+from agent.cassandra.service_errors import JvmOptionsDamaged, KeptDown, ServiceNotConfigured
 
 OWN = "# options\n-Xmx1g\n\n-Dcassandra.ring_delay_ms=1 # caf\xe9\n"
 
@@ -59,3 +59,18 @@ def test_what_is_put_and_removed_leaves_nothing(text: str, lines: list[str]) -> 
     assert both.endswith("".join(f"{line}\n" for line in [*lines, "# helenus end"]))
     assert with_block(both, "job1", [], "file") == other
     assert with_block(with_block(both, "job2", [], "file"), "job1", [], "file") == text
+
+
+async def test_who_keeps_cassandra_down_is_told_by_its_job(tmp_path: Path) -> None:
+    """Promise: only the line that lets no JVM start counts, of whichever job; without a file there is none."""
+    options = JvmOptions(tmp_path / "jvm-server.options")
+    await options.refuse_kept_down()
+    (tmp_path / "jvm-server.options").write_text(OWN)
+    await options.put("job1", ["-Da=1"])
+    await options.refuse_kept_down()
+    await options.put("job2", [KEEP_DOWN])
+    with pytest.raises(KeptDown) as raised:
+        await options.refuse_kept_down()
+    assert raised.value.fields["jobs"] == ["job2"]
+    await options.remove("job2")
+    await options.refuse_kept_down()

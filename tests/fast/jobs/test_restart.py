@@ -9,6 +9,7 @@ import pytest
 
 from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.jvm_options import JvmOptions
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.service_errors import CassandraNotStarted, DrainFailed
@@ -30,6 +31,7 @@ class Site:
         node = SimpleNamespace(
             service=self.launched.service,
             orders=self.launched.orders,
+            jvm=JvmOptions(None),
             settings=self.launched.settings,
             view=SimpleNamespace(life=self._life),
             control=SimpleNamespace(members=self._members),

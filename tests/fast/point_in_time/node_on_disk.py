@@ -53,6 +53,9 @@ class Service:
         self.running = False
         watch.tell(None)
 
+    async def keep_down(self, watch: Watch = NOBODY) -> None:
+        await self.stop(watch)
+
     async def start(self, watch: Watch = NOBODY) -> None:
         if not self.running:
             self.starts += 1
@@ -155,6 +158,7 @@ class NodeOnDisk:
 
     async def cassandra_ran(self, *, replayed: bool) -> None:
         """What a start with what was placed leaves, killed before the replay ended or after."""
+        self.clients = False
         await self.notes.put_started()
         ready_for_start(self.facts, await self.notes.plan() or [])
         for segment_file in segments_of(self.facts).iterdir():

@@ -7,6 +7,7 @@ import pytest
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
 from agent.cassandra.errors import FilesAppeared, FilesVanished
+from agent.cassandra.jvm_options import KEEP_DOWN
 from agent.cassandra.live_directories import live_directories
 from agent.cassandra.set_aside import planned
 from agent.jobs.point_in_time.clean import PitCleanJob
@@ -23,6 +24,7 @@ from agent.jobs.point_in_time.place_errors import (
 )
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered
+from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.restore.errors import JobMissing
 from agent.model.refusals import TooLate
 from agent.wire.point_in_time import PitArguments, PitPlaceResult
@@ -90,17 +92,22 @@ async def test_placed_files_have_the_mode_that_cassandra_gives_its_own(node: Nod
 
 async def test_the_next_start_is_told_to_replay_and_all_else_of_its_settings_stays(node: NodeOnDisk) -> None:
     """Promise: what is written from then on is archived as before; clients stay out; only the asked tables replay."""
+    told: list[list[str]] = []
+    node.service.begins = lambda: told.append(node.options.lines.get(JOB, []))
     await node.place()
     text = node.properties.read_text()
     assert text.startswith("# theirs\narchive_command=/bin/own %path \\\n    /a/%name\nprecision=MILLISECONDS\n")
     assert f"restore_directories={segments_of(node.facts)}\n" in text
     assert "restore_point_in_time=2023:11:14 22:13:20.123456\n" in text
-    assert node.options.lines[JOB] == ["-Dcassandra.replayList=shop.orders", "-Dcassandra.start_native_transport=false"]
+    assert node.options.lines == {JOB: [KEEP_DOWN]}
+    await PitStartJob(node.tools).run(node.context())
+    assert told == [["-Dcassandra.replayList=shop.orders", "-Dcassandra.start_native_transport=false"]]
     node.arguments = PitArguments("tag", T, {"shop": ["orders"]}, force=True)
     await node.undo()
     await node.stop_again()
     await node.place()
-    assert node.options.lines[JOB][-1] == "-Dcassandra.commitlog.ignorereplayerrors=true"
+    await PitStartJob(node.tools).run(node.context())
+    assert told[-1][-1] == "-Dcassandra.commitlog.ignorereplayerrors=true"
 
 
 async def test_a_node_without_a_properties_file_has_none_afterwards(node: NodeOnDisk) -> None:

@@ -4,71 +4,25 @@ nodes: tests/real/point_in_time."""
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import msgspec
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.jvm_options import JvmOptions
-from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigured
 from agent.jobs.point_in_time.open import PitOpenJob
-from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified, RestoreOpened
 from agent.jobs.point_in_time.point_errors import SettingsNotWritable, TooManyTables
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.point_in_time.undo import PitUndoJob
 from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
-from tests.fast.cassandra.launched import Launched
-from tests.fast.point_in_time.node_on_disk import NodeOnDisk
+from tests.fast.point_in_time.scripted_site import Site
 
 A, B = MemberState(True, "NORMAL"), MemberState(False, "NORMAL")
 HINT = "f07c0f1d-962d-4981-b44f-35682d1a3fe8 127.0.0.2:7000 rack1 dc1 DOWN 1 2026-11-28 22:10:00,000 2026-11-28"
-
-
-class Site:
-    """A node on disk whose Cassandra is scripts; its facts are noted."""
-
-    def __init__(self, directory: Path) -> None:
-        (directory / "scripts").mkdir()
-        self.launched = Launched(directory / "scripts")
-        self.disk = NodeOnDisk(directory)
-        self.members = {"127.0.0.1": A}
-        options = directory / "jvm-server.options"
-        options.touch()
-        self.node = SimpleNamespace(
-            service=self.launched.service,
-            orders=self.launched.orders,
-            settings=self.launched.settings,
-            jvm=JvmOptions(options),
-            view=SimpleNamespace(setting=self._setting),
-            control=SimpleNamespace(members=self._members),
-        )
-        self.tools = replace(self.disk.tools, node=cast(CassandraNode, self.node), service=self.launched.service)
-
-    async def up_and_shut(self) -> None:
-        """Cassandra runs and lets nobody in, as after an earlier PIT_QUIESCE."""
-        await self.disk.prepare()
-        await self.launched.service.start()
-        self.launched.say(binary="not running")
-
-    async def placed(self) -> None:
-        """All is placed, and Cassandra down."""
-        await self.disk.prepare()
-        await PitPlaceJob(self.tools).run(self.disk.context())
-
-    async def run(self, job: type[Any]) -> Any:
-        return (await job(self.tools).run(self.disk.context())).result
-
-    async def _setting(self, *names: str) -> str | None:
-        return "100ms"
-
-    async def _members(self) -> dict[str, MemberState]:
-        return self.members
 
 
 @pytest.fixture
@@ -137,7 +91,7 @@ async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
     site.launched.mend("shut")
     await site.run(PitOpenJob)
     assert await site.launched.orders.native_running()
-    assert site.disk.options.lines == {}
+    assert site.options.read_text() == ""
     with pytest.raises(RestoreOpened):
         await site.run(PitStartJob)
 

@@ -1,0 +1,94 @@
+"""A node whose files are exchanged is not started meanwhile, whoever tries; scripts stand in for its Cassandra."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.cassandra.jvm_options import KEEP_DOWN, JvmOptions
+from agent.cassandra.service_errors import KeptDown
+from agent.jobs.point_in_time.place import PitPlaceJob
+from agent.jobs.point_in_time.place_errors import NotDrained, RestoreOpened
+from agent.jobs.point_in_time.start import PitStartJob
+from agent.jobs.point_in_time.stop import PitStopJob
+from agent.jobs.point_in_time.undo import PitUndoJob
+from agent.jobs.restart import nothing
+from agent.wire.results import PhaseResult
+from tests.fast.point_in_time.node_on_disk import JOB
+from tests.fast.point_in_time.scripted_site import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.launched.end()
+
+
+def lines(site: Site) -> list[str]:
+    """The JVM options that Cassandra's next start takes, the marks apart."""
+    return [line for line in site.options.read_text().splitlines() if not line.startswith("#")]
+
+
+async def stop(site: Site) -> PhaseResult:
+    result = (await PitStopJob(site.tools, nothing).run(site.disk.context())).result
+    assert isinstance(result, PhaseResult)
+    return result
+
+
+async def test_nobody_starts_a_node_from_its_drain_to_pit_start(site: Site) -> None:
+    """Promise: the option is there before the drain, is still there when all is placed, and goes for the start that
+    replays; a restart says why it refuses."""
+    await site.up_and_shut()
+    assert (await stop(site)).done == ["drained", "stopped"]
+    assert lines(site) == [KEEP_DOWN]
+    assert site.launched.calls.index("drain") < site.launched.calls.index("stop")
+    with pytest.raises(KeptDown) as raised:
+        await JvmOptions(site.options).refuse_kept_down()
+    assert raised.value.fields["jobs"] == [JOB]
+    await site.run(PitPlaceJob)
+    assert lines(site) == [KEEP_DOWN]
+    site.launched.say(mode="NORMAL")
+    await site.run(PitStartJob)
+    assert lines(site) == ["-Dcassandra.start_native_transport=false"]
+    await JvmOptions(site.options).refuse_kept_down()
+
+
+async def test_a_node_that_is_down_already_is_kept_down(site: Site) -> None:
+    """Promise: also where nothing is left to do, and where the process went by itself, whose service manager might
+    start it again."""
+    await site.disk.prepare()
+    assert (await stop(site)).done == ["stopped"]
+    assert lines(site) == [KEEP_DOWN]
+    await site.launched.service.keep_down()  # its order fails, for nothing was ever started
+    assert "stop" in site.launched.calls
+
+
+async def test_a_start_while_the_log_was_archived_is_seen_before_the_first_rename(site: Site) -> None:
+    """Promise: archiving takes a while; a segment more after it, and nothing is set aside."""
+    await site.disk.prepare()
+    before = site.disk.tree()
+    new = site.disk.commitlog / "CommitLog-7-90.log"
+
+    async def archive(path: Path) -> None:
+        new.write_bytes(b"acknowledged meanwhile")
+
+    site.tools = replace(site.tools, archive=archive)
+    with pytest.raises(NotDrained):
+        await site.run(PitPlaceJob)
+    new.unlink()
+    assert site.disk.tree() == before
+
+
+async def test_clients_that_somebody_else_let_in_are_not_undone(site: Site) -> None:
+    """Promise: what they may have written stays; the undo says so, and stops nothing. Shut out again it goes on."""
+    await site.placed()
+    await site.run(PitStartJob)
+    site.launched.say(binary="running")
+    with pytest.raises(RestoreOpened):
+        await site.run(PitUndoJob)
+    assert "stop" not in site.launched.calls
+    site.launched.say(binary="not running")
+    await site.run(PitUndoJob)
+    assert lines(site) == []
