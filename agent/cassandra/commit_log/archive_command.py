@@ -9,7 +9,8 @@ syncs and renames, so that a segment is there whole or not at all. A target that
 CRC is success (Cassandra hands every segment that it finds at its start to the command once more), with other content a
 failure. Its exit code is honest: Cassandra deletes what was archived, and keeps what was not until its next start; then
 it calls once more and deletes the segment whatever the command says (4.1, 5.0). So what could not be archived is noted
-as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full.
+as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full;
+and what it was called for at all, before anything else, in `<program>-offered`.
 Nothing is put into a directory that bears no mark (agent.cassandra.commit_log.archive_directory): a volume may be
 missing there. What was given back is noted as an empty file in `restored`, where that is beside the directory it came
 from.
@@ -20,6 +21,7 @@ Cassandra splits the line at spaces and calls no shell: no path may have one, no
 import contextlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from agent.cassandra.commit_log.errors import ArchivingRefused
@@ -62,7 +64,7 @@ failed() {
 
 noted() {
     # Never written over what is there: it might be a segment.
-    [ -e "$1" ] || : >"$1"
+    [ -e "$1" ] || true >"$1"
 }
 
 there() {
@@ -81,6 +83,9 @@ durable() {
     exit 0
 }
 
+if [ "$purpose" = archived ]; then
+    noted "$0-offered/$name" 2>/dev/null
+fi
 [ -f "$segment" ] || failed "it is no file"
 [ ! -d "$target" ] || failed "$target is a directory"
 if [ "$purpose" = archived ] && [ ! -e "$directory/.helenus-archive" ]; then
@@ -125,18 +130,23 @@ def failures_of(program: Path) -> Path:
     return program.with_name(f"{program.name}-failures")
 
 
+def offers_of(program: Path) -> Path:
+    """Where the program notes for what it was called."""
+    return program.with_name(f"{program.name}-offered")
+
+
 def install(program: Path, group: int | None = None) -> bool:
-    """Put the program there, executable for everybody, and the directory of its notes, writable for `group` too where
-    Cassandra is another user. True when it was not there as it is now. Raises `ArchivingRefused`."""
+    """Put the program there, executable for everybody, and the directories of its notes, writable for `group` too
+    where Cassandra is another user. True when it was not there as it is now. Raises `ArchivingRefused`."""
     checked_path(str(program), "the archive command")
-    notes = failures_of(program)
     content = SCRIPT.encode()
     try:
         make_directory(program.parent)
-        make_directory(notes, mode=0o770)
-        if group is not None:
-            os.chown(notes, -1, group)
-        notes.chmod(0o770)
+        for notes in (failures_of(program), offers_of(program)):
+            make_directory(notes, mode=0o770)
+            if group is not None:
+                os.chown(notes, -1, group)
+            notes.chmod(0o770)
         if is_installed(program):
             return False
         write_atomically(program, content, mode=0o755)
@@ -159,21 +169,37 @@ def is_installed(program: Path) -> bool:
 
 def failures(program: Path) -> list[str]:
     """Names of segments that the program could not archive at least once, oldest first."""
-    try:
-        names = os.listdir(failures_of(program))
-    except FileNotFoundError:
-        return []
-    return [one.file_name for one in sorted(filter(None, map(parse_segment, names)))]
+    return _noted(failures_of(program))
+
+
+def offers(program: Path) -> list[str]:
+    """Names of segments that the program was called for, oldest first."""
+    return _noted(offers_of(program))
 
 
 def forget_failure(program: Path, name: str) -> None:
-    """Remove the note of a segment: it is archived now, or its loss is recorded."""
-    directory = failures_of(program)
+    """Remove the notes of a segment: it is archived now, or its loss is recorded."""
     if parse_segment(name) is None:
         raise ValueError(f"«{name[:80]}» is no segment of a commit log")
-    with contextlib.suppress(FileNotFoundError):
-        (directory / name).unlink()
-        sync_directory(directory)
+    for directory in (offers_of(program), failures_of(program)):
+        with contextlib.suppress(FileNotFoundError):
+            (directory / name).unlink()
+            sync_directory(directory)
+
+
+def forget_offers(program: Path, names: Iterable[str]) -> None:
+    """Remove the notes that the program was called for these: what became of them is known elsewhere."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            (offers_of(program) / name).unlink()
+
+
+def _noted(directory: Path) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [one.file_name for one in sorted(filter(None, map(parse_segment, names)))]
 
 
 def unfinished_copies(directory: Path) -> list[Path]:

@@ -149,9 +149,10 @@ class Archiver:
             await self._free(order)
             if order.arguments.tail_seconds and self._due("tail", order.arguments.tail_seconds):
                 await self._take_tails()
-            if self.ledger.known.in_force and self._due("leftovers", _LEFTOVERS_EVERY):
+            if self._runs_told(order) and self._due("leftovers", _LEFTOVERS_EVERY):
                 await self._leftovers(order)
             await self.ledger.save()
+            await self.leftovers.forget(self.seen)
 
     async def _ask_node(self) -> None:
         """Who the node is, and where its log is: what was last known counts while it doesn't answer."""
@@ -185,11 +186,17 @@ class Archiver:
                 reason=loss.reason,
             )
 
+    def _runs_told(self, order: ArchivingOrder) -> bool:
+        """Whether the Cassandra whose directory was seen was told to archive, whether it can or not."""
+        newest = max(map(segment_id, self.seen.live), default=0)
+        return self.ledger.known.in_force or (order.arguments.enabled and newest >= order.told_at * 1000)
+
     def looked(self) -> Look:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
         archives, mark = ((), "") if order is None else (order.directories, order.mark)
-        return self._copies.told_apart(look(self.ledger.known.commitlog, archives, self.node.failed(), mark))
+        failed, offered = self.node.failed(), self.node.offered()
+        return self._copies.told_apart(look(self.ledger.known.commitlog, archives, failed, mark, offered))
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""
@@ -268,9 +275,12 @@ class Archiver:
 
     async def _leftovers(self, order: ArchivingOrder) -> None:
         directory = order.arguments.directory
+        if not self.is_told:
+            with suppress(ArchivingRefused):  # the view says that it is lost
+                await asyncio.to_thread(self.node.mend, directory)
+        self.leftovers.watch(self.seen)
         if await self.leftovers.archive(self.seen, directory):
             self._wake.set()
-        await self.leftovers.forget(self.seen)
         await self.leftovers.clean(directory)
         if not self.answers:
             return

@@ -5,12 +5,17 @@ Cassandra never offers such a segment again while it lives, and never deletes it
 it once more, replays it, and deletes it whatever comes of that. So the agent archives it itself, with the same program,
 as soon as there is room.
 
+Cassandra leaves a segment, too, where the command can't run at all (a volume mounted noexec, no shell for its user) and
+notes nothing: it is closed for half a minute, and the command was not even called for it. The agent calls the command
+by way of the shell. One that was called may still be at it: that one is left alone as long as it can last.
+
 Deleting one from Cassandra's directory needs care, for a closed segment may hold writes that are in no SSTable yet, and
-is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe:
-Cassandra has noted that it ignores the segment, the segment was closed (not among the newest two) before a `flush` of
-all tables began, and that flush ended well: all its writes are in SSTables. Then it goes when its copy in the archive
-is durable and has the same bytes, or when leftovers take more than the bound: then its loss is noted, durably, before.
-Killed in between, it is there and looked at again, or gone and told as lost.
+is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe: the
+segment was closed (not among the newest two) before a `flush` of all tables began, and that flush ended well: all its
+writes are in SSTables; and Cassandra ignores it: its archiving is noted as failed, or it is still there half a minute
+after that flush, when Cassandra would have deleted it (one that it would delete itself must not be gone before). Then
+it goes when its copy in the archive is durable and has the same bytes, or when leftovers take more than the bound: then
+its loss is noted, durably, before. Killed in between, it is there and looked at again, or gone and told as lost.
 """
 
 import asyncio
@@ -22,7 +27,7 @@ from pathlib import Path
 import structlog
 
 from agent.cassandra.child import run_child
-from agent.cassandra.commit_log.archive_command import forget_failure, unfinished_copies
+from agent.cassandra.commit_log.archive_command import forget_failure, forget_offers, unfinished_copies
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.jobs.archiving.removal import remove
@@ -36,6 +41,7 @@ from agent.plan.segment_names import parse_segment, segment_id
 GIVEN_UP = "they could not be archived, and what was left took more than leftover_bytes of the commit-log directory"
 _GRACE_SECONDS = 30.0
 _DEADLINE_SECONDS = 300.0
+_LONGEST_SECONDS = 2 * _DEADLINE_SECONDS
 _FLUSH_EVERY_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 
@@ -56,9 +62,20 @@ class Leftovers:
         self._sights = sights
         self._clock = clock
         self._flushed_at = 0.0
+        self._flushed: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
+        self._ignored: frozenset[str] = frozenset()
+
+    def watch(self, look: Look) -> None:
+        """See which segments are closed, and for how long that was seen. Only of a Cassandra that was told to
+        archive."""
+        now = self._clock()
+        self._closed_at = {name: self._closed_at.get(name, now) for name in look.closed}
+        ignored = {*self._ignored, *(file.path.name for file in self.waiting(look))}
+        self._ignored = frozenset(ignored & self._closed_at.keys())
 
     def waiting(self, look: Look) -> list[SeenFile]:
-        """Closed segments of Cassandra's directory whose archiving failed, or that lie there for a while and were never
+        """Closed segments of Cassandra's directory whose archiving failed, or that were seen closed for a while and not
         archived; oldest first."""
         now = self._clock()
         found = []
@@ -66,9 +83,10 @@ class Leftovers:
             one = self._ledger.get(name)
             if name in look.archived or (one is not None and one.places):
                 continue
-            file = look.live[name]
-            if name in look.failed or (one is not None and now - file.changed_at > _GRACE_SECONDS):
-                found.append(file)
+            grace = _LONGEST_SECONDS if name in look.offered else _GRACE_SECONDS
+            ignored = not look.unread and now - self._closed_at.get(name, now) > grace
+            if name in look.failed or ignored:
+                found.append(look.live[name])
         return found
 
     async def archive(self, look: Look, directory: str) -> int:
@@ -88,32 +106,53 @@ class Leftovers:
         """Delete leftovers that are archived, and the oldest others while they take more than the bound; the losses.
         Raises CassandraError when it can't flush, StateFailed."""
         closed = set(look.closed)
-        left = [look.live[name] for name in sorted(closed & look.failed, key=segment_id)]
+        self._flushed = {name: at for name, at in self._flushed.items() if name in closed}
+        left = [look.live[name] for name in sorted(closed & (look.failed | self._ignored), key=segment_id)]
         size = sum(file.size for file in left)
         with own_state():
             archived = await asyncio.to_thread(lambda: [file for file in left if self._is_archived(look, file)])
         if not archived and size <= self._bound:
             return []
-        if size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
-            return []
-        await self._flush()
-        self._flushed_at = self._clock()
-        await self._delete(archived)
-        kept = [file for file in left if file not in archived]
+        if any(file.path.name not in self._flushed for file in left):
+            if size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
+                return []
+            await self._flush()
+            self._flushed_at = self._clock()
+            self._flushed = dict.fromkeys(closed, self._flushed_at) | self._flushed
+        await self._delete([file for file in archived if self._is_left(look, file)])
+        done = {file.path.name for file in archived}
+        kept = [file for file in left if file.path.name not in done]
         size = sum(file.size for file in kept)
         losses = []
-        while size > self._bound:
-            file = kept.pop(0)
-            size -= file.size
-            losses.append(await self._give_up(file))
+        for file in kept:
+            if size > self._bound and self._is_left(look, file):
+                size -= file.size
+                losses.append(await self._give_up(file))
         return losses
+
+    def _is_left(self, look: Look, file: SeenFile) -> bool:
+        """Whether Cassandra will not delete it itself any more."""
+        name, now = file.path.name, self._clock()
+        return name in look.failed or now - self._flushed.get(name, now) > _GRACE_SECONDS
 
     async def forget(self, look: Look) -> None:
         """Let go of notes about segments that Cassandra has deleted, once they are archived or told as lost."""
+        if look.unread:
+            return
+        known = self._ledger.known
         for name in look.failed - look.live.keys():
             one = self._ledger.get(name)
-            if one is None or one.places or name in look.archived:
+            if (one is None and known.in_force) or (one and one.places) or name in look.archived:
                 await asyncio.to_thread(forget_failure, self._program, name)
+        told = [
+            name
+            for name in look.offered
+            if name in look.archived
+            or ((one := known.segments.get(name)) is not None and bool(one.places))
+            or (one is None and known.in_force and name not in look.live)
+        ]
+        if told:
+            await asyncio.to_thread(forget_offers, self._program, told)
 
     async def clean(self, directory: str) -> None:
         """Remove what copies that were cut left in the archive directory: none takes as long as the deadline twice."""
@@ -123,7 +162,7 @@ class Leftovers:
     def _clean(self, directory: Path) -> None:
         for path in unfinished_copies(directory):
             with contextlib.suppress(FileNotFoundError):
-                if self._clock() - path.lstat().st_ctime > 2 * _DEADLINE_SECONDS:
+                if self._clock() - path.lstat().st_ctime > _LONGEST_SECONDS:
                     path.unlink()
 
     def _is_archived(self, look: Look, file: SeenFile) -> bool:
@@ -161,7 +200,7 @@ class Leftovers:
     async def _run(self, segment: str, target: str) -> bool:
         """Archive one as Cassandra would."""
         try:
-            ended = await run_child([str(self._program), segment, target], deadline=_DEADLINE_SECONDS)
+            ended = await run_child(["/bin/sh", str(self._program), segment, target], deadline=_DEADLINE_SECONDS)
         except (OSError, TimeoutError) as error:
             _log.warning("commit_log_segment_not_archived", segment=segment, reason=str(error))
             return False

@@ -34,9 +34,9 @@ class SeenFile(msgspec.Struct, frozen=True):
 
 class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
-    archive command as not archived. `bytes`: all files of Cassandra's directory. `unread`: why the archive
-    directory could not be read, "" when it was: what is not in it then may be there all the same. `false`: in the
-    archive directory are other bytes of that name."""
+    archive command as not archived, `offered`: as what it was called for. `bytes`: all files of Cassandra's directory.
+    `unread`: why the archive directory could not be read, "" when it was: what is not in it then may be there all the
+    same. `false`: in the archive directory are other bytes of that name."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
@@ -44,6 +44,7 @@ class Look(msgspec.Struct, frozen=True):
     bytes: int
     unread: str = ""
     false: frozenset[str] = frozenset()
+    offered: frozenset[str] = frozenset()
 
     @property
     def there(self) -> set[str]:
@@ -57,9 +58,12 @@ class Look(msgspec.Struct, frozen=True):
         return sorted(self.live, key=segment_id)[:-2]
 
 
-def look(commitlog: str, archives: Sequence[str], failed: Sequence[str], mark: str = "") -> Look:
+def look(
+    commitlog: str, archives: Sequence[str], failed: Sequence[str], mark: str = "", offered: Sequence[str] = ()
+) -> Look:
     """Blocks. `archives`: the present one first, with this mark ("" = any or none); a former one that is gone is
-    empty. Raises OSError for a commit-log directory that can't be read."""
+    empty. `failed` and `offered` were read before: what was noted is in a directory then, or is nowhere. Raises OSError
+    for a commit-log directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
     unread = ""
@@ -77,7 +81,7 @@ def look(commitlog: str, archives: Sequence[str], failed: Sequence[str], mark: s
                 unread = f"{directory}: {error.strerror}"
             continue
         archived = found | archived
-    return Look(live, archived, frozenset(failed), total, unread)
+    return Look(live, archived, frozenset(failed), total, unread, offered=frozenset(offered))
 
 
 def _files(directory: str) -> tuple[dict[str, SeenFile], int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cassandra.commit_log import archiving_properties
-from agent.cassandra.commit_log.archive_command import failures, is_installed
+from agent.cassandra.commit_log.archive_command import failures, install, is_installed, offers
 from agent.cassandra.commit_log.archiving_properties import Archiving
 from agent.cassandra.node_view import NodeLife
 
@@ -34,13 +34,26 @@ class NodeSide:
 
     def is_told(self, directory: str) -> bool:
         """Whether Cassandra would archive there from its next start on. Blocks. Raises ArchivingRefused."""
-        if self.properties_file is None or not is_installed(self.program):
+        return is_installed(self.program) and self.is_named(directory)
+
+    def is_named(self, directory: str) -> bool:
+        """Whether Cassandra would call the archive command, there or not. Blocks. Raises ArchivingRefused."""
+        if self.properties_file is None:
             return False
         text = archiving_properties.read(self.properties_file)
         if text is None or not archiving_properties.is_ours(text):
             return False
         told = archiving_properties.properties_of(text).get("archive_command", "")
         return told == self.archiving(directory).archive_command
+
+    def mend(self, directory: str) -> None:
+        """Have the archive command again where Cassandra would call it in vain. Blocks. Raises ArchivingRefused."""
+        if self.is_named(directory):
+            install(self.program, self.group())
+
+    def offered(self) -> list[str]:
+        """Segments that the archive command was called for, and of which the agent hasn't taken note. Blocks."""
+        return offers(self.program)
 
     def failed(self) -> list[str]:
         """Segments that could not be archived at least once. Blocks."""

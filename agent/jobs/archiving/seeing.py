@@ -1,8 +1,9 @@
 """What a look at the directories adds to the ledger. In: a look, whether Cassandra archives. Out: the ledger, losses.
 
 A segment gets its place in the log (what came before it, when it was opened) once, when it is first seen closed, so
-that every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination;
-that is only said of segments that were seen while Cassandra archived, and after two looks. Old segments that a restore
+that every destination is told the same. Losses are what held writes and is nowhere any more, nor in any destination,
+also what only the archive command's notes tell of; that is only said of segments that were seen while Cassandra
+archived, and after two looks. Old segments that a restore
 to a point in time gives to Cassandra's directory are none of this log any more: what has a smaller id than what is
 known, and was not known, is passed over. Nothing is lost while the archive directory can't be read. When Cassandra's
 last life may have had segments that were never seen, that is told with the first segment of the next one.
@@ -59,11 +60,11 @@ class Sights:
     def _sight(self, look: Look, held: Mapping[str, bool], in_force: bool) -> None:
         known = self._ledger.known
         newest = max(map(segment_id, known.segments), default=0)
-        new = [  # deleted before anybody looked
-            KnownSegment(name, known.host_id, True, segment_id(name) / 1000, failed=True)
-            for name in (look.failed - look.there if in_force else ())
-            if name not in known.segments
-        ]
+        new = []
+        for name in (look.failed | look.offered) - look.there if in_force and not look.unread else ():
+            one = known.segments.get(name) or KnownSegment(name, known.host_id, True, segment_id(name) / 1000)
+            if one.previous is None:  # deleted before anybody looked, or looked again
+                new.append(msgspec.structs.replace(one, failed=True))
         for name, file in {**(look.live if in_force else {}), **look.archived}.items():
             there = known.segments.get(name)
             if there is None and name not in look.archived and segment_id(name) < newest:

@@ -165,6 +165,19 @@ def test_a_missing_segment_or_directory_is_a_failure(place: Place) -> None:
     assert subprocess.run([place.program], capture_output=True, check=False).returncode == 64
 
 
+def test_what_it_is_called_for_is_noted_and_needs_no_note(place: Place) -> None:
+    """Promise: the agent learns of a segment that came and went meanwhile; where no note can be made, archiving goes
+    on."""
+    assert place.run().returncode == 0
+    assert archive_command.offers(place.program) == [NAME]
+    archive_command.forget_offers(place.program, [NAME, NAME])
+    assert archive_command.offers(place.program) == []
+    archive_command.offers_of(place.program).rmdir()
+    place.target.unlink()
+    assert place.run().returncode == 0
+    assert archive_command.offers(place.program) == []
+
+
 def test_giving_a_segment_back_notes_no_failed_archiving(place: Place) -> None:
     """Promise: the same program restores, and what fails there is no segment that the archive lacks."""
     assert place.run(archive_command.RESTORED).returncode == 0
@@ -173,6 +186,7 @@ def test_giving_a_segment_back_notes_no_failed_archiving(place: Place) -> None:
     place.target.write_bytes(b"other")
     assert place.run(archive_command.RESTORED).returncode == 1
     assert archive_command.failures(place.program) == []
+    assert archive_command.offers(place.program) == []
 
 
 def test_a_note_of_what_was_given_back_never_empties_a_segment(place: Place) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agent.cassandra.commit_log.archive_command import MARK, failures_of
+from agent.cassandra.commit_log.archive_command import MARK, failures_of, is_installed, offers
 from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.jobs.archiving.standing import view_of
 from agent.plan.log_windows import gaps, runs
@@ -116,6 +116,80 @@ async def test_leftovers_over_the_bound_are_given_up_and_told(site: ArchivingSit
     assert (gap.after, gap.before) == (first, names[3])
     assert "leftover_bytes" in gap.reason
     assert len((await view_of(site.archiver)).gaps) == 3
+
+
+async def test_what_the_command_was_never_called_for_is_archived_by_the_agent(site: ArchivingSite) -> None:
+    """Promise: where Cassandra can't execute the command nothing is noted: the agent archives what stays closed, and
+    deletes it only when Cassandra has left it for a while after a flush."""
+    await site.begin()
+    site.log.program = site.directory / "noexec" / "archive-commitlog"
+    names = [site.segment() for _ in range(2)]
+    await site.until(lambda: set(names) <= set(site.archiver.leftovers._closed_at) or _again(site))
+    assert not any((site.archive / name).exists() for name in names)
+    site.log.now += 31
+    site.archiver._next.clear()
+    await site.shipped(*names)
+    await site.until(lambda: bool(site.flushes) or _again(site))
+    assert all((site.log.directory / name).exists() for name in names)
+    site.log.now += 31
+    await site.until(lambda: not any((site.log.directory / name).exists() for name in names) or _again(site))
+    assert (await view_of(site.archiver)).gaps == []
+
+
+async def test_the_bound_holds_where_nothing_can_be_noted(site: ArchivingSite) -> None:
+    """Promise: without the archive and without a note of it the oldest are given up all the same, and told; not before
+    Cassandra has left them for a while after a flush."""
+    site.leftover_bytes = 64 * 1024
+    site.archiver = site._agent()
+    await site.begin()
+    site.log.program = site.directory / "noexec" / "archive-commitlog"
+    failures_of(site.program).rmdir()
+    for number in range(site.log.active, site.log.active + 3):
+        (site.archive / site.log.path(number).name).mkdir()
+    names = [site.segment() for _ in range(3)]
+    await site.until(lambda: set(names) <= set(site.archiver.leftovers._closed_at) or _again(site))
+    site.log.now += 31
+    await site.until(lambda: bool(site.flushes) or _again(site))
+    assert all((site.log.directory / name).exists() for name in names)
+    site.log.now += 31
+    await site.until(lambda: not (site.log.directory / names[1]).exists() or _again(site))
+    assert [(site.log.directory / name).exists() for name in names] == [False, False, True]
+    assert len((await view_of(site.archiver)).gaps) == 2
+
+
+async def test_what_was_offered_and_is_nowhere_is_lost(site: ArchivingSite) -> None:
+    """Promise: the command's note tells of a segment that came and went while no agent looked; it is told once."""
+    await site.begin()
+    first = site.segment()
+    await site.shipped(first)
+    await site.stop()
+    gone = site.segment()
+    (site.archive / gone).unlink()
+    last = site.segment()
+    assert offers(site.program)[-2:] == [gone, last]
+    await site.restart()
+    await site.shipped(last)
+    await site.until(lambda: bool(site.archiver.ledger.known.losses))
+    for _ in range(4):
+        await site.archiver.turn()
+    (loss,) = site.archiver.ledger.known.losses
+    assert (loss.after, loss.before) == (first, last)
+    assert offers(site.program) == []
+
+
+async def test_a_command_that_is_gone_is_put_back(site: ArchivingSite) -> None:
+    """Promise: a Cassandra that calls the command finds it again."""
+    await site.begin()
+    site.program.unlink()
+    site.archiver._next.clear()
+    await site.until(lambda: is_installed(site.program))
+    await site.until(lambda: site.archiver.ledger.known.in_force)
+
+
+def _again(site: ArchivingSite) -> bool:
+    """Have the next look do all that it does now and then."""
+    site.archiver._next.clear()
+    return False
 
 
 async def test_an_archive_that_is_away_is_no_loss(site: ArchivingSite) -> None:

@@ -73,9 +73,11 @@ class ToyLog:
         return closed
 
     def offer(self, path: Path) -> bool:
-        return not subprocess.run(
-            [str(self.program), str(path), str(self.archive / path.name)], check=False, capture_output=True
-        ).returncode
+        command = [str(self.program), str(path), str(self.archive / path.name)]
+        try:
+            return not subprocess.run(command, check=False, capture_output=True).returncode
+        except OSError:
+            return False
 
     def _make(self, number: int) -> None:
         self.path(number).write_bytes(header(number).ljust(SIZE, b"\0"))
