@@ -18,18 +18,20 @@ class ArchivingSetting(msgspec.Struct, frozen=True):
 
 class NodeLook(msgspec.Struct, frozen=True):
     """What the agent of a node says of its archiving; `view` None: nothing, and `unseen` says why. `host_id` "" while
-    no agent knows it."""
+    no agent knows it. `normal`: the ring holds the node for a NORMAL member."""
 
     address: str
     host_id: str
     view: ArchivingView | None = None
     unseen: str = ""
+    normal: bool = False
 
 
 class NodeArchiving(msgspec.Struct, frozen=True):
     """A node for people. `state`: as its agent tells, or unseen. `without`: why it does not archive as it should, as a
     clause; "" when it does, or when its Cassandra is down. `safe`: destination (or OPSC_ON_SERVER) → unix seconds up
-    to which every write that it had received is there, counted without a gap from `since` on; None: nothing is."""
+    to which every write that it had received is there, counted without a gap from `since` on; None: nothing is.
+    `tellable`: it is a NORMAL member of the ring and its agent answers, so that an order reaches it."""
 
     address: str
     host_id: str
@@ -42,6 +44,7 @@ class NodeArchiving(msgspec.Struct, frozen=True):
     gaps: list[LogGap] = []
     errors: list[dict[str, object]] = []
     tail_refused: str = ""
+    tellable: bool = False
 
 
 class ArchivingStatus(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ class Timing(msgspec.Struct, frozen=True):
     `take_over`: how long a job that stops nodes must not have been written to by the coordinator that carries it out
     before another one takes it over; that one writes every quarter of it.
     `archiving_look`: between two looks whether every node archives its commit log as it should; a node that does not
-    at two of them is told of. `enroll_again`: after nodes could not be enrolled, or were and still don't archive.
+    at two of them is told of. `enroll_again`: after nodes were enrolled and still don't archive.
     `outlive`: how long Cassandra, once it answers again, may still be at a statement whose sender gave up: twice its
     `truncate_request_timeout` (60 s in cassandra.yaml of 4.1 and 5.0; other statements have shorter ones). Before it
     answers that time doesn't run: the statement may lie unread in the node's socket, and no age is relied on at which

@@ -3,15 +3,17 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings
 from coordinator.model.activity import ActivityQuery
 from coordinator.model.orders import ArchivingOrder, DeleteOrder, LogCopy, TrimLogsOrder
 from coordinator.model.requests import Request, RequestKind, RequestState
+from coordinator.orchestrate.archiving.nodes import NEVER_TOLD
 from coordinator.orchestrate.archiving.trim import MARGIN_SECONDS
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator, copies
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_archiving import ON, archiving, restarts
 
@@ -143,6 +145,34 @@ async def test_a_node_that_joins_is_enrolled_when_so_ordered(scene: Scene) -> No
     await looks(coordinator)
     assert [*await without(coordinator)] == [scene.nodes[2].address]
     assert restarts(scene) == [1, 1, 2]
+
+
+async def test_a_node_is_enrolled_as_soon_as_it_can_be(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: neither a node whose agent doesn't answer nor one that is still joining makes the next one wait: each is
+    enrolled at the first look at which it can be told, and named until then."""
+    timing = msgspec.structs.replace(TIMING, enroll_again=10_000.0)
+    coordinator = await scene.coordinator(timing=timing)
+    await coordinator.destination("there")
+    order = ArchivingOrder(True, [LogCopy("there")], enroll=True)
+    await coordinator.ended(await coordinator.archiving.start(CLUSTER, order))
+    node, newcomer = scene.nodes[2], scene.agents[2]
+    await newcomer.stop()
+    newcomer.log.order, newcomer.log.file, newcomer.log.runs = None, "", ""
+    await alarms(coordinator, 1)
+    await looks(coordinator)
+    member = node.member
+    monkeypatch.setattr(node, "member", lambda: msgspec.structs.replace(member(), state="JOINING"))
+    await newcomer.start()
+    await scene.until(lambda: coordinator.archiving.seen(CLUSTER)[2].without == NEVER_TOLD)
+    await looks(coordinator)
+    assert [*await without(coordinator)] == [node.address]
+    assert restarts(scene) == [1, 1, 1]
+    assert len(await coordinator.store.requests.find(kind=RequestKind.ARCHIVING)) == 1
+    monkeypatch.setattr(node, "member", member)
+    await scene.until(lambda: restarts(scene) == [1, 1, 2])
+    for request in await coordinator.store.requests.find(kind=RequestKind.ARCHIVING):
+        await coordinator.ended(request.id)
+    assert await without(coordinator) == {}
 
 
 async def trimmed(coordinator: ToyCoordinator, count: int = 1) -> Request:

@@ -4,6 +4,8 @@ should.
 What an agent said last is remembered while it doesn't answer: that what was safe then is safe still holds.
 """
 
+import msgspec
+
 from agent.wire.archiving import ArchivingView
 from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.each import on_each
@@ -11,10 +13,12 @@ from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Agent
 from coordinator.model.archiving import NodeArchiving, NodeLook
 from coordinator.model.orders import ArchivingOrder, places_of
+from coordinator.orchestrate.muster import NORMAL
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 UNSEEN = "unseen"
+NEVER_TOLD = "its agent was not told to archive"
 
 
 async def look(around: Surroundings, cluster: str) -> list[NodeLook]:
@@ -29,6 +33,8 @@ async def look(around: Surroundings, cluster: str) -> list[NodeLook]:
     found += [
         NodeLook(member.address, host_id, unseen=unseen) for host_id, member in members.items() if host_id not in known
     ]
+    normal = {host_id for host_id, member in members.items() if member.state == NORMAL}
+    found = [msgspec.structs.replace(one, normal=one.host_id in normal) for one in found]
     return sorted(found, key=lambda one: (one.address, one.host_id))
 
 
@@ -61,13 +67,14 @@ def judged(seen: NodeLook, order: ArchivingOrder | None, remembered: ArchivingVi
         gaps=view.gaps,
         errors=[*errors, *([view.trouble] if view.trouble else [])],
         tail_refused=view.tail_refused,
+        tellable=seen.normal and seen.view is not None,
     )
 
 
 def _without(seen: NodeLook, order: ArchivingOrder | None) -> str:
     view = seen.view
     if order is None:
-        return "" if view is None or view.enabled else "its agent was not told to archive"
+        return "" if view is None or view.enabled else NEVER_TOLD
     if view is None:
         return seen.unseen if order.enabled else ""
     if not order.enabled:
@@ -75,7 +82,7 @@ def _without(seen: NodeLook, order: ArchivingOrder | None) -> str:
             return "its agent was not told that archiving is off"
         return "its Cassandra archives until it is restarted" if view.state in ("on", "restart_needed") else ""
     if not view.enabled:
-        return "its agent was not told to archive"
+        return NEVER_TOLD
     told = {
         "off": "its Cassandra doesn't archive",
         "lost": "its archiving properties or its archive command were replaced",

@@ -1,6 +1,6 @@
 """Looks whether every node archives as it should, and frees segments from time to time. In: the nodes' state at each
-look. Out: an alarm (a log line, an event, an ended request that says why) for each node that didn't at two looks, its
-enrolment where that was ordered, and a request to free segments once a day and after backups were deleted.
+look. Out: an alarm (a log line, an event, an ended request that says why) for each node that didn't at two looks or was
+never told, its enrolment where that was ordered, and a request to free segments once a day and after a delete.
 
 While archiving is being switched nodes are down on purpose: nobody is told of then.
 """
@@ -18,6 +18,7 @@ from coordinator.model.orders import ArchivingOrder, TrimLogsOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.orchestrate.archiving.as_told import any_archives
 from coordinator.orchestrate.archiving.errors import ArchivingLost
+from coordinator.orchestrate.archiving.nodes import NEVER_TOLD
 from coordinator.orchestrate.archiving.setting import setting_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -25,6 +26,8 @@ from kit.errors import HelenusError
 log = structlog.get_logger(__name__)
 
 DAY_SECONDS = 86_400.0
+LOOKS_BETWEEN_TRIES = 3
+"""Looks after which nodes are tried again that could not be enrolled."""
 
 Status = Callable[[str], Awaitable[ArchivingStatus]]
 Start = Callable[[str, ArchivingOrder], Awaitable[str]]
@@ -42,7 +45,8 @@ class Watch:
         self.seen: dict[str, list[NodeArchiving]] = {}
         self._once: dict[str, set[str]] = {}
         """cluster → nodes that did not archive at the last look"""
-        self._enroll_at: dict[str, float] = {}
+        self._enrolled: dict[str, tuple[set[str], float]] = {}
+        """cluster → nodes that an order was sent for, and when it may be sent for them again"""
         self._turn = -1
 
     async def look_always(self) -> None:
@@ -87,7 +91,12 @@ class Watch:
         before = self._once.get(cluster, set())
         self._once[cluster] = {*without}
         told = set(await self._around.store.values.get(_alarms(cluster)) or [])
-        lasting = {name: node for name, node in without.items() if name in before or name in told}
+        # One that was never told has lost nothing that might come back by itself: it isn't looked at twice.
+        lasting = {
+            name: node
+            for name, node in without.items()
+            if name in before or name in told or (node.tellable and node.without == NEVER_TOLD)
+        }
         new = [node for name, node in lasting.items() if name not in told]
         if new:
             await self._alarm(cluster, setting, new)
@@ -95,8 +104,9 @@ class Watch:
             log.info("a node archives again", cluster=cluster, node=name)
         if new or told - {*without}:
             await self._around.store.values.put(_alarms(cluster), sorted(lasting))
-        if lasting and setting.order.enabled and setting.order.enroll:
-            await self._enroll(cluster, setting.order, [*lasting.values()])
+        if setting.order.enabled and setting.order.enroll:
+            ready = {name for name, node in lasting.items() if node.tellable}
+            await self._enroll(cluster, setting.order, ready)
 
     async def _alarm(self, cluster: str, setting: ArchivingSetting, nodes: list[NodeArchiving]) -> None:
         """Keep a request that has ended, with its event: it says which nodes, and why."""
@@ -127,18 +137,21 @@ class Watch:
         )
         await self._around.store.requests.create(request, [event])
 
-    async def _enroll(self, cluster: str, order: ArchivingOrder, nodes: list[NodeArchiving]) -> None:
-        """Order it again: who does as told isn't restarted. What can't be done now is tried later."""
-        now = self._around.monotonic()
-        if now < self._enroll_at.get(cluster, now):
+    async def _enroll(self, cluster: str, order: ArchivingOrder, ready: set[str]) -> None:
+        """Order it again for these nodes: who does as told isn't restarted. The same ones are ordered again only after
+        a while; what can't be done now is tried soon."""
+        timing, now = self._around.timing, self._around.monotonic()
+        tried, again = self._enrolled.get(cluster, (set[str](), now))
+        if not ready or (ready <= tried and now < again):
             return
-        self._enroll_at[cluster] = now + self._around.timing.enroll_again
+        self._enrolled[cluster] = ready, now + timing.enroll_again
         try:
             request = await self._start(cluster, order)
         except HelenusError as error:
+            self._enrolled[cluster] = ready, now + LOOKS_BETWEEN_TRIES * timing.archiving_look
             log.warning("nodes could not be enrolled", cluster=cluster, **error.as_dict())
             return
-        log.info("nodes are enrolled", cluster=cluster, request=request, nodes=[node.address for node in nodes])
+        log.info("nodes are enrolled", cluster=cluster, request=request, nodes=sorted(ready))
 
     async def _perhaps_trim(self, cluster: str, setting: ArchivingSetting) -> None:
         if not setting.places or not await self._is_due(cluster):
