@@ -6,6 +6,7 @@ import pytest
 from agent.wire.archiving import LogGap
 from agent.wire.commands import Kind
 from coordinator.model.requests import Request, RequestKind, RequestState
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.test_point_in_time import Story
 from tests.orchestrate.test_point_in_time import story as story
@@ -97,6 +98,26 @@ async def test_a_snapshot_that_some_node_took_after_the_point_is_none(story: Sto
     assert request.error is not None
     assert request.error["code"] == "no_snapshot"
     assert f"{story.tag}: it was taken on {story.scene.nodes[0].address} only at" in request.message
+
+
+async def test_a_part_that_can_not_be_read_is_told_and_an_older_backup_taken(story: Story) -> None:
+    """Promise: a manifest that is damaged or gone on one node ends no check: an older backup is taken, and where there
+    is none the refusal names node, backup and reason; what is no backup's fault ends it as before."""
+    later = (await story.coordinator.backup(keep=False, copies=copies("there")))[0]
+    node = story.scene.nodes[1]
+    node.failures[Kind.PIT_CHECK] = [ToyFailure("manifest_invalid", "its digest is another")]
+    request = await checked(story)
+    assert (request.state, request.result["tag"]) == (RequestState.SUCCESS, story.tag), request
+    assert any(later in text and node.address in text for text in request.result["warnings"])
+    node.failures[Kind.PIT_CHECK] = [ToyFailure("manifest_invalid", "its digest is another")] * 2
+    error = (await checked(story)).error
+    assert error is not None
+    assert error["code"] == "point_refused"
+    told = [(each["code"], each["fields"]["node"], each["fields"]["tag"]) for each in error["fields"]["refusals"]]
+    assert told == [("part_unreadable", node.address, tag) for tag in (later, story.tag)]
+    node.failures[Kind.PIT_CHECK] = [ToyFailure("storage_denied", "wrong keys")]
+    assert ((await checked(story)).error or {})["code"] == "nodes_failed"
+    assert nothing_started(story)
 
 
 async def test_a_node_that_is_down_is_named_and_not_started(story: Story) -> None:

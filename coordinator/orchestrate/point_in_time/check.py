@@ -12,16 +12,18 @@ from agent.wire.commands import Kind
 from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from agent.wire.node import RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult
+from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.registry import Registry
+from coordinator.model.destinations import Destination
 from coordinator.model.errors import UnknownKeyspace, UnknownTable
 from coordinator.model.orders import PointInTimeOrder
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.errors import KeyspaceRefused
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
-from coordinator.orchestrate.outcome import failures, nodes_failed
+from coordinator.orchestrate.outcome import cause_of, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
@@ -32,11 +34,48 @@ from coordinator.orchestrate.run import Run
 WITHOUT_CAUSE = ("cancelled", "request_cancelled")
 """Codes of nodes that only stopped because another one had failed."""
 
+PART_UNREADABLE = "part_unreadable"
+"""The code of a refusal for which an older snapshot is tried."""
+
+PART_LOST = frozenset(
+    {
+        "backup_deleted", "backup_not_found", "manifest_absent", "manifest_incomplete", "manifest_invalid",
+        "object_damaged", "object_unreadable", "snapshot_damaged", "snapshot_missing", "snapshot_unreadable",
+    }
+)  # fmt: skip
+"""What an agent says of its part of a backup that is gone or damaged."""
+
 
 def causes(answers: Mapping[str, Answered]) -> dict[str, dict[str, object]]:
     """Address → error of the nodes that failed, those left out that only stopped for others."""
     failed = failures(answers.values())
     return {address: error for address, error in failed.items() if error.get("code") not in WITHOUT_CAUSE} or failed
+
+
+def unread_parts(tag: str, answers: Mapping[str, Answered]) -> list[dict[str, object]]:
+    """A refusal for each node that can't read its part of the backup; none when anything else failed as well."""
+    failed = causes(answers)
+    if not all(error.get("code") in PART_LOST for error in failed.values()):
+        return []
+    return [
+        {
+            "code": PART_UNREADABLE,
+            "message": f"{address}: its part of the backup {tag} can't be read: {cause_of(error)}",
+            "fields": {"node": address, "tag": tag, "error": error},
+            "lifted_by": None,
+        }
+        for address, error in sorted(failed.items())
+    ]
+
+
+def parts_unread(pit_micros: int, unread: list[dict[str, object]], passed_over: Mapping[str, str]) -> PointRefused:
+    """The error where a backup is old enough, and no such one can be read."""
+    told = "; ".join(str(refusal["message"]) for refusal in unread)
+    return PointRefused(
+        f"The tables can't be brought to {told_point(pit_micros)}: {told}",
+        refusals=unread,
+        warnings=[f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()],
+    )
 
 
 def refuse_keyspaces(order: PointInTimeOrder) -> None:
@@ -82,8 +121,9 @@ class PitChecks:
         )
 
     async def verdict(self, scope: PitScope) -> PitVerdict:
-        """Of the newest snapshot that was taken on every node before the point and has no later write; when all have
-        one, of the newest. Raises `NoSnapshot`, `NodesFailed`, `UnknownKeyspace`, `UnknownTable`."""
+        """Of the newest snapshot that was taken on every node before the point, that every node can read, and that has
+        no later write; when all have one, of the newest. Raises `NoSnapshot`, `PointRefused` where parts that can't be
+        read are all that there is, `NodesFailed`, `UnknownKeyspace`, `UnknownTable`."""
         order = self.order
         present = await muster(self._run.around, self._run.cluster)
         source = await self._places.optional(order.destination)
@@ -92,11 +132,17 @@ class PitChecks:
         tags, passed_over = candidates(listed, order.pit_micros, asked)
         ring = {member.host_id: member.address for member in present.ring}
         blemished: PitVerdict | None = None
+        unread: list[dict[str, object]] = []
         for tag in tags:
-            if why := why_incomplete(await self._places.backup(source, tag), ring):
+            if why := await self._why_incomplete(source, tag, ring):
                 passed_over[tag] = why
                 continue
-            found = await self._ask(tag, scope, asked, beside(listed, tag, asked) if order.check else [])
+            answers = await self._ask(tag, scope, asked, beside(listed, tag, asked) if order.check else [])
+            if lost := unread_parts(tag, answers):
+                unread += lost
+                passed_over[tag] = "; ".join(str(refusal["message"]) for refusal in lost)
+                continue
+            found = {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
             verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
             _, until = taken_between(found)
             if until * 1_000_000 > verdict.pit_micros:
@@ -109,20 +155,31 @@ class PitChecks:
                 blemished = blemished or verdict
                 continue
             return self._all_there(verdict, passed_over)
+        if blemished is None and unread:
+            raise parts_unread(order.pit_micros, unread, passed_over)
         if blemished is None:
             raise NoSnapshot(order.pit_micros, passed_over)
         return self._all_there(blemished, {})
 
-    async def _ask(self, tag: str, scope: PitScope, asked: Tables, others: list[str]) -> dict[str, PitCheckResult]:
+    async def _why_incomplete(self, source: Destination | None, tag: str, ring: Mapping[str, str]) -> str:
+        try:
+            return why_incomplete(await self._places.backup(source, tag), ring)
+        except AgentRefused as error:
+            if error.agent_code not in PART_LOST:
+                raise
+            return f"it can't be read ({error.message})"
+
+    async def _ask(self, tag: str, scope: PitScope, asked: Tables, others: list[str]) -> dict[str, Answered]:
         """The phase is named by the backup and not by its place in the listing, which changes between two lives: an
-        earlier life's answer about another backup must not be taken for this one's."""
+        earlier life's answer about another backup must not be taken for this one's. Raises `NodesFailed` unless it is
+        the backup's parts that can't be read."""
         told = scope.arguments(self.order, tag, self.order.pit_micros, asked, others)
         answers = await self._fan_out.ask(
             f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told)
         )
-        if any(not answer.ok for answer in answers.values()):
+        if any(not answer.ok for answer in answers.values()) and not unread_parts(tag, answers):
             raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
-        return {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
+        return answers
 
     def _situation(self, tag: str, asked: Tables, present: Muster) -> PitSituation:
         return PitSituation(
