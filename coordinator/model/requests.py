@@ -100,9 +100,9 @@ class NodePart(msgspec.Struct, frozen=True):
     """One node's share of a request: live from the orchestrator, kept by the store when the request ends.
 
     `address` is the node's; `id` stays the same for the node and the request. `state`: running until the node has done
-    all that the request asks of it, then success, error, cancelled. `phase`: the step that it stands in. `created`: its
-    manifests are written. `progress`:
-    destination → keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
+    all that the request asks of it, then success, error, cancelled. `phase`: the step that it stands in; `rests`: it
+    has done that step, and waits for the others. `created`: its manifests are written. `progress`: destination →
+    keyspace → table → counts (OPSC_ON_SERVER for what stays on the node). `errors`: error objects.
     `still_seconds`: how long its command, under way, has told of no progress; None while that is a moment only.
     `waiting`: what its command waits for, as a sentence; then it doesn't stand still. `suspects`: sentences about
     nodes in trouble that may be why it does.
@@ -115,6 +115,7 @@ class NodePart(msgspec.Struct, frozen=True):
     started: float | None = None
     finished: float | None = None
     phase: str = ""
+    rests: bool = False
     created: bool = False
     progress: Progress = {}
     errors: list[dict[str, Any]] = []

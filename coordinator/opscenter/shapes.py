@@ -31,7 +31,7 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
                 for part, entry in zip(parts, entries, strict=True)
                 if not part.waiting and part.still_seconds is None
             ]
-            told.append(under_way(moving))
+            told.append(under_way(moving, len(parts)))
         message = "; ".join(text for text in told if text)
     details: dict[str, Any] = {
         **request.result,

@@ -59,6 +59,14 @@ _ROUND = re.compile(r"-\d+(?=-|$)", re.ASCII)
 COUNTED = frozenset({"upload", "sync", "fetch", "import", "pit_fetch"})
 """Phases whose nodes count their files from 0 of all; what other ones show was counted before."""
 
+BY_NODES = frozenset(
+    {
+        "pit_check", "pit_quiesce", "pit_stop", "pit_cover", "pit_place", "pit_start", "pit_verify", "pit_open",
+        "pit_clean", "undo-pit_undo", "undo-pit_clean",
+    }
+)  # fmt: skip
+"""Phases of every node that count no files, some of them one node after the other."""
+
 SSTables = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """keyspace → table → counts as they are shown"""
 
@@ -68,10 +76,12 @@ def in_words(phase: str) -> str:
     return STEPS.get(_step(phase), phase)
 
 
-def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
-    """The steps that nodes stand in, each with the files done of all over its nodes; those that have done all of their
-    step wait for the others and aren't told of beside them."""
+def under_way(parts: Iterable[tuple[NodePart, SSTables]], nodes: int = 0) -> str:
+    """The steps that nodes stand in, each with the files done of all over its nodes, or the nodes that have done it of
+    all `nodes`; those that have done all of their step wait for the others and aren't told of beside them."""
     files: dict[str, tuple[int, int]] = {}
+    resting: dict[str, int] = {}
+    busy_steps: set[str] = set()
     ended = [0, 0]
     for part, sstables in parts:
         done, total = _files(sstables)
@@ -81,12 +91,25 @@ def under_way(parts: Iterable[tuple[NodePart, SSTables]]) -> str:
             step = _step(part.phase)
             before = files.get(step, (0, 0))
             files[step] = (before[0] + done, before[1] + total)
+        if part.rests:
+            resting[_step(part.phase)] = resting.get(_step(part.phase), 0) + 1
+        elif part.phase:
+            busy_steps.add(_step(part.phase))
     if len(files) == 1:
         # Nodes that have done all of their part have done this step as well.
         [(phase, (done, total))] = files.items()
         files[phase] = (done + ended[0], total + ended[1])
+    if busy_steps & BY_NODES:
+        files = {step: counts for step, counts in files.items() if step in busy_steps}
     busy = {phase: counts for phase, counts in files.items() if phase not in COUNTED or counts[0] < counts[1]}
-    return "; ".join(_told(phase, *counts) for phase, counts in (busy or files).items())
+    return "; ".join(
+        _by_nodes(phase, resting.get(phase, 0), nodes) if phase in BY_NODES and nodes else _told(phase, *counts)
+        for phase, counts in (busy or files).items()
+    )
+
+
+def _by_nodes(phase: str, done: int, nodes: int) -> str:
+    return f"{in_words(phase)}, done on {done} of {nodes} nodes"
 
 
 def _told(phase: str, done: int, total: int) -> str:

@@ -91,6 +91,7 @@ def _part(
         finished=None if state is RequestState.RUNNING else last.finished,
         # While it is undone or tidied up, that is what is under way.
         phase=last.phase if current.state.terminal else current.phase,
+        rests=current.state is State.SUCCESS,
         created=_created(request, order, own),
         progress=_progress(order, own, reports),
         errors=_errors(order, own, reports) if own else [],

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Counts
@@ -83,6 +84,33 @@ DONE = RequestState.SUCCESS
 def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
     """Promise: the step and the files of all nodes in it; what an earlier step counted isn't told as this one's."""
     assert under_way(parts) == told
+
+
+def at(number: int, phase: str, *, rests: bool = False) -> Any:
+    """A node's part of a restore to a point."""
+    part = NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", RequestState.RUNNING, phase=phase)
+    return msgspec.structs.replace(part, rests=rests), {}
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (
+            [at(1, "pit_stop", rests=True), at(2, "pit_stop"), at(3, "pit_stop")],
+            "stopping Cassandra, done on 1 of 3 nodes",
+        ),
+        (
+            [at(1, "pit_start", rests=True), at(2, "pit_start-2"), at(3, "pit_place", rests=True)],
+            "starting Cassandra, which replays the commit log, done on 1 of 3 nodes",
+        ),
+        ([at(1, "pit_cover", rests=True)] * 3, "adding the node's own commit log, done on 3 of 3 nodes"),
+        ([at(1, "pit_tables"), *[at(2, "pit_fetch", rests=True)] * 2], "making tables as they were"),
+    ],
+)
+def test_a_restore_to_a_point_says_on_how_many_nodes_its_step_is_done(parts: Any, told: str) -> None:
+    """Promise: of a step that stops or starts nodes people see how far it is, whichever nodes still wait for their
+    turn in it."""
+    assert under_way(parts, 3) == told
 
 
 def phases_posted() -> set[str]:
