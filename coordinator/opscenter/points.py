@@ -20,7 +20,8 @@ def read_point(value: Any, field: str, now: float) -> tuple[int, str]:
         raise quirks.refuse(field, "is missing: give the point in unix seconds, fractions down to microseconds count")
     written = str(value) if isinstance(value, (int, Decimal, str)) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(written):
-        raise quirks.refuse(field, f"must be a time in unix seconds, not {quirks.shown(value)}")
+        hint = "`date -u -d '2026-03-01 02:17:04.5 UTC' +%s.%6N` makes one of a date"
+        raise quirks.refuse(field, f"must be a time in unix seconds, not {quirks.shown(value)}: {hint}")
     micros = Fraction(written.strip()) * MICROS
     point = micros.numerator // micros.denominator
     latest = round(now * MICROS)

@@ -65,6 +65,7 @@ def test_what_is_finer_than_a_microsecond_is_cut_and_said() -> None:
         ("yesterday", "must be a time"),
         ("1_450_143_120", "must be a time"),
         ("1450143120.5 UTC", "must be a time"),
+        ("2026-03-01 02:17:04", r"must be a time.* \+%s\.%6N` makes one of a date"),
         (-5, "must be a time"),
         (0, "is no time"),
         (Decimal("1e300"), "is no time"),
