@@ -6,7 +6,7 @@ In: a directory. Out: the site, running; what it wrote, and what lies in its des
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,12 +32,13 @@ SMALL = {"commitlog_segment_size": "1MiB", "commitlog_sync_period": "1000ms"}
 class Site:
     """A node with small segments, its agent, two destinations."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, changes: Mapping[str, Any] | None = None) -> None:
+        """`changes`: further settings of the agent."""
         self.directory = directory
         self.cluster = ScratchCluster(directory / "node", nodes=1, name="archived", options=SMALL)
         self.s3 = Versity(directory / "s3")
         self.node = self.cluster.nodes[0]
-        self.agent = AgentProcess(self.node, directory / "agent")
+        self.agent = AgentProcess(self.node, directory / "agent", changes=changes)
         self.targets: dict[str, dict[str, str]] = {}
         self.written = 0
 
