@@ -47,10 +47,19 @@ def same_id(one: str, other: str) -> bool:
 def truncate_times(tags: Iterable[str], table: str) -> list[int]:
     """The times (milliseconds) in the names of a table's auto-snapshots, `truncated-<ms>-<table>`
     [X: Keyspace.getTimestampedSnapshotNameWithPrefix]."""
+    return _times("truncated", tags, table)
+
+
+def dropped_at(tags: Iterable[str], table: str) -> list[int]:
+    """As `truncate_times`, of its drops."""
+    return _times("dropped", tags, table)
+
+
+def _times(why: str, tags: Iterable[str], table: str) -> list[int]:
     found = []
     for tag in tags:
         prefix, _, rest = tag.partition("-")
         when, _, name = rest.partition("-")
-        if prefix == "truncated" and name == table and when.isdecimal() and len(when) < 16:
+        if prefix == why and name == table and when.isdecimal() and len(when) < 16:
             found.append(int(when))
     return sorted(found)

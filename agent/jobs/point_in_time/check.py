@@ -14,12 +14,14 @@ import msgspec
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
+from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
 from agent.jobs.point_in_time.other_backups import OtherBackups, windows_of
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_errors import (
+    DroppedSince,
     PointInFuture,
     RestoredSince,
     SettingsNotWritable,
@@ -146,7 +148,7 @@ class PitCheckJob:
             precision="microseconds" if fraction_digits(identity.version) else "seconds",
             volumes=room.volumes,
             refusals=[
-                *await self._refusals(context, arguments, head, tables, asked, now),
+                *await self._refusals(context, arguments, head, records, tables, asked, now),
                 *views_refused(asked, then, live, enabled=await node.view.views_enabled()),
                 *room.refusals,
             ],
@@ -179,6 +181,7 @@ class PitCheckJob:
         context: JobContext,
         arguments: PitArguments,
         head: Head,
+        records: Sequence[SchemaRecord],
         tables: Sequence[TableThen],
         asked: Tables,
         now: float,
@@ -210,6 +213,10 @@ class PitCheckJob:
         if unknown:
             told = f"truncated between snapshot and point, and again later: {', '.join(unknown)}"
             found.append({**TruncatedSince(told, tables=unknown).as_dict(), "lifted_by": "force"})
+        try:
+            await refuse_dropped(self._tools.node, head, records, tables, arguments)
+        except DroppedSince as error:
+            found.append({**error.as_dict(), "lifted_by": "force"})
         try:
             await refuse_restored(self._tools.state, context.job, asked, head, pit_seconds(arguments))
         except RestoredSince as error:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from agent.cassandra.directories import Volume, volumes
 from agent.cassandra.errors import NoDataDirectories
 from agent.cassandra.staging import StagingRoot, make_directory
+from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.notes import SEGMENTS, FetchNotes, NotedPoint, sorted_tables
 from agent.jobs.point_in_time.place_notes import PlaceNotes
@@ -52,8 +53,8 @@ class PitFetchJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Fetch what is not there yet. Cancelled by a person, what was staged is removed. Raises `PointInFuture`,
-        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `RestoredSince`, `TableNotThen`, `TableNotInBackup`,
-        `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources raise."""
+        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `DroppedSince`, `RestoredSince`, `TableNotThen`,
+        `TableNotInBackup`, `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources raise."""
         arguments = checked_point(context.arguments)
         notes = FetchNotes(self._tools.state, context.job)
         held = RestoreNotes(self._tools.state, context.job)
@@ -89,9 +90,12 @@ class PitFetchJob:
             seen = await read_logs(head.commitlog_floor, logs, self._tools.own)
             wanted = seen.wanted(need_of(arguments, head), force=arguments.force)
             refuse_incomplete(arguments, wanted)
-            then = await tables_then(self._tools, head, await read_schemas(logs, self._tools.own), arguments)
+            records = await read_schemas(logs, self._tools.own)
+            then = await tables_then(self._tools, head, records, arguments)
             refuse_not_then(arguments, then)
             refuse_absent(head, then)
+            if not arguments.force:
+                await refuse_dropped(node, head, records, then, arguments)
             await refuse_restored(self._tools.state, context.job, arguments.tables, head, pit_seconds(arguments))
             empty = noted.empty if noted is not None else _empty(arguments, then)
             roots = await self._roots(held, found)
@@ -104,9 +108,9 @@ class PitFetchJob:
             counts = await self._bring(context, arguments, source, found, roots, empty)
             await self._refuse_later(arguments, roots)
             await context.stages.enter("fetching segments")
-            records = [record for record in wanted.segments if record.name not in seen.written]
+            closed = [record for record in wanted.segments if record.name not in seen.written]
             near = seen.nearest(logs, self._tools.own)
-            brought = await self._segments(context, arguments, near, records, noted)
+            brought = await self._segments(context, arguments, near, closed, noted)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
         await notes.put_segments(brought.records, seen.losses)
         return _result(counts, brought.records, brought.left_out)

@@ -68,6 +68,17 @@ class TruncatedSince(RestoreError):
     )
 
 
+class DroppedSince(RestoreError):
+    """An asked table was dropped after the snapshot and before the point, and made again under the same id: the log
+    does not tell the two apart; `fields`: tables."""
+
+    code = "dropped_since_snapshot"
+    todo = (
+        "Choose a snapshot that was taken after the named tables were made again, or a point before they were dropped; "
+        "with `force` rows that went with the drop come back."
+    )
+
+
 class ViewsDisabled(RestoreError):
     """The asked tables have materialized views, or had them at the point, and this node makes none; `fields`: views."""
 

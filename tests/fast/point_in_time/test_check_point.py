@@ -10,7 +10,7 @@ from agent.cassandra.errors import KeyspaceRefused
 from agent.cassandra.jvm_options import JvmOptions
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
-from agent.jobs.point_in_time.point_errors import LogIncomplete, RestoredSince
+from agent.jobs.point_in_time.point_errors import DroppedSince, LogIncomplete, RestoredSince
 from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
@@ -216,6 +216,33 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
         "service_not_configured": None,
         "truncated_since_snapshot": "force",
     }
+
+
+async def test_a_table_dropped_and_made_again_under_its_id_is_refused(node: PointInMemory) -> None:
+    """Promise: both lives bear one id in the log, so that rows of the first would come back: a look without the table
+    between snapshot and point shows it, or Cassandra's own snapshot of the drop; earlier and later ones don't count."""
+
+    async def told(pit: float = 55.0) -> list[object]:
+        found = (await node.check(pit)).refusals
+        return [(one["lifted_by"], one["fields"]) for one in found if one["code"] == "dropped_since_snapshot"]
+
+    both, without = (schema(),), (schema(("other",)),)
+    node.archive.history = [
+        SchemaRecord("a", None, BEGAN + 1, both, {}),
+        SchemaRecord("b", BEGAN + 30, BEGAN + 40, without, {}),
+        SchemaRecord("c", BEGAN + 40, BEGAN + 50, both, {}),
+    ]
+    assert await told() == [("force", {"tables": ["ks.t"]})]
+    node.archive.history = node.archive.history[:1]
+    snapshots = node.data / "ks" / f"t-{ID}" / "snapshots"
+    for seconds in (20, 60):
+        (snapshots / f"dropped-{int((BEGAN + seconds) * 1000)}-t").mkdir(parents=True)
+    assert await told() == []
+    (snapshots / f"dropped-{int((BEGAN + 45) * 1000)}-t").mkdir()
+    assert await told() == [("force", {"tables": ["ks.t"]})]
+    with pytest.raises(DroppedSince):
+        await node.fetch(55.0)
+    await node.fetch(55.0, force=True)
 
 
 async def test_settings_that_could_not_be_written_after_the_stop_are_refused(
