@@ -30,7 +30,8 @@ class IndexFact(msgspec.Struct, frozen=True):
 
 class NodeFacts(msgspec.Struct, frozen=True):
     """What must be known of the node while Cassandra is down. `tables`: keyspace → table → id, 32 hex digits. `data`:
-    a staging root for each data directory; `commitlog` and `hints`: those of these directories."""
+    a staging root for each data directory; `commitlog` and `hints`: those of these directories. `members`: the ring's,
+    host id → address."""
 
     version: str
     tables: dict[str, dict[str, str]]
@@ -38,6 +39,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     data: tuple[StagingRoot, ...]
     commitlog: StagingRoot
     hints: StagingRoot
+    members: dict[str, str] = {}
 
     @property
     def roots(self) -> tuple[StagingRoot, ...]:

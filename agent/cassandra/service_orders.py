@@ -17,8 +17,6 @@ NORMAL, DRAINED = "NORMAL", "DRAINED"
 """Modes of a node [X: StorageService.Mode]: in the ring and serving; drained, of no use until it is started anew."""
 
 _MODE = re.compile(r"^Mode: ([A-Z_]+)$", re.MULTILINE)
-_HINTED = re.compile(r"^([0-9a-f-]{36})\s+(\S+)", re.MULTILINE)
-_PORT = re.compile(r":\d+$")
 
 
 class ServiceOrders:
@@ -80,12 +78,6 @@ class ServiceOrders:
     async def replay_batch_log(self, deadline: float) -> None:
         """Have every batch that is noted in the batch log applied now. `deadline`: seconds."""
         await self._nodetool.order("replaybatchlog", deadline=deadline)
-
-    async def pending_hints(self) -> list[str]:
-        """The addresses for which the node keeps hints; of a node that it doesn't know (any more) the host id. It names
-        them with the port [X: 4.1, 5.0 ListPendingHints]."""
-        told = _HINTED.findall(await self._nodetool.order("listpendinghints"))
-        return sorted(host if address == "null" else _PORT.sub("", address).strip("[]") for host, address in told)
 
     async def rebuild_index(self, keyspace: str, table: str, names: Sequence[str]) -> None:
         """Build indexes of the table anew from its rows, as long as an import may take. Raises `TableNotFound`."""

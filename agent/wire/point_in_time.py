@@ -112,10 +112,10 @@ class PitFetchResult(msgspec.Struct, frozen=True):
 
 
 class PitQuiesceResult(msgspec.Struct, frozen=True):
-    """`hints_left`: addresses for which hints were left that could not be delivered; they are set aside, not
-    replayed."""
+    """`hints_left`: address (of a node that is not in the ring its host id) → bytes of the hints for it that could not
+    be delivered; they are set aside, not replayed."""
 
-    hints_left: list[str]
+    hints_left: dict[str, int]
     warnings: list[str] = []
 
 

@@ -33,7 +33,7 @@ class ToyPoint(msgspec.Struct):
     gaps: list[LogGap] = []
     replay_errors: list[str] = []
     taken_until: float | None = None
-    hints: list[str] = []
+    hints: dict[str, int] = {}
     held: dict[str, Rows] = {}
     aside: dict[str, TableRows] = {}
     began: set[str] = set()

@@ -48,6 +48,7 @@ async def note_facts(node: CassandraNode, tables: Tables, notes: PlaceNotes) -> 
         data=roots[:-2],
         commitlog=roots[-2],
         hints=roots[-1],
+        members={member.host_id: member.address for member in await view.ring(None)},
     )
     await notes.put_facts(facts)
     return facts

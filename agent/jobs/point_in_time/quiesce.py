@@ -7,16 +7,19 @@
 
 What makes it safe: nothing is stopped or moved; switching native transport on again undoes it. Hints that are left are
 told, for they are set aside and never delivered. Hints that are still in memory show only when they are flushed, so
-that a look counts only after a whole period of that.
+that a look at the files counts only after a whole period of that.
 """
 
 import asyncio
 import re
 import time
+from pathlib import Path
 
 from agent.cassandra.commit_log.archiving_properties import Restoring
 from agent.cassandra.commit_log.restore_properties import with_restore
 from agent.cassandra.errors import CassandraUnavailable
+from agent.cassandra.hint_files import hint_bytes
+from agent.cassandra.live_directories import NodeFacts
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.waits import until
 from agent.jobs.point_in_time.node_facts import note_facts, segments_of
@@ -56,7 +59,7 @@ class PitQuiesceJob:
         await settings.refuse_unsettable(arguments.tables, force=arguments.force)
         if not await node.service.alive():
             if await notes.is_drained():
-                return Outcome(PitQuiesceResult([]))  # it was quiesced, and then stopped
+                return Outcome(PitQuiesceResult({}))  # it was quiesced, and then stopped
             raise CassandraUnavailable("Cassandra does not run: start it, so that it replays its own log")
         await context.stages.enter("noting the node")
         await node.orders.prove()
@@ -72,23 +75,29 @@ class PitQuiesceJob:
         await context.stages.enter("replaying the batch log")
         await node.orders.replay_batch_log(node.settings.service.drain_seconds)
         await context.stages.enter("delivering hints")
-        left = await self._left(context, closed + period)
-        told = [f"hints for {', '.join(left)} could not be delivered and are set aside"] if left else []
-        return Outcome(PitQuiesceResult(left, told))
+        left = await self._left(context, await notes.must_facts(), closed + period)
+        told = ", ".join(f"{address} ({size:,} bytes)" for address, size in left.items())
+        warnings = [f"hints that could not be delivered are set aside, and are dropped with it: for {told}"]
+        return Outcome(PitQuiesceResult(left, warnings if left else []))
 
-    async def _left(self, context: JobContext, settled: float) -> list[str]:
-        """Deliver hints; the addresses for which some are left. `settled`: when those in memory have been written."""
+    async def _left(self, context: JobContext, facts: NodeFacts, settled: float) -> dict[str, int]:
+        """Deliver hints; address (of a node that left the ring its host id) → bytes of those that are left. `settled`:
+        when those in memory have been written."""
         node, watch = self._tools.node, watch_of(context)
         seconds = node.settings.service.hints_seconds
-        others = [address for address, member in (await node.control.members()).items() if member.up]
-        left: list[str] = []
+        members = await node.control.members()
+        up = {address for address, member in members.items() if member.up}
+        left: dict[str, int] = {}
 
         async def delivered() -> bool:
-            left[:] = await node.orders.pending_hints()
-            return time.monotonic() > settled and not set(left) & set(others)
+            found = await asyncio.to_thread(hint_bytes, Path(facts.hints.data_directory))
+            left.clear()
+            left.update(sorted((facts.members.get(host_id, host_id), size) for host_id, size in found.items()))
+            return time.monotonic() > settled and not up.intersection(left)
 
-        if len(await node.control.members()) == 1:
-            return []  # nobody to keep hints for
+        if len(members) == 1:  # nobody to keep hints for
+            await delivered()
+            return left
         watch.waiting("hints of the node are being delivered", "no hints", seconds)
         await asyncio.sleep(max(0.0, settled - time.monotonic()))
         await until(delivered, seconds, watch, every=2.0)

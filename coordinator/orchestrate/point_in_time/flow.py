@@ -171,7 +171,8 @@ class PointInTimeFlow:
             for answer in answers.values():
                 left = msgspec.convert(answer.result, PitQuiesceResult).hints_left
                 if left:
-                    self._run.warn(f"{answer.address}: hints for {', '.join(left)} could not be delivered: set aside")
+                    told = ", ".join(f"{address} ({size:,} bytes)" for address, size in left.items())
+                    self._run.warn(f"{answer.address}: hints that could not be delivered were set aside: for {told}")
             await self._note(S.QUIESCED)
         if not await self._steps.noted(S.STOPPED):
             self._good("Stopping the nodes", await self._fan_out.ask("pit_stop", Kind.PIT_STOP, everybody))

@@ -42,7 +42,6 @@ case $1 in
     statusbinary) cat {directory}/binary ;;
     disablebinary) echo 'not running' > {directory}/binary ;;
     enablebinary) [ -e {directory}/shut ] || echo running > {directory}/binary ;;
-    listpendinghints) cat {directory}/hints ;;
 esac
 [ ! -e {directory}/fails ]
 """
@@ -67,7 +66,7 @@ class Launched:
             (directory / name).chmod(0o755)
         self.log = directory / "system.log"
         self.log.write_text("the first line\nthe last line\n")
-        self.say(mode="NORMAL", host_id=HOST_ID, binary="running", hints="")
+        self.say(mode="NORMAL", host_id=HOST_ID, binary="running")
         self.settings = CassandraSettings(
             nodetool=NodetoolSettings(command=(str(directory / "nodetool"),), port=self.port),
             service=ServiceSettings(

@@ -187,18 +187,6 @@ async def test_orders_to_another_node_are_refused(node: Launched) -> None:
     assert refused.value.fields["other_host_id"] == other
 
 
-async def test_pending_hints_are_read_by_address(node: Launched) -> None:
-    """Promise: as 4.1 and 5.0 print them."""
-    assert await node.orders.pending_hints() == []
-    node.say(
-        hints="Host ID                              Address   Rack  DC  Status Total files Newest Oldest\n"
-        "f07c0f1d-962d-4981-b44f-35682d1a3fe8 127.0.0.2:7000 rack1 dc1 DOWN 1 2026-11-28 22:10:00,000 2026-11-28\n"
-        "0e0b4a52-6c0f-4d7b-9d3c-5f6f0a1f2c33 [fd00::2]:7000 rack1 dc1 UP 1 2026-11-28 22:10:00,000 2026-11-28\n"
-        "99999999-6c0f-4d7b-9d3c-5f6f0a1f2c33 null Unknown Unknown Unknown 1 2026-11-28 22:10:00,000 2026-11-28\n"
-    )
-    assert await node.orders.pending_hints() == ["127.0.0.2", "99999999-6c0f-4d7b-9d3c-5f6f0a1f2c33", "fd00::2"]
-
-
 @pytest.mark.parametrize(
     ("command", "ours"),
     [

@@ -22,7 +22,7 @@ from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
 from tests.fast.point_in_time.scripted_site import Site
 
 A, B = MemberState(True, "NORMAL"), MemberState(False, "NORMAL")
-HINT = "f07c0f1d-962d-4981-b44f-35682d1a3fe8 127.0.0.2:7000 rack1 dc1 DOWN 1 2026-11-28 22:10:00,000 2026-11-28"
+HOST, GONE = "f07c0f1d-962d-4981-b44f-35682d1a3fe8", "99999999-6c0f-4d7b-9d3c-5f6f0a1f2c33"
 
 
 @pytest.fixture
@@ -33,16 +33,35 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 async def test_hints_for_nodes_that_are_down_are_told_and_not_waited_for(site: Site) -> None:
-    """Promise: those for nodes that are up are waited for; what can't be delivered is named."""
+    """Promise: what can't be delivered is named with its bytes; one that left the ring by its host id."""
     await site.up_and_shut()
     site.members = {"127.0.0.1": A, "127.0.0.2": B}
-    site.launched.say(hints=HINT)
+    await site.disk.notes.put_facts(msgspec.structs.replace(site.disk.facts, members={HOST: "127.0.0.2"}))
+    for name, size in ((f"{HOST}-17-2.hints", 1_000), (f"{HOST}-18-2.hints", 500), (f"{GONE}-17-2.hints", 7)):
+        (site.disk.hints / name).write_bytes(bytes(size))
     result: PitQuiesceResult = await site.run(PitQuiesceJob)
-    assert result.hints_left == ["127.0.0.2"]
-    assert "127.0.0.2" in result.warnings[0]
-    site.launched.say(hints="")
-    assert (await site.run(PitQuiesceJob)).hints_left == []
+    assert result.hints_left == {"127.0.0.2": 1_500, GONE: 7}
+    assert "127.0.0.2 (1,500 bytes)" in result.warnings[0]
     assert "replaybatchlog" in site.launched.calls
+
+
+async def test_hints_in_the_open_file_are_waited_for(site: Site) -> None:
+    """Promise: a file for a node that is up is one of its hints, closed or not, and QUIESCE ends when it is gone."""
+    await site.up_and_shut()
+    site.members = {"127.0.0.1": A, "127.0.0.2": A}
+    await site.disk.notes.put_facts(msgspec.structs.replace(site.disk.facts, members={HOST: "127.0.0.2"}))
+    file = site.disk.hints / f"{HOST}-17-2.hints"
+    file.write_bytes(b"hints")
+    context, told = site.disk.context(), []
+
+    def waiting(error: object) -> None:
+        told.append(error)
+        file.unlink(missing_ok=True)  # delivered, as soon as it is waited for
+
+    context.waiting = waiting
+    result = (await PitQuiesceJob(site.tools).run(context)).result
+    assert result == PitQuiesceResult({})
+    assert told
 
 
 async def test_a_node_that_could_not_be_started_again_is_not_quiesced(site: Site) -> None:

@@ -45,7 +45,7 @@ async def test_a_node_is_quiesced_stopped_started_and_opened(site: StoppingNode)
     before = site.options
     site.put("asked", 1)
     site.put("other", 1)
-    assert await site.do("pit_quiesce") == {"hints_left": [], "warnings": []}
+    assert await site.do("pit_quiesce") == {"hints_left": {}, "warnings": []}
     assert "not running" in await site.node.nodetool("statusbinary")
     await site.do("pit_quiesce")
     for _ in range(2):
