@@ -59,6 +59,7 @@ class Shipper:
         self._ledger = ledger
         self._look = look
         self._refused: dict[str, SeenFile] = {}
+        self._vanished: dict[str, Look] = {}
         self._wake = asyncio.Event()
         if self.place not in ledger.known.places:
             self._note(PlaceNote())
@@ -80,9 +81,12 @@ class Shipper:
     def pending(self) -> list[tuple[KnownSegment, SeenFile]]:
         """Closed segments that it doesn't have, oldest first, without those that are refused."""
         found = []
-        for name, file in self._look().archived.items():
+        look = self._look()
+        for name, file in look.archived.items():
             one = self._ledger.get(name)
             if one is None or one.previous is None or not one.host_id or self._refused.get(name) == file:
+                continue
+            if self._vanished.get(name) is look:
                 continue
             if self.place not in one.places or one.stamp != file.stamp:
                 found.append((one, file))
@@ -138,7 +142,8 @@ class Shipper:
                     await self._ship_tail(logs, self.tails.pop(name))
                 archived = self._look().archived
                 self._refused = {name: file for name, file in self._refused.items() if archived.get(name) == file}
-                self._error = self._error if self._refused else None
+                self._vanished = {name: look for name, look in self._vanished.items() if look is self._look()}
+                self._error = self._error if self._refused or self._vanished else None
 
     async def _ship(self, logs: CommitLogs, one: KnownSegment, file: SeenFile) -> None:
         source = SegmentSource(
@@ -151,6 +156,7 @@ class Shipper:
             previous=one.previous or "",
             follows=one.follows,
         )
+        look = self._look()
         try:
             record = await self._whole(logs, source)
         except (LogSegmentDiffers, LogRecordInvalid) as error:
@@ -158,9 +164,10 @@ class Shipper:
             self._fail(error)
             return
         except SnapshotVanished as error:
-            self._refused[one.name] = file  # until it is seen anew; losses are told by who looks
+            self._vanished[one.name] = look  # until it is seen anew; losses are told by who looks
             self._fail(error)
             return
+        self._vanished.pop(one.name, None)
         self._has(one.name, file, record)
         await self._ledger.save()
 

@@ -9,10 +9,15 @@ import pytest_asyncio
 
 from agent.cassandra.commit_log.archive_command import MARK, failures_of, is_installed, offers
 from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.shipper import Shipper
 from agent.jobs.archiving.standing import view_of
+from agent.pipeline.segments import SegmentBytes
 from agent.plan.log_windows import gaps, runs
 from agent.storage.protocol import Transient
-from tests.fast.jobs.agent_in_memory import Faults
+from agent.storage.threads import Workers
+from agent.wire.archiving import LogTarget
+from agent.wire.commands import Target
+from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Faults
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
 
@@ -155,6 +160,26 @@ async def test_the_bound_holds_where_nothing_can_be_noted(site: ArchivingSite) -
     await site.until(lambda: not (site.log.directory / names[1]).exists() or _again(site))
     assert [(site.log.directory / name).exists() for name in names] == [False, False, True]
     assert len((await view_of(site.archiver)).gaps) == 2
+
+
+async def test_a_segment_whose_volume_went_while_it_was_read_is_shipped_later(site: ArchivingSite) -> None:
+    """Promise: a file that vanishes under the shipper is tried again as soon as it is there, the same as before."""
+    await site.begin(keep=True, targets=[])
+    name = site.segment()
+    await site.until(lambda: (one := site.archiver.ledger.get(name)) is not None and one.previous is not None)
+    workers, target = Workers(2, "ship"), LogTarget(Target("d1", REPOSITORY, CLUSTER))
+    segments = SegmentBytes(workers, lambda: site.log.now)
+    shipper = Shipper(target, site.repositories, segments, site.archiver.ledger, lambda: site.archiver.seen)
+    try:
+        pair = next(pair for pair in shipper.pending() if pair[0].name == name)
+        async with site.archiver._turn:
+            site.archive.rename(site.directory / "away")
+            await shipper._ship(site.logs("d1"), *pair)
+            assert name not in [one.name for one, _ in shipper.pending()]
+            (site.directory / "away").rename(site.archive)
+        await site.until(lambda: name in [one.name for one, _ in shipper.pending()])
+    finally:
+        await workers.close()
 
 
 async def test_what_was_offered_and_is_nowhere_is_lost(site: ArchivingSite) -> None:
