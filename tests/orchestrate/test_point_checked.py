@@ -100,6 +100,16 @@ async def test_a_snapshot_that_some_node_took_after_the_point_is_none(story: Sto
     assert f"{story.tag}: it was taken on {story.scene.nodes[0].address} only at" in request.message
 
 
+async def test_what_all_leaves_out_is_named(story: Story) -> None:
+    """Promise: whoever names no keyspace is told what isn't brought to the point: system keyspaces, and what the backup
+    hasn't; whoever names one knows."""
+    story.scene.world.tables["shop"]["later"] = "id of later"
+    story.scene.world.tables["new"] = {"t": "id of t"}
+    told = [text for text in (await checked(story, keyspaces=None)).result["warnings"] if "no keyspace" in text]
+    assert [text.rpartition(": ")[2] for text in told] == ["new, shop.later, system_auth"]
+    assert "warnings" not in (await checked(story)).result
+
+
 async def test_a_part_that_can_not_be_read_is_told_and_an_older_backup_taken(story: Story) -> None:
     """Promise: a manifest that is damaged or gone on one node ends no check: an older backup is taken, and where there
     is none the refusal names node, backup and reason; what is no backup's fault ends it as before."""

@@ -27,7 +27,14 @@ from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsA
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
-from coordinator.orchestrate.point_in_time.verdict import LATER_WRITE, PitSituation, PitVerdict, judge, taken_between
+from coordinator.orchestrate.point_in_time.verdict import (
+    LATER_WRITE,
+    PitSituation,
+    PitVerdict,
+    judge,
+    staying,
+    taken_between,
+)
 from coordinator.orchestrate.restore.verdict import most_skew
 from coordinator.orchestrate.run import Run
 
@@ -154,12 +161,12 @@ class PitChecks:
                 passed_over[tag] = str(later[0]["message"])
                 blemished = blemished or verdict
                 continue
-            return self._all_there(verdict, passed_over)
+            return self._all_there(verdict, passed_over, present)
         if blemished is None and unread:
             raise parts_unread(order.pit_micros, unread, passed_over)
         if blemished is None:
             raise NoSnapshot(order.pit_micros, passed_over)
-        return self._all_there(blemished, {})
+        return self._all_there(blemished, {}, present)
 
     async def _why_incomplete(self, source: Destination | None, tag: str, ring: Mapping[str, str]) -> str:
         try:
@@ -192,8 +199,9 @@ class PitChecks:
             force=self.order.force,
         )
 
-    def _all_there(self, verdict: PitVerdict, passed_over: dict[str, str]) -> PitVerdict:
-        """Raises `UnknownKeyspace`, `UnknownTable` for what was asked and did not exist at the point."""
+    def _all_there(self, verdict: PitVerdict, passed_over: dict[str, str], present: Muster) -> PitVerdict:
+        """With what there is to say of the choice of backup and tables. Raises `UnknownKeyspace`, `UnknownTable` for
+        what was asked and did not exist at the point."""
         when = told_point(verdict.pit_micros)
         for keyspace, tables in (self.order.keyspaces or {}).items():
             if keyspace not in verdict.tables:
@@ -201,5 +209,11 @@ class PitChecks:
             lacking = sorted({*tables} - {*verdict.tables[keyspace]})
             if lacking:
                 raise UnknownTable(f"At {when} {keyspace} had no table {', '.join(lacking)}", field="keyspaces")
-        older = [f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()]
-        return msgspec.structs.replace(verdict, warnings=[*verdict.warnings, *older])
+        told = [f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()]
+        others = [] if self.order.keyspaces else staying(verdict.tables, present.keyspaces)
+        if others:
+            told.append(
+                "no keyspace was named: taken are all tables of the backup but those of system keyspaces; these stay "
+                f"as they are: {', '.join(others)}"
+            )
+        return msgspec.structs.replace(verdict, warnings=[*verdict.warnings, *told])

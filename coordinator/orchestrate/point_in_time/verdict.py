@@ -12,7 +12,7 @@ import msgspec
 
 from agent.wire.archiving import LogGap
 from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
-from agent.wire.node import RingMember, Tables
+from agent.wire.node import KeyspaceView, RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql
 from coordinator.orchestrate.point_in_time.times import (
@@ -132,6 +132,18 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
         refusals=[each for each in distinct(refusals) if each not in lifted],
         warnings=list(dict.fromkeys(warnings)),
     )
+
+
+def staying(tables: Tables, live: Mapping[str, KeyspaceView]) -> list[str]:
+    """What there is now beside `tables`: `keyspace.table`, and keyspaces of which nothing is among them. The nodes' own
+    keyspaces aren't named, nobody looks for them there."""
+    found = []
+    for keyspace, view in sorted(live.items()):
+        if keyspace in NODE_KEYSPACES:
+            continue
+        others = sorted({*view.tables} - {*tables.get(keyspace, [])})
+        found += [f"{keyspace}.{table}" for table in others] if keyspace in tables else [keyspace]
+    return found
 
 
 def told_gap(gap: LogGap) -> str:
