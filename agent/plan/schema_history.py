@@ -6,7 +6,7 @@ unknown moment of that time: `doubt` names it for a point that lies there.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -123,17 +123,18 @@ def _with_later_fields(schema: KeyspaceSchema, later: Sequence[KeyspaceSchema]) 
     )
 
 
-def later_columns(records: Iterable[SchemaRecord], when: float, table_id: str) -> dict[str, str]:
+def later_columns(records: Iterable[SchemaRecord], when: float, table_id: str, had: Collection[str]) -> dict[str, str]:
     """Columns that the table of that id (in whatever keyspace) got after the schema in force at `when`: name → type as
-    it was last seen. The commit log may hold cells of them, which Cassandra reads only if it knows the columns."""
+    it was last seen. The commit log may hold cells of them, which Cassandra reads only if it knows the columns. `had`:
+    the columns at that time, which the history doesn't tell of a time before it begins: what the table had never counts
+    as later, for what is later is dropped."""
     ordered = in_order(records)
     then = in_force(ordered, when)
-    known = {} if then is None else _columns_of(then, table_id)
     found: dict[str, str] = {}
     for record in ordered:
         if then is None or record.first_seen > then.first_seen:
             found |= _columns_of(record, table_id)
-    return {name: type_ for name, type_ in found.items() if name not in known}
+    return {name: type_ for name, type_ in found.items() if name not in had}
 
 
 def _columns_of(record: SchemaRecord, table_id: str) -> dict[str, str]:

@@ -107,13 +107,20 @@ class PitTablesJob:
             records = await read_schemas(logs, self._tools.own)
             refuse_not_then(arguments, await tables_then(self._tools, source.head, records, arguments))
             then = schema_then(source.head, records, pit_seconds(arguments))
-        ids = {
-            table: then[keyspace].table_ids[table] for keyspace, tables in arguments.tables.items() for table in tables
+        later = {
+            then[keyspace].table_ids[table]: later_columns(
+                records,
+                pit_seconds(arguments),
+                then[keyspace].table_ids[table],
+                {column.name for column in then[keyspace].columns[table]},
+            )
+            for keyspace, tables in arguments.tables.items()
+            for table in tables
         }
         noted = NotedSchema(
             tuple(then[keyspace] for keyspace in sorted(arguments.tables)),
             tuple((await self._live(arguments)).values()),
-            {own_id: later_columns(records, pit_seconds(arguments), own_id) for own_id in ids.values()},
+            later,
         )
         with own_state():
             await asyncio.to_thread(write_into, directory, _SCHEMA, msgspec.json.encode(noted))

@@ -97,9 +97,23 @@ def test_an_agent_that_was_away_leaves_a_long_doubt() -> None:
 
 def test_columns_that_came_later_are_found_by_the_tables_id() -> None:
     """Promise: columns added after the point are known even when the table was dropped or renamed away since."""
-    assert later_columns(HISTORY, 150.0, "id-1") == {"w": "int"}
-    assert later_columns(HISTORY, 220.0, "id-1") == {}
-    assert later_columns(HISTORY, 150.0, "id-2") == {"k": "int"}
+    assert later_columns(HISTORY, 150.0, "id-1", ["k"]) == {"w": "int"}
+    assert later_columns(HISTORY, 220.0, "id-1", ["k", "w"]) == {}
+    assert later_columns(HISTORY, 150.0, "id-2", []) == {"k": "int"}
+
+
+def test_a_column_that_the_table_had_is_never_a_later_one() -> None:
+    """Promise: of a point before the history begins the backup tells the columns, and none of them is dropped; one that
+    was dropped before the point and added again after it is later all the same."""
+    assert later_columns(HISTORY, 1.0, "id-1", ["k", "w"]) == {}
+    assert later_columns(HISTORY, 1.0, "id-1", ["k"]) == {"w": "int"}
+    again = [
+        look(1.0, table("t", "id-1", "k", "w"), None),
+        look(11.0, table("t", "id-1", "k"), 1.0),
+        look(21.0, table("t", "id-1", "k", "w"), 11.0),
+    ]
+    assert later_columns(again, 15.0, "id-1", ["k"]) == {"w": "int"}
+    assert later_columns(again, 5.0, "id-1", ["k", "w"]) == {}
 
 
 def test_a_change_of_the_ring_is_told() -> None:
