@@ -15,6 +15,8 @@ from agent.wire.node import RingMember
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql, VolumeNeed
 from coordinator.orchestrate.listing import Joined
+from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
+from coordinator.orchestrate.point_in_time.checking import refused
 from coordinator.orchestrate.point_in_time.phases import POINT_IN_TIME, REACTIONS
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, may_begin
 from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point
@@ -133,6 +135,25 @@ def test_what_can_not_come_out_right_is_warned_of() -> None:
     told = " ".join(judged(lwt_tables=["shop.locks"], counter_tables=["shop.visits"]).warnings)
     assert "shop.locks: written by lightweight transactions" in told
     assert "shop.visits: counters" in told
+
+
+def test_what_several_nodes_warn_of_is_told_once() -> None:
+    """Promise: behind the names of the nodes; of many nodes by their number."""
+    one = {f"10.0.0.{number}": ["the same", "the same"] for number in range(9)}
+    assert by_nodes({**one, "10.0.0.2": ["other"]}) == [
+        "10.0.0.0, 10.0.0.1, 10.0.0.3, 10.0.0.4, 10.0.0.5 and 3 more nodes: the same",
+        "10.0.0.2: other",
+    ]
+    assert by_nodes({"b": ["x"], "a": ["x"]}) == ["a, b: x"]
+
+
+def test_where_else_it_can_go_is_told_of_a_point_outside_alone() -> None:
+    """Promise: a point that lies in the windows is refused for its reasons; nobody is sent to the windows for it."""
+    inside = refused(judged(topology_changes=["10.0.0.3 left"]))
+    assert "they can be brought" not in inside.message
+    outside = refused(judged(covered_until=AT - 7, own_log=False, windows=[[AT - 90, AT - 7]]))
+    points = "from 2015-12-15 01:30:30.123 UTC to 2015-12-15 01:31:53.123 UTC"
+    assert outside.message.endswith(f"by the backup tag they can be brought to points {points}")
 
 
 windows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted), max_size=4)

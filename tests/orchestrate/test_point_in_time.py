@@ -99,6 +99,10 @@ async def test_every_node_gets_the_rows_of_the_point_and_no_other_table_is_touch
     assert request.tag == story.tag
     assert request.keyspaces == SHOP
     assert request.result["pit_micros"] == story.point
+    assert request.message.startswith("restored to ")
+    assert ": shop.orders; clients were shut out for " in request.message
+    assert request.message.endswith(" s; take a backup now")
+    assert request.result["clients_shut_out_seconds"] >= 0
     assert set(request.result["replayed"]) == {node.address for node in story.scene.nodes}
 
 

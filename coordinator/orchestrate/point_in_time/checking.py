@@ -36,11 +36,19 @@ def refused(verdict: PitVerdict) -> PointRefused:
     told = "; ".join(str(refusal["message"]) for refusal in verdict.refusals)
     point = told_point(verdict.pit_micros)
     return PointRefused(
-        f"The tables can't be brought to {point}: {told}",
+        f"The tables can't be brought to {point}: {told}{_elsewhere(verdict)}",
         refusals=verdict.refusals,
         warnings=verdict.warnings,
         **verdict.shown(),
     )
+
+
+def _elsewhere(verdict: PitVerdict) -> str:
+    """To which points they can be brought by the same backup; "" where this one lies among them."""
+    if any(since * 1_000_000 <= verdict.pit_micros <= until * 1_000_000 for since, until in verdict.windows):
+        return ""
+    told = [f"from {told_time(since)} to {told_time(until)}" for since, until in verdict.windows]
+    return f"; by the backup {verdict.tag} they can be brought to points {' and '.join(told)}" if told else ""
 
 
 def possible(verdict: PitVerdict) -> str:

@@ -27,7 +27,8 @@ class PointRefused(Conflict):
 
     code = "point_refused"
     todo = (
-        "Choose a point that is in `windows`, or remove the named reasons; `lifted_by` says which of them force lifts."
+        "Remove the named reasons (`lifted_by` says which of them force lifts); where the point lies outside of "
+        "`windows`, choose one that is inside, or in `other_windows`."
     )
 
 

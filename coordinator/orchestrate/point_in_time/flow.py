@@ -158,13 +158,13 @@ class PointInTimeFlow:
             self._run.warn(f"{answer.address} was lost while it made tables; force went on without knowing of it")
             await self._sent.gave_up("pit_tables")
             await self._steps.note(f"lost/{host_id}", phase="pit_tables")
-        self._report.pass_on(answer)
+        self._report.pass_on([answer])
         await self._note(S.TABLES_MADE, outcome="done" if answer.ok else "unknown")
 
     async def _stop(self, everybody: dict[str, PitArguments]) -> None:
         if not await self._steps.noted(S.STOPPING):
             self._run.stop_if_cancelled()
-            await self._note(S.STOPPING)
+            await self._note(S.STOPPING, at=self._run.around.clock())
         if not await self._steps.noted(S.QUIESCED):
             answers = await self._fan_out.ask("pit_quiesce", Kind.PIT_QUIESCE, everybody)
             self._good("Bringing the nodes to rest", answers)
@@ -268,7 +268,7 @@ class PointInTimeFlow:
                 await self._steps.note(S.OPENING)
         await self._barrier(S.OPENING)
         self._good("Letting clients in", await self._fan_out.ask("pit_open", Kind.PIT_OPEN, everybody))
-        await self._note(S.OPENED)
+        await self._note(S.OPENED, at=self._run.around.clock())
 
     async def _make_views(self, scope: PitScope, verdict: PitVerdict) -> list[str]:
         """Statements of the views that could not be made."""
@@ -282,7 +282,7 @@ class PointInTimeFlow:
         if not answer.ok:
             self._run.warn(f"the views could not be made: {(answer.error or {}).get('message', '')}")
             return statements
-        self._report.pass_on(answer)
+        self._report.pass_on([answer])
         await self._note(S.VIEWS_MADE)
         return []
 
@@ -290,9 +290,9 @@ class PointInTimeFlow:
         done = await S.hosts_of(self._steps, S.CLEANED)
         left = {host_id: told for host_id, told in everybody.items() if host_id not in done}
         answers = await self._fan_out.ask("pit_clean", Kind.PIT_CLEAN, left)
+        self._report.pass_on(answer for answer in answers.values() if answer.ok)
         for answer in answers.values():
             if answer.ok:
-                self._report.pass_on(answer)
                 await S.add_host(self._steps, S.CLEANED, answer.host_id)
             else:
                 why = (answer.error or {}).get("message", "")
@@ -301,8 +301,7 @@ class PointInTimeFlow:
     def _good(self, what: str, answers: dict[str, Answered]) -> None:
         if not all(answer.ok for answer in answers.values()):
             raise nodes_failed(what, causes(answers))
-        for answer in answers.values():
-            self._report.pass_on(answer)
+        self._report.pass_on(answers.values())
 
     async def _note(self, step: str, **data: Any) -> None:
         await self._steps.note(step, **data)

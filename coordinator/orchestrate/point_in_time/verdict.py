@@ -15,6 +15,7 @@ from agent.wire.names import CLUSTER_KEYSPACES, NODE_KEYSPACES
 from agent.wire.node import KeyspaceView, RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql
+from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
 from coordinator.orchestrate.point_in_time.times import (
     UNIT,
     Precision,
@@ -240,7 +241,7 @@ def _clocks(situation: PitSituation) -> list[dict[str, Any]]:
 
 def _warnings(situation: PitSituation, found: Mapping[str, PitCheckResult], tables: list[PitTable]) -> list[str]:
     point = situation.pit_micros / 1_000_000
-    warnings = [f"{address}: {text}" for address, result in sorted(found.items()) for text in result.warnings]
+    warnings = by_nodes({address: result.warnings for address, result in found.items()})
     changes = {_told_change(change) for result in found.values() for change in result.schema_changes}
     warnings += [f"since the snapshot {text}" for text in sorted(changes)]
     warnings += [f"{each.keyspace}.{each.table} {_action(each)}" for each in tables if each.action != "keep"]
