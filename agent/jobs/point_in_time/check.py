@@ -18,9 +18,11 @@ from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
+from agent.jobs.point_in_time.kept_before_drop import refuse_without_keeping
 from agent.jobs.point_in_time.other_backups import OtherBackups, windows_of
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_errors import (
+    DropKeepsNothing,
     DroppedSince,
     PointInFuture,
     RestoredSince,
@@ -216,6 +218,10 @@ class PitCheckJob:
         try:
             await refuse_dropped(self._tools.node, head, records, tables, arguments)
         except DroppedSince as error:
+            found.append({**error.as_dict(), "lifted_by": "force"})
+        try:
+            await refuse_without_keeping(self._tools.node, tables)
+        except DropKeepsNothing as error:
             found.append({**error.as_dict(), "lifted_by": "force"})
         try:
             await refuse_restored(self._tools.state, context.job, asked, head, pit_seconds(arguments))

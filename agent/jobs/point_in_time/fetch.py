@@ -15,6 +15,7 @@ from agent.cassandra.errors import NoDataDirectories
 from agent.cassandra.staging import StagingRoot, make_directory
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored
+from agent.jobs.point_in_time.kept_before_drop import keep_before_drop, refuse_without_keeping
 from agent.jobs.point_in_time.notes import SEGMENTS, FetchNotes, NotedPoint, sorted_tables
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point import (
@@ -53,8 +54,9 @@ class PitFetchJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Fetch what is not there yet. Cancelled by a person, what was staged is removed. Raises `PointInFuture`,
-        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `DroppedSince`, `RestoredSince`, `TableNotThen`,
-        `TableNotInBackup`, `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources raise."""
+        `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `DroppedSince`, `DropKeepsNothing`, `RestoredSince`,
+        `TableNotThen`, `TableNotInBackup`, `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources and a
+        snapshot of what will be dropped raise."""
         arguments = checked_point(context.arguments)
         notes = FetchNotes(self._tools.state, context.job)
         held = RestoreNotes(self._tools.state, context.job)
@@ -96,6 +98,7 @@ class PitFetchJob:
             refuse_absent(head, then)
             if not arguments.force:
                 await refuse_dropped(node, head, records, then, arguments)
+                await refuse_without_keeping(node, then)
             await refuse_restored(self._tools.state, context.job, arguments.tables, head, pit_seconds(arguments))
             empty = noted.empty if noted is not None else _empty(arguments, then)
             roots = await self._roots(held, found)
@@ -111,6 +114,7 @@ class PitFetchJob:
             closed = [record for record in wanted.segments if record.name not in seen.written]
             near = seen.nearest(logs, self._tools.own)
             brought = await self._segments(context, arguments, near, closed, noted)
+        await keep_before_drop(node, notes.job, then)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
         await notes.put_segments(brought.records, seen.losses)
         return _result(counts, brought.records, brought.left_out)

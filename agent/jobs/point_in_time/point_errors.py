@@ -79,6 +79,17 @@ class DroppedSince(RestoreError):
     )
 
 
+class DropKeepsNothing(RestoreError):
+    """An asked table has to be dropped and made anew, and this node's Cassandra keeps no snapshot of what is dropped;
+    `fields`: tables."""
+
+    code = "drop_keeps_nothing"
+    todo = (
+        "Set auto_snapshot to true in cassandra.yaml of this node and restart it; with `force` a snapshot "
+        "helenus-dropped-<job> is taken of the named tables before they are dropped."
+    )
+
+
 class ViewsDisabled(RestoreError):
     """The asked tables have materialized views, or had them at the point, and this node makes none; `fields`: views."""
 

@@ -5,8 +5,9 @@
 In: PitArguments; `views` are dropped first, after their CQL was noted. Out: PhaseResult. What makes it safe: nothing is
 dropped before every statement that makes it again is on this node's disk (`<state>/restores/<job>/schema.json`, from
 which a run that was cut goes on, whatever the destination answers by then), Cassandra keeps what it drops as a snapshot
-of its own (auto_snapshot), and every node is up, so that all have the same schema before any is stopped. The data that
-the tables are made for stands verified on the nodes already: the coordinator orders this after PIT_FETCH alone.
+of its own (auto_snapshot; where that is off PIT_FETCH has taken one, see kept_before_drop.py), and every node is up, so
+that all have the same schema before any is stopped. The data that the tables are made for stands verified on the nodes
+already: the coordinator orders this after PIT_FETCH alone.
 """
 
 import asyncio

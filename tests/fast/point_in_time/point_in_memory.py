@@ -195,6 +195,7 @@ class View(NodeView):
     def __init__(self) -> None:
         self.last_truncate: dict[str, int] = {}
         self.version = "5.0.9"
+        self.keeps = True
 
     async def identity(self) -> NodeIdentity:
         return msgspec.structs.replace(identity(), version=self.version)
@@ -206,7 +207,7 @@ class View(NodeView):
         return True
 
     async def auto_snapshot(self) -> bool:
-        return True
+        return self.keeps
 
     async def truncated_at(self) -> dict[str, int]:
         return self.last_truncate

@@ -5,6 +5,7 @@ import pytest
 
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import (
+    DropKeepsNothing,
     LogIncomplete,
     PointBeforeSnapshot,
     PointInFuture,
@@ -16,6 +17,7 @@ from agent.jobs.restore.errors import JobDiffers, JobFinished
 from agent.model.commit_log import LossRecord
 from agent.storage.protocol import NotFound
 from tests.cluster.log_segments import name_of
+from tests.fast.cassandra.directory_control import DirectoryControl
 from tests.fast.point_in_time.point_in_memory import BEGAN, JOB, PointInMemory, micros, record, schema
 
 HELD = [".idx/nb-1-big-Data.db", ".idx/nb-1-big-Statistics.db", "nb-1-big-Data.db", "nb-1-big-Statistics.db"]
@@ -158,6 +160,28 @@ async def test_what_is_on_the_node_is_not_fetched_from_afar(node: PointInMemory)
     await node.fetch(55.0)
     assert node.own.fetched == [name_of(5)]
     assert sorted(node.archive.fetched) == [name_of(number) for number in (2, 3, 4, 6)]
+
+
+async def test_what_is_dropped_later_is_kept_where_cassandra_keeps_nothing(node: PointInMemory) -> None:
+    """Promise: a table that has to be made anew is refused where auto_snapshot is off; with force each node has its
+    snapshot before its fetch ends, once; where Cassandra keeps its own none is taken."""
+    control = node.node.control
+    assert isinstance(control, DirectoryControl)
+    node.tools.schemas["ks"] = schema(ids={"t": "1" * 32})
+    await node.fetch(55.0)
+    assert control.calls == []
+    node.view.keeps = False
+    refusals = (await node.check(55.0)).refusals
+    assert [(one["code"], one["lifted_by"]) for one in refusals] == [("drop_keeps_nothing", "force")]
+    with pytest.raises(DropKeepsNothing):
+        await node.fetch(55.0)
+    for _ in range(2):
+        await node.fetch(55.0, force=True)
+    assert len(list(node.data.glob(f"ks/t-*/snapshots/helenus-dropped-{JOB}/manifest.json"))) == 1
+    node.tools.schemas["ks"] = schema()
+    control.calls.clear()
+    await node.fetch(55.0)
+    assert control.calls == []
 
 
 async def test_a_table_truncated_between_snapshot_and_point_begins_empty(node: PointInMemory) -> None:
