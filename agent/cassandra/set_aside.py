@@ -16,6 +16,7 @@ What makes it safe:
 """
 
 import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from agent.cassandra.live_directories import LiveDirectory
 from agent.cassandra.staging import StagingRoot, make_directory, staging_error
 from kit.atomic_files import sync_directory
 
-_ASIDE, _UNDONE = "aside", "undone"
+_ASIDE, UNDONE = "aside", "undone"
 
 
 class Aside(msgspec.Struct, frozen=True):
@@ -137,7 +138,7 @@ def move_strangers(found: Iterable[tuple[LiveDirectory, Sequence[str]]]) -> dict
         number = 1
         while _taken(live, number, names):
             number += 1
-        target = make_directory(live.root, (_UNDONE, str(number), *live.below))
+        target = make_directory(live.root, (UNDONE, str(number), *live.below))
         for name in names:
             _move(Path(live.path, name), target / name)
         sync_directory(target)
@@ -146,8 +147,35 @@ def move_strangers(found: Iterable[tuple[LiveDirectory, Sequence[str]]]) -> dict
     return done
 
 
+def left_by_undo(root: StagingRoot) -> int:
+    """Bytes of what Cassandra itself wrote to the root's tables before it was undone: nobody else has it. What the
+    restore had put there is removed, for it stands in the root by another name too, and `undone` with it when nothing
+    is left."""
+    undone = root.path / UNDONE
+    ours = {_inode(path) for path in _files_below(root.path) if undone not in path.parents}
+    kept = 0
+    for path in list(_files_below(undone)):
+        if _inode(path) in ours:
+            path.unlink()
+        else:
+            kept += path.lstat().st_size
+    if undone.is_dir() and next(_files_below(undone), None) is None:
+        shutil.rmtree(undone)
+    return kept
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(path):
+        yield from (Path(directory, name) for name in names)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    about = path.lstat()
+    return about.st_dev, about.st_ino
+
+
 def _taken(live: LiveDirectory, number: int, names: Sequence[str]) -> bool:
-    there = live.root.path.joinpath(_UNDONE, str(number), *live.below)
+    there = live.root.path.joinpath(UNDONE, str(number), *live.below)
     return any(os.path.lexists(there / name) for name in names)
 
 

@@ -267,9 +267,9 @@ def remove_below(root: StagingRoot, *below: str) -> None:
             shutil.rmtree(path)
 
 
-def remove_root(root: StagingRoot) -> bool:
-    """Remove the job's directory, which must bear our mark, and the directories above it that are then empty. False
-    when there is nothing of ours."""
+def remove_root(root: StagingRoot, keep: str = "") -> bool:
+    """Remove the job's directory, which must bear our mark, and the directories above it that are then empty; what is
+    named `keep` stays in it, with the mark. False when there is nothing of ours."""
     path = root.path
     if path.is_symlink() or not path.is_dir():
         return False
@@ -280,11 +280,13 @@ def remove_root(root: StagingRoot) -> bool:
     else:
         mark = path / _MARK
         for entry in path.iterdir():
-            if entry != mark:
+            if entry != mark and entry.name != keep:
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
+        if keep and os.path.lexists(path / keep):
+            return True
         mark.unlink()
         path.rmdir()
     for parent in list(path.parents)[: len(root.parts) - 1]:

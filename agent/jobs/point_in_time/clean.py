@@ -4,13 +4,15 @@ It runs only when what is set aside is no longer what the node runs on: the rest
 undone, or never placed anything. The replaced SSTables are kept as a snapshot of their tables, helenus-before-<job>, as
 Cassandra itself keeps what is truncated or dropped: only a person's `nodetool clearsnapshot` removes them. What goes is
 the drained commit log, whose segments were archived, hints for a time that is no more, and what an undone restore had
-brought.
+brought. What Cassandra itself had written to the tables before an undo stays in `undone`, and it is told where: should
+somebody have let clients in, it is all that is left of their writes.
 """
 
 import asyncio
 
 from agent.cassandra.kept_snapshot import keep_as_snapshot
 from agent.cassandra.live_directories import roots_of
+from agent.cassandra.set_aside import UNDONE, left_by_undo
 from agent.cassandra.staging import StagingRoot, remove_root
 from agent.jobs.point_in_time.place_errors import RestoreUnfinished
 from agent.jobs.point_in_time.place_notes import PlaceNotes
@@ -44,9 +46,16 @@ class PitCleanJob:
         await context.stages.enter("cleaning")
         removed: list[str] = []
         left: dict[str, str] = {}
+        warnings = [*kept]
         for root in dict.fromkeys([*await fetched.all_staging(), *await self._own_roots(notes)]):
             try:
-                if await asyncio.to_thread(remove_root, root):
+                written = await asyncio.to_thread(left_by_undo, root)
+                if written:
+                    warnings.append(
+                        f"what Cassandra wrote to the tables before the restore was undone is kept in "
+                        f"{root.path / UNDONE}: {written:,} bytes; remove it when nobody needs it"
+                    )
+                if await asyncio.to_thread(remove_root, root, UNDONE):
                     removed.append(str(root.path))
             except HelenusError as error:
                 left[str(root.path)] = error.message
@@ -56,7 +65,7 @@ class PitCleanJob:
         if left:
             told = "; ".join(f"{path} ({reason})" for path, reason in left.items())
             raise StagingLeft(f"what the restore staged or set aside is left in {told}", left=left)
-        return Outcome(PhaseResult(removed, kept))
+        return Outcome(PhaseResult(removed, warnings))
 
     async def _keep(self, context: JobContext, notes: PlaceNotes) -> list[str]:
         """Keep the replaced SSTables as a snapshot; what is to be told of it. Raises as `keep_as_snapshot`."""

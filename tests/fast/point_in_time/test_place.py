@@ -232,8 +232,22 @@ async def test_what_was_set_aside_is_only_cleaned_when_the_node_does_without_it(
         await clean(node)
     await node.undo()
     live = node.tree()
+    for _ in range(2):
+        result = (await PitCleanJob(node.tools).run(node.context())).result
+        assert node.tree() == live
+    left = sorted(path.name for path in node.base.rglob(".helenus/**/undone/**/*") if path.is_file())
+    assert left == ["nb-2-big-Data.db", "nb-3-big-Data.db"], "what Cassandra wrote stays, what was placed does not"
+    assert not list(node.base.rglob(".helenus/**/held"))
+    assert isinstance(result, PhaseResult)
+    assert len(result.warnings) == 2
+    assert "undone: 22 bytes" in result.warnings[0]
+
+
+async def test_an_undo_before_any_start_leaves_nothing(node: NodeOnDisk) -> None:
+    """Promise: what the restore alone had put there goes with the rest."""
+    await node.place()
+    await node.undo()
     await clean(node)
-    assert node.tree() == live
     assert not list(node.base.rglob(".helenus*"))
 
 

@@ -143,7 +143,7 @@ async def test_a_node_killed_hard_is_restored_to_the_point_exactly_and_can_be_pu
     await story.check_others()
     assert (node.properties.read_text(), node.options.read_text()) == (properties, options)
     await node.run(Kind.PIT_CLEAN, arguments, "job-1")
-    assert node.staged() == []
+    assert [path for path in node.staged() if "/undone/" not in path and Path(path).name != "owner"] == []
 
     await to_the_point(node, arguments, "job-2", without=[".by_state"])
     verified = (await node.run(Kind.PIT_VERIFY, arguments, "job-2")).result
