@@ -5,10 +5,13 @@ Pure: no clock, no files.
 Two neighbouring segments (by id) belong together when their ids are consecutive, or when the later one says that it is
 known to follow the earlier one (a new life of Cassandra has other ids), and the earlier one is whole. A partial copy
 ends its run: what was written after it is not there. A loss recorded between two segments parts them, unless their ids
-are consecutive: then what was lost has come after all.
+are consecutive: then what was lost has come after all. A loss with no known end ends at the next segment that is there.
+
+A node may have tens of thousands of segments: everything here sorts once and looks up.
 """
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -52,6 +55,30 @@ class Coverage(msgspec.Struct, frozen=True):
     first: str
 
 
+class Losses:
+    """Losses, by where they are in the log."""
+
+    def __init__(self, losses: Iterable[LossRecord]) -> None:
+        self._losses = sorted(losses, key=_after)
+        self._begins = [_after(loss) for loss in self._losses]
+        self._ends = [segment_id(loss.before) if loss.before else _after(loss) + 1 for loss in self._losses]
+        self._furthest = list(itertools.accumulate(self._ends, max))
+
+    def between(self, first: int, second: int) -> list[LossRecord]:
+        """Those that may be of segments between two that are there, by their ids."""
+        place = bisect_left(self._begins, second)
+        found = []
+        while place and self._furthest[place - 1] > first:
+            place -= 1
+            if self._ends[place] > first:
+                found.append(self._losses[place])
+        return found[::-1]
+
+    def after(self, newest: int) -> list[LossRecord]:
+        """Those after that segment."""
+        return self._losses[bisect_left(self._begins, newest) :]
+
+
 def chosen(records: Iterable[SegmentRecord]) -> list[SegmentRecord]:
     """One record per segment, in the order of replay: a whole one before a partial one, the partial one that reaches
     further before one that doesn't."""
@@ -71,8 +98,9 @@ def _rank(record: SegmentRecord) -> tuple[bool, float, int, float]:
 def runs(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) -> list[LogRun]:
     """The runs without a gap, oldest first."""
     found: list[list[SegmentRecord]] = []
+    known = Losses(losses)
     for record in chosen(records):
-        if found and gap_between(found[-1][-1], record, losses) is None:
+        if found and gap_between(found[-1][-1], record, known) is None:
             found[-1].append(record)
         else:
             found.append([record])
@@ -81,11 +109,9 @@ def runs(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) ->
 
 def gaps(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) -> list[LogGap]:
     """What is missing between the segments that are there, and after the newest where a loss says so."""
-    ordered = chosen(records)
+    ordered, known = chosen(records), Losses(losses)
     found = [
-        gap
-        for earlier, later in itertools.pairwise(ordered)
-        if (gap := gap_between(earlier, later, losses)) is not None
+        gap for earlier, later in itertools.pairwise(ordered) if (gap := gap_between(earlier, later, known)) is not None
     ]
     return found + _lost_after(ordered, losses)
 
@@ -93,7 +119,7 @@ def gaps(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) ->
 def _lost_after(ordered: Sequence[SegmentRecord], losses: Sequence[LossRecord]) -> list[LogGap]:
     """Losses after the newest segment (after none, where there is none)."""
     newest = segment_id(ordered[-1].name) if ordered else -1
-    return [_told(loss) for loss in losses if _after(loss) >= newest]
+    return [_told(loss) for loss in Losses(losses).after(newest)]
 
 
 def _told(loss: LossRecord) -> LogGap:
@@ -104,12 +130,12 @@ def _after(loss: LossRecord) -> int:
     return segment_id(loss.after) if loss.after else -1
 
 
-def gap_between(earlier: SegmentRecord, later: SegmentRecord, losses: Sequence[LossRecord] = ()) -> LogGap | None:
+def gap_between(earlier: SegmentRecord, later: SegmentRecord, losses: Losses) -> LogGap | None:
     """What is missing between two segments that have none between them; None: nothing is."""
     first, second = segment_id(earlier.name), segment_id(later.name)
     if earlier.whole and second == first + 1:
         return None
-    told = [loss for loss in losses if _after(loss) < second and (not loss.before or segment_id(loss.before) > first)]
+    told = losses.between(first, second)
     known = later.follows and later.previous == earlier.name
     if earlier.whole and known and not told:
         return None
@@ -137,7 +163,7 @@ def coverage(
     first = lowest.neighbour(1).file_name
     if not needed:
         return Coverage(None, (), tuple(_lost_after(ordered, losses)), first)
-    begin = _gap_at_floor(lowest.id, taken_at, needed[0], losses)
+    begin = _gap_at_floor(lowest.id, taken_at, needed[0], Losses(losses))
     missing = tuple(gaps(needed, losses))
     if begin is not None:
         return Coverage(None, (), (begin, *missing), first)
@@ -145,12 +171,12 @@ def coverage(
     return Coverage(run.until, run.records, missing, needed[0].name)
 
 
-def _gap_at_floor(floor: int, taken_at: float, first: SegmentRecord, losses: Sequence[LossRecord]) -> LogGap | None:
+def _gap_at_floor(floor: int, taken_at: float, first: SegmentRecord, losses: Losses) -> LogGap | None:
     """What is missing between the floor and the first needed segment that is there. The floor itself need not be."""
     number = segment_id(first.name)
     if number == floor + 1:
         return None
-    told = [loss for loss in losses if _after(loss) < number and (not loss.before or segment_id(loss.before) > floor)]
+    told = losses.between(floor, number)
     if first.follows and not told and (followed := parse_segment(first.previous)) and followed.id <= floor:
         return None  # the one before it was not needed
     reason = "; ".join(dict.fromkeys(loss.reason for loss in told)) or NOT_ARCHIVED
@@ -175,14 +201,22 @@ def windows(
     snapshots: Iterable[SnapshotPoint], records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()
 ) -> list[list[float]]:
     """[from, until] pairs of points that one of the snapshots and the archive reach, oldest first, none touching."""
-    known = chosen(records)
+    ordered, known = chosen(records), Losses(losses)
+    ids = [segment_id(record.name) for record in ordered]
+    ends = [record.closed_at for record in ordered]  # of the run that goes on from each
+    for place in range(len(ordered) - 2, -1, -1):
+        if gap_between(ordered[place], ordered[place + 1], known) is None:
+            ends[place] = max(ends[place], ends[place + 1])
     found: list[list[float]] = []
     for one in sorted(snapshots, key=lambda point: point.taken_until):
-        until = coverage(one.floor, one.taken_at, known, losses).covered_until
-        if until is None or until < one.taken_until:
+        lowest = parse_segment(one.floor) if one.floor else None
+        place = bisect_right(ids, lowest.id) if lowest is not None else len(ids)
+        if lowest is None or place == len(ids) or ends[place] < one.taken_until:
+            continue
+        if _gap_at_floor(lowest.id, one.taken_at, ordered[place], known) is not None:
             continue
         if found and one.taken_until <= found[-1][1]:
-            found[-1][1] = max(found[-1][1], until)
+            found[-1][1] = max(found[-1][1], ends[place])
         else:
-            found.append([one.taken_until, until])
+            found.append([one.taken_until, ends[place]])
     return found

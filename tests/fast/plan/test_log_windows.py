@@ -192,6 +192,47 @@ def test_an_outage_leaves_two_windows() -> None:
     assert windows.windows([SnapshotPoint(0.5, 9.0, name(99))], records) == []
 
 
+def test_a_loss_without_an_end_parts_nothing_behind_the_next_segment() -> None:
+    """Promise: a lost tail, told before anything came after it, is one gap; later restarts are none."""
+    second = record(5000, 6.0, 7.0, previous=102, follows=True)
+    third = record(9000, 8.0, 9.0, previous=5000, follows=True)
+    (gap,) = windows.gaps([*LIFE, second, third], [loss(102, None)])
+    assert (gap.after, gap.before) == (name(102), name(5000))
+
+
+def test_ten_thousand_segments_with_gaps_and_snapshots_are_looked_through_at_once() -> None:
+    """Promise: a check of a long log takes a moment, whatever is lost in it and however many backups there are."""
+    records = [
+        record(number, float(number), number + 1.0, previous=number - 2, follows=True)
+        for number in range(10_000)
+        if number % 10
+    ]
+    lost = [loss(number - 1, number + 1) for number in range(0, 10_000, 10)]
+    taken = [SnapshotPoint(number + 1.0, number + 2.0, name(number)) for number in range(0, 10_000, 5)]
+    found = windows.windows(taken, records, lost[1:])
+    assert len(found) == 1_000
+    assert found[7] == [72.0, 80.0]
+    assert len(windows.gaps(records, lost[1:])) == 999
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 12), st.integers(-1, 13)), max_size=6),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_losses_are_found_where_they_are(spans: list[tuple[int, int]], one: int, other: int) -> None:
+    """Promise: looking up finds what going through all finds."""
+    first, second = sorted((one, other))
+    known = [loss(after if after >= 0 else None, before if before >= 0 else None) for after, before in spans]
+    wanted = [
+        kept
+        for kept, (after, before) in zip(known, spans, strict=True)
+        if after < second and (before if before >= 0 else after + 1) > first
+    ]
+    found = windows.Losses(known).between(first, second)
+    assert sorted(map(str, found)) == sorted(map(str, wanted))
+
+
 @given(
     st.sets(st.integers(0, 12), min_size=1),
     st.sets(st.integers(0, 12)),
