@@ -94,7 +94,8 @@ class Sights:
         for name in unplaced:
             changed_at = look.archived[name].changed_at
             segments[name] = msgspec.structs.replace(segments[name], changed_at=changed_at, previous="")
-        there = {other for other, one in segments.items() if other in look.there or one.places}
+        here = look.there
+        there = {other for other, one in segments.items() if other in here or one.places}
         neighbours = neighbours_of(unplaced, {other: one.sighting for other, one in segments.items()}, there)
         found, parted = [], known.parted
         for name in unplaced:

@@ -9,7 +9,7 @@ content is told and left, and those after it are shipped.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -80,7 +80,9 @@ class Shipper:
 
     def pending(self) -> list[tuple[KnownSegment, SeenFile]]:
         """Closed segments that it doesn't have, oldest first, without those that are refused."""
-        found = []
+        return sorted(self._pending(), key=_place)
+
+    def _pending(self) -> Iterator[tuple[KnownSegment, SeenFile]]:
         look = self._look()
         for name, file in look.archived.items():
             one = self._ledger.get(name)
@@ -89,8 +91,7 @@ class Shipper:
             if self._vanished.get(name) is look:
                 continue
             if self.place not in one.places or one.stamp != file.stamp:
-                found.append((one, file))
-        return sorted(found, key=lambda pair: segment_id(pair[0].name))
+                yield one, file
 
     def view(self) -> LogPlace:
         """How far it is, for a person."""
@@ -129,12 +130,14 @@ class Shipper:
     def has_work(self) -> bool:
         """Whether anything is to be shipped."""
         losses = self._ledger.known.told.get(self.place, 0) < len(self._ledger.known.losses)
-        return losses or bool(self.tails) or bool(self.pending())
+        return losses or bool(self.tails) or any(True for _ in self._pending())
 
     async def _ship_all(self) -> None:
         async with self._repositories.opened(self.target.target, self._show) as opened:
             while self.has_work():
-                for one, file in self.pending()[:1]:
+                oldest = min(self._pending(), key=_place, default=None)
+                if oldest is not None:
+                    one, file = oldest
                     await self._ship(CommitLogs(opened, one.host_id), one, file)
                 logs = CommitLogs(opened, self._ledger.known.host_id)
                 await self._tell_losses(logs)
@@ -255,6 +258,10 @@ class Shipper:
                 reason=error.message,
             )
         self._error = told
+
+
+def _place(pair: tuple[KnownSegment, SeenFile]) -> int:
+    return segment_id(pair[0].name)
 
 
 class NotListed(HelenusError):

@@ -90,7 +90,8 @@ class Tail:
         if await self._workers.run(lambda _: _goes_on_behind(file.path)):
             return None
         segments = self._ledger.known.segments
-        there = {other for other, known in segments.items() if other in look.there or known.places}
+        here = look.there
+        there = {other for other, known in segments.items() if other in here or known.places}
         neighbour = neighbour_of(name, {other: known.sighting for other, known in segments.items()}, there)
         before = segments.get(neighbour.previous)
         opened_at = max(segment_id(name) / 1000, before.changed_at if before and neighbour.follows else 0.0)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED
+from agent.jobs.archiving.ledger import Ledger, Stamp
+from agent.jobs.archiving.looking import Look, SeenFile
+from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED, Sights
 from agent.jobs.archiving.standing import view_of
 from agent.plan.log_windows import gaps
 from tests.fast.jobs.agent_in_memory import Crash, Faults
@@ -223,6 +225,17 @@ async def test_a_crash_between_listing_and_removal_keeps_the_file_until_it_is_kn
         (site.archive / name).write_bytes(kept)  # offered once more by a start of Cassandra
         await site.shipped(name)
     assert [one.name for one in await site.records("d1")].count(name) == 1
+
+
+def test_ten_thousand_segments_that_wait_are_seen_in_one_look(tmp_path: Path) -> None:
+    """Promise: an agent that comes back to an archive of days gets through it in a moment: in one run, none lost."""
+    names = [f"CommitLog-7-{1_750_000_000_000 + number}.log" for number in range(10_000)]
+    files = {name: SeenFile(tmp_path / name, Stamp(64, 1_750_000_000 * 10**9 + at)) for at, name in enumerate(names)}
+    ledger = Ledger(tmp_path)
+    look = Look({}, files, frozenset(), 0)
+    for _ in range(2):
+        assert Sights(ledger).see(look, dict.fromkeys(names, True), "h1", True, 1_750_000_100.0) == []
+    assert sum(one.follows for one in ledger.known.segments.values()) == 9_999
 
 
 def test_a_crash_is_a_crash() -> None:
