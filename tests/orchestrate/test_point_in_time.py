@@ -355,6 +355,11 @@ async def test_what_can_not_be_is_refused_at_once(story: Story) -> None:
     ) as refused:
         await story.start(pit_micros=5_999_999)
     assert refused.value.status == 400
+    assert f"the first one after it is {story.tag}, begun at " in refused.value.message
+    assert refused.value.fields["first_backup"] == story.tag
+    with pytest.raises(NoSnapshot) as refused:
+        await story.start(pit_micros=5_999_999, keyspaces={"of_nobody": []})
+    assert "first_backup" not in refused.value.fields
     with pytest.raises(KeyspaceRefused):
         await story.start(keyspaces={"system_auth": []})
     assert story.is_as_before()

@@ -25,7 +25,7 @@ from coordinator.orchestrate.outcome import cause_of, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
-from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, why_incomplete
+from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, first_after, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
 from coordinator.orchestrate.point_in_time.verdict import (
     LATER_WRITE,
@@ -165,7 +165,7 @@ class PitChecks:
         if blemished is None and unread:
             raise parts_unread(order.pit_micros, unread, passed_over)
         if blemished is None:
-            raise NoSnapshot(order.pit_micros, passed_over)
+            raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
         return self._all_there(blemished, {}, present)
 
     async def _why_incomplete(self, source: Destination | None, tag: str, ring: Mapping[str, str]) -> str:

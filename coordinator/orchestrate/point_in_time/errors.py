@@ -4,21 +4,26 @@ from datetime import UTC, datetime
 
 from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
 from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.point_in_time.times import told_time
 
 
 class NoSnapshot(InvalidArguments):
-    """No backup there was whole before the point; `passed_over` says of each that came near why it isn't used."""
+    """No backup there was whole before the point; `passed_over` says of each that came near why it isn't used.
+    `first_backup`: the first one after the point that holds what is asked, `first_backup_time` unix seconds."""
 
     code = "no_snapshot"
-    todo = "Choose a later point, or another destination: POST .../backups/pit_check tells which points are possible."
+    todo = "Choose a later point, not before `first_backup`, or another destination."
 
-    def __init__(self, pit_micros: int, passed_over: dict[str, str]) -> None:
+    def __init__(self, pit_micros: int, passed_over: dict[str, str], first: tuple[str, float] | None = None) -> None:
         moment = datetime.fromtimestamp(pit_micros // 1_000_000, UTC)
         told = "".join(f"; {tag}: {why}" for tag, why in passed_over.items())
+        fields: dict[str, object] = {"passed_over": passed_over}
+        if first is not None:
+            tag, time = first
+            told += f"; the first one after it is {tag}, begun at {told_time(time)}"
+            fields |= {"first_backup": tag, "first_backup_time": time}
         super().__init__(
-            f"No snapshots found before date and time: {moment:%m-%d-%Y %H:%M:%S} UTC{told}",
-            field="pit",
-            passed_over=passed_over,
+            f"No snapshots found before date and time: {moment:%m-%d-%Y %H:%M:%S} UTC{told}", field="pit", **fields
         )
 
 

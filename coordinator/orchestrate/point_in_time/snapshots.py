@@ -60,6 +60,13 @@ def beside(listed: Mapping[str, Joined], chosen: str, asked: Tables) -> list[str
     return [*tags[max(place - MOST_EARLIER, 0) : place], *later[:MOST_NEXT], *newest]
 
 
+def first_after(listed: Mapping[str, Joined], pit_micros: int, asked: Tables) -> tuple[str, float] | None:
+    """Tag and time of the first backup after the point that holds all that is asked."""
+    known = [(time, tag) for tag, joined in listed.items() if (time := _ended_well(joined, asked)) is not None]
+    time, tag = min((each for each in known if each[0] * 1_000_000 > pit_micros), default=(0.0, ""))
+    return (tag, time) if tag else None
+
+
 def why_incomplete(joined: Joined | None, ring: Mapping[str, str]) -> str:
     """Why a backup can't be used for the nodes of the ring (host id → address), as a clause; "" when it can."""
     if joined is None or joined.plan is None:

@@ -20,7 +20,7 @@ from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot
 from coordinator.orchestrate.point_in_time.scope import asked_tables
-from coordinator.orchestrate.point_in_time.snapshots import candidates
+from coordinator.orchestrate.point_in_time.snapshots import candidates, first_after
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.restore.job_steps import IRREVOCABLE, JobSteps, job_of
 from coordinator.orchestrate.run import Surroundings
@@ -95,9 +95,10 @@ class PointsInTime:
         places = Places(self._around, cluster)
         await places.optional(order.pit_destination)
         listed = await places.backups(await places.optional(order.destination))
-        tags, passed_over = candidates(listed, order.pit_micros, asked_tables(order))
+        asked = asked_tables(order)
+        tags, passed_over = candidates(listed, order.pit_micros, asked)
         if not tags:
-            raise NoSnapshot(order.pit_micros, passed_over)
+            raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
 
     async def _former(self, cluster: str, order: PointInTimeOrder) -> Request | None:
         """The newest request of the same restore."""
