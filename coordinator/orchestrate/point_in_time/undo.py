@@ -27,7 +27,7 @@ from coordinator.orchestrate.point_in_time.verdict import PitVerdict
 from coordinator.orchestrate.restore.job_steps import IRREVOCABLE, JobSteps
 from coordinator.orchestrate.restore.owed_views import OWED_VIEWS
 from coordinator.orchestrate.restore.sent_once import SentOnce
-from coordinator.orchestrate.restore.undo import UNDO_VIEWS, Left, speaker
+from coordinator.orchestrate.restore.undo import UNDO_VIEWS, raise_left, speaker
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.until_kept import until_kept
 
@@ -58,12 +58,7 @@ class PitUndo:
 
     async def raise_noted(self) -> None:
         """Raise what the job was left with, `RequestCancelled` or `Left`; return if it is not being undone."""
-        noted = await self._steps.step(S.UNDOING)
-        if noted is None:
-            return
-        if noted["cancelled"]:
-            raise RequestCancelled(noted["error"]["message"], **noted["error"]["fields"])
-        raise Left(noted["error"])
+        raise_left(await self._steps.step(S.UNDOING))
 
     async def leave(self, error: Exception) -> None:
         """While the store can't be written it is waited for."""

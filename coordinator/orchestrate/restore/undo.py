@@ -4,7 +4,7 @@ That a request leaves is noted durably before anything of it is undone: no later
 over nodes that hold nothing any more. What is to be undone is read from the store, so that every life leaves alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,15 @@ class Left(HelenusError):
         return self._told
 
 
+def raise_left(noted: Mapping[str, Any] | None) -> None:
+    """Raise what was noted of leaving, `RequestCancelled` or `Left`; return when nothing was."""
+    if noted is None:
+        return
+    if noted["cancelled"]:
+        raise RequestCancelled(noted["error"]["message"], **noted["error"]["fields"])
+    raise Left(noted["error"])
+
+
 class RestoreUndo:
     """Leaves one restore."""
 
@@ -63,12 +72,7 @@ class RestoreUndo:
     async def raise_noted(self) -> None:
         """Raise what the request left with in an earlier life of the coordinator, `RequestCancelled` or `Left`; return
         if it did not leave."""
-        noted = await self._run.around.store.requests.step(self._run.request.id, LEAVING)
-        if noted is None:
-            return
-        if noted["cancelled"]:
-            raise RequestCancelled(noted["error"]["message"], **noted["error"]["fields"])
-        raise Left(noted["error"])
+        raise_left(await self._run.around.store.requests.step(self._run.request.id, LEAVING))
 
     async def leave(self, error: Exception) -> None:
         """Before the point of no return everything is undone; later what is needed to go on stays, and the views come
