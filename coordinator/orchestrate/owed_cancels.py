@@ -6,8 +6,6 @@ and fill the disks with what nobody asks for any more.
 """
 
 import asyncio
-from types import TracebackType
-from typing import Self
 
 import msgspec
 import structlog
@@ -15,29 +13,20 @@ import structlog
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.model.commands import PostedCommand
+from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
 
 
-class OwedCancels:
+class OwedCancels(Beside):
     """Use as `async with OwedCancels(around)`: inside, they are told."""
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
 
-    async def __aenter__(self) -> Self:
-        self._telling = asyncio.create_task(self._tell_all(), name="owed cancels")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._telling.cancel()
-        await asyncio.gather(self._telling, return_exceptions=True)
-
-    async def _tell_all(self) -> None:
+    async def _always(self) -> None:
         while True:
             try:
                 await on_each(await self._around.store.commands.cancels_owed(), self._tell)

@@ -4,10 +4,8 @@ them out, how each node stands, and an alarm for each node that does not archive
 An order is judged like all others: agents are asked before the cluster's turn, and what runs is looked up in it.
 """
 
-import asyncio
 from collections.abc import Awaitable
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import msgspec
 
@@ -23,6 +21,7 @@ from coordinator.orchestrate.archiving.nodes import judged, look, safe_in
 from coordinator.orchestrate.archiving.setting import changing, setting_of
 from coordinator.orchestrate.archiving.switch import archiving_scope
 from coordinator.orchestrate.archiving.watch import Watch
+from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.run import Surroundings
 
@@ -35,7 +34,7 @@ class Make(Protocol):
     ) -> Awaitable[str]: ...
 
 
-class Archiving:
+class Archiving(Beside):
     """Use as `async with Archiving(…)`: inside, the clusters are looked at. Implements
     `coordinator.orchestrate.protocol.ArchivingControl`."""
 
@@ -46,16 +45,6 @@ class Archiving:
         self._remembered: dict[str, ArchivingView] = {}
         """host id → what its agent said last"""
         self._watch = Watch(around, self.status, self.start, self._trim)
-
-    async def __aenter__(self) -> Self:
-        self._looking = asyncio.create_task(self._watch.look_always(), name="archiving")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
 
     async def start(self, cluster: str, order: ArchivingOrder) -> str:
         """The same order again while it runs: its id. Raises `ArchivingChanging` while another one runs,
@@ -101,6 +90,9 @@ class Archiving:
     def seen(self, cluster: str) -> list[NodeArchiving]:
         """The nodes at the last look; empty while nobody archives by anybody's order."""
         return self._watch.seen.get(cluster, [])
+
+    async def _always(self) -> None:
+        await self._watch.look_always()
 
     async def _whole(self, cluster: str, order: ArchivingOrder) -> ArchivingOrder:
         """The order with what it leaves as it is. Raises for destinations that can't be archived to."""

@@ -8,14 +8,13 @@ To see that there is none costs a few requests, however large the cluster is.
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 import msgspec
 import structlog
 
 from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
+from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
@@ -25,7 +24,7 @@ from kit.errors import HelenusError
 log = structlog.get_logger(__name__)
 
 
-class TakeOver:
+class TakeOver(Beside):
     """Use as `async with TakeOver(around, begin)`: inside it looks again and again. `begin`: carries a durable request
     out."""
 
@@ -40,18 +39,6 @@ class TakeOver:
         """job → the writing with which it needed nobody"""
         self._told: set[str] = set()
         self._turn = -1
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep_looking(), name="jobs that nobody carries out")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def learn(self, cluster: str, order: PointInTimeOrder) -> str | None:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
@@ -77,7 +64,7 @@ class TakeOver:
                 )
         return taken
 
-    async def _keep_looking(self) -> None:
+    async def _always(self) -> None:
         while True:
             for cluster in self._around.registry.clusters():
                 try:

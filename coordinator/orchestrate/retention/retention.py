@@ -10,8 +10,6 @@ sweep.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import msgspec
 import structlog
@@ -22,6 +20,7 @@ from coordinator.model.errors import NoSuchBackup, NoSuchDestination, TagInUse
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.model.retention import RetentionNote, Verdict
+from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RetentionFailed, foreseen
 from coordinator.orchestrate.outcome import cause_of
 from coordinator.orchestrate.retention.scene import ListBackups, RetentionScene
@@ -39,7 +38,7 @@ NEWEST = 200
 StartDelete = Callable[[str, DeleteOrder], Awaitable[str]]
 
 
-class Retention:
+class Retention(Beside):
     """Use as `async with Retention(…)`: inside, runs that are due are carried out, one at a time. The collaborators are
     the orchestrator's `list_backups` and `start_delete`."""
 
@@ -53,16 +52,6 @@ class Retention:
         self._asked_since_begun: set[tuple[str, str]] = set()
         """places of clusters of which a run was asked for after the last one began"""
         self._notes = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        self._looking = asyncio.create_task(self._look_always(), name="retention")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
 
     async def preview(self, cluster: str, place: str) -> list[Verdict]:
         """What a run would do now. Raises `NoSuchDestination`, `RetentionWaits`, `DamageUncounted`, and what a listing
@@ -81,7 +70,7 @@ class Retention:
         kept = await self._around.store.values.get(_name(cluster)) or {}
         return msgspec.convert(kept, dict[str, RetentionNote])
 
-    async def _look_always(self) -> None:
+    async def _always(self) -> None:
         while True:
             self._asked.clear()
             try:
