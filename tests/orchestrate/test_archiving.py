@@ -57,6 +57,13 @@ async def test_archiving_is_switched_on_by_one_restart_of_each_node(scene: Scene
     assert (again.state, restarts(scene)) == (RequestState.SUCCESS, [2, 2, 2])
 
 
+async def test_where_nobody_ever_archived_no_node_is_told_of(scene: Scene) -> None:
+    """Promise: a cluster that never was told to archive has no node that does so against an order."""
+    coordinator = await scene.coordinator()
+    status = await coordinator.archiving.status(CLUSTER)
+    assert (status.enabled, [node.without for node in status.nodes]) == (False, [""] * 3)
+
+
 async def test_the_time_that_is_safe_is_told_by_node(scene: Scene) -> None:
     """Promise: per node the time up to which all is safe; what an agent told last stays true while it doesn't answer; a
     destination that isn't known is refused."""

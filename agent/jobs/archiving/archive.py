@@ -51,6 +51,9 @@ class ArchiveJob:
                 await stack.enter_async_context(self._repositories.opened(target.target, context.waiting))
         cut = context.stages.recall("telling") or {}
         changed = cut.get("changed") is True or await asyncio.to_thread(self._differs, asked.enabled, directory)
+        if before is None and not asked.enabled and not changed:
+            # It never archived: nothing is put back, and no Cassandra restarted for nothing.
+            return Outcome(ArchiveResult(False, directory, str(node.properties_file), ""))
         await context.stages.enter("telling", {"changed": changed})
         mark = await self._marked(directory, before) if asked.enabled else before.mark if before is not None else ""
         if changed:

@@ -50,7 +50,7 @@ def _look(agent: Agent, said: ArchivingView | HelenusError | None) -> NodeLook:
 
 
 def judged(seen: NodeLook, order: ArchivingOrder | None, remembered: ArchivingView | None = None) -> NodeArchiving:
-    """A node for people, measured by what was ordered (None: by its agent's own word)."""
+    """A node for people, measured by what was ordered (None: nobody archives, and nobody should)."""
     view = seen.view or remembered
     if view is None:
         return NodeArchiving(seen.address, seen.host_id, UNSEEN, without=_without(seen, order))
@@ -74,7 +74,7 @@ def judged(seen: NodeLook, order: ArchivingOrder | None, remembered: ArchivingVi
 def _without(seen: NodeLook, order: ArchivingOrder | None) -> str:
     view = seen.view
     if order is None:
-        return "" if view is None or view.enabled else NEVER_TOLD
+        return ""
     if view is None:
         return seen.unseen if order.enabled else ""
     if not order.enabled:

@@ -1,5 +1,6 @@
 """Archiving as the daemon does it: every closed segment in every destination, and only then off the node."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -125,3 +126,21 @@ async def test_it_says_what_it_can_not_know(site: ArchivingSite) -> None:
     site.log.start()
     await site.until(lambda: site.log.path(site.log.active).name in site.archiver.seen.live)
     assert (await view_of(site.archiver)).state == "off"
+
+
+async def test_switching_off_what_never_was_on_restarts_nobody(site: ArchivingSite) -> None:
+    """Promise: an agent that was never told to archive leaves Cassandra's file as it is and asks for no restart; one
+    that lost its state, and finds its own text there, does both."""
+    site.log.start()
+    site.run()
+    site.log.now += 10
+    site.properties.write_text("archive_command=\n")
+    assert not (await site.order(enabled=False, targets=[])).restart_needed
+    assert site.properties.read_text() == "archive_command=\n"
+    assert site.archiver.order is None
+    assert (await view_of(site.archiver)).trouble is None
+    await site.order()
+    shutil.rmtree(site.state)
+    await site.restart()
+    assert (await site.order(enabled=False, targets=[])).restart_needed
+    assert site.properties.read_text() == "archive_command=\n"
