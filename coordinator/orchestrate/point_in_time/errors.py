@@ -12,7 +12,11 @@ class NoSnapshot(InvalidArguments):
     `first_backup`: the first one after the point that holds what is asked, `first_backup_time` unix seconds."""
 
     code = "no_snapshot"
-    todo = "Choose a later point, not before `first_backup`, or another destination."
+    todo = (
+        "Choose a later point, not before `first_backup`, or name the `destination` that has an older backup (without "
+        "one only backups that stayed on the nodes are looked at). Where there is none, take one now: it leads to "
+        "points after it."
+    )
 
     def __init__(self, pit_micros: int, passed_over: dict[str, str], first: tuple[str, float] | None = None) -> None:
         moment = datetime.fromtimestamp(pit_micros // 1_000_000, UTC)
