@@ -2,8 +2,9 @@
 them, so that nothing ships them, takes them for archived, or deletes Cassandra's own segment for them.
 
 The archive command fails for a segment whose name is taken by other bytes, and touches neither. So only a segment whose
-archiving failed, and that Cassandra still has, can have such a copy: those are compared, byte by byte, once for each
-state of both files (sizes say nothing: all segments have the same).
+archiving failed can have such a copy: those are compared with Cassandra's own, byte by byte, once for each state of
+both files (sizes say nothing: all segments have the same). Cassandra deletes its own at its next start; what was found
+out before holds for the copy as long as that stays as it is.
 """
 
 import filecmp
@@ -22,10 +23,13 @@ class Copies:
     def told_apart(self, look: Look) -> Look:
         """The look, with false copies in `false` and no longer in `archived`. Blocks. Raises OSError."""
         compared = {}
-        for name in look.failed & look.live.keys() & look.archived.keys():
-            own, copy = look.live[name], look.archived[name]
+        for name in look.failed & look.archived.keys():
+            own, copy = look.live.get(name), look.archived[name]
             known = self._compared.get(name)
-            compared[name] = known if known is not None and known[:2] == (own, copy) else (own, copy, _same(own, copy))
+            if known is not None and known[1] == copy and own in (None, known[0]):
+                compared[name] = known
+            elif own is not None:
+                compared[name] = own, copy, _same(own, copy)
         self._compared = compared
         false = frozenset(name for name, (_, _, same) in compared.items() if not same)
         if not false:

@@ -76,12 +76,13 @@ class Leftovers:
 
     def waiting(self, look: Look) -> list[SeenFile]:
         """Closed segments of Cassandra's directory whose archiving failed, or that were seen closed for a while and not
-        archived; oldest first."""
+        archived; oldest first. What the ledger doesn't know is none of this log: a restore to a point gave it back to
+        Cassandra, and a long replay leaves it there closed for minutes."""
         now = self._clock()
         found = []
         for name in look.closed:
             one = self._ledger.get(name)
-            if name in look.archived or (one is not None and one.places):
+            if one is None or one.places or name in look.archived:
                 continue
             grace = _LONGEST_SECONDS if name in look.offered else _GRACE_SECONDS
             ignored = not look.unread and now - self._closed_at.get(name, now) > grace
@@ -140,7 +141,7 @@ class Leftovers:
         if look.unread:
             return
         known = self._ledger.known
-        for name in look.failed - look.live.keys():
+        for name in look.failed - look.live.keys() - look.false:
             one = self._ledger.get(name)
             if (one is None and known.in_force) or (one and one.places) or name in look.archived:
                 await asyncio.to_thread(forget_failure, self._program, name)

@@ -1,0 +1,77 @@
+"""Archiving beside files that are none of this log: what a restore to a point gave back to Cassandra, and false copies
+whose segments Cassandra has deleted."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.jobs.toy_log import SIZE, header, section
+from tests.fast.storage.memory import MemoryStorage
+
+MINUTE = 60.0
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage()})
+    yield site
+    await site.stop()
+
+
+async def looked_again(site: ArchivingSite) -> None:
+    """The agent has gone through all that it does in turn."""
+    before = site.archiver.seen
+    site.archiver._next.clear()
+    await site.until(lambda: site.archiver.seen is not before)
+    before = site.archiver.seen
+    await site.until(lambda: site.archiver.seen is not before)
+
+
+async def test_segments_that_were_given_back_are_not_archived_again(site: ArchivingSite) -> None:
+    """Promise: old segments that lie closed in Cassandra's directory for minutes, as in a long replay, are neither
+    archived nor told as waiting: they would stand in the archive twice, in the wrong place of the log."""
+    await site.begin()
+    await site.shipped(site.segment())
+    site.log.now += 10
+    site.log.start()
+    site.up = False  # no client is let in, nor the agent
+    base = int((site.log.now - 10 * 3600) * 1000)
+    given_back = []
+    for number in range(base, base + 5):
+        path = site.log.directory / f"CommitLog-7-{number}.log"
+        path.write_bytes((header(number) + section(number, len(header(number)), [b"x"])).ljust(SIZE, b"\0"))
+        os.utime(path, (number / 1000, number / 1000))
+        given_back.append(path.name)
+    await looked_again(site)
+    assert set(given_back) <= set(site.archiver.seen.closed)
+    site.log.now += 5 * MINUTE
+    await looked_again(site)
+    assert site.archiver.leftovers.waiting(site.archiver.seen) == []
+    assert not any((site.archive / name).exists() or site.has(name, "d1") for name in given_back)
+    assert all((site.log.directory / name).exists() for name in given_back)
+
+
+async def test_a_false_copy_stays_one_when_cassandra_deletes_the_segment(site: ArchivingSite) -> None:
+    """Promise: after Cassandra's next start, which deletes what could not be archived, other bytes of its name are
+    still told and not shipped; the segment is a loss."""
+    await site.begin(keep=True)
+    await site.until(lambda: site.log.path(site.log.active).name in site.archiver.seen.live)
+    active = site.log.path(site.log.active)
+    (site.archive / active.name).write_bytes(b"other".ljust(active.stat().st_size, b"\0"))
+    name = site.segment(delete=False)
+    assert name == active.name
+    site.archiver._next.clear()
+    await site.until(lambda: name in site.archiver.seen.false)
+    site.log.now += MINUTE
+    site.log.start()
+    active.unlink(missing_ok=True)
+    await site.until(lambda: any(name not in (one.after, one.before) for one in site.archiver.ledger.known.losses))
+    for _ in range(3):
+        await looked_again(site)
+    assert site.archiver.trouble is not None
+    assert site.archiver.trouble.code == "archive_copy_differs"
+    assert not site.has(name, "d1")
+    assert name not in {one.name for one in await site.records("d1")}
