@@ -11,6 +11,8 @@ begins empty, too. One that was there already and is not in the backup is absent
 from collections.abc import Iterable
 from typing import Literal
 
+_SAME_MILLISECONDS = 60_000
+"""Between a TRUNCATE's auto-snapshot, which is taken first, and the time that Cassandra keeps of it."""
 Beginning = Literal["snapshot", "empty", "unknown", "absent"]
 
 
@@ -37,6 +39,14 @@ def beginning(
     if id_in_snapshot is not None and same_id(id_in_snapshot, id_at_pit):
         return "snapshot"
     return "absent" if was_there else "empty"
+
+
+def may_hide(last_truncate: int | None, truncates: Iterable[int], pit_micros: int) -> bool:
+    """Whether the TRUNCATE whose time Cassandra keeps, which is after the point, may stand before an earlier one that
+    nothing shows: the auto-snapshots were cleared, for not even its own is there. Arguments as for `beginning`."""
+    if last_truncate is None or last_truncate <= pit_micros // 1000:
+        return False
+    return not any(abs(when - last_truncate) < _SAME_MILLISECONDS for when in truncates)
 
 
 def same_id(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
-from agent.jobs.point_in_time.earlier_restores import refuse_restored
+from agent.jobs.point_in_time.earlier_restores import refuse_restored, told_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
 from agent.jobs.point_in_time.kept_before_drop import refuse_without_keeping
@@ -157,6 +157,7 @@ class PitCheckJob:
             warnings=[
                 *warnings_of(arguments, head, tables, wanted, newest),
                 *unseen,
+                *await told_restored(self._tools.state, context.job, asked, pit_seconds(arguments), now),
                 *history.warnings,
                 *replication_told(asked, then, live),
                 *([] if await node.view.auto_snapshot() else [_NO_AUTO_SNAPSHOT]),

@@ -50,6 +50,16 @@ async def earlier_restores(
     return [EarlierRestore(one, tuple(sorted(tables))) for one, tables in sorted(found.items()) if tables]
 
 
+async def told_restored(state: Path, job: str | None, asked: Tables, pit: float, now: float) -> list[str]:
+    """Warnings of restores that came after the point (unix seconds): Cassandra may have taken back what it knew of a
+    TRUNCATE [X: CommitLogReplayer.construct]."""
+    return [
+        f"{', '.join(one.tables[:20])} was restored since the point ({one.job}), by which Cassandra may have forgotten "
+        "an earlier TRUNCATE: unless its auto-snapshot is there, rows that it had removed come back"
+        for one in await earlier_restores(state, job, asked, pit, now)
+    ]
+
+
 async def refuse_restored(state: Path, job: str | None, asked: Tables, head: Head, pit: float) -> None:
     """Raises `RestoredSince` when any came between the snapshot and the point (unix seconds)."""
     found = await earlier_restores(state, job, asked, head.taken_at, pit)

@@ -17,17 +17,19 @@ from agent.jobs.restore.errors import TableNotInBackup
 from agent.model.commit_log import SchemaRecord
 from agent.model.manifest import Head
 from agent.model.snapshot import KeyspaceSchema
-from agent.plan.beginnings import Beginning, beginning, same_id, truncate_times
+from agent.plan.beginnings import Beginning, beginning, may_hide, same_id, truncate_times
 from agent.plan.schema_history import grown, in_force
 from agent.wire.node import Tables
 from agent.wire.point_in_time import PitArguments, PitTable
 
 
 class TableThen(msgspec.Struct, frozen=True):
-    """An asked table that existed at the point."""
+    """An asked table that existed at the point. `hidden`: a TRUNCATE before the point may be behind a later one, of
+    which alone Cassandra keeps the time."""
 
     table: PitTable
     beginning: Beginning
+    hidden: bool = False
 
     @property
     def name(self) -> str:
@@ -115,6 +117,7 @@ def compared(
                 one.id_at_pit.replace("-", "")
             )
             seen = list(truncates.seen.get((keyspace, table), ()))
+            hidden = may_hide(last, seen, pit_micros)
             if one.action != "keep" and last is not None:
                 seen, last = [*seen, last], None  # made anew, it loses the position that Cassandra keeps
             begins = beginning(
@@ -126,7 +129,8 @@ def compared(
                 pit_micros=pit_micros,
                 was_there=one.id_at_pit.replace("-", "") in at_snapshot,
             )
-            found.append(TableThen(msgspec.structs.replace(one, begins_empty=begins == "empty"), begins))
+            told = msgspec.structs.replace(one, begins_empty=begins == "empty")
+            found.append(TableThen(told, begins, hidden and begins == "snapshot"))
     return found
 
 

@@ -27,6 +27,12 @@ def warnings_of(
             f"the node's clock went back from {_told(before)} to {_told(after)}: which writes of the time between are "
             "before the point can't be told"
         )
+    hidden = [one.name for one in tables if one.hidden]
+    if hidden:
+        warnings.append(
+            f"truncated after the point, and its auto-snapshot is gone, so that an earlier TRUNCATE between snapshot "
+            f"and point could not be seen; rows that such a one had removed come back: {', '.join(hidden)}"
+        )
     empty = [one.name for one in tables if one.beginning == "empty"]
     if empty:
         warnings.append(

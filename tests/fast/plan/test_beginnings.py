@@ -1,6 +1,6 @@
 """What a table begins with: the snapshot's SSTables, nothing, or it can't be told."""
 
-from agent.plan.beginnings import Beginning, beginning, same_id, truncate_times
+from agent.plan.beginnings import Beginning, beginning, may_hide, same_id, truncate_times
 
 ID = "0123456789abcdef0123456789abcdef"
 DASHED = "01234567-89ab-cdef-0123-456789abcdef"
@@ -39,6 +39,16 @@ def test_a_table_that_the_backup_left_out_is_absent() -> None:
     there = beginning(None, ID, last_truncate=None, truncates=(), taken_at=TAKEN, pit_micros=PIT, was_there=True)
     truncated = beginning(None, ID, last_truncate=150_000, truncates=(), taken_at=TAKEN, pit_micros=PIT, was_there=True)
     assert (there, truncated) == ("absent", "empty")
+
+
+def test_a_later_truncate_without_its_snapshot_may_hide_an_earlier_one() -> None:
+    """Promise: only one after the point does, and not where its own auto-snapshot shows that they were not cleared."""
+    pit, last = 2_000_000_000, 2_500_000
+    assert may_hide(last, [], pit)
+    assert may_hide(last, [last - 3_600_000], pit)
+    assert not may_hide(last, [last - 900], pit)
+    assert not may_hide(1_999_999, [], pit)
+    assert not may_hide(None, [], pit)
 
 
 def test_times_are_read_from_the_names_of_auto_snapshots() -> None:

@@ -9,7 +9,7 @@ import pytest
 from agent.cassandra.errors import KeyspaceRefused
 from agent.cassandra.jvm_options import JvmOptions
 from agent.jobs.point_in_time.notes import FetchNotes
-from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
 from agent.jobs.point_in_time.point_errors import DroppedSince, LogIncomplete, RestoredSince
 from agent.jobs.point_in_time.start_settings import StartSettings
 from agent.jobs.restore.errors import TableNotInBackup
@@ -17,6 +17,7 @@ from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
 from agent.wire.names import InvalidName
 from agent.wire.node import Tables
+from agent.wire.point_in_time import PitPlaceResult
 from kit.errors import InvalidInput
 from tests.cluster.log_segments import name_of
 from tests.fast.point_in_time.point_in_memory import BEGAN, ID, PointInMemory, micros, record, schema
@@ -243,6 +244,25 @@ async def test_a_table_dropped_and_made_again_under_its_id_is_refused(node: Poin
     with pytest.raises(DroppedSince):
         await node.fetch(55.0)
     await node.fetch(55.0, force=True)
+
+
+async def test_a_truncate_that_nothing_shows_is_warned_of(node: PointInMemory) -> None:
+    """Promise: where a later TRUNCATE has its place and auto-snapshots were cleared, or a restore since may have made
+    Cassandra forget it."""
+    assert (await node.check()).warnings == []
+    node.view.last_truncate = {ID: int((BEGAN + 60) * 1000)}
+    (warning,) = (await node.check()).warnings
+    assert "an earlier TRUNCATE" in warning
+    assert "ks.t" in warning
+    node.view.last_truncate = {}
+    await node.fetch(55.0)
+    point = await node.notes.point()
+    assert point is not None
+    await FetchNotes(node.state, "later").put_point(point)
+    await PlaceNotes(node.state, "later").put_opened()
+    await PlaceNotes(node.state, "later").put_placed(Placed(PitPlaceResult({}, {}), ()))
+    node.now = 4_000_000_000.0
+    assert any("ks.t was restored since the point (later)" in one for one in (await node.check()).warnings)
 
 
 async def test_settings_that_could_not_be_written_after_the_stop_are_refused(
