@@ -1,13 +1,19 @@
 """A node is stopped and started by its agent, and something goes wrong: the agent is killed at every stage, Cassandra
 doesn't come up, a person ends the wait."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from agent.cassandra.jvm_options import KEEP_DOWN
+from agent.jobs.point_in_time.node_facts import segments_of
+from agent.jobs.point_in_time.place_notes import PlaceNotes
 from tests.cluster import places
+from tests.cluster.log_segments import name_of, segment
 from tests.cluster.moments import PIT_OPEN, PIT_QUIESCE, PIT_START, PIT_STOP, RESTART
+from tests.cluster.processes import run
 from tests.real.point_in_time.stopping_node import StoppingNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -77,4 +83,41 @@ async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
     await site.do("pit_open")
     assert site.options == before
     assert 3 in site.rows("other")
+    await site.do("pit_clean")
+
+
+async def test_a_segment_that_cassandra_passes_over_is_named_and_nobody_starts_the_node_before(
+    site: StoppingNode,
+) -> None:
+    """Promise: a start by whoever tries comes to nothing from the drain on; a segment that Cassandra took for empty,
+    for the marker of its first section is gone, fails the check of the replay by its name; the node that is killed
+    then replays its own log for every table, and with force it opens."""
+    site.begin_job()
+    before = site.options
+    site.put("other", 4)
+    await site.do("pit_quiesce")
+    await site.do("pit_stop")
+    await run([site.node.launchers / "start"])
+    reason = KEEP_DOWN.partition(":")[2]
+    async with asyncio.timeout(60):
+        while True:
+            if not site.node.alive and reason in site.node.printed():
+                break
+            await asyncio.sleep(0.1)
+    await site.fetched()
+    facts = await PlaceNotes(site.agent.state_directory, site.job).must_facts()
+    (segments_of(facts) / name_of(11)).write_bytes(segment(11, (), unsynced=b"writes behind a marker that is gone"))
+    await site.do("pit_place")
+    await site.do("pit_start")
+    assert "replayList" not in site.options
+    await site.node.kill()
+    await site.do("pit_start")
+    view = await site.end_of("pit_verify")
+    assert view["error"]["code"] == "replay_failed"
+    assert view["error"]["fields"]["missing"] == [name_of(11)]
+    forced = {**site.arguments, "force": True}
+    assert f"{name_of(11)} was not replayed" in (await site.do("pit_verify", forced))["warnings"]
+    await site.do("pit_open", forced)
+    assert site.options == before
+    assert 4 in site.rows("other")
     await site.do("pit_clean")
