@@ -22,7 +22,7 @@ class LogSource(Protocol):
         between two neighbours may be told by its name alone (no size, no times, no objects)."""
 
     async def losses(self) -> Sequence[LossRecord]:
-        """What is known not to come any more."""
+        """What is known not to come any more, with segments whose records `records` or `outlined` could not read."""
 
     async def schemas(self) -> Sequence[SchemaRecord]:
         """The schema's history, by first sight."""
@@ -53,7 +53,7 @@ class StoredLogs:
 
     async def losses(self) -> Sequence[LossRecord]:
         """See `LogSource.losses`."""
-        return await self._logs.losses()
+        return [*await self._logs.losses(), *self._logs.unreadable.values()]
 
     async def schemas(self) -> Sequence[SchemaRecord]:
         """See `LogSource.schemas`."""

@@ -5,6 +5,8 @@ The order makes every step safe to repeat: a segment's objects first, then its r
 what is listed can be fetched. A record that is there with other content is refused: two logs under one host id. A copy
 of a segment that is being written has a record of its own (`tail-<bytes>`), and goes when a longer one is there: its
 record first, then the objects that the longer one doesn't name. Whoever reads meanwhile finds the longer copy.
+
+One record that is damaged is one segment that is missing: who reads all gets the others, and it is told as a loss.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
-from agent.plan.segment_names import segment_id
+from agent.plan.segment_names import OLDEST_VERSION, SegmentName, segment_id
 from agent.repository import checked_text
 from agent.repository.bounded import MOST_RECORD
 from agent.repository.commit_logs.errors import LogRecordInvalid, LogSegmentDiffers
@@ -54,7 +56,8 @@ class Listed(NamedTuple):
 
 class CommitLogs:
     """One node's commit log in one destination. Every method may raise a StorageError; those that read also
-    LogRecordInvalid, RepositoryFormatNewer and SealingKeyUnknown."""
+    LogRecordInvalid, RepositoryFormatNewer and SealingKeyUnknown. `unreadable`: segments whose records `records` and
+    `outlined` came upon and left out, as losses by file name."""
 
     def __init__(self, opened: OpenedRepository, host_id: str) -> None:
         self.opened = opened
@@ -62,6 +65,7 @@ class CommitLogs:
         self._cluster_id = opened.cluster_id
         self._storage = opened.storage
         self._documents = opened.documents
+        self.unreadable: dict[str, LossRecord] = {}
 
     async def listed(self, segment: int | None = None) -> list[Listed]:
         """The records that are there, of all segments or of the one with that id, in the order of the log."""
@@ -76,7 +80,7 @@ class CommitLogs:
 
     async def records(self, since: int = 0) -> list[SegmentRecord]:
         """Every segment's newest copy (a whole one where there is one), from the segment with the id `since` on, in the
-        order of the log."""
+        order of the log; without those of which the record is damaged."""
         newest = {one.name.segment: one for one in await self.listed() if one.name.segment.id >= since}
         found = await self._side_by_side(newest.values())
         return [record for record in found if record is not None]
@@ -109,12 +113,16 @@ class CommitLogs:
         return found
 
     async def losses(self) -> list[LossRecord]:
-        """What is known not to come any more, in the order of the log."""
-        return [
-            found
-            async for entry in self._storage.list(losses_prefix(self._cluster_id, self.host_id))
-            if (found := await self._read(entry, _loss)) is not None
-        ]
+        """What is known not to come any more, in the order of the log. A damaged note is one of a loss there."""
+        prefix = losses_prefix(self._cluster_id, self.host_id)
+        found = []
+        async for entry in self._storage.list(prefix):
+            try:
+                loss = await self._read(entry, _loss)
+            except LogRecordInvalid as error:
+                loss = loss_at(prefix, entry.key, error.message)
+            found += [] if loss is None else [loss]
+        return found
 
     async def schemas(self) -> list[SchemaRecord]:
         """The schema's history, by first sight."""
@@ -188,7 +196,12 @@ class CommitLogs:
 
         async def read(one: Listed) -> SegmentRecord | None:
             async with turns:
-                return await self._read_segment(one)
+                try:
+                    return await self._read_segment(one)
+                except LogRecordInvalid as error:
+                    name = one.name.segment
+                    self.unreadable[name.file_name] = loss_of(name, error.message)
+                    return None
 
         return await together(*(read(one) for one in listed))
 
@@ -209,6 +222,21 @@ class CommitLogs:
             raise LogRecordInvalid(error.message, **error.fields) from error
         except msgspec.DecodeError as error:
             raise LogRecordInvalid(f"a record of the commit log can't be read: {entry.key}", key=entry.key) from error
+
+
+def loss_of(segment: SegmentName, reason: str) -> LossRecord:
+    """A segment that is listed and can't be had, as a loss. Of its times only its id tells."""
+    at = segment.id / 1000
+    return LossRecord(segment.neighbour(-1).file_name, segment.neighbour(1).file_name, at, at, reason)
+
+
+def loss_at(prefix: str, key: str, reason: str) -> LossRecord | None:
+    """What the key of a loss that can't be read says of it: where it begins. None for what is not ours."""
+    number = key.removeprefix(prefix).partition(".")[0]
+    if not number.isdecimal():
+        return None
+    after = SegmentName(int(number), OLDEST_VERSION)
+    return LossRecord(after.file_name, "", after.id / 1000, after.id / 1000, reason)
 
 
 def tail_of(record: SegmentRecord) -> tuple[int, int] | None:

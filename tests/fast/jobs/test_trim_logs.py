@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from agent.jobs.archiving.trim import TrimLogsJob
 from agent.model.commit_log import LossRecord, SchemaRecord
+from agent.pipeline.log_source import StoredLogs
 from agent.plan.log_windows import gaps, runs
 from agent.repository.commit_logs.names import log_data_prefix
 from agent.repository.errors import IntentForeign
@@ -76,6 +77,34 @@ async def test_what_waits_on_the_node_is_spared(site: ArchivingSite) -> None:
     await site.until(lambda: all(site.has(name, "d1") for name in names))
     assert (await _trim(site, 9e12)).objects == 0
     assert len([one for one in await site.records("d1") if one.name in names]) == 3
+
+
+async def test_a_damaged_record_is_a_gap_and_stops_no_trim(site: ArchivingSite) -> None:
+    """Promise: of one that can't be read the segment counts as lost, by its name, and the others as ever; it goes with
+    a later one, and stays with it. A damaged note of a loss counts as a loss."""
+    await site.begin()
+    names = [site.segment(b"row %d" % number) for number in range(6)]
+    await site.shipped(*names)
+    times = {one.name: one.closed_at for one in await site.records("d1")}
+    objects = site.stores["d1"]._objects
+    for name in (names[1], names[4]):
+        (key,) = [key for key in objects if "/segments/" in key and name[12:-4] in key]
+        objects[key] = b"damaged", objects[key][1]
+    logs = StoredLogs(site.logs("d1"), None)  # type: ignore[arg-type]
+    found = await logs.records()
+    assert not {names[1], names[4]} & {one.name for one in found}
+    told = gaps(found, await logs.losses())
+    assert [(gap.after, gap.before) for gap in told] == [(names[0], names[2]), (names[3], names[5])]
+    assert "damaged" in told[0].reason or "can't be read" in told[0].reason
+    assert (await _trim(site, times[names[3]])).objects > 0
+    listed = [one.name.segment.file_name for one in await site.logs("d1").listed()]
+    assert listed == names[3:]
+    await site.logs("d1").put_loss(LossRecord(names[3], names[5], 1.0, 9e12, "known"))
+    (key,) = [key for key in objects if "/losses/" in key]
+    objects[key] = b"damaged", objects[key][1]
+    (loss,) = await site.logs("d1").losses()
+    assert (loss.after, loss.before) == (names[3], "")
+    assert (await _trim(site, 9e12)).objects > 0
 
 
 async def test_a_trim_on_the_node_waits_for_the_destinations(site: ArchivingSite) -> None:
