@@ -67,7 +67,7 @@ class CassandraService:
             return
         seconds = self._settings.stop_seconds
         end = time.monotonic() + seconds
-        watch.waiting("Cassandra was told to stop, its process is not gone yet", "process gone", seconds)
+        watch.waiting("waits for the process of Cassandra, which was told to stop, to be gone", "process gone", seconds)
         await self._order(self._settings.stop)
         while pids := await self.pids():
             if time.monotonic() > end:
@@ -137,7 +137,9 @@ class CassandraService:
                     return
             if now - begun > limit:
                 raise await self._not_started(f"Cassandra was not NORMAL within {limit:.0f} s", mode, limit)
-            text = f"Cassandra was started and {'can not be asked yet' if mode is None else f'is {mode}'}"
+            text = (
+                f"waits for Cassandra, which was started and {'can not be asked yet' if mode is None else f'is {mode}'}"
+            )
             if text != shown:
                 shown = text
                 watch.waiting(f"{text}; it may be replaying its log", NORMAL, limit)

@@ -102,7 +102,7 @@ class RestartJob:
                 return False
             return not missing
 
-        watch.waiting("Cassandra is NORMAL, and not yet seen to answer", "answers by CQL", _ANSWER_SECONDS)
+        watch.waiting("waits for Cassandra, which is NORMAL, to be seen to answer", "answers by CQL", _ANSWER_SECONDS)
         if not await until(answers, _ANSWER_SECONDS, watch, every=0.5):
             what = f"does not see {', '.join(missing)} up" if missing else "does not answer by CQL"
             raise CassandraNotStarted(

@@ -52,6 +52,8 @@ async def test_it_is_started_once_and_stopped_once(node: Launched) -> None:
     assert [call for call in node.calls if call in ("start", "stop")] == ["start", "stop"]
     codes = [None if error is None else error["code"] for error in told]
     assert codes[0] == "waiting_for_cassandra"
+    sentences = [str(error["message"]) for error in told if error is not None]
+    assert all(sentence.startswith("waits for ") for sentence in sentences), sentences  # they go behind the phase
     assert codes[-1] is None
 
 
