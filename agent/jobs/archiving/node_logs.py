@@ -149,6 +149,7 @@ def place_file(source: Path, target: Path) -> None:
             sync_directory(target.parent)
             return
         if filecmp.cmp(source, target, shallow=False):
+            sync_directory(target.parent)  # whoever put it there may have been cut before it was durable
             return
         target.unlink()
         os.link(source, target, follow_symlinks=False)

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.jobs.archiving import node_logs
 from agent.jobs.archiving.node_logs import place_file
 from agent.pipeline.errors import TargetUnwritable
 from agent.plan.log_windows import runs
@@ -78,3 +79,14 @@ def test_where_links_are_refused_a_copy_comes_whole(tmp_path: Path, monkeypatch:
     target.parent.rmdir()
     with pytest.raises(TargetUnwritable):
         place_file(source, target)
+
+
+def test_what_is_there_already_is_durable_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: whoever put it there may have died before its name was on the disk."""
+    synced: list[Path] = []
+    monkeypatch.setattr(node_logs, "sync_directory", synced.append)
+    source, target = tmp_path / "a", tmp_path / "b"
+    for path in (source, target):
+        path.write_bytes(b"all of it")
+    place_file(source, target)
+    assert synced == [tmp_path]
