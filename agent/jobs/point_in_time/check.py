@@ -59,7 +59,6 @@ from kit.atomic_files import make_directory
 from kit.errors import HelenusError
 
 Refusal = dict[str, Any]
-_PAXOS_ROWS = 5_000
 _NO_AUTO_SNAPSHOT = (
     "auto_snapshot is off: of several TRUNCATEs of a table between snapshot and point only the last one can be seen"
 )
@@ -234,7 +233,7 @@ class PitCheckJob:
         """The tables of which Cassandra keeps the state of lightweight transactions, and a warning when that could not
         be seen. Only so many rows are looked at."""
         try:
-            rows = await self._tools.node.cql.rows(f"SELECT cf_id FROM system.paxos LIMIT {_PAXOS_ROWS}")  # noqa: S608
+            rows = await self._tools.node.cql.rows("SELECT cf_id FROM system.paxos LIMIT 5000")
         except HelenusError as error:
             return [], [f"whether tables were written by lightweight transactions could not be seen: {error.message}"]
         ids = {str(row["cf_id"]).replace("-", "") for row in rows}

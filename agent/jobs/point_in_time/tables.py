@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from agent.cassandra.cql_text import quote
-from agent.cassandra.schema_compare import Schemas, by_name, views_on
+from agent.cassandra.schema_compare import Schemas, by_name
 from agent.jobs.point_in_time.making import drops, forgets, is_readable, makes, names_in_the_way, refuse_unlike
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.point import checked_point, pit_seconds, snapshot_of
 from agent.jobs.point_in_time.point_tools import PointTools
 from agent.jobs.point_in_time.seen_logs import read_schemas
 from agent.jobs.point_in_time.tables_then import refuse_not_then, schema_then, table_needs, tables_then
+from agent.jobs.restore.going_views import drop_of, note_going
 from agent.jobs.restore.notes import RestoreNotes
 from agent.jobs.restore.replaced_types import types_in_use
 from agent.jobs.restore.tools import RestoreTools
@@ -129,13 +129,9 @@ class PitTablesJob:
 
     async def _drop_views(self, context: JobContext, notes: RestoreNotes, asked: RestoreArguments) -> list[str]:
         """Every view that is named and there, after its CQL was noted; the names."""
-        schemas = await self._restore.live(sorted(asked.views))
-        live = views_on({keyspace: list(schema.columns) for keyspace, schema in schemas.items()}, schemas)
-        going = [view for view in live if view.name in asked.views.get(view.keyspace, ())]
-        await notes.put_views(going)
+        going = await note_going(self._restore, notes, asked.views)
         for view in going:
-            statement = f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}"
-            await self._change(context, notes, f"dropping view {view.keyspace}.{view.name}", statement)
+            await self._change(context, notes, f"dropping view {view.keyspace}.{view.name}", drop_of(view))
         return [f"{view.keyspace}.{view.name}" for view in going]
 
     async def _forget_later(

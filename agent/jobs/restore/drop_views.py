@@ -1,7 +1,6 @@
 """DROP_VIEWS: the views on the asked tables go, after their CQL was written down durably. Fenced; on one node."""
 
-from agent.cassandra.cql_text import quote
-from agent.cassandra.schema_compare import views_on
+from agent.jobs.restore.going_views import drop_of, note_going
 from agent.jobs.restore.tools import RestoreTools, checked, refuse_after_import
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
@@ -22,12 +21,8 @@ class DropViewsJob:
         notes = self._tools.notes(context)
         refuse_after_import(notes)
         await self._tools.refuse_new_views(arguments, notes)
-        schemas = await self._tools.live(sorted(arguments.views))
-        live = views_on({keyspace: list(schema.columns) for keyspace, schema in schemas.items()}, schemas)
-        going = [view for view in live if view.name in arguments.views.get(view.keyspace, ())]
-        await notes.put_views(going)
+        going = await note_going(self._tools, notes, arguments.views)
         for view in going:
-            statement = f"DROP MATERIALIZED VIEW IF EXISTS {quote(view.keyspace)}.{quote(view.name)}"
-            await self._tools.change(context, notes, f"dropping {view.keyspace}.{view.name}", statement)
+            await self._tools.change(context, notes, f"dropping {view.keyspace}.{view.name}", drop_of(view))
             await self._tools.settled()
         return Outcome(PhaseResult([f"{view.keyspace}.{view.name}" for view in going]))
