@@ -103,8 +103,8 @@ class SettingsNotWritable(RestoreError):
 
     code = "settings_not_writable"
     todo = (
-        "Give the agent's user the right to read the named file and to make files in its directory (or name another "
-        "place in agent.toml); then start the restore again."
+        "Give the agent's user the right to read the named file and to make files in its directory, and the agent's "
+        "unit `ReadWritePaths` for it; then start the restore again."
     )
 
 
