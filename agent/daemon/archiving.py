@@ -1,6 +1,6 @@
 """How archiving of the commit log is put together. In: the agent's parts. Out: the archiver and the jobs around it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.cassandra.errors import CassandraError
@@ -79,12 +79,16 @@ def watcher_of(
 
 
 def archiving_jobs(
-    archiver: Archiver, repositories: Repositories, writer: Writer, clock: Callable[[], float]
+    archiver: Archiver,
+    repositories: Repositories,
+    writer: Writer,
+    ring: Callable[[], Awaitable[Mapping[str, str]]],
+    clock: Callable[[], float],
 ) -> dict[Kind, Job]:
     """The order, and freeing what no backup needs."""
     return {
         Kind.ARCHIVE: ArchiveJob(archiver, repositories, clock).run,
-        Kind.TRIM_LOGS: TrimLogsJob(archiver, repositories, writer).run,
+        Kind.TRIM_LOGS: TrimLogsJob(archiver, repositories, writer, ring).run,
     }
 
 

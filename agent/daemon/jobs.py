@@ -1,6 +1,6 @@
 """Which job does which kind of command, and in which lane. In: the agent's parts. Out: the runner's registry."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,11 +102,7 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
     async def host_id() -> str:
         return (await parts.node.view.identity()).host_id
 
-    async def ring() -> dict[str, str]:
-        members = await parts.node.control.members()  # of a row half written Cassandra's own tables tell nothing
-        known = {member.address: member.host_id for member in await parts.node.view.ring(members)}
-        return dict.fromkeys(members, "") | known
-
+    ring = _ring(parts)
     careful = parts.settings.sweep
     sweep = SweepJob(
         parts.repositories, host_id, ring, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
@@ -135,7 +131,18 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
 
 def _archiving(parts: Collaborators) -> dict[Kind, Job]:
     """The commit log's archive."""
-    return archiving_jobs(parts.archiver, parts.repositories, _writer(parts), parts.clock)
+    return archiving_jobs(parts.archiver, parts.repositories, _writer(parts), _ring(parts), parts.clock)
+
+
+def _ring(parts: Collaborators) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Address of each member, up or down → its host id, "" where it isn't known."""
+
+    async def ring() -> dict[str, str]:
+        members = await parts.node.control.members()  # of a row half written Cassandra's own tables tell nothing
+        known = {member.address: member.host_id for member in await parts.node.view.ring(members)}
+        return dict.fromkeys(members, "") | known
+
+    return ring
 
 
 def _restores(parts: Collaborators) -> dict[Kind, Job]:

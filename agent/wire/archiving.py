@@ -40,11 +40,13 @@ class RestartArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class TrimLogsArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Free segments that were closed before `before`, and schemas that no later segment needs: in the target, or
-    without one those kept on the node."""
+    without one those kept on the node. `adopt`: the host id of a node that left the ring, whose log in the target is
+    freed instead of this node's own; refused while it is in the ring."""
 
     before: float
     target: Target | None = None
     dry_run: bool = False
+    adopt: str | None = None
 
 
 class ArchiveResult(msgspec.Struct, frozen=True):

@@ -44,6 +44,7 @@ STEPS = {
     "archive": "telling the nodes of archiving",
     "rolling_restart": "restarting Cassandra",
     "trim_logs": "freeing segments of the commit log",
+    "trim-gone": "freeing segments of nodes that left the ring",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",
     "undo-clear": "undoing: clearing snapshots",

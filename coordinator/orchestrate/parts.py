@@ -38,6 +38,9 @@ FOR_OTHERS = "sync-gone"
 """The phase in which a sync has the parts of nodes that left the ring copied by others, numbered by rounds."""
 SCRUB_FOR_OTHERS = "scrub-gone"
 """The same of a scrub, which has them read."""
+TRIM_FOR_OTHERS = "trim-gone"
+"""The same of freeing segments, which has theirs freed."""
+_GONE = (FOR_OTHERS, SCRUB_FOR_OTHERS, TRIM_FOR_OTHERS)
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
@@ -75,7 +78,7 @@ def _part(
     request: Request, order: Order, commands: list[PostedCommand], reports: Reports, retrying: Mapping[str, str]
 ) -> NodePart:
     work = [command for command in commands if not _tidies_up(order, command)]
-    own = [command for command in commands if not command.phase.startswith((FOR_OTHERS, SCRUB_FOR_OTHERS))]
+    own = [command for command in commands if not command.phase.startswith(_GONE)]
     # Attempts that failed and were followed by another one are history.
     newest = list({(command.phase, command.kind): command for command in work}.values())
     current = commands[-1]
@@ -138,7 +141,7 @@ def _tidies_up(order: Order, command: PostedCommand) -> bool:
     reads what is there of such a node: how it ends says nothing of this node's part of the request."""
     if isinstance(order, BackupOrder | SyncOrder):
         return command.kind is Kind.DELETE or command.phase.startswith(FOR_OTHERS)
-    return command.phase.startswith(("undo-", ADOPT, SCRUB_FOR_OTHERS))
+    return command.phase.startswith(("undo-", ADOPT, SCRUB_FOR_OTHERS, TRIM_FOR_OTHERS))
 
 
 def _created(request: Request, order: Order, commands: list[PostedCommand]) -> bool:

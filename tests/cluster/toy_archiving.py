@@ -44,6 +44,8 @@ class ToyLog:
         self.beside: set[str] = set()
         """nodes that may be down while its Cassandra is restarted"""
         self.segments: dict[str, list[float]] = {}
+        self.adopted: list[tuple[str, str]] = []
+        """place and host id of each node whose segments it freed"""
 
     async def told(self) -> ArchivingView:
         """As an agent asks it."""
@@ -100,6 +102,9 @@ def archiving_jobs(node: ToyNode, log: ToyLog) -> dict[Kind, tuple[str, Job]]:
     def trim_logs(context: JobContext, asked: Any) -> msgspec.Struct:
         assert isinstance(asked, TrimLogsArguments)
         place = ON_SERVER if asked.target is None else asked.target.destination
+        if asked.adopt is not None:
+            log.adopted.append((place, asked.adopt))
+            return FreedResult(SEGMENT_BYTES, 1)
         held = log.segments.get(place, [])
         left = [closed for closed in held if closed >= asked.before]
         log.segments[place] = left

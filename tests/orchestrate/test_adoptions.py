@@ -4,8 +4,8 @@ import pytest
 
 from agent.wire.destinations import LocalSettings
 from coordinator.model.cluster import MissingNode
-from coordinator.model.orders import DeleteOrder
-from coordinator.model.requests import Request, RequestState
+from coordinator.model.orders import DeleteOrder, TrimLogsOrder
+from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.orchestrate.delete.adoption import adopters
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
@@ -86,3 +86,23 @@ def test_who_adopts_whom_depends_on_who_there_is_alone(count: int) -> None:
     assert sorted(node.host_id for taken in rounds for node in taken.values()) == [node.host_id for node in gone]
     assert len(rounds) == -(-count // len(hosts))
     assert adopters(gone, []) == []
+
+
+async def test_the_log_of_a_node_that_left_is_freed_by_another_agent(scene: Scene) -> None:
+    """Promise: each place has one agent do it for each node that left, and none for one that is only down."""
+    coordinator, _ = await backed_up(scene)
+    order = TrimLogsOrder(["there"])
+
+    async def trim() -> Request:
+        make = coordinator.orchestrator.make
+        return await coordinator.ended(await make(RequestKind.TRIM_LOGS, CLUSTER, order, None, ["there"]))
+
+    assert (await trim()).result["bytes_freed"] == 0
+    assert [agent.log.adopted for agent in scene.agents] == [[], [], []]
+    await scene.agents[2].stop()
+    assert ((await trim()).error or {})["code"] == "logs_stay"
+    gone = scene.world.nodes.pop()
+    request = await trim()
+    assert request.state is RequestState.SUCCESS, request
+    assert [one for agent in scene.agents for one in agent.log.adopted] == [("there", gone.host_id)]
+    assert request.result["bytes_freed"] > 0

@@ -5,10 +5,12 @@
 In a destination the oldest end of the log goes (agent.repository.commit_logs.trimming); on the node what is kept there
 as logs on the server, once every destination of the order has it. What object lock still holds stays for a later trim.
 Interrupted anywhere it begins anew: nothing it removed was needed. Runs in the data lane, and not while another agent
-sweeps or has adopted the node's prefix.
+sweeps or has adopted the node's prefix. The log of a node that left the ring is freed by an agent that was told to
+`adopt` it; the ring is looked at first, and a member that is merely down keeps its own.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.archiving.looking import Look, SeenFile
@@ -17,9 +19,11 @@ from agent.jobs.archiving.removal import remove
 from agent.jobs.deletion import Deletion
 from agent.model.job import JobContext, Outcome
 from agent.model.own_state import own_state
+from agent.plan.adoption import refusal
 from agent.plan.segment_names import segment_id
 from agent.repository.commit_logs.index import CommitLogs
 from agent.repository.commit_logs.trimming import plan_trim
+from agent.repository.errors import AdoptionRefused
 from agent.repository.intents import Intents, Writer
 from agent.repository.opened import Repositories
 from agent.wire.archiving import TrimLogsArguments
@@ -32,28 +36,41 @@ _BATCH = 1000
 class TrimLogsJob:
     """The command `trim_logs`."""
 
-    def __init__(self, archiver: Archiver, repositories: Repositories, writer: Writer) -> None:
+    def __init__(
+        self,
+        archiver: Archiver,
+        repositories: Repositories,
+        writer: Writer,
+        ring: Callable[[], Awaitable[Mapping[str, str]]],
+    ) -> None:
         self._archiver = archiver
+        self._ring = ring
         self._repositories = repositories
         self._writer = writer
 
     async def run(self, context: JobContext) -> Outcome:
-        """See the module. Raises CassandraUnavailable (whose log it is isn't known yet), IntentForeign, NodeAdopted, a
-        StorageError, StateFailed."""
+        """See the module. Raises CassandraUnavailable (whose log it is, or who is in the ring, isn't known),
+        IntentForeign, NodeAdopted, AdoptionRefused, a StorageError, StateFailed."""
         arguments: TrimLogsArguments = context.arguments
         await context.stages.enter("looking")
-        if self._archiver.history is not None and not arguments.dry_run:
+        adopted = arguments.adopt
+        if adopted is not None and (why := refusal(await self._ring(), adopted)) is not None:
+            raise AdoptionRefused(why, host_id=adopted)
+        if self._archiver.history is not None and not arguments.dry_run and adopted is None:
             await self._archiver.history.trim(arguments.before)
         if arguments.target is None:
+            if adopted is not None:
+                raise AdoptionRefused("what another node keeps itself can't be freed from here", host_id=adopted)
             return Outcome(await self._on_node(context, arguments))
         return Outcome(await self._in_destination(context, arguments, arguments.target))
 
     async def _in_destination(self, context: JobContext, arguments: TrimLogsArguments, target: Target) -> FreedResult:
-        host_id = await self._host_id()
+        adopting = arguments.adopt is not None
+        host_id = arguments.adopt or await self._host_id()
         async with self._repositories.opened(target, context.waiting) as opened:
-            await Intents(opened, host_id, self._writer).refuse_foreign_sweep()
+            await Intents(opened, host_id, self._writer, adopting=adopting).refuse_foreign_sweep()
             logs = CommitLogs(opened, host_id)
-            spared = {segment_id(name) for name in (await self._look()).there}
+            spared = set() if adopting else {segment_id(name) for name in (await self._look()).there}
             plan = await plan_trim(logs, arguments.before, spared)
             if arguments.dry_run:
                 return FreedResult(sum(plan.objects.values()), len(plan.objects), dry_run=True)

@@ -5,8 +5,12 @@ segments go that were closed before the oldest kept backup of any place, less a 
 listed anew for it; while one can't be listed whole, or a restore to a point runs, nothing goes; without any backup
 nothing goes either. A backup that is taken meanwhile is newer than all that is listed. Destinations whose settings were
 forgotten are not seen: what lies there is not counted.
+
+Where all nodes see the same destination, the log of those that left the ring is freed by the agents of others, each of
+which looks at the ring itself: of a member that is merely down nobody else frees anything.
 """
 
+from collections.abc import Iterable, Set
 from typing import Any
 
 import msgspec
@@ -15,13 +19,17 @@ from agent.wire.archiving import TrimLogsArguments
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
+from coordinator.model.cluster import MissingNode
 from coordinator.model.errors import NoSuchDestination
 from coordinator.model.orders import TrimLogsOrder
 from coordinator.model.requests import RequestKind, RequestState
+from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.archiving.errors import LogsStay
+from coordinator.orchestrate.delete.adoption import adopters
 from coordinator.orchestrate.fan_out import FanOut
-from coordinator.orchestrate.listing import backup_of
+from coordinator.orchestrate.listing import Joined, addresses_in, backup_of
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
+from coordinator.orchestrate.parts import TRIM_FOR_OTHERS
 from coordinator.orchestrate.places import Places, is_shared, target_of
 from coordinator.orchestrate.point_in_time.snapshots import may_begin
 from coordinator.orchestrate.run import Run
@@ -32,11 +40,13 @@ MARGIN_SECONDS = 3_600.0
 
 
 class TrimScope(msgspec.Struct, frozen=True):
-    """`before`: unix seconds, None = nothing goes. `tag`: the backup that it comes from. `hosts`: who is told."""
+    """`before`: unix seconds, None = nothing goes. `tag`: the backup that it comes from. `hosts`: who is told. `gone`:
+    by place, nodes that left the ring and may have a log there."""
 
     before: float | None
     tag: str
     hosts: list[str]
+    gone: dict[str, list[MissingNode]] = {}
 
 
 class TrimFlow:
@@ -65,8 +75,9 @@ class TrimFlow:
             answers = await self._fan_out.ask(
                 f"trim_logs-{number}", Kind.TRIM_LOGS, dict.fromkeys(scope.hosts, arguments)
             )
-            failed |= failures(answers.values())
-            good = [answer for answer in answers.values() if answer.ok]
+            ended = [*answers.values(), *await self._for_others(scope, number, place, arguments)]
+            failed |= failures(ended)
+            good = [answer for answer in ended if answer.ok]
             freed += sum(msgspec.convert(answer.result, FreedResult).bytes_freed for answer in good)
         result = {"bytes_freed": freed, "before": scope.before, "oldest_backup": scope.tag}
         told = f"{freed} bytes freed; the log is kept from the backup {scope.tag} on"
@@ -77,6 +88,20 @@ class TrimFlow:
             RequestState.ERROR, f"{told}; {error.message}", partial=True, error=error.as_dict(), result=result
         )
 
+    async def _for_others(
+        self, scope: TrimScope, number: int, place: str, arguments: TrimLogsArguments
+    ) -> list[Answered]:
+        """Have the logs of nodes that left the ring freed by the agents of others; answers as if by themselves."""
+        answers = []
+        for turn, taken in enumerate(adopters(scope.gone.get(place, []), scope.hosts), 1):
+            orders = {host: msgspec.structs.replace(arguments, adopt=node.host_id) for host, node in taken.items()}
+            found = await self._fan_out.ask(f"{TRIM_FOR_OTHERS}-{number}-{turn}", Kind.TRIM_LOGS, orders)
+            answers += [
+                msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address or node.host_id)
+                for host, node in taken.items()
+            ]
+        return answers
+
     async def _scope(self) -> TrimScope:
         around, cluster = self._around, self._run.cluster
         for request in await around.store.requests.find(
@@ -85,8 +110,11 @@ class TrimFlow:
             raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
         agents = await around.registry.refresh(cluster, around.timing.report_age)
         hosts = sorted(agent.host_id for agent in agents if agent.alive and agent.host_id is not None)
-        silent = [agent.address for agent in agents if not agent.alive]
+        ring = await self._places.ring()
+        left = {agent.host_id for agent in agents if agent.host_id is not None} - ring if ring else set()
+        silent = [agent.address for agent in agents if not agent.alive and agent.host_id not in left]
         oldest: tuple[float, str] | None = None
+        gone: dict[str, list[MissingNode]] = {}
         for place in [None, *await around.store.destinations.all(cluster)]:
             if silent and not is_shared(place):
                 raise LogsStay(f"{', '.join(silent)} doesn't answer: its backups can't be seen", nodes=silent)
@@ -95,6 +123,8 @@ class TrimFlow:
             except HelenusError as error:
                 where = ON_SERVER if place is None else place.id
                 raise LogsStay(f"the backups in {where} can't be listed: {error.message}", destination=where) from error
+            if place is not None and place.shared and ring:  # without a ring nobody can be said to have left it
+                gone[place.id] = _gone(listed.values(), ring | {*hosts})
             for joined in listed.values():
                 if not may_begin(joined):
                     continue
@@ -104,4 +134,12 @@ class TrimFlow:
         if oldest is None:
             return TrimScope(None, "", hosts)
         apart = max((abs(agent.skew) for agent in agents if agent.alive), default=0.0)
-        return TrimScope(oldest[0] - MARGIN_SECONDS - apart, oldest[1], hosts)
+        return TrimScope(oldest[0] - MARGIN_SECONDS - apart, oldest[1], hosts, gone)
+
+
+def _gone(listed: Iterable[Joined], members: Set[str]) -> list[MissingNode]:
+    """Nodes of any backup there, also a deleted one, that are no members."""
+    found: dict[str, str] = {}
+    for joined in listed:
+        found |= addresses_in(joined)
+    return [MissingNode(found[host], host) for host in sorted(found.keys() - members)]

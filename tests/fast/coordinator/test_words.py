@@ -137,6 +137,7 @@ NAMED = frozenset(
         "ADOPT",
         "FOR_OTHERS",
         "SCRUB_FOR_OTHERS",
+        "TRIM_FOR_OTHERS",
     }
 )
 """Names of variables and constants that hold a phase."""
@@ -163,6 +164,7 @@ def texts(value: ast.expr) -> set[str]:
                 "ADOPT": "adopt",
                 "FOR_OTHERS": "sync-gone",
                 "SCRUB_FOR_OTHERS": "scrub-gone",
+                "TRIM_FOR_OTHERS": "trim-gone",
             }
             parts = [
                 part.value if isinstance(part, ast.Constant) else filled_in.get(ast.unparse(part.value), "2")  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from agent.model.commit_log import LossRecord, SchemaRecord
 from agent.pipeline.log_source import StoredLogs
 from agent.plan.log_windows import gaps, runs
 from agent.repository.commit_logs.names import log_data_prefix
-from agent.repository.errors import IntentForeign
+from agent.repository.errors import AdoptionRefused, IntentForeign
 from agent.repository.intents import Intents, Writer
 from agent.wire.archiving import TrimLogsArguments
 from agent.wire.commands import Target
@@ -33,10 +33,18 @@ async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
 
 
 async def _trim(
-    site: ArchivingSite, before: float, target: Target | None = TARGET, *, dry: bool = False
+    site: ArchivingSite,
+    before: float,
+    target: Target | None = TARGET,
+    *,
+    dry: bool = False,
+    adopt: str | None = None,
 ) -> FreedResult:
-    job = TrimLogsJob(site.archiver, site.repositories, ME)
-    outcome = await job.run(Command("t", TrimLogsArguments(before, target, dry)))
+    async def ring() -> dict[str, str]:
+        return {"127.0.0.1": "h1", "127.0.0.2": "down"}
+
+    job = TrimLogsJob(site.archiver, site.repositories, ME, ring)
+    outcome = await job.run(Command("t", TrimLogsArguments(before, target, dry, adopt)))
     assert isinstance(outcome.result, FreedResult)
     return outcome.result
 
@@ -105,6 +113,32 @@ async def test_a_damaged_record_is_a_gap_and_stops_no_trim(site: ArchivingSite) 
     (loss,) = await site.logs("d1").losses()
     assert (loss.after, loss.before) == (names[3], "")
     assert (await _trim(site, 9e12)).objects > 0
+
+
+async def test_the_log_of_a_node_that_left_is_freed_by_another_agent(site: ArchivingSite) -> None:
+    """Promise: told so, the agent frees that node's log, and nothing of its own; of a member, up or down, it
+    refuses."""
+    site.host_id = "left"
+    await site.begin()
+    names = [site.segment(b"row %d" % number) for number in range(3)]
+    await site.shipped(*names)
+    site.host_id = "h1"
+    site.archiver._next.clear()
+    await site.until(lambda: site.archiver.ledger.known.host_id == "h1")
+    site.log.now += 10
+    site.log.start()
+    own = site.segment(b"own")
+    await site.shipped(own)
+    for member in ("h1", "down"):
+        with pytest.raises(AdoptionRefused, match="in the ring"):
+            await _trim(site, 9e12, adopt=member)
+    with pytest.raises(AdoptionRefused):
+        await _trim(site, 9e12, None, adopt="left")
+    would = await _trim(site, 9e12, adopt="left", dry=True)
+    did = await _trim(site, 9e12, adopt="left")
+    assert did.objects == would.objects >= 3
+    assert not [key for key in site.stores["d1"]._objects if "/left/" in key]
+    assert own in [one.name for one in await site.records("d1")]
 
 
 async def test_a_trim_on_the_node_waits_for_the_destinations(site: ArchivingSite) -> None:
