@@ -22,7 +22,8 @@ MOST_ASKED = 5
 class Agent:
     """An agent as the coordinator knows it. `report` is the newest one, taken at `seen` (unix seconds), its ring and
     keyspaces shared with the other agents' (`coordinator.fleet.sharing`); `error` is why
-    the newest call failed, None when it didn't; `identity` stays known while the node or the agent is down."""
+    the newest call failed, None when it didn't; `identity` stays known while the node or the agent is down;
+    `remembered`: while there is none, who the node was by its agent's own memory."""
 
     def __init__(self, client: AgentClient) -> None:
         self.client = client
@@ -30,6 +31,7 @@ class Agent:
         self.seen = 0.0
         self.error: HelenusError | None = None
         self.identity: NodeIdentity | None = None
+        self.remembered: NodeIdentity | None = None
         self._held: dict[str, tuple[str, int]] = {}
 
     def holds(self, destination: str, revision: int) -> bool:
@@ -45,8 +47,9 @@ class Agent:
 
     @property
     def host_id(self) -> str | None:
-        """The node's Cassandra host id, as soon as it was seen once."""
-        return self.identity.host_id if self.identity is not None else None
+        """The node's Cassandra host id, as soon as it was seen once, be it by the agent alone."""
+        known = self.identity or self.remembered
+        return known.host_id if known is not None else None
 
     @property
     def url(self) -> str:
@@ -71,7 +74,8 @@ class Agent:
     @property
     def address(self) -> str:
         """What people call the node: its Cassandra address, else the agent's URL."""
-        return self.identity.address if self.identity is not None else self.url
+        known = self.identity or self.remembered
+        return known.address if known is not None else self.url
 
 
 class Registry:
@@ -154,7 +158,7 @@ class Registry:
         """The agent that has answered for a node, or was where a hint says; None if there is none."""
         url, _ = self._hints[cluster].get(host_id, ("", ""))
         for agent in self.agents(cluster):
-            if agent.host_id == host_id or (agent.host_id is None and agent.url == url):
+            if agent.host_id == host_id or (agent.identity is None and agent.url == url):
                 return agent
         return None
 
@@ -167,8 +171,8 @@ class Registry:
     def address_of(self, cluster: str, host_id: str) -> str:
         """A node's address, for people: from any agent's report, else as a hint had it, else the host id."""
         agent = self.known(cluster, host_id)
-        if agent is not None and agent.identity is not None:
-            return agent.identity.address
+        if agent is not None and agent.host_id is not None:
+            return agent.address
         for agent in self.agents(cluster):
             if agent.report is not None:
                 for member in agent.report.ring:
@@ -180,9 +184,8 @@ class Registry:
         """The name that Cassandra gives the cluster, as a node tells it, or an agent that heard its node once; None
         while there is neither."""
         agents = self.agents(cluster)
-        last = [agent.report.last_known for agent in agents if agent.report is not None]
-        known = [identity for identity in [*(agent.identity for agent in agents), *last] if identity is not None]
-        return known[0].cluster_name if known else None
+        seen = [agent.identity or agent.remembered for agent in sorted(agents, key=lambda one: one.identity is None)]
+        return next((identity.cluster_name for identity in seen if identity is not None), None)
 
     async def _ask(self, agent: Agent, cluster: str) -> None:
         try:
@@ -203,12 +206,24 @@ class Registry:
         if report.node is not None:
             agent.identity = report.node
 
+    def _remember(self, cluster: str) -> None:
+        """Take an agent's memory of its node for true where no other agent's node is that one: an agent may have been
+        moved, or its state copied, and its memory with it."""
+        agents = self.agents(cluster)
+        taken = {agent.identity.host_id for agent in agents if agent.identity is not None}
+        for agent in agents:
+            last = agent.report.last_known if agent.report is not None else None
+            agent.remembered = last if last is not None and last.host_id not in taken else None
+            if agent.remembered is not None:
+                taken.add(agent.remembered.host_id)
+
     def _keep_shared(self, cluster: str) -> None:
         """Walks every ring: once for as many reports as there are agents is often enough."""
         self._read[cluster] = 0
         self._shared[cluster].keep_only(agent.report for agent in self._agents[cluster] if agent.report is not None)
 
     def _refuse_contradictions(self, cluster: str) -> None:
+        self._remember(cluster)
         seen: dict[str, Agent] = {}
         names: dict[str, str] = {}
         for agent in self.agents(cluster):

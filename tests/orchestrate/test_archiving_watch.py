@@ -99,6 +99,16 @@ async def test_a_coordinator_that_lost_its_state_watches_by_what_the_agents_say(
     assert (await coordinator.archiving.status(CLUSTER)).enabled is False
 
 
+async def test_a_node_that_is_down_as_the_coordinator_starts_is_no_stranger(scene: Scene) -> None:
+    """Promise: its agent remembers whose it is: no node is told to have no agent, and nobody is told of twice."""
+    coordinator = await archiving(scene)
+    await scene.stack.aclose()
+    scene.nodes[1].up = False
+    coordinator = await scene.coordinator()
+    nodes = (await coordinator.archiving.status(CLUSTER)).nodes
+    assert [(node.address, node.without) for node in nodes] == [(node.address, "") for node in scene.nodes]
+
+
 async def test_one_that_was_away_when_it_was_switched_off_is_the_odd_one_out(scene: Scene) -> None:
     """Promise: at a coordinator that lost its state, too, the few that archive still are told of, not the many that
     don't."""

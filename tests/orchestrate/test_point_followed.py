@@ -162,6 +162,23 @@ async def test_a_job_whose_nodes_left_stands_in_nobodys_way(story: Story) -> Non
     assert [line["fields"]["job"] for line in logs if line.get("code") == "job_left"] == [document.id]
 
 
+async def test_a_coordinator_that_calls_the_agents_otherwise_leaves_their_job_alone(story: Story) -> None:
+    """Promise: a job is known by its nodes, whatever names its coordinator has for their agents: another restore is
+    refused while it runs, with every Cassandra down."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    urls = [agent.url.replace("//", "//user@") for agent in story.scene.agents]
+    async with ToyCoordinator(story.scene.directory / "another", urls) as other:
+        await other.destination("there")
+        with pytest.raises(RestoreRunning, match="of another coordinator"):
+            await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
+        assert await other.store.requests.find(kind=RequestKind.POINT_IN_TIME) == []
+    node.gates.pop(Kind.PIT_COVER).set()
+    assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
 async def test_a_cluster_of_which_no_node_runs_is_started_first(story: Story) -> None:
     """Promise: on the worst day, every Cassandra down and a coordinator that saw none up since its start: agents know
     whose they are: all nodes are started, then brought to the point."""

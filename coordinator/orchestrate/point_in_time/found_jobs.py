@@ -25,8 +25,8 @@ Written = tuple[int, int]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A job as the agents tell of it. `told`: URLs of the agents that answered at all; `known`: URLs of all agents that
-    the cluster has."""
+    """A job as the agents tell of it. `told`: the agents that answered at all, `known`: all that the cluster has; each
+    by its URL and by its node's host id, for two coordinators may call an agent by different names."""
 
     document: JobDocument
     carried: Carried
@@ -48,9 +48,9 @@ class Found(msgspec.Struct, frozen=True):
         """Whether so many of its nodes' agents are the cluster's no more that it never gets certain."""
         return not self._are_most(self.known)
 
-    def _are_most(self, urls: frozenset[str]) -> bool:
-        nodes = {node.agent for node in self.carried.nodes}
-        return 2 * len(urls & nodes) > len(nodes)
+    def _are_most(self, agents: frozenset[str]) -> bool:
+        there = [node for node in self.carried.nodes if node.agent in agents or node.host_id in agents]
+        return 2 * len(there) > len(self.carried.nodes)
 
 
 class Seen(NamedTuple):
@@ -98,22 +98,22 @@ async def whole(around: Surroundings, cluster: str, found: Found) -> Seen:
             raise
 
     agents = around.registry.agents(cluster)
-    nodes = {node.agent for node in found.carried.nodes}
-    return _seen(await on_each([agent for agent in agents if agent.url in nodes], ask), agents)
+    nodes = {name for node in found.carried.nodes for name in (node.agent, node.host_id)}
+    return _seen(await on_each([agent for agent in agents if {agent.url, agent.host_id} & nodes], ask), agents)
 
 
 def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], agents: Sequence[Agent]) -> Seen:
-    told = {agent.url: documents for agent, documents in answers if not isinstance(documents, HelenusError)}
+    told = {agent: documents for agent, documents in answers if not isinstance(documents, HelenusError)}
     newest: dict[str, JobDocument] = {}
     for documents in told.values():
         for each in documents:
             if each.id not in newest or written(each) > written(newest[each.id]):
                 newest[each.id] = each
-    urls, known = frozenset(told), frozenset(agent.url for agent in agents)
+    heard, known = _names(told), _names(agents)
     seen = Seen([], [])
     for document in newest.values():
         try:
-            found = Found(document, msgspec.convert(document.document, Carried), urls, known)
+            found = Found(document, msgspec.convert(document.document, Carried), heard, known)
             order_of(found.request)
         except msgspec.ValidationError as error:
             # Somebody else put it there. It must not keep this coordinator from the jobs whose nodes are stopped.
@@ -128,3 +128,7 @@ def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], age
         else:
             seen.jobs.append(found)
     return seen
+
+
+def _names(agents: Iterable[Agent]) -> frozenset[str]:
+    return frozenset(name for agent in agents for name in (agent.url, agent.host_id) if name is not None)

@@ -64,7 +64,8 @@ def _agent_found(run: Run, member: RingMember, agents: list[Agent], present: Mus
     registry, cluster = run.around.registry, run.cluster
     agent = registry.known(cluster, member.host_id)
     if agent is None:
-        nameless = [each for each in agents if each.alive and each.host_id is None]
+        ring = {each.host_id for each in present.ring}
+        nameless = [each for each in agents if each.alive and each.identity is None and each.host_id not in ring]
         near = [each for each in nameless if urlsplit(each.url).hostname == member.address]
         if len(near) != 1 and len(nameless) == len(present.missing) == 1:
             near = nameless
