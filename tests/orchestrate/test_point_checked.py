@@ -125,6 +125,13 @@ async def test_a_part_that_can_not_be_read_is_told_and_an_older_backup_taken(sto
     assert error["code"] == "point_refused"
     told = [(each["code"], each["fields"]["node"], each["fields"]["tag"]) for each in error["fields"]["refusals"]]
     assert told == [("part_unreadable", node.address, tag) for tag in (later, story.tag)]
+    node.unreadable = ToyFailure("storage_denied", "wrong keys")
+    error = (await checked(story)).error
+    assert error is not None
+    assert {(each["code"], each["fields"]["node"]) for each in error["fields"]["refusals"]} == {
+        ("part_unreadable", node.address)
+    }
+    node.unreadable = None
     node.failures[Kind.PIT_CHECK] = [ToyFailure("storage_denied", "wrong keys")]
     assert ((await checked(story)).error or {})["code"] == "nodes_failed"
     assert nothing_started(story)

@@ -59,11 +59,14 @@ def causes(answers: Mapping[str, Answered]) -> dict[str, dict[str, object]]:
     return {address: error for address, error in failed.items() if error.get("code") not in WITHOUT_CAUSE} or failed
 
 
-def unread_parts(tag: str, answers: Mapping[str, Answered]) -> list[dict[str, object]]:
-    """A refusal for each node that can't read its part of the backup; none when anything else failed as well."""
+def unread_parts(answers: Mapping[str, Answered]) -> dict[str, dict[str, object]]:
+    """Address → error of the nodes that can't read their part of a backup; none when anything else failed as well."""
     failed = causes(answers)
-    if not all(error.get("code") in PART_LOST for error in failed.values()):
-        return []
+    return failed if all(error.get("code") in PART_LOST for error in failed.values()) else {}
+
+
+def unread_refusals(tag: str, lost: Mapping[str, dict[str, object]]) -> list[dict[str, object]]:
+    """A refusal for each node that can't read its part of the backup."""
     return [
         {
             "code": PART_UNREADABLE,
@@ -71,7 +74,7 @@ def unread_parts(tag: str, answers: Mapping[str, Answered]) -> list[dict[str, ob
             "fields": {"node": address, "tag": tag, "error": error},
             "lifted_by": None,
         }
-        for address, error in sorted(failed.items())
+        for address, error in sorted(lost.items())
     ]
 
 
@@ -141,13 +144,15 @@ class PitChecks:
         blemished: PitVerdict | None = None
         unread: list[dict[str, object]] = []
         for tag in tags:
-            if why := await self._why_incomplete(source, tag, ring):
+            why, lost = await self._why_incomplete(source, tag, ring)
+            if why:
                 passed_over[tag] = why
+                unread += unread_refusals(tag, lost)
                 continue
             answers = await self._ask(tag, scope, asked, beside(listed, tag, asked) if order.check else [])
-            if lost := unread_parts(tag, answers):
-                unread += lost
-                passed_over[tag] = "; ".join(str(refusal["message"]) for refusal in lost)
+            if refusals := unread_refusals(tag, unread_parts(answers)):
+                unread += refusals
+                passed_over[tag] = "; ".join(str(refusal["message"]) for refusal in refusals)
                 continue
             found = {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
             verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
@@ -168,13 +173,18 @@ class PitChecks:
             raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
         return self._all_there(blemished, {}, present)
 
-    async def _why_incomplete(self, source: Destination | None, tag: str, ring: Mapping[str, str]) -> str:
+    async def _why_incomplete(
+        self, source: Destination | None, tag: str, ring: Mapping[str, str]
+    ) -> tuple[str, dict[str, dict[str, object]]]:
+        """Why the backup can't be used ("": it can), and address → error of the nodes that can't read their part."""
         try:
-            return why_incomplete(await self._places.backup(source, tag), ring)
+            joined = await self._places.backup(source, tag)
         except AgentRefused as error:
             if error.agent_code not in PART_LOST:
                 raise
-            return f"it can't be read ({error.message})"
+            return f"it can't be read ({error.message})", {}
+        lost = {} if joined is None else {ring.get(host_id, host_id): told for host_id, told in joined.unread.items()}
+        return why_incomplete(joined, ring), lost
 
     async def _ask(self, tag: str, scope: PitScope, asked: Tables, others: list[str]) -> dict[str, Answered]:
         """The phase is named by the backup and not by its place in the listing, which changes between two lives: an
@@ -184,7 +194,7 @@ class PitChecks:
         answers = await self._fan_out.ask(
             f"pit_check-{zlib.crc32(tag.encode())}", Kind.PIT_CHECK, dict.fromkeys(scope.hosts, told)
         )
-        if any(not answer.ok for answer in answers.values()) and not unread_parts(tag, answers):
+        if any(not answer.ok for answer in answers.values()) and not unread_parts(answers):
             raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
         return answers
 
