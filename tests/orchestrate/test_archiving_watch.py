@@ -121,6 +121,12 @@ async def test_one_that_was_away_when_it_was_switched_off_is_the_odd_one_out(sce
     [alarm] = await alarms(coordinator, 1)
     assert [*await without(coordinator)] == [scene.nodes[0].address]
     assert "its agent was not told that archiving is off" in alarm.message
+    last = scene.agents[0].log
+    last.order = last.order and msgspec.structs.replace(last.order, enabled=False)
+    last.file = last.runs = ""
+    # What is measured goes by this look, and not by an earlier one.
+    await scene.until(lambda: [node.state for node in coordinator.archiving.seen(CLUSTER)] == ["off"] * 3)
+    assert await without(coordinator) == {}
 
 
 async def test_nodes_that_are_restarted_for_it_are_no_alarm(scene: Scene) -> None:

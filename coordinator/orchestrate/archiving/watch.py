@@ -47,6 +47,8 @@ class Watch:
         """cluster → nodes that did not archive at the last look"""
         self._enrolled: dict[str, tuple[set[str], float]] = {}
         """cluster → nodes that an order was sent for, and when it may be sent for them again"""
+        self._unordered: set[str] = set()
+        """clusters that archive by no order of this coordinator"""
         self._turn = -1
 
     async def look_always(self) -> None:
@@ -70,8 +72,9 @@ class Watch:
         self.seen[cluster] = status.nodes
         if setting is None:
             if status.order is None:
-                self.seen.pop(cluster)
+                self._unordered.discard(cluster)
                 return
+            self._unordered.add(cluster)
             # Of no places: which backups need their segments isn't known here, so nothing of them is freed.
             setting = ArchivingSetting(status.order, "")
         if not status.request:
@@ -81,7 +84,7 @@ class Watch:
     async def _may_archive(self, cluster: str) -> bool:
         """Whether anybody does though nothing was ordered here: this coordinator's state was lost, or another one's
         order is followed. A few requests, as long as nobody is known to."""
-        if cluster in self.seen:
+        if cluster in self._unordered:
             return True
         self._turn += 1
         return await any_archives(self._around, cluster, self._turn)
