@@ -148,10 +148,14 @@ async def test_a_node_that_is_down_is_named_and_not_started(story: Story) -> Non
 
 
 async def test_a_table_that_was_not_there_at_the_point_is_named(story: Story) -> None:
-    """Promise: nobody gets an empty table for one that he misspelt."""
+    """Promise: nobody gets an empty table for one that he misspelt, nor is told that its keyspace wasn't there."""
     request = await checked(story, keyspaces={"shop": ["ordres"]})
     assert request.error is not None
-    assert request.error["code"] in ("unknown_table", "unknown_keyspace")
+    assert request.error["code"] == "unknown_table"
+    assert "there was no table shop.ordres" in request.error["message"]
+    error = (await checked(story, keyspaces={"sohp": []})).error
+    assert error is not None
+    assert error["code"] == "unknown_keyspace"
 
 
 @pytest.mark.parametrize("force", [False, True])

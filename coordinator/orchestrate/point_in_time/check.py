@@ -214,11 +214,11 @@ class PitChecks:
         what was asked and did not exist at the point."""
         when = told_point(verdict.pit_micros)
         for keyspace, tables in (self.order.keyspaces or {}).items():
-            if keyspace not in verdict.tables:
+            found = verdict.tables.get(keyspace, [])
+            if not found and not tables:
                 raise UnknownKeyspace(f"At {when} there was no keyspace {keyspace}", field="keyspaces")
-            lacking = sorted({*tables} - {*verdict.tables[keyspace]})
-            if lacking:
-                raise UnknownTable(f"At {when} {keyspace} had no table {', '.join(lacking)}", field="keyspaces")
+            if lacking := [f"{keyspace}.{table}" for table in sorted({*tables} - {*found})]:
+                raise UnknownTable(f"At {when} there was no table {', '.join(lacking)}", field="keyspaces")
         told = [f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()]
         others = [] if self.order.keyspaces else staying(verdict.tables, present.keyspaces)
         if others:
