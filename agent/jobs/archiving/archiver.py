@@ -208,21 +208,24 @@ class Archiver:
         order = self.order
         if order is None or not order.arguments.directory:
             return
-        if not await self.leftovers.archive_one(segment, order.arguments.directory):
+        if reason := await self.leftovers.archive_one(segment, order.arguments.directory):
             raise ArchivingRefused(
-                f"{segment.name} can't be put into the archive directory",
+                f"{segment.name} can't be put into the archive directory: {reason}",
                 path=order.arguments.directory,
-                reason="the archive command failed",
+                reason=reason,
             )
 
     async def before_stop(self) -> None:
         """Archive what the archive command left: at its next start Cassandra tries it once more, and then deletes it.
-        Raises ArchivingRefused, StateFailed."""
+        So it does with what it is stopped with, which has to have a place too. Raises ArchiveUnread, ArchivingRefused,
+        StateFailed."""
         order = self.order
         if order is None or not order.arguments.enabled:
             return
         with own_state():
             seen = await asyncio.to_thread(self.looked)
+        if seen.unread:
+            raise ArchiveUnread(seen.unread)
         waiting = self.leftovers.waiting(seen)
         if await self.leftovers.archive(seen, order.arguments.directory) < len(waiting):
             raise ArchivingRefused(

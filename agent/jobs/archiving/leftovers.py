@@ -94,13 +94,13 @@ class Leftovers:
         """Archive what waits, oldest first, up to the first that can't be; how many were."""
         done = 0
         for file in self.waiting(look):
-            if not await self.archive_one(file.path, directory):
+            if await self.archive_one(file.path, directory):
                 break
             done += 1
         return done
 
-    async def archive_one(self, segment: Path, directory: str) -> bool:
-        """Archive a segment as Cassandra would; whether it is."""
+    async def archive_one(self, segment: Path, directory: str) -> str:
+        """Archive a segment as Cassandra would; why it isn't, "" = it is."""
         return await self._run(str(segment), f"{directory}/{segment.name}")
 
     async def tidy(self, look: Look, directory: str) -> list[LossRecord]:
@@ -198,13 +198,14 @@ class Leftovers:
         for file in files:
             await asyncio.to_thread(forget_failure, self._program, file.path.name)
 
-    async def _run(self, segment: str, target: str) -> bool:
-        """Archive one as Cassandra would."""
+    async def _run(self, segment: str, target: str) -> str:
         try:
             ended = await run_child(["/bin/sh", str(self._program), segment, target], deadline=_DEADLINE_SECONDS)
         except (OSError, TimeoutError) as error:
-            _log.warning("commit_log_segment_not_archived", segment=segment, reason=str(error))
-            return False
-        if ended.exit_code:
-            _log.warning("commit_log_segment_not_archived", segment=segment, reason=ended.output.strip()[-500:])
-        return ended.exit_code == 0
+            reason = str(error) or "the archive command did not end"
+        else:
+            if not ended.exit_code:
+                return ""
+            reason = ended.output.strip()[-500:] or f"the archive command ended with {ended.exit_code}"
+        _log.warning("commit_log_segment_not_archived", segment=segment, reason=reason)
+        return reason

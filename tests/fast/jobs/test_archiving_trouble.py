@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.cassandra.commit_log.archive_command import MARK
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.ledger import Ledger, Stamp
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.jobs.archiving.seeing import END_UNKNOWN, NOT_ARCHIVED, VANISHED, Sights
@@ -211,6 +214,23 @@ async def test_a_life_that_was_not_archived_is_a_gap(site: ArchivingSite) -> Non
     (gap, *_) = gaps(await site.records("d1"), await site.logs("d1").losses())
     assert gap.after >= first
     assert NOT_ARCHIVED in gap.reason or "not known" in gap.reason or "missing" in gap.reason
+
+
+async def test_no_cassandra_is_stopped_whose_archive_is_not_there(site: ArchivingSite) -> None:
+    """Promise: without its volume neither a restart nor a restore to a point begins, for what Cassandra is stopped with
+    would go nowhere; a segment that can't be archived is refused in the archive command's own words."""
+    await site.begin()
+    await site.archiver.before_stop()
+    mark = site.archive / MARK
+    kept = mark.read_bytes()
+    mark.unlink()
+    with pytest.raises(ArchiveUnread, match="is its volume mounted"):
+        await site.archiver.before_stop()
+    segment = site.log.path(site.log.active)
+    with pytest.raises(ArchivingRefused, match="Is the volume mounted"):
+        await site.archiver.archive(segment)
+    mark.write_bytes(kept)
+    await site.archiver.before_stop()
 
 
 async def test_a_crash_between_listing_and_removal_keeps_the_file_until_it_is_known(site: ArchivingSite) -> None:
