@@ -10,7 +10,8 @@ CRC is success (Cassandra hands every segment that it finds at its start to the 
 failure. Its exit code is honest: Cassandra deletes what was archived, and keeps what was not until its next start; then
 it calls once more and deletes the segment whatever the command says (4.1, 5.0). So what could not be archived is noted
 as an empty file `<program>-failures/<name>`, beside the program and not in the archive directory, which may be full;
-and what it was called for at all, before anything else, in `<program>-offered`.
+and what it was called for at all, before anything else, in `<program>-offered`. Other bytes under the segment's name
+are noted as `<name>.differs`: Cassandra deletes its own at its next start, and then nothing else tells.
 Nothing is put into a directory that bears no mark (agent.cassandra.commit_log.archive_directory): a volume may be
 missing there. What was given back is noted as an empty file in `restored`, where that is beside the directory it came
 from.
@@ -30,6 +31,7 @@ from kit.atomic_files import make_directory, sync_directory, write_atomically
 
 RESTORED = "restored"
 MARK = ".helenus-archive"
+_DIFFERS = ".differs"
 _PATH = re.compile(r"/[A-Za-z0-9._/@+=:~-]{1,900}")
 _UNFINISHED = re.compile(r"\.(CommitLog-[0-9]+-[0-9]+\.log)\.[0-9]+\.tmp")
 
@@ -72,11 +74,19 @@ there() {
     [ -f "$target" ] || failed "$target is no file"
     mine=$(cksum <"$segment") || failed "it can't be read"
     theirs=$(cksum <"$target") || failed "$target can't be read"
-    [ "$mine" = "$theirs" ] || failed "$target is there with other content"
+    if [ "$mine" != "$theirs" ]; then
+        if [ "$purpose" = archived ]; then
+            noted "$0-failures/$name.differs"
+        fi
+        failed "$target is there with other content"
+    fi
 }
 
 durable() {
     sync "$directory" || failed "$directory can't be synced"
+    if [ "$purpose" = archived ] && [ -e "$0-failures/$name.differs" ]; then
+        rm -f "$0-failures/$name.differs"
+    fi
     if [ "$purpose" = restored ] && [ -d "$given_back" ]; then
         noted "$given_back/$name" || failed "$given_back can't be written"
     fi
@@ -175,6 +185,21 @@ def failures(program: Path) -> list[str]:
 def offers(program: Path) -> list[str]:
     """Names of segments that the program was called for, oldest first."""
     return _noted(offers_of(program))
+
+
+def differing(program: Path) -> list[str]:
+    """Names of segments under which the program found other bytes in the archive directory."""
+    try:
+        names = os.listdir(failures_of(program))
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(_DIFFERS) for name in names if name.endswith(_DIFFERS))
+
+
+def forget_difference(program: Path, name: str) -> None:
+    """Remove that note: the other bytes are gone, or are the same after all."""
+    with contextlib.suppress(FileNotFoundError):
+        (failures_of(program) / f"{name}{_DIFFERS}").unlink()
 
 
 def forget_failure(program: Path, name: str) -> None:

@@ -66,13 +66,14 @@ class Archiver:
         self.answers = False
         """Whether Cassandra answered when it was last asked."""
         self.tail_refused = ""
+        self._generation = 0
         self._clock = clock
         self._every = every
         self._workers = workers(_THREADS, "segments")
         self._sights = Sights(self.ledger)
         self._copies = Copies()
         self.places = Places(repositories, SegmentBytes(self._workers, clock), self.ledger, lambda: self.seen)
-        self.leftovers = Leftovers(node.program, node.flush, node.leftover_bytes, self.ledger, self._sights, clock)
+        self.leftovers = Leftovers(node, self.ledger, self._sights, clock)
         self._tail = Tail(self.ledger, self._workers, clock)
         self._held: dict[str, tuple[SeenFile, bool]] = {}
         self.kept = KeptSegments(self.looked, lambda: self.ledger.known, self._schemas)
@@ -157,13 +158,14 @@ class Archiver:
     async def _ask_node(self) -> None:
         """Who the node is, and where its log is: what was last known counts while it doesn't answer."""
         try:
-            host_id = (await self.node.life()).host_id
+            life = await self.node.life()
+            host_id = life.host_id
             commitlog = await self.node.commitlog()
             mode = await self.node.setting("commitlog_disk_access_mode")
         except CassandraError:
             self.answers = False
             return
-        self.answers = True
+        self.answers, self._generation = True, life.generation
         self.tail_refused = await asyncio.to_thread(refusal_of, self.seen, mode)
         if (host_id, commitlog) != (self.ledger.known.host_id, self.ledger.known.commitlog):
             self.ledger.change(host_id=host_id, commitlog=commitlog)
@@ -195,18 +197,19 @@ class Archiver:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
         archives, mark = ((), "") if order is None else (order.directories, order.mark)
-        failed, offered = self.node.failed(), self.node.offered()
-        return self._copies.told_apart(look(self.ledger.known.commitlog, archives, failed, mark, offered))
+        failed, offered, differing = self.node.failed(), self.node.offered(), self.node.differing()
+        seen = look(self.ledger.known.commitlog, archives, failed, mark, offered)
+        return self._copies.told_apart(seen, differing)
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""
         return OwnLog(self.looked, lambda: self.ledger.known, self._schemas, is_down)
 
     async def archive(self, segment: Path) -> None:
-        """Archive one segment of a Cassandra that is down, as it would itself at its start; nothing where archiving was
-        never ordered. Raises ArchivingRefused."""
+        """Archive one segment of a Cassandra that is down, as it would itself at its start; nothing where archiving is
+        not ordered: nobody will look for it, and its directory may be gone. Raises ArchivingRefused."""
         order = self.order
-        if order is None or not order.arguments.directory:
+        if order is None or not order.arguments.enabled:
             return
         if reason := await self.leftovers.archive_one(segment, order.arguments.directory):
             raise ArchivingRefused(
@@ -278,7 +281,7 @@ class Archiver:
 
     async def _leftovers(self, order: ArchivingOrder) -> None:
         directory = order.arguments.directory
-        if not self.is_told:
+        if not self.is_told and order.mark:  # without a mark the command would refuse
             with suppress(ArchivingRefused):  # the view says that it is lost
                 await asyncio.to_thread(self.node.mend, directory)
         self.leftovers.watch(self.seen)
@@ -287,7 +290,7 @@ class Archiver:
         await self.leftovers.clean(directory)
         if not self.answers:
             return
-        for loss in await self.leftovers.tidy(self.seen, directory):
+        for loss in await self.leftovers.tidy(self.seen, self._generation):
             _log.error("commit_log_gap", after=loss.after, before=loss.before, since=loss.since, until=loss.until)
 
     def _due(self, what: str, every: float) -> bool:

@@ -4,10 +4,11 @@ them, so that nothing ships them, takes them for archived, or deletes Cassandra'
 The archive command fails for a segment whose name is taken by other bytes, and touches neither. So only a segment whose
 archiving failed can have such a copy: those are compared with Cassandra's own, byte by byte, once for each state of
 both files (sizes say nothing: all segments have the same). Cassandra deletes its own at its next start; what was found
-out before holds for the copy as long as that stays as it is.
+out before holds for the copy as long as that stays as it is, and what the archive command noted as long as it is there.
 """
 
 import filecmp
+from collections.abc import Collection
 
 import msgspec
 
@@ -20,8 +21,9 @@ class Copies:
     def __init__(self) -> None:
         self._compared: dict[str, tuple[SeenFile, SeenFile, bool]] = {}
 
-    def told_apart(self, look: Look) -> Look:
-        """The look, with false copies in `false` and no longer in `archived`. Blocks. Raises OSError."""
+    def told_apart(self, look: Look, noted: Collection[str]) -> Look:
+        """The look, with false copies in `false` and no longer in `archived`. `noted`: by the archive command. Blocks.
+        Raises OSError."""
         compared = {}
         for name in look.failed & look.archived.keys():
             own, copy = look.live.get(name), look.archived[name]
@@ -32,10 +34,9 @@ class Copies:
                 compared[name] = own, copy, _same(own, copy)
         self._compared = compared
         false = frozenset(name for name, (_, _, same) in compared.items() if not same)
-        if not false:
-            return look
+        false |= {name for name in noted if name in look.archived and name not in compared}
         archived = {name: file for name, file in look.archived.items() if name not in false}
-        return msgspec.structs.replace(look, archived=archived, false=false)
+        return msgspec.structs.replace(look, archived=archived, false=false, differs=frozenset(noted))
 
 
 def _same(own: SeenFile, copy: SeenFile) -> bool:

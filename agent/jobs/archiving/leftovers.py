@@ -12,24 +12,31 @@ by way of the shell. One that was called may still be at it: that one is left al
 Deleting one from Cassandra's directory needs care, for a closed segment may hold writes that are in no SSTable yet, and
 is then what Cassandra replays after a crash; whether it is mapped or open says nothing of that. What makes it safe: the
 segment was closed (not among the newest two) before a `flush` of all tables began, and that flush ended well: all its
-writes are in SSTables; and Cassandra ignores it: its archiving is noted as failed, or it is still there half a minute
-after that flush, when Cassandra would have deleted it (one that it would delete itself must not be gone before). Then
-it goes when its copy in the archive is durable and has the same bytes, or when leftovers take more than the bound: then
-its loss is noted, durably, before. Killed in between, it is there and looked at again, or gone and told as lost.
+writes are in SSTables (by the same process that was asked who it is before the look: one that was started since may
+not have replayed them yet); and Cassandra ignores it: its archiving is noted as failed, or it is still there half a
+minute after that flush, when Cassandra would have deleted it (one that it would delete itself must not be gone before).
+Then it goes when its copy in the archive is durable and has the same bytes, or when leftovers take more than the bound:
+then its loss is noted, durably, before. Killed in between, it is there and looked at again, or gone and told as lost.
 """
 
 import asyncio
 import contextlib
 import filecmp
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from agent.cassandra.child import run_child
-from agent.cassandra.commit_log.archive_command import forget_failure, forget_offers, unfinished_copies
+from agent.cassandra.commit_log.archive_command import (
+    forget_difference,
+    forget_failure,
+    forget_offers,
+    unfinished_copies,
+)
 from agent.jobs.archiving.ledger import Ledger
 from agent.jobs.archiving.looking import Look, SeenFile
+from agent.jobs.archiving.node_side import NodeSide
 from agent.jobs.archiving.removal import remove
 from agent.jobs.archiving.seeing import Sights
 from agent.model.commit_log import LossRecord
@@ -45,19 +52,16 @@ _LONGEST_SECONDS = 2 * _DEADLINE_SECONDS
 _FLUSH_EVERY_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 
-Flush = Callable[[], Awaitable[None]]
-
 
 class Leftovers:
-    """`program`: the archive command. `flush`: of all tables, by Cassandra; raises a CassandraError when it didn't end
-    well. `bound`: bytes. `clock`: unix seconds."""
+    """`node`: its archive command, and a flush of all tables, which raises a CassandraError when it didn't end well.
+    `clock`: unix seconds."""
 
-    def __init__(
-        self, program: Path, flush: Flush, bound: int, ledger: Ledger, sights: Sights, clock: Callable[[], float]
-    ) -> None:
-        self._program = program
-        self._flush = flush
-        self._bound = bound
+    def __init__(self, node: NodeSide, ledger: Ledger, sights: Sights, clock: Callable[[], float]) -> None:
+        self._program = node.program
+        self._flush = node.flush
+        self._life = node.life
+        self._bound = node.leftover_bytes
         self._ledger = ledger
         self._sights = sights
         self._clock = clock
@@ -103,21 +107,27 @@ class Leftovers:
         """Archive a segment as Cassandra would; why it isn't, "" = it is."""
         return await self._run(str(segment), f"{directory}/{segment.name}")
 
-    async def tidy(self, look: Look, directory: str) -> list[LossRecord]:
+    async def tidy(self, look: Look, generation: int) -> list[LossRecord]:
         """Delete leftovers that are archived, and the oldest others while they take more than the bound; the losses.
-        Raises CassandraError when it can't flush, StateFailed."""
+        `generation`: Cassandra's, as it was before the look. Raises CassandraError when it can't flush or tell,
+        StateFailed."""
         closed = set(look.closed)
         self._flushed = {name: at for name, at in self._flushed.items() if name in closed}
         left = [look.live[name] for name in sorted(closed & (look.failed | self._ignored), key=segment_id)]
         size = sum(file.size for file in left)
+        unflushed = any(file.path.name not in self._flushed for file in left)
+        if unflushed and size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
+            return []
         with own_state():
             archived = await asyncio.to_thread(lambda: [file for file in left if self._is_archived(look, file)])
         if not archived and size <= self._bound:
             return []
-        if any(file.path.name not in self._flushed for file in left):
-            if size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:
-                return []
+        if unflushed:
             await self._flush()
+        if (await self._life()).generation != generation:
+            self._flushed = {}
+            return []  # of another life, that may not have replayed them
+        if unflushed:
             self._flushed_at = self._clock()
             self._flushed = dict.fromkeys(closed, self._flushed_at) | self._flushed
         await self._delete([file for file in archived if self._is_left(look, file)])
@@ -141,7 +151,9 @@ class Leftovers:
         if look.unread:
             return
         known = self._ledger.known
-        for name in look.failed - look.live.keys() - look.false:
+        for name in look.differs - look.false:
+            await asyncio.to_thread(forget_difference, self._program, name)
+        for name in look.failed - look.live.keys():
             one = self._ledger.get(name)
             if (one is None and known.in_force) or (one and one.places) or name in look.archived:
                 await asyncio.to_thread(forget_failure, self._program, name)

@@ -36,7 +36,7 @@ class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
     archive command as not archived, `offered`: as what it was called for. `bytes`: all files of Cassandra's directory.
     `unread`: why the archive directory could not be read, "" when it was: what is not in it then may be there all the
-    same. `false`: in the archive directory are other bytes of that name."""
+    same. `false`: in the archive directory are other bytes of that name; `differs`: the archive command noted so."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
@@ -44,6 +44,7 @@ class Look(msgspec.Struct, frozen=True):
     bytes: int
     unread: str = ""
     false: frozenset[str] = frozenset()
+    differs: frozenset[str] = frozenset()
     offered: frozenset[str] = frozenset()
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cassandra.commit_log import archiving_properties
-from agent.cassandra.commit_log.archive_command import failures, install, is_installed, offers
+from agent.cassandra.commit_log.archive_command import differing, failures, install, is_installed, offers
 from agent.cassandra.commit_log.archiving_properties import Archiving
 from agent.cassandra.node_view import NodeLife
 
@@ -54,6 +54,10 @@ class NodeSide:
     def offered(self) -> list[str]:
         """Segments that the archive command was called for, and of which the agent hasn't taken note. Blocks."""
         return offers(self.program)
+
+    def differing(self) -> list[str]:
+        """Segments under whose names other bytes were found in the archive directory. Blocks."""
+        return differing(self.program)
 
     def failed(self) -> list[str]:
         """Segments that could not be archived at least once. Blocks."""

@@ -53,7 +53,7 @@ class ArchivingSite:
         async def life() -> NodeLife:
             if not self.up:
                 raise CassandraUnavailable("it is down")
-            return NodeLife(self.host_id, int(self.log.now))
+            return NodeLife(self.host_id, self.log.lives)
 
         async def commitlog() -> str:
             return str(self.log.directory)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest_asyncio
 
 from tests.fast.jobs.archiving_site import ArchivingSite
@@ -75,3 +76,68 @@ async def test_a_false_copy_stays_one_when_cassandra_deletes_the_segment(site: A
     assert site.archiver.trouble.code == "archive_copy_differs"
     assert not site.has(name, "d1")
     assert name not in {one.name for one in await site.records("d1")}
+
+
+async def test_a_false_copy_is_known_though_no_agent_was_there(site: ArchivingSite) -> None:
+    """Promise: what the archive command noted counts after Cassandra deleted its own, for as long as the other bytes
+    are there; the segment is told as lost, once."""
+    await site.begin()
+    first = site.segment()
+    await site.shipped(first)
+    await site.stop()
+    active = site.log.path(site.log.active)
+    other = site.archive / active.name
+    other.write_bytes(b"other".ljust(active.stat().st_size, b"\0"))
+    assert site.segment() == active.name
+    site.log.now += MINUTE
+    site.log.start()
+    assert not active.exists()
+    await site.restart()
+    await site.until(lambda: bool(site.archiver.ledger.known.losses))
+    for _ in range(3):
+        await looked_again(site)
+    assert [loss.after for loss in site.archiver.ledger.known.losses] == [first]
+    assert site.archiver.seen.false == {active.name}
+    assert not site.has(active.name, "d1") if site.archiver.ledger.get(active.name) else True
+    assert active.name not in {one.name for one in await site.records("d1")}
+    other.unlink()
+    await looked_again(site)
+    assert (site.archiver.trouble, site.archiver.node.differing()) == (None, [])
+
+
+async def test_nothing_is_deleted_by_the_flush_of_another_life(site: ArchivingSite) -> None:
+    """Promise: a Cassandra that was started since the look may not have replayed the segment yet: its flush proves
+    nothing."""
+    await site.begin(keep=True)
+    site.archive.rename(site.directory / "away")
+    name = site.segment()
+    await site.until(lambda: name in site.archiver.seen.failed)
+    await site.stop()
+    (site.directory / "away").rename(site.archive)
+    leftovers = site.archiver.leftovers
+    assert not await leftovers.archive_one(site.log.directory / name, str(site.archive))
+    seen = site.archiver.looked()
+    await leftovers.tidy(seen, site.log.lives - 1)
+    assert (site.flushes, (site.log.directory / name).exists()) == (1, True)
+    await leftovers.tidy(seen, site.log.lives)
+    assert (site.flushes, (site.log.directory / name).exists()) == (2, False)
+
+
+async def test_what_is_not_archived_any_more_needs_no_archive(site: ArchivingSite) -> None:
+    """Promise: with archiving switched off and its directory gone a restore to a point can set the log aside."""
+    await site.begin()
+    await site.order(enabled=False, targets=[])
+    site.archive.rename(site.directory / "removed")
+    await site.archiver.archive(site.log.path(site.log.active))
+    assert not (site.directory / "removed" / site.log.path(site.log.active).name).exists()
+
+
+async def test_the_command_is_not_put_where_the_directory_has_no_mark(site: ArchivingSite) -> None:
+    """Promise: of an order that is older than the mark the command stays as it is: this one would refuse to archive."""
+    await site.begin()
+    order = site.archiver.order
+    assert order is not None
+    await site.archiver.orders.put(msgspec.structs.replace(order, mark=""))
+    site.program.write_text("#!/bin/sh\nexit 0\n")
+    await looked_again(site)
+    assert site.program.read_text() == "#!/bin/sh\nexit 0\n"

@@ -67,7 +67,7 @@ async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: Archivi
     assert (site.archiver.trouble.code, site.archiver.trouble.fields["segments"]) == ("archive_copy_differs", [name])
     seen = site.archiver.looked()
     assert (name in seen.failed, name in seen.closed, name in seen.archived) == (True, True, False)
-    assert await site.archiver.leftovers.tidy(seen, str(site.archive)) == []
+    assert await site.archiver.leftovers.tidy(seen, site.log.lives) == []
     assert not site.has(name, "d1")
     assert (taken.read_bytes(), (site.log.directory / name).exists()) == (other, True)
     assert (await view_of(site.archiver)).unarchived_bytes == len(other)
@@ -92,7 +92,7 @@ async def test_a_leftover_that_was_shipped_goes_only_for_the_same_bytes(site: Ar
         path.write_bytes(body)
         os.utime(path, (record.closed_at, record.closed_at))
         (failures_of(site.program) / name).touch()
-        await site.archiver.leftovers.tidy(site.archiver.looked(), str(site.archive))
+        await site.archiver.leftovers.tidy(site.archiver.looked(), site.log.lives)
         assert path.exists() != gone
 
 

@@ -36,6 +36,7 @@ class ToyLog:
         self.archive = archive
         self.now = now
         self.active = 0
+        self.lives = 0
         self.at = 0
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -47,6 +48,7 @@ class ToyLog:
         for path in sorted(self.directory.iterdir()):
             self.offer(path)
             path.unlink()
+        self.lives += 1
         self.active = int(self.now * 1000)
         self._make(self.active)
         self._make(self.active + 1)
