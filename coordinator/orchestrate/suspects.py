@@ -15,6 +15,7 @@ import msgspec
 
 from coordinator.fleet.registry import Agent
 from coordinator.model.requests import NodePart
+from coordinator.orchestrate.point_in_time.phases import WITHOUT_CASSANDRA
 from coordinator.orchestrate.restore.phases import RESTORE, Where
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -25,6 +26,8 @@ PAUSE_SECONDS = 10.0
 """Between two askings of a cluster's agents."""
 _OF_ALL = frozenset(phase.kind.value for phase in RESTORE if phase.where is Where.ONE)
 """Phases that one agent does for the whole ring: any node may hold them up."""
+_DOWN = frozenset({*(kind.value for kind in WITHOUT_CASSANDRA), "rolling_restart"})
+"""Phases in which Cassandra is down because it was told so: that it doesn't answer holds nothing up."""
 
 
 class Suspects:
@@ -53,9 +56,9 @@ class Suspects:
             self._asking[cluster] = asyncio.create_task(self._ask(cluster), name=f"who holds up {cluster}")
         if self._age(cluster) >= FRESH_SECONDS:
             return list(parts)
-        troubles = {agent.host_id: told for agent in self._around.registry.agents(cluster) if (told := _told(agent))}
+        agents = self._around.registry.agents(cluster)
         return [
-            part if part.still_seconds is None else msgspec.structs.replace(part, suspects=_of(part, troubles))
+            part if part.still_seconds is None else msgspec.structs.replace(part, suspects=_of(part, agents))
             for part in parts
         ]
 
@@ -72,16 +75,18 @@ class Suspects:
             self._asking.pop(cluster, None)
 
 
-def _of(part: NodePart, troubles: dict[str | None, str]) -> list[str]:
+def _of(part: NodePart, agents: Sequence[Agent]) -> list[str]:
     everybody = part.phase.rpartition("-")[2] in _OF_ALL
-    return [told for host_id, told in troubles.items() if everybody or host_id == part.host_id]
+    down = not _DOWN.isdisjoint(part.phase.split("-"))
+    asked = [agent for agent in agents if everybody or agent.host_id == part.host_id]
+    return [told for agent in asked if (told := _told(agent, down=down))]
 
 
-def _told(agent: Agent) -> str:
-    """What is wrong with a node, as a sentence; empty when nothing is."""
+def _told(agent: Agent, *, down: bool) -> str:
+    """What is wrong with a node, as a sentence; empty when nothing is. `down`: its Cassandra may be."""
     if agent.error is not None:
         return f"the agent of {agent.address} doesn't answer: {agent.error.message}"
-    if agent.report is None or agent.cassandra_up:
+    if down or agent.report is None or agent.cassandra_up:
         return ""
     why = (agent.report.trouble or {}).get("message") or "no reason given"
     return f"Cassandra at {agent.address} doesn't answer its agent: {why}"

@@ -11,6 +11,8 @@ from coordinator.opscenter.shapes import request_status
 from coordinator.orchestrate import parts
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
 from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_point_in_time import Story
+from tests.orchestrate.test_point_in_time import story as story
 from tests.orchestrate.test_restore_flow import backed_up
 
 
@@ -64,4 +66,22 @@ async def test_a_snapshot_that_stands_still_names_its_own_silent_cassandra_only(
     for node in scene.nodes[:2]:
         node.up = True
         node.gates[Kind.SNAPSHOT].set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
+async def test_a_cassandra_that_was_told_to_be_down_is_no_suspect(story: Story) -> None:
+    """Promise: nobody is sent to a node whose Cassandra the request itself has stopped."""
+    node, coordinator = story.scene.nodes[0], story.coordinator
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), 20)
+    await until_told(coordinator, request_id, "has told of no progress")
+    async with asyncio.timeout(20):
+        while any(agent.cassandra_up for agent in coordinator.fleet.registry.agents(CLUSTER)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    for _ in range(10):
+        told = await until_told(coordinator, request_id, "has told of no progress")
+        assert "doesn't answer" not in told
+        await asyncio.sleep(0.02)
+    node.gates[Kind.PIT_COVER].set()
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
