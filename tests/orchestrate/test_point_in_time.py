@@ -201,6 +201,8 @@ async def test_who_fails_after_it_is_gone_on_with_by_the_same_restore(story: Sto
     assert "the same restore sent again goes on" in first.message
     if kind is not Kind.PIT_PLACE:
         assert all(node.point.aside for node in story.scene.nodes)
+    if kind is Kind.PIT_VERIFY:
+        assert "3 of 3 nodes run and let no client in; what was there before" in first.message
     second = await story.restored()
     if second.state is RequestState.ERROR:
         second = await story.restored()

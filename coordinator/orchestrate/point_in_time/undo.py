@@ -177,9 +177,9 @@ class PitUndo:
         if await self._steps.noted(S.VERIFIED):
             return "every node runs with what was restored, and clients are not let in yet"
         started = await S.hosts_of(self._steps, S.STARTED)
-        state = (
-            f"{len(started)} nodes run and let no client in, the others are stopped" if started else "nodes are stopped"
-        )
+        noted = await self._steps.step(S.SCOPE)
+        hosts = 0 if noted is None else len(msgspec.convert(noted, PitScope).hosts)
+        state = f"{len(started)} of {hosts} nodes run and let no client in" if started else "nodes are stopped"
         return f"{state}; what was there before is set aside and kept"
 
     async def _put_end(self, *, resumable: bool) -> None:
