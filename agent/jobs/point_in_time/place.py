@@ -1,7 +1,7 @@
 """PIT_PLACE: the node's own files are set aside, what was fetched takes their place, and the next start is told to
 replay. Fenced; the same command again finishes what was cut. Cassandra is down.
 
-    archiving the log   every segment of the commit-log directory is archived, as Cassandra itself would have it
+    archiving the log   while archiving is on: every segment of the commit-log directory, as Cassandra would have it
     setting aside       the SSTables of the asked tables, all hints, the whole commit log: renames on their own volumes
     placing             held/ → the directories of the live ids, by hard links
     telling Cassandra   the properties file of one start, which PIT_START lets it make
@@ -12,7 +12,8 @@ What makes it safe, whenever the agent is killed (tests/fast/point_in_time/test_
   commit-log files alone. PIT_STOP notes it with what the commit-log directory held then: a segment more, and somebody
   has started Cassandra since.
 - What is set aside is listed durably before the first rename, and stays where it is put until PIT_CLEAN (see
-  agent/cassandra/set_aside.py). Segments that no destination has yet are archived first, so that shipping finds them.
+  agent/cassandra/set_aside.py). Segments that no destination has yet are archived first, so that shipping finds them;
+  where archiving was switched off nobody wants them.
 - Cassandra does not start meanwhile, whoever tries: see KEEP_DOWN. Should one come up all the same, nothing that it is
   told to do at its start is in place before all files are: it opens tables with less data, but replays nothing.
   PIT_PLACE then refuses to go on (`files_appeared`), PIT_UNDO puts everything back.

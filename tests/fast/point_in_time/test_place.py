@@ -1,6 +1,8 @@
 """PIT_PLACE, PIT_VERIFY, PIT_UNDO and PIT_CLEAN on a node of real files: what moves, what stays, what is refused."""
 
+import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,10 @@ from agent.jobs.restore.errors import JobMissing
 from agent.model.refusals import TooLate
 from agent.wire.point_in_time import PitArguments, PitPlaceResult
 from agent.wire.results import PhaseResult
+from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.point_in_time.node_on_disk import HELD, JOB, ORDERS, OWN_PROPERTIES, STOCK, NodeOnDisk, T
 from tests.fast.restore.context import Context
+from tests.fast.storage.memory import MemoryStorage
 
 
 @pytest.fixture
@@ -79,6 +83,19 @@ async def test_every_segment_is_archived_before_the_log_is_set_aside(node: NodeO
     """Promise: what no destination has yet is found by shipping, whatever becomes of what is set aside."""
     await node.place()
     assert node.archived == ["CommitLog-7-12.log", "CommitLog-7-13.log"]
+
+
+async def test_a_log_that_is_archived_no_more_is_set_aside_without(node: NodeOnDisk, tmp_path: Path) -> None:
+    """Promise: who switched archiving off and removed its directory can still go back to a point of before: nothing is
+    archived, and PIT_PLACE does not end with all nodes down."""
+    site = ArchivingSite(tmp_path / "archiving", {"d1": MemoryStorage()})
+    await site.begin()
+    await site.order(enabled=False)
+    await site.stop()
+    shutil.rmtree(site.archive)
+    node.tools = replace(node.tools, archive=site.archiver.archive)
+    await node.place()
+    assert await node.notes.placed() is not None
 
 
 async def test_placed_files_have_the_mode_that_cassandra_gives_its_own(node: NodeOnDisk) -> None:
