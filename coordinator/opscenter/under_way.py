@@ -31,6 +31,7 @@ STEPS = {
     "pit_cover": "adding the node's own commit log",
     "pit_place": "setting aside and placing",
     "pit_start": "starting Cassandra, which replays the commit log",
+    "pit_start-again": "starting Cassandra where it ended after its start",
     "pit_verify": "checking what was replayed",
     "pit_open": "letting clients in",
     "pit_clean": "removing what was staged and set aside",
@@ -62,7 +63,8 @@ COUNTED = frozenset({"upload", "sync", "fetch", "import", "pit_fetch"})
 
 BY_NODES = frozenset(
     {
-        "pit_check", "pit_quiesce", "pit_stop", "pit_cover", "pit_place", "pit_start", "pit_verify", "pit_open",
+        "pit_check", "pit_quiesce", "pit_stop", "pit_cover", "pit_place", "pit_start", "pit_start-again",
+        "pit_verify", "pit_open",
         "pit_clean", "undo-pit_undo", "undo-pit_clean",
     }
 )  # fmt: skip

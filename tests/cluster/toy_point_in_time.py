@@ -179,14 +179,18 @@ class _Jobs:
         self._node.up = True
 
     def verify(self, context: JobContext, asked: PitArguments) -> PitVerifyResult:
-        assert self._node.up
+        self._refuse_when_down()
         assert not self._log.native
         return PitVerifyResult(3, 7, self._log.replay_errors, [])
 
     def open(self, context: JobContext, asked: PitArguments) -> PhaseResult:
-        assert all(node.up for node in self._world.nodes), "clients are let in while nodes are down"
+        self._refuse_when_down()
         self._log.native = True
         return PhaseResult([])
+
+    def _refuse_when_down(self) -> None:
+        if not self._node.up:
+            raise ToyFailure("cassandra_unavailable", "Cassandra does not run")
 
     def undo(self, context: JobContext, asked: PitArguments) -> PhaseResult:
         job = _job(context)

@@ -224,8 +224,14 @@ class PointInTimeFlow:
         )
 
     async def _start(self, everybody: dict[str, PitArguments]) -> None:
+        """Those that an earlier life, or request, started are told again: one may have ended since."""
+        if await self._steps.noted(S.OPENED):
+            return
         done = await S.hosts_of(self._steps, S.STARTED)
-        left = {host_id: told for host_id, told in everybody.items() if host_id not in done}
+        again = {host_id: told for host_id, told in everybody.items() if host_id in done}
+        answers = await self._fan_out.ask("pit_start-again", Kind.PIT_START, again)
+        runs = {host_id for host_id, answer in answers.items() if answer.ok or _is_open(answer)}
+        left = {host_id: told for host_id, told in everybody.items() if host_id not in runs}
 
         async def started(answer: Answered) -> None:
             await S.add_host(self._steps, S.STARTED, answer.host_id)
@@ -309,3 +315,8 @@ class PointInTimeFlow:
 
     async def _barrier(self, step: str) -> None:
         await self._documents.put(step)
+
+
+def _is_open(answer: Answered) -> bool:
+    """Whether the node was let through to its clients already: it is started as any other from then on."""
+    return (answer.error or {}).get("code") == "restore_opened"
