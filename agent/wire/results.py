@@ -79,6 +79,16 @@ class DamagedPlace(msgspec.Struct, frozen=True):
     reason: str
 
 
+class DamagedSegment(msgspec.Struct, frozen=True):
+    """A segment of the archived commit log that can't be had: its file name, why, as a clause, and from when to when
+    it was written (unix seconds)."""
+
+    segment: str
+    reason: str
+    since: float
+    until: float
+
+
 class ScrubResult(msgspec.Struct, frozen=True):
     """Of scrub. `objects` and `bytes` were read and verified, of `slices` slices of 256, and `sampled` ones beside
     them; `manifests` were read as a whole. `damaged` and `missing` objects are all that are known, those of earlier
@@ -86,7 +96,8 @@ class ScrubResult(msgspec.Struct, frozen=True):
     of what they take from backups, `more_places` how many others there are; `backups` are the tags of all of them,
     unless `more_objects`: then more is damaged or missing than one scrub looks at. `healed`: noted before, and right
     now. `oldest_unread_seconds`: how long the byte that was unread for longest is unread; None where nothing is
-    stored."""
+    stored. `segments` of the commit log were looked at, `damaged_segments` are the first that can't be had,
+    `more_segments` how many others there are."""
 
     objects: int = 0
     bytes: int = 0
@@ -101,6 +112,9 @@ class ScrubResult(msgspec.Struct, frozen=True):
     backups: list[str] = []
     more_objects: bool = False
     oldest_unread_seconds: float | None = None
+    segments: int = 0
+    damaged_segments: list[DamagedSegment] = []
+    more_segments: int = 0
 
 
 class TableDifference(msgspec.Struct, frozen=True):

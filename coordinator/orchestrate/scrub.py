@@ -65,12 +65,19 @@ class ScrubFlow:
             answers.append(answer)
         read = [msgspec.convert(answer.result, ScrubResult) for answer in answers if answer.result]
         places = [msgspec.to_builtins(one) for result in read for one in result.places]
+        segments = [
+            {"host_id": answer.host_id, **msgspec.to_builtins(one)}
+            for answer in answers
+            if answer.result
+            for one in msgspec.convert(answer.result, ScrubResult).damaged_segments
+        ]
         result = {
             "objects_read": sum(one.objects for one in read),
             "bytes_read": sum(one.bytes for one in read),
             "damaged_objects": sum(one.damaged for one in read),
             "missing_objects": sum(one.missing for one in read),
             "damaged": places[:_PLACES],
+            "damaged_segments": segments[:_PLACES],
             "damaged_backups": sorted({tag for one in read for tag in one.backups}),
             "oldest_unread_seconds": max((one.oldest_unread_seconds or 0.0 for one in read), default=None),
         }

@@ -5,7 +5,8 @@ damaged or missing: in, ScrubArguments; out, ScrubResult.
 
 Looking: every manifest of an undeleted backup is read, and what it names must be listed with its size. Reading: the
 slices that are due (agent.plan.scrub) and a sample of the newest are read and verified by their own footers; then all
-plans, records and marks are, and every manifest that a record says this node put is looked for.
+plans, records and marks are, and every manifest that a record says this node put is looked for; and so is the commit
+log's archive (agent.jobs.scrub.segments).
 Naming: what is wrong is looked at once more, noted beside the objects, so that the next backup puts it anew, and told
 by backup, keyspace, table and file.
 
@@ -26,6 +27,7 @@ from agent.jobs.scrub.naming import NodeNames, ScrubManifests
 from agent.jobs.scrub.notes import ScrubNote, ScrubNotes
 from agent.jobs.scrub.reading import ObjectReader, Verdict
 from agent.jobs.scrub.records import MISSING, ScrubRecords
+from agent.jobs.scrub.segments import SegmentScrub
 from agent.model.job import JobContext, Outcome
 from agent.plan.adoption import refusal
 from agent.plan.scrub import SLICES, Sample, due_slices
@@ -101,13 +103,20 @@ class ScrubJob:
             if note.command != context.command_id:
                 note = msgspec.structs.replace(note, command=context.command_id, done=())
             share = self._share(context, note, whole=arguments.whole)
-            scrub = _Scrub(opened, host_id, ObjectReader(opened, turn), self._notes, note)
+            reader = ObjectReader(opened, turn)
+            scrub = _Scrub(opened, host_id, reader, self._notes, note)
             named = await scrub.look(Sample(self._sample, _seed(context.command_id), share.began))
             await context.stages.enter(READING, share)
             await scrub.read(share)
             broken = await ScrubRecords(opened, host_id).wrong(await scrub.tags())
+            logs = await SegmentScrub(opened, host_id, reader).read(share.slices)
             await context.stages.enter("naming")
-            result = await scrub.tell(named, broken, self._clock())
+            result = msgspec.structs.replace(
+                await scrub.tell(named, broken, self._clock()),
+                segments=logs.segments,
+                damaged_segments=list(logs.damaged[:_MOST_PLACES]),
+                more_segments=max(0, len(logs.damaged) - _MOST_PLACES),
+            )
         return _outcome(result, opened.destination_id, host_id)
 
     def _share(self, context: JobContext, note: ScrubNote, *, whole: bool) -> Share:
@@ -290,16 +299,23 @@ class _Scrub:
 def _outcome(result: ScrubResult, destination: str, host_id: str) -> Outcome:
     for place in result.places[:_LOGGED_PLACES]:
         _log.error("backup_damaged", destination=destination, **msgspec.structs.asdict(place))
-    if not result.damaged and not result.missing and not result.places:
+    for one in result.damaged_segments[:_LOGGED_PLACES]:
+        _log.error("commit_log_segment_damaged", destination=destination, **msgspec.structs.asdict(one))
+    if not result.damaged and not result.missing and not result.places and not result.damaged_segments:
         return Outcome(result)
+    log = ""
+    if result.damaged_segments:
+        count = len(result.damaged_segments) + result.more_segments
+        log = f"; {count} segments of the commit log can't be had: {result.damaged_segments[0].segment}"
     named = f": {told(result.places[0], host_id)}" if result.places else ""
     error = RepositoryDamaged(
         f"{result.damaged} objects or manifests are damaged and {result.missing} missing in {destination}, which "
-        f"concerns {len(result.places) + result.more_places} files or manifests of backups{named}",
+        f"concerns {len(result.places) + result.more_places} files or manifests of backups{named}{log}",
         destination=destination,
         damaged=result.damaged,
         missing=result.missing,
         places=[msgspec.structs.asdict(place) for place in result.places[:_LOGGED_PLACES]],
+        segments=[one.segment for one in result.damaged_segments[:_LOGGED_PLACES]],
     )
     return Outcome(result, State.PARTIAL, error.as_dict())
 

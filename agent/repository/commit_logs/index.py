@@ -23,10 +23,13 @@ from agent.repository.bounded import MOST_RECORD
 from agent.repository.commit_logs.errors import LogRecordInvalid, LogSegmentDiffers
 from agent.repository.commit_logs.names import (
     RecordName,
+    damaged_key,
+    damaged_prefix,
     log_data_key,
     log_data_prefix,
     loss_key,
     losses_prefix,
+    parse_damaged,
     parse_record,
     record_key,
     records_prefix,
@@ -147,6 +150,24 @@ class CommitLogs:
         """Have it known. Again is fine."""
         key = loss_key(self._cluster_id, self.host_id, record.after, record.before)
         await self._documents.put(key, _text(record))
+
+    async def damaged(self) -> set[str]:
+        """Segments whose bytes a scrub found damaged, by file name."""
+        prefix = damaged_prefix(self._cluster_id, self.host_id)
+        listed = [parse_damaged(prefix, entry.key) async for entry in self._storage.list(prefix)]
+        return {one.file_name for one in listed if one is not None}
+
+    async def put_damage(self, record: SegmentRecord, reason: str) -> None:
+        """Have that known of a segment. Again is fine."""
+        key = damaged_key(self._cluster_id, self.host_id, record.name)
+        loss = LossRecord(record.previous, "", record.opened_at, record.closed_at, reason)
+        await self._documents.put(key, _text(loss))
+
+    async def clear_damage(self, names: Iterable[str]) -> None:
+        """Let that go: the segment is right, or is gone."""
+        keys = [damaged_key(self._cluster_id, self.host_id, name) for name in names]
+        if keys:
+            await self._delete(keys)
 
     async def put_schema(self, record: SchemaRecord) -> None:
         """Add to the schema's history. Again is fine."""

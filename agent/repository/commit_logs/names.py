@@ -3,6 +3,7 @@
     segments/<id>.<version>.whole              the record of a closed segment
     segments/<id>.<version>.tail-<bytes>-<µs>  of a copy of so many bytes, all until then, while it was written
     data/<id>/<name>.<codec>                   the bytes, objects as those of backups are
+    damaged/<id>.<version>                     that a scrub found the segment's bytes damaged
     losses/<id>.<digest>                       what is known not to come any more, from this segment on
     schemas/<microseconds>-<version>           a schema as it was first seen
 
@@ -20,6 +21,7 @@ from agent.repository.keys import encoded, node_prefix
 
 _DIGITS = 18
 _RECORD = re.compile(r"([0-9]{18})\.([0-9]{1,4})\.(whole|tail-([0-9]{18})-([0-9]{18}))")
+_DAMAGED = re.compile(r"([0-9]{18})\.([0-9]{1,4})")
 _OBJECT = re.compile(r"([0-9]{18})/[0-9a-f]{64}\.[a-z0-9]+(?:-[0-9]{1,18})?")
 
 
@@ -77,6 +79,22 @@ def parse_log_data(prefix: str, key: str) -> int | None:
         key.startswith(prefix) and slash and rest and len(number) == _DIGITS and number.isascii() and number.isdigit()
     )
     return int(number) if ours else None
+
+
+def damaged_prefix(cluster_id: str, host_id: str) -> str:
+    return logs_prefix(cluster_id, host_id) + "damaged/"
+
+
+def damaged_key(cluster_id: str, host_id: str, name: str) -> str:
+    """The note that a segment is damaged. Raises ValueError for a name that is none."""
+    segment = _parsed(name)
+    return f"{damaged_prefix(cluster_id, host_id)}{segment.id:0{_DIGITS}}.{segment.version}"
+
+
+def parse_damaged(prefix: str, key: str) -> SegmentName | None:
+    """The segment of a note, by a key below the prefix of all; None for what is not ours."""
+    found = _DAMAGED.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
+    return None if found is None else SegmentName(int(found[1]), int(found[2]))
 
 
 def losses_prefix(cluster_id: str, host_id: str) -> str:

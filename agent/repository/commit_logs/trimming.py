@@ -14,7 +14,7 @@ import msgspec
 from agent.plan.segment_names import segment_id
 from agent.repository.commit_logs.errors import LogRecordInvalid
 from agent.repository.commit_logs.index import CommitLogs, Listed
-from agent.repository.commit_logs.names import log_data_prefix, loss_key, parse_log_data, schema_key
+from agent.repository.commit_logs.names import damaged_key, log_data_prefix, loss_key, parse_log_data, schema_key
 
 
 class TrimPlan(msgspec.Struct, frozen=True):
@@ -51,6 +51,12 @@ async def plan_trim(logs: CommitLogs, before: float, spared: Collection[int]) ->
         loss_key(cluster_id, host_id, loss.after, loss.before)
         for loss in await logs.losses()
         if kept is not None and loss.before and segment_id(loss.before) <= kept and loss.until < before
+    ]
+    newest = listed[-1].name.segment.id if listed else -1
+    going += [
+        damaged_key(cluster_id, host_id, name)
+        for name in await logs.damaged()
+        if (segment_id(name) < kept if kept is not None else segment_id(name) <= newest)
     ]
     try:
         schemas = await logs.schemas()
