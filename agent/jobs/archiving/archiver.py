@@ -225,10 +225,7 @@ class Archiver:
         order = self.order
         if order is None or not order.arguments.enabled:
             return
-        with own_state():
-            seen = await asyncio.to_thread(self.looked)
-        if seen.unread:
-            raise ArchiveUnread(seen.unread)
+        seen = await self._read_archive()
         waiting = self.leftovers.waiting(seen)
         if await self.leftovers.archive(seen, order.arguments.directory) < len(waiting):
             raise ArchivingRefused(
@@ -236,6 +233,18 @@ class Archiver:
                 path=order.arguments.directory,
                 reason="the archive command failed",
             )
+
+    async def refuse_unread(self) -> None:
+        """Raises ArchiveUnread while archiving is on and its directory is not there, and StateFailed."""
+        if self.order is not None and self.order.arguments.enabled:
+            await self._read_archive()
+
+    async def _read_archive(self) -> Look:
+        with own_state():
+            seen = await asyncio.to_thread(self.looked)
+        if seen.unread:
+            raise ArchiveUnread(seen.unread)
+        return seen
 
     def keep_history(self, history: KeptHistory, look: Callable[[], Awaitable[None]]) -> None:
         """Where the schema's history is kept on the node, and what has it reach to now."""

@@ -14,6 +14,7 @@ import msgspec
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored, told_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
@@ -201,10 +202,11 @@ class PitCheckJob:
             refuse_absent(head, tables)
         except TableNotInBackup as error:
             found.append(error.as_dict())
-        for refuse in (self._tools.refuse_unconfigured, self._tools.node.control.prove):
+        tools = self._tools
+        for refuse in (tools.refuse_unconfigured, tools.node.control.prove, tools.refuse_unarchived):
             try:
                 await refuse()
-            except (ServiceNotConfigured, ControlOfAnotherNode) as error:
+            except (ServiceNotConfigured, ControlOfAnotherNode, ArchiveUnread) as error:
                 found.append(error.as_dict())
         if self._tools.settings is not None:
             try:

@@ -19,7 +19,7 @@ from agent.wire.commands import Kind
 def stopping_jobs(tools: PlaceTools, before_stop: BeforeStop) -> dict[Kind, Job]:
     """Every such phase's job."""
     phases: dict[Kind, Job] = {
-        Kind.PIT_QUIESCE: PitQuiesceJob(tools).run,
+        Kind.PIT_QUIESCE: PitQuiesceJob(tools, before_stop).run,
         Kind.PIT_STOP: PitStopJob(tools, before_stop).run,
         Kind.PIT_PLACE: PitPlaceJob(tools).run,
         Kind.PIT_START: PitStartJob(tools).run,

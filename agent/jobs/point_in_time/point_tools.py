@@ -1,7 +1,7 @@
 """What the phases that check, fetch and cover work with. Everything is given to them; nothing is global."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from agent.cassandra.schema_compare import by_name
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.log_sources import LogSources
 from agent.jobs.point_in_time.start_settings import StartSettings
+from agent.jobs.restart import nothing
 from agent.jobs.restore.source import Sources
 from agent.model.snapshot import KeyspaceSchema
 from agent.pipeline.log_source import LogSource
@@ -31,7 +32,8 @@ class Process(Protocol):
 class PointTools:
     """`logs`: archived segments; `own`: every segment that is on the node, in Cassandra's directory and in the
     archive's (Cassandra being down, all of them are final). `settings`: what Cassandra's start is told by, None where
-    a point can only be checked. `clock`: unix seconds."""
+    a point can only be checked. `clock`: unix seconds. `refuse_unarchived`: raises `ArchiveUnread` where the log is to
+    be archived and has no place to go."""
 
     node: CassandraNode
     sources: Sources
@@ -42,6 +44,7 @@ class PointTools:
     settings: StartSettings | None = None
     clock: Callable[[], float] = time.time
     in_use: InUse = field(default_factory=InUse)
+    refuse_unarchived: Callable[[], Awaitable[None]] = nothing
 
     async def live(self, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
         """The live schema of those of the keyspaces that exist. Raises what the node's answers raise."""

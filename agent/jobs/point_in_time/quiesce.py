@@ -27,7 +27,7 @@ from agent.jobs.point_in_time.place_errors import BeingUndone, RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.start_settings import StartSettings
-from agent.jobs.restart import watch_of
+from agent.jobs.restart import BeforeStop, nothing, watch_of
 from agent.model.job import JobContext, Outcome
 from agent.wire.names import check_tables
 from agent.wire.point_in_time import PitArguments, PitQuiesceResult
@@ -41,11 +41,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 0.001}
 class PitQuiesceJob:
     """See the module."""
 
-    def __init__(self, tools: PlaceTools) -> None:
+    def __init__(self, tools: PlaceTools, before_stop: BeforeStop = nothing) -> None:
         self._tools = tools
+        self._before_stop = before_stop
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `ServiceNotConfigured`, `SettingsNotWritable`, `TooManyTables`, `ArchivingRefused`,
+        """Raises `ServiceNotConfigured`, `SettingsNotWritable`, `TooManyTables`, `ArchivingRefused`, `ArchiveUnread`,
         `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`, `NativeTransportNot`, `BeingUndone`,
         `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
         arguments: PitArguments = context.arguments
@@ -61,6 +62,7 @@ class PitQuiesceJob:
             if await notes.is_drained():
                 return Outcome(PitQuiesceResult({}))  # it was quiesced, and then stopped
             raise CassandraUnavailable("Cassandra does not run: start it, so that it replays its own log")
+        await self._before_stop()
         await context.stages.enter("noting the node")
         await node.orders.prove()
         # Once files are set aside, they are put back by the facts of then, whatever the node is by now.

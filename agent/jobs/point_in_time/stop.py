@@ -43,7 +43,7 @@ class PitStopJob:
     async def run(self, context: JobContext) -> Outcome:
         """Raises `NotQuiesced`, `ServiceNotConfigured`, `ControlOfAnotherNode`, `NativeTransportNot` (clients are let
         in again), `DrainFailed`, `ServiceOrderFailed`, `CassandraNotStopped`, `CassandraNotStarted`, `BeingUndone`,
-        `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        `RestoreOpened`, `ArchiveUnread`, `ArchivingRefused`, `TooLate`, `WaitGivenUp`."""
         notes = self._tools.notes(context)
         await refuse_over(notes)
         log = Path((await notes.must_facts()).commitlog.data_directory)
@@ -53,6 +53,8 @@ class PitStopJob:
         if await node.service.settled(watch) is None:
             await self._tools.jvm.put(notes.job, [KEEP_DOWN])
             if await node.service.settled(watch) is None and await self._is_done(notes, log):
+                if await notes.plan() is None:
+                    await self._before_stop()  # else PIT_PLACE finds it, past the point of no return
                 return Outcome(PhaseResult(["stopped"]))
         if not await node.service.alive():
             await context.stages.enter("starting it once")

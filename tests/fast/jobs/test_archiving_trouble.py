@@ -226,11 +226,14 @@ async def test_no_cassandra_is_stopped_whose_archive_is_not_there(site: Archivin
     mark.unlink()
     with pytest.raises(ArchiveUnread, match="is its volume mounted"):
         await site.archiver.before_stop()
+    with pytest.raises(ArchiveUnread):
+        await site.archiver.refuse_unread()
     segment = site.log.path(site.log.active)
     with pytest.raises(ArchivingRefused, match="Is the volume mounted"):
         await site.archiver.archive(segment)
     mark.write_bytes(kept)
     await site.archiver.before_stop()
+    await site.archiver.refuse_unread()
 
 
 async def test_a_crash_between_listing_and_removal_keeps_the_file_until_it_is_known(site: ArchivingSite) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agent.cassandra.errors import KeyspaceRefused
 from agent.cassandra.jvm_options import JvmOptions
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
 from agent.jobs.point_in_time.point_errors import DroppedSince, LogIncomplete, RestoredSince
@@ -205,6 +206,11 @@ async def test_counters_lwt_and_coarse_versions_are_told(node: PointInMemory) ->
 
 async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
     """Promise: one refusal doesn't hide the next."""
+
+    async def away() -> None:
+        raise ArchiveUnread("its volume is not mounted")
+
+    node.tools = replace(node.tools, refuse_unarchived=away)
     node.process.configured = False
     node.now = BEGAN + 50
     tag = f"truncated-{int((BEGAN + 45) * 1000)}-t"
@@ -215,6 +221,7 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
         "point_in_future": None,
         "table_not_then": None,
         "service_not_configured": None,
+        "archive_unread": None,
         "truncated_since_snapshot": "force",
     }
 

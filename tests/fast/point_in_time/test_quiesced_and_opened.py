@@ -12,12 +12,16 @@ from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.jvm_options import JvmOptions
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigured
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.point_in_time.open import PitOpenJob
+from agent.jobs.point_in_time.phases import stopping_jobs
+from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified, RestoreOpened
 from agent.jobs.point_in_time.point_errors import SettingsNotWritable, TooManyTables
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.point_in_time.undo import PitUndoJob
+from agent.wire.commands import Kind
 from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
 from tests.fast.point_in_time.scripted_site import Site
 
@@ -75,6 +79,26 @@ async def test_a_node_that_could_not_be_started_again_is_not_quiesced(site: Site
     with pytest.raises(ServiceNotConfigured):
         await site.run(PitQuiesceJob)
     assert "disablebinary" not in site.launched.calls
+
+
+async def test_no_client_is_shut_out_while_the_log_has_no_place_to_go(site: Site) -> None:
+    """Promise: what PIT_PLACE could not archive is refused while the node serves, and of one that is down already
+    before the point of no return; a job that has begun to place goes on."""
+
+    async def refuses() -> None:
+        raise ArchiveUnread("its volume is away")
+
+    jobs = stopping_jobs(site.tools, refuses)
+    await site.up_and_shut()
+    site.launched.say(binary="running")
+    with pytest.raises(ArchiveUnread):
+        await jobs[Kind.PIT_QUIESCE](site.disk.context())
+    assert "disablebinary" not in site.launched.calls
+    await site.launched.service.stop()
+    with pytest.raises(ArchiveUnread):
+        await jobs[Kind.PIT_STOP](site.disk.context())
+    await site.run(PitPlaceJob)
+    await jobs[Kind.PIT_STOP](site.disk.context())
 
 
 async def test_nothing_is_started_that_is_not_placed(site: Site) -> None:
