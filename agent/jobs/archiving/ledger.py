@@ -123,6 +123,15 @@ class Ledger:
         """Replace parts of what is known."""
         self.known = msgspec.structs.replace(self.known, **fields)
 
+    def forget_losses(self, before: float) -> None:
+        """Let go of losses of before that time which every destination was told of: no kept backup needs that part."""
+        known = self.known
+        most = min((known.told.get(place, 0) for place in known.places), default=len(known.losses))
+        drop = next((at for at, loss in enumerate(known.losses[:most]) if loss.until >= before), most)
+        if drop:
+            told = {place: count - drop for place, count in known.told.items()}
+            self.change(losses=known.losses[drop:], told=told)
+
     def forget(self, there: Iterable[str]) -> None:
         """Let go of old segments that are not there any more."""
         kept = set(there)

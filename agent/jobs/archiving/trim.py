@@ -56,8 +56,10 @@ class TrimLogsJob:
         adopted = arguments.adopt
         if adopted is not None and (why := refusal(await self._ring(), adopted)) is not None:
             raise AdoptionRefused(why, host_id=adopted)
-        if self._archiver.history is not None and not arguments.dry_run and adopted is None:
-            await self._archiver.history.trim(arguments.before)
+        if not arguments.dry_run and adopted is None:
+            self._archiver.ledger.forget_losses(arguments.before)
+            if self._archiver.history is not None:
+                await self._archiver.history.trim(arguments.before)
         if arguments.target is None:
             if adopted is not None:
                 raise AdoptionRefused("what another node keeps itself can't be freed from here", host_id=adopted)
