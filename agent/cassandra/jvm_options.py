@@ -20,6 +20,8 @@ from kit.atomic_files import write_atomically
 KEEP_DOWN = "-agentlib:helenus-restore-to-a-point-in-time-is-under-way"
 """With it no JVM starts: there is no such library. Whoever starts Cassandra while its files are exchanged, a service
 manager that starts again whatever ends, a reboot or a person, gets this name as the reason [T: Java 17]."""
+REPLAY_LIST = "-Dcassandra.replayList="
+"""With it Cassandra replays into the named tables alone: what its own log holds of all others is dropped."""
 _BEGIN, _END = "# helenus begin ", "# helenus end"
 _ENCODING = "latin-1"
 """Every byte is a character."""
@@ -49,12 +51,16 @@ class JvmOptions:
             raise ServiceNotConfigured(f"`{setting}` is not set: Cassandra can't be told how to start", setting=setting)
         return self._path
 
-    async def refuse_kept_down(self) -> None:
-        """Raises `KeptDown` while a job lets no Cassandra start."""
-        if self._path is not None and self._path.exists():
-            jobs = kept_down(await asyncio.to_thread(_text, self._path))
-            if jobs:
-                raise KeptDown(f"the restore {', '.join(jobs)} lets no Cassandra start on this node", jobs=jobs)
+    async def kept_down_by(self, but: str | None = None) -> list[str]:
+        """The jobs, without `but`, that let no Cassandra start, or let it start for their own replay alone."""
+        if self._path is None or not self._path.exists():
+            return []
+        return [job for job in kept_down(await asyncio.to_thread(_text, self._path)) if job != but]
+
+    async def refuse_kept_down(self, but: str | None = None) -> None:
+        """Raises `KeptDown` while there are such jobs."""
+        if jobs := await self.kept_down_by(but):
+            raise KeptDown(f"the restore {', '.join(jobs)} lets nobody else start Cassandra on this node", jobs=jobs)
 
     async def _change(self, job: str, lines: Sequence[str]) -> None:
         check_name("job", job)
@@ -70,13 +76,16 @@ class JvmOptions:
 
 
 def kept_down(text: str) -> list[str]:
-    """The jobs whose block lets no Cassandra start."""
+    """The jobs whose block lets no Cassandra start, or none but the one that replays: what was given back to an earlier
+    start has to be moved out before that, and nobody but the job takes its limit back."""
     found, job = [], ""
     for line in text.splitlines():
         if line.startswith(_BEGIN):
             job = line.removeprefix(_BEGIN).rstrip()
-        elif line.rstrip() == KEEP_DOWN:
+        elif job and (line.rstrip() == KEEP_DOWN or line.startswith(REPLAY_LIST)):
             found.append(job)
+        elif line.rstrip() == _END:
+            job = ""
     return found
 
 

@@ -47,8 +47,8 @@ class PitQuiesceJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Raises `ServiceNotConfigured`, `SettingsNotWritable`, `TooManyTables`, `ArchivingRefused`, `ArchiveUnread`,
-        `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`, `NativeTransportNot`, `BeingUndone`,
-        `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        `KeptDown`, `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`, `NativeTransportNot`,
+        `BeingUndone`, `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
         arguments: PitArguments = context.arguments
         check_tables(arguments.tables, "tables")
         notes = self._tools.notes(context)
@@ -58,6 +58,7 @@ class PitQuiesceJob:
         node.service.refuse_unconfigured()
         settings = StartSettings(node.jvm, self._tools.properties_file, self._tools.program)
         await settings.refuse_unsettable(arguments.tables, force=arguments.force)
+        await node.jvm.refuse_kept_down(but=notes.job)
         if not await node.service.alive():
             if await notes.is_drained():
                 return Outcome(PitQuiesceResult({}))  # it was quiesced, and then stopped

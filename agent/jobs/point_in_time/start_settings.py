@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from agent.cassandra.commit_log.archive_command import is_installed
-from agent.cassandra.jvm_options import JvmOptions
+from agent.cassandra.jvm_options import REPLAY_LIST, JvmOptions
 from agent.jobs.point_in_time.point_errors import SettingsNotWritable, TooManyTables
 from agent.wire.node import Tables
 from kit.atomic_files import try_to_write
@@ -56,7 +56,7 @@ class StartSettings(msgspec.Struct, frozen=True):
 def jvm_lines(tables: Tables, *, force: bool) -> list[str]:
     """The JVM options of the start that replays. Names were checked: none has a comma, a dot or a space."""
     names = [f"{keyspace}.{table}" for keyspace, found in sorted(tables.items()) for table in sorted(found)]
-    lines = [f"-Dcassandra.replayList={','.join(names)}", NO_CLIENTS]
+    lines = [f"{REPLAY_LIST}{','.join(names)}", NO_CLIENTS]
     return [*lines, "-Dcassandra.commitlog.ignorereplayerrors=true"] if force else lines
 
 

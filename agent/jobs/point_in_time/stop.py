@@ -43,13 +43,14 @@ class PitStopJob:
     async def run(self, context: JobContext) -> Outcome:
         """Raises `NotQuiesced`, `ServiceNotConfigured`, `ControlOfAnotherNode`, `NativeTransportNot` (clients are let
         in again), `DrainFailed`, `ServiceOrderFailed`, `CassandraNotStopped`, `CassandraNotStarted`, `BeingUndone`,
-        `RestoreOpened`, `ArchiveUnread`, `ArchivingRefused`, `TooLate`, `WaitGivenUp`."""
+        `RestoreOpened`, `ArchiveUnread`, `ArchivingRefused`, `KeptDown`, `TooLate`, `WaitGivenUp`."""
         notes = self._tools.notes(context)
         await refuse_over(notes)
         log = Path((await notes.must_facts()).commitlog.data_directory)
         self._tools.refuse_when_late(context)
         node, watch = self._tools.node, watch_of(context)
         node.service.refuse_unconfigured()
+        await node.jvm.refuse_kept_down(but=notes.job)
         if await node.service.settled(watch) is None:
             await self._tools.jvm.put(notes.job, [KEEP_DOWN])
             if await node.service.settled(watch) is None and await self._is_done(notes, log):

@@ -4,7 +4,7 @@ again finishes what was cut.
     stopping Cassandra  when it runs, and anything was set aside, placed or told to it; nobody starts it meanwhile
     putting back        the properties file first; then what came to the directories of the tables since is moved to
                         `undone`, and what was set aside is renamed back
-    starting Cassandra  unless it is to stay down; one that runs only lets clients in again
+    starting Cassandra  unless it is to stay down, or another restore keeps it so; one that runs only lets clients in
 
 What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there
 before is seen from the list in the notes and from where it is now, so that every cut leaves a state from which the same
@@ -51,6 +51,7 @@ class PitUndoJob:
             raise RestoreOpened(f"the job {notes.job} has let clients in on this node", job=notes.job)
         self._tools.refuse_when_late(context)
         told: list[str] = []
+        warnings: list[str] = []
         facts = await notes.facts()
         if facts is not None and (await notes.plan() is not None or await notes.undoing()):
             if not await notes.undoing():
@@ -63,14 +64,16 @@ class PitUndoJob:
             await context.stages.enter("putting back")
             told = await self._put_back(notes, facts)
         await self._tools.jvm.remove(notes.job)  # also that of a start which PIT_STOP made
-        if not arguments.leave:
+        if others := await self._tools.node.jvm.kept_down_by(but=notes.job):
+            warnings.append(f"Cassandra is not started: that is up to the restore {', '.join(others)}")
+        elif not arguments.leave:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()
             await FetchNotes(self._tools.state, context.job).forget_covered()
             await self._tools.service.start(watch_of(context))
             if not await self._tools.orders.native_running():  # PIT_QUIESCE shut clients out
                 await self._tools.orders.enable_native()
-        return Outcome(PhaseResult(told))
+        return Outcome(PhaseResult(told, warnings))
 
     async def _refuse_clients(self, notes: PlaceNotes) -> None:
         """Raises `RestoreOpened` when the node runs with what was placed and lets clients in. One that doesn't answer

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from agent.cassandra.jvm_options import KEEP_DOWN, JvmOptions
-from agent.cassandra.service_errors import KeptDown
+from agent.cassandra.jvm_options import KEEP_DOWN, REPLAY_LIST, JvmOptions
+from agent.cassandra.service_errors import KeptDown, ServiceOrderFailed
 from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import NotDrained, RestoreOpened
+from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.jobs.point_in_time.stop import PitStopJob
 from agent.jobs.point_in_time.undo import PitUndoJob
-from agent.jobs.restart import nothing
+from agent.jobs.restart import RestartJob, nothing
+from agent.wire.archiving import RestartArguments
 from agent.wire.results import PhaseResult
 from tests.fast.point_in_time.node_on_disk import JOB
 from tests.fast.point_in_time.scripted_site import Site
+from tests.fast.restore.context import Context
 
 
 @pytest.fixture
@@ -63,6 +67,32 @@ async def test_a_node_that_is_down_already_is_kept_down(site: Site) -> None:
     assert lines(site) == [KEEP_DOWN]
     await site.launched.service.keep_down()  # its order fails, for nothing was ever started
     assert "stop" in site.launched.calls
+
+
+async def test_nobody_but_its_job_starts_what_replays_for_some_tables_alone(site: Site) -> None:
+    """Promise: after a PIT_START that failed neither a restart nor another restore starts the node, whose own log would
+    be dropped; that one's undo, which found it so, lets it be, and ends."""
+    await site.placed()
+    site.launched.set("broken")
+    with pytest.raises(ServiceOrderFailed):
+        await site.run(PitStartJob)
+    assert lines(site)[0].startswith(REPLAY_LIST)
+    site.launched.mend("broken")
+    starts = site.launched.calls.count("start")
+    with pytest.raises(KeptDown):
+        await RestartJob(site.tools.node, nothing).run(Context(RestartArguments()))
+    other = Context(site.disk.arguments, "job-2")
+    with pytest.raises(KeptDown):
+        await PitQuiesceJob(site.tools).run(other)
+    await PlaceNotes(site.tools.state, "job-2").put_facts(site.disk.facts)
+    with pytest.raises(KeptDown):
+        await PitStopJob(site.tools, nothing).run(other)
+    result = (await PitUndoJob(site.tools).run(other)).result
+    assert isinstance(result, PhaseResult)
+    assert JOB in result.warnings[0]
+    assert site.launched.calls.count("start") == starts
+    assert KEEP_DOWN not in lines(site)
+    await site.run(PitStartJob)
 
 
 async def test_a_start_while_the_log_was_archived_is_seen_before_the_first_rename(site: Site) -> None:
