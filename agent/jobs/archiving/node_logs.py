@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
 from agent.cassandra.commit_log.sections import segment_state
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.ledger import Known
 from agent.jobs.archiving.looking import Look, SeenFile
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
@@ -38,8 +39,11 @@ class KeptSegments:
         self._schemas = schemas
 
     async def records(self, since: int = 0) -> Sequence[SegmentRecord]:
-        """See `LogSource.records`: what Cassandra has archived."""
+        """See `LogSource.records`: what Cassandra has archived. Raises ArchiveUnread: a volume that is away is no log
+        that begins late."""
         seen, known = await asyncio.to_thread(self._look), self._known()
+        if seen.unread:
+            raise ArchiveUnread(seen.unread)
         return _records(seen, known, seen.archived, since)
 
     async def outlined(self, since: int, before: int) -> Sequence[SegmentRecord]:

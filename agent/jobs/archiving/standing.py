@@ -1,6 +1,7 @@
 """GET /v1/archiving. In: what the archiver knows. Out: it, for a person and for a coordinator."""
 
 from agent.jobs.archiving.archiver import Archiver
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.order import place_of
 from agent.model.commit_log import LossRecord
 from agent.plan.log_windows import runs
@@ -68,7 +69,10 @@ async def view_of(archiver: Archiver) -> ArchivingView:
 async def _on_server(archiver: Archiver) -> LogPlace:
     """Of the logs that are kept on the node."""
     known = archiver.ledger.known
-    records = await archiver.kept.records()
+    try:
+        records = await archiver.kept.records()
+    except ArchiveUnread as error:
+        return LogPlace(error=error.as_dict())
     if not records:
         return LogPlace()
     last = runs(records, known.losses)[-1]

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from agent.cassandra.commit_log.archive_command import MARK, failures_of, is_installed, offers
 from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.shipper import Shipper
 from agent.jobs.archiving.standing import view_of
 from agent.pipeline.segments import SegmentBytes
@@ -17,6 +18,7 @@ from agent.storage.protocol import Transient
 from agent.storage.threads import Workers
 from agent.wire.archiving import LogTarget
 from agent.wire.commands import Target
+from agent.wire.destinations import ON_SERVER
 from tests.fast.jobs.agent_in_memory import CLUSTER, REPOSITORY, Faults
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
@@ -256,6 +258,9 @@ async def test_the_mount_point_of_an_archive_that_is_away_is_not_empty(site: Arc
     assert view.trouble is not None
     assert "is its volume mounted?" in str(view.trouble["message"])
     assert view.gaps == []
+    assert (view.places[ON_SERVER].error or {})["code"] == "archive_unread"
+    with pytest.raises(ArchiveUnread):
+        await site.archiver.kept.records()
     with pytest.raises(ArchivingRefused, match="mount its volume"):
         await site.order(keep=True, targets=[])
     assert list(site.archive.iterdir()) == []
