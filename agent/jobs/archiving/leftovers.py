@@ -134,12 +134,12 @@ class Leftovers:
         done = {file.path.name for file in archived}
         kept = [file for file in left if file.path.name not in done]
         size = sum(file.size for file in kept)
-        losses = []
+        going = []
         for file in kept:
             if size > self._bound and self._is_left(look, file):
                 size -= file.size
-                losses.append(await self._give_up(file))
-        return losses
+                going.append(file)
+        return await self._give_up(going)
 
     def _is_left(self, look: Look, file: SeenFile) -> bool:
         """Whether Cassandra will not delete it itself any more."""
@@ -190,20 +190,27 @@ class Leftovers:
         except (FileNotFoundError, SnapshotVanished):
             return False  # one of them went meanwhile: the next look tells
 
-    async def _give_up(self, file: SeenFile) -> LossRecord:
+    async def _give_up(self, files: list[SeenFile]) -> list[LossRecord]:
+        """Delete them, once their loss is noted."""
+        if not files:
+            return []
+        losses = [self._loss_of(file) for file in files]
+        self._sights.lose(losses)
+        self._sights.drop(frozenset(file.path.name for file in files))
+        await self._ledger.save()
+        for file, loss in zip(files, losses, strict=True):
+            _log.error("commit_log_segment_given_up", segment=file.path.name, since=loss.since, until=loss.until)
+        await self._delete(files)
+        return losses
+
+    def _loss_of(self, file: SeenFile) -> LossRecord:
         name = parse_segment(file.path.name)
         if name is None:
             raise ValueError(file.path.name)
         before, after = name.neighbour(-1).file_name, name.neighbour(1).file_name
         known = self._ledger.get(before)
         since = min(known.changed_at if known is not None else name.id / 1000, file.changed_at)
-        loss = LossRecord(before, after, since, file.changed_at, GIVEN_UP)
-        self._sights.lose([loss])
-        self._sights.drop(frozenset({file.path.name}))
-        await self._ledger.save()
-        _log.error("commit_log_segment_given_up", segment=file.path.name, since=since, until=file.changed_at)
-        await self._delete([file])
-        return loss
+        return LossRecord(before, after, since, file.changed_at, GIVEN_UP)
 
     async def _delete(self, files: list[SeenFile]) -> None:
         await remove(files)

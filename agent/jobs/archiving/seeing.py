@@ -142,10 +142,13 @@ class Sights:
         self._ledger.change(parted=True)
 
     def lose(self, found: list[LossRecord]) -> None:
-        """Note losses. Those that every destination was told of are let go when there are many."""
+        """Note losses, each once: a kill after the note makes what was to follow be done again. Those that every
+        destination was told of are let go when there are many."""
+        known = self._ledger.known
+        noted = {(loss.after, loss.before) for loss in known.losses} if found else set()
+        found = [loss for loss in found if (loss.after, loss.before) not in noted]
         if not found:
             return
-        known = self._ledger.known
         losses = (*known.losses, *found)
         drop = 0
         if len(losses) > _MOST_LOSSES:

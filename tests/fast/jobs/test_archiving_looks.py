@@ -12,6 +12,7 @@ from agent.jobs.archiving.looking import Look, SeenFile
 from agent.jobs.archiving.node_side import NodeSide
 from agent.jobs.archiving.seeing import Sights
 from agent.model.commit_log import LossRecord
+from tests.fast.jobs.agent_in_memory import Crash
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
 
@@ -93,6 +94,33 @@ async def test_a_note_stays_until_its_loss_is_told(desk: Desk, kind: str) -> Non
     assert failures(desk.program) + offers(desk.program) == NAMES[:1]
     await desk.leftovers.forget(gone)
     assert failures(desk.program) + offers(desk.program) == []
+
+
+async def test_a_kill_between_the_note_of_a_loss_and_the_deletion(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: nothing is deleted whose loss is not noted durably; killed there, the file is there, and the next one
+    ends it: the loss is told once."""
+    path = desk.files[NAMES[0]].path
+    path.write_bytes(bytes(2 << 20))
+    desk.files[NAMES[0]] = SeenFile(path, Stamp(2 << 20, BEGIN * 1_000_000))
+    desk.note("failures")
+    look = Look(desk.files, {}, frozenset(NAMES[:1]), 0)
+
+    async def killed(files: list[SeenFile]) -> None:
+        if files:
+            raise Crash
+
+    monkeypatch.setattr("agent.jobs.archiving.leftovers.remove", killed)
+    with pytest.raises(Crash):
+        await desk.leftovers.tidy(look, 1)
+    monkeypatch.undo()
+    saved = Ledger(path.parent)
+    saved.load()
+    assert [loss.before for loss in saved.known.losses] == NAMES[1:2]
+    assert path.exists()
+    await desk.leftovers.tidy(look, 1)
+    assert not path.exists()
+    assert [loss.before for loss in desk.ledger.known.losses] == NAMES[1:2]
+    assert failures(desk.program) == []
 
 
 def test_losses_of_before_the_oldest_backup_are_let_go(desk: Desk) -> None:
