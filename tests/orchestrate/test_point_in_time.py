@@ -134,6 +134,16 @@ async def test_a_table_with_another_id_is_made_with_that_of_the_point(story: Sto
     assert any("dropped-*" in warning for warning in request.result["warnings"])
 
 
+async def test_an_undone_restore_tells_where_the_dropped_tables_rows_are(story: Story) -> None:
+    """Promise: also those of nodes whose Cassandra keeps nothing itself, and that these lack what came after."""
+    for node in story.scene.nodes:
+        node.point.ids_at_pit["shop", "orders"] = "id then"
+    story.scene.nodes[1].failures[Kind.PIT_QUIESCE] = [ToyFailure("cassandra_unavailable", "down")] * 4
+    request = await story.restored()
+    assert request.state is RequestState.ERROR
+    assert f"helenus-dropped-{request.id}, without what was written after it" in request.message
+
+
 async def test_a_node_that_is_down_is_started_once_first(story: Story) -> None:
     """Promise: its own log is replayed before anything is decided, and the answer names it."""
     story.scene.nodes[1].up = False

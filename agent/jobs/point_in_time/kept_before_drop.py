@@ -4,7 +4,8 @@ and what is done with them. Out: a refusal; a snapshot.
 PIT_TABLES drops on all nodes what one of them orders. With auto_snapshot on, each keeps a `dropped-…` snapshot of its
 own. A node where it is off is refused by PIT_CHECK; with `force` its PIT_FETCH, which every node ends before the first
 drop, has Cassandra take a snapshot of these tables. It lies below the dropped table's directory and stays there, like
-Cassandra's own, until a person clears it.
+Cassandra's own, until a person clears it. What clients write between it and the drop is in none: a restore that is
+undone later does not bring that back, which the refusal says.
 """
 
 import contextlib

@@ -86,7 +86,8 @@ class DropKeepsNothing(RestoreError):
     code = "drop_keeps_nothing"
     todo = (
         "Set auto_snapshot to true in cassandra.yaml of this node and restart it; with `force` a snapshot "
-        "helenus-dropped-<job> is taken of the named tables before they are dropped."
+        "helenus-dropped-<job> is taken of the named tables some time before they are dropped: keep clients from them, "
+        "for what is written in between is in no snapshot, also when the restore is undone."
     )
 
 

@@ -36,8 +36,9 @@ class PitReport:
         if verdict.recreated:
             names = ", ".join(f"{keyspace}.{table}" for keyspace, each in verdict.recreated.items() for table in each)
             self._run.warn(
-                f"owed: where auto_snapshot is on, Cassandra kept what {names} held as its own snapshots, dropped-*: "
-                "nodetool listsnapshots names them; clear each by its tag when nobody needs it"
+                f"owed: where auto_snapshot is on, Cassandra kept what {names} held as its own snapshots, dropped-*, "
+                f"elsewhere force had it kept as helenus-dropped-{self._steps.job}: nodetool listsnapshots names them; "
+                "clear each by its tag when nobody needs it"
             )
         self._run.warn("recommended: a backup now, for the log of before the restore leads to no point after it")
         result: dict[str, Any] = {

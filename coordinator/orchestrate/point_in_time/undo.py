@@ -157,7 +157,10 @@ class PitUndo:
         tables = ""
         if await self._changed_tables():
             names = ", ".join(f"{keyspace}.{table}" for keyspace, each in verdict.changed.items() for table in each)
-            tables = f"; {names} may have been made anew, what they held is in Cassandra's own snapshots, dropped-*"
+            tables = (
+                f"; {names} may have been made anew, what they held is in Cassandra's own snapshots, dropped-* (where "
+                f"auto_snapshot is off in helenus-dropped-{self._steps.job}, without what was written after it)"
+            )
         if failed:
             where = ", ".join(sorted(answer.address for answer in failed.values()))
             return f"{where} could not be given the old data back yet; {GOES_ON} with that{tables}"
