@@ -69,7 +69,8 @@ class KeptDown(CassandraError):
     status = 409
     todo = (
         "Send the named restore again, which goes on with it, or cancel it with force: PIT_UNDO gives the node its old "
-        "files back and lets Cassandra start."
+        "files back and lets Cassandra start. Where nobody knows it any more, the node is put back by hand: "
+        "docs/point-in-time.md, «When it stopped half-way»."
     )
 
 
