@@ -17,7 +17,6 @@ import msgspec
 
 from agent.cassandra.commit_log import archiving_properties
 from agent.cassandra.commit_log.archive_command import checked_path, install
-from agent.cassandra.commit_log.archive_directory import have
 from agent.jobs.archiving.archiver import Archiver
 from agent.jobs.archiving.errors import ArchivingNotConfigured
 from agent.jobs.archiving.order import ArchivingOrder
@@ -109,16 +108,11 @@ class ArchiveJob:
         """Have the archive directory, as this node's; its mark."""
         node, known = self._archiver.node, self._archiver.ledger.known
         host_id = known.host_id or (await node.life()).host_id
-        own = await node.own_directories()
         mine = before if before is not None and before.arguments.directory == directory else None
-        return await asyncio.to_thread(
-            lambda: have(
-                directory,
-                [host_id] if mine is None or not mine.mark else [host_id, mine.mark],
-                own,
-                marked=mine is not None and mine.arguments.enabled and bool(mine.mark),
-                group=node.group(),
-            )
+        return await node.have_directory(
+            directory,
+            [host_id] if mine is None or not mine.mark else [host_id, mine.mark],
+            marked=mine is not None and mine.arguments.enabled and bool(mine.mark),
         )
 
     def _tell(self, properties: Path, directory: str) -> None:

@@ -196,10 +196,15 @@ class Archiver:
     def looked(self) -> Look:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
-        archives, mark = ((), "") if order is None else (order.directories, order.mark)
+        archives, mark = ((), "") if order is None else (order.directories, self._mark(order))
         failed, offered, differing = self.node.failed(), self.node.offered(), self.node.differing()
         seen = look(self.ledger.known.commitlog, archives, failed, mark, offered)
         return self._copies.told_apart(seen, differing)
+
+    def _mark(self, order: ArchivingOrder) -> str:
+        """What the archive directory's mark must say, "" = no matter. An order of before there were marks has none, and
+        the archive command wants one all the same."""
+        return order.mark or (self.ledger.known.host_id if order.arguments.enabled else "")
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""
@@ -290,9 +295,9 @@ class Archiver:
 
     async def _leftovers(self, order: ArchivingOrder) -> None:
         directory = order.arguments.directory
-        if not self.is_told and order.mark:  # without a mark the command would refuse
+        if not self.is_told and self._mark(order):
             with suppress(ArchivingRefused):  # the view says that it is lost
-                await asyncio.to_thread(self.node.mend, directory)
+                await self.node.mend(directory, "" if order.mark else self._mark(order))
         self.leftovers.watch(self.seen)
         if await self.leftovers.archive(self.seen, directory):
             self._wake.set()

@@ -1,11 +1,13 @@
 """What archiving needs of the node: in, settings; out, paths, who the node is, and a flush."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cassandra.commit_log import archiving_properties
 from agent.cassandra.commit_log.archive_command import differing, failures, install, is_installed, offers
+from agent.cassandra.commit_log.archive_directory import have
 from agent.cassandra.commit_log.archiving_properties import Archiving
 from agent.cassandra.node_view import NodeLife
 
@@ -46,10 +48,21 @@ class NodeSide:
         told = archiving_properties.properties_of(text).get("archive_command", "")
         return told == self.archiving(directory).archive_command
 
-    def mend(self, directory: str) -> None:
-        """Have the archive command again where Cassandra would call it in vain. Blocks. Raises ArchivingRefused."""
-        if self.is_named(directory):
-            install(self.program, self.group())
+    async def have_directory(self, directory: str, owners: Sequence[str], *, marked: bool) -> str:
+        """Have the archive directory, as this node's; what its mark says. `owners`, `marked`: see `have`. Raises
+        ArchivingRefused."""
+        own = await self.own_directories()
+        return await asyncio.to_thread(lambda: have(directory, owners, own, marked=marked, group=self.group()))
+
+    async def mend(self, directory: str, owner: str) -> None:
+        """Have the archive command again where Cassandra would call it in vain. `owner`: for whom the directory is
+        marked before (it was ordered by an agent that made no mark: the command would fail there), "" = it has its
+        mark. Raises ArchivingRefused."""
+        if not await asyncio.to_thread(self.is_named, directory):
+            return
+        if owner:
+            await self.have_directory(directory, [owner], marked=False)
+        await asyncio.to_thread(lambda: install(self.program, self.group()))
 
     def offered(self) -> list[str]:
         """Segments that the archive command was called for, and of which the agent hasn't taken note. Blocks."""

@@ -1,0 +1,79 @@
+"""Archiving that was ordered by an agent of before there were marks, and goes on under one that wants them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from agent.cassandra.commit_log.archive_command import MARK, is_installed
+from agent.cassandra.commit_log.archive_directory import owner_of
+from agent.jobs.archiving.errors import ArchiveUnread
+from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.storage.memory import MemoryStorage
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
+    """Ordered, and archiving, without a mark: the agent is stopped."""
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage()})
+    await site.begin()
+    await site.stop()
+    (site.archive / MARK).unlink()
+    assert site.archiver.order is not None
+    await site.archiver.orders.put(msgspec.structs.replace(site.archiver.order, mark=""))
+    yield site
+    await site.stop()
+
+
+def without_mark(site: ArchivingSite) -> None:
+    """The command as it was then: it wants no mark."""
+    text = site.program.read_text()
+    site.program.write_text(text.replace('[ "$purpose" = archived ] && [ ! -e', '[ "$purpose" = never ] && [ ! -e'))
+    assert not is_installed(site.program)
+
+
+async def test_the_directory_has_its_mark_before_the_command_wants_it(site: ArchivingSite) -> None:
+    """Promise: the first start of an agent that puts the newer command marks the directory too: archiving goes on."""
+    without_mark(site)
+    await site.restart()
+    await site.until(lambda: is_installed(site.program))
+    assert owner_of(site.archive) == "h1"
+    await site.shipped(site.segment())
+    assert site.archiver.trouble is None
+    assert site.archiver.seen.failed == frozenset()
+
+
+async def test_the_command_stays_as_it_is_until_the_node_is_known(site: ArchivingSite) -> None:
+    """Promise: with the ledger lost and Cassandra silent nobody can say whose the directory is: the command of before,
+    which archives without a mark, is not replaced."""
+    without_mark(site)
+    (site.state / "archiving" / "ledger.json").unlink()
+    site.up = False
+    await site.restart()
+    before = site.program.read_text()
+    site.archiver.ledger.change(in_force=True)
+    for _ in range(3):
+        site.archiver._next.clear()
+        await site.archiver.turn()
+    assert (site.program.read_text(), owner_of(site.archive)) == (before, "")
+    site.up = True
+    site.archiver._next.clear()
+    await site.until(lambda: is_installed(site.program))
+    assert owner_of(site.archive) == "h1"
+
+
+async def test_a_mark_that_never_was_is_missed(site: ArchivingSite) -> None:
+    """Promise: where the command wants a mark and none is there, that is told, and refuses a stop of Cassandra; the
+    order given once more makes it."""
+    await site.restart()
+    await site.until(lambda: site.archiver.trouble is not None)
+    assert site.archiver.trouble is not None
+    assert site.archiver.trouble.code == "archive_unread"
+    with pytest.raises(ArchiveUnread):
+        await site.archiver.before_stop()
+    await site.order()
+    await site.until(lambda: site.archiver.trouble is None)
+    assert await asyncio.to_thread(owner_of, site.archive) == "h1"
