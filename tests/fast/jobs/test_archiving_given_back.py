@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest_asyncio
 
 from tests.fast.jobs.archiving_site import ArchivingSite
@@ -130,14 +129,3 @@ async def test_what_is_not_archived_any_more_needs_no_archive(site: ArchivingSit
     site.archive.rename(site.directory / "removed")
     await site.archiver.archive(site.log.path(site.log.active))
     assert not (site.directory / "removed" / site.log.path(site.log.active).name).exists()
-
-
-async def test_the_command_is_not_put_where_the_directory_has_no_mark(site: ArchivingSite) -> None:
-    """Promise: of an order that is older than the mark the command stays as it is: this one would refuse to archive."""
-    await site.begin()
-    order = site.archiver.order
-    assert order is not None
-    await site.archiver.orders.put(msgspec.structs.replace(order, mark=""))
-    site.program.write_text("#!/bin/sh\nexit 0\n")
-    await looked_again(site)
-    assert site.program.read_text() == "#!/bin/sh\nexit 0\n"
