@@ -145,7 +145,7 @@ async def test_what_starts_or_ends_is_waited_for(node: Launched) -> None:
     assert await node.service.settled() is None
     node.say(mode="STARTING")
     starting = asyncio.create_task(node.service.start())
-    await reached(lambda: "start" in node.calls and node.started)
+    assert await until(node.service.alive, 30.0, NOBODY, every=0.01)
     settling = asyncio.create_task(node.service.settled())
     await asyncio.sleep(0.1)
     assert not settling.done()
