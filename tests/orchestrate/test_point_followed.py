@@ -11,6 +11,7 @@ from agent.wire.commands import Kind
 from agent.wire.point_in_time import JobDocument
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.errors import NobodyAnswers, RestoreRunning
+from coordinator.orchestrate.point_in_time.errors import JobUnfinished
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator
 from tests.orchestrate.conftest import Scene
@@ -111,6 +112,21 @@ async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: St
         assert request.state is RequestState.SUCCESS, request
     assert story.is_restored()
     assert story.nothing_left()
+
+
+async def test_one_that_stopped_is_known_by_every_coordinator(story: Story) -> None:
+    """Promise: another point is refused by one that never heard of the job, and no more by the first one once another
+    has ended it."""
+    story.scene.nodes[2].failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
+    first = await story.restored()
+    async with another(story.scene) as other:
+        await other.destination("there")
+        with pytest.raises(JobUnfinished, match="stopped half-way") as refused:
+            await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
+        assert refused.value.fields["request"] == first.id
+        request = await other.ended(await other.orchestrator.points.start(CLUSTER, story.order()))
+        assert request.state is RequestState.SUCCESS, request
+    assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
 
 
 async def test_a_document_that_can_not_be_read_keeps_nobody_from_a_job(story: Story) -> None:

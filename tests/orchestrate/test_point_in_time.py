@@ -12,7 +12,7 @@ from coordinator.model.errors import RequestFinished
 from coordinator.model.orders import PointInTimeOrder, RestoreOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.errors import KeyspaceRefused, PastThePointOfReturn, RestoreRunning
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot
+from coordinator.orchestrate.point_in_time.errors import JobUnfinished, NoSnapshot
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
@@ -221,6 +221,28 @@ async def test_who_fails_after_it_is_gone_on_with_by_the_same_restore(story: Sto
     assert story.is_restored()
     assert story.nothing_left()
     assert story.scene.world.count(Kind.PIT_FETCH) == 3
+
+
+async def test_another_point_waits_for_one_that_stopped_half_way(story: Story) -> None:
+    """Promise: with a node of it still down, another point is refused by its name, and stops nothing; it is ordered
+    when the first one has ended."""
+    story.scene.nodes[2].failures[Kind.PIT_START] = [ToyFailure("cassandra_not_started", "no")] * 2
+    first = await story.restored()
+    assert first.state is RequestState.ERROR
+    stops = story.scene.world.count(Kind.PIT_STOP)
+    with pytest.raises(JobUnfinished, match="stopped half-way") as refused:
+        await story.start(keyspaces={"many": []})
+    assert (refused.value.fields["request"], refused.value.fields["job"]) == (first.id, first.id)
+    assert (story.scene.world.count(Kind.RESTART), story.scene.world.count(Kind.PIT_STOP)) == (0, stops)
+    assert (await story.restored()).state is RequestState.SUCCESS
+    assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
+
+
+async def test_force_passes_by_one_that_nobody_can_end(story: Story) -> None:
+    """Promise: another point is let through by force alone; it is then told what it finds on the nodes."""
+    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
+    assert (await story.restored()).state is RequestState.ERROR
+    assert (await story.restored(keyspaces={"many": []}, force=True)).state is RequestState.SUCCESS
 
 
 async def test_replay_errors_stop_before_clients_are_let_in_and_only_force_goes_on(story: Story) -> None:

@@ -101,6 +101,18 @@ class JobLeft(Conflict):
     )
 
 
+class JobUnfinished(Conflict):
+    """A restore to another point stopped half-way: nodes may be stopped, or run with some of what it placed. `request`:
+    the last one of it, `job`."""
+
+    code = "job_unfinished"
+    todo = (
+        "Send the restore of the named request again, just as it was: it goes on, and this one can be ordered after "
+        "it. Or cancel that with force, which brings the old data back while no client was let in. Where nobody can "
+        'end it, send this one with "force": true.'
+    )
+
+
 class PointNeedsAll(MissingNodes):
     """Nodes that take no part: a point in time needs every one's part of the log."""
 

@@ -19,6 +19,7 @@ from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot
+from coordinator.orchestrate.point_in_time.half_way import refuse_half_way
 from coordinator.orchestrate.point_in_time.scope import asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import candidates, first_after
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
@@ -68,9 +69,10 @@ class PointsInTime:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
-        """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`, and
-        `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without."""
-        taken = await self._take_over.learn(cluster, order)
+        """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`,
+        `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without, and
+        `JobUnfinished` without force while one to another point stopped half-way."""
+        taken, others = await self._take_over.learn(cluster, order)
         former = await self._former(cluster, order)
         if taken is None and (former is None or RESUMABLE not in former.result) and not _runs(former):
             await self._refuse_at_once(cluster, order)
@@ -82,6 +84,9 @@ class PointsInTime:
             await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
             job = taken or (former.result.get(RESUMABLE) if former is not None else None)
+            if not job and not order.force:
+                known = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
+                refuse_half_way(known, others)
             tag, keyspaces = (
                 (former.tag, former.keyspaces) if former is not None and job else (None, asked_tables(order))
             )

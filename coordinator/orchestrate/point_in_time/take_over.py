@@ -8,6 +8,7 @@ To see that there is none costs a few requests, however large the cluster is.
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -22,6 +23,14 @@ from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
+
+
+class Learned(NamedTuple):
+    """What the agents know. `taken`: the job that a new request goes on with, where this coordinator had it and lost it
+    to another one. `others`: every job of other restores that ended, by its id."""
+
+    taken: str | None
+    others: dict[str, Found]
 
 
 class TakeOver(Beside):
@@ -40,12 +49,12 @@ class TakeOver(Beside):
         self._told: set[str] = set()
         self._turn = -1
 
-    async def learn(self, cluster: str, order: PointInTimeOrder) -> str | None:
+    async def learn(self, cluster: str, order: PointInTimeOrder) -> Learned:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
-        for it here; one that stopped can be gone on with. The job, where this coordinator had it and lost it to another
-        one: a new request goes on with it. Raises `RestoreRunning` while another coordinator carries out another one.
-        """
+        for it here; one that stopped can be gone on with. Raises `RestoreRunning` while another coordinator carries out
+        another one."""
         taken: str | None = None
+        others: dict[str, Found] = {}
         seen = await every_job(self._around, cluster)
         self._tell_unreadable(seen)
         for found in seen.jobs:
@@ -56,13 +65,15 @@ class TakeOver(Beside):
                     taken = await self._adopt(cluster, found)
                 elif found.carried.resumable:
                     await self._remember(cluster, found)
+            elif not same and found.document.ended:
+                others[found.document.id] = found
             elif not found.document.ended and not found.left and not await self._is_own(found):
                 raise RestoreRunning(
                     f"the restore to a point {found.request.id} of another coordinator stops the nodes",
                     request=found.request.id,
                     tables=[],
                 )
-        return taken
+        return Learned(taken, others)
 
     async def _always(self) -> None:
         while True:
