@@ -161,7 +161,8 @@ async def test_a_job_whose_nodes_left_stands_in_nobodys_way(story: Story) -> Non
     [document] = await story.scene.agents[0].documents.all()
     await story.scene.stack.aclose()
     nodes = [
-        {**each, "agent": f"http://127.0.0.1:{9 + number}"} for number, each in enumerate(document.document["nodes"])
+        {**each, "agent": f"http://127.0.0.1:{9 + number}", "host_id": f"elsewhere {number}"}
+        for number, each in enumerate(document.document["nodes"])
     ]
     node.gates.pop(Kind.PIT_FETCH).set()
     for agent in story.scene.agents:
@@ -191,6 +192,26 @@ async def test_a_coordinator_that_calls_the_agents_otherwise_leaves_their_job_al
         with pytest.raises(RestoreRunning, match="of another coordinator"):
             await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
         assert await other.store.requests.find(kind=RequestKind.POINT_IN_TIME) == []
+    node.gates.pop(Kind.PIT_COVER).set()
+    assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
+async def test_who_saw_no_agent_yet_takes_no_job_for_one_that_was_left(story: Story) -> None:
+    """Promise: a coordinator just started, which names the agents otherwise and doesn't know their nodes yet, refuses
+    another restore while one runs, and says of no job that its nodes are the cluster's no more."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    urls = [agent.url.replace("//", "//user@") for agent in story.scene.agents]
+    with capture_logs() as logs:
+        async with ToyCoordinator(story.scene.directory / "another", urls) as other:
+            for agent in other.fleet.registry.agents(CLUSTER):
+                agent.identity = agent.remembered = None
+            with pytest.raises(RestoreRunning, match="of another coordinator"):
+                await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
+            await asyncio.sleep(TIMING.take_over * 2)
+    assert not [line for line in logs if line.get("code") == "job_left"]
     node.gates.pop(Kind.PIT_COVER).set()
     assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
 

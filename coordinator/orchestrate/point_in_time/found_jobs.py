@@ -26,12 +26,14 @@ Written = tuple[int, int]
 
 class Found(msgspec.Struct, frozen=True):
     """A job as the agents tell of it. `told`: the agents that answered at all, `known`: all that the cluster has; each
-    by its URL and by its node's host id, for two coordinators may call an agent by different names."""
+    by its URL and by its node's host id, for two coordinators may call an agent by different names. `strange`: how many
+    more it has of which this coordinator doesn't know yet whose they are."""
 
     document: JobDocument
     carried: Carried
     told: frozenset[str]
     known: frozenset[str]
+    strange: int = 0
 
     @property
     def request(self) -> Request:
@@ -41,16 +43,18 @@ class Found(msgspec.Struct, frozen=True):
     @property
     def certain(self) -> bool:
         """Whether more than half of the agents that keep it have answered: one of them has the newest."""
-        return self._are_most(self.told)
+        return self._are_most(self._there(self.told))
 
     @property
     def left(self) -> bool:
         """Whether so many of its nodes' agents are the cluster's no more that it never gets certain."""
-        return not self._are_most(self.known)
+        return not self._are_most(self._there(self.known) + self.strange)
 
-    def _are_most(self, agents: frozenset[str]) -> bool:
-        there = [node for node in self.carried.nodes if node.agent in agents or node.host_id in agents]
-        return 2 * len(there) > len(self.carried.nodes)
+    def _there(self, agents: frozenset[str]) -> int:
+        return sum(node.agent in agents or node.host_id in agents for node in self.carried.nodes)
+
+    def _are_most(self, nodes: int) -> bool:
+        return 2 * nodes > len(self.carried.nodes)
 
 
 class Seen(NamedTuple):
@@ -110,10 +114,13 @@ def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], age
             if each.id not in newest or written(each) > written(newest[each.id]):
                 newest[each.id] = each
     heard, known = _names(told), _names(agents)
+    unseen = {agent.url for agent in agents if agent.host_id is None}
     seen = Seen([], [])
     for document in newest.values():
         try:
-            found = Found(document, msgspec.convert(document.document, Carried), heard, known)
+            carried = msgspec.convert(document.document, Carried)
+            strange = len(unseen - {node.agent for node in carried.nodes})
+            found = Found(document, carried, heard, known, strange)
             order_of(found.request)
         except msgspec.ValidationError as error:
             # Somebody else put it there. It must not keep this coordinator from the jobs whose nodes are stopped.

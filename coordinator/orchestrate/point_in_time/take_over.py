@@ -136,14 +136,16 @@ class TakeOver(Beside):
                 log.error("a job's document can't be read: it is passed over", **told)
 
     def _tell_left(self, found: Found) -> None:
-        """Once for each writing: whoever is asked about it has more of it than this."""
+        """Once: it is looked at again and again, for its agents may be the cluster's again one day."""
+        if found.document.id in self._told:
+            return
+        self._told.add(found.document.id)
         nodes = [node.address for node in found.carried.nodes]
         error = JobLeft(
             f"most nodes of the job {found.document.id} are not the cluster's any more: {', '.join(nodes)}",
             job=found.document.id,
             nodes=nodes,
         )
-        self._over[found.document.id] = written(found.document)
         log.error("a job is left as it is", phase=found.document.phase, **error.as_dict())
 
     async def _adopt(self, cluster: str, found: Found) -> str | None:
