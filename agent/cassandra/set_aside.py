@@ -15,6 +15,7 @@ What makes it safe:
 - Cassandra must be down, which the caller looks to. Directories stay as they are, with owner and mode.
 """
 
+import filecmp
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,8 @@ import msgspec
 
 from agent.cassandra.errors import FilesAppeared, FilesVanished, StagingRefused
 from agent.cassandra.live_directories import LiveDirectory
-from agent.cassandra.staging import StagingRoot, make_directory, staging_error
+from agent.cassandra.staging import StagingRoot, is_made, make_directory, staging_error
+from agent.plan.segment_names import parse_segment
 from kit.atomic_files import sync_directory
 
 _ASIDE, UNDONE = "aside", "undone"
@@ -148,14 +150,20 @@ def move_strangers(found: Iterable[tuple[LiveDirectory, Sequence[str]]]) -> dict
 
 
 def left_by_undo(root: StagingRoot) -> int:
-    """Bytes of what Cassandra itself wrote to the root's tables before it was undone: nobody else has it. What the
-    restore had put there is removed, for it stands in the root by another name too, and `undone` with it when nothing
-    is left."""
+    """Bytes of what was moved out and nobody else may have: what Cassandra itself wrote to the root's tables. What the
+    restore had put there or lent is removed, for it stands in the root by another name too (a segment, where links are
+    refused, with the same name and bytes: of an SSTable's small files that says nothing), and `undone` with it when
+    nothing is left. A root without our mark is left alone."""
     undone = root.path / UNDONE
-    ours = {_inode(path) for path in _files_below(root.path) if undone not in path.parents}
+    if root.path.is_symlink() or not is_made(root) or undone.is_symlink():
+        return 0
+    ours: dict[str, list[Path]] = {}
+    for path in _files_below(root.path):
+        if undone not in path.parents:
+            ours.setdefault(path.name, []).append(path)
     kept = 0
     for path in list(_files_below(undone)):
-        if _inode(path) in ours:
+        if any(_same(path, one) for one in ours.get(path.name, ())):
             path.unlink()
         else:
             kept += path.lstat().st_size
@@ -169,9 +177,10 @@ def _files_below(path: Path) -> Iterator[Path]:
         yield from (Path(directory, name) for name in names)
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    about = path.lstat()
-    return about.st_dev, about.st_ino
+def _same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return False
+    return one.samefile(other) or (parse_segment(one.name) is not None and filecmp.cmp(one, other, shallow=False))
 
 
 def _taken(live: LiveDirectory, number: int, names: Sequence[str]) -> bool:

@@ -52,7 +52,7 @@ class PitCleanJob:
                 written = await asyncio.to_thread(left_by_undo, root)
                 if written:
                     warnings.append(
-                        f"what Cassandra wrote to the tables before the restore was undone is kept in "
+                        f"what was moved out of Cassandra's directories, and may be nowhere else, is kept in "
                         f"{root.path / UNDONE}: {written:,} bytes; remove it when nobody needs it"
                     )
                 if await asyncio.to_thread(remove_root, root, UNDONE):

@@ -27,7 +27,7 @@ from agent.jobs.point_in_time.place_errors import (
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered
 from agent.jobs.point_in_time.start import PitStartJob
-from agent.jobs.restore.errors import JobMissing
+from agent.jobs.restore.errors import JobMissing, StagingLeft
 from agent.model.refusals import TooLate
 from agent.wire.point_in_time import PitArguments, PitPlaceResult
 from agent.wire.results import PhaseResult
@@ -266,6 +266,42 @@ async def test_an_undo_before_any_start_leaves_nothing(node: NodeOnDisk) -> None
     await node.undo()
     await clean(node)
     assert not list(node.base.rglob(".helenus*"))
+
+
+async def test_segments_that_were_lent_as_copies_are_nothing_to_keep(node: NodeOnDisk) -> None:
+    """Promise: where links are refused too, a restore that went well after a start that failed leaves nothing behind,
+    and tells nobody of writes that there were not."""
+    await node.place()
+    await node.cassandra_ran(replayed=False)
+    for path in segments_of(node.facts).iterdir():
+        lent = node.commitlog / path.name
+        lent.unlink()
+        lent.write_bytes(path.read_bytes())
+    ready_for_start(node.facts, await node.notes.plan() or [])
+    await node.notes.put_opened()
+    result = (await PitCleanJob(node.tools).run(node.context())).result
+    assert isinstance(result, PhaseResult)
+    assert not [told for told in result.warnings if "undone" in told]
+    assert not list(node.base.rglob(".helenus*"))
+
+
+async def test_what_bears_no_mark_is_left_alone_before_anything_in_it_is_removed(
+    node: NodeOnDisk, tmp_path: Path
+) -> None:
+    """Promise: neither in a directory that somebody else put in the place of the job's, nor behind a link."""
+    await node.place()
+    await node.undo()
+    moved = node.facts.data[0].path / "undone"
+    (node.facts.data[0].path / "owner").unlink()
+    before = sorted(moved.rglob("*"))
+    other, elsewhere = node.facts.data[1].path, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "owner").hardlink_to(other / "owner")
+    (other / "undone").symlink_to(elsewhere)
+    with pytest.raises(StagingLeft):
+        await clean(node)
+    assert sorted(moved.rglob("*")) == before
+    assert (elsewhere / "owner").exists()
 
 
 async def test_replaced_sstables_are_kept_as_a_snapshot_of_their_table(node: NodeOnDisk) -> None:
