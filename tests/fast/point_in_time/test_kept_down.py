@@ -1,6 +1,6 @@
 """A node whose files are exchanged is not started meanwhile, whoever tries; scripts stand in for its Cassandra."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +67,30 @@ async def test_a_node_that_is_down_already_is_kept_down(site: Site) -> None:
     assert lines(site) == [KEEP_DOWN]
     await site.launched.service.keep_down()  # its order fails, for nothing was ever started
     assert "stop" in site.launched.calls
+
+
+class StartedJustBefore(JvmOptions):
+    """Somebody starts Cassandra after it was seen down, and before the option with which nobody does is in place."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.options)
+        self._site = site
+
+    async def put(self, job: str, lines: Sequence[str]) -> None:
+        if not self._site.launched.started:
+            await self._site.launched.service.start()
+        await super().put(job, lines)
+
+
+async def test_a_node_that_was_started_just_before_it_is_kept_down_is_drained(site: Site) -> None:
+    """Promise: it is looked once more when nobody can start it any more; else a node that runs counts as stopped, and
+    writes that it takes are in a log that is moved away."""
+    await site.disk.prepare()
+    site.launched.say(binary="not running")
+    site.tools = replace(site.tools, jvm=StartedJustBefore(site))
+    assert (await stop(site)).done == ["drained", "stopped"]
+    assert lines(site) == [KEEP_DOWN]
+    assert not await site.launched.service.alive()
 
 
 async def test_nobody_but_its_job_starts_what_replays_for_some_tables_alone(site: Site) -> None:
