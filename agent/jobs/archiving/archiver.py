@@ -299,6 +299,7 @@ class Archiver:
             with suppress(ArchivingRefused):  # the view says that it is lost
                 await self.node.mend(directory, "" if order.mark else self._mark(order))
         self.leftovers.watch(self.seen)
+        await self.ledger.save()  # once it is archived, nothing on the disk tells that Cassandra leaves it
         if await self.leftovers.archive(self.seen, directory):
             self._wake.set()
         await self.leftovers.clean(directory)

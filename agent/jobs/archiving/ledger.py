@@ -32,7 +32,8 @@ class Stamp(msgspec.Struct, frozen=True):
 
 class KnownSegment(msgspec.Struct, frozen=True):
     """`host_id`: whose log it is. `stamp`: of the closed file that was shipped. `places`: the destinations that have
-    it listed, whole. `failed`: its archive command failed once, so that Cassandra leaves it in its directory."""
+    it listed, whole. `failed`: its archive command failed once, or can't be called at all: Cassandra leaves
+    it in its directory."""
 
     name: str
     host_id: str

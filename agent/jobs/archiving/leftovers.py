@@ -25,6 +25,7 @@ import filecmp
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from agent.cassandra.child import run_child
@@ -68,15 +69,14 @@ class Leftovers:
         self._flushed_at = 0.0
         self._flushed: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
-        self._ignored: frozenset[str] = frozenset()
 
     def watch(self, look: Look) -> None:
-        """See which segments are closed, and for how long that was seen. Only of a Cassandra that was told to
-        archive."""
+        """See which segments are closed, and for how long that was seen; know in the ledger which of them Cassandra
+        leaves. Only of a Cassandra that was told to archive."""
         now = self._clock()
         self._closed_at = {name: self._closed_at.get(name, now) for name in look.closed}
-        ignored = {*self._ignored, *(file.path.name for file in self.waiting(look))}
-        self._ignored = frozenset(ignored & self._closed_at.keys())
+        left = [self._ledger.known.segments[file.path.name] for file in self.waiting(look)]
+        self._ledger.put_all(msgspec.structs.replace(one, failed=True) for one in left)
 
     def waiting(self, look: Look) -> list[SeenFile]:
         """Closed segments of Cassandra's directory whose archiving failed, or that were seen closed for a while and not
@@ -113,7 +113,9 @@ class Leftovers:
         StateFailed."""
         closed = set(look.closed)
         self._flushed = {name: at for name, at in self._flushed.items() if name in closed}
-        left = [look.live[name] for name in sorted(closed & (look.failed | self._ignored), key=segment_id)]
+        known = self._ledger.known.segments
+        ignored = {name for name in closed if name in known and known[name].failed}
+        left = [look.live[name] for name in sorted(closed & (look.failed | ignored), key=segment_id)]
         size = sum(file.size for file in left)
         unflushed = any(file.path.name not in self._flushed for file in left)
         if unflushed and size <= self._bound // 4 and self._clock() - self._flushed_at < _FLUSH_EVERY_SECONDS:

@@ -1,0 +1,130 @@
+"""Leftovers when Cassandra is killed and started: nothing goes that is still to be replayed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agent.cassandra.errors import CassandraUnavailable
+from agent.jobs.archiving.looking import Look
+from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.storage.memory import MemoryStorage
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
+    site = ArchivingSite(tmp_path, {"d1": MemoryStorage()})
+    yield site
+    await site.stop()
+
+
+async def with_leftovers(site: ArchivingSite) -> list[str]:
+    """Two segments whose archiving failed, and that are in the archive now: the agent is stopped."""
+    await site.begin(keep=True)
+    site.archive.rename(site.directory / "away")
+    names = [site.segment(), site.segment()]
+    await site.until(lambda: set(names) <= set(site.archiver.seen.failed))
+    await site.stop()
+    (site.directory / "away").rename(site.archive)
+    for name in names:
+        assert await site.archiver.leftovers.archive_one(site.log.directory / name, str(site.archive)) == ""
+    return names
+
+
+def begin_life(site: ArchivingSite) -> None:
+    """Cassandra was killed, and is started: it has read nothing of the log that it finds."""
+    site.log.now += 60
+    site.log.started = int(site.log.now)
+    site.log.active = int(site.log.now * 1000)
+    for number in (site.log.active, site.log.active + 1):
+        site.log._make(number)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+async def test_a_flush_of_a_later_life_frees_nothing_of_the_one_before(site: ArchivingSite, *, answers: bool) -> None:
+    """Promise: what was seen closed before Cassandra was killed stays for its replay, though it is archived and the new
+    process has flushed: that has not read it yet. In the new life it goes after a look and a flush of its own."""
+    names = await with_leftovers(site)
+    leftovers, life = site.archiver.leftovers, await site.archiver.node.life()
+    seen = site.archiver.looked()
+    assert set(names) <= set(seen.closed)
+    begin_life(site)
+    site.up = answers
+    if answers:
+        assert await leftovers.tidy(seen, life) == []
+    else:
+        with pytest.raises(CassandraUnavailable):
+            await leftovers.tidy(seen, life)
+    assert site.flushes == 1
+    assert all((site.log.directory / name).exists() for name in names)
+    site.up = True
+    await leftovers.tidy(site.archiver.looked(), await site.archiver.node.life())
+    assert site.flushes == 2
+    assert not any((site.log.directory / name).exists() for name in names)
+
+
+async def test_nothing_is_given_up_in_the_midst_of_a_replay(site: ArchivingSite) -> None:
+    """Promise: what was flushed and waits for its half minute is not given up, nor told as lost, once Cassandra has
+    another life: it may be reading it."""
+    names = await with_leftovers(site)
+    leftovers, life = site.archiver.leftovers, await site.archiver.node.life()
+    for name in names:
+        (site.archive / name).unlink()
+    leftovers._bound = 0
+    leftovers._flushed = dict.fromkeys(site.archiver.looked().closed, site.log.now)
+    seen = site.archiver.looked()
+    begin_life(site)
+    assert await leftovers.tidy(seen, life) == []
+    assert (site.flushes, site.archiver.ledger.known.losses) == (0, ())
+    assert all((site.log.directory / name).exists() for name in names)
+
+
+async def test_the_life_is_asked_for_before_the_look(site: ArchivingSite) -> None:
+    """Promise: a Cassandra that is killed and started while the agent archives what waits keeps all of its log."""
+    names = await with_leftovers(site)
+    before = await site.archiver.node.life()
+    (site.archive / names[1]).unlink()
+    archive_one = site.archiver.leftovers.archive_one
+
+    async def slow(segment: Path, directory: str) -> str:
+        begin_life(site)
+        return await archive_one(segment, directory)
+
+    site.archiver.leftovers.archive_one = slow  # type: ignore[method-assign]
+    site.archiver._next.clear()
+    await site.archiver.turn()
+    assert site.archiver.life == before != await site.archiver.node.life()
+    assert all((site.log.directory / name).exists() for name in names)
+
+
+async def test_what_cassandra_leaves_is_known_after_a_restart_of_the_agent(site: ArchivingSite) -> None:
+    """Promise: what the command was never called for and the agent archived goes from Cassandra's directory, too, when
+    the agent is killed in between, as soon as it was archived; no note of the command tells of it."""
+    await site.begin()
+    site.log.program = site.directory / "noexec" / "archive-commitlog"
+    names = [site.segment(), site.segment()]
+    await site.stop()
+    leftovers = site.archiver.leftovers
+    seen = site.archiver.looked()
+    leftovers._closed_at = dict.fromkeys(seen.closed, site.log.now - 31)
+    archive = leftovers.archive
+
+    async def cut(look: Look, directory: str) -> int:
+        await archive(look, directory)
+        raise asyncio.CancelledError
+
+    leftovers.archive = cut  # type: ignore[method-assign]
+    site.archiver._next.clear()
+    with pytest.raises(asyncio.CancelledError):
+        await site.archiver.turn()
+    await site.restart()
+    await site.shipped(*names)
+    assert all((site.log.directory / name).exists() for name in names)
+    site.archiver._next.clear()
+    await site.until(lambda: bool(site.flushes))
+    site.log.now += 31
+    site.archiver._next.clear()
+    await site.until(lambda: not any((site.log.directory / name).exists() for name in names))
+    assert site.archiver.ledger.known.losses == ()
