@@ -8,6 +8,7 @@ from typing import Any, cast
 from agent.cassandra.jvm_options import JvmOptions
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
+from agent.cassandra.waits import NOBODY, until
 from agent.jobs.point_in_time.place import PitPlaceJob
 from tests.fast.cassandra.launched import Launched
 from tests.fast.point_in_time.node_on_disk import NodeOnDisk
@@ -42,8 +43,13 @@ class Site:
     async def up_and_shut(self) -> None:
         """Cassandra runs and lets nobody in, as after an earlier PIT_QUIESCE."""
         await self.disk.prepare()
-        await self.launched.service.start()
+        await self.start()
         self.launched.say(binary="not running")
+
+    async def start(self) -> None:
+        """Start Cassandra, and wait until its process is seen as one."""
+        await self.launched.service.start()
+        assert await until(self.launched.service.alive, 30.0, NOBODY, every=0.01)
 
     async def placed(self) -> None:
         """All is placed, and Cassandra down."""

@@ -78,7 +78,7 @@ class StartedJustBefore(JvmOptions):
 
     async def put(self, job: str, lines: Sequence[str]) -> None:
         if not self._site.launched.started:
-            await self._site.launched.service.start()
+            await self._site.start()
         await super().put(job, lines)
 
 
