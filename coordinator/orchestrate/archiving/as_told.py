@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from agent.wire.archiving import ArchivingView
 from coordinator.fleet.each import on_each
+from coordinator.fleet.few import few
 from coordinator.model.orders import ArchivingOrder, LogCopy
 from coordinator.orchestrate.run import Surroundings
-
-GLANCED_AT = 5
-"""Agents that are asked at a time while none is known to archive."""
 
 
 def told_order(views: Sequence[ArchivingView]) -> ArchivingOrder | None:
@@ -26,9 +24,7 @@ def told_order(views: Sequence[ArchivingView]) -> ArchivingOrder | None:
 
 async def any_archives(around: Surroundings, cluster: str, turn: int) -> bool:
     """Whether one of a few agents was told to archive; others are asked at each `turn`."""
-    agents = around.registry.agents(cluster)
-    first = turn * GLANCED_AT % max(len(agents), 1)
-    asked = [*agents[first:], *agents[:first]][:GLANCED_AT]
+    asked = few(around.registry.agents(cluster), turn)
     answers = await on_each(asked, lambda agent: agent.client.archiving())
     return any(isinstance(answer, ArchivingView) and answer.enabled for _, answer in answers)
 

@@ -7,6 +7,7 @@ While archiving is being switched nodes are down on purpose: nobody is told of t
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -49,7 +50,7 @@ class Watch:
         """cluster → nodes that an order was sent for, and when it may be sent for them again"""
         self._unordered: set[str] = set()
         """clusters that archive by no order of this coordinator"""
-        self._turn = -1
+        self._turns: Counter[str] = Counter()
 
     async def look_always(self) -> None:
         """Run until cancelled."""
@@ -86,8 +87,9 @@ class Watch:
         order is followed. A few requests, as long as nobody is known to."""
         if cluster in self._unordered:
             return True
-        self._turn += 1
-        return await any_archives(self._around, cluster, self._turn)
+        turn = self._turns[cluster]
+        self._turns[cluster] += 1
+        return await any_archives(self._around, cluster, turn)
 
     async def _tell(self, cluster: str, setting: ArchivingSetting, nodes: list[NodeArchiving]) -> None:
         without = {_name(node): node for node in nodes if node.without}

@@ -10,15 +10,13 @@ import msgspec
 from agent.wire.point_in_time import JobDocument
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
+from coordinator.fleet.few import few
 from coordinator.fleet.registry import Agent
 from coordinator.model.requests import Request, order_of
 from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.point_in_time.errors import JobUnreadable
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
-
-GLANCED_AT = 5
-"""Agents that are asked whether any job runs: a job's document is on more than half of its nodes, and on nearly all."""
 
 Written = tuple[int, int]
 """(fence, revision): later writings have higher ones."""
@@ -80,14 +78,14 @@ async def every_job(around: Surroundings, cluster: str) -> Seen:
 
 
 async def glance(around: Surroundings, cluster: str, turn: int) -> Seen:
-    """The jobs that a few agents know and that have not ended; others are asked at each `turn`."""
+    """The jobs that a few agents know and that have not ended; others are asked at each `turn`. A job's document is on
+    more than half of its nodes, and on nearly all."""
 
     async def ask(agent: Agent) -> list[JobDocument]:
         return await agent.client.jobs(running=True)
 
     agents = around.registry.agents(cluster)
-    first = turn * GLANCED_AT % max(len(agents), 1)
-    return _seen(await on_each([*agents[first:], *agents[:first]][:GLANCED_AT], ask), agents)
+    return _seen(await on_each(few(agents, turn), ask), agents)
 
 
 async def whole(around: Surroundings, cluster: str, found: Found) -> Seen:

@@ -7,6 +7,7 @@ To see that there is none costs a few requests, however large the cluster is.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ class TakeOver(Beside):
         self._over: dict[str, Written] = {}
         """job → the writing with which it needed nobody"""
         self._told: set[str] = set()
-        self._turn = -1
+        self._turns: Counter[str] = Counter()
 
     async def learn(self, cluster: str, order: PointInTimeOrder) -> Learned:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
@@ -89,8 +90,8 @@ class TakeOver(Beside):
 
     async def _look(self, cluster: str) -> None:
         """A few requests; where they tell of a job that isn't this coordinator's own, one more to each of its nodes."""
-        self._turn += 1
-        glanced = await glance(self._around, cluster, self._turn)
+        glanced = await glance(self._around, cluster, self._turns[cluster])
+        self._turns[cluster] += 1
         self._tell_unreadable(glanced)
         at = self._at.setdefault(cluster, {})
         for found in glanced.jobs:
