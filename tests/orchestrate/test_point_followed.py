@@ -151,6 +151,18 @@ async def test_a_document_that_can_not_be_read_keeps_nobody_from_a_job(story: St
     assert told["job"] == foreign.id
 
 
+async def test_a_document_that_can_not_be_read_is_told_of_once(story: Story) -> None:
+    """Promise: another release's coordinator writes on; the log has one line of its job, whatever it writes."""
+    foreign = JobDocument(id=str(uuid.uuid4()), fence=1, revision=1, phase="else", ended=False, document={"of": "else"})
+    with capture_logs() as logs:
+        async with another(story.scene):
+            for revision in range(1, 5):
+                await story.scene.agents[0].documents.put(msgspec.structs.replace(foreign, revision=revision))
+                await asyncio.sleep(TIMING.take_over)
+    told = [line["fields"]["job"] for line in logs if line.get("code") == "job_unreadable"]
+    assert told in ([foreign.id], [foreign.id] * 2)  # two coordinators look
+
+
 async def test_a_job_whose_nodes_left_stands_in_nobodys_way(story: Story) -> None:
     """Promise: a job most of whose nodes are other clusters' by now is told of once; it is neither taken over nor does
     it keep anybody from another restore."""

@@ -47,7 +47,8 @@ class TakeOver(Beside):
         """cluster → jobs that others carry out, or nobody does"""
         self._over: dict[str, Written] = {}
         """job → the writing with which it needed nobody"""
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
+        """the code and the job of what was told"""
         self._turns: Counter[str] = Counter()
 
     async def learn(self, cluster: str, order: PointInTimeOrder) -> Learned:
@@ -129,25 +130,26 @@ class TakeOver(Beside):
         return await self._around.store.requests.get(found.request.id) is not None
 
     def _tell_unreadable(self, seen: Seen) -> None:
-        """Once for each writing."""
+        """Once: a coordinator of another release writes every few seconds."""
         for error in seen.unreadable:
-            told = error.as_dict()
-            if str(told) not in self._told:
-                self._told.add(str(told))
-                log.error("a job's document can't be read: it is passed over", **told)
+            if self._is_new(error, str(error.fields["job"])):
+                log.error("a job's document can't be read: it is passed over", **error.as_dict())
 
     def _tell_left(self, found: Found) -> None:
         """Once: it is looked at again and again, for its agents may be the cluster's again one day."""
-        if found.document.id in self._told:
-            return
-        self._told.add(found.document.id)
         nodes = [node.address for node in found.carried.nodes]
         error = JobLeft(
             f"most nodes of the job {found.document.id} are not the cluster's any more: {', '.join(nodes)}",
             job=found.document.id,
             nodes=nodes,
         )
-        log.error("a job is left as it is", phase=found.document.phase, **error.as_dict())
+        if self._is_new(error, found.document.id):
+            log.error("a job is left as it is", phase=found.document.phase, **error.as_dict())
+
+    def _is_new(self, error: HelenusError, job: str) -> bool:
+        before = (error.code, job) in self._told
+        self._told.add((error.code, job))
+        return not before
 
     async def _adopt(self, cluster: str, found: Found) -> str | None:
         """Durable first: steps, then a fence over the other's, then the request, which is begun. The job, when its
