@@ -10,6 +10,7 @@ from agent.cassandra.node_view import NodeLife
 from agent.jobs.archiving.ledger import KnownSegment, Ledger, Stamp
 from agent.jobs.archiving.leftovers import Leftovers
 from agent.jobs.archiving.looking import Look, SeenFile
+from agent.jobs.archiving.node_side import NodeSide
 from agent.jobs.archiving.seeing import Sights
 from tests.fast.jobs.archiving_site import NOW, ArchivingSite
 from tests.fast.jobs.toy_log import section
@@ -28,9 +29,17 @@ class Notes:
         install(self.program)
         self.ledger = Ledger(directory)
         self.sights = Sights(self.ledger)
-        self.leftovers = Leftovers(self.program, self._flush, self._life, 0, self.ledger, self.sights, lambda: self.now)
+        asked = self._asked
+        node = NodeSide(None, self.program, "", 0, self._life, asked, self._flush, asked, self._directories)
+        self.leftovers = Leftovers(node, self.ledger, self.sights, lambda: self.now)
 
     async def _flush(self) -> None:
+        raise AssertionError
+
+    async def _asked(self, name: str = "") -> str:
+        raise AssertionError
+
+    async def _directories(self) -> list[str]:
         raise AssertionError
 
     async def _life(self) -> NodeLife:
