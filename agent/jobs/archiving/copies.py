@@ -30,8 +30,8 @@ class Copies:
             known = self._compared.get(name)
             if known is not None and known[1] == copy and own in (None, known[0]):
                 compared[name] = known
-            elif own is not None:
-                compared[name] = own, copy, _same(own, copy)
+            elif own is not None and (same := _same(own, copy)) is not None:
+                compared[name] = own, copy, same
         self._compared = compared
         false = frozenset(name for name, (_, _, same) in compared.items() if not same)
         false |= {name for name in noted if name in look.archived and name not in compared}
@@ -39,8 +39,8 @@ class Copies:
         return msgspec.structs.replace(look, archived=archived, false=false, differs=frozenset(noted))
 
 
-def _same(own: SeenFile, copy: SeenFile) -> bool:
+def _same(own: SeenFile, copy: SeenFile) -> bool | None:
     try:
         return copy.path.samefile(own.path) or filecmp.cmp(copy.path, own.path, shallow=False)
     except FileNotFoundError:
-        return True  # one of them went meanwhile: the next look tells
+        return None  # one of them went meanwhile: what was noted counts, and the next look tells

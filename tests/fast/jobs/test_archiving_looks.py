@@ -6,6 +6,7 @@ import pytest
 
 from agent.cassandra.commit_log.archive_command import failures, install, offers
 from agent.cassandra.node_view import NodeLife
+from agent.jobs.archiving.copies import Copies
 from agent.jobs.archiving.ledger import KnownSegment, Ledger, PlaceNote, Stamp
 from agent.jobs.archiving.leftovers import Leftovers
 from agent.jobs.archiving.looking import Look, SeenFile
@@ -121,6 +122,19 @@ async def test_a_kill_between_the_note_of_a_loss_and_the_deletion(desk: Desk, mo
     assert not path.exists()
     assert [loss.before for loss in desk.ledger.known.losses] == NAMES[1:2]
     assert failures(desk.program) == []
+
+
+@pytest.mark.parametrize("noted", [[], NAMES[:1]])
+def test_what_went_while_it_was_compared_is_not_known_as_the_same(desk: Desk, noted: list[str]) -> None:
+    """Promise: Cassandra deletes its own segment at its start, just when it is compared: that proves nothing of the
+    other file of its name. What the archive command noted counts then, and at each later look."""
+    copy = desk.files[NAMES[0]].path.with_name("copy")
+    copy.write_bytes(b"other")
+    archived = {NAMES[0]: SeenFile(copy, Stamp(5, BEGIN * 1_000_000))}
+    copies = Copies()
+    for live in (desk.files, {}):
+        look = Look(live, archived, frozenset(NAMES[:1]), 0)
+        assert copies.told_apart(look, noted).false == set(noted)
 
 
 def test_losses_of_before_the_oldest_backup_are_let_go(desk: Desk) -> None:
