@@ -139,7 +139,10 @@ async def test_a_segment_that_vanishes_is_told(site: ArchivingSite) -> None:
     await site.shipped(first)
     site.log.write(b"soon gone")
     await site.until(
-        lambda: (one := site.archiver.ledger.get(site.log.path(site.log.active).name)) is not None and one.held_data
+        lambda: (
+            (one := site.archiver.ledger._saved.segments.get(site.log.path(site.log.active).name)) is not None
+            and one.held_data
+        )
     )
     await site.stop()
     site.segment(archives=False)
