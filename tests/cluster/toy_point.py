@@ -39,5 +39,7 @@ class ToyPoint(msgspec.Struct):
     began: set[str] = set()
     ids_at_pit: dict[tuple[str, str], str] = {}
     """keyspace and table → its id at the point, where that isn't the live one"""
+    starts: int = 0
+    """how often it was started by a restore"""
     needs_peer: bool = False
     """it isn't a seed: it starts only while another node is up"""

@@ -176,6 +176,7 @@ class _Jobs:
     def _begin(self) -> None:
         if self._log.needs_peer and not any(node.up for node in self._world.nodes):
             raise ToyFailure("cassandra_did_not_start", "Unable to gossip with any peers")
+        self._log.starts += not self._node.up
         self._node.up = True
 
     def verify(self, context: JobContext, asked: PitArguments) -> PitVerifyResult:
