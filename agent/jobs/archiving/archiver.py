@@ -230,7 +230,10 @@ class Archiver:
         order = self.order
         if order is None or not order.arguments.enabled:
             return
-        seen = await self._read_archive()
+        seen = await self._look()
+        # What is stopped goes to the present directory: a former one that is away keeps no node from a restart.
+        if seen.present_unread:
+            raise ArchiveUnread(seen.present_unread)
         waiting = self.leftovers.waiting(seen)
         if await self.leftovers.archive(seen, order.arguments.directory) < len(waiting):
             raise ArchivingRefused(
@@ -240,16 +243,14 @@ class Archiver:
             )
 
     async def refuse_unread(self) -> None:
-        """Raises ArchiveUnread while archiving is on and its directory is not there, and StateFailed."""
-        if self.order is not None and self.order.arguments.enabled:
-            await self._read_archive()
-
-    async def _read_archive(self) -> Look:
-        with own_state():
-            seen = await asyncio.to_thread(self.looked)
-        if seen.unread:
+        """Raises ArchiveUnread while archiving is on and an archive directory, be it a former one, can't be read, and
+        StateFailed."""
+        if self.order is not None and self.order.arguments.enabled and (seen := await self._look()).unread:
             raise ArchiveUnread(seen.unread)
-        return seen
+
+    async def _look(self) -> Look:
+        with own_state():
+            return await asyncio.to_thread(self.looked)
 
     def keep_history(self, history: KeptHistory, look: Callable[[], Awaitable[None]]) -> None:
         """Where the schema's history is kept on the node, and what has it reach to now."""

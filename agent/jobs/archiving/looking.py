@@ -35,14 +35,16 @@ class SeenFile(msgspec.Struct, frozen=True):
 class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
     archive command as not archived, `offered`: as what it was called for. `bytes`: all files of Cassandra's directory.
-    `unread`: why the archive directory could not be read, "" when it was: what is not in it then may be there all the
-    same. `false`: in the archive directory are other bytes of that name; `differs`: the archive command noted so."""
+    `unread`: why an archive directory could not be read, "" when each was: what is not in it then may be there all the
+    same; `present_unread`: why the present one could not. `false`: in the archive directory are other bytes of that
+    name; `differs`: the archive command noted so."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
     failed: frozenset[str]
     bytes: int
     unread: str = ""
+    present_unread: str = ""
     false: frozenset[str] = frozenset()
     differs: frozenset[str] = frozenset()
     offered: frozenset[str] = frozenset()
@@ -67,22 +69,23 @@ def look(
     for a commit-log directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
-    unread = ""
+    unread: dict[int, str] = {}
     for number, directory in enumerate(archives):
         try:
             if number == 0 and mark and (owner := owner_of(Path(directory))) != mark:
                 told = (
                     f"it belongs to the node {owner}" if owner else f"its mark {MARK} is gone: is its volume mounted?"
                 )
-                unread = f"{directory}: {told}"
+                unread[number] = f"{directory}: {told}"
                 continue
             found, _ = _files(directory)
         except OSError as error:
             if number == 0 or not isinstance(error, FileNotFoundError):
-                unread = f"{directory}: {error.strerror}"
+                unread[number] = f"{directory}: {error.strerror}"
             continue
         archived = found | archived
-    return Look(live, archived, frozenset(failed), total, unread, offered=frozenset(offered))
+    reasons = "; ".join(unread.values())
+    return Look(live, archived, frozenset(failed), total, reasons, unread.get(0, ""), offered=frozenset(offered))
 
 
 def _files(directory: str) -> tuple[dict[str, SeenFile], int]:

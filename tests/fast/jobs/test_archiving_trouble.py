@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -217,6 +218,22 @@ async def test_a_life_that_was_not_archived_is_a_gap(site: ArchivingSite) -> Non
     (gap, *_) = gaps(await site.records("d1"), await site.logs("d1").losses())
     assert gap.after >= first
     assert NOT_ARCHIVED in gap.reason or "not known" in gap.reason or "missing" in gap.reason
+
+
+async def test_a_former_archive_that_can_not_be_read_keeps_no_cassandra_from_a_restart(
+    site: ArchivingSite, tmp_path: Path
+) -> None:
+    """Promise: what Cassandra is stopped with goes to the present directory; a restore to a point, which needs all of
+    the log, is refused all the same."""
+    await site.begin()
+    former = tmp_path / "former"
+    former.write_bytes(b"no directory")
+    order = site.archiver.order
+    assert order is not None
+    await site.archiver.orders.put(msgspec.structs.replace(order, former=(str(former),)))
+    await site.archiver.before_stop()
+    with pytest.raises(ArchiveUnread, match="former"):
+        await site.archiver.refuse_unread()
 
 
 async def test_no_cassandra_is_stopped_whose_archive_is_not_there(site: ArchivingSite) -> None:
