@@ -19,7 +19,6 @@ from typing import Any, Self
 import aiohttp
 from cassandra.cluster import Session
 
-from tests.cluster import crashing_coordinator
 from tests.cluster.cassandra import CassandraNode
 from tests.cluster.comparison import compare_every_column
 from tests.cluster.rows import DataSet
@@ -185,17 +184,8 @@ class CrashSite:
     async def arm_coordinator(self, moment: str) -> None:
         """Start the coordinator anew, to die at the moment."""
         await self.coordinator.stop()
-        self.launch_coordinator(moment)
+        self.coordinator.launch_mortal(moment)
         await self.coordinator.wait_until_ready()
-
-    def launch_coordinator(self, moment: str) -> None:
-        """Start the dead coordinator, to die at the moment, without waiting for it."""
-        self.coordinator.module = crashing_coordinator.__name__
-        self.coordinator.environment = {crashing_coordinator.VARIABLE: moment}
-        try:
-            self.coordinator.launch()
-        finally:
-            self.coordinator.module, self.coordinator.environment = CoordinatorProcess.module, {}
 
     async def moving(self, request: str, last: int) -> None:
         """Within MOVING_SECONDS the agent's log shows that this process of it does something, or the request has

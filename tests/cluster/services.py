@@ -337,6 +337,18 @@ class CoordinatorProcess(Service):
         }
         return toml.merged(tree, self.changes)
 
+    def launch_mortal(self, moment: str) -> None:
+        """Start a coordinator that dies at the moment (see `crashing_coordinator`), without waiting for it; `start`
+        afterwards gives one that lives."""
+        from tests.cluster import crashing_coordinator  # with the coordinator's own parts
+
+        lively, self.module = self.module, crashing_coordinator.__name__
+        self.environment = {crashing_coordinator.VARIABLE: moment}
+        try:
+            self.launch()
+        finally:
+            self.module, self.environment = lively, {}
+
 
 def share_token(agents: Sequence[AgentProcess]) -> None:
     """Give all agents the first one's token; they must not run yet."""

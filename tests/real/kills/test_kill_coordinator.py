@@ -62,7 +62,7 @@ async def lives(site: CrashSite, request: str, moments: list[str]) -> dict[str, 
         assert await site.coordinator.died() == -9
         before = site.noted()
         if moment:
-            site.launch_coordinator(moment)
+            site.coordinator.launch_mortal(moment)
         else:
             await site.coordinator.start()
         await site.coordinator_moving(before)
