@@ -102,6 +102,13 @@ class ThreeNodes:
         self.cluster.close_sessions()
         return str(await self.service.api.post("/backups/pit/run", self.body(point, **more)))
 
+    async def schema_seen(self, after: int) -> None:
+        """Every agent has looked at the schema since then: a change from now on surely came later."""
+        for agent in self.service.agents:
+            async with asyncio.timeout(120):
+                while (await agent.ask("GET", "/v1/archiving"))["schema_seen"] * 1_000_000 < after:  # noqa: ASYNC110
+                    await asyncio.sleep(0.5)
+
     async def all_stopped(self) -> None:
         """Return when no node runs."""
         async with asyncio.timeout(400):
