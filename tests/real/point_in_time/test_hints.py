@@ -1,9 +1,10 @@
 """Hints on three real nodes: one was down while the others took writes, and comes back with a restore to a point alone.
 
-What a node never received is in no log of its own: it has to come by hints before the nodes stop.
+What a node never received is in no log of its own: it has to come by hints before the nodes stop, or is told of.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -63,4 +64,28 @@ async def test_hints_are_delivered_before_the_nodes_stop(nodes: ThreeNodes) -> N
     assert status["state"] == "success", status
     assert not [warning for warning in status["details"]["warnings"] if "hints" in warning]
     assert await nodes.rows() == [{*range(ROWS), *range(1_000, 1_000 + ROWS)}] * 3
+    assert [kept_hints(node) for node in nodes.cluster.nodes] == [0] * 3
+
+
+async def test_hints_that_could_not_be_delivered_are_told_with_the_node_that_lacks_them(nodes: ThreeNodes) -> None:
+    """Promise: while handoff is paused the restore waits as long as was configured, then goes on: it is told who lacks
+    what whom kept, the nodes that took the writes have every row of the point, the other one those that it received,
+    and no hint comes later."""
+    *others, away = nodes.cluster.nodes
+    before, *_ = await nodes.rows()
+    for agent in nodes.service.agents:
+        await agent.stop()
+        agent.changes = {"cassandra": {"service": {"hints_seconds": 15.0}}}
+        await agent.start(180)
+    await nodes.service.backup([KEYSPACE], nodes.destination)
+    for node in others:
+        await node.nodetool("pausehandoff")
+    point = await write_without_the_last(nodes, 2_000)
+    status = await nodes.follow(await nodes.begin_restore(point))
+    assert status["state"] == "success", status
+    for node in others:
+        told = re.compile(rf"{node.address}: hints .* for {away.address} \([1-9][0-9,]* bytes\)")
+        assert any(map(told.match, status["details"]["warnings"])), status["details"]["warnings"]
+    full = before | {*range(2_000, 2_000 + ROWS)}
+    assert await nodes.rows() == [full, full, before]
     assert [kept_hints(node) for node in nodes.cluster.nodes] == [0] * 3
