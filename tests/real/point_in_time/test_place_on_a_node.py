@@ -156,7 +156,7 @@ async def test_a_node_killed_hard_is_restored_to_the_point_exactly_and_can_be_pu
     cleaned = (await node.run(Kind.PIT_CLEAN, arguments, "job-2")).result
     assert isinstance(cleaned, PhaseResult)
     assert "nodetool clearsnapshot -t helenus-before-job-2" in cleaned.warnings[0]
-    assert node.staged() == []
+    assert [path for path in node.staged() if "/job-1/undone/" not in path and Path(path).name != "owner"] == []
     replaced = list(node.node.directory.rglob("snapshots/helenus-before-job-2/**/*-Data.db"))
     assert {path.parent.name for path in replaced} == {"helenus-before-job-2", ".by_state"}
     listed = [line for line in (await node.node.nodetool("listsnapshots")).splitlines() if "helenus-before" in line]
