@@ -73,6 +73,33 @@ async def test_who_is_followed_leaves_all_as_it_is(story: Story) -> None:
     assert story.scene.world.count(Kind.PIT_UNDO) == 0
 
 
+async def test_who_lost_a_job_stops_no_node_for_another_point(story: Story) -> None:
+    """Promise: while the one that took the job over carries it out, with every Cassandra down, the first coordinator
+    refuses another point by the job's request, forced or not, and starts no node."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_FETCH] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        await other.destination("there")
+        await other.orchestrator.points.start(CLUSTER, story.order())
+        node.gates[Kind.PIT_COVER] = asyncio.Event()
+        node.gates.pop(Kind.PIT_FETCH).set()
+        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+        former = await story.coordinator.ended(request_id)
+        assert (former.error or {}).get("code") == "job_taken_over"
+        for force in (False, True):
+            with pytest.raises(RestoreRunning, match="of another coordinator") as refused:
+                await story.start(keyspaces={"many": []}, force=force)
+            assert refused.value.fields["request"] == request_id
+        node.gates.pop(Kind.PIT_COVER).set()
+        request = await other.ended(request_id)
+        assert request.state is RequestState.SUCCESS, request
+    assert story.scene.world.count(Kind.RESTART) == 0
+    assert story.is_restored()
+    assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
+
+
 async def test_a_job_can_be_taken_back(story: Story) -> None:
     """Promise: who lost a job to another coordinator, which is gone since, gets it back by the same POST; another
     restore is refused meanwhile by one that doesn't carry it out."""

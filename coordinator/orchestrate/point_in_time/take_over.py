@@ -18,7 +18,7 @@ from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
-from coordinator.orchestrate.point_in_time.errors import JobLeft
+from coordinator.orchestrate.point_in_time.errors import JobLeft, JobTakenOver
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -69,9 +69,10 @@ class TakeOver(Beside):
                     await self._remember(cluster, found)
             elif not same and found.document.ended:
                 others[found.document.id] = found
-            elif not found.document.ended and not found.left and not await self._is_own(found):
+            elif not found.document.ended and not found.left and not await self._is_carried_out_here(found):
                 raise RestoreRunning(
-                    f"the restore to a point {found.request.id} of another coordinator stops the nodes",
+                    f"the restore to a point {found.request.id} of another coordinator stops the nodes; the same order "
+                    "sent here takes it over",
                     request=found.request.id,
                     tables=[],
                 )
@@ -128,6 +129,11 @@ class TakeOver(Beside):
 
     async def _is_own(self, found: Found) -> bool:
         return await self._around.store.requests.get(found.request.id) is not None
+
+    async def _is_carried_out_here(self, found: Found) -> bool:
+        """Not one that another coordinator took from this one: it stops the nodes as any other of that one's."""
+        request = await self._around.store.requests.get(found.request.id)
+        return request is not None and (request.error or {}).get("code") != JobTakenOver.code
 
     def _tell_unreadable(self, seen: Seen) -> None:
         """Once: a coordinator of another release writes every few seconds."""
