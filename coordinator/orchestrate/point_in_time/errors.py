@@ -109,7 +109,8 @@ class JobUnfinished(Conflict):
     todo = (
         "Send the restore of the named request again, just as it was: it goes on, and this one can be ordered after "
         "it. Or cancel that with force, which brings the old data back while no client was let in. Where nobody can "
-        'end it, send this one with "force": true.'
+        "end it, ask pit_check of the new point without force first, for force lifts all else that it can too; then "
+        'send this one with "force": true.'
     )
 
 
