@@ -151,6 +151,7 @@ async def test_one_that_stopped_is_known_by_every_coordinator(story: Story) -> N
         with pytest.raises(JobUnfinished, match="stopped half-way") as refused:
             await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
         assert refused.value.fields["request"] == first.id
+        assert '"keyspaces":{"shop":{"column-families":["orders"]}},"destination":"there"' in refused.value.message
         request = await other.ended(await other.orchestrator.points.start(CLUSTER, story.order()))
         assert request.state is RequestState.SUCCESS, request
     assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS

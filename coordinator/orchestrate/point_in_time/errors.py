@@ -103,14 +103,14 @@ class JobLeft(Conflict):
 
 class JobUnfinished(Conflict):
     """A restore to another point stopped half-way: nodes may be stopped, or run with some of what it placed. `request`:
-    the last one of it, `job`."""
+    the last one of it, `job`; `order`: the body that it is sent again by."""
 
     code = "job_unfinished"
     todo = (
-        "Send the restore of the named request again, just as it was: it goes on, and this one can be ordered after "
-        "it. Or cancel that with force, which brings the old data back while no client was let in. Where nobody can "
-        "end it, ask pit_check of the new point without force first, for force lifts all else that it can too; then "
-        'send this one with "force": true.'
+        "Send the restore of the named request again, just as it was (`order` is its body): it goes on, and this one "
+        "can be ordered after it. Or cancel that with force, which brings the old data back while no client was let "
+        "in. Where nobody can end it, ask pit_check of the new point without force first, for force lifts all else "
+        'that it can too; then send this one with "force": true.'
     )
 
 

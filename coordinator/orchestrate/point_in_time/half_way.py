@@ -3,6 +3,9 @@ tell of them. Out: nothing, or the error that names one that was neither finishe
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
@@ -43,10 +46,28 @@ def _stopped(request: Request | None, found: Found | None) -> Request | None:
 
 
 def _unfinished(job: str, request: Request) -> JobUnfinished:
+    """Names the order as well: whoever made the request may be gone, and the same one is to be sent again."""
     order = order_of(request)
-    point = f" to {told_point(order.pit_micros)}" if isinstance(order, PointInTimeOrder) else ""
+    asked: dict[str, Any] = {}
+    point = told = ""
+    if isinstance(order, PointInTimeOrder):
+        asked = _body(order)
+        point = f" to {told_point(order.pit_micros)}"
+        told = f"; it was ordered by {msgspec.json.encode(asked).decode()}"
     return JobUnfinished(
-        f"the restore {request.id}{point} stopped half-way: it was neither finished nor undone",
+        f"the restore {request.id}{point} stopped half-way: it was neither finished nor undone{told}",
         request=request.id,
         job=job,
+        order=asked,
     )
+
+
+def _body(order: PointInTimeOrder) -> dict[str, Any]:
+    """As the API takes it, what makes it the same restore."""
+    body: dict[str, Any] = {"pit": f"{order.pit_micros // 1_000_000}.{order.pit_micros % 1_000_000:06}"}
+    if order.keyspaces:
+        body["keyspaces"] = {
+            name: {"column-families": tables} if tables else {} for name, tables in order.keyspaces.items()
+        }
+    places = {"destination": order.destination, "pit_destination": order.pit_destination}
+    return body | {name: place for name, place in places.items() if place is not None}

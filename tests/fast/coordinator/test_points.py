@@ -1,15 +1,18 @@
 """pit_check and pit/run as clients send them: the point exact to the microsecond, what is refused by name, and answers
 in OpsCenter's form."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from coordinator.model.errors import InvalidArguments
-from coordinator.model.orders import PointInTimeOrder
-from coordinator.model.requests import RequestState
+from coordinator.model.orders import PointInTimeOrder, is_same_point
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, spec_of
 from coordinator.opscenter.points import read_point
+from coordinator.orchestrate.point_in_time.errors import JobUnfinished
+from coordinator.orchestrate.point_in_time.half_way import refuse_half_way
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory
 from tests.fast.coordinator.conftest import NOW, Client
 
@@ -47,6 +50,30 @@ async def test_a_point_is_exact_to_the_microsecond(
         assert status == 200, told
         assert ordered(cluster).pit_micros == micros
         assert not ordered(cluster).check
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        PointInTimeOrder(1_450_143_120_000_001, None, "there", "logs", force=True, restart_pause=3.0),
+        PointInTimeOrder(1_450_143_120_500_000, {"shop": ["orders", "other"], "many": []}, "there"),
+    ],
+)
+async def test_a_restore_that_stopped_is_told_as_it_can_be_sent_again(
+    client: Client, cluster: ClusterInMemory, order: PointInTimeOrder
+) -> None:
+    """Promise: who is refused because of it needs nothing that its coordinator kept: the error's `order`, which stands
+    in the message too, is taken as the body of the same restore."""
+    request = Request(
+        "first", RequestKind.POINT_IN_TIME, "c", RequestState.ERROR, NOW, spec_of(order), result={RESUMABLE: "first"}
+    )
+    with pytest.raises(JobUnfinished) as refused:
+        refuse_half_way([request], {})
+    body = json.dumps(refused.value.fields["order"], separators=(",", ":"))
+    assert body in refused.value.message
+    status, told = await client.ask("POST", RUN, data=body)
+    assert status == 200, told
+    assert is_same_point(ordered(cluster), order)
 
 
 def test_what_is_finer_than_a_microsecond_is_cut_and_said() -> None:
