@@ -43,3 +43,5 @@ class ToyPoint(msgspec.Struct):
     """how often it was started by a restore"""
     needs_peer: bool = False
     """it isn't a seed: it starts only while another node is up"""
+    kept_down_by: str = ""
+    """another restore, for whose sake an undo doesn't start it"""

@@ -197,14 +197,15 @@ class _Jobs:
         job = _job(context)
         if job in self._log.aside:
             self._node.rows.update(self._log.aside.pop(job))
+        if self._log.kept_down_by:
+            return PhaseResult([], [f"Cassandra is not started: that is up to the restore {self._log.kept_down_by}"])
         if not self._node.up:
             self._begin()
         self._log.native = True
         return PhaseResult([])
 
     def clean(self, context: JobContext, asked: PitArguments) -> PhaseResult:
-        assert self._node.up
-        assert self._log.native
+        assert self._log.kept_down_by or (self._node.up and self._log.native)
         for kept in (self._log.held, self._log.aside):
             kept.pop(_job(context), None)
         return PhaseResult([])

@@ -31,3 +31,17 @@ async def test_what_a_later_restore_went_over_is_in_nobodys_way(story: Story) ->
     with pytest.raises(JobUnfinished) as refused:
         await story.start(keyspaces={"many": ["t1"]})
     assert refused.value.fields["request"] == later.id
+
+
+async def test_an_undo_says_of_no_node_that_it_runs_which_another_restore_keeps_down(story: Story) -> None:
+    """Promise: a node that has its old data and was not started is named, also where the undo went on in a second
+    request because of another node."""
+    kept, away = story.scene.nodes[1], story.scene.nodes[2]
+    kept.point.kept_down_by = "the other"
+    away.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(5)]
+    away.failures[Kind.PIT_UNDO] = [ToyFailure("cassandra_not_started", "no")] * 4
+    first = await story.restored()
+    assert f"{away.address} could not be given the old data back yet" in first.message
+    second = await story.restored()
+    assert f"every node has its old data; {kept.address} was not started, and a warning says why" in second.message
+    assert "runs" not in second.message

@@ -32,12 +32,14 @@ UNDOING = "undoing"
 """The job is being undone, or was: it never goes forward again."""
 UNDONE = "undone"
 """Of single nodes: they have their old data again."""
+LEFT_DOWN = "left_down"
+"""Of those: they were not started, for another restore keeps them down."""
 
 _TALES = {VERDICT: ("nodes",), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
 """By step, the fields that nobody goes on by."""
 _ALL = (
     SCOPE, VERDICT, FETCHED, VIEWS_DROPPED, TABLES_MADE, STOPPING, QUIESCED, STOPPED, COVERED, IRREVOCABLE, PLACED,
-    STARTED, VERIFIED, OPENING, OPENED, VIEWS_MADE, CLEANED, UNDOING, UNDONE, SENT,
+    STARTED, VERIFIED, OPENING, OPENED, VIEWS_MADE, CLEANED, UNDOING, UNDONE, LEFT_DOWN, SENT,
 )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ class PitUndo:
         views = await self._views_back(scope, verdict) if not failed else ""
         if not failed:
             await self._clean(dict.fromkeys(scope.hosts, told))
-        run.aftermath = "; ".join(text for text in (await self._told(verdict, failed), views) if text)
+        run.aftermath = "; ".join(text for text in (await self._told(scope, verdict, failed), views) if text)
         if failed:
             run.result[RESUMABLE] = self._steps.job
         await self._put_end(resumable=bool(failed))
@@ -110,8 +110,11 @@ class PitUndo:
         left = {host_id: told for host_id, told in everybody.items() if host_id not in done}
 
         async def undone(answer: Answered) -> None:
-            for warning in answer.result.get("warnings", []):
+            warnings = answer.result.get("warnings", [])  # PIT_UNDO has one: that it did not start the node, and why
+            for warning in warnings:
                 self._run.warn(f"{answer.address}: {warning}")
+            if warnings:
+                await S.add_host(self._steps, S.LEFT_DOWN, answer.host_id)
             await S.add_host(self._steps, S.UNDONE, answer.host_id)
 
         failed = await InTurn(self._run, self._fan_out).ask_at_once(UNDO_PIT, Kind.PIT_UNDO, left, undone)
@@ -153,7 +156,7 @@ class PitUndo:
                 why = (answer.error or {}).get("message", "")
                 self._run.warn(f"owed on {answer.address}: removing what was staged ({why})")
 
-    async def _told(self, verdict: PitVerdict, failed: dict[str, Answered]) -> str:
+    async def _told(self, scope: PitScope, verdict: PitVerdict, failed: dict[str, Answered]) -> str:
         tables = ""
         if await self._changed_tables():
             names = ", ".join(f"{keyspace}.{table}" for keyspace, each in verdict.changed.items() for table in each)
@@ -165,6 +168,10 @@ class PitUndo:
             where = ", ".join(sorted(answer.address for answer in failed.values()))
             return f"{where} could not be given the old data back yet; {GOES_ON} with that{tables}"
         if await self._steps.noted(S.STOPPING):
+            down = await S.hosts_of(self._steps, S.LEFT_DOWN)
+            if down:
+                where = ", ".join(sorted(node.address for node in scope.nodes if node.host_id in down))
+                return f"every node has its old data; {where} was not started, and a warning says why{tables}"
             return f"every node runs with its old data{tables}"
         return f"no node was stopped{tables or ' and no table was changed'}"
 
