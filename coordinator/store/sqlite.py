@@ -1,7 +1,7 @@
 """The store in one SQLite file. In: the state directory. Out: `protocol.Store`."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -59,9 +59,9 @@ class SqliteStore:
 
 def _prune(connection: sqlite3.Connection, now: float) -> None:
     before = now - KEEP_DETAILS_SECONDS
-    kept = _jobs_in_use(connection, before)
-    _drop(connection, ("parts", "steps", "commands"), "request", _ended(connection, before) - kept)
     long_before = now - KEEP_ACTIVITY_SECONDS
+    kept = _jobs_in_use(connection, {RequestKind.RESTORE: before, RequestKind.POINT_IN_TIME: long_before})
+    _drop(connection, ("parts", "steps", "commands"), "request", _ended(connection, before) - kept)
     gone = _ended(connection, long_before) - kept
     _drop(connection, ("requests",), "id", gone)
     _drop(connection, ("fences",), "job", gone)
@@ -78,12 +78,15 @@ def _drop(connection: sqlite3.Connection, tables: Sequence[str], column: str, re
         connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in requests])  # noqa: S608
 
 
-def _jobs_in_use(connection: sqlite3.Connection, before: float) -> set[str]:
-    """Ids of requests whose steps a restore goes on with, or could, that runs or ended after `before`: the steps of a
-    job stand under the id of its first request, however long ago that ended."""
-    rows = connection.execute(
-        "SELECT data FROM requests WHERE kind = ? AND (finished IS NULL OR finished >= ?)",
-        (RequestKind.RESTORE.value, before),
-    )
-    results = [msgspec.json.decode(row[0], type=Request).result for row in rows]
+def _jobs_in_use(connection: sqlite3.Connection, before: Mapping[RequestKind, float]) -> set[str]:
+    """Ids of requests whose steps a restore goes on with, or could, that runs or ended after its kind's `before`: the
+    steps of a job stand under the id of its first request, however long ago that ended. One to a point is gone on with
+    as long as its request is kept: begun anew it would know nothing of the nodes that it stopped."""
+    results = [
+        msgspec.json.decode(row[0], type=Request).result
+        for kind, since in before.items()
+        for row in connection.execute(
+            "SELECT data FROM requests WHERE kind = ? AND (finished IS NULL OR finished >= ?)", (kind.value, since)
+        )
+    ]
     return {str(result[name]) for result in results for name in (JOB, RESUMABLE) if name in result}

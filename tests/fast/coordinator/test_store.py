@@ -20,7 +20,7 @@ from coordinator.model.requests import NodePart, Request, RequestKind, RequestSt
 from coordinator.model.tags import is_tag, tag_of
 from coordinator.store.database import StoreFailed, StoreTooNew
 from coordinator.store.protocol import Store
-from coordinator.store.sqlite import FILE, KEEP_DETAILS_SECONDS, SqliteStore
+from coordinator.store.sqlite import FILE, KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS, SqliteStore
 from tests.cluster.large_cluster import LargeCluster
 
 NOW = 1_489_763_169.0
@@ -263,6 +263,26 @@ async def test_steps_of_a_job_stay_as_long_as_a_later_request_uses_them(
     assert await again.requests.step("r1", "truncated") == {}
     again = await reopened(again, tmp_path, NOW + KEEP_DETAILS_SECONDS + 101)
     assert await again.requests.step("r1", "truncated") is None
+    await again.close()
+
+
+async def test_steps_of_a_point_that_stopped_stay_as_long_as_it_can_be_gone_on_with(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """Promise: nodes may be stopped by it: sent again after months, it still knows which, and its fence is higher."""
+    point = request(kind=RequestKind.POINT_IN_TIME, spec={"pit_micros": 5})
+    await store.requests.create(point)
+    await store.requests.record_step("r1", "stopping", {})
+    await store.commands.next_fence("r1")
+    await store.requests.finish(
+        msgspec.structs.replace(point, state=RequestState.ERROR, finished=NOW, result={"resumable_job": "r1"})
+    )
+    again = await reopened(store, tmp_path, NOW + KEEP_ACTIVITY_SECONDS - 1)
+    assert await again.requests.step("r1", "stopping") == {}
+    assert await again.commands.next_fence("r1") == 2
+    await again.prune(NOW + KEEP_ACTIVITY_SECONDS + 1)
+    assert await again.requests.get("r1") is None
+    assert await again.requests.step("r1", "stopping") is None
     await again.close()
 
 
