@@ -39,7 +39,9 @@ class ArchiveUnread(HelenusError):
     retry = "later"
     todo = (
         "Bring the named directory back, readable for the agent's user and writable for Cassandra's. Until then closed "
-        "segments stay in Cassandra's own directory, and are archived by the agent afterwards."
+        "segments stay in Cassandra's own directory, and are archived by the agent afterwards. If it was emptied on "
+        "purpose, switch archiving off and then on, or name another directory. A former one that is gone for good "
+        "refuses every restore to a point until it is unmounted or removed: then it counts as empty."
     )
 
     def __init__(self, reason: str) -> None:
