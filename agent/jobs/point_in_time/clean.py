@@ -3,9 +3,9 @@
 It runs only when what is set aside is no longer what the node runs on: the restore was opened to clients, or was
 undone, or never placed anything. The replaced SSTables are kept as a snapshot of their tables, helenus-before-<job>, as
 Cassandra itself keeps what is truncated or dropped: only a person's `nodetool clearsnapshot` removes them. What goes is
-the drained commit log, whose segments were archived, hints for a time that is no more, and what an undone restore had
-brought. What Cassandra itself had written to the tables before an undo stays in `undone`, and it is told where: should
-somebody have let clients in, it is all that is left of their writes.
+the drained commit log, whose segments were archived where that is ordered, hints for a time that is no more, and what
+an undone restore had brought. What Cassandra itself had written to the tables before an undo stays in `undone`, and it
+is told where: should somebody have let clients in, it is all that is left of their writes.
 """
 
 import asyncio

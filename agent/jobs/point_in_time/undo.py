@@ -15,7 +15,7 @@ steps lead to the end. Two things need care:
   back what other tables have deleted since. What was set aside was drained, so that nothing needs it; it is put back
   only if Cassandra was not told to restore yet. After that Cassandra may have forgotten when the tables were truncated
   [X: CommitLogReplayer.construct], and replaying the old log would bring truncated rows back: it stays in `aside`, and
-  its segments were archived.
+  its segments were archived, where archiving was ordered.
 - Clients. Once PIT_OPEN, or somebody else, let them in, their writes would be lost: refused.
 """
 
