@@ -1,10 +1,17 @@
 """A restore to a point that stopped half-way, and what is ordered after it: who is refused, and until when."""
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
-from coordinator.model.requests import RequestState
+from agent.wire.point_in_time import JobDocument
+from coordinator.model.orders import PointInTimeOrder
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, spec_of
+from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.point_in_time.errors import JobUnfinished
+from coordinator.orchestrate.point_in_time.found_jobs import Found
+from coordinator.orchestrate.point_in_time.half_way import refuse_half_way
+from coordinator.orchestrate.point_in_time.scope import PitNode
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER
 from tests.orchestrate.test_point_followed import another
@@ -45,3 +52,54 @@ async def test_an_undo_says_of_no_node_that_it_runs_which_another_restore_keeps_
     second = await story.restored()
     assert f"every node has its old data; {kept.address} was not started, and a warning says why" in second.message
     assert "runs" not in second.message
+
+
+async def test_a_node_that_lets_clients_in_already_is_not_started_for_the_others(story: Story) -> None:
+    """Promise: opened on one node and not on another, the same restore opens the rest: the first one's refusal to be
+    started again, for clients write to it, ends nothing."""
+    opened, other = story.scene.nodes[0], story.scene.nodes[2]
+    other.failures[Kind.PIT_OPEN] = [ToyFailure("disk_full", "no room")]
+    first = await story.restored()
+    assert first.state is RequestState.ERROR
+    assert (opened.point.native, other.point.native) == (True, False)
+    opened.failures[Kind.PIT_START] = [ToyFailure("restore_opened", "clients are let in")] * 9
+    assert (await story.restored()).state is RequestState.SUCCESS
+    assert story.is_restored()
+
+
+ORDER = PointInTimeOrder(5, {"shop": []}, "there")
+
+
+def stopped(*, job: str = "job", error: str = "", resumable: bool = True) -> Request:
+    """A request that ended."""
+    result = {RESUMABLE: job} if resumable else {}
+    told = {"code": error} if error else None
+    kind, state = RequestKind.POINT_IN_TIME, RequestState.ERROR
+    return Request(job, kind, CLUSTER, state, 1.0, spec_of(ORDER), error=told, result=result)
+
+
+def found(*, resumable: bool, told: int = 3, known: int = 3) -> Found:
+    """A job of three nodes that ended, as so many of their agents tell of it, of as many as are the cluster's."""
+    nodes = [PitNode(f"host {number}", f"node {number}", f"agent {number}") for number in range(3)]
+    carried = Carried(msgspec.to_builtins(stopped()), nodes, {}, resumable)
+    document = JobDocument("job", 1, 1, "ended", ended=True, document={})
+    agents = [node.agent for node in nodes]
+    return Found(document, carried, frozenset(agents[:told]), frozenset(agents[:known]))
+
+
+@pytest.mark.parametrize("requests", [[], [stopped(error="job_taken_over", resumable=False)]], ids=["none", "taken"])
+def test_a_job_of_nodes_that_left_refuses_nobody(requests: list[Request]) -> None:
+    """Promise: what only the agents tell of as stopped half-way refuses another point, but not where most of its nodes
+    are the cluster's no more."""
+    with pytest.raises(JobUnfinished):
+        refuse_half_way(requests, {"job": found(resumable=True)})
+    refuse_half_way(requests, {"job": found(resumable=True, told=1, known=1)})
+    refuse_half_way(requests, {"job": found(resumable=False)})
+
+
+def test_too_few_agents_say_of_no_job_that_it_was_finished() -> None:
+    """Promise: what stopped here is believed finished by another coordinator when most of its nodes' agents answered,
+    for only then one of them has the newest document; also where the newest was told by few, it stays refused."""
+    with pytest.raises(JobUnfinished):
+        refuse_half_way([stopped()], {"job": found(resumable=False, told=1)})
+    refuse_half_way([stopped()], {"job": found(resumable=False, told=2)})
