@@ -52,15 +52,17 @@ class JvmOptions:
         return self._path
 
     async def kept_down_by(self, but: str | None = None) -> list[str]:
-        """The jobs, without `but`, that let no Cassandra start, or let it start for their own replay alone."""
+        """The jobs, without `but`, that have lines there: they let no Cassandra start, or only for their own replay, or
+        none that lets clients in, and nobody else takes that back."""
         if self._path is None or not self._path.exists():
             return []
-        return [job for job in kept_down(await asyncio.to_thread(_text, self._path)) if job != but]
+        return [job for job in jobs_of(await asyncio.to_thread(_text, self._path)) if job != but]
 
     async def refuse_kept_down(self, but: str | None = None) -> None:
         """Raises `KeptDown` while there are such jobs."""
         if jobs := await self.kept_down_by(but):
-            raise KeptDown(f"the restore {', '.join(jobs)} lets nobody else start Cassandra on this node", jobs=jobs)
+            told = f"the restore {', '.join(jobs)} lets nobody else stop or start Cassandra on this node"
+            raise KeptDown(told, jobs=jobs)
 
     async def _change(self, job: str, lines: Sequence[str]) -> None:
         check_name("job", job)
@@ -75,18 +77,9 @@ class JvmOptions:
         await asyncio.to_thread(change)
 
 
-def kept_down(text: str) -> list[str]:
-    """The jobs whose block lets no Cassandra start, or none but the one that replays: what was given back to an earlier
-    start has to be moved out before that, and nobody but the job takes its limit back."""
-    found, job = [], ""
-    for line in text.splitlines():
-        if line.startswith(_BEGIN):
-            job = line.removeprefix(_BEGIN).rstrip()
-        elif job and (line.rstrip() == KEEP_DOWN or line.startswith(REPLAY_LIST)):
-            found.append(job)
-        elif line.rstrip() == _END:
-            job = ""
-    return found
+def jobs_of(text: str) -> list[str]:
+    """The jobs that have a block."""
+    return [line.removeprefix(_BEGIN).rstrip() for line in text.splitlines() if line.startswith(_BEGIN)]
 
 
 def _text(path: Path) -> str:

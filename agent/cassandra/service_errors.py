@@ -63,7 +63,7 @@ class JvmOptionsDamaged(CassandraError):
 
 class KeptDown(CassandraError):
     """A restore to a point in time exchanges the node's files, or was left in the middle of that: Cassandra does not
-    start with them, or only for that restore's own replay; `fields`: jobs."""
+    start with them, or only for that restore's own replay, or it lets no client in; `fields`: jobs."""
 
     code = "kept_down"
     status = 409

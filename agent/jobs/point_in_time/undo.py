@@ -65,7 +65,7 @@ class PitUndoJob:
             told = await self._put_back(notes, facts)
         await self._tools.jvm.remove(notes.job)  # also that of a start which PIT_STOP made
         if others := await self._tools.node.jvm.kept_down_by(but=notes.job):
-            warnings.append(f"Cassandra is not started: that is up to the restore {', '.join(others)}")
+            warnings.append(f"Cassandra is left as it is: that is up to the restore {', '.join(others)}")
         elif not arguments.leave:
             await context.stages.enter("starting Cassandra")
             await notes.forget_drained()

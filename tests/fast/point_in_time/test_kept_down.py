@@ -43,7 +43,7 @@ async def stop(site: Site) -> PhaseResult:
 
 async def test_nobody_starts_a_node_from_its_drain_to_pit_start(site: Site) -> None:
     """Promise: the option is there before the drain, is still there when all is placed, and goes for the start that
-    replays; a restart says why it refuses."""
+    replays; a restart says why it refuses, until clients are let in: it would wait for a node that answers by CQL."""
     await site.up_and_shut()
     assert (await stop(site)).done == ["drained", "stopped"]
     assert lines(site) == [KEEP_DOWN]
@@ -56,7 +56,9 @@ async def test_nobody_starts_a_node_from_its_drain_to_pit_start(site: Site) -> N
     site.launched.say(mode="NORMAL")
     await site.run(PitStartJob)
     assert lines(site) == ["-Dcassandra.start_native_transport=false"]
-    await JvmOptions(site.options).refuse_kept_down()
+    with pytest.raises(KeptDown):
+        await RestartJob(site.tools.node, nothing).run(Context(RestartArguments()))
+    assert await site.launched.service.alive()
 
 
 async def test_a_node_that_is_down_already_is_kept_down(site: Site) -> None:
