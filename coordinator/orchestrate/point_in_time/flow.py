@@ -230,7 +230,7 @@ class PointInTimeFlow:
         done = await S.hosts_of(self._steps, S.STARTED)
         again = {host_id: told for host_id, told in everybody.items() if host_id in done}
         answers = await self._fan_out.ask("pit_start-again", Kind.PIT_START, again)
-        runs = {host_id for host_id, answer in answers.items() if answer.ok or _is_open(answer)}
+        runs = {host_id for host_id, answer in answers.items() if answer.ok}
         left = {host_id: told for host_id, told in everybody.items() if host_id not in runs}
 
         async def started(answer: Answered) -> None:
@@ -315,8 +315,3 @@ class PointInTimeFlow:
 
     async def _barrier(self, step: str) -> None:
         await self._documents.put(step)
-
-
-def _is_open(answer: Answered) -> bool:
-    """Whether the node was let through to its clients already: it is started as any other from then on."""
-    return (answer.error or {}).get("code") == "restore_opened"

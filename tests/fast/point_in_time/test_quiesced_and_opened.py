@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from agent.cassandra.errors import CassandraUnavailable
-from agent.cassandra.jvm_options import JvmOptions
+from agent.cassandra.jvm_options import KEEP_DOWN, JvmOptions
 from agent.cassandra.protocol import MemberState
-from agent.cassandra.service_errors import NativeTransportNot, ServiceNotConfigured
+from agent.cassandra.service_errors import KeptDown, NativeTransportNot, ServiceNotConfigured
 from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.point_in_time.open import PitOpenJob
 from agent.jobs.point_in_time.phases import stopping_jobs
@@ -118,7 +118,8 @@ async def test_nothing_is_started_that_is_not_placed(site: Site) -> None:
 
 async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
     """Promise: once one may have written nothing is undone, also when the agent never learned whether the order came
-    through; the same order again opens the node, and the settings are its own."""
+    through; the same order again opens the node, and the settings are its own. Down again before the others are open,
+    it is started with them, unless another restore keeps it down, and the same order opens it once more."""
     await site.placed()
     await site.run(PitStartJob)
     assert not await site.disk.notes.is_drained()
@@ -136,7 +137,17 @@ async def test_that_clients_are_let_in_is_noted_before(site: Site) -> None:
     assert await site.launched.orders.native_running()
     assert site.options.read_text() == ""
     with pytest.raises(RestoreOpened):
+        await site.run(PitUndoJob)
+    await site.launched.service.stop()
+    other = JvmOptions(site.options)
+    await other.put("job-2", [KEEP_DOWN])
+    with pytest.raises(KeptDown):
         await site.run(PitStartJob)
+    await other.remove("job-2")
+    await site.run(PitStartJob)
+    assert await site.launched.service.alive()
+    assert site.options.read_text() == ""
+    await site.run(PitOpenJob)
 
 
 async def test_what_an_undo_waits_for_is_shown(site: Site) -> None:
