@@ -93,5 +93,5 @@ def _point_tools(parts: PointParts) -> PointTools:
         settings=None if written is None else StartSettings(node.jvm, written, archiving.program),
         clock=parts.clock,
         in_use=parts.restore.in_use,
-        refuse_unarchived=parts.archiver.refuse_unread,
+        refuse_unarchived=parts.archiver.refuse_unarchived,
     )

@@ -234,19 +234,20 @@ class Archiver:
         # What is stopped goes to the present directory: a former one that is away keeps no node from a restart.
         if seen.present_unread:
             raise ArchiveUnread(seen.present_unread)
-        waiting = self.leftovers.waiting(seen)
-        if await self.leftovers.archive(seen, order.arguments.directory) < len(waiting):
-            raise ArchivingRefused(
-                "segments whose archiving failed can't be archived still: Cassandra would delete them at its start",
-                path=order.arguments.directory,
-                reason="the archive command failed",
-            )
+        for file in self.leftovers.waiting(seen):
+            await self.archive(file.path)
 
-    async def refuse_unread(self) -> None:
-        """Raises ArchiveUnread while archiving is on and an archive directory, be it a former one, can't be read, and
-        StateFailed."""
-        if self.order is not None and self.order.arguments.enabled and (seen := await self._look()).unread:
+    async def refuse_unarchived(self) -> None:
+        """Raises, while archiving is on, ArchiveUnread where an archive directory, be it a former one, can't be read,
+        ArchiveCopyDiffers where other bytes keep a segment of Cassandra's out of it, and StateFailed."""
+        order = self.order
+        if order is None or not order.arguments.enabled:
+            return
+        seen = await self._look()
+        if seen.unread:
             raise ArchiveUnread(seen.unread)
+        if kept_out := sorted(seen.false & seen.live.keys(), key=segment_id):
+            raise ArchiveCopyDiffers(order.arguments.directory, kept_out)
 
     async def _look(self) -> Look:
         with own_state():

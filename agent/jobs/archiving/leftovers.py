@@ -95,9 +95,12 @@ class Leftovers:
         return found
 
     async def archive(self, look: Look, directory: str) -> int:
-        """Archive what waits, oldest first, up to the first that can't be; how many were."""
+        """Archive what waits, oldest first, up to the first that can't be; how many were. One whose name is taken by
+        other bytes keeps no younger one out."""
         done = 0
         for file in self.waiting(look):
+            if file.path.name in look.false:
+                continue
             if await self.archive_one(file.path, directory):
                 break
             done += 1

@@ -14,7 +14,7 @@ import msgspec
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
-from agent.jobs.archiving.errors import ArchiveUnread
+from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import refuse_restored, told_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
@@ -206,7 +206,7 @@ class PitCheckJob:
         for refuse in (tools.refuse_unconfigured, tools.node.control.prove, tools.refuse_unarchived):
             try:
                 await refuse()
-            except (ServiceNotConfigured, ControlOfAnotherNode, ArchiveUnread) as error:
+            except (ServiceNotConfigured, ControlOfAnotherNode, ArchiveUnread, ArchiveCopyDiffers) as error:
                 found.append(error.as_dict())
         if self._tools.settings is not None:
             try:

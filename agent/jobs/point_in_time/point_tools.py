@@ -32,8 +32,8 @@ class Process(Protocol):
 class PointTools:
     """`logs`: archived segments; `own`: every segment that is on the node, in Cassandra's directory and in the
     archive's (Cassandra being down, all of them are final). `settings`: what Cassandra's start is told by, None where
-    a point can only be checked. `clock`: unix seconds. `refuse_unarchived`: raises `ArchiveUnread` where the log is to
-    be archived and has no place to go."""
+    a point can only be checked. `clock`: unix seconds. `refuse_unarchived`: raises `ArchiveUnread` and
+    `ArchiveCopyDiffers` where the log is to be archived and has no place to go."""
 
     node: CassandraNode
     sources: Sources

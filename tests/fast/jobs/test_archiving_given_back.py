@@ -5,8 +5,11 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.jobs.archiving.errors import ArchiveCopyDiffers
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.jobs.toy_log import SIZE, header, section
 from tests.fast.storage.memory import MemoryStorage
@@ -102,6 +105,33 @@ async def test_a_false_copy_is_known_though_no_agent_was_there(site: ArchivingSi
     other.unlink()
     await looked_again(site)
     assert (site.archiver.trouble, site.archiver.node.differing()) == (None, [])
+
+
+async def test_a_false_copy_keeps_out_its_own_segment_alone(site: ArchivingSite) -> None:
+    """Promise: younger segments that could not be archived are archived by the agent; the check of a restore to a
+    point says what stops it before it has dropped a table, and a stop of Cassandra is refused with the segment and in
+    the archive command's own words."""
+    await site.begin(keep=True)
+    await site.stop()
+    taken = site.archive / site.log.path(site.log.active).name
+    taken.write_bytes(b"other".ljust(SIZE, b"\0"))
+    false = site.segment()
+    site.archive.rename(site.directory / "away")
+    younger = [site.segment() for _ in range(3)]
+    (site.directory / "away").rename(site.archive)
+    await site.restart()
+    await site.until(lambda: false in site.archiver.seen.false and site.archiver.ledger.known.in_force)
+    for _ in range(2):
+        await looked_again(site)
+    assert set(younger) <= set(site.archiver.seen.archived)
+    with pytest.raises(ArchiveCopyDiffers) as checked:
+        await site.archiver.refuse_unarchived()
+    assert checked.value.fields["segments"] == [false]
+    with pytest.raises(ArchivingRefused, match=f"{false} can't be put .* other content"):
+        await site.archiver.before_stop()
+    (site.log.directory / false).unlink()  # Cassandra's next start: nothing waits any more, and no stop is refused
+    await site.archiver.refuse_unarchived()
+    await site.archiver.before_stop()
 
 
 async def test_nothing_is_deleted_by_the_flush_of_another_life(site: ArchivingSite) -> None:

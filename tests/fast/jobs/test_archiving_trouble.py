@@ -233,7 +233,7 @@ async def test_a_former_archive_that_can_not_be_read_keeps_no_cassandra_from_a_r
     await site.archiver.orders.put(msgspec.structs.replace(order, former=(str(former),)))
     await site.archiver.before_stop()
     with pytest.raises(ArchiveUnread, match="former"):
-        await site.archiver.refuse_unread()
+        await site.archiver.refuse_unarchived()
 
 
 async def test_no_cassandra_is_stopped_whose_archive_is_not_there(site: ArchivingSite) -> None:
@@ -247,13 +247,13 @@ async def test_no_cassandra_is_stopped_whose_archive_is_not_there(site: Archivin
     with pytest.raises(ArchiveUnread, match="is its volume mounted"):
         await site.archiver.before_stop()
     with pytest.raises(ArchiveUnread):
-        await site.archiver.refuse_unread()
+        await site.archiver.refuse_unarchived()
     segment = site.log.path(site.log.active)
     with pytest.raises(ArchivingRefused, match="Is the volume mounted"):
         await site.archiver.archive(segment)
     mark.write_bytes(kept)
     await site.archiver.before_stop()
-    await site.archiver.refuse_unread()
+    await site.archiver.refuse_unarchived()
 
 
 async def test_a_crash_between_listing_and_removal_keeps_the_file_until_it_is_known(site: ArchivingSite) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.cassandra.errors import KeyspaceRefused
 from agent.cassandra.jvm_options import JvmOptions
-from agent.jobs.archiving.errors import ArchiveUnread
+from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
 from agent.jobs.point_in_time.point_errors import DroppedSince, LogIncomplete, RestoredSince
@@ -224,6 +224,17 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
         "archive_unread": None,
         "truncated_since_snapshot": "force",
     }
+
+
+async def test_a_false_copy_in_the_archive_is_a_refusal(node: PointInMemory) -> None:
+    """Promise: it would stop PIT_QUIESCE, after tables were dropped for nothing."""
+
+    async def taken() -> None:
+        raise ArchiveCopyDiffers("/archive", ["CommitLog-7-1.log"])
+
+    node.tools = replace(node.tools, refuse_unarchived=taken)
+    result = await node.check(55.0)
+    assert [refusal["code"] for refusal in result.refusals] == ["archive_copy_differs"]
 
 
 async def test_a_table_dropped_and_made_again_under_its_id_is_refused(node: PointInMemory) -> None:
