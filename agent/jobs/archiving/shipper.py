@@ -233,12 +233,13 @@ class Shipper:
         self._told_tails[source.name] = record
 
     async def _tell_losses(self, logs: CommitLogs) -> None:
-        losses, told = self._ledger.known.losses, self._ledger.known.told.get(self.place, 0)
-        if told >= len(losses):
+        new = self._ledger.known.losses[self._ledger.known.told.get(self.place, 0) :]
+        if not new:
             return
-        for loss in losses[told:]:
+        for loss in new:
             await logs.put_loss(loss)
-        self._ledger.change(told={**self._ledger.known.told, self.place: len(losses)})
+        told = self._ledger.known.told  # of now: meanwhile old losses may have been let go, and counted off
+        self._ledger.change(told={**told, self.place: told.get(self.place, 0) + len(new)})
         await self._ledger.save()
 
     def _note(self, note: PlaceNote) -> None:

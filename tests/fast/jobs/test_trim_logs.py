@@ -78,6 +78,31 @@ async def test_only_the_oldest_end_goes(site: ArchivingSite) -> None:
     assert (await _trim(site, times[3])).objects == 0
 
 
+async def test_losses_that_go_while_others_are_told_are_counted_off(
+    site: ArchivingSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the trim lets go of the agent's own old losses, too; each later one still comes to the destination."""
+    await site.begin()
+    await site.shipped(site.segment())
+    shipper, ledger, logs = site.shipper("d1"), site.archiver.ledger, site.logs("d1")
+    await site.stop()
+    old = [LossRecord(f"CommitLog-7-{number}.log", "", 1.0, 2.0, "old") for number in range(3)]
+    young = [LossRecord(f"CommitLog-7-{number}.log", "", 1.0, 9e12, "young") for number in range(3, 5)]
+    ledger.change(losses=(*old, young[0]), told={shipper.place: 3})
+    put_loss = logs.put_loss
+
+    async def trimmed_meanwhile(loss: LossRecord) -> None:
+        await _trim(site, 1_000.0)
+        await put_loss(loss)
+
+    monkeypatch.setattr(logs, "put_loss", trimmed_meanwhile)
+    await shipper._tell_losses(logs)
+    assert (ledger.known.losses, ledger.known.told) == ((young[0],), {shipper.place: 1})
+    ledger.change(losses=tuple(young))
+    await shipper._tell_losses(logs)
+    assert {one.after for one in await logs.losses()} == {one.after for one in young}
+
+
 async def test_what_waits_on_the_node_is_spared(site: ArchivingSite) -> None:
     """Promise: a segment that is still on the node, and so may be on its way, stays in the destination too."""
     await site.begin(keep=True)
