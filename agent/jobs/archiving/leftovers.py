@@ -80,8 +80,8 @@ class Leftovers:
 
     def waiting(self, look: Look) -> list[SeenFile]:
         """Closed segments of Cassandra's directory whose archiving failed, or that were seen closed for a while and not
-        archived; oldest first. What the ledger doesn't know is none of this log: a restore to a point gave it back to
-        Cassandra, and a long replay leaves it there closed for minutes."""
+        archived, by this process or an earlier one; oldest first. What the ledger doesn't know is none of this log: a
+        restore to a point gave it back to Cassandra, and a long replay leaves it there closed for minutes."""
         now = self._clock()
         found = []
         for name in look.closed:
@@ -90,7 +90,7 @@ class Leftovers:
                 continue
             grace = _LONGEST_SECONDS if name in look.offered else _GRACE_SECONDS
             ignored = not look.unread and now - self._closed_at.get(name, now) > grace
-            if name in look.failed or ignored:
+            if name in look.failed or one.failed or ignored:
                 found.append(look.live[name])
         return found
 
