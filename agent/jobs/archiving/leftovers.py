@@ -117,7 +117,9 @@ class Leftovers:
         closed = set(look.closed)
         self._flushed = {name: at for name, at in self._flushed.items() if name in closed}
         known = self._ledger.known.segments
-        ignored = {name for name in closed if name in known and known[name].failed}
+        given_up = {(loss.after, loss.before) for loss in self._ledger.known.losses if loss.reason == GIVEN_UP}
+        # One that the ledger doesn't know is left, too, where a kill or an error kept it after its loss was noted.
+        ignored = {name for name in closed if (known[name].failed if name in known else _around(name) in given_up)}
         left = [look.live[name] for name in sorted(closed & (look.failed | ignored), key=segment_id)]
         size = sum(file.size for file in left)
         unflushed = any(file.path.name not in self._flushed for file in left)
@@ -209,12 +211,9 @@ class Leftovers:
         return losses
 
     def _loss_of(self, file: SeenFile) -> LossRecord:
-        name = parse_segment(file.path.name)
-        if name is None:
-            raise ValueError(file.path.name)
-        before, after = name.neighbour(-1).file_name, name.neighbour(1).file_name
+        before, after = _around(file.path.name)
         known = self._ledger.get(before)
-        since = min(known.changed_at if known is not None else name.id / 1000, file.changed_at)
+        since = min(known.changed_at if known is not None else segment_id(file.path.name) / 1000, file.changed_at)
         return LossRecord(before, after, since, file.changed_at, GIVEN_UP)
 
     async def _delete(self, files: list[SeenFile]) -> None:
@@ -233,3 +232,11 @@ class Leftovers:
             reason = ended.output.strip()[-500:] or f"the archive command ended with {ended.exit_code}"
         _log.warning("commit_log_segment_not_archived", segment=segment, reason=reason)
         return reason
+
+
+def _around(segment: str) -> tuple[str, str]:
+    """The names right before and after a segment's."""
+    name = parse_segment(segment)
+    if name is None:
+        raise ValueError(segment)
+    return name.neighbour(-1).file_name, name.neighbour(1).file_name

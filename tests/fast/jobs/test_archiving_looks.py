@@ -44,8 +44,12 @@ class Desk:
         async def none() -> list[str]:
             return []
 
-        node = NodeSide(None, self.program, "", 1 << 20, life, text, nothing, text, none)
-        self.leftovers = Leftovers(node, self.ledger, Sights(self.ledger), lambda: self.now)
+        self.node = NodeSide(None, self.program, "", 1 << 20, life, text, nothing, text, none)
+        self.leftovers = self.anew()
+
+    def anew(self) -> Leftovers:
+        """As another process makes them."""
+        return Leftovers(self.node, self.ledger, Sights(self.ledger), lambda: self.now)
 
     def waiting(self, look: Look, *, after: float) -> bool:
         """Whether the closed one waits when it was seen closed for so long."""
@@ -97,14 +101,22 @@ async def test_a_note_stays_until_its_loss_is_told(desk: Desk, kind: str) -> Non
     assert failures(desk.program) + offers(desk.program) == []
 
 
-async def test_a_kill_between_the_note_of_a_loss_and_the_deletion(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_kill_between_the_note_of_a_loss_and_the_deletion(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, noted: bool
+) -> None:
     """Promise: nothing is deleted whose loss is not noted durably; killed there, the file is there, and the next one
-    ends it: the loss is told once."""
+    ends it: the loss is told once. Also where the archive command could note nothing of the segment."""
     path = desk.files[NAMES[0]].path
     path.write_bytes(bytes(2 << 20))
     desk.files[NAMES[0]] = SeenFile(path, Stamp(2 << 20, BEGIN * 1_000_000))
-    desk.note("failures")
-    look = Look(desk.files, {}, frozenset(NAMES[:1]), 0)
+    look = Look(desk.files, {}, frozenset(NAMES[:1] if noted else ()), 0)
+    if noted:
+        desk.note("failures")
+    else:
+        desk.ledger.put(KnownSegment(NAMES[0], "h1", True, desk.now, failed=True))
+        assert await desk.leftovers.tidy(look, 1) == []
+        desk.now += 31
 
     async def killed(files: list[SeenFile]) -> None:
         if files:
@@ -114,11 +126,13 @@ async def test_a_kill_between_the_note_of_a_loss_and_the_deletion(desk: Desk, mo
     with pytest.raises(Crash):
         await desk.leftovers.tidy(look, 1)
     monkeypatch.undo()
-    saved = Ledger(path.parent)
-    saved.load()
-    assert [loss.before for loss in saved.known.losses] == NAMES[1:2]
+    desk.ledger.load()
+    assert [loss.before for loss in desk.ledger.known.losses] == NAMES[1:2]
     assert path.exists()
-    await desk.leftovers.tidy(look, 1)
+    again = desk.anew()
+    await again.tidy(look, 1)
+    desk.now += 31
+    await again.tidy(look, 1)
     assert not path.exists()
     assert [loss.before for loss in desk.ledger.known.losses] == NAMES[1:2]
     assert failures(desk.program) == []
