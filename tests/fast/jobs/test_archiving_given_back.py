@@ -71,7 +71,7 @@ async def test_a_false_copy_stays_one_when_cassandra_deletes_the_segment(site: A
     site.log.now += MINUTE
     site.log.start()
     active.unlink(missing_ok=True)
-    await site.until(lambda: any(name not in (one.after, one.before) for one in site.archiver.ledger.known.losses))
+    await site.until(lambda: any(one.after < name < one.before for one in site.archiver.ledger.known.losses))
     for _ in range(3):
         await looked_again(site)
     assert site.archiver.trouble is not None
@@ -132,30 +132,3 @@ async def test_a_false_copy_keeps_out_its_own_segment_alone(site: ArchivingSite)
     (site.log.directory / false).unlink()  # Cassandra's next start: nothing waits any more, and no stop is refused
     await site.archiver.refuse_unarchived()
     await site.archiver.before_stop()
-
-
-async def test_nothing_is_deleted_by_the_flush_of_another_life(site: ArchivingSite) -> None:
-    """Promise: a Cassandra that was started since the look may not have replayed the segment yet: its flush proves
-    nothing."""
-    await site.begin(keep=True)
-    site.archive.rename(site.directory / "away")
-    name = site.segment()
-    await site.until(lambda: name in site.archiver.seen.failed)
-    await site.stop()
-    (site.directory / "away").rename(site.archive)
-    leftovers = site.archiver.leftovers
-    assert not await leftovers.archive_one(site.log.directory / name, str(site.archive))
-    seen = site.archiver.looked()
-    await leftovers.tidy(seen, site.log.lives - 1)
-    assert (site.flushes, (site.log.directory / name).exists()) == (1, True)
-    await leftovers.tidy(seen, site.log.lives)
-    assert (site.flushes, (site.log.directory / name).exists()) == (2, False)
-
-
-async def test_what_is_not_archived_any_more_needs_no_archive(site: ArchivingSite) -> None:
-    """Promise: with archiving switched off and its directory gone a restore to a point can set the log aside."""
-    await site.begin()
-    await site.order(enabled=False, targets=[])
-    site.archive.rename(site.directory / "removed")
-    await site.archiver.archive(site.log.path(site.log.active))
-    assert not (site.directory / "removed" / site.log.path(site.log.active).name).exists()

@@ -77,8 +77,22 @@ def test_a_command_that_is_at_it_is_let_go_on(desk: Desk) -> None:
 def test_an_archive_that_cannot_be_read_makes_nothing_wait(desk: Desk) -> None:
     """Promise: what is archived may lie in the volume that is away: only what failed waits."""
     assert not desk.waiting(Look(desk.files, {}, frozenset(), 0, "away"), after=31)
-    assert desk.waiting(Look(desk.files, {}, frozenset(NAMES[:1]), 0, "away"), after=0)
     assert desk.waiting(Look(desk.files, {}, frozenset(), 0), after=0)
+    desk.ledger.put(KnownSegment(NAMES[0], "h1", True, desk.now))
+    assert desk.waiting(Look(desk.files, {}, frozenset(NAMES[:1]), 0, "away"), after=0)
+
+
+def test_what_was_called_for_is_no_failure_while_the_archive_is_away(desk: Desk) -> None:
+    """Promise: a segment that the command was called for and that has left Cassandra's directory may be in the
+    archive: it is not known as failed before that can be read."""
+    desk.ledger.change(segments={})
+    sights, called = Sights(desk.ledger), frozenset(NAMES[:1])
+    sights.see(Look({}, {}, frozenset(), 0, "away", offered=called), {}, "h1", in_force=True, now=desk.now)
+    assert desk.ledger.get(NAMES[0]) is None
+    sights.see(Look({}, {}, frozenset(), 0, offered=called), {}, "h1", in_force=True, now=desk.now)
+    one = desk.ledger.get(NAMES[0])
+    assert one is not None
+    assert one.failed
 
 
 @pytest.mark.parametrize("kind", ["failures", "offered"])
