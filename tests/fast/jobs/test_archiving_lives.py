@@ -68,7 +68,7 @@ async def test_a_flush_of_a_later_life_frees_nothing_of_the_one_before(site: Arc
 
 async def test_nothing_is_given_up_in_the_midst_of_a_replay(site: ArchivingSite) -> None:
     """Promise: what was flushed and waits for its half minute is not given up, nor told as lost, once Cassandra has
-    another life: it may be reading it."""
+    another life: it may be reading it. Then it waits for a flush and half a minute of that life."""
     names = await with_leftovers(site)
     leftovers, life = site.archiver.leftovers, (await site.archiver.node.life()).generation
     for name in names:
@@ -79,7 +79,27 @@ async def test_nothing_is_given_up_in_the_midst_of_a_replay(site: ArchivingSite)
     begin_life(site)
     assert await leftovers.tidy(seen, life) == []
     assert (site.flushes, site.archiver.ledger.known.losses) == (0, ())
+    for name in names:  # where the command could note nothing
+        forget_failure(site.program, name)
+    assert await leftovers.tidy(site.archiver.looked(), site.log.lives) == []
+    assert (site.flushes, site.archiver.ledger.known.losses) == (1, ())
     assert all((site.log.directory / name).exists() for name in names)
+
+
+async def test_few_leftovers_wait_until_a_flush_is_due(site: ArchivingSite) -> None:
+    """Promise: all tables are flushed every five minutes at most for what takes little room."""
+    await with_leftovers(site)
+    leftovers, life = site.archiver.leftovers, site.log.lives
+    await leftovers.tidy(site.archiver.looked(), life)
+    assert site.flushes == 1
+    site.archive.rename(site.directory / "away")
+    late = site.log.directory / site.segment()
+    (site.directory / "away").rename(site.archive)
+    assert await leftovers.archive_one(late, str(site.archive)) == ""
+    for seconds, flushes in ((0, 1), (300, 2)):
+        site.log.now += seconds
+        await leftovers.tidy(site.archiver.looked(), life)
+        assert (site.flushes, late.exists()) == (flushes, flushes == 1)
 
 
 async def test_the_life_is_asked_for_before_the_look(site: ArchivingSite) -> None:

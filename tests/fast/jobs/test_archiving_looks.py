@@ -165,6 +165,18 @@ def test_what_went_while_it_was_compared_is_not_known_as_the_same(desk: Desk, no
         assert copies.told_apart(look, noted).false == set(noted)
 
 
+def test_a_copy_that_was_replaced_is_compared_anew(desk: Desk) -> None:
+    """Promise: once it is the segment it counts as archived, though the archive command noted other bytes before."""
+    path = desk.files[NAMES[0]].path
+    copy, copies = path.with_name("copy"), Copies()
+    path.write_bytes(b"segment")
+    for number, (content, false) in enumerate([(b"another", set(NAMES[:1])), (b"segment", set())]):
+        copy.write_bytes(content)
+        archived = {NAMES[0]: SeenFile(copy, Stamp(7, BEGIN * 1_000_000 + number))}
+        look = Look(desk.files, archived, frozenset(NAMES[:1]), 0)
+        assert copies.told_apart(look, NAMES[:1]).false == false
+
+
 def test_losses_of_before_the_oldest_backup_are_let_go(desk: Desk) -> None:
     """Promise: a gap that nobody can need any more is no gap; one that a destination was not told of stays, and what
     each was told of stays right."""

@@ -132,6 +132,10 @@ async def test_a_damaged_record_is_a_gap_and_stops_no_trim(site: ArchivingSite) 
     assert (await _trim(site, times[names[3]])).objects > 0
     listed = [one.name.segment.file_name for one in await site.logs("d1").listed()]
     assert listed == names[3:]
+    await _trim(site, times[names[5]])
+    left = [key for key in objects if key.startswith(log_data_prefix(CLUSTER, "h1"))]
+    assert any(names[4][12:-4] in key for key in left)
+    assert not any(names[3][12:-4] in key for key in left)
     await site.logs("d1").put_loss(LossRecord(names[3], names[5], 1.0, 9e12, "known"))
     (key,) = [key for key in objects if "/losses/" in key]
     objects[key] = b"damaged", objects[key][1]
@@ -141,8 +145,8 @@ async def test_a_damaged_record_is_a_gap_and_stops_no_trim(site: ArchivingSite) 
 
 
 async def test_the_log_of_a_node_that_left_is_freed_by_another_agent(site: ArchivingSite) -> None:
-    """Promise: told so, the agent frees that node's log, and nothing of its own; of a member, up or down, it
-    refuses."""
+    """Promise: told so, the agent frees that node's log, and nothing of its own, also when another one adopted it
+    before; of a member, up or down, it refuses."""
     site.host_id = "left"
     await site.begin()
     names = [site.segment(b"row %d" % number) for number in range(3)]
@@ -159,9 +163,12 @@ async def test_the_log_of_a_node_that_left_is_freed_by_another_agent(site: Archi
             await _trim(site, 9e12, adopt=member)
     with pytest.raises(AdoptionRefused):
         await _trim(site, 9e12, None, adopt="left")
+    adopted = Intents(site.logs("d1").opened, "left", OTHER, adopting=True)
+    await adopted.adopt("other")
     would = await _trim(site, 9e12, adopt="left", dry=True)
     did = await _trim(site, 9e12, adopt="left")
     assert did.objects == would.objects >= 3
+    await adopted.give_back()
     assert not [key for key in site.stores["d1"]._objects if "/left/" in key]
     assert own in [one.name for one in await site.records("d1")]
 

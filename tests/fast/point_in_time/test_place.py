@@ -302,6 +302,14 @@ async def test_what_bears_no_mark_is_left_alone_before_anything_in_it_is_removed
         await clean(node)
     assert sorted(moved.rglob("*")) == before
     assert (elsewhere / "owner").exists()
+    (other / "undone").rename(tmp_path / "no link")
+    other.rename(tmp_path / "linked")
+    other.symlink_to(tmp_path / "linked")
+    (other / "undone").mkdir()
+    (other / "undone" / "owner").hardlink_to(other / "owner")
+    with pytest.raises(StagingLeft):
+        await clean(node)
+    assert (other / "undone" / "owner").exists()
 
 
 async def test_replaced_sstables_are_kept_as_a_snapshot_of_their_table(node: NodeOnDisk) -> None:
