@@ -198,7 +198,7 @@ class _Jobs:
         if job in self._log.aside:
             self._node.rows.update(self._log.aside.pop(job))
         if self._log.kept_down_by:
-            return PhaseResult([], [f"Cassandra is not started: that is up to the restore {self._log.kept_down_by}"])
+            return PhaseResult([], [f"Cassandra is left as it is: that is up to the restore {self._log.kept_down_by}"])
         if not self._node.up:
             self._begin()
         self._log.native = True
