@@ -13,7 +13,7 @@ from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.damage import KnownDamage
-from coordinator.orchestrate.delete.adoption import adopters
+from coordinator.orchestrate.delete.adopting import for_others
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import addresses_in, may_hold
 from coordinator.orchestrate.muster import nobody_answers
@@ -93,15 +93,7 @@ class ScrubFlow:
 
     async def _for_others(self, scope: ScrubScope, arguments: ScrubArguments) -> list[Answered]:
         """Have the parts of nodes that left the ring read by the agents of others; answers as if by themselves."""
-        answers = []
-        for number, taken in enumerate(adopters(scope.gone, scope.hosts), 1):
-            orders = {host: msgspec.structs.replace(arguments, adopt=node.host_id) for host, node in taken.items()}
-            found = await self._fan_out.ask(f"{SCRUB_FOR_OTHERS}-{number}", Kind.SCRUB, orders)
-            answers += [
-                msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address or node.host_id)
-                for host, node in taken.items()
-            ]
-        return answers
+        return await for_others(self._fan_out, SCRUB_FOR_OTHERS, Kind.SCRUB, scope.gone, scope.hosts, arguments)
 
     async def _scope(self, place: Destination) -> ScrubScope:
         around, cluster = self._run.around, self._run.cluster

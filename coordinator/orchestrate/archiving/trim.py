@@ -25,7 +25,7 @@ from coordinator.model.orders import TrimLogsOrder
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.archiving.errors import LogsStay
-from coordinator.orchestrate.delete.adoption import adopters
+from coordinator.orchestrate.delete.adopting import for_others
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, addresses_in, backup_of
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
@@ -92,15 +92,9 @@ class TrimFlow:
         self, scope: TrimScope, number: int, place: str, arguments: TrimLogsArguments
     ) -> list[Answered]:
         """Have the logs of nodes that left the ring freed by the agents of others; answers as if by themselves."""
-        answers = []
-        for turn, taken in enumerate(adopters(scope.gone.get(place, []), scope.hosts), 1):
-            orders = {host: msgspec.structs.replace(arguments, adopt=node.host_id) for host, node in taken.items()}
-            found = await self._fan_out.ask(f"{TRIM_FOR_OTHERS}-{number}-{turn}", Kind.TRIM_LOGS, orders)
-            answers += [
-                msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address or node.host_id)
-                for host, node in taken.items()
-            ]
-        return answers
+        phase = f"{TRIM_FOR_OTHERS}-{number}"
+        gone = scope.gone.get(place, [])
+        return await for_others(self._fan_out, phase, Kind.TRIM_LOGS, gone, scope.hosts, arguments)
 
     async def _scope(self) -> TrimScope:
         around, cluster = self._around, self._run.cluster
