@@ -126,6 +126,28 @@ async def test_a_job_can_be_taken_back(story: Story) -> None:
     assert story.nothing_left()
 
 
+async def test_a_job_that_stopped_after_it_was_lost_is_gone_on_with(story: Story) -> None:
+    """Promise: who lost a job to another coordinator, under which it stopped half-way, goes on with that job by the
+    same POST: no second one begins on nodes that are stopped."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    story.scene.nodes[2].failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
+    async with another(story.scene) as other:
+        assert await other.orchestrator.points.start(CLUSTER, story.order()) == request_id
+        await asyncio.sleep(TIMING.take_over)
+        node.gates.pop(Kind.PIT_COVER).set()
+        assert (await other.ended(request_id)).state is RequestState.ERROR
+        former = await story.coordinator.ended(request_id)
+        assert (former.error or {}).get("code") == "job_taken_over"
+    request = await story.restored()
+    assert (request.state, request.result["job"]) == (RequestState.SUCCESS, request_id), request
+    assert story.scene.world.count(Kind.PIT_STOP) == 3
+    assert story.is_restored()
+    assert story.nothing_left()
+
+
 async def test_one_that_stopped_is_gone_on_with_by_another_coordinator(story: Story) -> None:
     """Promise: past the point of no return a job that ended in error is on the agents: the same POST, at a coordinator
     that lost all it knew, its destinations too, finishes it."""

@@ -15,6 +15,7 @@ import msgspec
 from agent.wire.point_in_time import JobDocument
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
+from coordinator.model.requests import Request
 from coordinator.orchestrate.point_in_time.errors import JobNotKept, JobTakenOver
 from coordinator.orchestrate.point_in_time.scope import PitNode
 from coordinator.orchestrate.point_in_time.steps import noted_steps
@@ -51,6 +52,11 @@ def is_taken_over(error: object) -> bool:
         isinstance(each, dict) and (each.get("code") in TOO_OLD or _code_inside(each) in TOO_OLD)
         for each in nodes.values()
     )
+
+
+def was_taken_over(request: Request) -> bool:
+    """Whether it ended because another coordinator took its job."""
+    return (request.error or {}).get("code") == JobTakenOver.code
 
 
 def _code_inside(error: dict[str, Any]) -> str:

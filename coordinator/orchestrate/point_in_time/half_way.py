@@ -10,7 +10,8 @@ import msgspec
 from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.point_in_time import steps as S
-from coordinator.orchestrate.point_in_time.errors import JobTakenOver, JobUnfinished
+from coordinator.orchestrate.point_in_time.documents import was_taken_over
+from coordinator.orchestrate.point_in_time.errors import JobUnfinished
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.times import told_point
 from coordinator.orchestrate.restore.job_steps import job_of
@@ -39,7 +40,7 @@ def gone_over(requests: Iterable[Request], others: Mapping[str, Found]) -> float
 
 def _stopped(request: Request | None, found: Found | None) -> Request | None:
     """The last request of a job that stopped half-way."""
-    if request is None or (request.error or {}).get("code") == JobTakenOver.code:
+    if request is None or was_taken_over(request):
         return found.request if found is not None and found.carried.resumable and not found.left else None
     finished = found is not None and found.certain and not found.carried.resumable
     return request if RESUMABLE in request.result and not finished else None

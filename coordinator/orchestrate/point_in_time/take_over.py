@@ -18,7 +18,8 @@ from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
-from coordinator.orchestrate.point_in_time.errors import JobLeft, JobTakenOver
+from coordinator.orchestrate.point_in_time.documents import was_taken_over
+from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -64,9 +65,9 @@ class TakeOver(Beside):
             same = isinstance(known, PointInTimeOrder) and is_same_point(known, order)
             if same and found.certain:
                 if not found.document.ended:
-                    taken = await self._adopt(cluster, found)
+                    taken = await self._adopt(cluster, found) or taken
                 elif found.carried.resumable:
-                    await self._remember(cluster, found)
+                    taken = await self._remember(cluster, found) or taken
             elif not same and found.document.ended:
                 others[found.document.id] = found
             elif not found.document.ended and not found.left and not await self._is_carried_out_here(found):
@@ -133,7 +134,7 @@ class TakeOver(Beside):
     async def _is_carried_out_here(self, found: Found) -> bool:
         """Not one that another coordinator took from this one: it stops the nodes as any other of that one's."""
         request = await self._around.store.requests.get(found.request.id)
-        return request is not None and (request.error or {}).get("code") != JobTakenOver.code
+        return request is not None and not was_taken_over(request)
 
     def _tell_unreadable(self, seen: Seen) -> None:
         """Once: a coordinator of another release writes every few seconds."""
@@ -173,11 +174,16 @@ class TakeOver(Beside):
         self._begin(request)
         return None
 
-    async def _remember(self, cluster: str, found: Found) -> None:
-        if await self._around.store.requests.get(found.request.id) is not None:
-            return
+    async def _remember(self, cluster: str, found: Found) -> str | None:
+        """One that stopped, as if it had done so here. The job, when its request has ended here already, for another
+        coordinator had taken it."""
+        request = await self._around.store.requests.get(found.request.id)
+        if request is not None and not was_taken_over(request):
+            return None
         async with self._around.leaving.turn(cluster):
             await self._keep(found)
+            if request is not None:
+                return found.document.id
             request = found.request
             ended = msgspec.structs.replace(
                 request,
@@ -188,6 +194,7 @@ class TakeOver(Beside):
                 result={**request.result, RESUMABLE: found.document.id},
             )
             await self._around.store.requests.create(ended)
+        return None
 
     async def _keep(self, found: Found) -> None:
         store, job = self._around.store, found.document.id
