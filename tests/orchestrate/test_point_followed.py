@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from agent.wire.commands import Kind
 from agent.wire.point_in_time import JobDocument
-from coordinator.model.requests import RequestKind, RequestState
+from coordinator.model.orders import TrimLogsOrder
+from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.orchestrate.errors import NobodyAnswers, RestoreRunning
 from coordinator.orchestrate.point_in_time.errors import JobUnfinished
 from tests.cluster.toy_cluster import ToyFailure
@@ -98,6 +99,29 @@ async def test_who_lost_a_job_stops_no_node_for_another_point(story: Story) -> N
     assert story.scene.world.count(Kind.RESTART) == 0
     assert story.is_restored()
     assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
+
+
+async def test_no_segment_goes_while_another_coordinator_restores(story: Story) -> None:
+    """Promise: one that only knows the agents frees no segment that a restore to a point of another one may still
+    fetch, and frees it afterwards."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_FETCH] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        await other.destination("there")
+
+        async def trimmed() -> Request:
+            order = TrimLogsOrder(["there"])
+            return await other.ended(
+                await other.orchestrator.make(RequestKind.TRIM_LOGS, CLUSTER, order, None, ["there"])
+            )
+
+        refused = (await trimmed()).error or {}
+        assert (refused["code"], refused["fields"]["request"]) == ("logs_stay", request_id)
+        node.gates.pop(Kind.PIT_FETCH).set()
+        assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
+        assert (await trimmed()).state is RequestState.SUCCESS
 
 
 async def test_a_job_can_be_taken_back(story: Story) -> None:

@@ -31,6 +31,7 @@ from coordinator.orchestrate.listing import Joined, addresses_in, backup_of
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.parts import TRIM_FOR_OTHERS
 from coordinator.orchestrate.places import Places, is_shared, target_of
+from coordinator.orchestrate.point_in_time.found_jobs import glance
 from coordinator.orchestrate.point_in_time.snapshots import may_begin
 from coordinator.orchestrate.run import Run
 from kit.errors import HelenusError
@@ -98,10 +99,7 @@ class TrimFlow:
 
     async def _scope(self) -> TrimScope:
         around, cluster = self._around, self._run.cluster
-        for request in await around.store.requests.find(
-            cluster=cluster, kind=RequestKind.POINT_IN_TIME, state=RequestState.RUNNING
-        ):
-            raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
+        await self._refuse_beside_restores()
         agents = await around.registry.refresh(cluster, around.timing.report_age)
         hosts = sorted(agent.host_id for agent in agents if agent.alive and agent.host_id is not None)
         ring = await self._places.ring()
@@ -129,6 +127,16 @@ class TrimFlow:
             return TrimScope(None, "", hosts)
         apart = max((abs(agent.skew) for agent in agents if agent.alive), default=0.0)
         return TrimScope(oldest[0] - MARGIN_SECONDS - apart, oldest[1], hosts, gone)
+
+    async def _refuse_beside_restores(self) -> None:
+        """Those of other coordinators too: their documents are on the agents before anything is fetched."""
+        around, cluster = self._around, self._run.cluster
+        running = await around.store.requests.find(
+            cluster=cluster, kind=RequestKind.POINT_IN_TIME, state=RequestState.RUNNING
+        )
+        others = [found.request for found in (await glance(around, cluster, 0)).jobs if not found.left]
+        for request in [*running, *others]:
+            raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
 
 
 def _gone(listed: Iterable[Joined], members: Set[str]) -> list[MissingNode]:
