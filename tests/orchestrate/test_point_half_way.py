@@ -10,7 +10,7 @@ from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestS
 from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.point_in_time.errors import JobUnfinished
 from coordinator.orchestrate.point_in_time.found_jobs import Found
-from coordinator.orchestrate.point_in_time.half_way import refuse_half_way
+from coordinator.orchestrate.point_in_time.half_way import last_half_way
 from coordinator.orchestrate.point_in_time.scope import PitNode
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER
@@ -40,6 +40,39 @@ async def test_what_a_later_restore_went_over_is_in_nobodys_way(story: Story) ->
     with pytest.raises(JobUnfinished) as refused:
         await story.start(keyspaces={"many": ["t1"]})
     assert refused.value.fields["request"] == later.id
+
+
+async def test_a_job_that_was_gone_over_is_not_gone_on_with(story: Story) -> None:
+    """Promise: ordered again after a restore to another point was forced past it and succeeded, a point is a new job,
+    though its first one had stopped at its very end: the rows are those of the point, not what the other one left."""
+    story.scene.nodes[2].failures[Kind.PIT_OPEN] = [ToyFailure("disk_full", "no room")]
+    first = await story.restored()
+    assert first.state is RequestState.ERROR
+    later = await story.restored(pit_micros=story.point + 1, force=True)
+    assert later.state is RequestState.SUCCESS, later
+    assert not story.is_restored()
+    assert f"forced past the restore {first.id} that stopped half-way" in str(later.result["warnings"])
+    again = await story.restored()
+    assert again.state is RequestState.SUCCESS, again
+    assert story.is_restored()
+
+
+async def test_only_the_last_that_stopped_is_gone_on_with(story: Story) -> None:
+    """Promise: where two stopped half-way, the second one forced past the first, the first is refused by the second's
+    order, and goes on with nothing; once the second has ended it is a new job."""
+    room = ToyFailure("disk_full", "no room")
+    story.scene.nodes[2].failures[Kind.PIT_OPEN] = [room]
+    first = await story.restored()
+    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [room]
+    second = await story.restored(pit_micros=story.point + 1, force=True)
+    assert (first.state, second.state) == (RequestState.ERROR, RequestState.ERROR)
+    with pytest.raises(JobUnfinished) as refused:
+        await story.start()
+    assert refused.value.fields["request"] == second.id
+    assert (await story.restored(pit_micros=story.point + 1)).state is RequestState.SUCCESS
+    again = await story.restored()
+    assert again.state is RequestState.SUCCESS, again
+    assert story.is_restored()
 
 
 async def test_an_undo_says_of_no_node_that_it_runs_which_another_restore_keeps_down(story: Story) -> None:
@@ -93,15 +126,13 @@ def found(*, resumable: bool, told: int = 3, known: int = 3) -> Found:
 def test_a_job_of_nodes_that_left_refuses_nobody(requests: list[Request]) -> None:
     """Promise: what only the agents tell of as stopped half-way refuses another point, but not where most of its nodes
     are the cluster's no more."""
-    with pytest.raises(JobUnfinished):
-        refuse_half_way(requests, {"job": found(resumable=True)})
-    refuse_half_way(requests, {"job": found(resumable=True, told=1, known=1)})
-    refuse_half_way(requests, {"job": found(resumable=False)})
+    assert last_half_way(requests, {"job": found(resumable=True)}) is not None
+    assert last_half_way(requests, {"job": found(resumable=True, told=1, known=1)}) is None
+    assert last_half_way(requests, {"job": found(resumable=False)}) is None
 
 
 def test_too_few_agents_say_of_no_job_that_it_was_finished() -> None:
     """Promise: what stopped here is believed finished by another coordinator when most of its nodes' agents answered,
     for only then one of them has the newest document; also where the newest was told by few, it stays refused."""
-    with pytest.raises(JobUnfinished):
-        refuse_half_way([stopped()], {"job": found(resumable=False, told=1)})
-    refuse_half_way([stopped()], {"job": found(resumable=False, told=2)})
+    assert last_half_way([stopped()], {"job": found(resumable=False, told=1)}) is not None
+    assert last_half_way([stopped()], {"job": found(resumable=False, told=2)}) is None

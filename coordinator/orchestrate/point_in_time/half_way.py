@@ -1,9 +1,10 @@
 """Restores to a point that stopped half-way. In: the requests of this coordinator, and jobs that ended, as the agents
-tell of them. Out: nothing, or the error that names one that was neither finished nor undone.
+tell of them. Out: the one that was neither finished nor undone, which alone can be gone on with, and the error that
+refuses another point for it.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,16 +18,23 @@ from coordinator.orchestrate.point_in_time.times import told_point
 from coordinator.orchestrate.restore.job_steps import job_of
 
 
-def refuse_half_way(requests: Iterable[Request], others: Mapping[str, Found]) -> None:
-    """Raise `JobUnfinished`. `requests`: oldest first; `others`: by job. The agents are believed of what another
-    coordinator finished, or left, after this one. What a later restore went over is passed by."""
+class HalfWay(NamedTuple):
+    """A job, and the last request that carried it out, which stopped."""
+
+    job: str
+    request: Request
+
+
+def last_half_way(requests: Iterable[Request], others: Mapping[str, Found]) -> HalfWay | None:
+    """The one that began last, for whatever is older was gone over by it. `requests`: oldest first; `others`: by job.
+    The agents are believed of what another coordinator finished, or left, after this one. None where a later restore
+    succeeded: nobody goes on with what lies below it."""
     requests = [*requests]
     last = {job_of(request): request for request in requests}
     over = gone_over(requests, others)
-    for job in dict.fromkeys([*last, *others]):
-        stopped = _stopped(last.get(job), others.get(job))
-        if stopped is not None and stopped.started >= over:
-            raise _unfinished(job, stopped)
+    found = [(job, _stopped(last.get(job), others.get(job))) for job in dict.fromkeys([*last, *others])]
+    stood = [HalfWay(job, stopped) for job, stopped in found if stopped is not None and stopped.started >= over]
+    return max(stood, key=lambda each: each.request.started, default=None)
 
 
 def gone_over(requests: Iterable[Request], others: Mapping[str, Found]) -> float:
@@ -34,7 +42,8 @@ def gone_over(requests: Iterable[Request], others: Mapping[str, Found]) -> float
     past a job that stopped half-way; it had all nodes, so that none is stopped by what is older. Coordinators' clocks
     may differ: a restore of a whole ring takes longer than that."""
     here = [request.started for request in requests if request.state is RequestState.SUCCESS]
-    there = [found.request.started for found in others.values() if S.OPENED in found.carried.steps]
+    known = [found for found in others.values() if not found.left]
+    there = [found.request.started for found in known if S.OPENED in found.carried.steps]
     return max([*here, *there], default=0.0)
 
 
@@ -46,8 +55,9 @@ def _stopped(request: Request | None, found: Found | None) -> Request | None:
     return request if RESUMABLE in request.result and not finished else None
 
 
-def _unfinished(job: str, request: Request) -> JobUnfinished:
+def unfinished(half: HalfWay) -> JobUnfinished:
     """Names the order as well: whoever made the request may be gone, and the same one is to be sent again."""
+    job, request = half
     order = order_of(request)
     asked: dict[str, Any] = {}
     point = told = ""
@@ -60,6 +70,14 @@ def _unfinished(job: str, request: Request) -> JobUnfinished:
         request=request.id,
         job=job,
         order=asked,
+    )
+
+
+def gone_past(half: HalfWay) -> str:
+    """The warning of a restore that force lets past it."""
+    return (
+        f"forced past the restore {half.request.id} that stopped half-way: it can't be gone on with once this one has "
+        f"begun, and what it had set aside stays on its nodes, in the staging directories of the job {half.job}"
     )
 
 

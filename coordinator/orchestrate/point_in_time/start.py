@@ -6,20 +6,21 @@ agents know of: its coordinator's state was lost, or it was another one's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from agent.wire.node import Tables
 from coordinator.model.errors import NoSuchRequest
 from coordinator.model.orders import Order, PointInTimeOrder, is_same_point, places_of
-from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot
-from coordinator.orchestrate.point_in_time.half_way import refuse_half_way
+from coordinator.orchestrate.point_in_time.found_jobs import Found
+from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import candidates, first_after
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
@@ -74,7 +75,8 @@ class PointsInTime:
         `JobUnfinished` without force while one to another point stopped half-way."""
         taken, others = await self._take_over.learn(cluster, order)
         former = await self._former(cluster, order)
-        if taken is None and (former is None or RESUMABLE not in former.result) and not _runs(former):
+        half = await self._half_way(cluster, others)
+        if taken is None and not _runs(former) and not _is_of(half, order):
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -83,17 +85,21 @@ class PointsInTime:
                 return former.id
             await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
-            job = taken or (former.result.get(RESUMABLE) if former is not None else None)
-            if not job and not order.force:
-                known = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
-                refuse_half_way(known, others)
-            tag, keyspaces = (
-                (former.tag, former.keyspaces) if former is not None and job else (None, asked_tables(order))
-            )
-            places = places_of(order)
-            return await self._make(
-                RequestKind.POINT_IN_TIME, cluster, order, tag, places, keyspaces, job if job else None, warnings
-            )
+            half = HalfWay(taken, former) if taken and former is not None else await self._half_way(cluster, others)
+            if half is not None and not _is_of(half, order):
+                if not order.force:
+                    raise unfinished(half)
+                warnings = [*warnings, gone_past(half)]
+                half = None
+            tag, keyspaces, job = None, asked_tables(order), None
+            if half is not None:
+                tag, keyspaces, job = half.request.tag, half.request.keyspaces, half.job
+            kind, places = RequestKind.POINT_IN_TIME, places_of(order)
+            return await self._make(kind, cluster, order, tag, places, keyspaces, job, warnings)
+
+    async def _half_way(self, cluster: str, others: Mapping[str, Found]) -> HalfWay | None:
+        requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
+        return last_half_way(requests, others)
 
     async def _refuse_at_once(self, cluster: str, order: PointInTimeOrder) -> None:
         refuse_keyspaces(order)
@@ -129,6 +135,12 @@ async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) 
             "the nodes' data is being replaced; force gives every node its old data back and starts it",
             request=request.id,
         )
+
+
+def _is_of(half: HalfWay | None, order: PointInTimeOrder) -> bool:
+    """Whether the order goes on with that job."""
+    known = order_of(half.request) if half is not None else None
+    return isinstance(known, PointInTimeOrder) and is_same_point(known, order)
 
 
 def _runs(request: Request | None) -> bool:

@@ -15,12 +15,13 @@ import msgspec
 import structlog
 
 from coordinator.model.orders import PointInTimeOrder, is_same_point
-from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
 from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
+from coordinator.orchestrate.restore.job_steps import job_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
@@ -28,11 +29,12 @@ log = structlog.get_logger(__name__)
 
 
 class Learned(NamedTuple):
-    """What the agents know. `taken`: the job that a new request goes on with, where this coordinator had it and lost it
-    to another one. `others`: every job of other restores that ended, by its id."""
+    """What the agents know. `taken`: the running job that a new request goes on with, where this coordinator had it and
+    lost it to another one. `ended`: every job that ended, by its id; of the same restore none that can be gone on with
+    but of which too few agents tell."""
 
     taken: str | None
-    others: dict[str, Found]
+    ended: dict[str, Found]
 
 
 class TakeOver(Beside):
@@ -57,27 +59,28 @@ class TakeOver(Beside):
         for it here; one that stopped can be gone on with. Raises `RestoreRunning` while another coordinator carries out
         another one."""
         taken: str | None = None
-        others: dict[str, Found] = {}
+        ended: dict[str, Found] = {}
         seen = await every_job(self._around, cluster)
         self._tell_unreadable(seen)
         for found in seen.jobs:
             known = order_of(found.request)
             same = isinstance(known, PointInTimeOrder) and is_same_point(known, order)
-            if same and found.certain:
-                if not found.document.ended:
-                    taken = await self._adopt(cluster, found) or taken
-                elif found.carried.resumable:
-                    taken = await self._remember(cluster, found) or taken
-            elif not same and found.document.ended:
-                others[found.document.id] = found
-            elif not found.document.ended and not found.left and not await self._is_carried_out_here(found):
+            if found.document.ended:
+                if same and found.carried.resumable:
+                    if not found.certain:
+                        continue
+                    await self._remember(cluster, found)
+                ended[found.document.id] = found
+            elif same and found.certain:
+                taken = await self._adopt(cluster, found) or taken
+            elif not found.left and not await self._is_carried_out_here(found):
                 raise RestoreRunning(
                     f"the restore to a point {found.request.id} of another coordinator stops the nodes; the same order "
                     "sent here takes it over",
                     request=found.request.id,
                     tables=[],
                 )
-        return Learned(taken, others)
+        return Learned(taken, ended)
 
     async def _always(self) -> None:
         while True:
@@ -174,16 +177,17 @@ class TakeOver(Beside):
         self._begin(request)
         return None
 
-    async def _remember(self, cluster: str, found: Found) -> str | None:
-        """One that stopped, as if it had done so here. The job, when its request has ended here already, for another
-        coordinator had taken it."""
-        request = await self._around.store.requests.get(found.request.id)
-        if request is not None and not was_taken_over(request):
-            return None
+    async def _remember(self, cluster: str, found: Found) -> None:
+        """One that stopped, as if it had done so here. Where its request has ended here before, for the other
+        coordinator took it, only how far it came."""
+        store, job = self._around.store, found.document.id
+        known = await store.requests.get(found.request.id) is not None
+        if known and not await self._was_lost(cluster, job):
+            return
         async with self._around.leaving.turn(cluster):
             await self._keep(found)
-            if request is not None:
-                return found.document.id
+            if known:
+                return
             request = found.request
             ended = msgspec.structs.replace(
                 request,
@@ -191,10 +195,15 @@ class TakeOver(Beside):
                 state=RequestState.ERROR,
                 finished=self._around.clock(),
                 message="it stopped under another coordinator",
-                result={**request.result, RESUMABLE: found.document.id},
+                result={**request.result, RESUMABLE: job},
             )
-            await self._around.store.requests.create(ended)
-        return None
+            await store.requests.create(ended)
+
+    async def _was_lost(self, cluster: str, job: str) -> bool:
+        """Whether the last that this coordinator did of it was to leave it to another one."""
+        requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
+        here = [request for request in requests if job_of(request) == job]
+        return bool(here) and was_taken_over(here[-1])
 
     async def _keep(self, found: Found) -> None:
         store, job = self._around.store, found.document.id
