@@ -20,7 +20,7 @@ from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.answers import Answered, answered, ended, failed, target_errors
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
-from coordinator.orchestrate.point_in_time.phases import WITHOUT_CASSANDRA
+from coordinator.orchestrate.point_in_time.phases import STARTS_CASSANDRA, WITHOUT_CASSANDRA
 from coordinator.orchestrate.reactions import reaction_to, waited_for
 from coordinator.orchestrate.restore.phases import Answer, Trouble, trouble_of
 from coordinator.orchestrate.restore.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence
@@ -181,7 +181,8 @@ class FanOut:
                 while True:
                     agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
                     await self._around.registry.ask(self._run.cluster, agent)
-                    ready = agent.alive if command.kind in WITHOUT_CASSANDRA else agent.cassandra_up
+                    asks_it = command.kind not in WITHOUT_CASSANDRA | STARTS_CASSANDRA
+                    ready = agent.cassandra_up if asks_it else agent.alive
                     if ready and agent.host_id in (None, command.host_id):
                         returned.set()
                         return

@@ -152,6 +152,7 @@ PIT_COVER: Moments = (
     "pit_cover:success:before",
 )
 PIT_QUIESCE: Moments = (
+    "pit_quiesce:starting it once",
     "pit_quiesce:noting the node",
     "pit_quiesce:closing to clients",
     "pit_quiesce:replaying the batch log",

@@ -103,11 +103,12 @@ class Child:
             return
 
     def pause(self) -> None:
-        """SIGSTOP to the group. When it returns no thread of the leader runs any more: on a busy machine each one stops
-        only when it is its turn, and may have answered somebody by then."""
-        self.signal(signal.SIGSTOP, group=True)
+        """SIGSTOP to the group, again and again, for one that was just started may not lead it yet. When it returns no
+        thread of the leader runs any more: on a busy machine each one stops only when it is its turn, and may have
+        answered somebody by then."""
         end = time.monotonic() + 10
         while time.monotonic() < end:
+            self.signal(signal.SIGSTOP, group=True)
             if all(state in "TXZ" for state in _thread_states(self.pid)):
                 return
             time.sleep(0.002)

@@ -139,7 +139,7 @@ class _Jobs:
         return PhaseResult([])
 
     def quiesce(self, context: JobContext, asked: PitArguments) -> PitQuiesceResult:
-        assert self._node.up
+        self._begin()
         self._log.native = False
         self._log.began.add(_job(context))
         return PitQuiesceResult(self._log.hints)
@@ -180,18 +180,14 @@ class _Jobs:
         self._node.up = True
 
     def verify(self, context: JobContext, asked: PitArguments) -> PitVerifyResult:
-        self._refuse_when_down()
+        self._begin()
         assert not self._log.native
         return PitVerifyResult(3, 7, self._log.replay_errors, [])
 
     def open(self, context: JobContext, asked: PitArguments) -> PhaseResult:
-        self._refuse_when_down()
+        self._begin()
         self._log.native = True
         return PhaseResult([])
-
-    def _refuse_when_down(self) -> None:
-        if not self._node.up:
-            raise ToyFailure("cassandra_unavailable", "Cassandra does not run")
 
     def undo(self, context: JobContext, asked: PitArguments) -> PhaseResult:
         job = _job(context)

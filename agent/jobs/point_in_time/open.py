@@ -4,13 +4,14 @@
     opening to clients      native transport on
 
 What makes it safe: with the settings back an ordinary restart replays nothing but the node's own log, so they go first.
-`opened` is noted before clients are let in: from then on nothing is undone, for they may have written.
+`opened` is noted before clients are let in: from then on nothing is undone, for they may have written. A node that
+ended since its start is started as PIT_START does it, for nobody else may.
 """
 
-from agent.cassandra.errors import CassandraUnavailable
 from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVerified
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.restore_settings import put_back_settings
+from agent.jobs.point_in_time.start import PitStartJob
 from agent.model.job import JobContext, Outcome
 from agent.wire.results import PhaseResult
 
@@ -22,9 +23,9 @@ class PitOpenJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `NotPlaced` (not started, or nothing placed), `NotVerified`,
-        `CassandraUnavailable`, `ControlOfAnotherNode`,
-        `NativeTransportNot`, `BeingUndone`, `TooLate`."""
+        """Raises `NotPlaced` (not started, or nothing placed), `NotVerified`, `CassandraUnavailable`,
+        `ControlOfAnotherNode`, `NativeTransportNot`, `BeingUndone`, `TooLate`, and what PIT_START of a node that went
+        down raises."""
         notes = self._tools.notes(context)
         if await notes.undoing():
             raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
@@ -36,7 +37,7 @@ class PitOpenJob:
         self._tools.refuse_when_late(context)
         node = self._tools.node
         if not await node.service.alive():
-            raise CassandraUnavailable("Cassandra does not run: nobody can be let in")
+            await PitStartJob(self._tools).run(context)
         await node.orders.prove()
         await context.stages.enter("putting settings back")
         await put_back_settings(self._tools, notes, facts)

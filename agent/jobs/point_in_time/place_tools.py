@@ -11,6 +11,7 @@ from agent.cassandra.waits import NOBODY, Watch
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.place_errors import CassandraRuns
 from agent.jobs.point_in_time.place_notes import PlaceNotes
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.model.job import JobContext
 from agent.model.refusals import TooLate
 
@@ -84,6 +85,12 @@ class PlaceTools:
         """Raises `TooLate` after the command's `not_after`."""
         if context.not_after is not None and self.clock() > context.not_after:
             raise TooLate("the command's time to begin has passed", not_after=context.not_after, now=self.clock())
+
+    async def start_without_clients(self, notes: PlaceNotes, watch: Watch) -> None:
+        """Let Cassandra replay its own log; clients are let in by nobody but PIT_OPEN and PIT_UNDO. Raises what a start
+        does."""
+        await self.jvm.put(notes.job, [NO_CLIENTS])
+        await self.service.start(watch)
 
     async def refuse_when_alive(self) -> None:
         """Raises `CassandraRuns`."""

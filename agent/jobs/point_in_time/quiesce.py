@@ -1,13 +1,15 @@
 """PIT_QUIESCE: the node lets no client in any more, and what it owes to others is delivered. Fenced.
 
+    starting it once         a node that went down meanwhile replays its own log first
     noting the node          what PIT_PLACE must know of it, durably, while it answers CQL
     closing to clients       native transport off; from here on only PIT_OPEN, PIT_UNDO or a restart let clients in
     replaying the batch log  batches that were noted and not seen applied
     delivering hints         until none is left for a node that is up
 
-What makes it safe: nothing is stopped or moved; switching native transport on again undoes it. Hints that are left are
-told, for they are set aside and never delivered. Hints that are still in memory show only when they are flushed, so
-that a look at the files counts only after a whole period of that.
+What makes it safe: nothing is stopped or moved; switching native transport on again undoes it. A node that ends while
+the others let no client in is started by itself, for nobody else may; without clients where it had shut them out. Hints
+that are left are told, for they are set aside and never delivered. Hints that are still in memory show only when they
+are flushed, so that a look at the files counts only after a whole period of that.
 """
 
 import asyncio
@@ -47,8 +49,8 @@ class PitQuiesceJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Raises `ServiceNotConfigured`, `SettingsNotWritable`, `TooManyTables`, `ArchivingRefused`, `ArchiveUnread`,
-        `KeptDown`, `CassandraUnavailable`, `ControlOfAnotherNode`, `TableNotFound`, `NativeTransportNot`,
-        `BeingUndone`, `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
+        `KeptDown`, `CassandraUnavailable`, `CassandraNotStarted`, `ServiceOrderFailed`, `ControlOfAnotherNode`,
+        `TableNotFound`, `NativeTransportNot`, `BeingUndone`, `RestoreOpened`, `TooLate`, `WaitGivenUp`."""
         arguments: PitArguments = context.arguments
         check_tables(arguments.tables, "tables")
         notes = self._tools.notes(context)
@@ -59,10 +61,11 @@ class PitQuiesceJob:
         settings = StartSettings(node.jvm, self._tools.properties_file, self._tools.program)
         await settings.refuse_unsettable(arguments.tables, force=arguments.force)
         await node.jvm.refuse_kept_down(but=notes.job)
-        if not await node.service.alive():
+        if await node.service.settled(watch_of(context)) is None:
             if await notes.is_drained():
                 return Outcome(PitQuiesceResult({}))  # it was quiesced, and then stopped
-            raise CassandraUnavailable("Cassandra does not run: start it, so that it replays its own log")
+            await context.stages.enter("starting it once")
+            await self._start(context, notes)
         await self._before_stop()
         await context.stages.enter("noting the node")
         await node.orders.prove()
@@ -82,6 +85,13 @@ class PitQuiesceJob:
         told = ", ".join(f"{address} ({size:,} bytes)" for address, size in left.items())
         warnings = [f"hints that could not be delivered are set aside, and are dropped with it: for {told}"]
         return Outcome(PitQuiesceResult(left, warnings if left else []))
+
+    async def _start(self, context: JobContext, notes: PlaceNotes) -> None:
+        """One of which nothing is noted yet has to answer CQL."""
+        if await notes.facts() is None:
+            await self._tools.service.start(watch_of(context))
+        else:
+            await self._tools.start_without_clients(notes, watch_of(context))
 
     async def _left(self, context: JobContext, facts: NodeFacts, settled: float) -> dict[str, int]:
         """Deliver hints; address (of a node that left the ring its host id) → bytes of those that are left. `settled`:

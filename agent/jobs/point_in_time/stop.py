@@ -23,7 +23,6 @@ from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.quiesce import refuse_over
-from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.point_in_time.unflushed import ended_clean, holds_writes
 from agent.jobs.restart import BeforeStop, watch_of
 from agent.model.job import JobContext, Outcome
@@ -60,7 +59,7 @@ class PitStopJob:
         if not await node.service.alive():
             await context.stages.enter("starting it once")
             await FetchNotes(self._tools.state, context.job).forget_covered()
-            await self._start_without_clients(context, notes)
+            await self._tools.start_without_clients(notes, watch)
         await notes.forget_drained()
         await node.orders.prove()
         if await node.orders.native_running():
@@ -96,8 +95,3 @@ class PitStopJob:
                 return True
             await asyncio.sleep(_BETWEEN_LOOKS)
         return False
-
-    async def _start_without_clients(self, context: JobContext, notes: PlaceNotes) -> None:
-        """Let it replay its log; the option is for this start alone."""
-        await self._tools.jvm.put(notes.job, [NO_CLIENTS])
-        await self._tools.node.service.start(watch_of(context))

@@ -1,4 +1,5 @@
-"""PIT_VERIFY: Cassandra is up with native transport off; was everything replayed? Repeatable.
+"""PIT_VERIFY: Cassandra is up with native transport off; was everything replayed? Repeatable. One that ended since its
+start is started as PIT_START does it, for nobody else may, and no client is let in anywhere meanwhile.
 
 Two proofs, of which the first needs no log file: the restore command leaves an empty file for each segment that it gave
 back, Cassandra asks for all of them before it replays any, and it does not come up unless it has replayed all that it
@@ -14,12 +15,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.live_directories import IndexFact
 from agent.jobs.point_in_time.place_errors import NotPlaced, ReplayFailed
 from agent.jobs.point_in_time.place_notes import Replayed
 from agent.jobs.point_in_time.place_tools import PlaceTools
 from agent.jobs.point_in_time.replay_end import settle_replay
+from agent.jobs.point_in_time.start import PitStartJob
 from agent.model.job import JobContext, Outcome
 from agent.wire.point_in_time import PitArguments, PitVerifyResult
 
@@ -33,19 +34,19 @@ class PitVerifyJob:
         self._tools = tools
 
     async def run(self, context: JobContext) -> Outcome:
-        """Raises `NotPlaced`, `CassandraUnavailable`, `ReplayFailed` (unless `force`), and what rebuilding an index
-        raises."""
+        """Raises `NotPlaced`, `ReplayFailed` (unless `force`), what PIT_START of a node that went down raises, and what
+        rebuilding an index does."""
         arguments: PitArguments = context.arguments
         notes = self._tools.notes(context)
         placed = await notes.placed()
         if placed is None:
             raise NotPlaced(f"nothing is placed for the job {notes.job}", job=notes.job)
+        if await notes.started() and not await self._tools.service.alive():
+            await PitStartJob(self._tools).run(context)
         seen = await notes.replayed()
         if seen is None:
             raise NotPlaced(f"PIT_START of the job {notes.job} has not seen the end of the replay", job=notes.job)
         facts = await notes.must_facts()
-        if not await self._tools.service.alive():
-            raise CassandraUnavailable("Cassandra does not run: nothing can be said of the replay")
         if not await notes.opened():  # once clients are in the next start lets them in too
             await settle_replay(self._tools, notes, facts)
         result = await notes.verified()

@@ -25,6 +25,8 @@ WITHOUT_CASSANDRA = frozenset(
     {Kind.RESTART, Kind.PIT_STOP, Kind.PIT_COVER, Kind.PIT_PLACE, Kind.PIT_START, Kind.PIT_UNDO}
 )
 """What an agent does while its Cassandra is down, as it is then in the whole cluster."""
+STARTS_CASSANDRA = frozenset({Kind.PIT_QUIESCE, Kind.PIT_VERIFY, Kind.PIT_OPEN})
+"""Whose agents start a Cassandra that ended meanwhile: until another one did the whole cluster would be shut."""
 
 _PASSED = 9
 """As restore/phases.py has it: starts wait for one another in an agent's lane."""

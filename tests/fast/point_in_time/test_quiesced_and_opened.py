@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.jvm_options import KEEP_DOWN, JvmOptions
 from agent.cassandra.protocol import MemberState
 from agent.cassandra.service_errors import KeptDown, NativeTransportNot, ServiceNotConfigured
@@ -20,6 +19,7 @@ from agent.jobs.point_in_time.place_errors import BeingUndone, NotPlaced, NotVer
 from agent.jobs.point_in_time.point_errors import SettingsNotWritable, TooManyTables
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.point_in_time.undo import PitUndoJob
 from agent.wire.commands import Kind
 from agent.wire.point_in_time import PitQuiesceResult, PitVerifyResult
@@ -69,16 +69,29 @@ async def test_hints_in_the_open_file_are_waited_for(site: Site) -> None:
 
 
 async def test_a_node_that_could_not_be_started_again_is_not_quiesced(site: Site) -> None:
-    """Promise: what a later phase needs of the settings is asked for before clients are shut out; and a node that is
-    down has to replay its own log first."""
+    """Promise: what a later phase needs of the settings is asked for before clients are shut out, and before a node
+    that is down is started."""
     await site.disk.prepare()
     await site.disk.notes.forget_drained()
-    with pytest.raises(CassandraUnavailable):
-        await site.run(PitQuiesceJob)
     site.node.jvm = JvmOptions(None)
     with pytest.raises(ServiceNotConfigured):
         await site.run(PitQuiesceJob)
-    assert "disablebinary" not in site.launched.calls
+    assert not site.launched.calls
+
+
+async def test_a_node_that_ended_meanwhile_is_started_without_clients(site: Site) -> None:
+    """Promise: one that had shut its clients out and went down replays its own log, lets nobody in, and is quiesced;
+    an undo takes what it was told away again."""
+    await site.disk.prepare()
+    await site.disk.notes.forget_drained()
+    site.launched.say(binary="not running")
+    await site.run(PitQuiesceJob)
+    assert "start" in site.launched.calls
+    assert NO_CLIENTS in site.options.read_text()
+    assert "replaybatchlog" in site.launched.calls
+    await site.run(PitUndoJob)
+    assert site.options.read_text() == ""
+    assert await site.launched.orders.native_running()
 
 
 async def test_no_client_is_shut_out_while_the_log_has_no_place_to_go(site: Site) -> None:

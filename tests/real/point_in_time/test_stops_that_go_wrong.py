@@ -63,11 +63,12 @@ async def test_a_restart_that_was_cut_is_sent_again(site: StoppingNode) -> None:
 
 
 async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
-    """Promise: killed at every stage, and Cassandra killed with -9 once where it was to be drained, the same phase
+    """Promise: killed at every stage, and Cassandra killed with -9 before it is quiesced and drained, the same phase
     again goes on; nothing of the other table is lost, and nobody was let in in between."""
     site.begin_job()
     before = site.options
     site.put("other", 3)
+    await site.node.kill()
     await site.cut(PIT_QUIESCE)
     await site.do("pit_quiesce")
     await site.node.kill()
@@ -83,6 +84,30 @@ async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
     await site.do("pit_open")
     assert site.options == before
     assert 3 in site.rows("other")
+    await site.do("pit_clean")
+
+
+async def test_a_node_that_ends_while_clients_are_shut_out_is_started_by_the_next_phase(site: StoppingNode) -> None:
+    """Promise: killed with -9 before any phase that works with a running Cassandra, the node is started by that phase,
+    with every write and without clients from the first phase to the last; what a phase found stays found."""
+    site.begin_job()
+    before = site.options
+    site.put("other", 5)
+    for _ in range(2):
+        await site.node.kill()
+        await site.do("pit_quiesce")
+        assert "not running" in await site.node.nodetool("statusbinary")
+    await site.do("pit_stop")
+    await site.fetched()
+    await site.do("pit_place")
+    await site.do("pit_start")
+    await site.node.kill()
+    await site.do("pit_verify")
+    assert "not running" in await site.node.nodetool("statusbinary")
+    await site.node.kill()
+    await site.do("pit_open")
+    assert site.options == before
+    assert 5 in site.rows("other")
     await site.do("pit_clean")
 
 
