@@ -7,6 +7,7 @@ are only what no other field says.
 import asyncio
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from agent.cassandra.schema_compare import views_on
 from agent.cassandra.service_errors import ServiceNotConfigured
 from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
-from agent.jobs.point_in_time.earlier_restores import refuse_restored, told_restored
+from agent.jobs.point_in_time.earlier_restores import none_until, refuse_restored, told_restored
 from agent.jobs.point_in_time.fetch import need_of, refuse_future
 from agent.jobs.point_in_time.history import told_history
 from agent.jobs.point_in_time.kept_before_drop import refuse_without_keeping
@@ -86,7 +87,11 @@ class PitCheckJob:
             found = await self._judge(context, arguments, identity, source, seen, records)
             if not arguments.others:
                 return Outcome(found)
-            others = OtherBackups(self._tools.sources, logs, self._tools.own)
+            asked: dict[str, list[str]] = {}
+            for one in found.tables:
+                asked.setdefault(one.keyspace, []).append(one.table)
+            restored = partial(none_until, self._tools.state, context.job, asked, now=found.now)
+            others = OtherBackups(self._tools.sources, logs, self._tools.own, restored)
             windows, unread = await others.windows(context, arguments, identity.host_id, source.head, seen, found.now)
             return Outcome(msgspec.structs.replace(found, other_windows=windows, warnings=[*found.warnings, *unread]))
 
@@ -123,6 +128,7 @@ class PitCheckJob:
             on_server=arguments.source is None,
         )
         lwt, unseen = await self._lwt(tables)
+        restored = await none_until(self._tools.state, context.job, asked, head.taken_at, now)
         return PitCheckResult(
             taken_from=head.taken_at,
             taken_until=head.ended_at,
@@ -133,7 +139,7 @@ class PitCheckJob:
             bytes=room.bytes,
             covered_until=_covered(archived, wanted, head),
             own_log=wanted.goes_on,
-            windows=windows_of(wanted, head, now),
+            windows=windows_of(wanted, head, now, restored),
             gaps=list(wanted.gaps),
             tables=[one.table for one in tables],
             schema_changes=history.changes,

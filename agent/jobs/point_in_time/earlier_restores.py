@@ -6,6 +6,7 @@ taken after it. Of a job the times of its notes count, by the clock of the file 
 """
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from agent.wire.node import Tables
 
 
 class EarlierRestore(msgspec.Struct, frozen=True):
-    """A restore that changed some of the asked tables (`keyspace.table`) between snapshot and point."""
+    """A restore that changed some of the asked tables (`keyspace.table`) between snapshot and point. `at`: when it may
+    have begun to change them, unix seconds."""
 
     job: str
     tables: tuple[str, ...]
+    at: float
 
 
 async def earlier_restores(
@@ -32,11 +35,13 @@ async def earlier_restores(
 ) -> list[EarlierRestore]:
     """In the order of their ids. Raises OSError."""
     found: dict[str, set[str]] = {}
+    at: dict[str, float] = {}
     for notes in await asyncio.to_thread(other_jobs, state, job or ""):
         imported = await notes.asked() if notes.import_begun() else None
         begun, ended = await notes.asked_at(), await notes.last_noted()
         if imported is not None and begun is not None and begun / 1e9 <= pit and ended / 1e9 > taken_at:
             found.setdefault(notes.job, set()).update(_both(asked, imported.tables))
+            at[notes.job] = begun / 1e9
     for other in await asyncio.to_thread(_jobs, state / "restores"):
         if other == job:
             continue
@@ -47,7 +52,14 @@ async def earlier_restores(
         placed = await asyncio.to_thread(_placed_at, state / "restores" / other)
         if placed is None or taken_at < placed <= pit:
             found.setdefault(other, set()).update(_both(asked, point.tables))
-    return [EarlierRestore(one, tuple(sorted(tables))) for one, tables in sorted(found.items()) if tables]
+            at[other] = min(at.get(other, math.inf), taken_at if placed is None else placed)
+    return [EarlierRestore(one, tuple(sorted(tables)), at[one]) for one, tables in sorted(found.items()) if tables]
+
+
+async def none_until(state: Path, job: str | None, asked: Tables, taken_at: float, now: float) -> float:
+    """The first point (unix seconds) that lies behind such a restore, seen from a snapshot; infinite where there is
+    none. Raises OSError."""
+    return min((one.at for one in await earlier_restores(state, job, asked, taken_at, now)), default=math.inf)
 
 
 async def told_restored(state: Path, job: str | None, asked: Tables, pit: float, now: float) -> list[str]:

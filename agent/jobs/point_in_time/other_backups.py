@@ -2,7 +2,7 @@
 the chosen one's floor on. Out: windows by tag. Reads heads of manifests, and of the log before that floor its outline.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -20,19 +20,29 @@ from kit.errors import HelenusError
 Windows = list[list[float]]
 
 
-def windows_of(wanted: ReplaySet, head: Head, now: float) -> Windows:
-    """From the end of the snapshot to where the log ends, which is now while the node writes it on."""
-    until = now if wanted.goes_on else wanted.covered_until
+_SHORT_OF = 0.001
+"""Seconds by which a window ends before a restore that it does not reach past."""
+
+
+def windows_of(wanted: ReplaySet, head: Head, now: float, restored: float) -> Windows:
+    """From the end of the snapshot to where the log ends, which is now while the node writes it on, or before the first
+    restore since (`restored`, unix seconds), whose own changes are in no log."""
+    covered = now if wanted.goes_on else wanted.covered_until
+    until = None if covered is None else min(covered, restored - _SHORT_OF)
     return [[head.ended_at, until]] if until is not None and until >= head.ended_at else []
 
 
 class OtherBackups:
-    """Of one check. `logs`, `own`: the archived log, and all that is on the node."""
+    """Of one check. `logs`, `own`: the archived log, and all that is on the node. `restored`: the first restore after a
+    snapshot that was taken then (unix seconds, both)."""
 
-    def __init__(self, sources: Sources, logs: LogSource, own: LogSource) -> None:
+    def __init__(
+        self, sources: Sources, logs: LogSource, own: LogSource, restored: Callable[[float], Awaitable[float]]
+    ) -> None:
         self._sources = sources
         self._logs = logs
         self._own = own
+        self._restored = restored
 
     async def windows(
         self, context: JobContext, arguments: PitArguments, host_id: str, chosen: Head, seen: SeenLogs, now: float
@@ -41,10 +51,11 @@ class OtherBackups:
         heads, warnings = await self._heads(context, arguments, host_id)
         floors = [head.commitlog_floor for head in heads.values() if head.commitlog_floor is not None]
         whole = await self._from(floors, chosen.commitlog_floor, seen)
-        return {
-            tag: windows_of(whole.wanted(LogNeed(head.commitlog_floor, head.taken_at, now, 0.0)), head, now)
-            for tag, head in heads.items()
-        }, warnings
+        found = {}
+        for tag, head in heads.items():
+            wanted = whole.wanted(LogNeed(head.commitlog_floor, head.taken_at, now, 0.0))
+            found[tag] = windows_of(wanted, head, now, await self._restored(head.taken_at))
+        return found, warnings
 
     async def _heads(
         self, context: JobContext, arguments: PitArguments, host_id: str

@@ -304,10 +304,12 @@ async def test_settings_that_could_not_be_written_after_the_stop_are_refused(
 
 
 async def test_a_restore_between_snapshot_and_point_is_refused(node: PointInMemory) -> None:
-    """Promise: the log has what an earlier restore undid, and lacks what it brought. One before the snapshot, of other
-    tables, or after the point is none of its business."""
+    """Promise: the log has what an earlier restore undid, and lacks what it brought: no window reaches past it. One
+    before the snapshot, of other tables, or after the point is none of its business."""
     node.now = 4_000_000_000.0
     node.snapshot.head = msgspec.structs.replace(node.snapshot.head, taken_at=BEGAN + 25)
+    node.snapshot.others = {"other": node.snapshot.head}
+    assert (await node.check(55.0)).windows == [[BEGAN + 26, node.now]]
     older = RestoreNotes(node.state, "imported")
     await older.put_asked(Asked("tag", HOST, None, {"ks": ["t"]}))
     await older.begin_import()
@@ -323,11 +325,17 @@ async def test_a_restore_between_snapshot_and_point_is_refused(node: PointInMemo
         return [one["fields"]["jobs"] for one in result.refusals if one["code"] == "restored_since_snapshot"]  # type: ignore[index]
 
     assert await jobs(1_900_000_000.0) == [["imported", "placed"]]
+    assert (await node.check(55.0)).windows == []  # nobody knows when it placed
     assert await jobs(55.0) == [["placed"]]
     with pytest.raises(RestoredSince):
         await node.fetch(55.0)
     (node.state / "restores" / "placed" / "placed.json").write_text("{}")
     assert await jobs(55.0) == []
+    result = await node.check(55.0, others=["other"])
+    [[begins, ends]] = result.windows
+    assert begins == BEGAN + 26
+    assert ends < (node.state / "restores" / "placed" / "placed.json").stat().st_mtime
+    assert result.other_windows == {"other": result.windows}
 
 
 @pytest.mark.parametrize(
