@@ -4,7 +4,8 @@ it can't be.
 `.helenus-archive` in it holds the host id of the node whose directory it is. Two nodes that shared one would ship and
 remove each other's segments; and a volume that isn't mounted shows by the mark that is gone: the archive command puts
 nothing where no mark is, and nobody takes such a directory for an empty one. The mark is there before anything names
-the directory, so that a kill in between leaves a directory that the next order finds its own.
+the directory, so that a kill in between leaves a directory that the next order finds its own. One that holds anything
+else than segments gets none: it was named by mistake.
 """
 
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from agent.cassandra.commit_log.archive_command import MARK
 from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.plan.segment_names import parse_segment
 from kit.atomic_files import make_directory, write_atomically
 
 _DIRECTORY_MODE = 0o2770
 _MARK_MODE = 0o644
 _LONGEST = 200
+_SHOWN = 3
 
 
 def have(directory: str, owners: Sequence[str], cassandras: Sequence[str], *, marked: bool, group: int | None) -> str:
@@ -38,6 +41,8 @@ def have(directory: str, owners: Sequence[str], cassandras: Sequence[str], *, ma
         if not found and marked:
             told = "mount its volume. If it was emptied on purpose, switch archiving off and then on"
             raise _refused(directory, f"its mark {MARK} is gone: {told}")
+        if not found and (others := _others_in(path)):
+            raise _refused(directory, f"it holds other things ({', '.join(others)}): name an empty directory")
         if not path.is_dir():
             make_directory(path, mode=_DIRECTORY_MODE)
             if group is not None:
@@ -57,6 +62,13 @@ def owner_of(directory: Path) -> str:
             return file.read(_LONGEST).decode(errors="replace").strip()
     except FileNotFoundError:
         return ""
+
+
+def _others_in(path: Path) -> list[str]:
+    """The first of what can't have come from archiving, nor from the making of a volume, by name."""
+    names = sorted(os.listdir(path)) if path.is_dir() else []
+    others = [name for name in names if name[0] != "." and name != "lost+found" and parse_segment(name) is None]
+    return [ascii(name)[1:-1] for name in others[:_SHOWN]]
 
 
 def _refuse_within(path: Path, cassandras: Sequence[str]) -> None:

@@ -18,6 +18,6 @@ class ArchivingRefused(CassandraError):
     status = 409
     retry = "later"
     todo = (
-        "Correct what the message names: `[cassandra.archiving]` in agent.toml, or the rights of the named path for "
-        "the agent's user and for Cassandra's."
+        "Correct what the message names: `[cassandra.archiving]` in agent.toml, the rights of the named path for the "
+        "agent's user and for Cassandra's, or the directory: POST pit with another backup_directory."
     )

@@ -58,3 +58,19 @@ def test_a_place_that_is_not_mounted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchivingRefused, match="is gone: mount its volume"):
         _have(path, marked=True)
     assert list(path.iterdir()) == []
+
+
+def test_a_directory_of_other_things_is_refused(tmp_path: Path) -> None:
+    """Promise: one that was named by mistake gets no mark and keeps its mode; segments of a former archive, a volume's
+    own directory and hidden files make it no other."""
+    path = tmp_path / "etc"
+    path.mkdir(mode=0o755)
+    for name in ("CommitLog-7-11.log", "lost+found", ".left.tmp"):
+        (path / name).touch()
+    (path / "passwd").touch()
+    with pytest.raises(ArchivingRefused, match=r"holds other things \(passwd\)"):
+        _have(path)
+    assert owner_of(path) == ""
+    assert path.stat().st_mode & 0o7777 == 0o755
+    (path / "passwd").unlink()
+    assert _have(path) == "h1"
