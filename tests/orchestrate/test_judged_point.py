@@ -256,3 +256,13 @@ def cell(kind: Kind, trouble: Trouble) -> str:
     )
     words.append(reaction.then.value)
     return ", ".join(word for word in words if word)
+
+
+def test_what_several_nodes_refuse_is_said_once() -> None:
+    """Promise: behind their addresses; what names its node itself is left as it is."""
+    same = {"code": "restored_since_snapshot", "message": "restored since", "lifted_by": None}
+    room = {"code": "not_enough_space", "message": "10.0.0.3: too little room", "lifted_by": None, "node": "10.0.0.3"}
+    refusals = [{**same, "node": "10.0.0.1"}, room, {**same, "node": "10.0.0.2"}]
+    error = refused(msgspec.structs.replace(judged(), refusals=refusals))
+    assert "10.0.0.3: too little room; 10.0.0.1, 10.0.0.2: restored since" in error.message
+    assert error.fields["refusals"] == refusals

@@ -66,8 +66,8 @@ async def told_restored(state: Path, job: str | None, asked: Tables, pit: float,
     """Warnings of restores that came after the point (unix seconds): Cassandra may have taken back what it knew of a
     TRUNCATE [X: CommitLogReplayer.construct]."""
     return [
-        f"{', '.join(one.tables[:20])} was restored since the point ({one.job}), by which Cassandra may have forgotten "
-        "an earlier TRUNCATE: unless its auto-snapshot is there, rows that it had removed come back"
+        f"after the point a restore ({one.job}) changed {', '.join(one.tables[:20])}: Cassandra may have forgotten "
+        "an earlier TRUNCATE, and unless its auto-snapshot is there, rows that it had removed come back"
         for one in await earlier_restores(state, job, asked, pit, now)
     ]
 

@@ -1,10 +1,14 @@
 """pit_check as a request: an order in, what all nodes say of the point out. Changes nothing on any node."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
 from coordinator.orchestrate.point_in_time.check import PitChecks, refuse_keyspaces
 from coordinator.orchestrate.point_in_time.errors import PointRefused
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
@@ -33,7 +37,7 @@ class PitCheckFlow:
 
 def refused(verdict: PitVerdict) -> PointRefused:
     """The error that tells all that stands against the point."""
-    told = "; ".join(str(refusal["message"]) for refusal in verdict.refusals)
+    told = "; ".join(_told(verdict.refusals))
     point = told_point(verdict.pit_micros)
     return PointRefused(
         f"The tables can't be brought to {point}: {told}{_elsewhere(verdict)}",
@@ -41,6 +45,17 @@ def refused(verdict: PitVerdict) -> PointRefused:
         warnings=verdict.warnings,
         **verdict.shown(),
     )
+
+
+def _told(refusals: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each once, behind the nodes that tell it, unless it names its node itself."""
+    named: list[str] = []
+    by_node: dict[str, list[str]] = {}
+    for refusal in refusals:
+        message, node = str(refusal["message"]), str(refusal.get("node", ""))
+        told = by_node.setdefault(node, []) if node and node not in message else named
+        told.append(message)
+    return [*dict.fromkeys(named), *by_nodes(by_node)]
 
 
 def _elsewhere(verdict: PitVerdict) -> str:
