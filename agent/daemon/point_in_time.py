@@ -94,4 +94,5 @@ def _point_tools(parts: PointParts) -> PointTools:
         clock=parts.clock,
         in_use=parts.restore.in_use,
         refuse_unarchived=parts.archiver.refuse_unarchived,
+        before_stop=parts.archiver.before_stop,
     )

@@ -239,7 +239,8 @@ class Archiver:
 
     async def refuse_unarchived(self) -> None:
         """Raises, while archiving is on, ArchiveUnread where an archive directory, be it a former one, can't be read,
-        ArchiveCopyDiffers where other bytes keep a segment of Cassandra's out of it, and StateFailed."""
+        ArchiveCopyDiffers where other bytes keep a segment of Cassandra's out of it, ArchivingRefused where one waits
+        for whatever else (the directory is full), and StateFailed. Archives nothing itself."""
         order = self.order
         if order is None or not order.arguments.enabled:
             return
@@ -248,6 +249,14 @@ class Archiver:
             raise ArchiveUnread(seen.unread)
         if kept_out := sorted(seen.false & seen.live.keys(), key=segment_id):
             raise ArchiveCopyDiffers(order.arguments.directory, kept_out)
+        if waiting := self.leftovers.waiting(seen):
+            directory, first = order.arguments.directory, waiting[0].path.name
+            raise ArchivingRefused(
+                f"{directory} has not taken {len(waiting)} closed segments, from {first} on: make room there, or "
+                "correct its rights, and the agent archives them within seconds",
+                path=directory,
+                reason="waiting",
+            )
 
     async def _look(self) -> Look:
         with own_state():

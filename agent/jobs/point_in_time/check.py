@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.cassandra.errors import ControlOfAnotherNode
 from agent.cassandra.schema_compare import views_on
-from agent.cassandra.service_errors import ServiceNotConfigured
+from agent.cassandra.service_errors import KeptDown, ServiceNotConfigured
 from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.point_in_time.dropped_since import refuse_dropped
 from agent.jobs.point_in_time.earlier_restores import none_until, refuse_restored, told_restored
@@ -212,12 +213,19 @@ class PitCheckJob:
         for refuse in (tools.refuse_unconfigured, tools.node.control.prove, tools.refuse_unarchived):
             try:
                 await refuse()
-            except (ServiceNotConfigured, ControlOfAnotherNode, ArchiveUnread, ArchiveCopyDiffers) as error:
+            except (
+                ServiceNotConfigured,
+                ControlOfAnotherNode,
+                ArchiveUnread,
+                ArchiveCopyDiffers,
+                ArchivingRefused,
+            ) as error:
                 found.append(error.as_dict())
         if self._tools.settings is not None:
             try:
                 await self._tools.settings.refuse_unsettable(asked, force=arguments.force)
-            except (ServiceNotConfigured, SettingsNotWritable, TooManyTables) as error:
+                await self._tools.settings.jvm.refuse_kept_down(but=context.job)
+            except (ServiceNotConfigured, SettingsNotWritable, TooManyTables, KeptDown) as error:
                 found.append(error.as_dict())
         unknown = [one.name for one in tables if one.beginning == "unknown"]
         if unknown:

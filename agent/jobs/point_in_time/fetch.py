@@ -55,8 +55,8 @@ class PitFetchJob:
     async def run(self, context: JobContext) -> Outcome:
         """Fetch what is not there yet. Cancelled by a person, what was staged is removed. Raises `PointInFuture`,
         `PointBeforeSnapshot`, `LogIncomplete`, `TruncatedSince`, `DroppedSince`, `DropKeepsNothing`, `RestoredSince`,
-        `TableNotThen`, `TableNotInBackup`, `SegmentDamaged`, `JobDiffers`, `JobFinished`, and what the sources and a
-        snapshot of what will be dropped raise."""
+        `TableNotThen`, `TableNotInBackup`, `SegmentDamaged`, `JobDiffers`, `JobFinished`, `ArchiveUnread`,
+        `ArchivingRefused`, `KeptDown`, and what the sources and a snapshot of what will be dropped raise."""
         arguments = checked_point(context.arguments)
         notes = FetchNotes(self._tools.state, context.job)
         held = RestoreNotes(self._tools.state, context.job)
@@ -114,6 +114,9 @@ class PitFetchJob:
             closed = [record for record in wanted.segments if record.name not in seen.written]
             near = seen.nearest(logs, self._tools.own)
             brought = await self._segments(context, arguments, near, closed, noted)
+        # Tables are dropped when every node has ended this: what would refuse the stop after it does so before.
+        await node.jvm.refuse_kept_down(but=notes.job)
+        await self._tools.before_stop()
         await keep_before_drop(node, notes.job, then)
         await held.put_fetched(Fetched(arguments.tag, host_id, counts))
         await notes.put_segments(brought.records, seen.losses)

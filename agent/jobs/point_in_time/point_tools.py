@@ -12,7 +12,7 @@ from agent.cassandra.schema_compare import by_name
 from agent.jobs.in_use import InUse
 from agent.jobs.point_in_time.log_sources import LogSources
 from agent.jobs.point_in_time.start_settings import StartSettings
-from agent.jobs.restart import nothing
+from agent.jobs.restart import BeforeStop, nothing
 from agent.jobs.restore.source import Sources
 from agent.model.snapshot import KeyspaceSchema
 from agent.pipeline.log_source import LogSource
@@ -32,8 +32,9 @@ class Process(Protocol):
 class PointTools:
     """`logs`: archived segments; `own`: every segment that is on the node, in Cassandra's directory and in the
     archive's (Cassandra being down, all of them are final). `settings`: what Cassandra's start is told by, None where
-    a point can only be checked. `clock`: unix seconds. `refuse_unarchived`: raises `ArchiveUnread` and
-    `ArchiveCopyDiffers` where the log is to be archived and has no place to go."""
+    a point can only be checked. `clock`: unix seconds. `refuse_unarchived`: raises `ArchiveUnread`,
+    `ArchiveCopyDiffers` and `ArchivingRefused` where the log is to be archived and has no place to go; `before_stop`
+    archives what waits, and raises as PIT_QUIESCE would."""
 
     node: CassandraNode
     sources: Sources
@@ -45,6 +46,7 @@ class PointTools:
     clock: Callable[[], float] = time.time
     in_use: InUse = field(default_factory=InUse)
     refuse_unarchived: Callable[[], Awaitable[None]] = nothing
+    before_stop: BeforeStop = nothing
 
     async def live(self, keyspaces: Sequence[str]) -> dict[str, KeyspaceSchema]:
         """The live schema of those of the keyspaces that exist. Raises what the node's answers raise."""

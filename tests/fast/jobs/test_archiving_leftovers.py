@@ -52,6 +52,23 @@ async def test_a_full_archive_is_swept_when_there_is_room(site: ArchivingSite) -
     assert (await view_of(site.archiver)).gaps == []
 
 
+async def test_the_check_of_a_restore_tells_of_an_archive_that_takes_nothing(site: ArchivingSite) -> None:
+    """Promise: a segment that waits for room refuses a restore to a point before it has dropped a table, as it would
+    refuse the stop after it; once there is room neither does."""
+    await site.begin(keep=True)
+    in_its_way = site.archive / site.log.path(site.log.active).name  # as if the directory were full
+    in_its_way.mkdir()
+    name = site.segment()
+    await site.until(lambda: name in site.archiver.seen.failed)
+    with pytest.raises(ArchivingRefused, match=f"has not taken 1 closed segments, from {name} on"):
+        await site.archiver.refuse_unarchived()
+    with pytest.raises(ArchivingRefused, match=f"{name} can't be put"):
+        await site.archiver.before_stop()
+    in_its_way.rmdir()
+    await site.archiver.before_stop()
+    await site.archiver.refuse_unarchived()
+
+
 async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: ArchivingSite) -> None:
     """Promise: a file of the same name and size in the archive is no copy: it is told, not shipped, nor replaced, and
     the segment is not deleted for it; once it is moved away the segment itself goes out."""

@@ -6,22 +6,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.cassandra.commit_log.errors import ArchivingRefused
 from agent.cassandra.errors import KeyspaceRefused
 from agent.cassandra.jvm_options import JvmOptions
 from agent.jobs.archiving.errors import ArchiveCopyDiffers, ArchiveUnread
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_notes import Placed, PlaceNotes
 from agent.jobs.point_in_time.point_errors import DroppedSince, LogIncomplete, RestoredSince
-from agent.jobs.point_in_time.start_settings import StartSettings
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS, StartSettings
 from agent.jobs.restore.errors import TableNotInBackup
 from agent.jobs.restore.notes import Asked, RestoreNotes
 from agent.model.commit_log import SchemaRecord
 from agent.wire.names import InvalidName
 from agent.wire.node import Tables
 from agent.wire.point_in_time import PitPlaceResult
-from kit.errors import InvalidInput
+from kit.errors import HelenusError, InvalidInput
 from tests.cluster.log_segments import name_of
-from tests.fast.point_in_time.point_in_memory import BEGAN, ID, PointInMemory, micros, record, schema
+from tests.fast.point_in_time.point_in_memory import BEGAN, ID, JOB, PointInMemory, micros, record, schema
 from tests.fast.restore.backup_in_memory import HOST
 
 
@@ -226,15 +227,37 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
     }
 
 
-async def test_a_false_copy_in_the_archive_is_a_refusal(node: PointInMemory) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ArchiveCopyDiffers("/archive", ["CommitLog-7-1.log"]),
+        ArchivingRefused("no room for 3 segments", path="/archive", reason="waiting"),
+    ],
+)
+async def test_what_the_archive_does_not_take_is_a_refusal(node: PointInMemory, error: HelenusError) -> None:
     """Promise: it would stop PIT_QUIESCE, after tables were dropped for nothing."""
 
     async def taken() -> None:
-        raise ArchiveCopyDiffers("/archive", ["CommitLog-7-1.log"])
+        raise error
 
     node.tools = replace(node.tools, refuse_unarchived=taken)
     result = await node.check(55.0)
-    assert [refusal["code"] for refusal in result.refusals] == ["archive_copy_differs"]
+    assert [refusal["code"] for refusal in result.refusals] == [error.code]
+
+
+async def test_a_node_that_another_restore_keeps_down_is_a_refusal(node: PointInMemory, tmp_path: Path) -> None:
+    """Promise: the lines that a job left among the JVM options would stop PIT_QUIESCE, after tables were dropped; the
+    job's own are none of it."""
+    options = tmp_path / "jvm-server.options"
+    options.touch()
+    settings = StartSettings(JvmOptions(options), tmp_path / "archiving.properties", tmp_path / "archive-commitlog")
+    node.tools = replace(node.tools, settings=settings)
+    await settings.jvm.put("earlier", [NO_CLIENTS])
+    (refusal,) = (await node.check(55.0)).refusals
+    assert (refusal["code"], refusal["fields"]) == ("kept_down", {"jobs": ["earlier"]})
+    await settings.jvm.remove("earlier")
+    await settings.jvm.put(JOB, [NO_CLIENTS])
+    assert (await node.check(55.0)).refusals == []
 
 
 async def test_a_table_dropped_and_made_again_under_its_id_is_refused(node: PointInMemory) -> None:

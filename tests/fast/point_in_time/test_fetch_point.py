@@ -1,8 +1,14 @@
 """PIT_FETCH: all that the point needs stands verified on the node, or it is said why not."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.cassandra.jvm_options import JvmOptions
+from agent.cassandra.service_errors import KeptDown
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import (
     DropKeepsNothing,
@@ -13,6 +19,7 @@ from agent.jobs.point_in_time.point_errors import (
     TableNotThen,
     TruncatedSince,
 )
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.restore.errors import JobDiffers, JobFinished
 from agent.model.commit_log import LossRecord
 from agent.storage.protocol import NotFound
@@ -182,6 +189,34 @@ async def test_what_is_dropped_later_is_kept_where_cassandra_keeps_nothing(node:
     control.calls.clear()
     await node.fetch(55.0)
     assert control.calls == []
+
+
+async def test_what_would_refuse_the_stop_does_so_before_a_table_is_dropped(
+    node: PointInMemory, tmp_path: Path
+) -> None:
+    """Promise: PIT_TABLES drops when every node has ended its fetch: segments that nobody takes, and what another
+    restore left among the JVM options since the check, fail it; what stands is not fetched again."""
+    error: list[ArchivingRefused] = [ArchivingRefused("no room", path="/archive", reason="full")]
+
+    async def before_stop() -> None:
+        for one in error:
+            raise one
+
+    node.tools = replace(node.tools, before_stop=before_stop)
+    with pytest.raises(ArchivingRefused):
+        await node.fetch()
+    assert await node.held_notes.fetched() is None
+    error.clear()
+    (options := tmp_path / "jvm-server.options").touch()
+    node.node.jvm = JvmOptions(options)
+    await node.node.jvm.put("earlier", [NO_CLIENTS])
+    with pytest.raises(KeptDown):
+        await node.fetch()
+    await node.node.jvm.remove("earlier")
+    await node.node.jvm.put(JOB, [NO_CLIENTS])
+    node.snapshot.fetched.clear()
+    await node.fetch()
+    assert (node.snapshot.fetched, node.held()) == ([], HELD)
 
 
 async def test_a_table_truncated_between_snapshot_and_point_begins_empty(node: PointInMemory) -> None:
