@@ -56,8 +56,8 @@ class Look(msgspec.Struct, frozen=True):
 
     @property
     def closed(self) -> list[str]:
-        """Of Cassandra's own directory those that it writes to no more: all but the newest two (the one that is written
-        and the one that is allocated ahead, or the one whose last sync is under way), oldest first."""
+        """Of Cassandra's own directory those that no new write goes to: all but the newest two (the one that is written
+        and the one that is allocated ahead), oldest first. The last ones may still await their last sync."""
         return sorted(self.live, key=segment_id)[:-2]
 
 

@@ -76,8 +76,8 @@ class KeptSegments:
 
 
 class OwnLog(KeptSegments):
-    """As `KeptSegments`, with Cassandra's own directory. While Cassandra is up the newest two segments of it are not
-    whole; `is_down`: Cassandra is not running, and what is there is all there will be."""
+    """As `KeptSegments`, with Cassandra's own directory. While Cassandra is up the segments of it that may still change
+    are not whole; `is_down`: Cassandra is not running, and what is there is all there will be."""
 
     def __init__(
         self,
@@ -95,8 +95,33 @@ class OwnLog(KeptSegments):
         files = {**seen.live, **seen.archived}
         if await self._is_down():
             return _records(seen, known, files, since)
-        written = {name for name in seen.live if name not in seen.closed and name not in seen.archived}
-        return await asyncio.to_thread(_records, seen, known, files, since, written)
+        return await asyncio.to_thread(lambda: _records(seen, known, files, since, _unfinished(seen, known)))
+
+
+def _unfinished(seen: Look, known: Known) -> set[str]:
+    """Segments that may still change: a copy would lack what comes. Those that aren't closed; and closed ones, from the
+    newest on, that await their last sync, for Cassandra makes the next segment meanwhile, several under load [X:
+    AbstractCommitLogSegmentManager.advanceAllocatingFrom]. Blocks."""
+    found = {name for name in seen.live if name not in seen.closed and name not in seen.archived}
+    for name in reversed(seen.closed):
+        if _is_finished(name, seen, known):
+            break
+        found.add(name)
+    return found
+
+
+def _is_finished(name: str, seen: Look, known: Known) -> bool:
+    """Cassandra calls the archive command when a segment has had its last sync, not before [X:
+    CommitLogArchiver.maybeArchive]. Where it calls none, that nothing is written behind whole sections has to do."""
+    one = known.segments.get(name)
+    if name in {*seen.archived, *seen.offered, *seen.failed} or (one is not None and (one.places or one.failed)):
+        return True
+    if known.in_force:
+        return False
+    try:
+        return segment_state(seen.live[name].path).all_synced
+    except SegmentUnreadable:
+        return True  # none that Cassandra writes, or it is gone: whoever fetches it is told
 
 
 def _records(

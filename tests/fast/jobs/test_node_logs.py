@@ -1,5 +1,6 @@
 """The node's own part of its log, as a restore reads it."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,14 @@ import pytest_asyncio
 
 from agent.cassandra.commit_log.errors import SegmentUnreadable
 from agent.jobs.archiving import node_logs
-from agent.jobs.archiving.node_logs import place_file
+from agent.jobs.archiving.ledger import Known
+from agent.jobs.archiving.looking import look
+from agent.jobs.archiving.node_logs import OwnLog, place_file
+from agent.model.commit_log import SchemaRecord
 from agent.pipeline.errors import TargetUnwritable
 from agent.plan.log_windows import runs
+from agent.plan.segment_names import segment_id
+from tests.cluster.log_segments import entry, name_of, segment
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
 
@@ -24,12 +30,13 @@ async def site(tmp_path: Path) -> AsyncIterator[ArchivingSite]:
 
 
 async def test_own_log_goes_on_where_the_destination_ends(site: ArchivingSite, tmp_path: Path) -> None:
-    """Promise: with what is shipped it is one run; while Cassandra is up the newest two are not whole, once it is down
-    all are; segments come as links of the same bytes."""
+    """Promise: with what is shipped it is one run; while Cassandra is up what it may still write to is not whole, once
+    it is down all are; segments come as links of the same bytes."""
     await site.begin()
     shipped = site.segment()
     await site.shipped(shipped)
-    closed = site.segment(archives=False, delete=False)
+    site.archive.rename(tmp_path / "away")
+    closed = site.segment()
     site.log.write(b"the newest write")
     await site.until(lambda: site.archiver.ledger.get(site.log.path(site.log.active).name) is not None)
     down = False
@@ -57,6 +64,51 @@ async def test_own_log_goes_on_where_the_destination_ends(site: ArchivingSite, t
     site.log.path(site.log.active).unlink()
     with pytest.raises(SegmentUnreadable, match="is not on the node any more"):
         await own.fetch(next(one for one in found if one.name == active), to)
+
+
+async def test_closed_segments_that_await_their_last_sync_are_not_whole(site: ArchivingSite) -> None:
+    """Promise: Cassandra makes the next segments while that is under way, and calls the archive command after it: until
+    then none is taken for whole, though all that it holds is in whole sections."""
+    await site.begin(targets=[])
+    done = site.segment(delete=False)
+    site.log.write(b"marked, while another write is on its way")
+    waiting = [site.segment(archives=False, delete=False) for _ in range(2)]
+    await site.until(lambda: site.log.path(site.log.active + 1).name in site.archiver.seen.live)
+
+    async def is_down() -> bool:
+        return False
+
+    async def whole() -> list[str]:
+        found = await site.archiver.own_log(is_down).records(segment_id(done))
+        return [one.name for one in found if one.whole]
+
+    assert await whole() == [done]
+    for name in waiting:
+        site.log.offer(site.log.directory / name)
+        assert await whole() == [done, *waiting[: waiting.index(name) + 1]]
+
+
+def test_where_nothing_is_archived_the_file_tells_whether_it_awaits_its_last_sync(tmp_path: Path) -> None:
+    """Promise: a write behind the last whole section is one that a copy of now would lack, in this segment or in one
+    that is made meanwhile; nothing older is read."""
+    bodies = {1: segment(1, unsynced=entry()), 2: segment(2), 3: segment(3, unsynced=entry()), 4: segment(4)}
+    for number, body in {**bodies, 5: segment(5, ()), 6: segment(6, ())}.items():
+        (tmp_path / name_of(number)).write_bytes(body)
+
+    async def none() -> list[SchemaRecord]:
+        return []
+
+    async def is_down() -> bool:
+        return False
+
+    own = OwnLog(lambda: look(str(tmp_path), (), ()), Known, none, is_down)
+
+    def whole() -> list[str]:
+        return [one.name for one in asyncio.run(own.records()) if one.whole]
+
+    assert whole() == [name_of(number) for number in (1, 2, 3, 4)]
+    (tmp_path / name_of(4)).write_bytes(segment(4, unsynced=entry()))
+    assert whole() == [name_of(number) for number in (1, 2)]
 
 
 def test_where_links_are_refused_a_copy_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

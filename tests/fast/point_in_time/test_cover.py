@@ -1,17 +1,24 @@
 """PIT_COVER: Cassandra is down, and the node's own log completes the set up to the point, or it is said how far."""
 
+import errno
 import os
+from dataclasses import replace
 
 import msgspec
 import pytest
 
+from agent.cassandra.commit_log.sections import segment_state
+from agent.jobs.archiving.ledger import Known
+from agent.jobs.archiving.looking import look
+from agent.jobs.archiving.node_logs import OwnLog
 from agent.jobs.point_in_time.notes import FetchNotes
 from agent.jobs.point_in_time.place_errors import CassandraRuns
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.point_errors import NotCovered, SegmentDamaged
 from agent.jobs.restore.errors import JobDiffers, NotFetched
+from agent.model.commit_log import SchemaRecord
 from agent.storage.protocol import Transient
-from tests.cluster.log_segments import name_of
+from tests.cluster.log_segments import MUTATION, entry, name_of, segment
 from tests.fast.point_in_time.point_in_memory import BEGAN, JOB, PointInMemory, record
 
 
@@ -119,6 +126,35 @@ async def test_a_copy_of_a_part_makes_room_for_the_whole_segment(node: PointInMe
     result = await node.cover(76.0)
     assert result.covered_until == BEGAN + 88
     assert (node.segments / part.name).stat().st_size == record(7).size
+
+
+async def test_a_segment_that_awaited_its_last_sync_is_replayed_as_it_became(
+    node: PointInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: where links are refused the fetch copies none to which Cassandra still owes its last section, though two
+    younger ones are there: the copy would have the segment's size and name, and lack acknowledged writes."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    async def none() -> list[SchemaRecord]:
+        return []
+
+    async def is_down() -> bool:
+        return not node.process.running
+
+    log = node.commitlog
+    monkeypatch.setattr(os, "link", refused)
+    own = OwnLog(lambda: look(str(log), (), ()), Known, none, is_down)
+    node.tools = replace(node.tools, own=own)
+    for number, body in {7: segment(7, unsynced=entry()), 8: segment(8, ()), 9: segment(9, ())}.items():
+        (log / name_of(number)).write_bytes(body)
+    await node.fetch(76.0)
+    assert node.standing() == [name_of(number) for number in range(2, 7)]
+    (log / name_of(7)).write_bytes(segment(7, ((MUTATION,), (MUTATION,))))
+    node.stop()
+    assert (await node.cover(76.0)).segments == 8
+    assert segment_state(node.segments / name_of(7)).mutations == 2
 
 
 async def test_what_vanished_or_was_cut_since_the_fetch_is_brought_again(node: PointInMemory) -> None:
