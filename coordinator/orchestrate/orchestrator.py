@@ -31,6 +31,7 @@ from coordinator.orchestrate.delete.delete import delete_scope
 from coordinator.orchestrate.delete.marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
+from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.listing import backup_of, is_through
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
@@ -43,7 +44,6 @@ from coordinator.orchestrate.restore.again import why_begin_anew
 from coordinator.orchestrate.restore.job_steps import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.restore.scope import restore_scope_of
 from coordinator.orchestrate.run import WARNINGS, Surroundings
-from coordinator.orchestrate.scope import common_tables
 from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
@@ -318,7 +318,8 @@ class FleetOrchestrator:
         if former is None or not isinstance(job, str) or not await self._around.store.requests.step(job, "scope"):
             return None, []
         await self._conflicts.refuse_overlapping(cluster, former.keyspaces)
-        later = await self._changed_since(former, job)
+        kinds = [RequestKind.RESTORE, RequestKind.POINT_IN_TIME]
+        later = await changed_since(self._around.store, former, job, kinds)
         why = f"{later.id} changed the same tables since" if later is not None else fallen.get(job)
         if why is not None:
             owed = "what the result of the former calls owed stays owed, but for views, which this one makes"
@@ -344,19 +345,6 @@ class FleetOrchestrator:
             if isinstance(former, RestoreOrder) and is_same_restore(former, order):
                 same = request
         return same
-
-    async def _changed_since(self, former: Request, job: str) -> Request | None:
-        """A restore begun after `former`, of another job, that changed any of its tables."""
-        requests = await self._around.store.requests.find(cluster=former.cluster, kind=RequestKind.RESTORE)
-        begun = [request.id for request in requests].index(former.id)
-        for request in requests[begun + 1 :]:
-            if job_of(request) == job or not common_tables(request.keyspaces, former.keyspaces):
-                continue
-            # The step may be gone from the store when the request ended long ago; how it ended tells as well.
-            ended = request.state is RequestState.SUCCESS or RESUMABLE in request.result
-            if ended or await self._irrevocable(request):
-                return request
-        return None
 
     async def _why_no_return(self, request: Request) -> str:
         steps = [await self._around.store.requests.step(job_of(request), step) for step in CHANGED]

@@ -136,7 +136,8 @@ class ToyAgent:
     async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport:
         await asyncio.sleep(self.slow_seconds)
         world, node = self.node.world, self.node
-        ring = [each.member() for each in world.nodes] if node.up else []
+        answers = node.up and node.point.native  # a report asks CQL
+        ring = [each.member() for each in world.nodes] if answers else []
         stale = [node.stale.pop(0)] if node.stale else []
         if members:
             held = {world.nodes[number - 1].host_id: up for number, up in node.held_up.items()}
@@ -149,16 +150,16 @@ class ToyAgent:
             protocol_max=1,
             features=[],
             now=self._clock(),
-            node=node.identity() if node.up else None,
-            last_known=None if node.up else node.identity(),
-            trouble=None if node.up else {"code": "cassandra_unavailable"},
+            node=node.identity() if answers else None,
+            last_known=None if answers else node.identity(),
+            trouble=None if answers else {"code": "cassandra_unavailable"},
             data_directories=node.data(),
-            keyspaces=world.keyspaces(stale) if node.up else {},
+            keyspaces=world.keyspaces(stale) if answers else {},
             ring=ring,
             throttle_bytes_per_second=0,
             events=self.events.newest,
-            load_bytes=node.number * 1_000 if node.up else None,
-            truncated_at=dict(node.truncated_at) if truncations and node.up else None,
+            load_bytes=node.number * 1_000 if answers else None,
+            truncated_at=dict(node.truncated_at) if truncations and answers else None,
         )
 
     def views(self) -> list[DestinationView]:

@@ -94,8 +94,9 @@ def archiving_jobs(node: ToyNode, log: ToyLog) -> dict[Kind, tuple[str, Job]]:
         others = [other.address for other in node.world.nodes if other is not node and not other.up]
         others = [address for address in others if address not in log.beside]
         assert not node.up or not others, f"restarted beside {others}, which are down"
+        node.point.refuse_kept_down()
         log.restarts.append(asked.drain)
-        node.up = True
+        node.up = node.point.native = True
         log.runs = "" if log.refuses else log.file
         return RestartResult(1.0, asked.drain)
 

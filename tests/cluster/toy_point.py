@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.cassandra.service_errors import KeptDown
 from agent.wire.archiving import LogGap
 from tests.cluster.toy_repository import Rows
 
@@ -43,5 +44,14 @@ class ToyPoint(msgspec.Struct):
     """how often it was started by a restore"""
     needs_peer: bool = False
     """it isn't a seed: it starts only while another node is up"""
+    blocks: set[str] = set()
+    """jobs that let nobody else stop or start it"""
+    shut: int = 0
+    """how often, once its settings are back, the order to let clients in fails"""
     kept_down_by: str = ""
     """another restore, for whose sake an undo doesn't start it"""
+
+    def refuse_kept_down(self, but: str = "") -> None:
+        """Raises `KeptDown`, as agents do, while Cassandra is another restore's."""
+        if jobs := sorted(self.blocks - {but}):
+            raise KeptDown(f"the restore {', '.join(jobs)} lets nobody else stop or start Cassandra", jobs=jobs)

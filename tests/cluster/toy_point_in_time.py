@@ -139,6 +139,7 @@ class _Jobs:
         return PhaseResult([])
 
     def quiesce(self, context: JobContext, asked: PitArguments) -> PitQuiesceResult:
+        self._log.refuse_kept_down(but=_job(context))
         self._begin()
         self._log.native = False
         self._log.began.add(_job(context))
@@ -146,7 +147,9 @@ class _Jobs:
 
     def stop(self, context: JobContext, asked: PitArguments) -> PhaseResult:
         assert not self._log.native or not self._node.up, "clients write to a node that is stopped"
+        self._log.refuse_kept_down(but=_job(context))
         self._node.up = False
+        self._log.blocks.add(_job(context))
         return PhaseResult([])
 
     def cover(self, context: JobContext, asked: PitArguments) -> PitCoverResult:
@@ -186,6 +189,10 @@ class _Jobs:
 
     def open(self, context: JobContext, asked: PitArguments) -> PhaseResult:
         self._begin()
+        self._log.blocks.discard(_job(context))
+        if self._log.shut:
+            self._log.shut -= 1
+            raise ToyFailure("native_transport_not_switched", "clients are not let in")
         self._log.native = True
         return PhaseResult([])
 
@@ -193,6 +200,7 @@ class _Jobs:
         job = _job(context)
         if job in self._log.aside:
             self._node.rows.update(self._log.aside.pop(job))
+        self._log.blocks.discard(job)
         if self._log.kept_down_by:
             return PhaseResult([], [f"Cassandra is left as it is: that is up to the restore {self._log.kept_down_by}"])
         if not self._node.up:

@@ -26,13 +26,13 @@ def another(scene: Scene) -> ToyCoordinator:
 
 
 async def adopted(coordinator: ToyCoordinator) -> str:
-    """The id of the restore to a point that it has taken over."""
+    """The id of the newest restore to a point that it has, once it has one."""
     async with asyncio.timeout(DEADLINE):
         while True:
+            await asyncio.sleep(0.02)
             found = await coordinator.store.requests.find(kind=RequestKind.POINT_IN_TIME)
             if found:
                 return found[-1].id
-            await asyncio.sleep(0.02)
 
 
 async def test_a_job_is_taken_over_when_its_coordinator_is_gone_and_not_before(story: Story) -> None:
@@ -99,6 +99,32 @@ async def test_who_lost_a_job_stops_no_node_for_another_point(story: Story) -> N
     assert story.scene.world.count(Kind.RESTART) == 0
     assert story.is_restored()
     assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
+
+
+async def test_who_lost_a_job_takes_it_back_by_itself(story: Story) -> None:
+    """Promise: the coordinator that took the job over dies for good with all nodes stopped, and nobody asks: the first
+    one, alive, carries it on in a request of its own, and ends it."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_FETCH] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
+    async with another(story.scene) as other:
+        await other.destination("there")
+        await other.orchestrator.points.start(CLUSTER, story.order())
+        node.gates[Kind.PIT_COVER] = asyncio.Event()
+        node.gates.pop(Kind.PIT_FETCH).set()
+        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+        former = await story.coordinator.ended(request_id)
+        assert (former.error or {}).get("code") == "job_taken_over"
+    node.gates.pop(Kind.PIT_COVER).set()
+    async with asyncio.timeout(DEADLINE):
+        again = request_id
+        while again == request_id:
+            again = await adopted(story.coordinator)
+    request = await story.coordinator.ended(again)
+    assert (request.state, request.result["job"]) == (RequestState.SUCCESS, request_id), request
+    assert story.is_restored()
+    assert story.nothing_left()
 
 
 async def test_no_segment_goes_while_another_coordinator_restores(story: Story) -> None:

@@ -23,7 +23,7 @@ async def test_what_a_later_restore_went_over_is_in_nobodys_way(story: Story) ->
     """Promise: another point that was forced past a job that stopped, and succeeded, is the end of it: the next point
     needs no force, here and at a coordinator that only hears of both from the agents; a later one that stops is
     refused by as ever."""
-    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
+    story.scene.nodes[2].point.shut = 2
     assert (await story.restored()).state is RequestState.ERROR
     assert (await story.restored(keyspaces={"many": []}, force=True)).state is RequestState.SUCCESS
     assert (await story.restored(keyspaces={"many": ["t1"]})).state is RequestState.SUCCESS
@@ -45,7 +45,7 @@ async def test_what_a_later_restore_went_over_is_in_nobodys_way(story: Story) ->
 async def test_a_job_that_was_gone_over_is_not_gone_on_with(story: Story) -> None:
     """Promise: ordered again after a restore to another point was forced past it and succeeded, a point is a new job,
     though its first one had stopped at its very end: the rows are those of the point, not what the other one left."""
-    story.scene.nodes[2].failures[Kind.PIT_OPEN] = [ToyFailure("disk_full", "no room")]
+    story.scene.nodes[2].point.shut = 2
     first = await story.restored()
     assert first.state is RequestState.ERROR
     later = await story.restored(pit_micros=story.point + 1, force=True)
@@ -60,10 +60,9 @@ async def test_a_job_that_was_gone_over_is_not_gone_on_with(story: Story) -> Non
 async def test_only_the_last_that_stopped_is_gone_on_with(story: Story) -> None:
     """Promise: where two stopped half-way, the second one forced past the first, the first is refused by the second's
     order, and goes on with nothing; once the second has ended it is a new job."""
-    room = ToyFailure("disk_full", "no room")
-    story.scene.nodes[2].failures[Kind.PIT_OPEN] = [room]
+    story.scene.nodes[2].point.shut = 2
     first = await story.restored()
-    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [room]
+    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
     second = await story.restored(pit_micros=story.point + 1, force=True)
     assert (first.state, second.state) == (RequestState.ERROR, RequestState.ERROR)
     with pytest.raises(JobUnfinished) as refused:

@@ -15,6 +15,7 @@ from coordinator.model.orders import Order, PointInTimeOrder, is_same_point, pla
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
+from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
@@ -73,10 +74,8 @@ class PointsInTime:
         """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`,
         `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without, and
         `JobUnfinished` without force while one to another point stopped half-way."""
-        taken, others = await self._take_over.learn(cluster, order)
-        former = await self._former(cluster, order)
-        half = await self._half_way(cluster, others)
-        if taken is None and not _runs(former) and not _is_of(half, order):
+        ended = await self._take_over.learn(cluster, order)
+        if not _runs(await self._former(cluster, order)) and not _is_of(await self._half_way(cluster, ended), order):
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -85,7 +84,7 @@ class PointsInTime:
                 return former.id
             await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
-            half = HalfWay(taken, former) if taken and former is not None else await self._half_way(cluster, others)
+            half = await self._half_way(cluster, ended)
             if half is not None and not _is_of(half, order):
                 if not order.force:
                     raise unfinished(half)
@@ -94,12 +93,14 @@ class PointsInTime:
             tag, keyspaces, job = None, asked_tables(order), None
             if half is not None:
                 tag, keyspaces, job = half.request.tag, half.request.keyspaces, half.job
+                later = await changed_since(self._around.store, half.request, job, [RequestKind.RESTORE])
+                warnings = [*warnings, *([] if later is None else [stays_changed(later)])]
             kind, places = RequestKind.POINT_IN_TIME, places_of(order)
             return await self._make(kind, cluster, order, tag, places, keyspaces, job, warnings)
 
-    async def _half_way(self, cluster: str, others: Mapping[str, Found]) -> HalfWay | None:
+    async def _half_way(self, cluster: str, ended: Mapping[str, Found]) -> HalfWay | None:
         requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
-        return last_half_way(requests, others)
+        return last_half_way(requests, ended)
 
     async def _refuse_at_once(self, cluster: str, order: PointInTimeOrder) -> None:
         refuse_keyspaces(order)
@@ -141,6 +142,14 @@ def _is_of(half: HalfWay | None, order: PointInTimeOrder) -> bool:
     """Whether the order goes on with that job."""
     known = order_of(half.request) if half is not None else None
     return isinstance(known, PointInTimeOrder) and is_same_point(known, order)
+
+
+def stays_changed(later: Request) -> str:
+    """The warning of a restore that goes on although an import came since."""
+    return (
+        f"the restore {later.id} changed the same tables since this one stopped: what it brought stays; once this one "
+        "has ended send it again, to bring the tables to the point"
+    )
 
 
 def _runs(request: Request | None) -> bool:

@@ -7,15 +7,15 @@ To see that there is none costs a few requests, however large the cluster is.
 """
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from coordinator.model.orders import PointInTimeOrder, is_same_point
-from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
@@ -26,15 +26,6 @@ from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
-
-
-class Learned(NamedTuple):
-    """What the agents know. `taken`: the running job that a new request goes on with, where this coordinator had it and
-    lost it to another one. `ended`: every job that ended, by its id; of the same restore none that can be gone on with
-    but of which too few agents tell."""
-
-    taken: str | None
-    ended: dict[str, Found]
 
 
 class TakeOver(Beside):
@@ -54,11 +45,11 @@ class TakeOver(Beside):
         """the code and the job of what was told"""
         self._turns: Counter[str] = Counter()
 
-    async def learn(self, cluster: str, order: PointInTimeOrder) -> Learned:
+    async def learn(self, cluster: str, order: PointInTimeOrder) -> dict[str, Found]:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
-        for it here; one that stopped can be gone on with. Raises `RestoreRunning` while another coordinator carries out
-        another one."""
-        taken: str | None = None
+        for it here; one that stopped can be gone on with. Every job that ended, by its id; of the same restore none
+        that can be gone on with but of which too few agents tell. Raises `RestoreRunning` while another coordinator
+        carries out another one."""
         ended: dict[str, Found] = {}
         seen = await every_job(self._around, cluster)
         self._tell_unreadable(seen)
@@ -72,15 +63,15 @@ class TakeOver(Beside):
                     await self._remember(cluster, found)
                 ended[found.document.id] = found
             elif same and found.certain:
-                taken = await self._adopt(cluster, found) or taken
-            elif not found.left and not await self._is_carried_out_here(found):
+                await self._adopt(cluster, found)
+            elif not found.left and not await self._is_own(cluster, found):
                 raise RestoreRunning(
-                    f"the restore to a point {found.request.id} of another coordinator stops the nodes; the same order "
-                    "sent here takes it over",
+                    f"the restore to a point {found.request.id} of another coordinator stops the nodes; its own order "
+                    "sent here takes it over, once more than half of its nodes' agents answer",
                     request=found.request.id,
                     tables=[],
                 )
-        return Learned(taken, ended)
+        return ended
 
     async def _always(self) -> None:
         while True:
@@ -101,7 +92,8 @@ class TakeOver(Beside):
         self._tell_unreadable(glanced)
         at = self._at.setdefault(cluster, {})
         for found in glanced.jobs:
-            if written(found.document) > self._over.get(found.document.id, (0, 0)) and not await self._is_own(found):
+            new = written(found.document) > self._over.get(found.document.id, (0, 0))
+            if new and not await self._is_own(cluster, found):
                 at[found.document.id] = found
         for job, found in [*at.items()]:
             if found.left:
@@ -119,7 +111,7 @@ class TakeOver(Beside):
             return True  # a glance finds it again
         [found] = seen.jobs
         document, now = found.document, self._around.monotonic()
-        if document.ended or await self._is_own(found):
+        if document.ended or await self._is_own(cluster, found):
             self._over[document.id] = written(document)
             self._seen.pop(document.id, None)
             return True
@@ -131,13 +123,11 @@ class TakeOver(Beside):
             return True
         return False
 
-    async def _is_own(self, found: Found) -> bool:
-        return await self._around.store.requests.get(found.request.id) is not None
-
-    async def _is_carried_out_here(self, found: Found) -> bool:
-        """Not one that another coordinator took from this one: it stops the nodes as any other of that one's."""
-        request = await self._around.store.requests.get(found.request.id)
-        return request is not None and not was_taken_over(request)
+    async def _is_own(self, cluster: str, found: Found) -> bool:
+        """Whether this coordinator carries it out, or was the last that did. Not one that another one took from it."""
+        requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
+        here = [request for request in requests if job_of(request) == found.document.id]
+        return bool(here) and not was_taken_over(here[-1])
 
     def _tell_unreadable(self, seen: Seen) -> None:
         """Once: a coordinator of another release writes every few seconds."""
@@ -161,30 +151,31 @@ class TakeOver(Beside):
         self._told.add((error.code, job))
         return not before
 
-    async def _adopt(self, cluster: str, found: Found) -> str | None:
-        """Durable first: steps, then a fence over the other's, then the request, which is begun. The job, when its
-        request has ended here already, for another coordinator had taken it."""
-        request = await self._around.store.requests.get(found.request.id)
-        if request is not None and request.state is RequestState.RUNNING:
-            return None
+    async def _adopt(self, cluster: str, found: Found) -> None:
+        """Durable first: steps, then a fence over the other's, then the request, which is begun: the same one, or a new
+        one where that has ended here, for another coordinator had taken its job."""
+        store, job = self._around.store, found.document.id
         async with self._around.leaving.turn(cluster):
+            if await self._is_own(cluster, found):
+                return
             await self._keep(found)
-            if request is not None:
-                return found.document.id
             request = msgspec.structs.replace(found.request, cluster=cluster, state=RequestState.RUNNING)
-            await self._around.store.requests.create(request)
-        log.warning("a job that nobody carries out is taken over", request=request.id, job=found.document.id)
+            if await store.requests.get(request.id) is not None:
+                result = {**request.result, JOB: job}
+                started = self._around.clock()
+                request = msgspec.structs.replace(request, id=str(uuid.uuid4()), started=started, result=result)
+            await store.requests.create(request)
+        log.warning("a job that nobody carries out is taken over", request=request.id, job=job)
         self._begin(request)
-        return None
 
     async def _remember(self, cluster: str, found: Found) -> None:
         """One that stopped, as if it had done so here. Where its request has ended here before, for the other
         coordinator took it, only how far it came."""
         store, job = self._around.store, found.document.id
-        known = await store.requests.get(found.request.id) is not None
-        if known and not await self._was_lost(cluster, job):
-            return
         async with self._around.leaving.turn(cluster):
+            known = await store.requests.get(found.request.id) is not None
+            if known and await self._is_own(cluster, found):
+                return
             await self._keep(found)
             if known:
                 return
@@ -198,12 +189,6 @@ class TakeOver(Beside):
                 result={**request.result, RESUMABLE: job},
             )
             await store.requests.create(ended)
-
-    async def _was_lost(self, cluster: str, job: str) -> bool:
-        """Whether the last that this coordinator did of it was to leave it to another one."""
-        requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
-        here = [request for request in requests if job_of(request) == job]
-        return bool(here) and was_taken_over(here[-1])
 
     async def _keep(self, found: Found) -> None:
         store, job = self._around.store, found.document.id
