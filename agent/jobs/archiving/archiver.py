@@ -127,8 +127,8 @@ class Archiver:
     def _seen_trouble(self) -> HelenusError | None:
         if self.seen.unread:
             return ArchiveUnread(self.seen.unread)
-        if self.seen.false and self.order is not None:
-            return ArchiveCopyDiffers(self.order.arguments.directory, sorted(self.seen.false, key=segment_id))
+        if false := self.seen.false:
+            return ArchiveCopyDiffers([false[name].path for name in sorted(false, key=segment_id)])
         return None
 
     def _trouble(self, error: HelenusError | None) -> None:
@@ -247,8 +247,8 @@ class Archiver:
         seen = await self._look()
         if seen.unread:
             raise ArchiveUnread(seen.unread)
-        if kept_out := sorted(seen.false & seen.live.keys(), key=segment_id):
-            raise ArchiveCopyDiffers(order.arguments.directory, kept_out)
+        if kept_out := seen.kept_out(order.arguments.directory):
+            raise ArchiveCopyDiffers(kept_out)
         if waiting := self.leftovers.waiting(seen):
             directory, first = order.arguments.directory, waiting[0].path.name
             raise ArchivingRefused(

@@ -33,8 +33,8 @@ class Copies:
             elif own is not None and (same := _same(own, copy)) is not None:
                 compared[name] = own, copy, same
         self._compared = compared
-        false = frozenset(name for name, (_, _, same) in compared.items() if not same)
-        false |= {name for name in noted if name in look.archived and name not in compared}
+        false = {name: copy for name, (_, copy, same) in compared.items() if not same}
+        false |= {name: look.archived[name] for name in noted if name in look.archived and name not in compared}
         archived = {name: file for name, file in look.archived.items() if name not in false}
         return msgspec.structs.replace(look, archived=archived, false=false, differs=frozenset(noted))
 

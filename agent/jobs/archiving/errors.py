@@ -1,5 +1,8 @@
 """What can keep a node's commit log from being archived as asked."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from kit.errors import HelenusError
 
 
@@ -16,19 +19,21 @@ class ArchivingNotConfigured(HelenusError):
 
 
 class ArchiveCopyDiffers(HelenusError):
-    """The archive directory has other bytes under a segment's name; `fields`: segments."""
+    """An archive directory has other bytes under a segment's name; `fields`: segments."""
 
     code = "archive_copy_differs"
     status = 409
     retry = "later"
     todo = (
-        "Look where the named files of the archive directory come from, and move them away: the agent then archives "
-        "Cassandra's own. Nothing ships, replaces or deletes either of them until then."
+        "Look where the named files come from, and move them away: the agent then archives Cassandra's own. Nothing "
+        "ships, replaces or deletes either of them until then."
     )
 
-    def __init__(self, directory: str, segments: list[str]) -> None:
-        told = f"{directory} has other bytes than Cassandra's own under the names {', '.join(segments[:3])}"
-        super().__init__(told, segments=segments)
+    def __init__(self, copies: Sequence[Path]) -> None:
+        told = ", ".join(map(str, copies[:3]))
+        super().__init__(
+            f"other bytes than those of Cassandra's own segment are in {told}", segments=[path.name for path in copies]
+        )
 
 
 class ArchiveUnread(HelenusError):

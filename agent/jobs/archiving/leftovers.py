@@ -98,8 +98,9 @@ class Leftovers:
         """Archive what waits, oldest first, up to the first that can't be; how many were. One whose name is taken by
         other bytes keeps no younger one out."""
         done = 0
+        kept_out = {path.name for path in look.kept_out(directory)}
         for file in self.waiting(look):
-            if file.path.name in look.false:
+            if file.path.name in kept_out:
                 continue
             if await self.archive_one(file.path, directory):
                 break
@@ -158,7 +159,7 @@ class Leftovers:
         if look.unread:
             return
         known = self._ledger.known
-        for name in look.differs - look.false:
+        for name in look.differs - look.false.keys():
             await asyncio.to_thread(forget_difference, self._program, name)
         for name in look.failed - look.live.keys():
             one = self._ledger.get(name)

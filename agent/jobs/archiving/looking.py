@@ -36,8 +36,8 @@ class Look(msgspec.Struct, frozen=True):
     """`live`: in Cassandra's own directory, `archived`: in an archive directory, by name; `failed`: noted by the
     archive command as not archived, `offered`: as what it was called for. `bytes`: all files of Cassandra's directory.
     `unread`: why an archive directory could not be read, "" when each was: what is not in it then may be there all the
-    same; `present_unread`: why the present one could not. `false`: in the archive directory are other bytes of that
-    name; `differs`: the archive command noted so."""
+    same; `present_unread`: why the present one could not. `false`: files of an archive directory with other bytes than
+    the segment of their name; `differs`: the archive command noted so."""
 
     live: dict[str, SeenFile]
     archived: dict[str, SeenFile]
@@ -45,7 +45,7 @@ class Look(msgspec.Struct, frozen=True):
     bytes: int
     unread: str = ""
     present_unread: str = ""
-    false: frozenset[str] = frozenset()
+    false: dict[str, SeenFile] = {}
     differs: frozenset[str] = frozenset()
     offered: frozenset[str] = frozenset()
 
@@ -59,6 +59,12 @@ class Look(msgspec.Struct, frozen=True):
         """Of Cassandra's own directory those that no new write goes to: all but the newest two (the one that is written
         and the one that is allocated ahead), oldest first. The last ones may still await their last sync."""
         return sorted(self.live, key=segment_id)[:-2]
+
+    def kept_out(self, directory: str) -> list[Path]:
+        """The files for which Cassandra's own segments can't be archived there: one that lies in a former directory
+        keeps none out. Oldest first."""
+        found = [self.false[name].path for name in sorted(self.false.keys() & self.live.keys(), key=segment_id)]
+        return [path for path in found if path.parent == Path(directory)]
 
 
 def look(

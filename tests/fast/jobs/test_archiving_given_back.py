@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -99,7 +100,7 @@ async def test_a_false_copy_is_known_though_no_agent_was_there(site: ArchivingSi
     for _ in range(3):
         await looked_again(site)
     assert [loss.after for loss in site.archiver.ledger.known.losses] == [first]
-    assert site.archiver.seen.false == {active.name}
+    assert set(site.archiver.seen.false) == {active.name}
     assert not site.has(active.name, "d1") if site.archiver.ledger.get(active.name) else True
     assert active.name not in {one.name for one in await site.records("d1")}
     other.unlink()
@@ -129,6 +130,30 @@ async def test_a_false_copy_keeps_out_its_own_segment_alone(site: ArchivingSite)
     assert checked.value.fields["segments"] == [false]
     with pytest.raises(ArchivingRefused, match=f"{false} can't be put .* other content"):
         await site.archiver.before_stop()
+    assert str(taken) in str(checked.value)
     (site.log.directory / false).unlink()  # Cassandra's next start: nothing waits any more, and no stop is refused
     await site.archiver.refuse_unarchived()
     await site.archiver.before_stop()
+
+
+async def test_a_false_copy_in_a_former_directory_keeps_no_segment_out_of_the_present_one(site: ArchivingSite) -> None:
+    """Promise: the segment is archived as soon as the present directory takes it, and no restore is refused for the
+    other file, which is told by its path meanwhile, and is not shipped."""
+    await site.begin(keep=True)
+    order = site.archiver.order
+    assert order is not None
+    (former := site.directory / "former").mkdir()
+    false = former / site.log.path(site.log.active).name
+    false.write_bytes(b"other".ljust(SIZE, b"\0"))
+    await site.archiver.orders.put(msgspec.structs.replace(order, former=(str(former),)))
+    (in_its_way := site.archive / false.name).mkdir()
+    assert site.segment() == false.name
+    await site.until(lambda: false.name in site.archiver.seen.false)
+    await looked_again(site)
+    assert str(false) in str(site.archiver.trouble)
+    in_its_way.rmdir()
+    await looked_again(site)
+    assert (site.archive / false.name).read_bytes() != false.read_bytes()
+    await site.archiver.refuse_unarchived()
+    await site.until(lambda: site.has(false.name, "d1"))
+    assert site.archiver.trouble is None

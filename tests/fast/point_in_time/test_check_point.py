@@ -230,7 +230,7 @@ async def test_what_no_field_says_is_a_refusal(node: PointInMemory) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        ArchiveCopyDiffers("/archive", ["CommitLog-7-1.log"]),
+        ArchiveCopyDiffers([Path("/archive/CommitLog-7-1.log")]),
         ArchivingRefused("no room for 3 segments", path="/archive", reason="waiting"),
     ],
 )
