@@ -198,13 +198,20 @@ class Archiver:
         order = self.order
         archives, mark = ((), "") if order is None else (order.directories, self._mark(order))
         failed, offered, differing = self.node.failed(), self.node.offered(), self.node.differing()
-        seen = look(self.ledger.known.commitlog, archives, failed, mark, offered)
+        seen = look(self.ledger.known.commitlog, archives, failed, mark, offered, self._own_marks(mark))
         return self._copies.told_apart(seen, differing)
 
     def _mark(self, order: ArchivingOrder) -> str:
         """What the archive directory's mark must say, "" = no matter. An order of before there were marks has none, and
         the archive command wants one all the same."""
         return order.mark or (self.ledger.known.host_id if order.arguments.enabled else "")
+
+    def _own_marks(self, mark: str) -> set[str]:
+        """What a mark of this node may say, of host ids that it had before too; none while it isn't known."""
+        known = self.ledger.known
+        if not known.host_id:
+            return set()
+        return {known.host_id, *(one.host_id for one in known.segments.values())} | ({mark} if mark else set())
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""

@@ -6,7 +6,7 @@ that is moved on meanwhile is seen in one of them at least.
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -68,11 +68,17 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def look(
-    commitlog: str, archives: Sequence[str], failed: Sequence[str], mark: str = "", offered: Sequence[str] = ()
+    commitlog: str,
+    archives: Sequence[str],
+    failed: Sequence[str],
+    mark: str = "",
+    offered: Sequence[str] = (),
+    ours: Collection[str] = (),
 ) -> Look:
     """Blocks. `archives`: the present one first, with this mark ("" = any or none); a former one that is gone is
-    empty. `failed` and `offered` were read before: what was noted is in a directory then, or is nowhere. Raises OSError
-    for a commit-log directory that can't be read."""
+    empty, and so is one that another node has by now: its mark is none of `ours` (empty: not known). `failed` and
+    `offered` were read before: what was noted is in a directory then, or is nowhere. Raises OSError for a commit-log
+    directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
     unread: dict[int, str] = {}
@@ -83,6 +89,8 @@ def look(
                     f"it belongs to the node {owner}" if owner else f"its mark {MARK} is gone: is its volume mounted?"
                 )
                 unread[number] = f"{directory}: {told}"
+                continue
+            if number and ours and owner_of(Path(directory)) not in {"", *ours}:
                 continue
             found, _ = _files(directory)
         except OSError as error:

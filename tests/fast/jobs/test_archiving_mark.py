@@ -1,4 +1,5 @@
-"""Archiving that was ordered by an agent of before there were marks, and goes on under one that wants them."""
+"""Archiving that was ordered by an agent of before there were marks, and goes on under one that wants them; marks of
+other nodes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -77,3 +78,27 @@ async def test_a_mark_that_never_was_is_missed(site: ArchivingSite) -> None:
     await site.order()
     await site.until(lambda: site.archiver.trouble is None)
     assert await asyncio.to_thread(owner_of, site.archive) == "h1"
+
+
+async def test_a_former_directory_that_is_another_nodes_by_now_is_empty(site: ArchivingSite) -> None:
+    """Promise: what lies there is neither shipped as this node's log nor removed, and refuses no restore; with the mark
+    of a host id that this node had, or without one, it is still its own."""
+    (site.archive / MARK).write_text("h1")
+    (former := site.directory / "former").mkdir()
+    (former / MARK).write_text("h2")
+    assert site.archiver.order is not None
+    await site.archiver.orders.put(msgspec.structs.replace(site.archiver.order, former=(str(former),)))
+    theirs = former / f"CommitLog-7-{site.log.active - 5_000_000}.log"
+    theirs.write_bytes(site.log.path(site.log.active).read_bytes())
+    await site.restart()
+    await site.shipped(site.segment())
+    await site.archiver.refuse_unarchived()
+    assert theirs.name not in site.archiver.seen.there
+    assert theirs.name not in {one.name for one in await site.records("d1")}
+    assert theirs.exists()
+    one = next(iter(site.archiver.ledger.known.segments.values()))
+    site.archiver.ledger.put(msgspec.structs.replace(one, host_id="h2"))
+    assert theirs.name in site.archiver.looked().there
+    site.archiver.ledger.put(one)
+    (former / MARK).unlink()
+    assert theirs.name in site.archiver.looked().there
