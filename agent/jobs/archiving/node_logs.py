@@ -71,7 +71,7 @@ class KeptSegments:
         seen = self._look()
         file = seen.archived.get(record.name) or seen.live.get(record.name)
         if file is None:
-            raise SegmentUnreadable(f"{record.name} is not on the node any more", path=record.name, reason="gone")
+            raise _gone(record.name)
         place_file(file.path, directory / record.name)
 
 
@@ -169,8 +169,8 @@ def _records(
 
 def place_file(source: Path, target: Path) -> None:
     """Have `source` at `target`, durably: a hard link, else a copy that has its name when it is whole. What is there
-    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises TargetFull,
-    TargetUnwritable."""
+    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises SegmentUnreadable where
+    the source is gone by now, TargetFull, TargetUnwritable."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with contextlib.suppress(FileExistsError):
@@ -184,7 +184,7 @@ def place_file(source: Path, target: Path) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _LINK_REFUSED:
-            raise _told(target, error) from error
+            raise _told(source, target, error) from error
         try:
             shutil.copy2(source, unfinished)
             with unfinished.open("rb") as copy:
@@ -192,11 +192,17 @@ def place_file(source: Path, target: Path) -> None:
             unfinished.rename(target)
         except OSError as failed:
             unfinished.unlink(missing_ok=True)
-            raise _told(target, failed) from failed
+            raise _told(source, target, failed) from failed
     sync_directory(target.parent)
 
 
-def _told(target: Path, error: OSError) -> TargetFull | TargetUnwritable:
+def _gone(name: str) -> SegmentUnreadable:
+    return SegmentUnreadable(f"{name} is not on the node any more", path=name, reason="gone")
+
+
+def _told(source: Path, target: Path, error: OSError) -> SegmentUnreadable | TargetFull | TargetUnwritable:
+    if isinstance(error, FileNotFoundError) and not source.exists():
+        return _gone(source.name)  # shipped and removed since the look: the next source may have it
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TargetFull(f"no room for {target}", path=str(target))
     return TargetUnwritable(f"can't write {target}: {error.strerror}", path=str(target), errno=error.errno)

@@ -142,3 +142,25 @@ def test_what_is_there_already_is_durable_afterwards(tmp_path: Path, monkeypatch
         path.write_bytes(b"all of it")
     place_file(source, target)
     assert synced == [tmp_path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_segment_that_goes_between_look_and_link_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """Promise: it was shipped and removed just then: that is told, so that it is brought from the destination, and not
+    that its place can't be written."""
+    source, target = tmp_path / "a", tmp_path / "to" / "a"
+    target.parent.mkdir()
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(SegmentUnreadable, match="not on the node any more"):
+        place_file(source, target)
+    assert list(target.parent.iterdir()) == []
+    target.write_bytes(b"part of it")
+    with pytest.raises(SegmentUnreadable):
+        place_file(source, target)
