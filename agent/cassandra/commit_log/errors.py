@@ -11,6 +11,13 @@ class SegmentUnreadable(CassandraError):
     todo = "Look at the named file: cut, overwritten or no commit-log segment at all; take it from another copy."
 
 
+class SegmentGone(SegmentUnreadable):
+    """A segment that was listed a moment ago is not on the node any more; `fields`: path, reason."""
+
+    retry = "now"
+    todo = "Send the command again: the segment was shipped and removed meanwhile, and comes from its destination then."
+
+
 class ArchivingRefused(CassandraError):
     """Cassandra can't be told to archive its commit log, or no longer to; `fields`: path, reason."""
 

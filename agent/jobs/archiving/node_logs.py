@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.errors import SegmentGone, SegmentUnreadable
 from agent.cassandra.commit_log.sections import segment_state
 from agent.jobs.archiving.errors import ArchiveUnread
 from agent.jobs.archiving.ledger import Known
@@ -63,7 +63,7 @@ class KeptSegments:
         return {}
 
     async def fetch(self, record: SegmentRecord, directory: Path) -> SegmentRecord:
-        """See `LogSource.fetch`. Raises SegmentUnreadable, TargetFull, TargetUnwritable."""
+        """See `LogSource.fetch`. Raises SegmentGone, TargetFull, TargetUnwritable."""
         await asyncio.to_thread(self._place, record, directory)
         return record
 
@@ -169,8 +169,8 @@ def _records(
 
 def place_file(source: Path, target: Path) -> None:
     """Have `source` at `target`, durably: a hard link, else a copy that has its name when it is whole. What is there
-    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises SegmentUnreadable where
-    the source is gone by now, TargetFull, TargetUnwritable."""
+    with the same bytes stays (a segment has its full size from the beginning). Blocks. Raises SegmentGone where the
+    source is by now, TargetFull, TargetUnwritable."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with contextlib.suppress(FileExistsError):
@@ -196,11 +196,11 @@ def place_file(source: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def _gone(name: str) -> SegmentUnreadable:
-    return SegmentUnreadable(f"{name} is not on the node any more", path=name, reason="gone")
+def _gone(name: str) -> SegmentGone:
+    return SegmentGone(f"{name} is not on the node any more", path=name, reason="gone")
 
 
-def _told(source: Path, target: Path, error: OSError) -> SegmentUnreadable | TargetFull | TargetUnwritable:
+def _told(source: Path, target: Path, error: OSError) -> SegmentGone | TargetFull | TargetUnwritable:
     if isinstance(error, FileNotFoundError) and not source.exists():
         return _gone(source.name)  # shipped and removed since the look: the next source may have it
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent.cassandra.commit_log.errors import SegmentUnreadable
+from agent.cassandra.commit_log.errors import SegmentGone, SegmentUnreadable
 from agent.cassandra.commit_log.sections import segment_state
 from agent.cassandra.staging import StagingRoot, settle_file
 from agent.jobs.point_in_time.point_errors import SegmentDamaged
@@ -53,7 +53,8 @@ async def bring_segments(
     force: bool,
 ) -> Brought:
     """Have every one in the directory, in the order of the records. `done` is told each one that stands. Raises what
-    the source raises and `SegmentDamaged`; with `force` damage is told instead."""
+    the source raises and `SegmentDamaged`; with `force` damage is told instead, but not a segment that was shipped and
+    removed just now: whoever looks again finds it."""
     turns = asyncio.Semaphore(_SIDE_BY_SIDE)
     left_out: dict[str, str] = {}
 
@@ -66,7 +67,7 @@ async def bring_segments(
                 if damage:
                     raise damaged(record, damage)
             except (NotFound, ObjectDamaged, FileDiffers, SegmentUnreadable) as error:
-                if not force:
+                if not force or isinstance(error, SegmentGone):
                     raise
                 # A file without a right header would stop Cassandra's start, whatever it is told to ignore.
                 await asyncio.to_thread((directory / record.name).unlink, missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from agent.cassandra.commit_log.errors import SegmentGone
 from agent.cassandra.commit_log.sections import segment_state
 from agent.jobs.archiving.ledger import Known
 from agent.jobs.archiving.looking import look
@@ -59,6 +60,20 @@ async def test_segments_that_were_shipped_and_removed_since_the_fetch_are_fetche
     result = await node.cover(76.0)
     assert (result.covered_until, result.segments) == (BEGAN + 90, 7)
     assert node.standing() == [name_of(number) for number in range(2, 9)]
+
+
+async def test_what_is_shipped_and_removed_meanwhile_is_not_left_out_by_force(node: PointInMemory) -> None:
+    """Promise: force lets pass what can't be had: a segment that goes between look and link can, by the next run."""
+    await node.fetch(76.0)
+    node.stop()
+    node.own.missing, node.own.gone = SegmentGone, {name_of(7)}
+    with pytest.raises(SegmentGone):
+        await node.cover(76.0, force=True)
+    node.own.found = [record(8)]
+    node.archive.found.append(record(7))
+    result = await node.cover(76.0, force=True)
+    assert (result.segments, result.left_out) == (7, [])
+    assert name_of(7) in node.standing()
 
 
 async def test_late_writes_are_looked_for_in_the_archive_which_may_be_away(node: PointInMemory) -> None:
