@@ -24,8 +24,8 @@ class PitOpenJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Raises `NotPlaced` (not started, or nothing placed), `NotVerified`, `CassandraUnavailable`,
-        `ControlOfAnotherNode`, `NativeTransportNot`, `BeingUndone`, `TooLate`, and what PIT_START of a node that went
-        down raises."""
+        `ControlOfAnotherNode`, `NativeTransportNot`, `BeingUndone`, `KeptDown`, `TooLate`, and what PIT_START of a node
+        that went down raises."""
         notes = self._tools.notes(context)
         if await notes.undoing():
             raise BeingUndone(f"the job {notes.job} is being undone on this node", job=notes.job)
@@ -36,6 +36,7 @@ class PitOpenJob:
         facts = await notes.must_facts()
         self._tools.refuse_when_late(context)
         node = self._tools.node
+        await node.jvm.refuse_kept_down(but=notes.job)  # clients would be let in to what that one hasn't verified
         if not await node.service.alive():
             await PitStartJob(self._tools).run(context)
         await node.orders.prove()

@@ -52,7 +52,7 @@ class PitPlaceJob:
     async def run(self, context: JobContext) -> Outcome:
         """Raises `NotQuiesced`, `NotDrained`, `CassandraRuns`, `NotFetched`, `NotCovered`, `JobDiffers`, `BeingUndone`,
         `RestoreOpened`, `FilesAppeared`, `FilesVanished`, `SegmentUnreadable`, `StagingRefused`, `NotEnoughSpace`,
-        `ArchivingRefused`, `TooLate`, …"""
+        `ArchivingRefused`, `KeptDown`, `TooLate`, …"""
         arguments: PitArguments = context.arguments
         check_tables(arguments.tables, "tables")
         notes = self._tools.notes(context)
@@ -66,6 +66,7 @@ class PitPlaceJob:
         fetched = await RestoreNotes(self._tools.state, context.job).must_be_fetched()
         await self._tools.refuse_when_alive()
         self._tools.refuse_when_late(context)
+        await self._tools.node.jvm.refuse_kept_down(but=notes.job)
         await self._tools.jvm.put(notes.job, [KEEP_DOWN])
         if await notes.plan() is None:
             await context.stages.enter("archiving the log")

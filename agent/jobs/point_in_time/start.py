@@ -45,6 +45,7 @@ class PitStartJob:
         self._tools.refuse_when_late(context)
         service = self._tools.service
         service.refuse_unconfigured()
+        await self._tools.node.jvm.refuse_kept_down(but=notes.job)
         if not await service.alive():
             await context.stages.enter("making ready")
             if await note_ended_before(self._tools, notes, facts):

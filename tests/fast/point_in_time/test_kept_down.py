@@ -8,15 +8,18 @@ import pytest
 
 from agent.cassandra.jvm_options import KEEP_DOWN, REPLAY_LIST, JvmOptions
 from agent.cassandra.service_errors import KeptDown, ServiceOrderFailed
+from agent.jobs.point_in_time.open import PitOpenJob
 from agent.jobs.point_in_time.place import PitPlaceJob
 from agent.jobs.point_in_time.place_errors import NotDrained, RestoreOpened
 from agent.jobs.point_in_time.place_notes import PlaceNotes
 from agent.jobs.point_in_time.quiesce import PitQuiesceJob
 from agent.jobs.point_in_time.start import PitStartJob
+from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.point_in_time.stop import PitStopJob
 from agent.jobs.point_in_time.undo import PitUndoJob
 from agent.jobs.restart import RestartJob, nothing
 from agent.wire.archiving import RestartArguments
+from agent.wire.point_in_time import PitVerifyResult
 from agent.wire.results import PhaseResult
 from tests.fast.point_in_time.node_on_disk import JOB
 from tests.fast.point_in_time.scripted_site import Site
@@ -119,6 +122,34 @@ async def test_nobody_but_its_job_starts_what_replays_for_some_tables_alone(site
     assert site.launched.calls.count("start") == starts
     assert KEEP_DOWN not in lines(site)
     await site.run(PitStartJob)
+
+
+async def test_an_older_job_does_nothing_to_a_node_that_a_later_one_keeps(site: Site) -> None:
+    """Promise: gone on with, it moves no file, starts nothing and lets no client in to what the later one hasn't
+    verified; once that one's lines are gone it ends."""
+    await site.disk.prepare()
+    later, before = JvmOptions(site.options), site.disk.tree()
+
+    async def refused(job: type[PitPlaceJob | PitStartJob | PitOpenJob]) -> None:
+        await later.put("job-2", [NO_CLIENTS])
+        with pytest.raises(KeptDown) as raised:
+            await site.run(job)
+        assert raised.value.fields["jobs"] == ["job-2"]
+        await later.remove("job-2")
+
+    await refused(PitPlaceJob)
+    assert site.disk.tree() == before
+    await site.run(PitPlaceJob)
+    await refused(PitStartJob)
+    assert "start" not in site.launched.calls
+    await site.run(PitStartJob)
+    await site.disk.notes.put_verified(PitVerifyResult(1, 1, [], []))
+    site.launched.say(binary="not running")
+    await refused(PitOpenJob)
+    assert not await site.disk.notes.opened()
+    assert not await site.launched.orders.native_running()
+    await site.run(PitOpenJob)
+    assert lines(site) == []
 
 
 async def test_a_start_while_the_log_was_archived_is_seen_before_the_first_rename(site: Site) -> None:
