@@ -196,22 +196,22 @@ class Archiver:
     def looked(self) -> Look:
         """The directories as they are now. Blocks. Raises OSError."""
         order = self.order
-        archives, mark = ((), "") if order is None else (order.directories, self._mark(order))
+        archives, mark = ((), None) if order is None else (order.directories, self._mark(order))
         failed, offered, differing = self.node.failed(), self.node.offered(), self.node.differing()
-        seen = look(self.ledger.known.commitlog, archives, failed, mark, offered, self._own_marks(mark))
+        seen = look(self.ledger.known.commitlog, archives, failed, mark, offered, self._own_marks())
         return self._copies.told_apart(seen, differing)
 
-    def _mark(self, order: ArchivingOrder) -> str:
-        """What the archive directory's mark must say, "" = no matter. An order of before there were marks has none, and
-        the archive command wants one all the same."""
-        return order.mark or (self.ledger.known.host_id if order.arguments.enabled else "")
+    def _mark(self, order: ArchivingOrder) -> str | None:
+        """What the archive directory's mark must say, "" = no matter; None while archiving is off: nothing is to go
+        there any more. An order of before there were marks has none, and the archive command wants one all the same."""
+        return order.mark or self.ledger.known.host_id if order.arguments.enabled else None
 
-    def _own_marks(self, mark: str) -> set[str]:
+    def _own_marks(self) -> set[str]:
         """What a mark of this node may say, of host ids that it had before too; none while it isn't known."""
-        known = self.ledger.known
-        if not known.host_id:
+        known, order = self.ledger.known, self.order
+        if not known.host_id or order is None:
             return set()
-        return {known.host_id, *(one.host_id for one in known.segments.values())} | ({mark} if mark else set())
+        return {known.host_id, order.mark, *(one.host_id for one in known.segments.values())}
 
     def own_log(self, is_down: Callable[[], Awaitable[bool]]) -> OwnLog:
         """All of the log that is on the node."""
@@ -312,10 +312,10 @@ class Archiver:
         self.places.wake()
 
     async def _leftovers(self, order: ArchivingOrder) -> None:
-        directory = order.arguments.directory
-        if not self.is_told and self._mark(order):
+        directory, mark = order.arguments.directory, self._mark(order)
+        if not self.is_told and mark:
             with suppress(ArchivingRefused):  # the view says that it is lost
-                await self.node.mend(directory, "" if order.mark else self._mark(order))
+                await self.node.mend(directory, "" if order.mark else mark)
         self.leftovers.watch(self.seen)
         await self.ledger.save()  # once it is archived, nothing on the disk tells that Cassandra leaves it
         if await self.leftovers.archive(self.seen, directory):

@@ -71,30 +71,31 @@ def look(
     commitlog: str,
     archives: Sequence[str],
     failed: Sequence[str],
-    mark: str = "",
+    mark: str | None = "",
     offered: Sequence[str] = (),
     ours: Collection[str] = (),
 ) -> Look:
-    """Blocks. `archives`: the present one first, with this mark ("" = any or none); a former one that is gone is
-    empty, and so is one that another node has by now: its mark is none of `ours` (empty: not known). `failed` and
-    `offered` were read before: what was noted is in a directory then, or is nowhere. Raises OSError for a commit-log
-    directory that can't be read."""
+    """Blocks. `archives`: the present one first, with this mark ("" = any or none; None: all are former ones). A former
+    one that is gone is empty, and so is one that another node has by now: its mark is none of `ours` (empty: not
+    known). `failed` and `offered` were read before: what was noted is in a directory then, or is nowhere. Raises
+    OSError for a commit-log directory that can't be read."""
     live, total = _files(commitlog) if commitlog else ({}, 0)
     archived: dict[str, SeenFile] = {}
     unread: dict[int, str] = {}
     for number, directory in enumerate(archives):
+        present = number == 0 and mark is not None
         try:
-            if number == 0 and mark and (owner := owner_of(Path(directory))) != mark:
+            if present and mark and (owner := owner_of(Path(directory))) != mark:
                 told = (
                     f"it belongs to the node {owner}" if owner else f"its mark {MARK} is gone: is its volume mounted?"
                 )
                 unread[number] = f"{directory}: {told}"
                 continue
-            if number and ours and owner_of(Path(directory)) not in {"", *ours}:
+            if not present and ours and owner_of(Path(directory)) not in {"", *ours}:
                 continue
             found, _ = _files(directory)
         except OSError as error:
-            if number == 0 or not isinstance(error, FileNotFoundError):
+            if present or not isinstance(error, FileNotFoundError):
                 unread[number] = f"{directory}: {error.strerror}"
             continue
         archived = found | archived

@@ -12,7 +12,9 @@ import pytest_asyncio
 from agent.cassandra.commit_log.archive_command import MARK, is_installed
 from agent.cassandra.commit_log.archive_directory import owner_of
 from agent.jobs.archiving.errors import ArchiveUnread
+from agent.jobs.archiving.standing import view_of
 from tests.fast.jobs.archiving_site import ArchivingSite
+from tests.fast.jobs.test_archiving_given_back import looked_again
 from tests.fast.storage.memory import MemoryStorage
 
 
@@ -102,3 +104,24 @@ async def test_a_former_directory_that_is_another_nodes_by_now_is_empty(site: Ar
     site.archiver.ledger.put(one)
     (former / MARK).unlink()
     assert theirs.name in site.archiver.looked().there
+
+
+async def test_once_archiving_is_off_its_directory_may_go(site: ArchivingSite) -> None:
+    """Promise: what is left there is still shipped; then nobody misses it, or its mark, and what another node has there
+    by now is none of this node's."""
+    await site.restart()
+    await site.order()
+    await site.until(lambda: site.archiver.ledger.known.in_force)
+    await site.order(enabled=False)
+    await site.shipped(site.segment())
+    (site.archive / MARK).unlink()
+    site.archive.rmdir()
+    await looked_again(site)
+    assert (site.archiver.trouble, (await view_of(site.archiver)).trouble) == (None, None)
+    site.archive.mkdir()
+    (site.archive / MARK).write_text("h2")
+    theirs = site.archive / f"CommitLog-7-{site.log.active - 5_000_000}.log"
+    theirs.write_bytes(site.log.path(site.log.active).read_bytes())
+    await looked_again(site)
+    assert site.archiver.trouble is None
+    assert theirs.name not in site.archiver.seen.there
