@@ -75,8 +75,8 @@ async def test_only_the_last_that_stopped_is_gone_on_with(story: Story) -> None:
 
 
 async def test_an_undo_says_of_no_node_that_it_runs_which_another_restore_keeps_down(story: Story) -> None:
-    """Promise: a node that has its old data and was not started is named, also where the undo went on in a second
-    request because of another node."""
+    """Promise: a node that has its old data and was left to another restore is named, also where the undo went on in
+    a second request because of another node."""
     kept, away = story.scene.nodes[1], story.scene.nodes[2]
     kept.point.kept_down_by = "the other"
     away.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(5)]
@@ -84,7 +84,7 @@ async def test_an_undo_says_of_no_node_that_it_runs_which_another_restore_keeps_
     first = await story.restored()
     assert f"{away.address} could not be given the old data back yet" in first.message
     second = await story.restored()
-    assert f"every node has its old data; {kept.address} was not started, and a warning says why" in second.message
+    assert f"every node has its old data; {kept.address} was left as it is, and a warning says why" in second.message
     assert "runs" not in second.message
 
 

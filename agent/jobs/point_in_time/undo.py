@@ -4,7 +4,7 @@ again finishes what was cut.
     stopping Cassandra  when it runs, and anything was set aside, placed or told to it; nobody starts it meanwhile
     putting back        the properties file first; then what came to the directories of the tables since is moved to
                         `undone`, and what was set aside is renamed back
-    starting Cassandra  unless it is to stay down, or another restore keeps it so; one that runs only lets clients in
+    starting Cassandra  unless it is to stay down, or another restore has it; one that runs only lets clients in
 
 What makes it safe: nothing is deleted or overwritten (agent/cassandra/set_aside.py), and whether a file was there
 before is seen from the list in the notes and from where it is now, so that every cut leaves a state from which the same

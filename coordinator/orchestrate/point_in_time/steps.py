@@ -33,7 +33,7 @@ UNDOING = "undoing"
 UNDONE = "undone"
 """Of single nodes: they have their old data again."""
 LEFT_DOWN = "left_down"
-"""Of those: they were not started, for another restore keeps them down."""
+"""Of those: they were left as they are, up or down, for another restore has them."""
 
 _TALES = {VERDICT: ("nodes",), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
 """By step, the fields that nobody goes on by."""

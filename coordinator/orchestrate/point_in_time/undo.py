@@ -110,7 +110,7 @@ class PitUndo:
         left = {host_id: told for host_id, told in everybody.items() if host_id not in done}
 
         async def undone(answer: Answered) -> None:
-            warnings = answer.result.get("warnings", [])  # PIT_UNDO has one: that it did not start the node, and why
+            warnings = answer.result.get("warnings", [])  # PIT_UNDO has one: that another restore has the node
             for warning in warnings:
                 self._run.warn(f"{answer.address}: {warning}")
             if warnings:
@@ -171,7 +171,7 @@ class PitUndo:
             down = await S.hosts_of(self._steps, S.LEFT_DOWN)
             if down:
                 where = ", ".join(sorted(node.address for node in scope.nodes if node.host_id in down))
-                return f"every node has its old data; {where} was not started, and a warning says why{tables}"
+                return f"every node has its old data; {where} was left as it is, and a warning says why{tables}"
             return f"every node runs with its old data{tables}"
         return f"no node was stopped{tables or ' and no table was changed'}"
 
