@@ -17,8 +17,9 @@ from agent.plan.log_windows import chosen, coverage, to_replay
 from agent.plan.segment_names import parse_segment, segment_id
 from agent.wire.archiving import LogGap
 
-_STEP_SECONDS = 1.0
-"""A clock that goes back by less is one that is being kept right, and shows in no segment's times."""
+_STEP_SECONDS = 15.0
+"""A clock that goes back by less can't be told from segments that wait for their last sync: Cassandra lets writes go on
+into the next ones for so long (1.5 × commitlog_sync_period) [X: PeriodicCommitLogService]."""
 
 
 class LogNeed(msgspec.Struct, frozen=True):
@@ -83,14 +84,15 @@ def replay_set(
 
 
 def clock_steps(segments: Sequence[SegmentRecord]) -> list[tuple[float, float]]:
-    """(before, after) of each moment at which the node's clock went back by a second or more, as the segments tell: the
-    times between happened twice. Told by when they were opened: the last one of a life, which stays empty, is closed
-    before the writes of the one before it."""
+    """(before, after) of each moment at which the node's clock went back, as the segments tell: the times between
+    happened twice, and maybe some before. Told by a segment whose last write is from before an earlier one was opened.
+    Of its own opening may be known no more than when its Cassandra started; and the last one of a life, which stays
+    empty, is closed before the writes of the one before it."""
     steps: list[tuple[float, float]] = []
     opened, closed = -math.inf, -math.inf
     for record in segments:
-        if record.opened_at < opened - _STEP_SECONDS:
-            steps.append((closed, record.opened_at))
+        if record.closed_at < opened - _STEP_SECONDS:
+            steps.append((closed, record.closed_at))
             opened, closed = record.opened_at, record.closed_at
         opened, closed = max(opened, record.opened_at), max(closed, record.closed_at)
     return steps

@@ -24,8 +24,8 @@ def warnings_of(
         warnings.append("the snapshot does not say from which segment on the commit log is needed")
     for before, after in clock_steps(wanted.segments):
         warnings.append(
-            f"the node's clock went back from {_told(before)} to {_told(after)}: which writes of the time between are "
-            "before the point can't be told"
+            f"the node's clock went back from {_told(before)} to {_told(after)} or before: which writes of the time "
+            "between are before the point can't be told"
         )
     hidden = [one.name for one in tables if one.hidden]
     if hidden:

@@ -15,7 +15,8 @@ from agent.jobs.archiving.looking import look
 from agent.jobs.archiving.node_logs import OwnLog, place_file
 from agent.model.commit_log import SchemaRecord
 from agent.pipeline.errors import TargetUnwritable
-from agent.plan.log_windows import runs
+from agent.plan.log_windows import chosen, runs
+from agent.plan.replay_set import clock_steps
 from agent.plan.segment_names import segment_id
 from tests.cluster.log_segments import entry, name_of, segment
 from tests.fast.jobs.archiving_site import ArchivingSite
@@ -64,6 +65,21 @@ async def test_own_log_goes_on_where_the_destination_ends(site: ArchivingSite, t
     site.log.path(site.log.active).unlink()
     with pytest.raises(SegmentUnreadable, match="is not on the node any more"):
         await own.fetch(next(one for one in found if one.name == active), to)
+
+
+async def test_what_is_written_now_shows_no_step_of_the_clock(site: ArchivingSite) -> None:
+    """Promise: of a Cassandra that runs for long, and rolls several segments in seconds: ids go up by one, not by the
+    time that passed."""
+    await site.begin()
+    await site.shipped(site.segment(), site.segment(), site.segment())
+    site.log.write(b"the newest write")
+
+    async def is_down() -> bool:
+        return False
+
+    found = chosen([*await site.records("d1"), *await site.archiver.own_log(is_down).records()])
+    assert found[-1].opened_at < max(one.opened_at for one in found)
+    assert clock_steps(found) == []
 
 
 async def test_closed_segments_that_await_their_last_sync_are_not_whole(site: ArchivingSite) -> None:

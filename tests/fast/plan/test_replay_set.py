@@ -59,7 +59,17 @@ def test_a_snapshot_without_a_floor_has_no_set_but_by_force() -> None:
 def test_a_clock_that_went_back_is_seen_and_jitter_is_not() -> None:
     """Promise: both moments are named."""
     assert clock_steps([record(1), record(2)]) == []
-    assert clock_steps([record(5), record(2), record(3)]) == [(BEGAN + 60, BEGAN + 20)]
+    assert clock_steps([record(5), record(2), record(3)]) == [(BEGAN + 60, BEGAN + 30)]
+    slow = msgspec.structs.replace(record(6), opened_at=BEGAN + 45, closed_at=BEGAN + 45)
+    assert clock_steps([record(5), slow]) == []
+
+
+def test_a_segment_whose_opening_is_only_known_to_be_after_cassandras_start_is_no_step() -> None:
+    """Promise: an id is the start of Cassandra and a count; one that nobody saw the one before it of has no other."""
+    unseen = msgspec.structs.replace(record(9), opened_at=BEGAN - 600)
+    assert clock_steps([record(7), record(8), unseen, record(10)]) == []
+    back = msgspec.structs.replace(unseen, closed_at=BEGAN + 50)
+    assert clock_steps([record(7), record(8), back]) == [(BEGAN + 90, BEGAN + 50)]
 
 
 def test_the_empty_last_segment_of_a_life_is_no_step_of_the_clock() -> None:
