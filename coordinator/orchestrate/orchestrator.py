@@ -36,6 +36,7 @@ from coordinator.orchestrate.listing import backup_of, is_through
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.point_in_time.let_in import refuse_once_let_in
 from coordinator.orchestrate.point_in_time.start import PointsInTime, refuse_cancel
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.protocol import DestinationChange
@@ -177,7 +178,7 @@ class FleetOrchestrator:
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
         """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`,
-        `DeletedAlready`."""
+        `ClientsLetIn`, `DeletedAlready`."""
         run = self._requests.running(request_id)
         request = await self._around.store.requests.get(request_id)
         if request is None:
@@ -188,6 +189,7 @@ class FleetOrchestrator:
             if request.kind is RequestKind.DELETE:
                 await refuse_too_late(self._around.store, self._around.reports, request)
             if request.kind is RequestKind.POINT_IN_TIME:
+                await refuse_once_let_in(self._around.store, request)
                 await refuse_cancel(self._around, request, force=force)
             if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
                 raise PastThePointOfReturn(await self._why_no_return(request), request=request_id)

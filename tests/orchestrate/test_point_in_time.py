@@ -8,7 +8,6 @@ import pytest
 from agent.wire.archiving import LogGap
 from agent.wire.commands import Kind
 from agent.wire.results import ViewCql
-from coordinator.model.errors import RequestFinished
 from coordinator.model.orders import PointInTimeOrder, RestoreOrder
 from coordinator.model.requests import Request, RequestState
 from coordinator.orchestrate.errors import KeyspaceRefused, PastThePointOfReturn, RestoreRunning
@@ -343,20 +342,6 @@ async def test_a_cancel_after_it_takes_force_and_brings_all_back(story: Story, k
     assert "every node runs with its old data" in request.message
     assert story.is_as_before()
     assert story.nothing_left()
-
-
-async def test_no_cancel_goes_back_over_what_clients_write(story: Story) -> None:
-    """Promise: once a node lets clients in, no cancel, forced or not, is taken."""
-    node = story.scene.nodes[1]
-    node.gates[Kind.PIT_OPEN] = asyncio.Event()
-    request_id = await story.start()
-    await asyncio.wait_for(node.begun[Kind.PIT_OPEN].wait(), 20)
-    with pytest.raises(PastThePointOfReturn, match="clients"):
-        await story.coordinator.orchestrator.cancel(request_id, force=True)
-    node.gates.pop(Kind.PIT_OPEN).set()
-    assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
-    with pytest.raises(RequestFinished):
-        await story.coordinator.orchestrator.cancel(request_id, force=True)
 
 
 async def test_no_node_is_stopped_that_most_agents_would_not_remember(story: Story) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
-from coordinator.orchestrate.errors import MissingNodes
+from coordinator.orchestrate.errors import MissingNodes, PastThePointOfReturn
 from coordinator.orchestrate.point_in_time.times import told_time
 
 
@@ -57,6 +57,12 @@ class ReplayFailed(Conflict):
         'Look at the named lines, then send the restore again with "force": true to go on without what they name; or '
         "send it again and cancel it with force, which brings the old data back."
     )
+
+
+class ClientsLetIn(PastThePointOfReturn):
+    """A restore to a point lets clients in: no cancel, forced or not, goes back over what they write."""
+
+    todo = "Wait: it ends by itself. Where it ended in error, POST the very same again: it goes on letting clients in."
 
 
 class JobTakenOver(Conflict):
