@@ -19,7 +19,7 @@ from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
 from coordinator.orchestrate.point_in_time.checking import refused
 from coordinator.orchestrate.point_in_time.phases import POINT_IN_TIME, REACTIONS
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, may_begin
-from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point
+from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point, told_time
 from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge
 from coordinator.orchestrate.reactions import reaction_to
 from coordinator.orchestrate.restore.phases import Answer, Trouble
@@ -256,6 +256,20 @@ def cell(kind: Kind, trouble: Trouble) -> str:
     )
     words.append(reaction.then.value)
     return ", ".join(word for word in words if word)
+
+
+def test_a_change_that_several_nodes_saw_is_told_once() -> None:
+    """Promise: within the time that all of them leave; the same change at another time is another one."""
+
+    def dropped(after: float, before: float) -> SchemaChange:
+        return SchemaChange("shop", "t", "dropped", AT + after, AT + before)
+
+    situation = PitSituation("tag", POINT, {}, [member(1), member(2)], {}, 300.0, False)
+    first, second = [dropped(0, 10), dropped(50, 60)], [dropped(4, 14)]
+    verdict = judge(situation, {"10.0.0.1": check(schema_changes=first), "10.0.0.2": check(schema_changes=second)})
+    told = [warning for warning in verdict.warnings if "was dropped" in warning]
+    assert len(told) == 2
+    assert f"between {told_time(AT + 4)} and {told_time(AT + 10)}" in told[0]
 
 
 def test_what_several_nodes_refuse_is_said_once() -> None:

@@ -242,8 +242,8 @@ def _clocks(situation: PitSituation) -> list[dict[str, Any]]:
 def _warnings(situation: PitSituation, found: Mapping[str, PitCheckResult], tables: list[PitTable]) -> list[str]:
     point = situation.pit_micros / 1_000_000
     warnings = by_nodes({address: result.warnings for address, result in found.items()})
-    changes = {_told_change(change) for result in found.values() for change in result.schema_changes}
-    warnings += [f"since the snapshot {text}" for text in sorted(changes)]
+    changes = _narrowed(change for result in found.values() for change in result.schema_changes)
+    warnings += [f"since the snapshot {text}" for text in sorted(map(_told_change, changes))]
     warnings += [f"{each.keyspace}.{each.table} {_action(each)}" for each in tables if each.action != "keep"]
     for address, result in sorted(found.items()):
         late = [gap for gap in result.gaps if gap.since > point]
@@ -266,6 +266,20 @@ def _action(table: PitTable) -> str:
     if table.action == "create":
         return f"is not there now: it is made as it was at the point{more}"
     return f"is not what it was at the point: it is dropped and made as it was then{more}"
+
+
+def _narrowed(changes: Iterable[SchemaChange]) -> list[SchemaChange]:
+    """Each node looked at other moments: a change that several saw was within the time that all of them leave."""
+    found: dict[tuple[str, str, str, str], list[SchemaChange]] = {}
+    for change in sorted(changes, key=lambda each: (each.after, each.before)):
+        seen = found.setdefault((change.keyspace, change.table, change.what, change.told), [])
+        if seen and change.after <= seen[-1].before:
+            seen[-1] = msgspec.structs.replace(
+                change, after=max(change.after, seen[-1].after), before=min(change.before, seen[-1].before)
+            )
+        else:
+            seen.append(change)
+    return [change for seen in found.values() for change in seen]
 
 
 def _told_change(change: SchemaChange) -> str:
