@@ -202,11 +202,25 @@ async def test_a_cancel_stops_between_two_nodes(scene: Scene) -> None:
     await coordinator.destination("there")
     sleeping = ArchivingOrder(True, ON.copies, sleep=3_600.0)
     request_id = await coordinator.archiving.start(CLUSTER, sleeping)
-    await scene.until(lambda: restarts(scene) == [1, 0, 0])
+    await coordinator.until_says("", "1 of 3 nodes are restarted; the next one follows after 3600 s")
+    assert restarts(scene) == [1, 0, 0]
     await coordinator.orchestrator.cancel(request_id, force=False)
     request = await coordinator.ended(request_id)
     assert (request.state, restarts(scene)) == (RequestState.CANCELLED, [1, 0, 0])
     assert scene.nodes[0].address in request.message
+
+
+async def test_a_pause_is_told_as_long_as_it_lasts(scene: Scene) -> None:
+    """Promise: what is said between two nodes is gone when the next one is restarted."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    gate = scene.nodes[1].gates[Kind.RESTART] = asyncio.Event()
+    request_id = await coordinator.archiving.start(CLUSTER, ArchivingOrder(True, ON.copies, sleep=0.01))
+    await scene.nodes[1].begun[Kind.RESTART].wait()
+    assert (request := await coordinator.store.requests.get(request_id)) is not None
+    assert request.message == ""
+    gate.set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
 
 
 async def test_a_new_coordinator_goes_on_with_the_restarts(scene: Scene) -> None:

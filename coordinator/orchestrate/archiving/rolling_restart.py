@@ -47,6 +47,10 @@ class RollingRestart:
                 await self._run.note(f"restarted/{host}")
             self.done.append(host)
             if self._sleep and number + 1 < len(hosts) and not await self._noted(f"slept/{host}"):
+                await self._run.update(
+                    message=f"{number + 1} of {len(hosts)} nodes are restarted; the next one follows after "
+                    f"{self._sleep:g} s"
+                )
                 await self._pause(self._sleep)
                 await self._run.note(f"slept/{host}")
         return None
@@ -55,7 +59,7 @@ class RollingRestart:
         return await self._around.store.requests.step(self._run.request.id, step) is not None
 
     async def _until_whole(self, host: str) -> None:
-        """Return when nothing speaks against stopping this node."""
+        """Return when nothing speaks against stopping this node, and the request's message doesn't either."""
         if await self._was_taken(host):
             return
         until = self._around.monotonic() + self._around.timing.agent_return
