@@ -1,13 +1,16 @@
 """Requests that get into each other's way. In: what is about to be made. Out: nothing, or the error that names the
 running request. Call it in the cluster's turn."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from agent.wire.node import Tables
 from coordinator.model.errors import TagInUse
 from coordinator.model.orders import Order, places_of, reads_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.archiving.errors import ArchivingChanging
 from coordinator.orchestrate.archiving.setting import changing
-from coordinator.orchestrate.errors import RestoreRunning
+from coordinator.orchestrate.errors import MissingNodes, RestoreRunning
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import common_tables
@@ -61,9 +64,20 @@ class Conflicts:
         """Raise `ArchivingChanging` while nodes are restarted for archiving."""
         request = await changing(self._around.store, cluster)
         if request is not None:
-            raise ArchivingChanging(
-                f"the request {request.id} switches archiving and restarts nodes", request=request.id
-            )
+            raise ArchivingChanging(_restarts(request), request=request.id)
+
+    @asynccontextmanager
+    async def missing_by_restarts(self, cluster: str) -> AsyncIterator[None]:
+        """What is missing is looked at within. While nodes are restarted for archiving, one of them may be what is:
+        `ArchivingChanging` is raised instead of `MissingNodes` then, for nobody is to start it by hand."""
+        try:
+            yield
+        except MissingNodes as missing:
+            request = await changing(self._around.store, cluster)
+            if request is None:
+                raise
+            told = f"{_restarts(request)}. {missing.message}"
+            raise ArchivingChanging(told, **missing.fields, request=request.id) from missing
 
     async def refuse_stopping(self, cluster: str, but: str = "") -> None:
         """Raise `RestoreRunning` while any restore runs, but the request `but`: what stops nodes breaks it."""
@@ -78,3 +92,7 @@ class Conflicts:
 
     async def _running(self, cluster: str, kind: RequestKind) -> list[Request]:
         return await self._around.store.requests.find(cluster=cluster, kind=kind, state=RequestState.RUNNING)
+
+
+def _restarts(request: Request) -> str:
+    return f"the request {request.id} switches archiving and restarts nodes"

@@ -91,8 +91,10 @@ class FleetOrchestrator:
         return self._points
 
     async def start_backup(self, cluster: str, order: BackupOrder) -> str:
-        """Raises what `coordinator.orchestrate.backup.scope_of` raises."""
-        scope = await scope_of(self._around, cluster, order)
+        """Raises what `coordinator.orchestrate.backup.scope_of` raises, and `ArchivingChanging` where nodes are missing
+        while some are restarted."""
+        async with self._conflicts.missing_by_restarts(cluster):
+            scope = await scope_of(self._around, cluster, order)
         async with self._turn(cluster):
             places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
             warnings = [
@@ -110,7 +112,8 @@ class FleetOrchestrator:
         users = {RequestKind.DELETE, RequestKind.SYNC, RequestKind.BACKUP}
         async with self._turn(cluster):
             await self._conflicts.refuse_while(cluster, order, order.tag, users)
-        scope = await sync_scope(self._around, cluster, order)
+        async with self._conflicts.missing_by_restarts(cluster):
+            scope = await sync_scope(self._around, cluster, order)
         async with self._turn(cluster):
             await self._conflicts.refuse_while(cluster, order, order.tag, users)
             places = [copy.destination for copy in order.copies]
@@ -156,7 +159,8 @@ class FleetOrchestrator:
             same, _ = await self._same_restore(cluster, order, fallen)
         if same is not None:
             return same
-        scope = await restore_scope_of(self._around, cluster, order)
+        async with self._conflicts.missing_by_restarts(cluster):
+            scope = await restore_scope_of(self._around, cluster, order)
         async with self._turn(cluster):
             same, warnings = await self._same_restore(cluster, order, fallen)
             if same is not None:

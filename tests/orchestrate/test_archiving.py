@@ -7,10 +7,11 @@ import pytest
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings
 from coordinator.model.errors import DestinationInUse, InvalidArguments, NoSuchDestination
-from coordinator.model.orders import ArchivingOrder, DestinationOrder, LogCopy, RestoreOrder
+from coordinator.model.orders import ArchivingOrder, BackupOrder, DestinationOrder, LogCopy, RestoreOrder, SyncOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.archiving.errors import ArchivingChanging, DestinationArchives
 from coordinator.orchestrate.errors import MissingNodes, RestoreRunning
+from kit.errors import HelenusError
 from tests.cluster.toy_archiving import grows, ordinary_restart
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
@@ -102,6 +103,42 @@ async def test_two_orders_at_once_are_one_or_a_conflict(scene: Scene) -> None:
         await coordinator.archiving.start(CLUSTER, OFF)
     gate.set()
     assert (await coordinator.ended(running)).state is RequestState.SUCCESS
+
+
+async def test_a_node_that_is_missing_while_nodes_are_restarted_is_not_to_be_started_by_hand(scene: Scene) -> None:
+    """Promise: a backup, a sync or a restore that is refused for it names the request that restarts nodes, and the
+    nodes; once that has ended, what is missing is to be started."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    tag, _ = await coordinator.backup(keep=True, copies=[])
+    gate = scene.nodes[0].gates[Kind.RESTART] = asyncio.Event()
+    request_id = await coordinator.archiving.start(CLUSTER, ON)
+    await scene.nodes[0].begun[Kind.RESTART].wait()
+    orchestrator, away = coordinator.orchestrator, scene.nodes[0]
+    away.up = False
+
+    async def refusals() -> list[HelenusError]:
+        found: list[HelenusError] = []
+        for start in (
+            orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5)),
+            orchestrator.start_sync(CLUSTER, SyncOrder(tag, copies("there"))),
+            orchestrator.start_restore(CLUSTER, RestoreOrder(tag)),
+        ):
+            with pytest.raises((ArchivingChanging, MissingNodes)) as refused:
+                await start
+            found.append(refused.value)
+        return found
+
+    for error in await refusals():
+        assert (error.code, error.fields["request"]) == ("archiving_changing", request_id)
+        assert error.fields["missing_nodes"] == [away.address]
+        assert away.address in error.message
+    await orchestrator.cancel(request_id, force=False)
+    away.up = True
+    gate.set()
+    await coordinator.ended(request_id)
+    away.up = False
+    assert {error.code for error in await refusals()} == {"missing_nodes"}
 
 
 async def test_a_restart_that_fails_stops_there(scene: Scene) -> None:
