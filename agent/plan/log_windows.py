@@ -28,14 +28,11 @@ BEFORE_ARCHIVING = "the archive begins later than the snapshot"
 
 class LogRun(msgspec.Struct, frozen=True):
     """Segments that lack nothing between them: every write that the node received from `since` to `until` (unix
-    seconds) and that was in its commit log is in them."""
+    seconds) and that was in its commit log is in them. `since`: when the first of them was opened, or when the gap
+    before it ended at the latest."""
 
     records: tuple[SegmentRecord, ...]
-
-    @property
-    def since(self) -> float:
-        """When the first of them was opened."""
-        return self.records[0].opened_at
+    since: float
 
     @property
     def until(self) -> float:
@@ -98,13 +95,16 @@ def _rank(record: SegmentRecord) -> tuple[bool, float, int, float]:
 def runs(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) -> list[LogRun]:
     """The runs without a gap, oldest first."""
     found: list[list[SegmentRecord]] = []
+    since: list[float] = []
     known = Losses(losses)
     for record in chosen(records):
-        if found and gap_between(found[-1][-1], record, known) is None:
+        gap = gap_between(found[-1][-1], record, known) if found else None
+        if found and gap is None:
             found[-1].append(record)
         else:
             found.append([record])
-    return [LogRun(tuple(one)) for one in found]
+            since.append(record.opened_at if gap is None else gap.until)
+    return [LogRun(tuple(one), began) for one, began in zip(found, since, strict=True)]
 
 
 def gaps(records: Iterable[SegmentRecord], losses: Sequence[LossRecord] = ()) -> list[LogGap]:
@@ -145,7 +145,13 @@ def gap_between(earlier: SegmentRecord, later: SegmentRecord, losses: Losses) ->
         reason = CUT_SHORT
     else:
         reason = NOT_KNOWN_TO_FOLLOW if later.previous == earlier.name else NOT_ARCHIVED
-    return LogGap(earlier.name, later.name, earlier.closed_at, max(earlier.closed_at, later.opened_at), reason)
+    return LogGap(earlier.name, later.name, earlier.closed_at, _ended(earlier.closed_at, later), reason)
+
+
+def _ended(began: float, later: SegmentRecord) -> float:
+    """When a gap before a segment ended. Of one in the same life as what is missing is only known that it was opened
+    after Cassandra's start, which was before the gap: then what is missing may reach to its last write."""
+    return later.opened_at if later.opened_at >= began else max(began, later.closed_at)
 
 
 def coverage(
@@ -180,7 +186,7 @@ def _gap_at_floor(floor: int, taken_at: float, first: SegmentRecord, losses: Los
     if first.follows and not told and (followed := parse_segment(first.previous)) and followed.id <= floor:
         return None  # the one before it was not needed
     reason = "; ".join(dict.fromkeys(loss.reason for loss in told)) or NOT_ARCHIVED
-    return LogGap("", first.name, taken_at, max(taken_at, first.opened_at), reason)
+    return LogGap("", first.name, taken_at, _ended(taken_at, first), reason)
 
 
 def to_replay(run: Iterable[SegmentRecord], pit: float, late_seconds: float) -> list[SegmentRecord]:

@@ -123,6 +123,20 @@ def test_an_empty_segment_at_the_end_takes_nothing_back() -> None:
     assert windows.coverage(name(99), 0.5, [*LIFE, ended]).covered_until == 4.0
 
 
+def test_a_gap_within_a_life_has_an_end_though_nobody_saw_the_next_segment_being_opened() -> None:
+    """Promise: such a segment's opening is Cassandra's start, long before what is missing: neither is the gap told as
+    nothing, nor the log behind it as complete from that start on."""
+    unseen = record(104, 0.1, 9.0)
+    (gap,) = windows.gaps([*LIFE, unseen])
+    assert (gap.since, gap.until) == (4.0, 9.0)
+    assert [(run.since, run.until) for run in windows.runs([*LIFE, unseen, record(105, 9.0, 11.0)])] == [
+        (1.0, 4.0),
+        (9.0, 11.0),
+    ]
+    (gap,) = windows.coverage(name(102), 5.0, [unseen]).gaps
+    assert (gap.since, gap.until) == (5.0, 9.0)
+
+
 def test_after_a_partial_copy_something_is_missing() -> None:
     """Promise: of a segment whose end was lost the run reaches to where it was copied, no further."""
     cut = record(103, 4.0, 5.0, whole=False)
