@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import structlog
 
+from agent.cassandra.commit_log.passing_over import flushed
 from agent.cassandra.cql import Cql
 from agent.cassandra.directories import as_wire, volumes, volumes_that_answer
 from agent.cassandra.errors import (
@@ -251,7 +252,9 @@ class NodeSnapshots:
         schema: Awaitable[tuple[KeyspaceSchema, ...]],
         copy_rate: float,
     ) -> SnapshotInfo:
-        floor = await asyncio.to_thread(newest_closed_segment, await self._directories.commitlog())
+        commitlog = await self._directories.commitlog()
+        floor = await asyncio.to_thread(newest_closed_segment, commitlog)
+        begun = await asyncio.to_thread(flushed, Path(commitlog), floor) if floor is not None else {}
         taken_at = self._clock()
         if any(tables.values()):
             ttl = None if arguments.keep else await self._time_to_live(tables, copy_rate)
@@ -279,6 +282,7 @@ class NodeSnapshots:
             tables=tables,
             data_directories=await self._directories.every(),
             commitlog_floor=floor,
+            commitlog_flushed=begun,
             taken_until=taken_until,
         )
 

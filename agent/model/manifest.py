@@ -79,7 +79,8 @@ class Head(msgspec.Struct, frozen=True):
     `left_out`: tables of the snapshot that are not in the manifest, or not whole, as they were found damaged:
     «keyspace.table» → the error's code. Unset where all is there, and in manifests of before there was the field.
 
-    `taken_at`, `taken_until`: see SnapshotInfo; the latter is unset in manifests of before there was the field."""
+    `taken_at`, `taken_until`, `commitlog_flushed`: see SnapshotInfo; the latter two are unset in manifests of before
+    there were the fields."""
 
     format: int
     tag: str
@@ -98,11 +99,17 @@ class Head(msgspec.Struct, frozen=True):
     own_codecs: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     left_out: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     taken_until: float | msgspec.UnsetType = msgspec.UNSET
+    commitlog_flushed: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def ended_at(self) -> float:
         """When the snapshot was whole, as far as the manifest tells: `taken_until`, else `taken_at`."""
         return self.taken_at if isinstance(self.taken_until, msgspec.UnsetType) else self.taken_until
+
+    @property
+    def flushed(self) -> dict[str, int]:
+        """`commitlog_flushed`, or nothing."""
+        return {} if isinstance(self.commitlog_flushed, msgspec.UnsetType) else self.commitlog_flushed
 
     @property
     def lacking(self) -> dict[str, str]:

@@ -75,7 +75,8 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     """A snapshot that the agent took: kept as `on-server/<tag>/snapshot.json` until it is cleared. `kept`: it is an
     on-server backup. `taken_at`, `taken_until`: unix seconds, before Cassandra was asked for it and when it had made
     all of it (None: taken by an agent that did not note it). `tables`: keyspace → tables. `commitlog_floor`: name of
-    the newest commit-log segment that was certainly closed when it was taken, there or not."""
+    the newest commit-log segment that was certainly closed when it was taken, there or not. `commitlog_flushed`: newer
+    segment → bytes at its beginning whose writes are in the snapshot's SSTables, or were gone again by then."""
 
     tag: str
     backup_id: str
@@ -86,4 +87,5 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     tables: dict[str, list[str]]
     data_directories: tuple[str, ...]
     commitlog_floor: str | None = None
+    commitlog_flushed: dict[str, int] = {}
     taken_until: float | None = None

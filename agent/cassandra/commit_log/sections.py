@@ -11,6 +11,7 @@ compressed and encrypted ones only as the log is synced.
 
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +66,14 @@ def segment_state(path: Path) -> SegmentState:
         raise unreadable(str(path), error.strerror or str(error)) from error
 
 
+def section_ends(file: BinaryIO, descriptor: Descriptor) -> Iterator[int]:
+    """Where each whole section ends, by the markers alone: what lies between them isn't read. Raises OSError."""
+    walk, at = _Walk(file, descriptor), descriptor.length
+    while end := walk.section_end(at)[0]:
+        yield end
+        at = end
+
+
 class _Walk:
     def __init__(self, file: BinaryIO, descriptor: Descriptor) -> None:
         self._file = file
@@ -76,7 +85,7 @@ class _Walk:
     def state(self) -> SegmentState:
         at, sections, damage = self._descriptor.length, 0, ""
         while not damage:
-            end, damage = self._section_end(at)
+            end, damage = self.section_end(at)
             if damage or not end:
                 break
             damage = self._mutations_in(at + MARKER.size, end) if self._descriptor.plain else ""
@@ -92,7 +101,7 @@ class _Walk:
             mutations=self._mutations if self._descriptor.plain else None,
         )
 
-    def _section_end(self, at: int) -> tuple[int, str]:
+    def section_end(self, at: int) -> tuple[int, str]:
         """The end of the section that begins there, 0 when the chain ends; and what is wrong."""
         if at > self._size - MARKER.size:
             return 0, ""

@@ -181,4 +181,5 @@ def _head(
         own_codecs=(own is not None and own.codecs) or msgspec.UNSET,
         left_out=dict(sorted(left_out.items())) or msgspec.UNSET,
         taken_until=msgspec.UNSET if info.taken_until is None else info.taken_until,
+        commitlog_flushed=info.commitlog_flushed or msgspec.UNSET,
     )

@@ -104,5 +104,6 @@ def info_of(head: Head) -> SnapshotInfo:
         tables=tables,
         data_directories=head.data_directories,
         commitlog_floor=head.commitlog_floor,
+        commitlog_flushed=head.flushed,
         taken_until=None if isinstance(head.taken_until, msgspec.UnsetType) else head.taken_until,
     )

@@ -2,8 +2,9 @@
 
 Only now is the log an end: whatever the node acknowledged is in a file. Segments that nobody fetched, for they were
 being written, or closed since, are linked (else copied) from the node; those that were shipped and removed meanwhile
-are fetched. Nothing of the node is changed. Whether the set reaches the point is a barrier for all nodes before any of
-them sets anything aside; PIT_PLACE looks at it again.
+are fetched. Of those in which the snapshot was taken what it has is passed over. Nothing of the node is changed.
+Whether the set reaches the point is a barrier for all nodes before any of them sets anything aside; PIT_PLACE looks at
+it again.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from agent.cassandra.commit_log.passing_over import pass_over
 from agent.jobs.point_in_time.fetch import is_placing
 from agent.jobs.point_in_time.notes import FetchNotes, NotedPoint
 from agent.jobs.point_in_time.place_errors import CassandraRuns
@@ -69,6 +71,7 @@ class PitCoverJob:
                     _log.warning("late_segments_left_out", job=notes.job, code=error.code, reason=error.message)
                     brought = await self._bring(context, arguments, source, wanted, point, have)
             await asyncio.to_thread(keep_only, point.segments, {record.name for record in brought.records})
+            await asyncio.to_thread(_pass_over_flushed, point, brought)
             await notes.put_segments(brought.records, standing.losses)
             result = PitCoverResult(
                 covered_until=self._covered_until(wanted, brought),
@@ -127,6 +130,13 @@ def _sizes(directory: Path, names: Collection[str]) -> dict[str, int]:
     """Of those of the files that are there."""
     with os.scandir(directory) as entries:
         return {one.name: one.stat().st_size for one in entries if one.name in names}
+
+
+def _pass_over_flushed(point: NotedPoint, brought: Brought) -> None:
+    """What the snapshot has is not replayed."""
+    for record in brought.records:
+        if record.name in point.flushed:
+            pass_over(point.root, point.segments / record.name, point.flushed[record.name])
 
 
 def _need(point: NotedPoint) -> LogNeed:

@@ -279,6 +279,7 @@ def _noted(
         taken_at=head.taken_at,
         root=root,
         empty=empty,
+        flushed=head.flushed,
     )
 
 

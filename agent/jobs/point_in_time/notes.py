@@ -31,7 +31,7 @@ _Document = TypeVar("_Document")
 
 
 class NotedPoint(msgspec.Struct, frozen=True):
-    """What the job restores, and to when. `host_id`: whose part. `floor`, `taken_at`: the snapshot's, see
+    """What the job restores, and to when. `host_id`: whose part. `floor`, `taken_at`, `flushed`: the snapshot's, see
     SnapshotInfo. `root`: where the segments stand, on the commit log's volume. `empty`: tables that
     begin without the snapshot's SSTables. Repositories None: on the node."""
 
@@ -46,6 +46,7 @@ class NotedPoint(msgspec.Struct, frozen=True):
     taken_at: float
     root: StagingRoot
     empty: dict[str, list[str]]
+    flushed: dict[str, int] = {}
 
     @property
     def segments(self) -> Path:

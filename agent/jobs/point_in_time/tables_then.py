@@ -25,11 +25,12 @@ from agent.wire.point_in_time import PitArguments, PitTable
 
 class TableThen(msgspec.Struct, frozen=True):
     """An asked table that existed at the point. `hidden`: a TRUNCATE before the point may be behind a later one, of
-    which alone Cassandra keeps the time."""
+    which alone Cassandra keeps the time. `forgotten`: at the replay it keeps the position of none."""
 
     table: PitTable
     beginning: Beginning
     hidden: bool = False
+    forgotten: bool = False
 
     @property
     def name(self) -> str:
@@ -118,6 +119,7 @@ def compared(
             )
             seen = list(truncates.seen.get((keyspace, table), ()))
             hidden = may_hide(last, seen, pit_micros)
+            forgotten = one.action != "keep" or (last is not None and last > pit_micros // 1_000)
             if one.action != "keep" and last is not None:
                 seen, last = [*seen, last], None  # made anew, it loses the position that Cassandra keeps
             begins = beginning(
@@ -130,7 +132,8 @@ def compared(
                 was_there=one.id_at_pit.replace("-", "") in at_snapshot,
             )
             told = msgspec.structs.replace(one, begins_empty=begins == "empty")
-            found.append(TableThen(told, begins, hidden and begins == "snapshot"))
+            from_snapshot = begins == "snapshot"
+            found.append(TableThen(told, begins, hidden and from_snapshot, forgotten and from_snapshot))
     return found
 
 

@@ -33,6 +33,12 @@ def warnings_of(
             f"truncated after the point, and its auto-snapshot is gone, so that an earlier TRUNCATE between snapshot "
             f"and point could not be seen; rows that such a one had removed come back: {', '.join(hidden)}"
         )
+    forgotten = [one.name for one in tables if one.forgotten]
+    if forgotten and not head.flushed and any(one.opened_at < head.taken_at for one in wanted.segments[:1]):
+        warnings.append(
+            "how much of the log is in the snapshot is not known (of a compressed or encrypted one it can't be); "
+            f"rows that a TRUNCATE shortly before it had removed come back: {', '.join(forgotten)}"
+        )
     empty = [one.name for one in tables if one.beginning == "empty"]
     if empty:
         warnings.append(

@@ -289,9 +289,12 @@ async def test_a_table_dropped_and_made_again_under_its_id_is_refused(node: Poin
 
 async def test_a_truncate_that_nothing_shows_is_warned_of(node: PointInMemory) -> None:
     """Promise: where a later TRUNCATE has its place and auto-snapshots were cleared, or a restore since may have made
-    Cassandra forget it."""
+    Cassandra forget it; and of one from before the snapshot where the backup doesn't tell what of the log it has."""
     assert (await node.check()).warnings == []
     node.view.last_truncate = {ID: int((BEGAN + 60) * 1000)}
+    told = (await node.check()).warnings
+    assert ["a TRUNCATE shortly before it had removed come back: ks.t" in one for one in told] == [False, True]
+    node.snapshot.head = msgspec.structs.replace(node.snapshot.head, commitlog_flushed={name_of(2): 1_000})
     (warning,) = (await node.check()).warnings
     assert "an earlier TRUNCATE" in warning
     assert "ks.t" in warning

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from agent.cassandra.commit_log.errors import SegmentGone
+from agent.cassandra.commit_log.passing_over import NOBODYS_TABLE
 from agent.cassandra.commit_log.sections import segment_state
 from agent.jobs.archiving.ledger import Known
 from agent.jobs.archiving.looking import look
@@ -60,6 +61,20 @@ async def test_segments_that_were_shipped_and_removed_since_the_fetch_are_fetche
     result = await node.cover(76.0)
     assert (result.covered_until, result.segments) == (BEGAN + 90, 7)
     assert node.standing() == [name_of(number) for number in range(2, 9)]
+
+
+async def test_what_the_snapshot_has_is_not_replayed(node: PointInMemory) -> None:
+    """Promise: of the segments in which the snapshot was taken the part before it is passed over, of fetched ones and
+    of the node's own, however often the set is completed; the others stay as they are."""
+    flushed = {name_of(2): 4_096, name_of(7): 4_096}
+    node.snapshot.head = msgspec.structs.replace(node.snapshot.head, commitlog_flushed=flushed)
+    await node.fetch(76.0)
+    node.stop()
+    for _ in range(2):
+        assert (await node.cover(76.0)).segments == 6
+        changed = [one for one in node.standing() if NOBODYS_TABLE.bytes in (node.segments / one).read_bytes()]
+        assert changed == [*flushed]
+        assert not any(segment_state(node.segments / one).damage for one in changed)
 
 
 async def test_what_is_shipped_and_removed_meanwhile_is_not_left_out_by_force(node: PointInMemory) -> None:

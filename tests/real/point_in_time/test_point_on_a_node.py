@@ -24,7 +24,7 @@ from tests.real.point_in_time.archiving_node import now_micros
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SMALL = {"commitlog_segment_size": "1MiB", "commitlog_sync_period": "100ms"}
 SIMPLE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
-TABLES = {"pit": ["emptied", "made", "rows"]}
+TABLES = {"pit": ["emptied", "made", "rows", "twice"]}
 PHASES = ("pit_fetch", "pit_tables", "pit_quiesce", "pit_stop", "pit_cover")
 REPLAY = ("pit_place", "pit_start", "pit_verify", "pit_open")
 
@@ -136,7 +136,8 @@ class Site:
         self.expected.setdefault(table, set()).update(numbers)
 
     async def tell(self) -> None:
-        """Rows A, a snapshot, rows B over several segments, a TRUNCATE, a new table, the point, rows C and deletes."""
+        """Rows A, a TRUNCATE, a snapshot, rows B over several segments, a TRUNCATE, a new table, the point, rows C and
+        deletes."""
         session = await self.session()
         session.execute(f"CREATE KEYSPACE pit WITH replication = {SIMPLE}")
         session.execute(f"CREATE KEYSPACE other WITH replication = {SIMPLE}")
@@ -145,10 +146,14 @@ class Site:
         columns = "id int PRIMARY KEY, body blob, word text, kind frozen<kind>, sort frozen<sort>"
         session.execute(f"CREATE TABLE pit.rows ({columns})")
         session.execute("CREATE TABLE pit.emptied (id int PRIMARY KEY, body blob, word text)")
+        session.execute("CREATE TABLE pit.twice (id int PRIMARY KEY, body blob, word text)")
         session.execute("CREATE INDEX by_word ON pit.rows (word)")
         session.execute("CREATE TABLE other.kept (id int PRIMARY KEY)")
         await self.write("rows", range(20))
         await self.write("emptied", range(20))
+        for number in range(10):  # gone before the snapshot, in the segment that the snapshot begins with
+            session.execute(f"INSERT INTO pit.twice (id, word) VALUES ({number}, 'w')")
+        session.execute("TRUNCATE pit.twice")
         await self.schema_seen()
         snapshot = {"tag": "snap", "keyspaces": {"pit": []}}
         await self.agent.do("backup", {"snapshot": snapshot, "targets": [self.target]})
@@ -159,6 +164,7 @@ class Site:
         for start in range(20, 120, 20):
             await self.write("rows", range(start, start + 20))
         await self.write("made", range(5))
+        await self.write("twice", range(20, 25))
         await self.write("emptied", range(100, 105))
         session.execute("DELETE FROM pit.rows WHERE id = 7")
         self.expected["rows"].discard(7)
@@ -173,6 +179,7 @@ class Site:
         for table in TABLES["pit"]:
             session.execute(f"DELETE FROM pit.{table} WHERE id = 3")
         session.execute("TRUNCATE pit.made")
+        session.execute("TRUNCATE pit.twice")
         await self.write("made", range(50, 55))
         session.execute(
             "CREATE MATERIALIZED VIEW pit.seen AS SELECT id, word FROM pit.made "
@@ -229,7 +236,12 @@ async def test_a_check_tells_how_far_the_log_reaches_and_what_tables_begin_with(
     assert (found["refusals"], found["gaps"], found["own_log"]) == ([], [], True), found
     assert found["covered_until"] > found["taken_from"]
     begins = {one["table"]: (one["action"], one["begins_empty"]) for one in found["tables"]}
-    assert begins == {"emptied": ("keep", True), "made": ("keep", True), "rows": ("recreate", False)}
+    assert begins == {
+        "emptied": ("keep", True),
+        "made": ("keep", True),
+        "rows": ("recreate", False),
+        "twice": ("keep", False),
+    }
     assert found["newest_write_micros"] < site.point
     ((start, end),) = found["windows"]
     assert start == found["taken_until"] <= site.point / 1e6 < end
@@ -260,8 +272,9 @@ async def test_a_segment_that_is_missing_is_told_and_stops_the_restore(site: Sit
 async def test_the_point_is_restored_exactly_and_no_later_one_from_the_same_snapshot(site: Site) -> None:
     """Promise: every row of then and none of later, on a node that was killed -9; what another table and the roles got
     a second before are there. Writes at the point are, one a microsecond later is not. A column and a view that came
-    later are gone; a type has its fields' former names, and keeps fields that it got since, which the log has. Its log
-    has what the restore undid, so that a later point needs a later snapshot.
+    later are gone; a type has its fields' former names, and keeps fields that it got since, which the log has. What a
+    TRUNCATE removed before the snapshot stays away, though the same segment has it and Cassandra has forgotten that
+    TRUNCATE since. Its log has what the restore undid, so that a later point needs a later snapshot.
     """
     await site.write_elsewhere()
     await asyncio.sleep(0.7)
