@@ -181,8 +181,7 @@ class FanOut:
                 while True:
                     agent = await self._around.registry.agent_of(self._run.cluster, command.host_id)
                     await self._around.registry.ask(self._run.cluster, agent)
-                    asks_it = command.kind not in WITHOUT_CASSANDRA | STARTS_CASSANDRA
-                    ready = agent.cassandra_up if asks_it else agent.alive
+                    ready = agent.alive if command.kind in WITHOUT_CASSANDRA | STARTS_CASSANDRA else agent.cassandra_up
                     if ready and agent.host_id in (None, command.host_id):
                         returned.set()
                         return

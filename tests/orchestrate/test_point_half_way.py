@@ -42,6 +42,19 @@ async def test_what_a_later_restore_went_over_is_in_nobodys_way(story: Story) ->
     assert refused.value.fields["request"] == later.id
 
 
+async def test_force_passes_by_one_that_nobody_can_end(story: Story) -> None:
+    """Promise: another point is let through by force alone, where the nodes have their own settings back; it is then
+    told what it finds on them. One that keeps nodes for itself is not passed by."""
+    story.scene.nodes[2].point.shut = 2
+    assert (await story.restored()).state is RequestState.ERROR
+    assert (await story.restored(keyspaces={"many": []}, force=True)).state is RequestState.SUCCESS
+    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
+    assert (await story.restored()).state is RequestState.ERROR
+    forced = await story.restored(keyspaces={"many": []}, force=True)
+    assert (forced.state, forced.partial) == (RequestState.ERROR, False)
+    assert "lets nobody else stop or start Cassandra" in str(forced.error)
+
+
 async def test_a_job_that_was_gone_over_is_not_gone_on_with(story: Story) -> None:
     """Promise: ordered again after a restore to another point was forced past it and succeeded, a point is a new job,
     though its first one had stopped at its very end: the rows are those of the point, not what the other one left."""

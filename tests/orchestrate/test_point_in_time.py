@@ -237,19 +237,6 @@ async def test_another_point_waits_for_one_that_stopped_half_way(story: Story) -
     assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
 
 
-async def test_force_passes_by_one_that_nobody_can_end(story: Story) -> None:
-    """Promise: another point is let through by force alone, where the nodes have their own settings back; it is then
-    told what it finds on them. One that keeps nodes for itself is not passed by."""
-    story.scene.nodes[2].point.shut = 2
-    assert (await story.restored()).state is RequestState.ERROR
-    assert (await story.restored(keyspaces={"many": []}, force=True)).state is RequestState.SUCCESS
-    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
-    assert (await story.restored()).state is RequestState.ERROR
-    forced = await story.restored(keyspaces={"many": []}, force=True)
-    assert (forced.state, forced.partial) == (RequestState.ERROR, False)
-    assert "lets nobody else stop or start Cassandra" in str(forced.error)
-
-
 async def test_replay_errors_stop_before_clients_are_let_in_and_only_force_goes_on(story: Story) -> None:
     """Promise: what Cassandra could not replay is told by node, and nobody writes to it before a person says so."""
     story.scene.nodes[0].point.replay_errors = ["Replay stopped at 4711"]
