@@ -36,7 +36,6 @@ from coordinator.orchestrate.listing import backup_of, is_through
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
-from coordinator.orchestrate.point_in_time.let_in import refuse_once_let_in
 from coordinator.orchestrate.point_in_time.start import PointsInTime, refuse_cancel
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.protocol import DestinationChange
@@ -193,7 +192,6 @@ class FleetOrchestrator:
             if request.kind is RequestKind.DELETE:
                 await refuse_too_late(self._around.store, self._around.reports, request)
             if request.kind is RequestKind.POINT_IN_TIME:
-                await refuse_once_let_in(self._around.store, request)
                 await refuse_cancel(self._around, request, force=force)
             if request.kind is RequestKind.RESTORE and not force and await self._irrevocable(request):
                 raise PastThePointOfReturn(await self._why_no_return(request), request=request_id)

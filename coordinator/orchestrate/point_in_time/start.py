@@ -19,7 +19,7 @@ from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot
+from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
@@ -124,10 +124,11 @@ class PointsInTime:
 
 
 async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) -> None:
-    """Raise `PastThePointOfReturn` when a restore to a point can't be undone any more, or only by force."""
+    """Raise `ClientsLetIn` when a restore to a point can't be undone any more, `PastThePointOfReturn` when only by
+    force."""
     steps = JobSteps(around.store, job_of(request))
     if await steps.noted(S.OPENING):
-        raise PastThePointOfReturn(
+        raise ClientsLetIn(
             "clients are let in to what was restored: it ends by itself, and nothing goes back over what they write",
             request=request.id,
         )
