@@ -68,10 +68,10 @@ async def test_phases_that_were_cut_are_sent_again(site: StoppingNode) -> None:
     site.begin_job()
     before = site.options
     site.put("other", 3)
-    await site.node.kill()
+    await site.kill()
     await site.cut(PIT_QUIESCE)
     await site.do("pit_quiesce")
-    await site.node.kill()
+    await site.kill()
     await site.cut(PIT_STOP)
     await site.do("pit_stop")
     await site.fetched()
@@ -94,17 +94,17 @@ async def test_a_node_that_ends_while_clients_are_shut_out_is_started_by_the_nex
     before = site.options
     site.put("other", 5)
     for _ in range(2):
-        await site.node.kill()
+        await site.kill()
         await site.do("pit_quiesce")
         assert "not running" in await site.node.nodetool("statusbinary")
     await site.do("pit_stop")
     await site.fetched()
     await site.do("pit_place")
     await site.do("pit_start")
-    await site.node.kill()
+    await site.kill()
     await site.do("pit_verify")
     assert "not running" in await site.node.nodetool("statusbinary")
-    await site.node.kill()
+    await site.kill()
     await site.do("pit_open")
     assert site.options == before
     assert 5 in site.rows("other")
@@ -135,7 +135,7 @@ async def test_a_segment_that_cassandra_passes_over_is_named_and_nobody_starts_t
     await site.do("pit_place")
     await site.do("pit_start")
     assert "replayList" not in site.options
-    await site.node.kill()
+    await site.kill()
     await site.do("pit_start")
     view = await site.end_of("pit_verify")
     assert view["error"]["code"] == "replay_failed"
