@@ -145,7 +145,8 @@ def gap_between(earlier: SegmentRecord, later: SegmentRecord, losses: Losses) ->
         reason = CUT_SHORT
     else:
         reason = NOT_KNOWN_TO_FOLLOW if later.previous == earlier.name else NOT_ARCHIVED
-    return LogGap(earlier.name, later.name, earlier.closed_at, _ended(earlier.closed_at, later), reason)
+    until = max([_ended(earlier.closed_at, later), *(loss.until for loss in told if loss.before == later.name)])
+    return LogGap(earlier.name, later.name, earlier.closed_at, until, reason)
 
 
 def _ended(began: float, later: SegmentRecord) -> float:

@@ -66,7 +66,7 @@ class PlaceNote(msgspec.Struct, frozen=True):
 class Known(msgspec.Struct, frozen=True):
     """The ledger as it is kept. `commitlog`: Cassandra's own directory, as it last told. `losses`: what can't come any
     more; `told`: how many of them each place was told. `in_force`: whether Cassandra archived when it was last asked;
-    `parted`: segments may have gone unseen since the newest one."""
+    `parted`: segments may have gone unseen before those that come with a larger id than `parted_from`."""
 
     host_id: str = ""
     commitlog: str = ""
@@ -76,6 +76,11 @@ class Known(msgspec.Struct, frozen=True):
     told: dict[str, int] = {}
     in_force: bool = False
     parted: bool = True
+    parted_from: int = 0
+
+    def parts(self, name: str) -> bool:
+        """Whether segments may have gone unseen before this one."""
+        return self.parted and segment_id(name) > self.parted_from
 
 
 class Ledger:

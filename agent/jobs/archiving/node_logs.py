@@ -145,7 +145,7 @@ def _records(
             previous, follows, opened_at = one.previous, one.follows, one.opened_at
         else:
             neighbour = neighbours[name]
-            previous, follows = neighbour.previous, neighbour.follows and not known.parted
+            previous, follows = neighbour.previous, neighbour.follows and not known.parts(name)
             opened_at = min(segment_id(name) / 1000, file.changed_at)
         found.append(
             SegmentRecord(

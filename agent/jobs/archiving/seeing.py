@@ -42,7 +42,8 @@ class Sights:
         if in_force != ledger.known.in_force:
             ledger.change(in_force=in_force)
         if not in_force and not ledger.known.parted:
-            ledger.change(parted=True)
+            # What was seen while Cassandra archived has nothing unseen before it, though it is closed only now.
+            ledger.change(parted=True, parted_from=max(map(segment_id, ledger.known.segments), default=0))
         self._sight(look, held, in_force)
         found = self._losses(look, now) if in_force and not look.unread else []
         found += self._place(look, now)
@@ -104,14 +105,14 @@ class Sights:
             if before is not None and before.host_id != one.host_id:
                 before, neighbour = None, Neighbour("", follows=False)  # another node's log
             consecutive = before is not None and segment_id(before.name) + 1 == segment_id(name)
-            follows = neighbour.follows and (consecutive or not parted)
+            unseen = parted and known.parts(name)
+            follows = neighbour.follows and (consecutive or not unseen)
             opened_at = segment_id(name) / 1000
             if before is not None and consecutive:
                 opened_at = max(opened_at, before.changed_at)
-            elif before is not None and (neighbour.end_unknown or (neighbour.follows and parted)):
-                began, until = before.changed_at, opened_at if neighbour.end_unknown else one.changed_at
-                reason = END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
-                found.append(LossRecord(before.name, name, began, max(began, until), reason))
+            elif before is not None and (neighbour.end_unknown or (neighbour.follows and unseen)):
+                began, reason = before.changed_at, END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
+                found.append(LossRecord(before.name, name, began, max(began, opened_at), reason))
             segments[name] = msgspec.structs.replace(
                 one, opened_at=min(opened_at, one.changed_at), previous=neighbour.previous, follows=follows
             )
@@ -137,9 +138,10 @@ class Sights:
 
     def drop(self, names: frozenset[str]) -> None:
         """These are told as lost: they are not looked for any more."""
-        segments = self._ledger.known.segments
-        self._ledger.change(segments={name: one for name, one in segments.items() if name not in names})
-        self._ledger.change(parted=True)
+        known = self._ledger.known
+        kept = {name: one for name, one in known.segments.items() if name not in names}
+        parted_from = min([*map(segment_id, names), *([known.parted_from] if known.parted else [])], default=0)
+        self._ledger.change(segments=kept, parted=True, parted_from=parted_from)
 
     def lose(self, found: list[LossRecord]) -> None:
         """Note losses, each once: a kill after the note makes what was to follow be done again. Those that every

@@ -95,7 +95,7 @@ class Tail:
         neighbour = neighbour_of(name, {other: known.sighting for other, known in segments.items()}, there)
         before = segments.get(neighbour.previous)
         opened_at = max(segment_id(name) / 1000, before.changed_at if before and neighbour.follows else 0.0)
-        follows = neighbour.follows and not self._ledger.known.parted
+        follows = neighbour.follows and not self._ledger.known.parts(name)
         return SegmentSource(
             path=file.path,
             name=name,

@@ -10,6 +10,9 @@ import pytest_asyncio
 from agent.cassandra.commit_log.archive_command import forget_failure
 from agent.cassandra.errors import CassandraUnavailable
 from agent.jobs.archiving.looking import Look
+from agent.jobs.archiving.seeing import NOT_ARCHIVED
+from agent.jobs.archiving.standing import view_of
+from agent.plan.log_windows import gaps
 from tests.fast.jobs.archiving_site import ArchivingSite
 from tests.fast.storage.memory import MemoryStorage
 
@@ -168,3 +171,76 @@ async def test_what_cassandra_leaves_is_archived_before_a_stop_just_after_the_ag
     await site.restart()
     await site.archiver.before_stop()
     assert all((site.archive / name).is_file() for name in names)
+
+
+async def next_life(site: ArchivingSite) -> str:
+    """Cassandra is started again, and its first segment was seen while it archives; its name."""
+    site.log.now += 10
+    site.log.start()
+    name = site.log.path(site.log.active).name
+    await site.until(lambda: name in site.archiver.ledger._saved.segments)
+    return name
+
+
+async def switched_off(site: ArchivingSite) -> None:
+    site.log.now += 10
+    await site.order(enabled=False, targets=[])
+    await site.until(lambda: not site.archiver.ledger._saved.in_force)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_switched_off_a_life_that_archives_still_follows(site: ArchivingSite, *, killed: bool) -> None:
+    """Promise: what Cassandra archived from its start on follows the life before, though its first segment is closed
+    only after archiving was switched off: no gap, neither in the destination nor by what is on the node, also for an
+    agent that is killed in between."""
+    await site.begin()
+    await site.shipped(site.segment())
+    first = await next_life(site)
+    await switched_off(site)
+    if killed:
+        await site.restart()
+        await site.until(lambda: first in site.archiver.seen.live)
+
+    async def is_down() -> bool:
+        return True
+
+    (own,) = [one for one in await site.archiver.own_log(is_down).records() if one.name == first]
+    assert own.follows
+    assert site.segment() == first
+    await site.shipped(first)
+    assert site.archiver.ledger.known.losses == ()
+    assert gaps(await site.records("d1"), await site.logs("d1").losses()) == []
+
+
+async def test_a_life_without_archiving_is_a_gap_though_the_one_before_is_closed_late(site: ArchivingSite) -> None:
+    """Promise: between what was seen before archiving was switched off and what comes once it is on again segments may
+    be missing; node and destination tell one gap with one end: the start of the life that archives again."""
+    await site.begin()
+    await site.shipped(site.segment())
+    last = await next_life(site)
+    await switched_off(site)
+    assert site.segment() == last
+    await site.until(lambda: site.has(last, "d1"))
+    ahead = site.log.path(site.log.active)
+    await site.until(lambda: ahead.name in site.archiver.seen.live)
+    assert site.log.offer(ahead)  # Cassandra ends, and what it had is archived
+    await site.until(lambda: site.has(ahead.name, "d1"))
+    for path in site.log.directory.iterdir():
+        path.unlink()
+    site.log.now += 10
+    site.log.start()
+    site.segment(b"of a life that archives nothing", archives=False)
+    site.log.now += 10
+    await site.order()
+    site.log.now += 10
+    for path in site.log.directory.iterdir():
+        path.unlink()
+    first = await next_life(site)
+    begun = site.log.now
+    assert site.segment() == first
+    await site.shipped(first)
+    await site.until(lambda: not site.shipper("d1").has_work())
+    (gap,) = gaps(await site.records("d1"), await site.logs("d1").losses())
+    assert (gap.after, gap.before, gap.until, gap.reason) == (ahead.name, first, begun, NOT_ARCHIVED)
+    (told,) = (await view_of(site.archiver)).gaps
+    assert told == gap

@@ -156,7 +156,9 @@ async def test_a_segment_that_vanishes_is_told(site: ArchivingSite) -> None:
     (loss,) = site.archiver.ledger.known.losses
     assert (loss.after, loss.before, loss.reason) == (first, last, VANISHED)
     (gap,) = gaps(await site.records("d1"), await site.logs("d1").losses())
-    assert (gap.after, gap.before) == (first, last)
+    (told,) = (await view_of(site.archiver)).gaps
+    assert gap == told
+    assert (gap.after, gap.before, gap.until) == (first, last, loss.until)
 
 
 async def test_the_lost_end_of_a_life_is_told(site: ArchivingSite) -> None:
