@@ -28,3 +28,12 @@ class ArchivingRefused(CassandraError):
         "Correct what the message names: `[cassandra.archiving]` in agent.toml, the rights of the named path for the "
         "agent's user and for Cassandra's, or the directory: POST pit with another backup_directory."
     )
+
+
+class NotTaken(ArchivingRefused):
+    """The archive directory takes no segment: it is full, or the archive command fails; `fields`: path, reason."""
+
+    todo = (
+        "Make room in the named directory, or put right what else the message says of it: the agent then archives what "
+        "waits within seconds. For good, give it a larger volume, or POST pit with another backup_directory."
+    )

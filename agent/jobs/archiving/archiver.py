@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from agent.cassandra.commit_log.errors import ArchivingRefused, SegmentUnreadable
+from agent.cassandra.commit_log.errors import ArchivingRefused, NotTaken, SegmentUnreadable
 from agent.cassandra.commit_log.first_write import holds_writes
 from agent.cassandra.errors import CassandraError
 from agent.jobs.archiving.copies import Copies
@@ -118,18 +118,29 @@ class Archiver:
     async def _look_once(self) -> None:
         try:
             await self.turn()
-            self._trouble(self._seen_trouble())
+            self._trouble(self._seen_trouble(self.seen))
         except HelenusError as error:
             self._trouble(error)
         except Exception:  # noqa: BLE001 - none of this may end the daemon
             _log.exception("commit_log_archiving_in_trouble")
 
-    def _seen_trouble(self) -> HelenusError | None:
-        if self.seen.unread:
-            return ArchiveUnread(self.seen.unread)
-        if false := self.seen.false:
+    def _seen_trouble(self, seen: Look) -> HelenusError | None:
+        if seen.unread:
+            return ArchiveUnread(seen.unread)
+        if false := seen.false:
             return ArchiveCopyDiffers([false[name].path for name in sorted(false, key=segment_id)])
-        return None
+        return self._not_taken(seen)
+
+    def _not_taken(self, seen: Look) -> NotTaken | None:
+        """That the archive directory leaves segments where they are, while they are to go there."""
+        order = self.order
+        waiting = self.leftovers.waiting(seen)
+        if order is None or not order.arguments.enabled or not waiting:
+            return None
+        directory, reason = order.arguments.directory, self.leftovers.refused or "the archive command failed"
+        told = f"{len(waiting)} closed segment{'s' * (len(waiting) > 1)}, {sum(file.size for file in waiting):,} bytes"
+        first = waiting[0].path.name
+        return NotTaken(f"{directory} has not taken {told}, from {first} on: {reason}", path=directory, reason=reason)
 
     def _trouble(self, error: HelenusError | None) -> None:
         if error is not None and (self.trouble is None or self.trouble.code != error.code):
@@ -224,7 +235,7 @@ class Archiver:
         if order is None or not order.arguments.enabled:
             return
         if reason := await self.leftovers.archive_one(segment, order.arguments.directory):
-            raise ArchivingRefused(
+            raise NotTaken(
                 f"{segment.name} can't be put into the archive directory: {reason}",
                 path=order.arguments.directory,
                 reason=reason,
@@ -256,14 +267,8 @@ class Archiver:
             raise ArchiveUnread(seen.unread)
         if kept_out := seen.kept_out(order.arguments.directory):
             raise ArchiveCopyDiffers(kept_out)
-        if waiting := self.leftovers.waiting(seen):
-            directory, first = order.arguments.directory, waiting[0].path.name
-            raise ArchivingRefused(
-                f"{directory} has not taken {len(waiting)} closed segments, from {first} on: make room there, or "
-                "correct its rights, and the agent archives them within seconds",
-                path=directory,
-                reason="waiting",
-            )
+        if not_taken := self._not_taken(seen):
+            raise not_taken
 
     async def _look(self) -> Look:
         with own_state():

@@ -69,6 +69,8 @@ class Leftovers:
         self._flushed_at = 0.0
         self._flushed: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
+        self.refused = ""
+        """Why the last one that was tried could not be archived, "" = it was."""
 
     def watch(self, look: Look) -> None:
         """See which segments are closed, and for how long that was seen; know in the ledger which of them Cassandra
@@ -109,7 +111,8 @@ class Leftovers:
 
     async def archive_one(self, segment: Path, directory: str) -> str:
         """Archive a segment as Cassandra would; why it isn't, "" = it is."""
-        return await self._run(str(segment), f"{directory}/{segment.name}")
+        self.refused = await self._run(str(segment), f"{directory}/{segment.name}")
+        return self.refused
 
     async def tidy(self, look: Look, generation: int) -> list[LossRecord]:
         """Delete leftovers that are archived, and the oldest others while they take more than the bound; the losses.

@@ -60,13 +60,37 @@ async def test_the_check_of_a_restore_tells_of_an_archive_that_takes_nothing(sit
     in_its_way.mkdir()
     name = site.segment()
     await site.until(lambda: name in site.archiver.seen.failed)
-    with pytest.raises(ArchivingRefused, match=f"has not taken 1 closed segments, from {name} on"):
+    with pytest.raises(ArchivingRefused, match=f"has not taken 1 closed segment, 65,536 bytes, from {name} on"):
         await site.archiver.refuse_unarchived()
     with pytest.raises(ArchivingRefused, match=f"{name} can't be put"):
         await site.archiver.before_stop()
     in_its_way.rmdir()
     await site.archiver.before_stop()
     await site.archiver.refuse_unarchived()
+
+
+async def test_an_archive_that_takes_nothing_is_told_with_its_reason(site: ArchivingSite) -> None:
+    """Promise: whoever asks how archiving stands is told which directory takes no segment, why, and to make room; once
+    it takes them nothing is told any more."""
+    await site.begin(keep=True)
+    in_its_way = [site.archive / site.log.path(site.log.active + number).name for number in range(2)]
+    for path in in_its_way:
+        path.mkdir()  # as if the directory were full
+    names = [site.segment(), site.segment()]
+    await site.until(lambda: set(names) <= site.archiver.seen.failed)
+    site.archiver._next.clear()
+    await site.until(lambda: bool(site.archiver.leftovers.refused) and site.archiver.trouble is not None)
+    told = (await view_of(site.archiver)).trouble
+    assert told is not None
+    assert told["code"] == "archiving_refused"
+    message = str(told["message"])
+    assert f"{site.archive} has not taken 2 closed segments, 131,072 bytes, from {names[0]} on: " in message
+    assert f"{in_its_way[0]} is " in message
+    assert str(told["todo"]).startswith("Make room in the named directory")
+    for path in in_its_way:
+        path.rmdir()
+    site.archiver._next.clear()
+    await site.until(lambda: site.archiver.trouble is None)
 
 
 async def test_a_leftover_whose_name_is_taken_by_other_bytes_stays(site: ArchivingSite) -> None:
