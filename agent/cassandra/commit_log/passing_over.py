@@ -8,7 +8,8 @@ before.
 
 Nothing is moved, so that every later write keeps its place: the first marker goes up to the end of that part, and the
 part is one mutation whose first bytes name no table, with its CRCs. Cassandra counts such a one as skipped [T: 4.1,
-5.0]. Compressed and encrypted segments stay as they are.
+5.0]. Compressed and encrypted segments stay as they are. The file is lent to Cassandra for one replay; should it be
+offered for archiving by a start amid that, the archive command passes by it.
 """
 
 import os
@@ -26,6 +27,7 @@ from agent.plan.segment_names import parse_segment, segment_id
 from kit.atomic_files import sync_directory
 
 NOBODYS_TABLE = UUID("48656c65-6e75-1173-a05b-6e6f626f6479")
+"""The archive command knows such a segment by the letters in it: «Helenusnobody»."""
 _UPDATE = b"\x01" + NOBODYS_TABLE.bytes
 """How a mutation of one update begins."""
 _SCRATCH = ".passing_over.tmp"

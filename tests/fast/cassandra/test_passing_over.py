@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.cassandra.commit_log import archive_command
 from agent.cassandra.commit_log.passing_over import NOBODYS_TABLE, flushed, pass_over
 from agent.cassandra.commit_log.sections import segment_state
 from agent.cassandra.staging import StagingRoot, make_root
 from tests.cluster.log_segments import header, name_of, segment
+from tests.fast.cassandra.test_archive_command import NUMBER, Place
 
 EARLY, LATER = b"a mutation that a snapshot has", b"a later mutation"
 SECTIONS = ((EARLY, EARLY), (EARLY,), (LATER,))
@@ -81,3 +83,20 @@ def flushed_until(directory: Path, sections: int) -> int:
         return segment_state(path).synced
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize("still_there", [True, False], ids=["in the archive", "shipped"])
+def test_what_was_lent_so_is_not_archived(tmp_path: Path, root: StagingRoot, *, still_there: bool) -> None:
+    """Promise: Cassandra, ended amid the replay and started again, offers what it was lent as its own segment: the
+    archive command passes by it, and neither takes it into the archive nor calls the true one there false."""
+    place = Place(tmp_path)
+    true = segment(NUMBER, SECTIONS)
+    lent = written(root.path, NUMBER, true)
+    pass_over(root, lent, flushed_until(root.path, 2))
+    place.segment.write_bytes(lent.read_bytes())
+    if still_there:
+        place.target.write_bytes(true)
+    assert place.run().returncode == 0
+    assert place.target.exists() is still_there
+    assert not still_there or place.target.read_bytes() == true
+    assert archive_command.failures(place.program) == archive_command.offers(place.program) == []
