@@ -31,13 +31,14 @@ class LogIncomplete(RestoreError):
 
 
 class SegmentDamaged(RestoreError):
-    """Cassandra would stop at a segment: it is cut, or its bytes are not what was written; `fields`: segment, since,
-    until, reason."""
+    """Cassandra would stop at a segment: it is cut, its bytes are not what was written, or objects of it are gone;
+    `fields`: segment, since, until, reason."""
 
     code = "segment_damaged"
     todo = (
-        "Choose a point before the named segment's time, or a snapshot taken after it; with `force` Cassandra goes on "
-        "behind the damage, and what was written there is left out."
+        "Choose a point before the named segment's time, or a snapshot taken after it, or bring its objects back from "
+        "a copy of the destination; with `force` Cassandra goes on behind the damage, and what was written there is "
+        "left out."
     )
 
 

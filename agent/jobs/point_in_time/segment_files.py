@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -52,9 +53,9 @@ async def bring_segments(
     *,
     force: bool,
 ) -> Brought:
-    """Have every one in the directory, in the order of the records. `done` is told each one that stands. Raises what
-    the source raises and `SegmentDamaged`; with `force` damage is told instead, but not a segment that was shipped and
-    removed just now: whoever looks again finds it."""
+    """Have every one in the directory, in the order of the records. `done` is told each one that stands. Raises
+    `SegmentDamaged`, also for one of which the source has no whole copy, and what else the source raises; with `force`
+    damage is told instead, but not a segment that was shipped and removed just now: whoever looks again finds it."""
     turns = asyncio.Semaphore(_SIDE_BY_SIDE)
     left_out: dict[str, str] = {}
 
@@ -67,8 +68,10 @@ async def bring_segments(
                 if damage:
                     raise damaged(record, damage)
             except (NotFound, ObjectDamaged, FileDiffers, SegmentUnreadable) as error:
-                if not force or isinstance(error, SegmentGone):
+                if isinstance(error, SegmentGone):
                     raise
+                if not force:
+                    raise _not_whole(record, error) from error
                 # A file without a right header would stop Cassandra's start, whatever it is told to ignore.
                 await asyncio.to_thread((directory / record.name).unlink, missing_ok=True)
                 left_out[record.name] = f"{record.name} is left out: {error.message}"
@@ -98,8 +101,25 @@ def damage_of(path: Path) -> str:
 
 def damaged(record: SegmentRecord, reason: str) -> HelenusError:
     """The error for a segment that Cassandra would not read to its end."""
+    return _damaged(record, f"{_named(record)} can't be replayed to its end: {reason}", reason)
+
+
+def _not_whole(record: SegmentRecord, error: HelenusError) -> SegmentDamaged:
+    """The error for a segment of which no whole copy could be had: an error of its bytes names neither it nor when
+    it was written."""
+    return _damaged(record, f"{_named(record)} can't be had whole: {error.message}", error.message)
+
+
+def _named(record: SegmentRecord) -> str:
+    since, until = (
+        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") for at in (record.opened_at, record.closed_at)
+    )
+    return f"{record.name} (written from {since} to {until} UTC)"
+
+
+def _damaged(record: SegmentRecord, message: str, reason: str) -> SegmentDamaged:
     return SegmentDamaged(
-        f"{record.name} can't be replayed to its end: {reason}",
+        message,
         segment=record.name,
         since=record.opened_at,
         until=record.closed_at,

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.cassandra.commit_log.errors import ArchivingRefused
+from agent.cassandra.commit_log.errors import ArchivingRefused, SegmentUnreadable
 from agent.cassandra.jvm_options import JvmOptions
 from agent.cassandra.service_errors import KeptDown
 from agent.jobs.point_in_time.place_notes import PlaceNotes
@@ -22,6 +22,8 @@ from agent.jobs.point_in_time.point_errors import (
 from agent.jobs.point_in_time.start_settings import NO_CLIENTS
 from agent.jobs.restore.errors import JobDiffers, JobFinished
 from agent.model.commit_log import LossRecord
+from agent.pipeline.errors import FileDiffers
+from agent.repository.errors import ObjectDamaged
 from agent.storage.protocol import NotFound
 from tests.cluster.log_segments import name_of
 from tests.fast.cassandra.directory_control import DirectoryControl
@@ -150,11 +152,19 @@ async def test_damage_within_a_segment_is_refused_with_its_time_unless_forced(no
     assert name_of(4) in forced.left_out[0]
 
 
-async def test_a_segment_whose_objects_are_gone_is_an_error_unless_forced(node: PointInMemory) -> None:
-    """Promise: never a set with a hole that nobody was told of."""
-    node.archive.gone = {name_of(3)}
-    with pytest.raises(NotFound):
+@pytest.mark.parametrize("why", [NotFound, ObjectDamaged, FileDiffers, SegmentUnreadable])
+async def test_a_segment_that_cannot_be_had_whole_is_an_error_unless_forced(
+    node: PointInMemory, why: type[Exception]
+) -> None:
+    """Promise: never a set with a hole that nobody was told of; whose objects are gone or damaged is named, and when
+    it was written."""
+    node.archive.gone, node.archive.missing = {name_of(3)}, why
+    with pytest.raises(SegmentDamaged) as refused:
         await node.fetch(55.0)
+    told = refused.value
+    assert (told.fields["segment"], told.fields["since"], told.fields["until"]) == (name_of(3), BEGAN + 30, BEGAN + 40)
+    assert told.message.startswith(f"{name_of(3)} (written from 20")
+    assert told.message.endswith(f" UTC) can't be had whole: {name_of(3)} is gone")
     forced = await node.fetch(55.0, force=True)
     assert (forced.segments, len(forced.left_out)) == (4, 1)
     assert name_of(3) not in node.standing()
