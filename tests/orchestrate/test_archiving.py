@@ -199,6 +199,25 @@ async def test_an_order_that_no_node_takes_changes_nothing(scene: Scene) -> None
     assert (await coordinator.archiving.status(CLUSTER)).order == ON
 
 
+async def test_a_directory_that_some_nodes_take_is_not_taken_again_unawares(scene: Scene) -> None:
+    """Promise: where some nodes refuse a directory it stays in force for the others, restarts nobody, and the message
+    says that an order without one takes it again; another one ends that."""
+    coordinator = await archiving(scene)
+    scene.nodes[2].failures[Kind.ARCHIVE] = [ToyFailure("archiving_refused", "it belongs to another node")]
+    shared = ArchivingOrder(True, [], keep=True, directory="/shared")
+    request = await coordinator.ended(await coordinator.archiving.start(CLUSTER, shared))
+    assert (request.state, restarts(scene)) == (RequestState.ERROR, [1, 1, 1])
+    assert "/shared stays ordered" in request.message
+    assert f"name another backup_directory, or DELETE /{CLUSTER}/backups/pit" in request.message
+    scene.nodes[2].failures[Kind.ARCHIVE] = [ToyFailure("storage_unavailable", "the store is away")] * 9
+    request = await coordinator.ended(await coordinator.archiving.start(CLUSTER, shared))
+    assert "stays ordered" not in request.message
+    scene.nodes[2].failures.clear()
+    request = await coordinator.ended(await coordinator.archiving.start(CLUSTER, ON))
+    assert request.state is RequestState.SUCCESS
+    assert {agent.log.order.directory for agent in scene.agents if agent.log.order} == {"/log"}
+
+
 async def test_a_cassandra_that_reads_another_file_is_told(scene: Scene) -> None:
     """Promise: where the restart changed nothing, because Cassandra reads another properties file, that is an error."""
     coordinator = await scene.coordinator()

@@ -94,6 +94,11 @@ class SwitchFlow:
         if failed:
             if not any(answer.ok for answer in told.values()):
                 await put_back(store, run.cluster, former.setting)
+            elif order.directory and any(one.get("code") == "archiving_refused" for one in failed.values()):
+                run.aftermath = (
+                    f"{order.directory} stays ordered, for other nodes took it, and a POST without backup_directory "
+                    f"takes it again: name another backup_directory, or DELETE /{run.cluster}/backups/pit"
+                )
             raise nodes_failed("Telling the nodes of archiving", failed)
         restarted = await self._restarted(scope, fan_out, told)
         return await self._outcome(scope, told, restarted)
