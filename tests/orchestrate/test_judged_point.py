@@ -1,5 +1,6 @@
 """The pure parts of a restore to a point: the verdict over all nodes' checks, windows, candidates, phases."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from coordinator.orchestrate.listing import Joined
 from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
 from coordinator.orchestrate.point_in_time.checking import refused
 from coordinator.orchestrate.point_in_time.phases import POINT_IN_TIME, REACTIONS
+from coordinator.orchestrate.point_in_time.refusals import TODO
+from coordinator.orchestrate.point_in_time.refusals import refusal as refusal_of
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, may_begin
 from coordinator.orchestrate.point_in_time.times import floored, intersection, told_point, told_time
 from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge
 from coordinator.orchestrate.reactions import reaction_to
 from coordinator.orchestrate.restore.phases import Answer, Trouble
 
+ERRORS = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 POINT = 1_450_143_120_123_457
 AT = POINT / 1_000_000
 VIEW = ViewCql("shop", "by_day", "orders", "CREATE then")
@@ -89,6 +93,15 @@ def test_what_stands_against_a_point_is_told_with_node_and_time(
     forced = judged(force=True, **second)
     assert [each["code"] for each in forced.refusals] == ([] if lifted_by else [code])
     assert any(text.startswith("forced: ") and told in text for text in forced.warnings) is (lifted_by is not None)
+
+
+def test_what_to_do_is_told_with_each_reason_as_the_list_has_it() -> None:
+    """Promise: a refusal of the coordinator's own says what to do, in the words of docs/errors.md."""
+    section = ERRORS.read_text(encoding="utf-8").partition("### Refusals of a point in time")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| .+ \| (.+) \|$", section, re.MULTILINE)
+    told = [refusal_of(code, "") for code, _, _ in rows]
+    assert [(each["code"], each["lifted_by"] or "nothing", each["todo"]) for each in told] == rows
+    assert {code for code, _, _ in rows} == {*TODO}
 
 
 def test_a_log_that_the_nodes_own_goes_on_from_is_enough_for_now() -> None:

@@ -24,25 +24,16 @@ from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.outcome import cause_of, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
+from coordinator.orchestrate.point_in_time.refusals import LATER_WRITE, PART_UNREADABLE, refusal
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, first_after, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
-from coordinator.orchestrate.point_in_time.verdict import (
-    LATER_WRITE,
-    PitSituation,
-    PitVerdict,
-    judge,
-    staying,
-    taken_between,
-)
+from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge, staying, taken_between
 from coordinator.orchestrate.restore.verdict import most_skew
 from coordinator.orchestrate.run import Run
 
 WITHOUT_CAUSE = ("cancelled", "request_cancelled")
 """Codes of nodes that only stopped because another one had failed."""
-
-PART_UNREADABLE = "part_unreadable"
-"""The code of a refusal for which an older snapshot is tried."""
 
 PART_LOST = frozenset(
     {
@@ -68,19 +59,20 @@ def unread_parts(answers: Mapping[str, Answered]) -> dict[str, dict[str, object]
 def unread_refusals(tag: str, lost: Mapping[str, dict[str, object]]) -> list[dict[str, object]]:
     """A refusal for each node that can't read its part of the backup."""
     return [
-        {
-            "code": PART_UNREADABLE,
-            "message": f"{address}: its part of the backup {tag} can't be read: {cause_of(error)}",
-            "fields": {"node": address, "tag": tag, "error": error},
-            "lifted_by": None,
-        }
+        refusal(
+            PART_UNREADABLE,
+            f"{address}: its part of the backup {tag} can't be read: {cause_of(error)}",
+            node=address,
+            tag=tag,
+            error=error,
+        )
         for address, error in sorted(lost.items())
     ]
 
 
 def parts_unread(pit_micros: int, unread: list[dict[str, object]], passed_over: Mapping[str, str]) -> PointRefused:
     """The error where a backup is old enough, and no such one can be read."""
-    told = "; ".join(str(refusal["message"]) for refusal in unread)
+    told = "; ".join(str(each["message"]) for each in unread)
     return PointRefused(
         f"The tables can't be brought to {told_point(pit_micros)}: {told}",
         refusals=unread,
@@ -152,7 +144,7 @@ class PitChecks:
             answers = await self._ask(tag, scope, asked, beside(listed, tag, asked) if order.check else [])
             if refusals := unread_refusals(tag, unread_parts(answers)):
                 unread += refusals
-                passed_over[tag] = "; ".join(str(refusal["message"]) for refusal in refusals)
+                passed_over[tag] = "; ".join(str(each["message"]) for each in refusals)
                 continue
             found = {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
             verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
@@ -161,7 +153,7 @@ class PitChecks:
                 last = max(found, key=lambda address: found[address].taken_until)
                 passed_over[tag] = f"it was taken on {last} only at {told_time(until)}"
                 continue
-            later = [refusal for refusal in verdict.refusals if refusal["code"] == LATER_WRITE]
+            later = [each for each in verdict.refusals if each["code"] == LATER_WRITE]
             if later:
                 passed_over[tag] = str(later[0]["message"])
                 blemished = blemished or verdict

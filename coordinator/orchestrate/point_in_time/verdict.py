@@ -16,6 +16,7 @@ from agent.wire.node import KeyspaceView, RingMember, Tables
 from agent.wire.point_in_time import PitCheckResult, PitTable, SchemaChange
 from agent.wire.results import ViewCql
 from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
+from coordinator.orchestrate.point_in_time.refusals import LATER_WRITE, refusal
 from coordinator.orchestrate.point_in_time.times import (
     UNIT,
     Precision,
@@ -26,12 +27,6 @@ from coordinator.orchestrate.point_in_time.times import (
     told_time,
 )
 from coordinator.orchestrate.restore.verdict import FORCE, TOLD_SKEW, distinct, named_once
-
-LATER_WRITE = "write_after_point"
-"""The code of a refusal for which an older snapshot is tried."""
-
-LIFTED = frozenset({"log_gap", "log_short", LATER_WRITE, "schema_in_doubt"})
-"""What force lifts of what is judged here; of an agent's own refusals, those that say so."""
 
 
 class PitVerdict(msgspec.Struct, frozen=True):
@@ -99,7 +94,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
     tables, disagreeing = _tables(found)
     refusals: list[dict[str, Any]] = []
     for address, result in sorted(found.items()):
-        refusals += [{"lifted_by": None, **refusal, "node": address} for refusal in result.refusals]
+        refusals += [{"lifted_by": None, **each, "node": address} for each in result.refusals]
         refusals += _log(address, result, pit)
         refusals += _snapshot(address, result, pit)
         refusals += _room(address, result)
@@ -166,10 +161,10 @@ def _log(address: str, result: PitCheckResult, pit_micros: int) -> list[dict[str
     gaps = [gap for gap in result.gaps if gap.since * 1_000_000 <= pit_micros]
     if gaps:
         told = "; ".join(told_gap(gap) for gap in gaps)
-        return [_refusal("log_gap", f"{address}: its commit log has a gap before the point: {told}", node=address)]
+        return [refusal("log_gap", f"{address}: its commit log has a gap before the point: {told}", node=address)]
     if covered is None or not result.own_log:
         until = "nothing of its commit log is there" if covered is None else f"its log ends at {told_time(covered)}"
-        return [_refusal("log_short", f"{address}: {until}, and its own commit log doesn't go on from there")]
+        return [refusal("log_short", f"{address}: {until}, and its own commit log doesn't go on from there")]
     return []
 
 
@@ -179,7 +174,7 @@ def _snapshot(address: str, result: PitCheckResult, pit: int) -> list[dict[str, 
         return []
     where = f" (in {result.newest_write_in})" if result.newest_write_in else ""
     return [
-        _refusal(
+        refusal(
             LATER_WRITE,
             f"{address}: the snapshot holds a write of {told_point(newest)}{where}, which is after the point",
         )
@@ -191,7 +186,7 @@ def _room(address: str, result: PitCheckResult) -> list[dict[str, Any]]:
     if not short:
         return []
     told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
-    return [_refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address)]
+    return [refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address)]
 
 
 def _doubts(found: Mapping[str, PitCheckResult], disagreeing: list[str]) -> list[dict[str, Any]]:
@@ -201,7 +196,7 @@ def _doubts(found: Mapping[str, PitCheckResult], disagreeing: list[str]) -> list
         for change in result.schema_doubt
     }
     told = [*doubts.values(), *disagreeing]
-    return [_refusal("schema_in_doubt", sentence) for sentence in told]
+    return [refusal("schema_in_doubt", sentence) for sentence in told]
 
 
 def _topology(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> list[dict[str, Any]]:
@@ -222,12 +217,12 @@ def _topology(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> l
             for host in sorted({*live} & {*then})
             if live[host] != then[host]
         ]
-    return [_refusal("topology_changed", sentence) for sentence in [*moving, *changes]]
+    return [refusal("topology_changed", sentence) for sentence in [*moving, *changes]]
 
 
 def _clocks(situation: PitSituation) -> list[dict[str, Any]]:
     return [
-        _refusal(
+        refusal(
             "clock_skewed",
             f"{address}: its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}; over "
             f"{situation.most_skew:.0f} s nobody can rely on an order being refused when its time has passed: correct "
@@ -323,10 +318,6 @@ def _shown(result: PitCheckResult) -> dict[str, Any]:
     more = ("own_log", "windows", "precision", "newest_write_micros")
     shown = {name: getattr(result, name) for name in (*names, *more)}
     return {**shown, "gaps": [msgspec.to_builtins(gap) for gap in result.gaps]}
-
-
-def _refusal(code: str, message: str, **fields: object) -> dict[str, Any]:
-    return {"code": code, "message": message, "fields": fields, "lifted_by": FORCE if code in LIFTED else None}
 
 
 def _named(tables: Iterable[PitTable]) -> Tables:
