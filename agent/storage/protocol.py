@@ -218,7 +218,7 @@ class DestinationFull(StorageError):
     retry = "later"
     todo = (
         "Make room, if only of some kilobytes: a delete of old backups (DELETE /{cluster}/backups) puts a few small "
-        "files before it frees anything. Then run the command again."
+        "files before it frees anything. Then run the command again; archiving of the commit log goes on by itself."
     )
 
 
