@@ -37,8 +37,7 @@ class PitOpenJob:
         self._tools.refuse_when_late(context)
         node = self._tools.node
         await node.jvm.refuse_kept_down(but=notes.job)  # clients would be let in to what that one hasn't verified
-        if not await node.service.alive():
-            await PitStartJob(self._tools).run(context)
+        await PitStartJob(self._tools).run(context)  # waits for one that its service manager starts
         await node.orders.prove()
         await context.stages.enter("putting settings back")
         await put_back_settings(self._tools, notes, facts)

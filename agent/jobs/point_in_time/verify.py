@@ -41,7 +41,7 @@ class PitVerifyJob:
         placed = await notes.placed()
         if placed is None:
             raise NotPlaced(f"nothing is placed for the job {notes.job}", job=notes.job)
-        if await notes.started() and not await self._tools.service.alive():
+        if await notes.started():  # waits for one that its service manager starts
             await PitStartJob(self._tools).run(context)
         seen = await notes.replayed()
         if seen is None:

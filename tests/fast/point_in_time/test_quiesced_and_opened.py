@@ -1,6 +1,7 @@
 """The phases that close a node to clients, start it and open it again, with scripts that stand in for Cassandra. Real
 nodes: tests/real/point_in_time."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,26 @@ async def test_a_node_that_ended_meanwhile_is_started_without_clients(site: Site
     assert "replaybatchlog" in site.launched.calls
     await site.run(PitUndoJob)
     assert site.options.read_text() == ""
+    assert await site.launched.orders.native_running()
+
+
+async def test_one_that_its_service_manager_starts_is_waited_for(site: Site) -> None:
+    """Promise: a Cassandra that ended and is up again, but not yet NORMAL, is waited for by PIT_OPEN: nobody has to send
+    the restore again."""
+    await site.placed()
+    await site.run(PitStartJob)
+    await site.disk.notes.put_verified(PitVerifyResult(1, 1, [], []))
+    site.launched.say(binary="not running", mode="STARTING")
+    site.launched.set("fails")  # nodetool, while Cassandra comes up
+
+    async def comes_up() -> None:
+        await asyncio.sleep(0.5)
+        site.launched.mend("fails")
+        site.launched.say(mode="NORMAL")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(comes_up())
+        await site.run(PitOpenJob)
     assert await site.launched.orders.native_running()
 
 
