@@ -96,8 +96,8 @@ async def test_a_node_that_ended_meanwhile_is_started_without_clients(site: Site
 
 
 async def test_one_that_its_service_manager_starts_is_waited_for(site: Site) -> None:
-    """Promise: a Cassandra that ended and is up again, but not yet NORMAL, is waited for by PIT_OPEN: nobody has to send
-    the restore again."""
+    """Promise: a Cassandra that ended and is up again, but not yet NORMAL, is waited for by PIT_OPEN: nobody has to
+    send the restore again."""
     await site.placed()
     await site.run(PitStartJob)
     await site.disk.notes.put_verified(PitVerifyResult(1, 1, [], []))
