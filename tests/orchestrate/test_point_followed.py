@@ -159,7 +159,7 @@ async def test_a_job_can_be_taken_back(story: Story) -> None:
     await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
     async with another(story.scene) as other:
         await other.destination("there")
-        with pytest.raises(RestoreRunning, match="of another coordinator"):
+        with pytest.raises(RestoreRunning):
             await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
         await other.orchestrator.points.start(CLUSTER, story.order())
         node.gates[Kind.PIT_COVER] = asyncio.Event()

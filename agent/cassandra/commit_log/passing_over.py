@@ -19,15 +19,15 @@ import zlib
 from pathlib import Path
 from uuid import UUID
 
-from agent.cassandra.commit_log.descriptor import Descriptor, descriptor_of, unreadable
+from agent.cassandra.commit_log.descriptor import Descriptor, descriptor_of
 from agent.cassandra.commit_log.errors import SegmentUnreadable
 from agent.cassandra.commit_log.sections import MARKER, section_ends
-from agent.cassandra.staging import StagingRoot, settle_file
+from agent.cassandra.staging import StagingRoot, settle_file, staging_error
 from agent.plan.segment_names import parse_segment, segment_id
 from kit.atomic_files import sync_directory
 
 NOBODYS_TABLE = UUID("48656c65-6e75-1173-a05b-6e6f626f6479")
-"""The archive command knows such a segment by the letters in it: «Helenusnobody»."""
+"""The archive command knows such a segment by it."""
 _UPDATE = b"\x01" + NOBODYS_TABLE.bytes
 """How a mutation of one update begins."""
 _SCRATCH = ".passing_over.tmp"
@@ -39,7 +39,11 @@ def flushed(directory: Path, floor: str) -> dict[str, int]:
     """Of each plain segment there that is newer than the floor, the bytes up to the end of its last whole section: what
     a snapshot has that is asked for afterwards. One that can't be read is left out. Blocks, for some small reads."""
     found = {}
-    for path in directory.iterdir():
+    try:
+        paths = [*directory.iterdir()]
+    except OSError:
+        return {}  # as where no segment is found
+    for path in paths:
         if parse_segment(path.name) is None or segment_id(path.name) <= segment_id(floor):
             continue
         try:
@@ -54,7 +58,7 @@ def flushed(directory: Path, floor: str) -> dict[str, int]:
 def pass_over(root: StagingRoot, segment: Path, until: int) -> None:
     """Have a replay of the segment begin with the first section that ends behind `until` (bytes). Replaces the file, by
     way of another one in `root`, on the same file system; other links to it stay what they are. The same again is fine.
-    Blocks. Raises `SegmentUnreadable`."""
+    Blocks. Raises `SegmentUnreadable`, `NotEnoughSpace`, `StagingRefused`."""
     descriptor = descriptor_of(segment)
     try:
         ends = _ends(segment, descriptor, until)
@@ -85,7 +89,7 @@ def pass_over(root: StagingRoot, segment: Path, until: int) -> None:
         scratch.replace(segment)
         sync_directory(segment.parent)
     except OSError as error:
-        raise unreadable(str(segment), error.strerror or str(error)) from error
+        raise staging_error(error, f"{segment.name} can't be staged", root.path) from error
 
 
 def _ends(path: Path, descriptor: Descriptor, until: int) -> list[int]:

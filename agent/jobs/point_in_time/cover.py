@@ -41,8 +41,8 @@ class PitCoverJob:
 
     async def run(self, context: JobContext) -> Outcome:
         """Ends well also when the log does not reach the point: the result says how far. Raises `CassandraRuns`,
-        `NotFetched`, `JobDiffers`, `SegmentDamaged` (not with `force`), and what the destination raises where segments
-        have to be fetched."""
+        `NotFetched`, `JobDiffers`, `SegmentDamaged` (not with `force`), `NotEnoughSpace`, and what the destination
+        raises where segments have to be fetched."""
         arguments = checked_point(context.arguments)
         notes = FetchNotes(self._tools.state, context.job)
         async with self._tools.in_use.alone(notes.job):

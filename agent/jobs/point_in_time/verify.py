@@ -1,5 +1,7 @@
 """PIT_VERIFY: Cassandra is up with native transport off; was everything replayed? Repeatable. One that ended since its
-start is started as PIT_START does it, for nobody else may, and no client is let in anywhere meanwhile.
+start is started as PIT_START does it, for nobody else may, and no client is let in anywhere meanwhile. It isn't fenced:
+taken up by an agent that was restarted, it starts nothing of a job that is being undone, and nothing that another one
+keeps down.
 
 Two proofs, of which the first needs no log file: the restore command leaves an empty file for each segment that it gave
 back, Cassandra asks for all of them before it replays any, and it does not come up unless it has replayed all that it

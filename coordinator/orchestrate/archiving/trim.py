@@ -31,7 +31,7 @@ from coordinator.orchestrate.listing import Joined, addresses_in, backup_of
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.parts import TRIM_FOR_OTHERS
 from coordinator.orchestrate.places import Places, is_shared, target_of
-from coordinator.orchestrate.point_in_time.found_jobs import glance
+from coordinator.orchestrate.point_in_time.found_jobs import every_job
 from coordinator.orchestrate.point_in_time.snapshots import may_begin
 from coordinator.orchestrate.run import Run
 from kit.errors import HelenusError
@@ -134,7 +134,8 @@ class TrimFlow:
         running = await around.store.requests.find(
             cluster=cluster, kind=RequestKind.POINT_IN_TIME, state=RequestState.RUNNING
         )
-        others = [found.request for found in (await glance(around, cluster, 0)).jobs if not found.left]
+        known = (await every_job(around, cluster)).jobs
+        others = [found.request for found in known if not (found.document.ended or found.left)]
         for request in [*running, *others]:
             raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
 

@@ -76,8 +76,8 @@ def unfinished(half: HalfWay) -> JobUnfinished:
 def gone_past(half: HalfWay) -> str:
     """The warning of a restore that force lets past it."""
     return (
-        f"forced past the restore {half.request.id} that stopped half-way: it can't be gone on with once this one has "
-        f"begun, and what it had set aside stays on its nodes, in the staging directories of the job {half.job}"
+        f"forced past the restore {half.request.id} that stopped half-way: it can't be gone on with once this one "
+        f"stops nodes, and what it had set aside stays on its nodes, in the staging directories of the job {half.job}"
     )
 
 

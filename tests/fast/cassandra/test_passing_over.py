@@ -85,6 +85,23 @@ def flushed_until(directory: Path, sections: int) -> int:
         path.unlink()
 
 
+def test_a_scratch_file_that_a_kill_left_is_in_nobodys_way(root: StagingRoot) -> None:
+    """Promise: killed before the rename the segment is as it was, and the same again ends it."""
+    path = written(root.path, 11, segment(11, SECTIONS))
+    (root.path / ".passing_over.tmp").write_bytes(b"half of it")
+    pass_over(root, path, flushed_until(root.path, 2))
+    assert segment_state(path).mutations == 2
+    assert not (root.path / ".passing_over.tmp").exists()
+
+
+def test_a_segment_that_only_holds_the_words_is_archived(tmp_path: Path) -> None:
+    """Promise: what is passed by is known by its place and its bytes, not by what somebody wrote."""
+    place = Place(tmp_path)
+    place.segment.write_bytes(segment(NUMBER, ((b"\x01" + bytes(16) + b"Helenus" + NOBODYS_TABLE.bytes,),)))
+    assert place.run().returncode == 0
+    assert place.target.exists()
+
+
 @pytest.mark.parametrize("still_there", [True, False], ids=["in the archive", "shipped"])
 def test_what_was_lent_so_is_not_archived(tmp_path: Path, root: StagingRoot, *, still_there: bool) -> None:
     """Promise: Cassandra, ended amid the replay and started again, offers what it was lent as its own segment: the
