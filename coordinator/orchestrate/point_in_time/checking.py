@@ -59,11 +59,11 @@ def _told(refusals: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _elsewhere(verdict: PitVerdict) -> str:
-    """To which points they can be brought by the same backup; "" where this one lies among them."""
+    """Which points every node's log reaches from the same backup; "" where this one lies among them."""
     if any(since * 1_000_000 <= verdict.pit_micros <= until * 1_000_000 for since, until in verdict.windows):
         return ""
     told = [f"from {told_time(since)} to {told_time(until)}" for since, until in verdict.windows]
-    return f"; by the backup {verdict.tag} they can be brought to points {' and '.join(told)}" if told else ""
+    return f"; from the backup {verdict.tag} every node's log reaches points {' and '.join(told)}" if told else ""
 
 
 def possible(verdict: PitVerdict) -> str:
