@@ -37,7 +37,9 @@ _CHUNK = 1 << 20
 
 def flushed(directory: Path, floor: str) -> dict[str, int]:
     """Of each plain segment there that is newer than the floor, the bytes up to the end of its last whole section: what
-    a snapshot has that is asked for afterwards. One that can't be read is left out. Blocks, for some small reads."""
+    a snapshot has that is asked for afterwards; all but a write that hangs for longer than the order takes between the
+    log and a memtable that is clean, for want of memory [X: ColumnFamilyStore.forceFlush]. One that can't be read is
+    left out. Blocks, for some small reads."""
     found = {}
     try:
         paths = [*directory.iterdir()]
