@@ -257,9 +257,9 @@ def _warnings(situation: PitSituation, found: Mapping[str, PitCheckResult], tabl
 
 
 def _action(table: PitTable) -> str:
-    more = f" ({table.told})" if table.told else ""
     if table.action == "create":
-        return f"is not there now: it is made as it was at the point{more}"
+        return "is not there now: it is made as it was at the point"
+    more = f" ({table.told})" if table.told else ""
     return f"is not what it was at the point: it is dropped and made as it was then{more}"
 
 
