@@ -25,8 +25,9 @@ from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess
 
 PAIRS = 7
-ROWS = 60_000
-WARMING = 20_000
+ROWS = 120_000
+WARMING = 120_000
+"""Rows until a JVM has compiled what writes use: with 20,000 the first pairs told which one had been started last."""
 HEAP_MB = 1024
 WHAT = "writes"
 WITHOUT, WITH = "without archiving", "with archiving"
