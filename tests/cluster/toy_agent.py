@@ -99,8 +99,8 @@ class ToyAgent:
         app.middlewares.insert(0, self._while_thawed)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._site.setup()
-        site = web.TCPSite(self._site, self.node.address, self._port, reuse_address=True)
-        await site.start()
+        self._door = web.TCPSite(self._site, self.node.address, self._port, reuse_address=True)
+        await self._door.start()
         self._port = self._site.addresses[0][1]
 
     async def stop(self) -> None:
@@ -109,6 +109,9 @@ class ToyAgent:
         site, self._site = self._site, None
         await self.runner.stop(2.0)
         await self.events.close()
+        await self._door.stop()
+        for _ in range(5):
+            await asyncio.sleep(0)  # whom it just let in the server knows, and closes, only then
         await site.cleanup()
         await self._journal.close()
 
