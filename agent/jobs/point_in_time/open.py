@@ -36,8 +36,8 @@ class PitOpenJob:
         facts = await notes.must_facts()
         self._tools.refuse_when_late(context)
         node = self._tools.node
-        await node.jvm.refuse_kept_down(but=notes.job)  # clients would be let in to what that one hasn't verified
-        await PitStartJob(self._tools).run(context)  # waits for one that its service manager starts
+        # Refuses a node that another restore keeps, and waits for one that its service manager starts.
+        await PitStartJob(self._tools).run(context)
         await node.orders.prove()
         await context.stages.enter("putting settings back")
         await put_back_settings(self._tools, notes, facts)

@@ -21,7 +21,6 @@ from agent.cassandra.live_directories import IndexFact
 from agent.jobs.point_in_time.place_errors import NotPlaced, ReplayFailed
 from agent.jobs.point_in_time.place_notes import Replayed
 from agent.jobs.point_in_time.place_tools import PlaceTools
-from agent.jobs.point_in_time.replay_end import settle_replay
 from agent.jobs.point_in_time.start import PitStartJob
 from agent.model.job import JobContext, Outcome
 from agent.wire.point_in_time import PitArguments, PitVerifyResult
@@ -48,9 +47,6 @@ class PitVerifyJob:
         seen = await notes.replayed()
         if seen is None:
             raise NotPlaced(f"PIT_START of the job {notes.job} has not seen the end of the replay", job=notes.job)
-        facts = await notes.must_facts()
-        if not await notes.opened():  # once clients are in the next start lets them in too
-            await settle_replay(self._tools, notes, facts)
         result = await notes.verified()
         if result is None:
             result = _judged(seen, force=arguments.force)
