@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from coordinator.model.orders import PointInTimeOrder
+from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
@@ -23,6 +23,12 @@ class HalfWay(NamedTuple):
 
     job: str
     request: Request
+
+
+def is_of(request: Request, order: PointInTimeOrder) -> bool:
+    """Whether the request carries out the same restore."""
+    known = order_of(request)
+    return isinstance(known, PointInTimeOrder) and is_same_point(known, order)
 
 
 def last_half_way(requests: Iterable[Request], others: Mapping[str, Found]) -> HalfWay | None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from agent.wire.node import Tables
 from coordinator.model.errors import NoSuchRequest
-from coordinator.model.orders import Order, PointInTimeOrder, is_same_point, places_of
+from coordinator.model.orders import Order, PointInTimeOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
@@ -21,7 +21,7 @@ from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
 from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot
 from coordinator.orchestrate.point_in_time.found_jobs import Found
-from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, last_half_way, unfinished
+from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
 from coordinator.orchestrate.point_in_time.snapshots import candidates, first_after
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
@@ -75,7 +75,9 @@ class PointsInTime:
         `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without, and
         `JobUnfinished` without force while one to another point stopped half-way."""
         ended = await self._take_over.learn(cluster, order)
-        if not _runs(await self._former(cluster, order)) and not _is_of(await self._half_way(cluster, ended), order):
+        half = await self._half_way(cluster, ended)
+        goes_on = half is not None and is_of(half.request, order)
+        if not goes_on and not _runs(await self._former(cluster, order)):
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -85,7 +87,7 @@ class PointsInTime:
             await self._conflicts.refuse_restarts(cluster)
             await self._conflicts.refuse_stopping(cluster)
             half = await self._half_way(cluster, ended)
-            if half is not None and not _is_of(half, order):
+            if half is not None and not is_of(half.request, order):
                 if not order.force:
                     raise unfinished(half)
                 warnings = [*warnings, gone_past(half)]
@@ -117,8 +119,7 @@ class PointsInTime:
         same: Request | None = None
         kind = RequestKind.POINT_IN_TIME
         for request in await self._around.store.requests.find(cluster=cluster, kind=kind):
-            known = order_of(request)
-            if isinstance(known, PointInTimeOrder) and is_same_point(known, order):
+            if is_of(request, order):
                 same = request
         return same
 
@@ -137,12 +138,6 @@ async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) 
             "the nodes' data is being replaced; force gives every node its old data back and starts it",
             request=request.id,
         )
-
-
-def _is_of(half: HalfWay | None, order: PointInTimeOrder) -> bool:
-    """Whether the order goes on with that job."""
-    known = order_of(half.request) if half is not None else None
-    return isinstance(known, PointInTimeOrder) and is_same_point(known, order)
 
 
 def stays_changed(later: Request) -> str:

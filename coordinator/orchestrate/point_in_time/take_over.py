@@ -14,13 +14,14 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from coordinator.model.orders import PointInTimeOrder, is_same_point
-from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.model.orders import PointInTimeOrder
+from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, RequestState
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
 from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
+from coordinator.orchestrate.point_in_time.half_way import is_of
 from coordinator.orchestrate.restore.job_steps import job_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -54,8 +55,7 @@ class TakeOver(Beside):
         seen = await every_job(self._around, cluster)
         self._tell_unreadable(seen)
         for found in seen.jobs:
-            known = order_of(found.request)
-            same = isinstance(known, PointInTimeOrder) and is_same_point(known, order)
+            same = is_of(found.request, order)
             if found.document.ended:
                 if same and found.carried.resumable:
                     if not found.certain:
