@@ -35,6 +35,17 @@ async def adopted(coordinator: ToyCoordinator) -> str:
                 return found[-1].id
 
 
+async def lost(story: Story, other: ToyCoordinator, request_id: str) -> None:
+    """The restore, which is fetching, is the other one's now: it stands still there, with every node stopped."""
+    node = story.scene.nodes[1]
+    await other.orchestrator.points.start(CLUSTER, story.order())
+    node.gates[Kind.PIT_COVER] = asyncio.Event()
+    node.gates.pop(Kind.PIT_FETCH).set()
+    await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+    former = await story.coordinator.ended(request_id)
+    assert (former.error or {}).get("code") == "job_taken_over"
+
+
 async def test_a_job_is_taken_over_when_its_coordinator_is_gone_and_not_before(story: Story) -> None:
     """Promise: as long as somebody writes to the job's document nobody takes it, however long a phase lasts; once
     nobody does, another coordinator ends it, with all nodes stopped, and no command is done twice."""
@@ -83,12 +94,7 @@ async def test_who_lost_a_job_stops_no_node_for_another_point(story: Story) -> N
     await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
     async with another(story.scene) as other:
         await other.destination("there")
-        await other.orchestrator.points.start(CLUSTER, story.order())
-        node.gates[Kind.PIT_COVER] = asyncio.Event()
-        node.gates.pop(Kind.PIT_FETCH).set()
-        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
-        former = await story.coordinator.ended(request_id)
-        assert (former.error or {}).get("code") == "job_taken_over"
+        await lost(story, other, request_id)
         for force in (False, True):
             with pytest.raises(RestoreRunning, match="of another coordinator") as refused:
                 await story.start(keyspaces={"many": []}, force=force)
@@ -110,12 +116,7 @@ async def test_who_lost_a_job_takes_it_back_by_itself(story: Story) -> None:
     await asyncio.wait_for(node.begun[Kind.PIT_FETCH].wait(), DEADLINE)
     async with another(story.scene) as other:
         await other.destination("there")
-        await other.orchestrator.points.start(CLUSTER, story.order())
-        node.gates[Kind.PIT_COVER] = asyncio.Event()
-        node.gates.pop(Kind.PIT_FETCH).set()
-        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
-        former = await story.coordinator.ended(request_id)
-        assert (former.error or {}).get("code") == "job_taken_over"
+        await lost(story, other, request_id)
     node.gates.pop(Kind.PIT_COVER).set()
     async with asyncio.timeout(DEADLINE):
         again = request_id
@@ -161,12 +162,7 @@ async def test_a_job_can_be_taken_back(story: Story) -> None:
         await other.destination("there")
         with pytest.raises(RestoreRunning):
             await other.orchestrator.points.start(CLUSTER, story.order(keyspaces={"many": []}))
-        await other.orchestrator.points.start(CLUSTER, story.order())
-        node.gates[Kind.PIT_COVER] = asyncio.Event()
-        node.gates.pop(Kind.PIT_FETCH).set()
-        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
-        former = await story.coordinator.ended(request_id)
-        assert (former.error or {}).get("code") == "job_taken_over"
+        await lost(story, other, request_id)
     again = await story.start()
     assert again != request_id
     node.gates.pop(Kind.PIT_COVER).set()
