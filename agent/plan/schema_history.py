@@ -43,6 +43,19 @@ def merged(*histories: Iterable[SchemaRecord]) -> list[SchemaRecord]:
     return in_order(found.values())
 
 
+def with_snapshot(
+    records: Sequence[SchemaRecord], version: str, schemas: Iterable[KeyspaceSchema], taken_at: float
+) -> list[SchemaRecord]:
+    """The history with a snapshot's own schema as a look at its time: what was made after the last look and before the
+    snapshot was there from then on. Of keyspaces that the snapshot has not, the look before it counts; where there was
+    none, the history begins as it did."""
+    before = in_force(records, taken_at)
+    if before is None or before.version == version:
+        return in_order(records)
+    keyspaces = _by_name(before.keyspaces) | _by_name(tuple(schemas))
+    return in_order([*records, SchemaRecord(version, None, taken_at, tuple(keyspaces.values()), before.ring)])
+
+
 def ring_at(records: Iterable[SchemaRecord], when: float) -> Ring | None:
     """The ring in force at `when`; None: the history begins later."""
     record = in_force(records, when)

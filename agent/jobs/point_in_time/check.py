@@ -84,7 +84,7 @@ class PitCheckJob:
             self._tools.logs.opened(arguments, identity.host_id, context.waiting) as logs,
         ):
             seen = await read_logs(source.head.commitlog_floor, logs, self._tools.own)
-            records = await read_schemas(logs, self._tools.own)
+            records = await read_schemas(logs, self._tools.own, source.head)
             found = await self._judge(context, arguments, identity, source, seen, records)
             if not arguments.others:
                 return Outcome(found)

@@ -92,7 +92,7 @@ class PitFetchJob:
             seen = await read_logs(head.commitlog_floor, logs, self._tools.own)
             wanted = seen.wanted(need_of(arguments, head), force=arguments.force)
             refuse_incomplete(arguments, wanted)
-            records = await read_schemas(logs, self._tools.own)
+            records = await read_schemas(logs, self._tools.own, head)
             then = await tables_then(self._tools, head, records, arguments)
             refuse_not_then(arguments, then)
             refuse_absent(head, then)

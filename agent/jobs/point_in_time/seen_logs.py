@@ -7,10 +7,11 @@ import msgspec
 
 from agent.jobs.point_in_time.log_sources import NearestSegments
 from agent.model.commit_log import LossRecord, SchemaRecord, SegmentRecord
+from agent.model.manifest import Head
 from agent.pipeline.log_source import LogSource
 from agent.plan.log_windows import chosen
 from agent.plan.replay_set import LogNeed, ReplaySet, replay_set
-from agent.plan.schema_history import merged
+from agent.plan.schema_history import merged, with_snapshot
 from agent.plan.segment_names import parse_segment
 
 
@@ -57,10 +58,11 @@ async def read_logs(floor: str | None, logs: LogSource, own: LogSource) -> SeenL
     return SeenLogs([one for one in archived if one.name not in cut], on_node, list(losses.values()))
 
 
-async def read_schemas(logs: LogSource, own: LogSource) -> list[SchemaRecord]:
-    """The node's schema over time: what the archive was told, and what the node saw since, up to now. Raises what the
-    sources raise."""
-    return merged(await logs.schemas(), await own.schemas())
+async def read_schemas(logs: LogSource, own: LogSource, head: Head) -> list[SchemaRecord]:
+    """The node's schema over time: what the archive was told, what the node saw since, up to now, and what it was when
+    the snapshot was taken. Raises what the sources raise."""
+    seen = merged(await logs.schemas(), await own.schemas())
+    return with_snapshot(seen, head.node.schema_version, head.schema, head.taken_at)
 
 
 def _lost(record: SegmentRecord, reason: str) -> LossRecord:

@@ -105,7 +105,7 @@ class PitTablesJob:
             self._tools.sources.opened(snapshot_of(arguments, host_id), context.waiting, indexes=True) as source,
             self._tools.logs.opened(arguments, host_id, context.waiting) as logs,
         ):
-            records = await read_schemas(logs, self._tools.own)
+            records = await read_schemas(logs, self._tools.own, source.head)
             refuse_not_then(arguments, await tables_then(self._tools, source.head, records, arguments))
             then = schema_then(source.head, records, pit_seconds(arguments))
         later = {

@@ -4,7 +4,17 @@ import msgspec
 
 from agent.model.commit_log import SchemaRecord
 from agent.model.snapshot import Column, KeyspaceSchema, SchemaObject
-from agent.plan.schema_history import changes, doubt, grown, in_force, later_columns, merged, ring_at, ring_changes
+from agent.plan.schema_history import (
+    changes,
+    doubt,
+    grown,
+    in_force,
+    later_columns,
+    merged,
+    ring_at,
+    ring_changes,
+    with_snapshot,
+)
 
 RING: dict[str, tuple[str, ...]] = {"host-a": ("1",), "host-b": ("2",)}
 
@@ -114,6 +124,30 @@ def test_a_column_that_the_table_had_is_never_a_later_one() -> None:
     ]
     assert later_columns(again, 15.0, "id-1", ["k"]) == {"w": "int"}
     assert later_columns(again, 5.0, "id-1", ["k", "w"]) == {}
+
+
+def test_what_a_snapshot_holds_was_there_when_it_was_taken() -> None:
+    """Promise: a table made after the last look and before the snapshot is no doubt and no change of the time after it;
+    keyspaces that the snapshot has not are as they were last seen."""
+    other = msgspec.structs.replace(typed("name"), name="other")
+    seen = [
+        msgspec.structs.replace(look(100.0, None, None), keyspaces=(other,)),
+        msgspec.structs.replace(look(200.0, None, 100.0), keyspaces=(other, table("t", "id-1", "k"))),
+    ]
+    known = with_snapshot(seen, "version-200.0", [table("t", "id-1", "k")], 150.0)
+    then = in_force(known, 160.0)
+    assert then is not None
+    assert [schema.name for schema in then.keyspaces] == ["other", "ks"]
+    assert then.keyspaces[-1] == table("t", "id-1", "k")
+    assert doubt(known, 160.0) == []
+    assert [one.what for one in doubt(seen, 160.0)] != []
+    assert changes(known, 150.0, 1e9) == []
+
+
+def test_a_snapshot_of_a_schema_that_was_seen_adds_nothing() -> None:
+    """Promise: the looks count alone where the last one showed the snapshot's schema, and where nobody had looked."""
+    assert with_snapshot(HISTORY, "version-100.0", [table("t", "id-1", "k")], 150.0) == HISTORY
+    assert with_snapshot(HISTORY, "version-1.0", [table("t", "id-1", "k")], 99.0) == HISTORY
 
 
 def test_a_change_of_the_ring_is_told() -> None:

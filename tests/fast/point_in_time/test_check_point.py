@@ -171,6 +171,19 @@ async def test_changes_of_the_schema_in_the_window_and_around_the_point(node: Po
     ]
 
 
+async def test_a_table_that_was_made_just_before_the_snapshot_is_known(node: PointInMemory) -> None:
+    """Promise: the agent looks at the schema every ten seconds; what the snapshot holds is no table of a later time
+    because nobody had looked between its making and the snapshot."""
+    node.archive.history = [
+        SchemaRecord("before", None, BEGAN + 20, (), {}),
+        SchemaRecord("after", BEGAN + 20, BEGAN + 60, (schema(),), {}),
+    ]
+    result = await node.check(30.0, tables={"ks": ["t"]})
+    assert [refusal["code"] for refusal in result.refusals] == []
+    assert [one.action for one in result.tables] == ["keep"]
+    assert (result.schema_doubt, result.schema_changes) == ([], [])
+
+
 async def test_without_a_history_what_differs_is_a_doubt(node: PointInMemory) -> None:
     """Promise: nobody is told that a table was as in the snapshot when that is not known."""
     node.archive.history = []
