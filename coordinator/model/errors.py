@@ -56,6 +56,18 @@ class NoSuchBackup(CoordinatorError):
     todo = "Use a tag that GET /{cluster}/backups lists for the same destination (none = on the nodes)."
 
 
+class NoSuchNode(CoordinatorError):
+    """An address that no node of the cluster has."""
+
+    code = "unknown_node"
+    type = "NoSuchNode"
+    status = 404
+    todo = "Use an address that GET /{cluster}/nodes lists as `node_ip`."
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"there is no node with the address '{node}'", node=node)
+
+
 class NoSuchRequest(CoordinatorError):
     """A request id that isn't known."""
 

@@ -14,6 +14,7 @@ from coordinator.opscenter.context import Api
 from coordinator.opscenter.delete import Delete
 from coordinator.opscenter.destinations import Destinations
 from coordinator.opscenter.errors import error_answer, errors_in_form
+from coordinator.opscenter.graphs import Graphs
 from coordinator.opscenter.point_in_time import PointInTime
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
@@ -43,14 +44,19 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     """Method, path and endpoint of everything that is built; fixed words stand before names."""
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
-    retention, archiving, listing = Retention(api), Archiving(api), Turns()
+    retention, archiving, listing, nodes = Retention(api), Archiving(api), Turns(), Turns()
     point = PointInTime(api)
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
         ("GET", "/request/{request}/status", Turns().of(requests.status)),
         ("POST", "/request/{request}/cancel", requests.cancel),
-        ("GET", "/{cluster}/nodes", Turns().of(clusters.nodes)),
+        ("GET", "/{cluster}/request/{type}/status", Turns().of(requests.of_type)),
+        ("GET", "/{cluster}/cluster", nodes.of(clusters.cluster)),
+        ("GET", "/{cluster}/nodes", nodes.of(clusters.nodes)),
+        ("GET", "/{cluster}/nodes/all/{property}", nodes.of(clusters.every_property)),
+        ("GET", "/{cluster}/nodes/{node}", nodes.of(clusters.node)),
+        ("GET", "/{cluster}/nodes/{node}/{property}", nodes.of(clusters.node_property)),
         ("GET", "/{cluster}/retention", retention.rules),
         ("POST", "/{cluster}/retention/run", listing.of(retention.run)),
         ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),
@@ -70,6 +76,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("POST", at + "/pit", archiving.enable),
         ("DELETE", at + "/pit", archiving.disable),
         ("GET", at + "/pit/logs", archiving.logs),
+        ("GET", at + "/graphs/{tag}/{destination}", listing.of(Graphs(api).of_backup)),
         ("GET", at, listing.of(backups.all)),
         ("DELETE", at, delete.backup),
         ("GET", at + "/{keyspace}", listing.of(backups.of_keyspace)),

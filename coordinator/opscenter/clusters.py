@@ -5,12 +5,20 @@ from typing import Any
 from aiohttp import web
 
 from coordinator.model.cluster import ClusterNode
+from coordinator.model.errors import NoSuchNode
+from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.errors import answer
+from coordinator.opscenter.errors import NoSuchPath, answer
+
+PROPERTIES = (
+    "node_ip", "node_name", "host_id", "dc", "rack", "mode", "up", "token", "tokens", "data_held", "node_version",
+    "agent", "free_space", "trouble", "stray_snapshots", "up_unknown",
+)  # fmt: skip
+"""What is told of a node; the last two only where there is something to tell."""
 
 
 class Clusters:
-    """GET /cluster-configs and GET /{cluster}/nodes."""
+    """GET /cluster-configs, GET /{cluster}/cluster, and nodes: all, one, and a single property of them."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -26,8 +34,59 @@ class Clusters:
 
     async def nodes(self, request: web.Request) -> web.Response:
         """The ring's members and configured agents."""
+        return answer(await self._nodes(request))
+
+    async def node(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/nodes/{node}: one of them, by its address. Raises `NoSuchNode`."""
+        return answer(await self._named(request))
+
+    async def node_property(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/nodes/{node}/{property}: the bare value; null where the node doesn't tell it."""
+        self._api.cluster(request)
+        name = _property(request)
+        return answer((await self._named(request)).get(name))
+
+    async def every_property(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/nodes/all/{property}: address → value."""
+        self._api.cluster(request)
+        name = _property(request)
+        return answer({node["node_ip"]: node.get(name) for node in await self._nodes(request)})
+
+    async def cluster(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/cluster: what its nodes come to. `data_held`: bytes, null while no node knows its own."""
+        cluster = self._api.cluster(request)
+        found = await self._api.orchestrator.nodes(cluster)
+        held = [node.held_bytes for node in found if node.held_bytes is not None]
+        return answer(
+            {
+                "id": cluster,
+                "name": self._api.clusters[cluster].name,
+                "node_count": len(found),
+                "nodes_up": sum(node.up is True for node in found),
+                "agents_up": sum(node.agent_up for node in found),
+                "dcs": sorted({node.dc for node in found if node.dc}),
+                "versions": sorted({node.version for node in found if node.version}),
+                "data_held": sum(held) if held else None,
+            }
+        )
+
+    async def _nodes(self, request: web.Request) -> list[dict[str, Any]]:
         found = await self._api.orchestrator.nodes(self._api.cluster(request))
-        return answer([_node(node) for node in sorted(found, key=lambda node: (node.address, node.agent))])
+        return [_node(node) for node in sorted(found, key=lambda node: (node.address, node.agent))]
+
+    async def _named(self, request: web.Request) -> dict[str, Any]:
+        asked = request.match_info["node"]
+        for node in await self._nodes(request):
+            if node["node_ip"] == asked:
+                return node
+        raise NoSuchNode(quirks.shown(asked))
+
+
+def _property(request: web.Request) -> str:
+    name = request.match_info["property"]
+    if name not in PROPERTIES:
+        raise NoSuchPath(f"a node has no property «{quirks.shown(name)}»; there are {', '.join(PROPERTIES)}")
+    return name
 
 
 def _node(node: ClusterNode) -> dict[str, Any]:

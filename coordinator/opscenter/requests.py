@@ -1,17 +1,25 @@
-"""Requests. In: GET /request/{id}/status, POST /request/{id}/cancel. Out: how they stand."""
+"""Requests. In: GET /request/{id}/status, POST /request/{id}/cancel, GET /{cluster}/request/{type}/status. Out: how
+they stand."""
+
+from typing import Any
 
 from aiohttp import web
 
 from coordinator.model.errors import NoSuchRequest
-from coordinator.model.requests import Request
+from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.shapes import request_status
 
+MOST_LISTED = 1_000
+"""Requests of an answer, whatever `count` asks for."""
+UNASKED = 100
+"""Requests of an answer to a request without `count`."""
+
 
 class Requests:
-    """No cluster stands in these paths: a request's id tells."""
+    """No cluster stands in the paths of one request: its id tells."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -32,9 +40,40 @@ class Requests:
         await self._api.orchestrator.cancel(found.id, force=quirks.as_bool(options.get("force"), "force"))
         return answer(found.id)
 
+    async def of_type(self, request: web.Request) -> web.Response:
+        """GET /{cluster}/request/{type}/status: requests of a type, newest first, without what each node did. Ours:
+        `count` and `state`."""
+        cluster = self._api.cluster(request)
+        kind = _member(RequestKind, request.match_info["type"].replace("-", "_"), "type")
+        query = request.query
+        state = query.get("state")
+        count = quirks.as_int(query.get("count"), "count", default=UNASKED)
+        found = await self._api.store.requests.find(
+            cluster=cluster,
+            kind=RequestKind(kind),
+            state=None if state is None else RequestState(_member(RequestState, state, "state")),
+        )
+        return answer([_in_list(each) for each in found[::-1][: min(count or 0, MOST_LISTED)]])
+
     async def _found(self, request: web.Request) -> Request:
         asked = request.match_info["request"]
         found = await self._api.store.requests.get(asked)
         if found is None:
             raise NoSuchRequest(quirks.shown(asked))
         return found
+
+
+def _member(words: type[RequestKind] | type[RequestState], asked: str, field: str) -> str:
+    known = [word.value for word in words]
+    if asked not in known:
+        raise quirks.refuse(field, f"must be one of {', '.join(known)}, not {quirks.shown(asked)}")
+    return asked
+
+
+def _in_list(request: Request) -> dict[str, Any]:
+    """The status as in a request's own answer, but without its tables, and of its details the message and the error
+    alone: a cluster with many tables or nodes would make a list of megabytes."""
+    status = request_status(request, ())
+    del status["keyspaces"]
+    status["details"] = {name: status["details"][name] for name in ("message", "error") if name in status["details"]}
+    return status

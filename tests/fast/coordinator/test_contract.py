@@ -19,7 +19,10 @@ C = "/Test_Cluster"
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
 RUN, SYNC, RESTORE = f"{C}/backups/run", f"{C}/backups/sync", f"{C}/backups/restore/{TAG}"
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "opscenter.md"
-NAMES = {"tag": TAG, "keyspace": "shop", "table": "users", "destination": "d" * 32, "request": "nobody"}
+NAMES = {
+    "tag": TAG, "keyspace": "shop", "table": "users", "destination": "d" * 32, "request": "nobody", "type": "backup",
+    "node": "127.0.70.1", "property": "mode",
+}  # fmt: skip
 ROUTES = [(method, path) for method, path, _ in routes(cast(Api, None))]
 
 
