@@ -30,7 +30,7 @@ async def shop(stage: Stage, rounds: int) -> Figures:
     orders = OrderClock(stage.node, stage.work / "orders-restore")
     changes = {"cassandra": await orders.start()}
     agent = AgentProcess(stage.node, stage.work / "agent-restore", jolokia=True, recorded=False, changes=changes)
-    coordinator = CoordinatorProcess([agent], stage.work / "coordinator", cluster=stage.cluster.name)
+    coordinator = CoordinatorProcess([agent], stage.work / "coordinator", cluster=stage.cluster.name, recorded=False)
     await agent.start()
     await coordinator.start()
     try:

@@ -40,6 +40,7 @@ from kit.config import ConfigError, absolute_path, load, look_at_directory, read
 from kit.errors import HelenusError
 from kit.heartbeat import beat
 from kit.http_auth import authentication
+from kit.http_description import Description
 from kit.http_limits import body_limits
 from kit.http_origin import same_origin
 from kit.http_server import HttpServer
@@ -209,7 +210,7 @@ def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Applicat
             authentication(access),
             body_limits(settings.body_seconds),
         ],
-        own=measures.routes(),
+        own=[*measures.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
     )
     app.on_response_prepare.append(measures.count)
     return app

@@ -15,13 +15,13 @@ from agent.http import (
     jobs,
     metrics,
     node,
-    openapi,
     throttle,
 )
 from agent.http.bodies import plain_json_only
 from agent.http.errors import error_response, errors_as_json
 from agent.http.readers import READERS, Readers, send_readers_away
 from agent.http.services import SERVICES, AgentServices
+from kit.http_description import Description
 from kit.http_errors import ERROR_FORM
 from kit.http_limits import body_limits
 from kit.http_server import PLAIN_BODIES
@@ -78,7 +78,7 @@ def make_app(
             web.patch("/v1/throttle", throttle.patch),
             web.get("/health", health.get),
             web.get("/metrics", metrics.get),
-            web.get("/openapi.yaml", openapi.get),
+            *(web.route(*served) for served in Description("agent.http").routes()),
         ]
     )
     return app

@@ -44,7 +44,7 @@ class Requests:
         """GET /{cluster}/request/{type}/status: requests of a type, newest first, without what each node did. Ours:
         `count` and `state`."""
         cluster = self._api.cluster(request)
-        kind = _member(RequestKind, request.match_info["type"].replace("-", "_"), "type")
+        kind = _member(RequestKind, request.match_info["type"], "type")
         query = request.query
         state = query.get("state")
         count = quirks.as_int(query.get("count"), "count", default=UNASKED)

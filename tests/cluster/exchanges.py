@@ -1,14 +1,14 @@
-"""What an agent and all who speak to it said to each other, and whether openapi.yaml describes it.
+"""What a service and all who speak to it said to each other, and whether its openapi.yaml describes it.
 
 In: an aiohttp application, by the middlewares of a `Recorder`. Out: a file with one JSON object per exchange, which
-`check` compares with the description in the process of the test: the agent itself only writes lines. Streams (SSE) are
-not kept. What an agent accepted (a status below 400) must be a described request and a described answer; of what it
+`check` compares with the description in the process of the test: the service itself only writes lines. Streams (SSE)
+are not kept. What it accepted (a status below 400) must be a described request and a described answer; of what it
 refused only the answer is checked, for the request may be wrong on purpose.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ class Exchange(msgspec.Struct, frozen=True):
     status: int
     answer_type: str
     answer: bytes
+    pattern: str = ""
+    """The path as it was added to the application; "" = it has none like it, or not with the method."""
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """What counts of the request's headers."""
+        headers = {"Authorization": f"Bearer {_TOKEN}"} if self.authorized else {}
+        return headers | {"Content-Type": self.request_type}
 
 
 class Recorder:
@@ -56,6 +64,7 @@ class Recorder:
             taken = request[_TAKEN] = bytearray()
             response = await handler(request)
             if isinstance(response, web.Response) and isinstance(response.body, bytes | bytearray | None):
+                resource = request.match_info.route.resource
                 exchange = Exchange(
                     request.method,
                     request.path_qs,
@@ -65,6 +74,7 @@ class Recorder:
                     response.status,
                     response.content_type,
                     bytes(response.body or b""),
+                    "" if resource is None else resource.canonical,
                 )
                 # The break in front too: a line that a SIGKILL cut spoils no other.
                 os.write(self._descriptor, b"\n" + msgspec.json.encode(exchange) + b"\n")
@@ -79,33 +89,41 @@ async def _innermost(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-def check(path: Path) -> int:
+def check(path: Path, compare: "Comparing | None" = None) -> int:
     """Check what was recorded and forget it; the number of exchanges. Those that differ from an earlier one in texts
-    and numbers alone are checked once in this process. Raises NotAsDescribed."""
+    and numbers alone are checked once in this process. `compare`: with another description than the agent's. Raises
+    NotAsDescribed."""
     if not path.exists():
         return 0
-    description = description_of(AGENT_DESCRIPTION)
     count = 0
     for exchange in _recorded(path):
         count += 1
         form = _form_of(exchange)
         if form in _described:
             continue
-        headers = {"Authorization": f"Bearer {_TOKEN}"} if exchange.authorized else {}
-        check_exchange(
-            description,
-            exchange.method,
-            exchange.path,
-            headers | {"Content-Type": exchange.request_type},
-            exchange.request,
-            exchange.status,
-            {"Content-Type": exchange.answer_type},
-            exchange.answer,
-            request_too=exchange.status < 400,
-        )
+        (compare or as_the_agents)(exchange)
         _described.add(form)
     os.truncate(path, 0)
     return count
+
+
+Comparing = Callable[[Exchange], None]
+"""Raises NotAsDescribed."""
+
+
+def as_the_agents(exchange: Exchange) -> None:
+    """Compare it with the agent's description."""
+    check_exchange(
+        description_of(AGENT_DESCRIPTION),
+        exchange.method,
+        exchange.path,
+        exchange.sent_headers,
+        exchange.request,
+        exchange.status,
+        {"Content-Type": exchange.answer_type},
+        exchange.answer,
+        request_too=exchange.status < 400,
+    )
 
 
 _described: set[str] = set()
@@ -128,7 +146,7 @@ def _form_of(exchange: Exchange) -> str:
     path, _, query = exchange.path.partition("?")
     parameters = sorted(part.partition("=")[0] for part in query.split("&"))
     parts = path.split("/")
-    place = (parts[:3], parts[4:])  # between them stands a name: of a destination, a command, a tag
+    place = exchange.pattern or (parts[:3], parts[4:])  # between them stands a name: of a destination, a command, a tag
     bodies = [_shape(body) for body in (exchange.request, exchange.answer)]
     return repr((exchange.method, place, parameters, exchange.status, exchange.answer_type, bodies))
 
@@ -136,7 +154,7 @@ def _form_of(exchange: Exchange) -> str:
 def _shape(body: bytes) -> Any:
     try:
         return _form(msgspec.json.decode(body)) if body else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "text"
 
 

@@ -298,7 +298,9 @@ class AgentProcess(Service):
 class CoordinatorProcess(Service):
     """A coordinator over the agents of one cluster (or, with `clusters`, of several)."""
 
-    module = "coordinator.main"
+    module = "tests.cluster.recorded_coordinator"
+    """Its exchanges are written down, and compared with openapi.yaml when it is stopped."""
+    plain = "coordinator.main"
     name = "coordinator"
 
     def __init__(
@@ -312,10 +314,14 @@ class CoordinatorProcess(Service):
         port: int | None = None,
         changes: Mapping[str, Any] | None = None,
         outlives_us: bool = False,
+        recorded: bool = True,
     ) -> None:
-        """`cluster`: the id in paths; `cluster_name`: Cassandra's, when it is another one. It listens on the address of
-        the first agent unless told otherwise. Agents must ask for one token: see `share_token`."""
+        """`cluster`: the id in paths; `cluster_name`: Cassandra's, when it is another one; `recorded`: False for the
+        coordinator as it is shipped, in measurements and the demo. It listens on the address of the first agent unless
+        told otherwise. Agents must ask for one token: see `share_token`."""
         super().__init__(directory, address or agents[0].address, port, outlives_us=outlives_us)
+        if not recorded:
+            self.module = self.plain
         self.agents = list(agents)
         self.cluster = cluster
         self.cluster_name = cluster_name
@@ -336,6 +342,15 @@ class CoordinatorProcess(Service):
             },
         }
         return toml.merged(tree, self.changes)
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """As `Service.stop`. Raises NotAsDescribed when what it and its callers said is not in openapi.yaml."""
+        await super().stop(grace)
+        if self.module == self.plain:
+            return
+        from tests.cluster import coordinator_exchanges, exchanges  # what they need is not installed for the demo
+
+        await asyncio.to_thread(coordinator_exchanges.check_coordinator, self.directory / exchanges.NAME)
 
     def launch_mortal(self, moment: str) -> None:
         """Start a coordinator that dies at the moment (see `crashing_coordinator`), without waiting for it; `start`

@@ -90,6 +90,7 @@ class Topology:
             address="127.0.0.1",
             port=8888,
             outlives_us=outlives_us,
+            recorded=False,
         )
         self.store = STORES[destination](directory) if destination in STORES else None
 

@@ -1,5 +1,6 @@
 """A coordinator's API on a real socket over a real SQLite store and a cluster in memory."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from kit.http_limits import body_limits
 from kit.http_origin import same_origin
 from kit.http_settings import Access
 from kit.logs import Redactor
+from tests.cluster.coordinator_exchanges import check_coordinator
+from tests.cluster.exchanges import NAME, Recorder
 from tests.fast.coordinator.archiving_in_memory import ArchivingInMemory
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, RetentionInMemory, implements
 
@@ -93,9 +96,15 @@ def application(
 
 
 @pytest.fixture
-async def client(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory) -> AsyncIterator[Client]:
-    server = TestServer(application(store, cluster, archiving), host="127.0.0.1")
+async def client(
+    store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory, tmp_path: Path
+) -> AsyncIterator[Client]:
+    """Every exchange of the test must be as openapi.yaml describes it."""
+    app = application(store, cluster, archiving)
+    Recorder(tmp_path / NAME).record(app)
+    server = TestServer(app, host="127.0.0.1")
     await server.start_server()
     async with aiohttp.ClientSession() as session:
         yield Client(session, f"http://{server.host}:{server.port}")
     await server.close()
+    await asyncio.to_thread(check_coordinator, tmp_path / NAME)

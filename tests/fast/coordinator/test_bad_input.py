@@ -162,7 +162,8 @@ UNKNOWN = [
     ("POST", "/request/nobody/cancel", "NoSuchRequest"),
     ("GET", f"{C}/backups/pit/nowhere", "NotFound"),
     ("GET", f"{C}/job-schedules", "NotFound"),
-    ("GET", f"{C}/backups/graphs/{TAG}/x", "NotFound"),
+    ("GET", f"{C}/backups/graphs/{TAG}/x", "NoSuchDestination"),
+    ("GET", f"{C}/nodes/x", "NoSuchNode"),
     ("GET", "/", "NotFound"),
     ("GET", "//etc/passwd", "NotFound"),
 ]

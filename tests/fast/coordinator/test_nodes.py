@@ -77,7 +77,7 @@ async def test_requests_of_a_type_are_listed_newest_first_and_bounded(
     assert [each["id"] for each in await client.get(f"{C}/request/backup/status?state=error")] == [second]
     assert [each["id"] for each in await client.get(f"{C}/request/backup/status?count=1")] == [third]
     assert await client.get(f"{C}/request/backup/status?count=0") == []
-    assert await client.get(f"{C}/request/delete-dry-run/status") == []
+    assert await client.get(f"{C}/request/delete_dry_run/status") == []
     monkeypatch.setattr(requests, "MOST_LISTED", 2)
     assert [each["id"] for each in await client.get(f"{C}/request/backup/status?count=9")] == [third, second]
 

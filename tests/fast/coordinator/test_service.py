@@ -25,6 +25,8 @@ from kit.config import ConfigError
 from kit.logs import Redactor
 from kit.notify import Notifier
 from kit.state_lock import StateLock
+from tests.cluster.coordinator_exchanges import check_coordinator
+from tests.cluster.exchanges import NAME
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESS = "127.0.70.9"
@@ -75,12 +77,12 @@ class Process:
 
 @asynccontextmanager
 async def running(file: Path, port: int, log: Path, **environment: str) -> AsyncIterator[Process]:
-    """The coordinator, from answering until killed."""
+    """The coordinator, from answering until killed. What was said must be as openapi.yaml describes it."""
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "coordinator.main",
+            "tests.cluster.recorded_coordinator",
             "--config",
             str(file),
             cwd=ROOT,
@@ -101,6 +103,7 @@ async def running(file: Path, port: int, log: Path, **environment: str) -> Async
         if process.returncode is None:
             process.kill()
             await process.wait()
+    await asyncio.to_thread(check_coordinator, file.with_name(NAME))
 
 
 async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> None:

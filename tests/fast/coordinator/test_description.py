@@ -1,0 +1,130 @@
+"""openapi.yaml says what the coordinator does: paths, methods, names, codes, with examples that are right."""
+
+import importlib
+import pkgutil
+from typing import Any, cast
+
+import msgspec
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import coordinator
+import kit
+from agent.wire import names
+from agent.wire.destinations import PROVIDERS, SECRET_FIELDS
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.requests import RequestKind, RequestState
+from coordinator.opscenter import activity, requests
+from coordinator.opscenter.app import routes
+from coordinator.opscenter.clusters import PROPERTIES
+from coordinator.opscenter.context import Api
+from coordinator.opscenter.copies import UNBUILT
+from coordinator.opscenter.destination_settings import OPTIONS
+from coordinator.opscenter.measures import Measures
+from coordinator.opscenter.rules import NAMES
+from kit.errors import HelenusError
+from kit.http_description import Description
+from kit.metrics import ProcessMetrics
+from tests.cluster.coordinator_exchanges import codes_of, description
+
+SCHEMAS = description()["components"]["schemas"]
+METHODS = ("get", "put", "post", "patch", "delete")
+OPERATIONS = [
+    (path, method, operation)
+    for path, item in description()["paths"].items()
+    for method, operation in item.items()
+    if method in METHODS
+]
+INNER = frozenset({"configuration", "invalid_input", "state_directory_in_use", "state_directory_unusable"})
+"""Codes that no request ends with: of the start, and of the agents' own bodies."""
+
+
+def test_the_description_is_valid_openapi() -> None:
+    """Promise: tools for OpenAPI 3.1 can read it."""
+    OpenAPIV31SpecValidator(description()).validate()
+
+
+def test_every_route_is_described_and_every_description_is_a_route() -> None:
+    """Promise: nothing is served in secret, nothing is promised in vain."""
+    measures = Measures(cast(Api, None), ProcessMetrics("coordinator", "0"), "0")
+    served = [*routes(cast(Api, None)), *measures.routes(), *Description("coordinator.opscenter").routes()]
+    assert sorted((path, method.lower()) for method, path, _ in served) == sorted(
+        (path, method) for path, method, _ in OPERATIONS
+    )
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def contents() -> list[tuple[str, Any, Any]]:
+    """Where, schema and example of each JSON body; None: it has no example."""
+    found = []
+    for path, method, operation in OPERATIONS:
+        bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+        for name, body in bodies.items():
+            shared = "$ref" in body
+            whole = description()["components"]["responses"][body["$ref"].rsplit("/", 1)[1]] if shared else body
+            content = whole.get("content", {}).get("application/json")
+            if content is None:
+                continue
+            examples = [each["value"] for each in content.get("examples", {}).values()]
+            given = [content["example"]] if "example" in content else examples or [None]
+            found += [(f"{method} {path} {name}", content["schema"], example) for example in given]
+    return found
+
+
+def test_every_json_body_has_examples_that_are_as_described() -> None:
+    """Promise: what a person copies out of the description is taken, and what he reads there is what comes."""
+    for where, schema, example in contents():
+        assert example is not None or "{property}" in where, where
+        validator = OAS31Validator({**schema, "components": description()["components"]})
+        assert not list(validator.iter_errors(example)), where
+
+
+def test_every_code_is_named_with_its_status() -> None:
+    """Promise: whoever meets a code finds it in the description of the answer that it came with."""
+    for package in (coordinator, kit):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    order = next(operation for _, _, operation in OPERATIONS if operation["operationId"] == "changeDestination")
+    for kind in kinds(HelenusError):
+        if kind.__module__.startswith(("coordinator.", "kit.")) and kind.code not in INNER and kind.status != 405:
+            assert kind.code in codes_of(order, kind.status), (kind.__name__, kind.status)
+
+
+def kinds(of: type[HelenusError]) -> list[type[HelenusError]]:
+    return [each for kind in of.__subclasses__() for each in (kind, *kinds(kind))]
+
+
+def test_every_operation_says_what_can_go_wrong_anywhere() -> None:
+    """Promise: the refusals of the doors, which stand before every path, are named at each."""
+    doors = {"400", "401", "403", "404", "408", "413", "414", "417", "431", "500"}
+    for path, method, operation in OPERATIONS:
+        assert doors <= operation["responses"].keys(), (path, method)
+
+
+@pytest.mark.parametrize("shown", ["Destination", "ChangedDestination"])
+def test_a_destinations_attributes_are_those_of_its_settings(shown: str) -> None:
+    """Promise: each provider's settings, as they are sent and as they are shown, secrets as a mask alone."""
+    settings = {field.name for kind in PROVIDERS.values() for field in msgspec.structs.fields(kind)}
+    properties = SCHEMAS[shown]["properties"]
+    assert properties.keys() - {"id"} == settings | {"provider", *NAMES}
+    flat = {**properties, **properties["encryption"]["properties"]}
+    masks = {name for name, schema in flat.items() if schema.get("$ref", "").endswith("/Masked")}
+    assert masks == SECRET_FIELDS
+    assert SCHEMAS["DestinationOptions"]["properties"].keys() == OPTIONS | set(NAMES)
+
+
+def test_words_and_grammars_are_the_codes_own() -> None:
+    """Promise: a type, a state or a character more in one place is one in the other."""
+    assert SCHEMAS["RequestType"]["enum"] == [kind.value for kind in RequestKind]
+    assert SCHEMAS["State"]["enum"] == [state.value for state in RequestState]
+    assert set(SCHEMAS["EventType"]["enum"]) == activity.TYPES
+    assert set(ActivityEvent.__annotations__["type"].__args__) == activity.TYPES
+    assert SCHEMAS["Tag"]["pattern"] == f"^{names._GRAMMARS['tag'].pattern}$"
+    assert SCHEMAS["RunOptions"]["properties"].keys() >= {*NAMES, *UNBUILT}
+    shared = description()["components"]["parameters"]
+    assert shared["NodeProperty"]["schema"]["enum"] == list(PROPERTIES)
+    assert SCHEMAS["Node"]["properties"].keys() == set(PROPERTIES)
+    listed = next(operation for _, _, operation in OPERATIONS if operation["operationId"] == "listRequests")
+    assert listed["parameters"][0]["schema"]["default"] == requests.UNASKED
+    assert listed["parameters"][0]["description"].startswith(f"At most so many; {requests.MOST_LISTED:,} at most")
