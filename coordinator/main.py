@@ -23,9 +23,13 @@ from aiohttp import web
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings, RetentionSettings
+from coordinator.notices.filler import Sources
+from coordinator.notices.hooks import Hook, hooks_of
+from coordinator.notices.telling import Telling
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.measures import Measures
+from coordinator.opscenter.webhooks import Webhooks
 from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
@@ -62,6 +66,7 @@ class Ready(msgspec.Struct, frozen=True):
     state_directory: Path
     access: Access
     agents: Mapping[str, ClusterAgents]
+    hooks: Sequence[Hook]
 
 
 def prepare(path: Path) -> Ready:
@@ -73,6 +78,7 @@ def prepare(path: Path) -> Ready:
         absolute_path(settings.state_directory, setting="state_directory"),
         access_of(settings.http),
         {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
+        hooks_of(settings.webhooks),
     )
 
 
@@ -165,11 +171,14 @@ async def serve(
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
                 api.keep_secret(destination.settings)
-        server = HttpServer(application(ready, api, metrics), settings.http, ready.access)
+        sources = Sources(list(entries), retention.notes, archiving.seen, settings.notices.lag_seconds)
+        telling = Telling(store, sources, ready.hooks, around.news, time.time, redactor.clean)
+        server = HttpServer(application(ready, api, metrics, telling), settings.http, ready.access)
         # Nothing is done on any node before this is the one coordinator here: unfinished requests go on only after the
         # address is held. Who asks meanwhile waits, and at the end the server stops first.
         stack.push_async_callback(server.stop)
         await server.bind()
+        await stack.enter_async_context(telling)
         await stack.enter_async_context(orchestrator)
         await stack.enter_async_context(retention)
         await stack.enter_async_context(archiving)
@@ -198,10 +207,11 @@ async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> Non
             structlog.get_logger("coordinator").warning("the state could not be pruned", **error.as_dict())
 
 
-def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Application:
+def application(ready: Ready, api: Api, metrics: ProcessMetrics, telling: Telling) -> web.Application:
     """The API with its doors: whose page asks, who asks, and how much."""
     settings, access = ready.settings.http, ready.access
-    measures = Measures(api, metrics, installed_version())
+    webhooks = Webhooks(telling.hooks, metrics.registry)
+    measures = Measures(api, metrics, installed_version(), webhooks.measure)
     app = build_app(
         api,
         max_body_bytes=settings.max_body_bytes,
@@ -210,7 +220,7 @@ def application(ready: Ready, api: Api, metrics: ProcessMetrics) -> web.Applicat
             authentication(access),
             body_limits(settings.body_seconds),
         ],
-        own=[*measures.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
+        own=[*measures.routes(), *webhooks.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
     )
     app.on_response_prepare.append(measures.count)
     return app
@@ -251,7 +261,8 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
             print(f"{chosen.config}: fine; clusters: {', '.join(ready.settings.clusters)}")
             return 0
         redactor = logs.Redactor()
-        for secret in (ready.access.token, *(agents.token for agents in ready.agents.values())):
+        tokens = [ready.access.token, *(agents.token for agents in ready.agents.values())]
+        for secret in (*tokens, *(hook.secret for hook in ready.hooks)):
             if secret is not None:
                 redactor.add(secret)
         logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)

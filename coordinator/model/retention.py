@@ -51,7 +51,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class RetentionNote(msgspec.Struct, frozen=True):
     """How the last run at a place went; times in unix seconds, 0 = never. `asked`: a person wants a run, or one was cut
-    off. `after`: the requests of successful backups that were there when it began. `error`: what it failed with.
+    off. `after`: the requests of successful backups that were there when it began. `error`: what it failed with, at
+    `failed`; None after one that did not.
     `ruled`: when the place's first rule was seen, from when on runs may be due; until the first run `after` is of then.
     """
 
@@ -62,3 +63,4 @@ class RetentionNote(msgspec.Struct, frozen=True):
     deleted: list[str] = []
     error: dict[str, Any] | None = None
     ruled: float = 0.0
+    failed: float = 0.0

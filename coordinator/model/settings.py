@@ -75,6 +75,23 @@ class ScrubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_hours: Annotated[float, msgspec.Meta(ge=0, le=8_760)] = 24.0
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[webhooks.<name>]` table. `url`: where notices are posted to. `secret_file`: what they are signed with.
+    `events`: patterns of the types that are told ([] = all but beginnings). `ca_file`: the CA that proves the receiver
+    ("" = those that this machine trusts)."""
+
+    url: str
+    secret_file: str
+    events: list[str] = []
+    ca_file: str = ""
+
+
+class NoticesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[notices]` table. `lag_seconds`: a node's commit log that isn't safe for longer is told of; 0 = never."""
+
+    lag_seconds: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 21_600.0
+
+
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
@@ -94,4 +111,6 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     orchestration: OrchestrationSettings = OrchestrationSettings()
     retention: RetentionSettings = RetentionSettings()
     scrub: ScrubSettings = ScrubSettings()
+    notices: NoticesSettings = NoticesSettings()
+    webhooks: dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")], WebhookSettings] = {}
     log: LogSettings = LogSettings()

@@ -1,6 +1,7 @@
 """The coordinator's own paths, /health and /metrics. In: store and process metrics. Out: signs of life, and numbers."""
 
 from collections import Counter as Count
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import Counter, Gauge
@@ -12,13 +13,20 @@ from coordinator.opscenter.errors import answer
 from kit.metrics import CONTENT_TYPE, ProcessMetrics
 
 
-class Measures:
-    """Counts answers and running requests."""
+async def nothing_more() -> None:
+    """Nothing else is measured."""
 
-    def __init__(self, api: Api, metrics: ProcessMetrics, version: str) -> None:
+
+class Measures:
+    """Counts answers and running requests. `more`: has others measure what they show, right before it is shown."""
+
+    def __init__(
+        self, api: Api, metrics: ProcessMetrics, version: str, more: Callable[[], Awaitable[None]] = nothing_more
+    ) -> None:
         self._api = api
         self._metrics = metrics
         self._version = version
+        self._more = more
         self._answers = Counter(
             "helenus_http_answers",
             "Answers by path pattern and status.",
@@ -63,6 +71,7 @@ class Measures:
             for kind in RequestKind:
                 self._running.labels(cluster, kind.value).set(found[cluster, kind])
             self._measure_archiving(cluster)
+        await self._more()
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     def _measure_archiving(self, cluster: str) -> None:

@@ -93,6 +93,7 @@ class RunningRequests:
         run = Run(request, self._around)
         self._runs[request.id] = run
         self._spawn(self._carry_out(run), f"{request.kind} {request.id}")
+        self._around.news.set()
 
     def running(self, request_id: str) -> Run | None:
         """The run of a request that hasn't ended."""
@@ -157,6 +158,7 @@ class RunningRequests:
         events = await activity_of(self._around, request, outcome)
         parts = await run.parts(request)
         await self._around.store.requests.finish(request, parts, events, forget=sorted(run.forget))
+        self._around.news.set()
         told = {"request": request.id, "kind": request.kind, "state": request.state, "message": request.message}
         if request.state is RequestState.ERROR:
             log.warning("request ended", **told, code=(request.error or {}).get("code"), partial=request.partial)

@@ -41,7 +41,7 @@ class Leaving:
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What every request works with."""
+    """What every request works with. `news`: set when a request was made or has ended, or a run of retention has."""
 
     store: Store
     registry: Registry
@@ -50,6 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     leaving: Leaving = msgspec.field(default_factory=Leaving)
+    news: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class Run:

@@ -45,4 +45,12 @@ MIGRATIONS: list[list[str]] = [
             cluster TEXT NOT NULL, destination TEXT NOT NULL, backup_id TEXT NOT NULL, data BLOB NOT NULL,
             PRIMARY KEY (cluster, destination, backup_id)) WITHOUT ROWID""",
     ],
+    [
+        """CREATE TABLE outbox (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, hook TEXT NOT NULL, id TEXT NOT NULL, put REAL NOT NULL,
+            done INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0,
+            data BLOB NOT NULL, UNIQUE (hook, id))""",
+        "CREATE INDEX outbox_by_waiting ON outbox (hook, sequence) WHERE done = 0",
+        "CREATE INDEX requests_by_end ON requests (finished)",
+    ],
 ]

@@ -3,12 +3,13 @@
 Every write is durable when the call returns. An implementation is safe for concurrent tasks of one event loop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
+from coordinator.model.notices import Waiting
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
 from coordinator.model.retention import KeptRule
 
@@ -40,6 +41,10 @@ class Requests(Protocol):
         tag: str | None = None,
     ) -> list[Request]:
         """Requests that match, oldest first."""
+        ...
+
+    async def ended_since(self, since: float) -> list[Request]:
+        """Requests whose `finished` is `since` (unix seconds) or later, oldest first."""
         ...
 
     async def update(self, request: Request) -> None:
@@ -161,6 +166,40 @@ class Values(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Notices for each hook, in the order in which they were put. One that is done (told, or given up) is remembered
+    for a while, so that it isn't put again."""
+
+    async def put(self, waiting: Sequence[Waiting]) -> None:
+        """Keep those whose notice's id isn't known for their hook, done or not, all or nothing; others change
+        nothing."""
+        ...
+
+    async def first(self, hook: str) -> Waiting | None:
+        """The oldest one of the hook that isn't done."""
+        ...
+
+    async def done(self, hook: str, notice_id: str) -> None:
+        """It isn't handed out any more."""
+        ...
+
+    async def postpone(self, hook: str, notice_id: str, tries: int, next_try: float) -> None:
+        """Note how often it was tried, and when it is to be tried again (unix seconds)."""
+        ...
+
+    async def waiting(self) -> dict[str, int]:
+        """Hook → how many are not done; hooks without any may be left out."""
+        ...
+
+    async def keep_newest(self, hook: str, count: int) -> int:
+        """All but the newest `count` of those that are not done become done; how many did."""
+        ...
+
+    async def prune(self, before: float, hooks: Collection[str]) -> None:
+        """Forget what was put before then (unix seconds), but for what isn't done of these hooks."""
+        ...
+
+
 class Store(Protocol):
     """The coordinator's durable state."""
 
@@ -178,6 +217,9 @@ class Store(Protocol):
 
     @property
     def values(self) -> Values: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
 
     async def prune(self, now: float) -> None:
         """Forget what is too old at `now` (unix seconds) to be kept; nothing of what runs."""

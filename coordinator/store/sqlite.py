@@ -12,6 +12,7 @@ from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
+from coordinator.store.sqlite_outbox import SqliteOutbox
 from coordinator.store.sqlite_requests import SqliteRequests
 from coordinator.store.sqlite_retention import SqliteRetention
 from kit.atomic_files import make_directory
@@ -33,6 +34,7 @@ class SqliteStore:
         self.destinations = SqliteDestinations(database)
         self.retention = SqliteRetention(database)
         self.values = SqliteValues(database)
+        self.outbox = SqliteOutbox(database)
 
     @classmethod
     async def open(cls, state_directory: Path, *, now: float) -> "SqliteStore":

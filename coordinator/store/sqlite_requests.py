@@ -78,6 +78,11 @@ class SqliteRequests:
         rows = await self._database.read(lambda connection: connection.execute(query, [*asked.values()]).fetchall())
         return [_request(row) for row in rows]
 
+    async def ended_since(self, since: float) -> list[Request]:
+        query = f"SELECT {_COLUMNS} FROM requests WHERE finished >= ? ORDER BY finished, sequence"  # noqa: S608 - fixed
+        rows = await self._database.read(lambda connection: connection.execute(query, (since,)).fetchall())
+        return [_request(row) for row in rows]
+
     async def update(self, request: Request) -> None:
         await self._database.write(lambda connection: _replace(connection, request))
 

@@ -141,6 +141,7 @@ class Watch:
             status=request.state.value,
         )
         await self._around.store.requests.create(request, [event])
+        self._around.news.set()
 
     async def _enroll(self, cluster: str, order: ArchivingOrder, ready: set[str]) -> None:
         """Order it again for these nodes: who does as told isn't restarted. The same ones are ordered again only after

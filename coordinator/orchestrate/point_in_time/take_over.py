@@ -189,6 +189,7 @@ class TakeOver(Beside):
                 result={**request.result, RESUMABLE: job},
             )
             await store.requests.create(ended)
+            self._around.news.set()
 
     async def _keep(self, found: Found) -> None:
         store, job = self._around.store, found.document.id

@@ -114,12 +114,14 @@ class Retention(Beside):
             failed = None
         if failed is not None:
             self._again[cluster, place] = (self._around.monotonic() + pause, min(2 * pause, LONGEST_AGAIN))
-            await self._note(cluster, place, deleted=deleted, error=failed.as_dict())
+            await self._note(cluster, place, deleted=deleted, error=failed.as_dict(), failed=self._around.clock())
+            self._around.news.set()
             return
         self._again.pop((cluster, place), None)
         log.info("retention is done", cluster=cluster, destination=place, deleted=deleted)
         again = (cluster, place) in self._asked_since_begun
         await self._note(cluster, place, ended=self._around.clock(), asked=again, deleted=deleted, error=None)
+        self._around.news.set()
 
     async def _run(self, cluster: str, place: str, deleted: list[str]) -> None:
         """Delete what goes; `deleted` learns each tag. Raises what keeps it from that, once all others are tried."""

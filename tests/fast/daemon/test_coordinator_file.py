@@ -1,5 +1,6 @@
 """conf/coordinator.toml names every setting there is, with the default it has."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -18,10 +19,17 @@ DIFFERENT = {"http.token_file", "clusters.main.token_file"}
 """Settings whose example is not the default; the file says so."""
 
 
+def uncommented() -> str:
+    """The file with its commented-out table switched on: lines of the form `# [table]` and `# name = value`."""
+    return re.sub(r"^# (?=\[[a-z]|[a-z_]+ = )", "", FILE.read_text(), flags=re.MULTILINE)
+
+
 def test_the_file_is_accepted_and_names_every_setting_and_no_unknown_one() -> None:
-    """Promise: the shipped file is the whole list of settings."""
-    parse(FILE.read_text(), CoordinatorSettings)
-    named = {name.replace("clusters.main.", "clusters.*.") for name in flat(tomllib.loads(FILE.read_text()))}
+    """Promise: the shipped file works without a change, and uncommented it is the whole list of settings."""
+    assert parse(FILE.read_text(), CoordinatorSettings).webhooks == {}
+    parse(uncommented(), CoordinatorSettings)
+    names = [name.replace("clusters.main.", "clusters.*.") for name in flat(tomllib.loads(uncommented()))]
+    named = {name.replace("webhooks.ops.", "webhooks.*.") for name in names}
     assert named == set(setting_names(CoordinatorSettings))
 
 
