@@ -40,6 +40,13 @@ class Pace(msgspec.Struct, frozen=True):
 PACE = Pace()
 
 
+def pause(pace: Pace, tries: int, chance: float) -> float:
+    """Seconds after so many tries and one more: between half and all of the doubled time, by `chance` (0 to 1), so that
+    receivers that all failed at once aren't asked at once again."""
+    # Beyond so many doublings it is the longest in any case, and the power would be a number of any size.
+    return min(pace.first * float(2 ** min(tries, 32)), pace.longest) * (0.5 + chance / 2)
+
+
 class Sender:
     """`tell` raises `WebhookFailed` or `WebhookGone`; `clock` gives unix seconds, `chance` a number from 0 to 1."""
 
@@ -69,15 +76,15 @@ class Sender:
         while not self.state.gone:
             self._news.clear()
             try:
-                pause = await self._once()
+                wait = await self._once()
             except HelenusError as error:
                 log.warning("notices wait for the store", hook=self.state.name, **error.as_dict())
-                pause = self._pace.store
+                wait = self._pace.store
             except Exception:
                 log.exception("a notice can't be told for an unforeseen reason", hook=self.state.name)
-                pause = self._pace.longest
-            if pause is not None:
-                await asyncio.sleep(pause)
+                wait = self._pace.longest
+            if wait is not None:
+                await asyncio.sleep(wait)
                 continue
             try:
                 async with asyncio.timeout(self._pace.idle):
@@ -114,17 +121,11 @@ class Sender:
             self._learn(dropped=self.state.dropped + 1)
             log.warning("a notice is dropped: its webhook didn't take it in time", **named, tries=waiting.tries + 1)
             return 0.0
-        pause = self._pause(waiting.tries)
-        await self._outbox.postpone(waiting.hook, waiting.notice.id, waiting.tries + 1, self._clock() + pause)
-        again = round(pause, 1)
+        wait = pause(self._pace, waiting.tries, self._chance())
+        await self._outbox.postpone(waiting.hook, waiting.notice.id, waiting.tries + 1, self._clock() + wait)
+        again = round(wait, 1)
         log.warning("a webhook was not told", **named, code=error.code, tries=waiting.tries + 1, again_seconds=again)
-        return pause
-
-    def _pause(self, tries: int) -> float:
-        """Between half and all of the doubled time: receivers that all failed at once aren't asked at once again."""
-        # Beyond so many doublings it is the longest in any case, and the power would be a number of any size.
-        whole = min(self._pace.first * float(2 ** min(tries, 32)), self._pace.longest)
-        return whole * (0.5 + self._chance() / 2)
+        return wait
 
     def dropped(self, count: int) -> None:
         """So many that waited were dropped for newer ones."""
