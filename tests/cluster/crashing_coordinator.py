@@ -2,8 +2,8 @@
 
 `HELENUS_COORDINATOR_DIES_AT` names the moment: `created` (a request was made; its reply was not given yet), `posted
 <phase>` (commands of the phase are journalled, none is sent), `accepted <phase>` (an agent has accepted one), `ended
-<phase>` (one reached its end), `step <name>`, `finished`. `before ` in front of it dies just before the write. An empty
-variable lets it live.
+<phase>` (one reached its end), `step <name>`, `finished`, `noticed` (notices are in the outbox), `told <hook>` (a hook
+took one; `.log` is the log). `before ` in front of it dies just before the write. An empty variable lets it live.
 """
 
 import os
@@ -15,10 +15,12 @@ from typing import Any
 from coordinator.main import main
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.commands import PostedCommand
+from coordinator.model.notices import Waiting
 from coordinator.model.requests import NodePart, Request
 from coordinator.store.database import Database
 from coordinator.store.sqlite import SqliteStore
 from coordinator.store.sqlite_commands import SqliteCommands
+from coordinator.store.sqlite_outbox import SqliteOutbox
 from coordinator.store.sqlite_requests import SqliteRequests
 
 VARIABLE = "HELENUS_COORDINATOR_DIES_AT"
@@ -64,6 +66,22 @@ class FatalRequests(SqliteRequests):
         _perhaps({"finished"}, before=False)
 
 
+class FatalOutbox(SqliteOutbox):
+    """Dies around the writes of notices."""
+
+    async def put(self, waiting: Sequence[Waiting]) -> None:
+        """See `protocol.Outbox.put`."""
+        _perhaps({"noticed"}, before=True)
+        await super().put(waiting)
+        _perhaps({"noticed"}, before=False)
+
+    async def done(self, hook: str, notice_id: str) -> None:
+        """See `protocol.Outbox.done`."""
+        _perhaps({f"told {hook}"}, before=True)
+        await super().done(hook, notice_id)
+        _perhaps({f"told {hook}"}, before=False)
+
+
 class FatalStore(SqliteStore):
     """The store with the fatal parts."""
 
@@ -71,6 +89,7 @@ class FatalStore(SqliteStore):
         super().__init__(database)
         self.commands: FatalCommands = FatalCommands(database)
         self.requests: FatalRequests = FatalRequests(database)
+        self.outbox: FatalOutbox = FatalOutbox(database)
 
 
 def _stand(command: PostedCommand) -> str:

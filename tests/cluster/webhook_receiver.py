@@ -6,7 +6,7 @@ An answer is a status, or `HANG` (none until the end), `CLOSE` (the connection i
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -89,7 +89,14 @@ class Receiver:
 
     async def until(self, count: int) -> list[Came]:
         """What came, once it is so many; fails when that takes too long."""
+        return await self._until(lambda: len(self.came) >= count)
+
+    async def until_types(self, *types: str) -> list[Came]:
+        """The same, once one of each of these types came."""
+        return await self._until(lambda: {came.type for came in self.came} >= {*types})
+
+    async def _until(self, true: Callable[[], bool]) -> list[Came]:
         async with asyncio.timeout(DEADLINE):
-            while len(self.came) < count:  # noqa: ASYNC110 - what is looked at is a plain list
+            while not true():  # noqa: ASYNC110 - what is looked at is a plain list
                 await asyncio.sleep(0.005)
         return self.came
