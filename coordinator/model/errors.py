@@ -80,6 +80,18 @@ class NoSuchRequest(CoordinatorError):
         super().__init__(f"there is no request with the ID '{request}'", request=request)
 
 
+class NoSuchSchedule(CoordinatorError):
+    """A schedule's id that this cluster doesn't have."""
+
+    code = "unknown_schedule"
+    type = "NoSuchSchedule"
+    status = 404
+    todo = "Use an id that GET /{cluster}/job-schedules lists."
+
+    def __init__(self, schedule: str) -> None:
+        super().__init__(f"there is no job schedule with the ID '{schedule}'", schedule=schedule)
+
+
 class UnknownKeyspace(InvalidArguments):
     """A keyspace that isn't in the cluster or in the backup."""
 

@@ -53,4 +53,9 @@ MIGRATIONS: list[list[str]] = [
         "CREATE INDEX outbox_by_waiting ON outbox (hook, sequence) WHERE done = 0",
         "CREATE INDEX requests_by_end ON requests (finished)",
     ],
+    [
+        """CREATE TABLE schedules (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, cluster TEXT NOT NULL, id TEXT NOT NULL,
+            version INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (cluster, id))""",
+    ],
 ]

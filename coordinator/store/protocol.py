@@ -12,6 +12,7 @@ from coordinator.model.destinations import Destination
 from coordinator.model.notices import Waiting
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
 from coordinator.model.retention import KeptRule
+from coordinator.model.schedules import Schedule
 
 EVERYTHING = ActivityQuery()
 """The whole log, oldest first."""
@@ -154,6 +155,27 @@ class Retention(Protocol):
         ...
 
 
+class Schedules(Protocol):
+    """Schedules of backups, with what is decided of each."""
+
+    async def of(self, cluster: str) -> list[Schedule]:
+        """The cluster's schedules, oldest first."""
+        ...
+
+    async def get(self, cluster: str, schedule_id: str) -> Schedule | None:
+        """The schedule, or None."""
+        ...
+
+    async def put(self, schedule: Schedule) -> bool:
+        """Keep a new one (version 1), or replace the one whose version is one less; False, and nothing is changed, when
+        another version is kept, or none."""
+        ...
+
+    async def remove(self, cluster: str, schedule_id: str) -> bool:
+        """Forget it; False if it was not there."""
+        ...
+
+
 class Values(Protocol):
     """Small named values that live longer than a request (a cluster's changes of destinations under way)."""
 
@@ -214,6 +236,9 @@ class Store(Protocol):
 
     @property
     def retention(self) -> Retention: ...
+
+    @property
+    def schedules(self) -> Schedules: ...
 
     @property
     def values(self) -> Values: ...

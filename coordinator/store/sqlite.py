@@ -15,6 +15,7 @@ from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValu
 from coordinator.store.sqlite_outbox import SqliteOutbox
 from coordinator.store.sqlite_requests import SqliteRequests
 from coordinator.store.sqlite_retention import SqliteRetention
+from coordinator.store.sqlite_schedules import SqliteSchedules
 from kit.atomic_files import make_directory
 
 FILE = "coordinator.sqlite"
@@ -33,6 +34,7 @@ class SqliteStore:
         self.requests = SqliteRequests(database)
         self.destinations = SqliteDestinations(database)
         self.retention = SqliteRetention(database)
+        self.schedules = SqliteSchedules(database)
         self.values = SqliteValues(database)
         self.outbox = SqliteOutbox(database)
 
