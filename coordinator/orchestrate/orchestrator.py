@@ -89,22 +89,29 @@ class FleetOrchestrator:
         """Restores to a point in time."""
         return self._points
 
-    async def start_backup(self, cluster: str, order: BackupOrder) -> str:
+    async def start_backup(
+        self, cluster: str, order: BackupOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
         """Raises what `coordinator.orchestrate.backup.scope_of` raises, and `ArchivingChanging` where nodes are missing
         while some are restarted."""
         async with self._conflicts.missing_by_restarts(cluster):
             scope = await scope_of(self._around, cluster, order)
         async with self._turn(cluster):
             places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
-            warnings = [
+            told = [
                 f"the restore {request.id} was changing {', '.join(shared)} meanwhile: this backup may hold tables "
                 "that were emptied or restored in part"
                 for request, shared in await self._conflicts.overlapping(cluster, scope.tables)
             ]
             tables, kind = scope.tables, RequestKind.BACKUP
-            return await self.make(kind, cluster, order, order.tag, places, tables, warnings=warnings)
+            told = [*warnings, *told]
+            return await self.make(
+                kind, cluster, order, order.tag, places, tables, warnings=told, request_id=request_id
+            )
 
-    async def start_sync(self, cluster: str, order: SyncOrder) -> str:
+    async def start_sync(
+        self, cluster: str, order: SyncOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
         """Raises what `coordinator.orchestrate.sync_scope.sync_scope` raises, and `TagInUse` while another request
         writes the same backup to one of the destinations (to undo one would mark what the other has put), or where it
         is copied from: there it isn't whole yet."""
@@ -115,8 +122,11 @@ class FleetOrchestrator:
             scope = await sync_scope(self._around, cluster, order)
         async with self._turn(cluster):
             await self._conflicts.refuse_while(cluster, order, order.tag, users)
-            places = [copy.destination for copy in order.copies]
-            return await self.make(RequestKind.SYNC, cluster, order, order.tag, places, scope.tables)
+            places, kind = [copy.destination for copy in order.copies], RequestKind.SYNC
+            tables = scope.tables
+            return await self.make(
+                kind, cluster, order, order.tag, places, tables, warnings=warnings, request_id=request_id
+            )
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete.delete_scope`
@@ -257,17 +267,21 @@ class FleetOrchestrator:
         keyspaces: dict[str, list[str]] | None = None,
         job: str | None = None,
         warnings: Sequence[str] = (),
+        request_id: str | None = None,
     ) -> str:
         """Durable first, then begun: a coordinator killed in between goes on with it. Call it in the cluster's turn.
+        `request_id`: of whoever may ask twice; the request that has it, whatever became of it, is not made again.
         Raises `DestinationInUse` for a place that is about to go, `NoSuchDestination` for one that went while the order
         was judged. A restore to a point that goes on needs none: what it began with is on the nodes."""
+        if request_id is not None and await self._around.store.requests.get(request_id) is not None:
+            return request_id
         if kind is not RequestKind.DESTINATION and not (kind is RequestKind.POINT_IN_TIME and job is not None):
             touched = list(dict.fromkeys([*destinations, *places_of(order)]))
             await self._changes.refuse_leaving(cluster, touched)
             for place in touched:
                 await Places(self._around, cluster).optional(None if place == ON_SERVER else place)
         request = Request(
-            id=str(uuid.uuid4()),
+            id=request_id or str(uuid.uuid4()),
             kind=kind,
             cluster=cluster,
             state=RequestState.RUNNING,

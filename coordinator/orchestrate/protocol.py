@@ -6,7 +6,7 @@ agents), makes the request durable, begins it in the background and returns its 
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,7 @@ from coordinator.model.orders import (
 )
 from coordinator.model.requests import NodePart, Request
 from coordinator.model.retention import RetentionNote, Verdict
+from coordinator.model.schedules import BackupJob, Schedule, Timetable
 
 
 class DestinationChange(msgspec.Struct, frozen=True):
@@ -57,9 +58,17 @@ class Orchestrator(Protocol):
         """Restores to a point in time."""
         ...
 
-    async def start_backup(self, cluster: str, order: BackupOrder) -> str: ...
+    async def start_backup(
+        self, cluster: str, order: BackupOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
+        """`request_id`: what its id is to be; one that has it is not made again. `warnings`: what it is to tell."""
+        ...
 
-    async def start_sync(self, cluster: str, order: SyncOrder) -> str: ...
+    async def start_sync(
+        self, cluster: str, order: SyncOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
+        """See `start_backup`."""
+        ...
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str: ...
 
@@ -108,6 +117,32 @@ class RetentionRuns(Protocol):
 
     async def notes(self, cluster: str) -> dict[str, RetentionNote]:
         """Place → how its last run went."""
+        ...
+
+
+class ScheduleControl(Protocol):
+    """Schedules of backups."""
+
+    async def all(self, cluster: str) -> list[Schedule]:
+        """The cluster's schedules, oldest first."""
+        ...
+
+    async def get(self, cluster: str, schedule_id: str) -> Schedule:
+        """Raises `NoSuchSchedule`."""
+        ...
+
+    async def add(self, schedule: Schedule) -> None:
+        """Keep a new one and follow it; durable when it returns."""
+        ...
+
+    async def change(
+        self, cluster: str, schedule_id: str, timetable: Timetable, job: BackupJob, params: dict[str, Any]
+    ) -> None:
+        """From now on; what is due by then is decided by what it was. Raises `NoSuchSchedule`."""
+        ...
+
+    async def remove(self, cluster: str, schedule_id: str) -> None:
+        """Forget it; a run that is under way goes on. Raises `NoSuchSchedule`."""
         ...
 
 

@@ -90,16 +90,20 @@ class ClusterInMemory:
     def points(self) -> PointsInMemory:
         return PointsInMemory(self)
 
-    async def start_backup(self, cluster: str, order: BackupOrder) -> str:
+    async def start_backup(
+        self, cluster: str, order: BackupOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
         chosen = self._chosen(order.keyspaces, self.tables)
         places = [*([ON_SERVER] if order.keep else []), *(copy.destination for copy in order.copies)]
-        return await self.begin(cluster, RequestKind.BACKUP, order, order.tag, places, chosen)
+        return await self.begin(cluster, RequestKind.BACKUP, order, order.tag, places, chosen, request_id)
 
-    async def start_sync(self, cluster: str, order: SyncOrder) -> str:
+    async def start_sync(
+        self, cluster: str, order: SyncOrder, *, request_id: str | None = None, warnings: Sequence[str] = ()
+    ) -> str:
         backup = self._backup(order.source or ON_SERVER, order.tag)
         chosen = {name: part.tables for name, part in backup.keyspaces.items()}
         places = [copy.destination for copy in order.copies]
-        return await self.begin(cluster, RequestKind.SYNC, order, order.tag, places, chosen)
+        return await self.begin(cluster, RequestKind.SYNC, order, order.tag, places, chosen, request_id)
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         for request in await self.store.requests.find(cluster=cluster, state=RequestState.RUNNING, tag=order.tag):
@@ -202,10 +206,11 @@ class ClusterInMemory:
         tag: str | None,
         places: Sequence[str],
         keyspaces: dict[str, list[str]],
+        request_id: str | None = None,
     ) -> str:
         self.orders.append(order)
         request = Request(
-            next(self._ids),
+            request_id or next(self._ids),
             kind,
             cluster,
             RequestState.RUNNING,
