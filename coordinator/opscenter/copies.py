@@ -60,15 +60,17 @@ class Chosen(msgspec.Struct, frozen=True):
     rules: dict[str, dict[str, Any]]
 
 
-async def read_copies(api: Api, cluster: str, value: object) -> Chosen:
-    """What is chosen; every destination exists. `value`: {id: options} or [id]."""
+async def read_copies(api: Api, cluster: str, value: object, before: str = "") -> Chosen:
+    """What is chosen; every destination exists. `value`: {id: options} or [id]; `before`: what stands before the
+    field's name in a refusal."""
+    field = f"{before}destinations"
     if isinstance(value, (list, str)):
-        value = {quirks.as_destination_id(entry, "destinations"): {} for entry in quirks.as_list(value, "destinations")}
+        value = {quirks.as_destination_id(entry, field): {} for entry in quirks.as_list(value, field)}
     copies: list[Copy] = []
     on_server = False
     rules: dict[str, dict[str, Any]] = {}
-    for name, given in quirks.as_object(value, "destinations", quirks.EITHER).items():
-        inside = f"destinations.{quirks.shown(name)}."
+    for name, given in quirks.as_object(value, field, quirks.EITHER).items():
+        inside = f"{field}.{quirks.shown(name)}."
         options = quirks.canonical(quirks.as_object(given, inside.rstrip(".")), inside)
         quirks.allow_only(options, ("throttle", "compressed", *NAMES, *UNBUILT), inside)
         rule = take_rule(options, inside)
@@ -79,7 +81,7 @@ async def read_copies(api: Api, cluster: str, value: object) -> Chosen:
             on_server = True
             rules[name] = rule
             continue
-        found = await api.destination(cluster, quirks.as_destination_id(name, "destinations"))
+        found = await api.destination(cluster, quirks.as_destination_id(name, field))
         copies.append(Copy(found.id, throttle))
         rules[found.id] = rule
     return Chosen(copies, on_server, rules)

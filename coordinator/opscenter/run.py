@@ -1,16 +1,14 @@
 """Backups by hand. In: POST /{cluster}/backups/run, /sync and /scrub. Out: the request's id."""
 
-from typing import Any
-
 from aiohttp import web
 
-from agent.wire.destinations import ON_SERVER
-from coordinator.model.orders import BackupOrder, ScrubOrder, SyncOrder
+from coordinator.model.orders import ScrubOrder, SyncOrder
 from coordinator.opscenter import quirks
+from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.copies import UNBUILT, read_copies, refuse_unbuilt
+from coordinator.opscenter.copies import read_copies
 from coordinator.opscenter.errors import answer
-from coordinator.opscenter.rules import NAMES, keep_rules, take_rule
+from coordinator.opscenter.rules import keep_rules
 
 ADHOC = "adhoc"
 
@@ -29,29 +27,13 @@ class Run:
         cluster = self._api.cluster(request)
         quirks.no_query(request)
         body = await quirks.read_body(request)
-        quirks.allow_only(body, ("keyspaces", "destinations", "throttle", "force", "type", *NAMES, *UNBUILT))
+        quirks.allow_only(body, ("type", *OPTIONS))
         if body.get("type") not in (None, "backup"):
             raise quirks.refuse("type", "must be backup")
-        refuse_unbuilt(body)
-        rule = take_rule(body)
-        keyspaces = _keyspaces(body.get("keyspaces"))
-        chosen = await read_copies(self._api, cluster, body.get("destinations"))
-        throttle = quirks.as_bytes_per_second(body.get("throttle"), "throttle")
-        partial = quirks.as_bool(body.get("force"), "force")
+        options = await read_backup(self._api, cluster, body)
         tag, time = await self._api.store.requests.claim_tag(cluster, ADHOC, int(self._api.clock()))
-        order = BackupOrder(
-            tag=tag,
-            time=time,
-            backup_id=ADHOC,
-            keyspaces=keyspaces,
-            keep=chosen.on_server or not chosen.copies,
-            copies=chosen.copies,
-            throttle_bytes_per_second=throttle,
-            partial=partial,
-        )
-        request_id = await self._api.orchestrator.start_backup(cluster, order)
-        places = chosen.rules or {ON_SERVER: {}}
-        await keep_rules(self._api, cluster, ADHOC, {place: {**rule, **own} for place, own in places.items()})
+        request_id = await self._api.orchestrator.start_backup(cluster, options.job.order(tag, time, ADHOC))
+        await keep_rules(self._api, cluster, ADHOC, options.rules)
         return answer(request_id)
 
     async def sync(self, request: web.Request) -> web.Response:
@@ -95,20 +77,3 @@ class Run:
             raise quirks.refuse("destination", "must be named: what is kept on the nodes is not scrubbed")
         order = ScrubOrder(place, quirks.as_bool(body.get("whole"), "whole"))
         return answer(await self._api.orchestrator.start_scrub(cluster, order))
-
-
-def _keyspaces(value: Any) -> dict[str, list[str]] | None:
-    """Absent or empty = all. A list of names, or an object: keyspace → tables, or {"column-families": tables}."""
-    if not isinstance(value, dict):
-        names = quirks.as_names(value, "keyspaces", quirks.EITHER)
-        return {name: [] for name in names} or None
-    chosen: dict[str, list[str]] = {}
-    for name, given in quirks.as_object(value, "keyspaces").items():
-        keyspace = quirks.as_name(name, "keyspaces")
-        inside = f"keyspaces.{keyspace}"
-        if isinstance(given, dict):
-            options = quirks.canonical(given, f"{inside}.")
-            quirks.allow_only(options, ("column_families",), f"{inside}.")
-            given = options.get("column_families")
-        chosen[keyspace] = quirks.as_names(given, inside, quirks.EITHER)
-    return chosen or None
