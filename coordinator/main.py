@@ -35,6 +35,7 @@ from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
+from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
@@ -163,10 +164,23 @@ async def serve(
         orchestrator = FleetOrchestrator(around)
         retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)
         archiving = Archiving(around, orchestrator.make)
+        again = ScheduleTiming(
+            retries=settings.schedules.copy_retries, retry_delay=settings.schedules.copy_retry_seconds
+        )
+        schedules = JobSchedules(store, orchestrator, settings.clusters, time.time, again)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
         floor = settings.retention.floor
         api = Api(
-            entries, store, orchestrator, retention, archiving, time.time, lambda: uuid.uuid4().hex, redactor, floor
+            entries,
+            store,
+            orchestrator,
+            retention,
+            archiving,
+            schedules,
+            time.time,
+            lambda: uuid.uuid4().hex,
+            redactor,
+            floor,
         )
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
@@ -182,6 +196,7 @@ async def serve(
         await stack.enter_async_context(orchestrator)
         await stack.enter_async_context(retention)
         await stack.enter_async_context(archiving)
+        await stack.enter_async_context(schedules)
         stack.push_async_callback(server.stop)
         await server.start()
         log.info(

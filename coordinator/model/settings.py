@@ -75,6 +75,14 @@ class ScrubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_hours: Annotated[float, msgspec.Meta(ge=0, le=8_760)] = 24.0
 
 
+class ScheduleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[schedules]` table: destinations that a scheduled backup did not reach are copied to again from where it
+    holds, `copy_retries` times (0 = never), `copy_retry_seconds` apart."""
+
+    copy_retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    copy_retry_seconds: Seconds = 3_600.0
+
+
 class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `[webhooks.<name>]` table. `url`: where notices are posted to. `secret_file`: what they are signed with.
     `events`: patterns of the types that are told ([] = all but beginnings). `ca_file`: the CA that proves the receiver
@@ -111,6 +119,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     orchestration: OrchestrationSettings = OrchestrationSettings()
     retention: RetentionSettings = RetentionSettings()
     scrub: ScrubSettings = ScrubSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
     notices: NoticesSettings = NoticesSettings()
     webhooks: dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")], WebhookSettings] = {}
     log: LogSettings = LogSettings()

@@ -15,6 +15,7 @@ from coordinator.opscenter.delete import Delete
 from coordinator.opscenter.destinations import Destinations
 from coordinator.opscenter.errors import error_answer, errors_in_form
 from coordinator.opscenter.graphs import Graphs
+from coordinator.opscenter.job_schedules import JobSchedules
 from coordinator.opscenter.point_in_time import PointInTime
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
@@ -45,7 +46,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
     retention, archiving, listing, nodes = Retention(api), Archiving(api), Turns(), Turns()
-    point = PointInTime(api)
+    point, schedules = PointInTime(api), JobSchedules(api)
     at = "/{cluster}/backups"
     return [
         ("GET", "/cluster-configs", clusters.configs),
@@ -57,6 +58,11 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("GET", "/{cluster}/nodes/all/{property}", nodes.of(clusters.every_property)),
         ("GET", "/{cluster}/nodes/{node}", nodes.of(clusters.node)),
         ("GET", "/{cluster}/nodes/{node}/{property}", nodes.of(clusters.node_property)),
+        ("GET", "/{cluster}/job-schedules", schedules.all),
+        ("POST", "/{cluster}/job-schedules", schedules.add),
+        ("GET", "/{cluster}/job-schedules/{schedule}", schedules.one),
+        ("PUT", "/{cluster}/job-schedules/{schedule}", schedules.change),
+        ("DELETE", "/{cluster}/job-schedules/{schedule}", schedules.remove),
         ("GET", "/{cluster}/retention", retention.rules),
         ("POST", "/{cluster}/retention/run", listing.of(retention.run)),
         ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),

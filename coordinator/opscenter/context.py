@@ -9,7 +9,7 @@ from agent.wire.destinations import ON_SERVER, Settings, secrets_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
 from coordinator.opscenter import quirks
-from coordinator.orchestrate.protocol import ArchivingControl, Orchestrator, RetentionRuns
+from coordinator.orchestrate.protocol import ArchivingControl, Orchestrator, RetentionRuns, ScheduleControl
 from coordinator.store.protocol import Store
 from kit.logs import Redactor
 
@@ -33,6 +33,7 @@ class Api:
         orchestrator: Orchestrator,
         retention: RetentionRuns,
         archiving: ArchivingControl,
+        schedules: ScheduleControl,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         redactor: Redactor,
@@ -43,6 +44,7 @@ class Api:
         self.orchestrator = orchestrator
         self.retention = retention
         self.archiving = archiving
+        self.schedules = schedules
         self.floor = floor
         self.clock = clock
         self.new_id = new_id

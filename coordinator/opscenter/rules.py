@@ -53,6 +53,17 @@ async def keep_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str,
         await api.store.retention.put(rules)
 
 
+async def set_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """From now on the backup id has these rules and no others: place → as `take_rule` gave it; {}, or a place that
+    isn't there, retains all."""
+    former = {kept.destination for kept in await api.store.retention.of(cluster) if kept.backup_id == backup_id}
+    rules = []
+    for place in sorted({*former, *given}):
+        rule = Rule(**{"floor": api.floor, **given.get(place, {})})
+        rules.append(KeptRule(cluster, place, backup_id, rule))
+    await api.store.retention.put(rules)
+
+
 def shown_rule(rule: Rule) -> dict[str, Any]:
     """The rule under the names that it is sent by."""
     return {

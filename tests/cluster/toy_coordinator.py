@@ -17,6 +17,7 @@ from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
@@ -41,6 +42,7 @@ TIMING = Timing(
     archiving_look=0.1,
     enroll_again=0.2,
 )
+SCHEDULES = ScheduleTiming(look=0.05, retries=3, retry_delay=0.2)
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
 
@@ -57,6 +59,7 @@ class ToyCoordinator:
         database: type[Database] = Database,
         deadlines: Deadlines = DEADLINES,
         clock: Callable[[], float] = unix_seconds,
+        schedules: ScheduleTiming = SCHEDULES,
     ) -> None:
         self._state = state
         self._urls = urls
@@ -64,6 +67,7 @@ class ToyCoordinator:
         self._database = database
         self._deadlines = deadlines
         self._clock = clock
+        self._schedules = schedules
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -85,6 +89,8 @@ class ToyCoordinator:
             retention = Retention(around, self.orchestrator.list_backups, self.orchestrator.start_delete)
             self.retention = await stack.enter_async_context(retention)
             self.archiving = await stack.enter_async_context(Archiving(around, self.orchestrator.make))
+            followed = JobSchedules(self.store, self.orchestrator, [CLUSTER], self._clock, self._schedules)
+            self.schedules = await stack.enter_async_context(followed)
             self._stack = stack.pop_all()
         return self
 

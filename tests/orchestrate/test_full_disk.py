@@ -40,6 +40,7 @@ async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
         coordinator.orchestrator,
         coordinator.retention,
         coordinator.archiving,
+        coordinator.schedules,
         unix_seconds,
         lambda: next(ids),
         Redactor(),

@@ -14,6 +14,7 @@ from yarl import URL
 
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.orchestrate.schedules.schedules import JobSchedules
 from coordinator.store.sqlite import SqliteStore
 from kit.http_limits import body_limits
 from kit.http_origin import same_origin
@@ -81,6 +82,7 @@ def api_of(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInM
         implements(cluster),
         RetentionInMemory(store, cluster.list_backups),
         archiving,
+        JobSchedules(store, cluster, ["Test_Cluster"], lambda: cluster.clock),
         lambda: NOW,
         lambda: next(ids),
         Redactor(),

@@ -161,7 +161,6 @@ UNKNOWN = [
     ("GET", "/request/a%00b/status", "NoSuchRequest"),
     ("POST", "/request/nobody/cancel", "NoSuchRequest"),
     ("GET", f"{C}/backups/pit/nowhere", "NotFound"),
-    ("GET", f"{C}/job-schedules", "NotFound"),
     ("GET", f"{C}/backups/graphs/{TAG}/x", "NoSuchDestination"),
     ("GET", f"{C}/nodes/x", "NoSuchNode"),
     ("GET", "/", "NotFound"),

@@ -1,0 +1,96 @@
+"""The run of a schedule: what is due becomes a request, once, and what its request came to is kept.
+
+What makes it safe to be killed: the occurrence's decision, with the id and the order of its request, is durable before
+the request is made; whoever finds it without an end makes the request of that id, and the one that is there is not made
+again.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from coordinator.model.requests import RequestState
+from coordinator.model.schedules import Due, Schedule, ScheduledRun
+from coordinator.orchestrate.protocol import Orchestrator
+from coordinator.schedule.decision import request_of
+from coordinator.schedule.occurrences import shown
+from coordinator.store.database import StoreFailed
+from coordinator.store.protocol import Store
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+LATE_SECONDS = 10.0
+"""From so much on it is said that a run is late."""
+STARTING, RUNNING, REFUSED, GONE, TOO_LATE = "starting", "running", "refused", "gone", "too_late"
+
+
+def is_over(run: ScheduledRun | None) -> bool:
+    """Whether nothing of the run is under way or to come."""
+    return run is None or run.state not in (STARTING, RUNNING)
+
+
+class ScheduledRuns:
+    """Makes runs, begins their requests and follows them; keeps nothing itself."""
+
+    def __init__(self, store: Store, orchestrator: Orchestrator, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._orchestrator = orchestrator
+        self._clock = clock
+
+    async def made(self, schedule: Schedule, due: Due) -> ScheduledRun:
+        """The run of an occurrence, to be kept before it is begun. A tag that was claimed for one that wasn't kept then
+        is never used."""
+        now = self._clock()
+        tag, time = await self._store.requests.claim_tag(schedule.cluster, schedule.id, int(now))
+        order = schedule.job.order(tag, time, schedule.id)
+        return ScheduledRun(due, request_of(schedule.id, due.at), order, now)
+
+    async def begun(self, schedule: Schedule, run: ScheduledRun) -> ScheduledRun:
+        """The run once its request exists, or can't. Raises `StoreFailed`, and what nobody foresaw: then it is begun
+        again while it is in time."""
+        now = self._clock()
+        if await self._store.requests.get(run.request) is None:
+            if now > run.due.until:
+                return msgspec.structs.replace(run, state=TOO_LATE, message="the coordinator stopped before it began")
+            late = run.began - run.due.at
+            when = shown(run.due.at, schedule.timetable.zone)
+            warnings = [f"it was due at {when} and began {late:.0f} s late"] if late > LATE_SECONDS else []
+            try:
+                await self._orchestrator.start_backup(
+                    schedule.cluster, run.order, request_id=run.request, warnings=warnings
+                )
+            except StoreFailed:
+                raise  # nobody knows whether the request was made
+            except HelenusError as error:
+                log.warning(
+                    "a scheduled backup could not begin",
+                    cluster=schedule.cluster,
+                    schedule=schedule.id,
+                    due=when,
+                    **error.as_dict(),
+                )
+                return msgspec.structs.replace(run, state=REFUSED, message=error.message)
+            else:
+                log.info(
+                    "a scheduled backup begins",
+                    cluster=schedule.cluster,
+                    schedule=schedule.id,
+                    due=when,
+                    late_seconds=round(late),
+                    request=run.request,
+                    tag=run.order.tag,
+                )
+        return msgspec.structs.replace(run, state=RUNNING)
+
+    async def followed(self, run: ScheduledRun) -> ScheduledRun:
+        """The run as its request says that it is."""
+        if run.state != RUNNING:
+            return run
+        request = await self._store.requests.get(run.request)
+        if request is None:
+            return msgspec.structs.replace(run, state=GONE, message="its request is not kept any more")
+        if request.state is RequestState.RUNNING:
+            return run
+        return msgspec.structs.replace(run, state=request.state.value, partial=request.partial, message=request.message)
