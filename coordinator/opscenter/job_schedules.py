@@ -145,7 +145,7 @@ def _timetable(body: dict[str, Any], now: float) -> Timetable:
         if unit is not None:
             raise quirks.refuse("interval_unit", "must be null where interval is -1 (once)")
         return Timetable(day, at, zone, ONCE)
-    if unit not in UNIT_SECONDS:
+    if not isinstance(unit, str) or unit not in UNIT_SECONDS:
         raise quirks.refuse("interval_unit", f"must be one of {', '.join(UNIT_SECONDS)}, not {quirks.shown(unit)}")
     timetable = Timetable(day, at, zone, number, unit)
     if (timetable.seconds or 0) > LONGEST_SECONDS:
