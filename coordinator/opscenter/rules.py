@@ -28,7 +28,7 @@ def take_rule(options: dict[str, Any], inside: str = "") -> dict[str, Any]:
             raise quirks.refuse(inside + name, f"must be at most {MOST}, not {quirks.shown(sent[name])}")
     unit = sent["cleanup_age_unit"]
     if unit is not None and unit != "":
-        if unit not in SECONDS_OF:
+        if not isinstance(unit, str) or unit not in SECONDS_OF:
             raise quirks.refuse(
                 f"{inside}cleanup_age_unit", f"must be one of {', '.join(SECONDS_OF)}, not {quirks.shown(unit)}"
             )

@@ -86,6 +86,7 @@ class ToyNode:
         self.damage: ScrubResult | None = None  # what its scrubs find
         self.adopted_damage: ScrubResult | None = None  # what they find of nodes that left
         self.clock_ahead = 0.0  # seconds
+        self.full: set[str] = set()  # destinations that take nothing of it
         self.truncated_at: dict[str, int] = {}  # by table id, in milliseconds
         self.auto_snapshot = True
         self.point = ToyPoint()

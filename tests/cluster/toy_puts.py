@@ -13,6 +13,7 @@ class Puts(Protocol):
     """What it takes of a node."""
 
     warnings: list[str]
+    full: set[str]
 
     def directory(self, target: Target) -> Held: ...
 
@@ -21,10 +22,14 @@ def put(node: Puts, context: JobContext, asked: Any, rows: Rows, host_id: str) -
     """Put these rows as that host's part of `asked.tag` into every target."""
     targets = {}
     for target in asked.targets:
+        if target.destination in node.full:
+            error: dict[str, object] = {"code": "storage_failed", "message": "no room", "retry": "never"}
+            targets[target.destination] = TargetResult("failed", error=error)
+            continue
         try:
             place = node.directory(target)
-        except UnknownDestination as error:
-            targets[target.destination] = TargetResult("failed", error=error.as_dict())
+        except UnknownDestination as unknown:
+            targets[target.destination] = TargetResult("failed", error=unknown.as_dict())
             continue
         assert asked.tag in place.plans, "data before the plan"
         counted(context, target.destination, rows)

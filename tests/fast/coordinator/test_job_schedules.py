@@ -131,6 +131,7 @@ async def test_only_a_time_means_the_next_one_in_utc(client: Client) -> None:
         ({"job_params": {"type": "backup", "destinations": {"": {}}}}, "job_params.destinations"),
         ({"job_params": {"type": "backup", "destinations": {"x": {"pace": 1}}}}, "job_params.destinations.x.pace"),
         ({"job_params": {"type": "backup", "cleanup_age": -1}}, "job_params.cleanup_age"),
+        ({"job_params": {**JOB, "cleanup_age_unit": ["days"]}}, "job_params.cleanup_age_unit"),
         ({"job_params": {"type": "backup", "pre_snapshot_script": ""}}, "job_params.pre_snapshot_script"),
         ({"job_params": {"type": "backup", "post_snapshot_script": "x"}}, "job_params.post_snapshot_script"),
         ({"job_params": {"type": "backup", "alert_on_failure": []}}, "job_params.alert_on_failure"),
