@@ -12,6 +12,10 @@ DEFAULT_PORT = 8888
 AgentUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/?#\s@]+/?$")]
 
 
+SessionSeconds = Annotated[float, msgspec.Meta(ge=300, le=2_592_000)]
+"""Up to 30 days. When a session was used last is kept to the minute, so that less would end it too early."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[log]` table."""
 
@@ -100,6 +104,17 @@ class NoticesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lag_seconds: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 21_600.0
 
 
+class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[access]` table. `login`: requests need a session (or the token) also while there is no user yet.
+    `session_idle_seconds`: a session that wasn't used for so long is over; `session_seconds`: so is one that began so
+    long ago. `show_secrets_to_admins`: answers about destinations have their `access_secret`, for admins."""
+
+    login: bool = False
+    session_idle_seconds: SessionSeconds = 1_800.0
+    session_seconds: SessionSeconds = 43_200.0
+    show_secrets_to_admins: bool = False
+
+
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
@@ -116,6 +131,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         msgspec.Meta(min_length=1),
     ]
     http: ListenSettings = ListenSettings()
+    access: AccessSettings = AccessSettings()
     orchestration: OrchestrationSettings = OrchestrationSettings()
     retention: RetentionSettings = RetentionSettings()
     scrub: ScrubSettings = ScrubSettings()

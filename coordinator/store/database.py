@@ -32,6 +32,13 @@ class StoreTooNew(CoordinatorError):
     todo = "Start the release that wrote the state directory, or give this one a state directory of its own."
 
 
+class StoreMissing(CoordinatorError):
+    """There is no state yet, or it is another release's: only the coordinator makes it and brings it up to date."""
+
+    code = "store_missing"
+    todo = "Start the coordinator of this release once, with this configuration, then do this again."
+
+
 class Database:
     """`open` it; `read` and `write` run one function at a time on the file's own thread, `write` in a transaction that
     is rolled back when the function raises."""
@@ -41,12 +48,14 @@ class Database:
         self._thread = thread
 
     @classmethod
-    async def open(cls, path: Path, migrations: Sequence[Sequence[str]]) -> "Database":
-        """The database at `path`, made with mode 0600 if missing, brought to the newest migration. Raises
-        `StoreFailed`, `StoreTooNew`."""
+    async def open(cls, path: Path, migrations: Sequence[Sequence[str]], *, beside: bool = False) -> "Database":
+        """The database at `path`, made with mode 0600 if missing, brought to the newest migration. `beside`: for
+        another process than the file's own, which may be running: it must be there, and as this release leaves it.
+        Raises `StoreFailed`, `StoreTooNew`, `StoreMissing`."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="coordinator-store")
+        connect = _connect_beside if beside else _connect
         try:
-            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, migrations)
+            connection = await asyncio.get_running_loop().run_in_executor(thread, connect, path, migrations)
         except BaseException:
             thread.shutdown()
             raise
@@ -103,6 +112,34 @@ def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connect
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
+    """SQLite lets several processes write one file in WAL mode, one transaction at a time: a writer waits for the other
+    one's (5 s at most, Python's default), and who reads sees whole transactions. Run by root, SQLite gives the -wal and
+    -shm files to the owner of the database."""
+    if not path.is_file():
+        raise StoreMissing(f"there is no state {path}", file=str(path))
+    try:
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+    if version != len(migrations):
+        connection.close()
+        raise StoreMissing(
+            f"the state {path} has version {version}, this release's has {len(migrations)}",
+            file=str(path),
+            version=version,
+        )
     return connection
 
 

@@ -58,4 +58,11 @@ MIGRATIONS: list[list[str]] = [
             sequence INTEGER PRIMARY KEY AUTOINCREMENT, cluster TEXT NOT NULL, id TEXT NOT NULL,
             version INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (cluster, id))""",
     ],
+    [
+        "CREATE TABLE users (name TEXT PRIMARY KEY, administers INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE sessions (
+            key TEXT PRIMARY KEY, user TEXT NOT NULL, stamp TEXT NOT NULL, begun REAL NOT NULL, ends REAL NOT NULL,
+            seen REAL NOT NULL) WITHOUT ROWID""",
+        "CREATE INDEX sessions_by_end ON sessions (ends)",
+    ],
 ]

@@ -6,6 +6,7 @@ Every write is durable when the call returns. An implementation is safe for conc
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from coordinator.model.access import Change, Session, User
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
@@ -222,6 +223,52 @@ class Outbox(Protocol):
         ...
 
 
+class Users(Protocol):
+    """Who may log in. What one coordinator wrote counts for all at their next call."""
+
+    async def any(self) -> bool:
+        """Whether there is a user at all, disabled or not."""
+        ...
+
+    async def get(self, name: str) -> User | None:
+        """The user, or None."""
+        ...
+
+    async def all(self) -> list[User]:
+        """Every user, by name."""
+        ...
+
+    async def add(self, user: User) -> bool:
+        """Keep a new user; False if the name is taken, and nothing is changed."""
+        ...
+
+    async def replace(self, former: User, user: User | None, *, admin_stays: bool) -> Change:
+        """Put `user`, of the same name, in the place of `former`, or remove it (None), if it is still as `former` says;
+        with `admin_stays` only if a user that administers is left. Judged and done in one step: of two that would each
+        leave the other as the last one, one is refused."""
+        ...
+
+
+class Sessions(Protocol):
+    """Logins, accepted by every coordinator of this state."""
+
+    async def get(self, key: str) -> Session | None:
+        """The session, over or not, or None."""
+        ...
+
+    async def put(self, session: Session) -> None:
+        """Keep a new one. Those that ended before it began may go."""
+        ...
+
+    async def saw(self, key: str, at: float) -> None:
+        """Note that it was used (unix seconds); one that is gone stays gone."""
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Forget it."""
+        ...
+
+
 class Store(Protocol):
     """The coordinator's durable state."""
 
@@ -239,6 +286,12 @@ class Store(Protocol):
 
     @property
     def schedules(self) -> Schedules: ...
+
+    @property
+    def users(self) -> Users: ...
+
+    @property
+    def sessions(self) -> Sessions: ...
 
     @property
     def values(self) -> Values: ...

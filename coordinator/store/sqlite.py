@@ -16,6 +16,7 @@ from coordinator.store.sqlite_outbox import SqliteOutbox
 from coordinator.store.sqlite_requests import SqliteRequests
 from coordinator.store.sqlite_retention import SqliteRetention
 from coordinator.store.sqlite_schedules import SqliteSchedules
+from coordinator.store.sqlite_users import SqliteSessions, SqliteUsers, drop_sessions
 from kit.atomic_files import make_directory
 
 FILE = "coordinator.sqlite"
@@ -35,6 +36,8 @@ class SqliteStore:
         self.destinations = SqliteDestinations(database)
         self.retention = SqliteRetention(database)
         self.schedules = SqliteSchedules(database)
+        self.users = SqliteUsers(database)
+        self.sessions = SqliteSessions(database)
         self.values = SqliteValues(database)
         self.outbox = SqliteOutbox(database)
 
@@ -50,6 +53,12 @@ class SqliteStore:
             await database.close()
             raise
         return cls(database)
+
+    @classmethod
+    async def open_beside(cls, state_directory: Path) -> "SqliteStore":
+        """The state of a coordinator that may be running, for what a second process may change of it: users, which
+        nobody holds in memory. It makes, migrates and prunes nothing. Raises `StoreFailed`, `StoreMissing`."""
+        return cls(await Database.open(state_directory / FILE, MIGRATIONS, beside=True))
 
     async def prune(self, now: float) -> None:
         """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and
@@ -70,6 +79,7 @@ def _prune(connection: sqlite3.Connection, now: float) -> None:
     _drop(connection, ("requests",), "id", gone)
     _drop(connection, ("fences",), "job", gone)
     drop_events(connection, long_before)
+    drop_sessions(connection, now)
 
 
 def _ended(connection: sqlite3.Connection, before: float) -> set[str]:
