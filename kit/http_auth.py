@@ -3,13 +3,18 @@
 import hashlib
 import hmac
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from kit.errors import HelenusError
 from kit.http_settings import Access
+from kit.secret import Secret
+from kit.seldom import Seldom
 
 OPEN_PATHS = frozenset({"/health"})
+NEVER_IN_A_QUERY = frozenset({"token", "access_token", "opscenter-session", "sessionid", "password"})
+"""Names of credentials. They are read in no query: proxies and shells write queries down."""
 
 
 class Unauthorized(HelenusError):
@@ -20,24 +25,73 @@ class Unauthorized(HelenusError):
     todo = "Send «Authorization: Bearer <token>» with the service's token, or the client certificate it asks for."
 
 
+class BearerToken:
+    """The service's token, to be compared with what requests show."""
+
+    def __init__(self, token: Secret) -> None:
+        # Digests have one length, so that comparing tells nothing of the token's.
+        self._wanted = _digest(token.reveal())
+
+    def is_shown_by(self, request: web.Request) -> bool:
+        """Whether the request's header has it."""
+        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(_digest(shown.strip()), self._wanted)
+
+
+class RefusedLines:
+    """Log lines about requests that were refused: one a minute for each address and error."""
+
+    def __init__(self, logger: str) -> None:
+        self._log = structlog.get_logger(logger)
+        self._seldom = Seldom()
+
+    def tell(self, request: web.Request, error: HelenusError) -> None:
+        """Nothing of what was shown as a credential is told; of the path only that it was."""
+        remote = request.remote or ""
+        untold = self._seldom.due(f"{remote} {error.code}")
+        if untold is not None:
+            self._log.warning(
+                "requests are refused", code=error.code, reason=error.message, remote=remote, untold=untold
+            )
+
+
+def refuse_credentials_in_query(request: web.Request) -> None:
+    """Raise `Unauthorized` for a request that has one in its query, whatever its headers show."""
+    for name in request.query:
+        if name.lower() in NEVER_IN_A_QUERY:
+            raise Unauthorized(
+                f"the query has a «{name.lower()}»: credentials in a query are not read, since queries are written "
+                "down on their way. If it was a right one, change it",
+            )
+
+
+def refuse_without_certificate(request: web.Request, access: Access) -> None:
+    """Raise `Unauthorized` where a client certificate is asked for and none was shown."""
+    if access.client_certificate and not request.get_extra_info("peercert"):
+        raise Unauthorized("this service asks for a client certificate")
+
+
 def authentication(access: Access) -> Middleware:
     """A middleware that lets in who shows all that the settings ask for: the token, a client certificate, or both.
 
     It raises; an outer middleware gives the error the service's own form.
     """
-    # Digests have one length, so that comparing tells nothing of the token's.
-    wanted = None if access.token is None else _digest(access.token.reveal())
+    token = None if access.token is None else BearerToken(access.token)
+    lines = RefusedLines(__name__)
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in OPEN_PATHS:
             return await handler(request)
-        if access.client_certificate and not request.get_extra_info("peercert"):
-            raise Unauthorized("this service asks for a client certificate")
-        if wanted is not None:
-            scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(shown.strip()), wanted):
-                raise Unauthorized("the request has no valid bearer token")
+        try:
+            refuse_without_certificate(request, access)
+            if token is not None:
+                refuse_credentials_in_query(request)
+                if not token.is_shown_by(request):
+                    raise Unauthorized("the request has no valid bearer token")
+        except Unauthorized as error:
+            lines.tell(request, error)
+            raise
         return await handler(request)
 
     return authenticate

@@ -26,7 +26,7 @@ class ForeignOrigin(HelenusError):
 def same_origin(access: Access) -> Middleware:
     """A middleware for a service with this access: where no credentials are asked for, the host must be an address or
     localhost. It raises; an outer middleware gives the error the service's own form."""
-    everybody = access.token is None and not access.client_certificate
+    everybody = access.token is None and not access.client_certificate and not access.login
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -38,6 +38,14 @@ def same_origin(access: Access) -> Middleware:
         return await handler(request)
 
     return check
+
+
+def refuse_other_site(request: web.Request) -> None:
+    """Raise `ForeignOrigin` where a browser says that another page had it send this request, with the cookie that it
+    has of here: one of another port is the same site to a cookie. `same_origin` looks at the origin; some requests have
+    none, as those for pictures."""
+    if request.headers.get("Sec-Fetch-Site", "none").lower() not in ("same-origin", "none"):
+        raise ForeignOrigin("the request comes from a page of another site or port, with this one's cookie")
 
 
 def _host_of(origin: str) -> str:

@@ -29,17 +29,18 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What `HttpSettings` come to: the TLS context and what a request must show. No token and no client certificate
-    asked = everybody on this machine."""
+    """What `HttpSettings` come to: the TLS context and what a request must show. No token, no client certificate and no
+    login asked = everybody on this machine."""
 
     tls: ssl.SSLContext | None
     token: Secret | None
     client_certificate: bool
+    login: bool = False
 
 
-def access_of(settings: HttpSettings, *, setting: str = "http") -> Access:
-    """Read the files that the settings name. Raises `ConfigError`, also when another address than loopback would be
-    served without TLS or to everybody."""
+def access_of(settings: HttpSettings, *, login: bool = False, setting: str = "http") -> Access:
+    """Read the files that the settings name. `login`: the service asks for users' logins itself. Raises `ConfigError`,
+    also when another address than loopback would be served without TLS or to everybody."""
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise ConfigError(
             f"«{setting}.tls_certificate» and «{setting}.tls_key» go together", setting=f"{setting}.tls_key"
@@ -52,7 +53,7 @@ def access_of(settings: HttpSettings, *, setting: str = "http") -> Access:
                 f"«{setting}.host» is {settings.host}: another address than loopback is served with TLS only",
                 setting=f"{setting}.tls_certificate",
             )
-        if not (settings.token_file or settings.client_ca):
+        if not (settings.token_file or settings.client_ca or login):
             raise ConfigError(
                 f"«{setting}.host» is {settings.host}: another address than loopback needs «{setting}.token_file» or "
                 f"«{setting}.client_ca»",
@@ -67,7 +68,7 @@ def access_of(settings: HttpSettings, *, setting: str = "http") -> Access:
             _optional_path(settings.client_ca, f"{setting}.client_ca"),
             setting=f"{setting}.tls_certificate",
         )
-    return Access(tls, token, bool(settings.client_ca))
+    return Access(tls, token, bool(settings.client_ca), login)
 
 
 def _optional_path(place: str, setting: str) -> Path | None:
