@@ -20,6 +20,8 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from coordinator.access.command import main as users_command
+from coordinator.access.people import people_of
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings, RetentionSettings
@@ -28,6 +30,7 @@ from coordinator.notices.hooks import Hook, hooks_of
 from coordinator.notices.telling import Telling
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.opscenter.doors import who_may
 from coordinator.opscenter.measures import Measures
 from coordinator.opscenter.webhooks import Webhooks
 from coordinator.orchestrate.archiving.archiving import Archiving
@@ -44,7 +47,6 @@ from kit.background import run_until
 from kit.config import ConfigError, absolute_path, load, look_at_directory, read_secret, secret_path
 from kit.errors import HelenusError
 from kit.heartbeat import beat
-from kit.http_auth import authentication
 from kit.http_description import Description
 from kit.http_limits import body_limits
 from kit.http_origin import same_origin
@@ -77,7 +79,7 @@ def prepare(path: Path) -> Ready:
     return Ready(
         settings,
         absolute_path(settings.state_directory, setting="state_directory"),
-        access_of(settings.http),
+        access_of(settings.http, login=settings.access.login),
         {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
         hooks_of(settings.webhooks),
     )
@@ -169,7 +171,8 @@ async def serve(
         )
         schedules = JobSchedules(store, orchestrator, settings.clusters, time.time, again)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
-        floor = settings.retention.floor
+        others_administer = ready.access.token is not None or ready.access.client_certificate
+        people = people_of(store, settings.access, time.time, others_administer=others_administer)
         api = Api(
             entries,
             store,
@@ -180,7 +183,8 @@ async def serve(
             time.time,
             lambda: uuid.uuid4().hex,
             redactor,
-            floor,
+            settings.retention.floor,
+            people,
         )
         for cluster in settings.clusters:
             for destination in await store.destinations.all(cluster):
@@ -199,6 +203,8 @@ async def serve(
         await stack.enter_async_context(schedules)
         stack.push_async_callback(server.stop)
         await server.start()
+        if settings.access.show_secrets_to_admins:
+            log.warning("secrets of destinations are shown to admins: [access] show_secrets_to_admins")
         log.info(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )
@@ -232,7 +238,7 @@ def application(ready: Ready, api: Api, metrics: ProcessMetrics, telling: Tellin
         max_body_bytes=settings.max_body_bytes,
         doors=[
             same_origin(access),
-            authentication(access),
+            who_may(access, api.people.logins),
             body_limits(settings.body_seconds),
         ],
         own=[*measures.routes(), *webhooks.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
@@ -260,8 +266,12 @@ async def _run(ready: Ready, redactor: logs.Redactor, store_type: type[SqliteSto
 def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] = SqliteStore) -> int:
     """The command `helenus-coordinator`. Returns 0, or 1 after an error that was printed, 2 for the configuration's.
     `store_type`: replaced in tests."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "users":
+        return users_command(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="helenus-coordinator", description="Backup and restore of Cassandra clusters."
+        prog="helenus-coordinator",
+        description="Backup and restore of Cassandra clusters. «helenus-coordinator users» manages who may log in.",
     )
     parser.add_argument("--config", required=True, type=Path, help="the configuration file, e.g. conf/coordinator.toml")
     parser.add_argument(

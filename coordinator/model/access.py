@@ -76,13 +76,11 @@ class Change(StrEnum):
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Who sent a request. `name`: the user's, else words that are no user's name. `kind`: what proved it; `cookie`: a
-    browser may have sent it for somebody else's page."""
+    """Who sent a request. `name`: the user's, else words that are no user's name. `kind`: what proved it."""
 
     name: str
     role: Role
     kind: Literal["user", "token", "certificate", "anyone"]
-    cookie: bool = False
 
 
 TOKEN = Who("token", Role.ADMIN, "token")

@@ -77,6 +77,7 @@ class Request(msgspec.Struct, frozen=True):
     destination order's spec has them masked. `keyspaces`: what «all» came to, once known. `destinations`: ids,
     OPSC_ON_SERVER included. `message`: one line for people. `result`: what the kind has to tell at its end
     (bytes_freed, cleanup advice, …), shown in the details. `cancel`: a person asked to stop ("asked" | "force").
+    `asked_by`: who ordered it ("" = an earlier release didn't note it).
     """
 
     id: str
@@ -94,6 +95,7 @@ class Request(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
     result: dict[str, Any] = {}
     cancel: str = ""
+    asked_by: str = ""
 
 
 class NodePart(msgspec.Struct, frozen=True):

@@ -16,12 +16,14 @@ from coordinator.opscenter.destinations import Destinations
 from coordinator.opscenter.errors import error_answer, errors_in_form
 from coordinator.opscenter.graphs import Graphs
 from coordinator.opscenter.job_schedules import JobSchedules
+from coordinator.opscenter.login import Login
 from coordinator.opscenter.point_in_time import PointInTime
 from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.retention import Retention
 from coordinator.opscenter.run import Run
 from coordinator.opscenter.turns import Turns
+from coordinator.opscenter.users import Users
 from kit.http_errors import ERROR_FORM
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,13 +44,23 @@ def build_app(
 
 
 def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
-    """Method, path and endpoint of everything that is built; fixed words stand before names."""
+    """Method, path and endpoint of everything that is built; fixed words stand before names. Which role each needs
+    stands in `coordinator.opscenter.roles`."""
     clusters, activity, backups, run = Clusters(api), Activity(api), Backups(api), Run(api)
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
     retention, archiving, listing, nodes = Retention(api), Archiving(api), Turns(), Turns()
     point, schedules = PointInTime(api), JobSchedules(api)
+    login, users = Login(api), Users(api)
     at = "/{cluster}/backups"
     return [
+        ("POST", "/login", login.login),
+        ("GET", "/logout", login.logout),
+        ("POST", "/logout", login.logout),
+        ("GET", "/users", users.all),
+        ("GET", "/users/{name}", users.one),
+        ("POST", "/users/{name}", users.add),
+        ("PUT", "/users/{name}", users.change),
+        ("DELETE", "/users/{name}", users.remove),
         ("GET", "/cluster-configs", clusters.configs),
         ("GET", "/request/{request}/status", Turns().of(requests.status)),
         ("POST", "/request/{request}/cancel", requests.cancel),

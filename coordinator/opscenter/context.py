@@ -6,8 +6,10 @@ import msgspec
 from aiohttp import web
 
 from agent.wire.destinations import ON_SERVER, Settings, secrets_of
+from coordinator.access.people import People, people_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
+from coordinator.model.settings import AccessSettings
 from coordinator.opscenter import quirks
 from coordinator.orchestrate.protocol import ArchivingControl, Orchestrator, RetentionRuns, ScheduleControl
 from coordinator.store.protocol import Store
@@ -24,7 +26,7 @@ class ClusterEntry(msgspec.Struct, frozen=True):
 class Api:
     """`clusters`: configured ones by id. `clock` gives unix seconds, `new_id` an id nobody had.
     `redactor` learns the destinations' secrets, so that no log line shows them. `floor`: that of a rule of retention
-    which doesn't say one."""
+    which doesn't say one. `people`: users and their logins, none = by the default settings."""
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Api:
         new_id: Callable[[], str],
         redactor: Redactor,
         floor: int = 1,
+        people: People | None = None,
     ) -> None:
         self.clusters = clusters
         self.store = store
@@ -46,6 +49,7 @@ class Api:
         self.archiving = archiving
         self.schedules = schedules
         self.floor = floor
+        self.people = people or people_of(store, AccessSettings(), clock, others_administer=False)
         self.clock = clock
         self.new_id = new_id
         self._redactor = redactor

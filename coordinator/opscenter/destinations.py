@@ -1,9 +1,12 @@
-"""Destinations. In: GET, POST, DELETE /{cluster}/backups/destinations[/{id}]. Out: attributes with masked secrets."""
+"""Destinations. In: GET, POST, DELETE /{cluster}/backups/destinations[/{id}]. Out: attributes, secrets masked (but see
+`show_secrets_to_admins` of the settings)."""
 
 from typing import Any
 
 from aiohttp import web
 
+from agent.wire.destinations import S3Settings
+from coordinator.model.access import Role
 from coordinator.model.destinations import Destination, attributes_of
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.retention import EVERY_ID
@@ -11,6 +14,7 @@ from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.destination_settings import OPTIONS, conceal, read_settings, secrets_in
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.roles import who_asks
 from coordinator.opscenter.rules import keep_rules, shown_rule, take_rule
 from kit.errors import HelenusError
 
@@ -25,11 +29,12 @@ class Destinations:
         """GET …/destinations"""
         cluster = self._api.cluster(request)
         found = await self._api.store.destinations.all(cluster)
-        return answer({destination.id: await self._attributes(destination) for destination in found})
+        return answer({one.id: await self._attributes(one) | self._secrets_for(request, one) for one in found})
 
     async def one(self, request: web.Request) -> web.Response:
         """GET …/destinations/{id}"""
-        return answer(await self._attributes(await self._named(request)))
+        named = await self._named(request)
+        return answer(await self._attributes(named) | self._secrets_for(request, named))
 
     async def change(self, request: web.Request) -> web.Response:
         """POST …/destinations: add (no id), update (id), delete (id and delete_this). Without an id, delete_this means
@@ -77,6 +82,13 @@ class Destinations:
     async def _named(self, request: web.Request) -> Destination:
         cluster = self._api.cluster(request)
         return await self._api.destination(cluster, quirks.as_destination_id(request.match_info["destination"]))
+
+    def _secrets_for(self, request: web.Request, destination: Destination) -> dict[str, Any]:
+        """What OpsCenter shows unmasked, for an admin's session and the token alone, where the settings say so."""
+        who, settings = who_asks(request), destination.settings
+        told = self._api.people.show_secrets and who.kind in ("user", "token") and who.role is Role.ADMIN
+        shown = told and isinstance(settings, S3Settings) and settings.access_secret
+        return {"access_secret": shown} if shown else {}
 
     async def _attributes(self, destination: Destination) -> dict[str, Any]:
         """The settings without secrets, and the rule of retention for every backup there, if there is one."""

@@ -10,6 +10,7 @@ from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.roles import CANCEL, need, who_asks
 from coordinator.opscenter.shapes import request_status
 
 MOST_LISTED = 1_000
@@ -37,6 +38,7 @@ class Requests:
         found = await self._found(request)
         options = {**await quirks.read_body(request), **quirks.canonical(dict(request.query))}
         quirks.allow_only(options, ("force",))
+        need(who_asks(request), CANCEL[found.kind], f"to cancel a request of the type {found.kind}")
         await self._api.orchestrator.cancel(found.id, force=quirks.as_bool(options.get("force"), "force"))
         return answer(found.id)
 

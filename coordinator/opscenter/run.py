@@ -2,12 +2,14 @@
 
 from aiohttp import web
 
+from coordinator.model.access import Role
 from coordinator.model.orders import ScrubOrder, SyncOrder
 from coordinator.opscenter import quirks
 from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.copies import read_copies
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.roles import need, who_asks
 from coordinator.opscenter.rules import keep_rules
 
 ADHOC = "adhoc"
@@ -31,6 +33,8 @@ class Run:
         if body.get("type") not in (None, "backup"):
             raise quirks.refuse("type", "must be backup")
         options = await read_backup(self._api, cluster, body)
+        if any(options.rules.values()):
+            need(who_asks(request), Role.ADMIN, "a rule of retention, which deletes backups,")
         tag, time = await self._api.store.requests.claim_tag(cluster, ADHOC, int(self._api.clock()))
         request_id = await self._api.orchestrator.start_backup(cluster, options.job.order(tag, time, ADHOC))
         await keep_rules(self._api, cluster, ADHOC, options.rules)

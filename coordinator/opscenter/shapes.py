@@ -1,7 +1,7 @@
 """Requests, nodes' parts and activity in OpsCenter's shapes. In: the model. Out: JSON data.
 
-The shapes are those of the contract's examples; keys beside them are ours: `partial`, `type`, `done_size`, `phase`,
-`host_id`, `errors`, and what a request has to tell at its end.
+The shapes are those of the contract's examples; keys beside them are ours: `partial`, `type`, `asked_by`, `done_size`,
+`phase`, `host_id`, `errors`, and what a request has to tell at its end.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,6 +57,8 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
         status["tag"] = request.tag
     if request.partial:
         status["partial"] = True
+    if request.asked_by:
+        status["asked_by"] = request.asked_by
     return status
 
 

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+import structlog
 
 from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
+from coordinator.model.asking import asked_by
 from coordinator.model.cluster import Backup, ClusterNode
 from coordinator.model.errors import NoSuchRequest, RequestFinished
 from coordinator.model.orders import (
@@ -47,6 +49,8 @@ from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
+
+log = structlog.get_logger(__name__)
 
 
 class FleetOrchestrator:
@@ -291,8 +295,10 @@ class FleetOrchestrator:
             destinations=destinations,
             keyspaces=keyspaces or {},
             result={**({JOB: job} if job is not None else {}), **({WARNINGS: list(warnings)} if warnings else {})},
+            asked_by=asked_by(),
         )
         await self._around.store.requests.create(request, await activity_of(self._around, request))
+        log.info("request begins", request=request.id, kind=kind, cluster=cluster, tag=tag, asked_by=request.asked_by)
         self._requests.begin(request)
         return request.id
 

@@ -159,7 +159,13 @@ class RunningRequests:
         parts = await run.parts(request)
         await self._around.store.requests.finish(request, parts, events, forget=sorted(run.forget))
         self._around.news.set()
-        told = {"request": request.id, "kind": request.kind, "state": request.state, "message": request.message}
+        told = {
+            "request": request.id,
+            "kind": request.kind,
+            "state": request.state,
+            "message": request.message,
+            "asked_by": request.asked_by,
+        }
         if request.state is RequestState.ERROR:
             log.warning("request ended", **told, code=(request.error or {}).get("code"), partial=request.partial)
         else:

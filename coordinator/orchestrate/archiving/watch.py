@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from coordinator.model.access import COORDINATOR
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.archiving import ArchivingSetting, ArchivingStatus, NodeArchiving
 from coordinator.model.destinations import description
@@ -130,6 +131,7 @@ class Watch:
             tag="",
             message=error.message,
             error=error.as_dict(),
+            asked_by=COORDINATOR,
         )
         event = ActivityEvent(
             cluster=cluster,

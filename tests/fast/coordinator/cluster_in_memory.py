@@ -10,6 +10,7 @@ import msgspec
 from agent.wire.commands import Counts, Progress
 from agent.wire.destinations import ON_SERVER, S3Settings
 from coordinator.model.activity import ActivityEvent
+from coordinator.model.asking import asked_by
 from coordinator.model.cluster import Backup, BackupKeyspace, ClusterNode
 from coordinator.model.destinations import Destination, description
 from coordinator.model.errors import (
@@ -219,6 +220,7 @@ class ClusterInMemory:
             tag=tag,
             destinations=list(places),
             keyspaces=keyspaces,
+            asked_by=asked_by(),
         )
         events = []
         for place in places if tag is not None else ():

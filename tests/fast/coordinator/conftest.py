@@ -12,8 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
+from coordinator.access.people import People
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.opscenter.doors import who_may
 from coordinator.orchestrate.schedules.schedules import JobSchedules
 from coordinator.store.sqlite import SqliteStore
 from kit.http_limits import body_limits
@@ -72,7 +74,16 @@ def archiving(cluster: ClusterInMemory) -> ArchivingInMemory:
     return ArchivingInMemory(cluster)
 
 
-def api_of(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None) -> Api:
+OPEN = Access(None, None, False)
+"""To everybody on this machine."""
+
+
+def api_of(
+    store: SqliteStore,
+    cluster: ClusterInMemory,
+    archiving: ArchivingInMemory | None = None,
+    people: People | None = None,
+) -> Api:
     """What the API's sections work with."""
     archiving = archiving or ArchivingInMemory(cluster)
     ids = (uuid.UUID(int=number).hex for number in range(1, 1000))
@@ -86,6 +97,7 @@ def api_of(store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInM
         lambda: NOW,
         lambda: next(ids),
         Redactor(),
+        people=people,
     )
 
 
@@ -93,8 +105,13 @@ def application(
     store: SqliteStore, cluster: ClusterInMemory, archiving: ArchivingInMemory | None = None
 ) -> web.Application:
     """The API as the coordinator serves it to everybody on loopback."""
-    api = api_of(store, cluster, archiving)
-    return build_app(api, max_body_bytes=MOST, doors=[same_origin(Access(None, None, False)), body_limits(5.0)])
+    return behind_doors(api_of(store, cluster, archiving), OPEN)
+
+
+def behind_doors(api: Api, access: Access) -> web.Application:
+    """The API behind the coordinator's own doors."""
+    doors = [same_origin(access), who_may(access, api.people.logins), body_limits(5.0)]
+    return build_app(api, max_body_bytes=MOST, doors=doors)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ RUN, SYNC, RESTORE = f"{C}/backups/run", f"{C}/backups/sync", f"{C}/backups/rest
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "opscenter.md"
 NAMES = {
     "tag": TAG, "keyspace": "shop", "table": "users", "destination": "d" * 32, "request": "nobody", "type": "backup",
-    "node": "127.0.70.1", "property": "mode", "schedule": "s" * 32,
+    "node": "127.0.70.1", "property": "mode", "schedule": "s" * 32, "name": "nobody",
 }  # fmt: skip
 ROUTES = [(method, path) for method, path, _ in routes(cast(Api, None))]
 
@@ -57,7 +57,7 @@ async def test_an_unknown_cluster_is_a_404_everywhere(
 
 @pytest.mark.parametrize("path", sorted({path for _, path in ROUTES}))
 async def test_another_method_is_a_405_that_names_the_right_ones(client: Client, path: str) -> None:
-    """PATCH is nowhere in this API, PUT for schedules alone."""
+    """PATCH is nowhere in this API, PUT for schedules and users alone."""
     served = {method for method, known in ROUTES if known == path}
     for method in {"PUT", "PATCH"} - served:
         status, told = await client.ask(method, path.format(cluster="Test_Cluster", **NAMES))

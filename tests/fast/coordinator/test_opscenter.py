@@ -103,6 +103,7 @@ async def test_a_running_backup_tells_its_counts_in_activity_and_status(
         "id": request,
         "state": "running",
         "type": "backup",
+        "asked_by": "anyone on this machine",
         "tag": TAG,
         "started": NOW,
         "finished": None,

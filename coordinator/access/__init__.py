@@ -1,0 +1,1 @@
+"""Who may come in: passwords, users, sessions, and how often somebody may try."""
