@@ -14,6 +14,8 @@ from agent.wire.commands import Kind
 from coordinator.model.orders import BackupOrder
 from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.opscenter.doors import who_may
+from kit.http_settings import Access
 from kit.logs import Redactor
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator, copies
@@ -45,7 +47,7 @@ async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
         lambda: next(ids),
         Redactor(),
     )
-    app = build_app(api, max_body_bytes=1 << 20, doors=[])
+    app = build_app(api, max_body_bytes=1 << 20, doors=[who_may(Access(None, None, False), api.people.logins)])
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{server.host}:{server.port}/")
 

@@ -101,9 +101,10 @@ async def site(
     await store.destinations.put(Destination(PLACE, "Test_Cluster", place, 1, "repository", "cluster"))
     made = Site(store, access, settings or AccessSettings())
     made.cluster.backups[PLACE] = []
-    server = TestServer(behind_doors(api_of(store, made.cluster, people=made.people), access), host="127.0.0.1")
-    await server.start_server()
-    made.url = f"http://{server.host}:{server.port}"
+    app = behind_doors(api_of(store, made.cluster, people=made.people), access)
+    server = TestServer(app, host="127.0.0.1", scheme="https" if access.tls else "http")
+    await server.start_server(ssl=access.tls)
+    made.url = f"{server.scheme}://{server.host}:{server.port}"
     try:
         async with asyncio.timeout(60):
             yield made
