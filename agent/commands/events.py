@@ -191,23 +191,38 @@ class EventLog:
                 return []
 
     async def follow(
-        self, sequence: int, silence: float = 15.0, report_to: str | None = None
+        self, sequence: int, silence: float = 15.0, report_to: str | None = None, interval: float = 0.0
     ) -> AsyncIterator[tuple[list[Event], int]]:
         """Events after `sequence` as they come, with the sequence up to which the reader has then seen all that is for
-        it; an empty list after `silence` seconds without any. Ends when the log is closed. Raises SequenceAhead."""
+        it; an empty list after `silence` seconds without any. `interval`: seconds before more of mere progress is told
+        after the last events; what else happens is told at once, with the progress until then. Ends when the log is
+        closed. Raises SequenceAhead."""
+        loop = asyncio.get_running_loop()
+        due = silent = loop.time()
+        silent += silence
         while not self._closed:
             news = self._news
-            events, seen = await self._look(sequence, MOST_EVENTS, report_to)
-            if events:
-                sequence = seen
-                yield events, seen
-                continue
-            sequence = max(sequence, seen)
+            if loop.time() >= due or self._states_after(sequence):
+                events, seen = await self._look(sequence, MOST_EVENTS, report_to)
+                if events:
+                    sequence = seen
+                    due, silent = loop.time() + interval, loop.time() + silence
+                    yield events, seen
+                    continue
+                sequence = max(sequence, seen)
             try:
-                async with asyncio.timeout(silence):
+                async with asyncio.timeout_at(silent if loop.time() >= due else min(due, silent)):
                     await news.wait()
             except TimeoutError:
-                yield [], sequence
+                if loop.time() >= silent:
+                    silent = loop.time() + silence
+                    yield [], sequence
+
+    def _states_after(self, sequence: int) -> bool:
+        """Whether there may be more than progress after a sequence."""
+        if sequence < self._forgotten:
+            return True
+        return bool(self._recent) and sequence < self._recent[-1][1].sequence <= self.newest
 
     async def _look(self, after: int, limit: int, report_to: str | None) -> tuple[list[Event], int]:
         """The events, and the sequence up to which these are all."""

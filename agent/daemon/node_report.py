@@ -12,7 +12,15 @@ from agent.cassandra.errors import CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.protocol import MemberState
 from agent.wire.commands import Kind
-from agent.wire.node import PROTOCOL, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
+from agent.wire.node import (
+    EVENTS_INTERVAL,
+    PROTOCOL,
+    DataDirectory,
+    KeyspaceView,
+    NodeIdentity,
+    NodeReport,
+    RingMember,
+)
 from kit.errors import HelenusError, first_of
 from kit.lately import Lately
 
@@ -45,7 +53,7 @@ class NodeReports:
         self._agent_id = agent_id
         self._instance = instance
         self._version = version
-        self._features = sorted(kind.value for kind in kinds)
+        self._features = [*sorted(kind.value for kind in kinds), EVENTS_INTERVAL]
         self._throttle = throttle
         self._newest = newest
         self._clock = clock

@@ -13,17 +13,19 @@ from kit.errors import InvalidInput
 
 MOST_EVENTS = 1_000
 LONGEST_WAIT = 60
+LONGEST_INTERVAL = 60
 HEARTBEAT_SECONDS = 15.0
 LAST_SEQUENCE = 2**53 - 1
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Events after a sequence."""
-    query = query_of(request, ("after", "limit", "wait"))
+    query = query_of(request, ("after", "limit", "wait", "interval"))
     after = whole_number(query, "after", 0, LAST_SEQUENCE)
     with request.app[READERS].one_more():
         if "text/event-stream" in request.headers.get("Accept", ""):
-            return await _stream(request, _last_event_id(request, after))
+            interval = whole_number(query, "interval", 0, LONGEST_INTERVAL)
+            return await _stream(request, _last_event_id(request, after), float(interval))
         limit = whole_number(query, "limit", MOST_EVENTS, MOST_EVENTS)
         wait = whole_number(query, "wait", 0, LONGEST_WAIT)
         return json_response(await services_of(request).events.after(after, max(1, limit), float(wait)))
@@ -38,14 +40,14 @@ def _last_event_id(request: web.Request, otherwise: int) -> int:
     return int(text)
 
 
-async def _stream(request: web.Request, after: int) -> web.StreamResponse:
+async def _stream(request: web.Request, after: int, interval: float) -> web.StreamResponse:
     log = services_of(request).events
     await log.after(after, 1)  # raises what is wrong with `after` while an error can still be answered
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     await response.write(b": connected\n\n")
     try:
-        async for events, _ in log.follow(after, HEARTBEAT_SECONDS):
+        async for events, _ in log.follow(after, HEARTBEAT_SECONDS, interval=interval):
             async with asyncio.timeout(STUCK_SECONDS):
                 await response.write(b"".join(map(_sse, events)) or b": alive\n\n")
     except (ConnectionError, TimeoutError):

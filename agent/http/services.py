@@ -33,7 +33,9 @@ class Events(Protocol):
     """agent.commands.events.EventLog."""
 
     async def after(self, sequence: int, limit: int = 1_000, wait: float = 0.0) -> list[Event]: ...
-    def follow(self, sequence: int, silence: float = 15.0) -> AsyncIterator[tuple[list[Event], int]]: ...
+    def follow(
+        self, sequence: int, silence: float = 15.0, *, interval: float = 0.0
+    ) -> AsyncIterator[tuple[list[Event], int]]: ...
 
 
 class Node(Protocol):

@@ -7,6 +7,9 @@ import msgspec
 PROTOCOL = 1
 """The protocol version this code speaks; an agent answers the range that it understands."""
 
+EVENTS_INTERVAL = "events_interval"
+"""The feature of agents that take `interval` at GET /v1/events."""
+
 Tables = dict[str, list[str]]
 """Keyspace → tables, as real (case-sensitive, unquoted) names. An empty list of a request means all its tables."""
 
