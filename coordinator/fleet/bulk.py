@@ -11,11 +11,14 @@ from typing import TypeVar
 import msgspec
 
 from agent.wire.backups import BackupView, Plan
+from agent.wire.commands import CommandView
 
 Answer = TypeVar("Answer")
 
 AT_ONCE = 8
 """Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes."""
+LARGE = 16 * 1024
+"""Bytes from which on a body is decoded in a turn of the event loop of its own."""
 PLANS_KEPT = 4
 """Plans of the last answers that others are compared with."""
 
@@ -26,10 +29,21 @@ class Bulk:
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(AT_ONCE)
         self._decoding = asyncio.Lock()
+        self._beginning = asyncio.Lock()
         self._plans: list[Plan] = []
+        self._tables: list[object] = []
+
+    async def begin(self) -> None:
+        """Wait for one's turn to begin a call: one in each turn of the event loop. To begin a thousand at once would
+        hold up all else for a second."""
+        async with self._beginning:
+            await asyncio.sleep(0)
 
     async def decoded(self, content: bytes, decode: Callable[[bytes], Answer]) -> Answer:
-        """What the body says. The event loop has its turn after each one: several in a row would hold up all else."""
+        """What the body says. The event loop has its turn after each large one: several in a row would hold up all
+        else."""
+        if len(content) < LARGE:
+            return decode(content)
         async with self._decoding:
             try:
                 return decode(content)
@@ -44,4 +58,16 @@ class Bulk:
             if known == view.plan:
                 return msgspec.structs.replace(view, plan=known)
         self._plans = [view.plan, *self._plans][:PLANS_KEPT]
+        return view
+
+    def with_known_tables(self, view: CommandView) -> CommandView:
+        """The same view, the tables that its result names (a snapshot's) the very object of an earlier result that
+        named the same: a thousand nodes have the same thousand tables."""
+        tables = view.result.get("tables") if view.result is not None else None
+        if not isinstance(tables, dict) or view.result is None:
+            return view
+        for known in self._tables:
+            if known == tables:
+                return msgspec.structs.replace(view, result={**view.result, "tables": known})
+        self._tables = [tables, *self._tables][:PLANS_KEPT]
         return view

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -52,9 +53,11 @@ def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None)
 
 
 class _Events(msgspec.Struct, frozen=True):
-    """Of a node's report only the sequence of its newest event: the rest is passed over, which takes no time."""
+    """Of a node's report only the sequence of its newest event and what the agent can do: the rest is passed over,
+    which takes no time."""
 
     events: int
+    features: list[str] = []
 
 
 decode_report = msgspec.json.Decoder(NodeReport).decode
@@ -92,9 +95,10 @@ class AgentClient:
         query = [(name, "true") for name, wanted in asked.items() if wanted]
         return await self._while_alive(self._read_large("/v1/node", self._deadlines.call, read, query))
 
-    async def newest_event(self) -> int:
-        """The sequence of the agent's newest event."""
-        return (await self._while_alive(self._read_large("/v1/node", self._deadlines.call, _decode_events))).events
+    async def newest_event(self) -> tuple[int, list[str]]:
+        """The sequence of the agent's newest event, and the features that the agent tells of."""
+        told = await self._while_alive(self._read_large("/v1/node", self._deadlines.call, _decode_events))
+        return told.events, told.features
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""
@@ -123,11 +127,13 @@ class AgentClient:
 
     async def post_command(self, command: PostCommand) -> CommandView:
         """Hand over a command. The same again is the same command."""
-        return await self._while_alive(self._call("POST", "/v1/commands", CommandView, body=command))
+        view = await self._while_alive(self._call("POST", "/v1/commands", CommandView, body=command))
+        return self._bulk.with_known_tables(view)
 
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""
-        return await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
+        view = await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
+        return self._bulk.with_known_tables(view)
 
     async def cancel_command(self, command: str, *, force: bool = False) -> CommandView:
         """Ask for an end; refused with `past_the_point_of_return` where cancelling can't undo."""
@@ -173,16 +179,22 @@ class AgentClient:
         """How the node archives its commit log; refused with 404 by an agent that can't."""
         return await self._while_alive(self._call("GET", "/v1/archiving", ArchivingView))
 
-    async def events(self, after: int) -> AsyncIterator[Event | None]:
+    async def events(self, after: int, *, interval: int = 0) -> AsyncIterator[Event | None]:
         """The event log after a sequence, as it grows (SSE); None whenever the agent only shows that it lives.
+        `interval`: seconds between two reports of mere progress, 0 = as the agent likes; agents that don't know it
+        refuse it.
 
         Ends when the agent closes the stream; raises `AgentUnreachable` when it breaks or falls silent."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=self._deadlines.connect, sock_read=self._deadlines.silence
         )
+        query = {"interval": str(interval)} if interval else {}
+        await self._bulk.begin()
         try:
-            async with self._session.get(f"{self.url}/v1/events", headers=headers, timeout=limits) as response:
+            async with self._session.get(
+                f"{self.url}/v1/events", params=query, headers=headers, timeout=limits
+            ) as response:
                 if response.status != 200:
                     raise self._refusal(response.status, await response.read())
                 data: list[bytes] = []
@@ -190,7 +202,7 @@ class AgentClient:
                     if raw.startswith(b"data:"):
                         data.append(raw[5:].lstrip(b" "))
                     elif raw == b"" and data:
-                        yield self._decoded(b"\n".join(data), Event)
+                        yield await self._bulk.decoded(b"\n".join(data), self._event)
                         data = []
                     else:
                         yield None
@@ -200,6 +212,11 @@ class AgentClient:
     async def _while_alive(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         """The call's answer, which may take its time while the agent shows that it lives: a report waits for Cassandra.
         A process that is frozen accepts connections and says nothing, ever."""
+        try:
+            await self._bulk.begin()
+        except BaseException:
+            call.close()
+            raise
         asked = asyncio.create_task(call)
         try:
             await asyncio.wait({asked}, timeout=self._deadlines.probe / 2)
@@ -235,7 +252,8 @@ class AgentClient:
         body: object = None,
         deadline: float | None = None,
     ) -> Answer:
-        return self._decoded(await self._send(method, path, query=query, body=body, deadline=deadline), answer)
+        content = await self._send(method, path, query=query, body=body, deadline=deadline)
+        return await self._bulk.decoded(content, partial(self._decoded, answer=answer))
 
     async def _send(
         self,
@@ -295,6 +313,9 @@ class AgentClient:
         if "code" not in error:
             return AgentMisbehaved(f"The agent at {self.url} answered {status} without an error object", agent=self.url)
         return AgentRefused(self.url, status, error)
+
+    def _event(self, content: bytes) -> Event:
+        return self._decoded(content, Event)
 
     def _decoded(self, content: bytes, answer: type[Answer]) -> Answer:
         try:

@@ -1,23 +1,38 @@
 """Counts of a command, told and known: what an agent tells now and what it told before in, what is shown out. Pure."""
 
+from collections.abc import Mapping
+
 from agent.wire.commands import Counts, Progress
+from coordinator.model.table_counts import Layouts, TableCounts
+
+Packed = Mapping[str, TableCounts]
+"""destination id → its tables"""
 
 
-def kept(known: Progress, told: Progress, *, done: bool) -> Progress:
+def kept(known: Packed, told: Progress, layouts: Layouts, *, done: bool) -> Packed:
     """What is told now, and what is known of tables that it leaves out: an agent that was started again begins to count
-    at nothing. When all is `done`, tables of which less is told than was known, of as much in all, keep what was."""
-    if not known:
-        return told
-    result = {destination: dict(keyspaces) for destination, keyspaces in known.items()}
+    at nothing. When all is `done`, tables of which less is told than was known, of as much in all, keep what was. The
+    very same object when nothing is new."""
+    result = dict(known)
     for destination, keyspaces in told.items():
-        into = result.setdefault(destination, {})
-        for keyspace, tables in keyspaces.items():
-            before = into.get(keyspace, {})
-            if before is tables:  # nothing of it is new
-                continue
-            newest = {table: _more(before.get(table), now) for table, now in tables.items()} if done else tables
-            into[keyspace] = {**before, **newest}
-    return result
+        before = known.get(destination)
+        if before is None:
+            result[destination] = layouts.pack(keyspaces)
+            continue
+        after = before.told(keyspaces)
+        if done and not after.all_done:
+            after = before.told(_most(before, keyspaces))
+        if after != before:
+            result[destination] = after
+    return known if result.keys() == known.keys() and all(result[key] is known[key] for key in known) else result
+
+
+def _most(before: TableCounts, told: Mapping[str, Mapping[str, Counts]]) -> dict[str, dict[str, Counts]]:
+    found: dict[str, dict[str, Counts]] = {}
+    for keyspace, tables in told.items():
+        known = before.get(keyspace, {})
+        found[keyspace] = {table: _more(known.get(table), now) for table, now in tables.items()}
+    return found
 
 
 def _more(known: Counts | None, told: Counts) -> Counts:

@@ -39,7 +39,7 @@ class Fleet:
     ) -> None:
         self._clusters = clusters
         self._clock = clock
-        self.reports = Reports(patience, monotonic)
+        self.reports = Reports(patience, monotonic, sum(len(agents.urls) for agents in clusters.values()))
         self._stack = AsyncExitStack()
         self._registry: Registry | None = None
         self._followers: list[asyncio.Task[None]] = []

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from agent.wire.commands import LANES, CommandView, Event, Progress, State
+from agent.wire.node import EVENTS_INTERVAL
 from coordinator.fleet.client import AgentClient
-from coordinator.fleet.counts import kept
+from coordinator.fleet.counts import Packed, kept
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.pace import interval_of, poll_of
 from coordinator.fleet.registry import Agent
+from coordinator.model.table_counts import Layouts
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
@@ -35,7 +39,7 @@ class Live(msgspec.Struct, frozen=True):
 
     state: State = State.QUEUED
     stage: str = ""
-    progress: Progress = {}
+    progress: Packed = {}
     error: dict[str, object] | None = None
     lost: dict[str, object] | None = None
     moved: float = 0.0
@@ -44,17 +48,79 @@ class Live(msgspec.Struct, frozen=True):
     what: str = ""
 
 
-class Reports:
-    """The table of watched commands and who waits for them."""
+class Told(Protocol):
+    """What is known of watched commands, at one moment or now."""
 
-    def __init__(self, patience: ReportTiming | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def live(self, command: str) -> Live | None: ...
+    def still(self, command: str) -> float | None: ...
+    def lost_for(self, command: str) -> float | None: ...
+    def before(self, command: str) -> list[Live]: ...
+
+    @property
+    def interval(self) -> float:
+        """Seconds that may pass between two words of an agent whose command moves."""
+        ...
+
+
+class Moment:
+    """What `reports` knew of some commands when this was made, however long somebody looks at it. What their agents did
+    before them is as it is when it is asked for."""
+
+    def __init__(self, reports: "Reports", commands: Iterable[str], now: float) -> None:
+        self._reports = reports
+        self._lives: Mapping[str, Live] = {
+            command: live for command in commands if (live := reports.live(command)) is not None
+        }
+        self._now = now
+
+    @property
+    def interval(self) -> float:
+        """See `Told`."""
+        return self._reports.interval
+
+    def live(self, command: str) -> Live | None:
+        """The view of then."""
+        return self._lives.get(command)
+
+    def still(self, command: str) -> float | None:
+        """Seconds since a command that hadn't ended moved; None of others."""
+        live = self._lives.get(command)
+        return None if live is None or live.state.terminal else self._now - live.moved
+
+    def lost_for(self, command: str) -> float | None:
+        """Seconds since its agent was first found silent; None while it answered."""
+        live = self._lives.get(command)
+        return None if live is None or live.lost is None else self._now - live.lost_at
+
+    def before(self, command: str) -> list[Live]:
+        """What its agent has under way in the same lane, now."""
+        return self._reports.before(command)
+
+
+class Reports:
+    """The table of watched commands and who waits for them. `agents`: how many there are, by which they are asked to
+    report more or less often."""
+
+    def __init__(
+        self, patience: ReportTiming | None = None, clock: Callable[[], float] = time.monotonic, agents: int = 1
+    ) -> None:
         self._patience = patience or ReportTiming()
         self._clock = clock
+        self._poll = poll_of(agents, self._patience.poll)
+        self.interval = float(interval_of(agents))
+        self._layouts = Layouts()
         self._live: dict[str, Live] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._commands_of: dict[str, set[str]] = {}
+        self._agent_of: dict[str, str] = {}
         self._last: dict[str, int] = {}
         self._instances: dict[str, str] = {}
+        self._takes_interval: set[str] = set()
+        """agents that are known to take an interval"""
+
+    def moment(self, commands: Iterable[str]) -> Moment:
+        """What is known of these commands now."""
+        return Moment(self, commands, self._clock())
 
     def live(self, command: str) -> Live | None:
         """The newest known view of a watched command."""
@@ -75,11 +141,13 @@ class Reports:
         live = self._live.get(command)
         return [
             other
-            for known in self._commands_of.values()
-            if live is not None and command in known
-            for other in (self._live[name] for name in sorted(known - {command}))
-            if other.state in (State.RUNNING, State.WAITING) and _lane(other) == _lane(live)
+            for other in (self._live[name] for name in self._beside(command))
+            if live is not None and other.state in (State.RUNNING, State.WAITING) and _lane(other) == _lane(live)
         ]
+
+    def _beside(self, command: str) -> list[str]:
+        """The other watched commands of its agent."""
+        return sorted(self._commands_of.get(self._agent_of.get(command, ""), set()) - {command})
 
     def name(self, url: str, command: str, kind: str, what: str) -> None:
         """Tell what a command is, for people."""
@@ -98,15 +166,14 @@ class Reports:
         for command in commands:
             self._live.pop(command, None)
             self._news.pop(command, None)
-            for known in self._commands_of.values():
-                known.discard(command)
+            self._commands_of.get(self._agent_of.pop(command, ""), set()).discard(command)
 
     def learn(self, url: str, view: CommandView) -> None:
         """Take in a view that somebody read; what is known of an end is newer."""
         self._watch(url, view.id)
         if self._live[view.id].state.terminal and not view.state.terminal:
             return
-        self._see(view.id, Live(view.state, view.stage, view.progress, view.error, kind=view.kind))
+        self._see(view.id, Live(view.state, view.stage, error=view.error, kind=view.kind), view.progress)
 
     async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
         """Return the command's view once it is terminal.
@@ -132,10 +199,10 @@ class Reports:
                 pause = min(pause * 2, self._patience.backoff_last)
                 continue
             lost_since, pause = None, self._patience.backoff_first
-            self._see(command, Live(view.state, view.stage, view.progress, view.error, kind=view.kind))
+            self._see(command, Live(view.state, view.stage, error=view.error, kind=view.kind), view.progress)
             if view.state.terminal:
                 return view
-            await _news_or(news, self._patience.poll)
+            await _news_or(news, self._poll)
 
     async def follow(self, agent: Agent) -> None:
         """Read an agent's event stream for ever, reconnecting with growing pauses. Run it as a task."""
@@ -146,9 +213,9 @@ class Reports:
                 if after is None or (agent.report is not None and agent.report.events < after):
                     # Never followed, or the agent began a new log: only what comes from now on is wanted,
                     # for each waiter reads its command's state by itself first.
-                    after = self._last[agent.url] = await agent.client.newest_event()
+                    after = self._last[agent.url] = await self._beginning(agent)
                 self._wake(agent.url)
-                async for event in agent.client.events(after):
+                async for event in agent.client.events(after, interval=self._interval_for(agent)):
                     pause = self._patience.backoff_first
                     if event is not None:
                         self._take(agent.url, event)
@@ -156,6 +223,8 @@ class Reports:
                 log.debug("event stream lost", agent=agent.url, reason=lost.message)
                 if isinstance(lost, AgentRefused) and lost.agent_code == "sequence_ahead":
                     self._last.pop(agent.url, None)
+                if isinstance(lost, AgentRefused) and lost.agent_status == 400:
+                    self._takes_interval.discard(agent.url)  # an earlier release than before
             except HelenusError as wrong:
                 log.warning("event stream can't be read", agent=agent.url, reason=wrong.message)
             except Exception:
@@ -164,18 +233,36 @@ class Reports:
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.backoff_last)
 
+    async def _beginning(self, agent: Agent) -> int:
+        """The sequence of the agent's newest event; whether it takes an interval is known then."""
+        events, features = await agent.client.newest_event()
+        self._takes_interval.discard(agent.url)
+        if EVENTS_INTERVAL in features:
+            self._takes_interval.add(agent.url)
+        return events
+
+    def _interval_for(self, agent: Agent) -> int:
+        """Only for agents that know what it is; 0 = as often as the agent likes."""
+        return int(self.interval) if agent.url in self._takes_interval else 0
+
     def _watch(self, url: str, command: str) -> asyncio.Event:
-        self._commands_of.setdefault(url, set()).add(command)
+        if self._agent_of.get(command) != url:
+            self._commands_of.get(self._agent_of.get(command, ""), set()).discard(command)
+            self._commands_of.setdefault(url, set()).add(command)
+            self._agent_of[command] = url
         self._live.setdefault(command, Live(moved=self._clock()))
         return self._news.setdefault(command, asyncio.Event())
 
-    def _see(self, command: str, live: Live) -> None:
+    def _see(self, command: str, live: Live, told: Progress) -> None:
         known = self._live[command]
-        progress = kept(known.progress, live.progress, done=live.state is State.SUCCESS)
-        live = msgspec.structs.replace(live, progress=progress)
-        same = (known.state, known.stage, known.progress) == (live.state, live.stage, live.progress)
+        progress = kept(known.progress, told, self._layouts, done=live.state is State.SUCCESS)
+        same = progress is known.progress and (known.state, known.stage) == (live.state, live.stage)
         self._live[command] = msgspec.structs.replace(
-            live, moved=known.moved if same else self._clock(), kind=live.kind or known.kind, what=known.what
+            live,
+            progress=progress,
+            moved=known.moved if same else self._clock(),
+            kind=live.kind or known.kind,
+            what=known.what,
         )
 
     def _take(self, url: str, event: Event) -> None:
@@ -186,7 +273,7 @@ class Reports:
             self._wake(url)
         if event.command not in self._live:
             return
-        self._see(event.command, Live(event.state, event.stage, event.progress, event.error))
+        self._see(event.command, Live(event.state, event.stage, error=event.error), event.progress)
         if event.state.terminal:
             self._news[event.command].set()
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.commands import Progress
 from coordinator.model.orders import (
     ArchivingOrder,
     BackupOrder,
@@ -18,6 +17,7 @@ from coordinator.model.orders import (
     SyncOrder,
     TrimLogsOrder,
 )
+from coordinator.model.table_counts import Places
 
 
 class RequestKind(StrEnum):
@@ -119,7 +119,7 @@ class NodePart(msgspec.Struct, frozen=True):
     phase: str = ""
     rests: bool = False
     created: bool = False
-    progress: Progress = {}
+    progress: Places = {}
     errors: list[dict[str, Any]] = []
     still_seconds: int | None = None
     waiting: str = ""

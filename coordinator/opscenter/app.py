@@ -18,11 +18,11 @@ from coordinator.opscenter.graphs import Graphs
 from coordinator.opscenter.job_schedules import JobSchedules
 from coordinator.opscenter.login import Login
 from coordinator.opscenter.point_in_time import PointInTime
-from coordinator.opscenter.requests import Requests
+from coordinator.opscenter.requests import Requests, Wanted
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.retention import Retention
 from coordinator.opscenter.run import Run
-from coordinator.opscenter.turns import Turns
+from coordinator.opscenter.turns import Turns, Whole
 from coordinator.opscenter.users import Users
 from kit.http_errors import ERROR_FORM
 
@@ -50,7 +50,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
     delete, restore, destinations, requests = Delete(api), Restore(api), Destinations(api), Requests(api)
     retention, archiving, listing, nodes = Retention(api), Archiving(api), Turns(), Turns()
     point, schedules = PointInTime(api), JobSchedules(api)
-    login, users = Login(api), Users(api)
+    login, users, whole = Login(api), Users(api), Whole(lambda request: not Wanted(request).whole)
     at = "/{cluster}/backups"
     return [
         ("POST", "/login", login.login),
@@ -62,7 +62,7 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("PUT", "/users/{name}", users.change),
         ("DELETE", "/users/{name}", users.remove),
         ("GET", "/cluster-configs", clusters.configs),
-        ("GET", "/request/{request}/status", Turns().of(requests.status)),
+        ("GET", "/request/{request}/status", whole.of(requests.status)),
         ("POST", "/request/{request}/cancel", requests.cancel),
         ("GET", "/{cluster}/request/{type}/status", Turns().of(requests.of_type)),
         ("GET", "/{cluster}/cluster", nodes.of(clusters.cluster)),
@@ -77,7 +77,8 @@ def routes(api: Api) -> list[tuple[str, str, Endpoint]]:
         ("DELETE", "/{cluster}/job-schedules/{schedule}", schedules.remove),
         ("GET", "/{cluster}/retention", retention.rules),
         ("POST", "/{cluster}/retention/run", listing.of(retention.run)),
-        ("GET", "/{cluster}/backup-activity", Turns().of(activity.events)),
+        ("GET", "/{cluster}/backup-activity", whole.of(activity.events)),
+        ("GET", "/{cluster}/backup-activity/full_status", whole.of(activity.full_status)),
         ("POST", f"{at}/run", run.run),
         ("POST", f"{at}/sync", run.sync),
         ("POST", f"{at}/scrub", run.scrub),

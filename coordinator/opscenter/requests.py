@@ -1,6 +1,7 @@
 """Requests. In: GET /request/{id}/status, POST /request/{id}/cancel, GET /{cluster}/request/{type}/status. Out: how
 they stand."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +12,34 @@ from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import CANCEL, need, who_asks
-from coordinator.opscenter.shapes import request_status
+from coordinator.opscenter.shapes import ShownPart, request_status, shown_parts
+from coordinator.opscenter.streamed import send, status_pieces
+
+
+class Wanted:
+    """Which nodes' entries of a status are asked for (ours): `details=0` none, `node` (an address or a host id) that
+    one; else all."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.details = quirks.as_bool(request.query.get("details"), "details", default=True)
+        self.node = quirks.as_filter(request.query.get("node"), "node")
+        if self.node is not None and not self.details:
+            raise quirks.refuse("node", "asks for the details of a node, and details=0 for none")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of them, which may be a hundred megabytes."""
+        return self.details and self.node is None
+
+    def of(self, shown: list[ShownPart]) -> list[ShownPart] | None:
+        """Those that are asked for; None: not even an empty list. Raises `InvalidArguments`."""
+        if self.node is None:
+            return shown if self.details else None
+        chosen = [each for each in shown if self.node in (each.part.address, each.part.host_id)]
+        if not chosen:
+            raise quirks.refuse("node", f"takes no part in the request (yet): {quirks.shown(self.node)}")
+        return chosen
+
 
 MOST_LISTED = 1_000
 """Requests of an answer, whatever `count` asks for."""
@@ -25,13 +53,11 @@ class Requests:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def status(self, request: web.Request) -> web.Response:
-        """GET /request/{id}/status"""
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """GET /request/{id}/status; ours: details, node."""
+        wanted = Wanted(request)
         found = await self._found(request)
-        parts = await self._api.orchestrator.progress(found.id)
-        # It may have ended between the two: what is told is one moment's.
-        again = await self._api.store.requests.get(found.id)
-        return answer(request_status(again or found, parts))
+        return await send(request, await status_of(self._api, found, wanted))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """POST /request/{id}/cancel (ours); option force. Answers the request's id; its status tells the rest."""
@@ -79,3 +105,12 @@ def _in_list(request: Request) -> dict[str, Any]:
     del status["keyspaces"]
     status["details"] = {name: status["details"][name] for name in ("message", "error") if name in status["details"]}
     return status
+
+
+async def status_of(api: Api, found: Request, wanted: Wanted, destination: str | None = None) -> Iterator[bytes]:
+    """A request's status in pieces, all of it one moment's. Raises `InvalidArguments`."""
+    parts = await api.orchestrator.progress(found.id)
+    # It may have ended between the two: what is told is one moment's.
+    again = await api.store.requests.get(found.id)
+    shown = shown_parts(parts, destination)
+    return status_pieces(again or found, shown, wanted.of(shown))

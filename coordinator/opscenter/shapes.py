@@ -4,40 +4,55 @@ The shapes are those of the contract's examples; keys beside them are ours: `par
 `phase`, `host_id`, `errors`, and what a request has to tell at its end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.wire.commands import Counts
+import msgspec
+
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request, RequestState
+from coordinator.model.table_counts import NO_TABLES, Layouts, TableCounts
 from coordinator.opscenter.under_way import in_words, under_way
 
 MOST_NAMED = 3
 """Nodes that a request's message names for what they wait for: a store that is away is away for all of them."""
 
 
+class ShownPart(msgspec.Struct, frozen=True):
+    """A node's part with the counts that are shown of it: those of one destination, or of all of them together."""
+
+    part: NodePart
+    counts: TableCounts
+
+
+def shown_parts(parts: Iterable[NodePart], destination: str | None = None) -> list[ShownPart]:
+    """The parts; with a `destination` they have the counts of that one only."""
+    return [ShownPart(part, _counted(part, destination)) for part in parts]
+
+
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
     """The answer of GET /request/{id}/status, and `full_status` of an event: then with the counts of its `destination`
     only."""
-    parts = list(parts)
-    entries = [subrequest(part, destination) for part in parts]
+    shown = shown_parts(parts, destination)
+    status = request_head(request, shown)
+    status["details"]["subrequests"] = {each.part.address: subrequest(each) for each in shown}
+    return status
+
+
+def request_head(request: Request, shown: Sequence[ShownPart]) -> dict[str, Any]:
+    """The same without the nodes' entries: how it is with all of them together. `details` comes last."""
     message = request.message
+    parts = [each.part for each in shown]
     if not message:
         told = [*_a_few(_waiting(parts)), *_a_few(_standing_still(parts))]
         if request.state is RequestState.RUNNING:
             moving = [
-                (part, entry["details"]["sstables"])
-                for part, entry in zip(parts, entries, strict=True)
-                if not part.waiting and part.still_seconds is None
+                (each.part, each.counts) for each in shown if not each.part.waiting and each.part.still_seconds is None
             ]
             told.append(under_way(moving, len(parts)))
         message = "; ".join(text for text in told if text)
-    details: dict[str, Any] = {
-        **request.result,
-        "message": message,
-        "subrequests": {part.address: entry for part, entry in zip(parts, entries, strict=True)},
-    }
+    details: dict[str, Any] = {**request.result, "message": message}
     if request.error is not None:
         details["error"] = request.error
     if request.cancel and request.state is RequestState.RUNNING:
@@ -51,7 +66,6 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
         "cluster_id": request.cluster,
         "keyspaces": request.keyspaces,
         "destinations": request.destinations,
-        "details": details,
     }
     if request.tag is not None:
         status["tag"] = request.tag
@@ -59,6 +73,7 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
         status["partial"] = True
     if request.asked_by:
         status["asked_by"] = request.asked_by
+    status["details"] = details
     return status
 
 
@@ -83,11 +98,18 @@ def _standing_still(parts: Iterable[NodePart]) -> list[str]:
     ]
 
 
-def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]:
-    """One node's entry: the counts of `destination`, or of all destinations together."""
+def subrequest(shown: ShownPart) -> dict[str, Any]:
+    """One node's entry."""
+    entry = subrequest_head(shown)
+    entry["details"]["sstables"] = shown.counts.shown()
+    return entry
+
+
+def subrequest_head(shown: ShownPart) -> dict[str, Any]:
+    """The same without its tables. `details` comes last."""
+    part = shown.part
     details: dict[str, Any] = {
         "metadata": {"created": part.created, "errors": [str(error.get("message", "")) for error in part.errors]},
-        "sstables": _sstables(part, destination),
     }
     if part.phase:
         details["phase"] = part.phase
@@ -108,45 +130,20 @@ def subrequest(part: NodePart, destination: str | None = None) -> dict[str, Any]
     }
 
 
-def _sstables(part: NodePart, destination: str | None) -> dict[str, dict[str, dict[str, Any]]]:
+def _counted(part: NodePart, destination: str | None) -> TableCounts:
     places = part.progress
     if destination is not None and (destination in places or len(places) > 1):
         places = {name: tables for name, tables in places.items() if name == destination}
-    sums: dict[str, dict[str, Counts]] = {}
-    for keyspaces in places.values():
-        for keyspace, tables in keyspaces.items():
-            into = sums.setdefault(keyspace, {})
-            for table, counts in tables.items():
-                into[table] = _sum(into[table], counts) if table in into else counts
-    return {keyspace: {table: _counts(counts) for table, counts in tables.items()} for keyspace, tables in sums.items()}
+    total = NO_TABLES
+    for told in places.values():
+        total = (told if isinstance(told, TableCounts) else Layouts().pack(told)).plus(total)
+    return total
 
 
-def _sum(one: Counts, other: Counts) -> Counts:
-    return Counts(
-        one.done_files + other.done_files,
-        one.total_files + other.total_files,
-        one.done_bytes + other.done_bytes,
-        one.total_bytes + other.total_bytes,
-        [*one.errors, *other.errors],
-    )
-
-
-def _counts(counts: Counts) -> dict[str, Any]:
-    return {
-        "done_files": counts.done_files,
-        "total_files": counts.total_files,
-        "done_size": counts.done_bytes,
-        "total_size": counts.total_bytes,
-        "errors": counts.errors,
-    }
-
-
-def activity_event(event: ActivityEvent, running: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """An entry of GET /backup-activity; `running`: full_status of running requests for this event's destination, by
-    request id."""
-    year, week, _ = datetime.fromtimestamp(event.event_time, UTC).isocalendar()
+def activity_event(event: ActivityEvent) -> dict[str, Any]:
+    """An entry of GET /backup-activity, without the `full_status` that it has while its request runs."""
     shown: dict[str, Any] = {
-        "week": f"{year}{week:02d}",
+        "week": week_of(event),
         "destination": event.destination,
         "type": event.type,
         "deleted_at": event.deleted_at,
@@ -158,6 +155,10 @@ def activity_event(event: ActivityEvent, running: Mapping[str, dict[str, Any]]) 
     }
     if event.partial:
         shown["partial"] = True
-    if event.request in running:
-        shown["full_status"] = running[event.request]
     return shown
+
+
+def week_of(event: ActivityEvent) -> str:
+    """ISO year and week of an event, as one text."""
+    year, week, _ = datetime.fromtimestamp(event.event_time, UTC).isocalendar()
+    return f"{year}{week:02d}"

@@ -17,7 +17,7 @@ READING_SECONDS = 60.0
 LARGE = 64 * 1024
 """Bytes that a connection takes without being read; smaller answers are not waited for."""
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -34,7 +34,11 @@ class Turns:
         async def endpoint(request: web.Request) -> web.StreamResponse:
             async with self._turn:
                 response = await handler(request)
-                if isinstance(response.body, bytes) and len(response.body) > LARGE:
+                if (
+                    isinstance(response, web.Response)
+                    and isinstance(response.body, bytes)
+                    and len(response.body) > LARGE
+                ):
                     try:
                         async with asyncio.timeout(self._seconds):
                             await response.prepare(request)
@@ -45,5 +49,25 @@ class Turns:
                         if request.transport is not None:
                             request.transport.abort()
                 return response
+
+        return endpoint
+
+
+class Whole:
+    """Turns of what tells of running requests. With all nodes' details an answer holds what it tells as it was at its
+    moment: few of those at a time, whichever endpoint they are of. Those that are `is_short` have turns of their own,
+    so that they wait for no long one."""
+
+    def __init__(self, is_short: Callable[[web.Request], bool], at_once: int = AT_ONCE) -> None:
+        self._is_short = is_short
+        self._long = Turns(at_once)
+        self._at_once = at_once
+
+    def of(self, handler: Handler) -> Endpoint:
+        """The endpoint."""
+        long, short = self._long.of(handler), Turns(self._at_once).of(handler)
+
+        async def endpoint(request: web.Request) -> web.StreamResponse:
+            return await (short if self._is_short(request) else long)(request)
 
         return endpoint

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coordinator.model.requests import NodePart, RequestState
+from coordinator.model.table_counts import TableCounts
 
 STEPS = {
     "snapshot": "taking snapshots",
@@ -79,7 +80,7 @@ def in_words(phase: str) -> str:
     return STEPS.get(_step(phase), phase)
 
 
-def under_way(parts: Iterable[tuple[NodePart, SSTables]], nodes: int = 0) -> str:
+def under_way(parts: Iterable[tuple[NodePart, SSTables | TableCounts]], nodes: int = 0) -> str:
     """The steps that nodes stand in, each with the files done of all over its nodes, or the nodes that have done it of
     all `nodes`; those that have done all of their step wait for the others and aren't told of beside them."""
     files: dict[str, tuple[int, int]] = {}
@@ -125,6 +126,8 @@ def _step(phase: str) -> str:
     return "undo-mark" if phase.startswith("undo-mark-") else _ROUND.sub("", phase)
 
 
-def _files(sstables: SSTables) -> tuple[int, int]:
+def _files(sstables: SSTables | TableCounts) -> tuple[int, int]:
+    if isinstance(sstables, TableCounts):
+        return sstables.files
     counts = [table for tables in sstables.values() for table in tables.values()]
     return sum(each["done_files"] for each in counts), sum(each["total_files"] for each in counts)

@@ -90,7 +90,7 @@ class FanOut:
         if not arguments:
             return {}
         first = [await self._prepared(host, phase, kind, data, 1) for host, data in sorted(arguments.items())]
-        await self._around.store.commands.put([command for command, new in first if new])
+        await self._run.put([command for command, new in first if new])
         abandon = asyncio.Event()
         answers: dict[str, Answered] = {}
 
@@ -128,9 +128,7 @@ class FanOut:
             self._hint(command)
         unwanted = [each for each in posted if not each.state.terminal and each.phase not in sparing]
         told = await on_each(unwanted, self._tell_cancel)
-        await self._around.store.commands.put(
-            [self._cancelled(command, owed=True) for command, answer in told if _unheard(answer)]
-        )
+        await self._run.put([self._cancelled(command, owed=True) for command, answer in told if _unheard(answer)])
 
     async def _drive(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> Answered:
         """Attempts on one node until one ends well or the reactions are used up."""
@@ -206,7 +204,7 @@ class FanOut:
             for task in (settled, stop):
                 task.cancel()
             await asyncio.gather(settled, stop, return_exceptions=True)
-        await self._around.store.commands.put([command])
+        await self._run.put([command])
         return command
 
     async def _settle(self, command: PostedCommand, undoing: bool) -> PostedCommand:
@@ -225,7 +223,7 @@ class FanOut:
                         view = await agent.client.post_command(self._post(command))
                         lost_since = None
                         command = msgspec.structs.replace(command, accepted=True, agent=agent.url)
-                        await self._around.store.commands.put([command])
+                        await self._run.put([command])
                         if view.state.terminal:
                             return await self._told(ended(command, view))
                     what = told_as(command, self._run.request)
@@ -360,7 +358,7 @@ class FanOut:
         known = await self._around.store.commands.get(self._id(failed.phase, failed.host_id, attempt))
         if known is None:
             known = self._new(failed.host_id, failed.phase, failed.kind, failed.arguments, attempt)
-            await self._around.store.commands.put([known])
+            await self._run.put([known])
         return known
 
     def _new(self, host_id: str, phase: str, kind: Kind, arguments: dict[str, Any], attempt: int) -> PostedCommand:

@@ -3,15 +3,16 @@
 A request asks a node for several commands, and some of them only tidy up. What counts is whether the work was done.
 """
 
+import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from agent.wire.commands import Counts, Kind, Progress, State
+from agent.wire.commands import Counts, Kind, State
 from agent.wire.destinations import ON_SERVER
-from coordinator.fleet.reports import Live, Reports
+from coordinator.fleet.reports import Live, Told
 from coordinator.model.commands import PostedCommand
 from coordinator.model.orders import (
     ArchivingOrder,
@@ -25,6 +26,7 @@ from coordinator.model.orders import (
     TrimLogsOrder,
 )
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
+from coordinator.model.table_counts import NO_TABLES, TableCounts
 from coordinator.orchestrate.delete.adoption import ADOPT
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
@@ -44,19 +46,42 @@ _GONE = (FOR_OTHERS, SCRUB_FOR_OTHERS, TRIM_FOR_OTHERS)
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
+AT_ONCE = 50
+"""Parts that are made in one turn of the event loop."""
+
+
 def parts_of(
-    request: Request, commands: Iterable[PostedCommand], reports: Reports, retrying: Mapping[str, str] | None = None
+    request: Request, commands: Iterable[PostedCommand], reports: Told, retrying: Mapping[str, str] | None = None
 ) -> list[NodePart]:
     """Each node's part of a request: its commands in the order in which they were posted, joined. `retrying`: id of a
     command that failed and will be tried again → what for that waits."""
     order = order_of(request)
+    parts = [_part(request, order, posted, reports, retrying or {}) for posted in _by_host(order, commands)]
+    return sorted(parts, key=_place_of)
+
+
+async def parts_in_turns(
+    request: Request, commands: Iterable[PostedCommand], reports: Told, retrying: Mapping[str, str]
+) -> list[NodePart]:
+    """The same of many nodes, while the event loop turns: `reports` must be those of one moment."""
+    order, retrying = order_of(request), dict(retrying)
+    parts = []
+    for number, posted in enumerate(_by_host(order, commands), 1):
+        parts.append(_part(request, order, posted, reports, retrying))
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return sorted(parts, key=_place_of)
+
+
+def _by_host(order: Order, commands: Iterable[PostedCommand]) -> list[list[PostedCommand]]:
     by_host: dict[str, list[PostedCommand]] = {}
     for command in _without_vain(order, list(commands)):
         by_host.setdefault(command.host_id, []).append(command)
-    return sorted(
-        (_part(request, order, posted, reports, retrying or {}) for posted in by_host.values()),
-        key=lambda part: (part.address, part.host_id),
-    )
+    return [*by_host.values()]
+
+
+def _place_of(part: NodePart) -> tuple[str, str]:
+    return part.address, part.host_id
 
 
 def _without_vain(order: Order, commands: list[PostedCommand]) -> list[PostedCommand]:
@@ -75,7 +100,7 @@ def _without_vain(order: Order, commands: list[PostedCommand]) -> list[PostedCom
 
 
 def _part(
-    request: Request, order: Order, commands: list[PostedCommand], reports: Reports, retrying: Mapping[str, str]
+    request: Request, order: Order, commands: list[PostedCommand], reports: Told, retrying: Mapping[str, str]
 ) -> NodePart:
     work = [command for command in commands if not _tidies_up(order, command)]
     own = [command for command in commands if not command.phase.startswith(_GONE)]
@@ -157,12 +182,13 @@ def _created(request: Request, order: Order, commands: list[PostedCommand]) -> b
     return created
 
 
-def _still(command: PostedCommand, reports: Reports) -> int | None:
+def _still(command: PostedCommand, reports: Told) -> int | None:
     seconds = None if command.state.terminal else reports.still(command.id)
-    return int(seconds) if seconds is not None and seconds >= STILL_SECONDS else None
+    # An agent that reports seldom is silent for so long while it works.
+    return int(seconds) if seconds is not None and seconds >= STILL_SECONDS + reports.interval else None
 
 
-def _waiting(command: PostedCommand, reports: Reports, retrying: Mapping[str, str]) -> str:
+def _waiting(command: PostedCommand, reports: Told, retrying: Mapping[str, str]) -> str:
     """What the command waits for: its node, by its agent's own word, or in its agent's queue."""
     if command.id in retrying:
         return retrying[command.id]
@@ -189,12 +215,12 @@ def _told(other: Live) -> str:
     return (other.what or other.kind) + (f", which {why}" if why else "")
 
 
-def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> Progress:
+def _progress(order: Order, commands: list[PostedCommand], reports: Told) -> dict[str, TableCounts]:
     """The counts of all commands joined, the later one's where two count the same table. What one phase has done isn't
     shown as done in the next one that counts the same files: a snapshot that doesn't stay is shown until its copies
     begin, what was fetched until tables are changed, and then nothing of them until they are counted anew."""
-    progress: Progress = {}
-    fetched: Progress | None = None
+    progress: dict[str, TableCounts] = {}
+    fetched: dict[str, TableCounts] | None = None
     taken_in = ""
     for command in commands:
         live = reports.live(command.id)
@@ -202,34 +228,33 @@ def _progress(order: Order, commands: list[PostedCommand], reports: Reports) -> 
         if command.kind is Kind.SNAPSHOT and command.phase != taken_in:
             taken_in, progress = command.phase, {}
         if command.kind is Kind.UPLOAD and isinstance(order, BackupOrder):
-            taken = progress.get(ON_SERVER, {}) if order.keep else progress.pop(ON_SERVER, {})
+            taken = (progress.get if order.keep else progress.pop)(ON_SERVER, NO_TABLES)
             for copy in order.copies:
-                progress.setdefault(copy.destination, _nothing_of(taken))
+                if copy.destination not in progress:
+                    progress[copy.destination] = taken.none_done()
         if command.kind in _BEHIND_FETCH and fetched is None:
             fetched = progress
-            progress = {destination: _nothing_of(keyspaces) for destination, keyspaces in fetched.items()}
+            progress = {destination: counts.none_done() for destination, counts in fetched.items()}
         if command.kind is Kind.IMPORT and command.state is State.SUCCESS and fetched is not None:
-            progress = {destination: dict(keyspaces) for destination, keyspaces in fetched.items()}
-        for destination, keyspaces in counted.items():
-            mine = progress.setdefault(destination, {})
-            for keyspace, tables in keyspaces.items():
-                before = mine.get(keyspace, {})
-                if command.kind is Kind.IMPORT:
-                    tables = {table: _imported(before.get(table), counts) for table, counts in tables.items()}
-                mine[keyspace] = {**before, **tables}
+            progress = dict(fetched)
+        for destination, counts in counted.items():
+            before = progress.get(destination, NO_TABLES)
+            if command.kind is Kind.IMPORT:
+                counts = _all_imported(before, counts)
+            progress[destination] = counts.over(before)
     return progress
 
 
-def _nothing_of(
-    taken: Mapping[str, Mapping[str, Counts]],
-) -> dict[str, dict[str, Counts]]:
-    """The counts of what is about to begin: the files and bytes of what was before it, none of them done."""
-    return {
-        keyspace: {
-            table: msgspec.structs.replace(counts, done_files=0, done_bytes=0) for table, counts in tables.items()
-        }
-        for keyspace, tables in taken.items()
+def _all_imported(fetched: TableCounts, imported: TableCounts) -> TableCounts:
+    """See `_imported`, of each table that the import counts."""
+    if not fetched.layout.names:
+        return imported
+    before = {keyspace: fetched[keyspace] for keyspace in fetched}
+    shown = {
+        keyspace: {table: _imported(before.get(keyspace, {}).get(table), counts) for table, counts in tables.items()}
+        for keyspace, tables in imported.items()
     }
+    return fetched.told(shown)
 
 
 def _imported(fetched: Counts | None, imported: Counts) -> Counts:
@@ -241,7 +266,7 @@ def _imported(fetched: Counts | None, imported: Counts) -> Counts:
     return msgspec.structs.replace(shown, errors=[*fetched.errors, *imported.errors])
 
 
-def _errors(order: Order, commands: list[PostedCommand], reports: Reports) -> list[dict[str, Any]]:
+def _errors(order: Order, commands: list[PostedCommand], reports: Told) -> list[dict[str, Any]]:
     last = commands[-1]
     live = reports.live(last.id)
     failed = {(c.phase, c.kind): c.error for c in commands if c.error}

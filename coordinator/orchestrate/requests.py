@@ -173,7 +173,7 @@ class RunningRequests:
         self._around.leaving.forgotten -= {(run.cluster, each) for each in run.forget}
         self._runs.pop(request.id, None)
         with suppress(HelenusError):
-            self._around.reports.forget([command.id for command in await self._around.store.commands.of(request.id)])
+            self._around.reports.forget([command.id for command in await run.posted()])
 
 
 def flow_of(run: Run) -> Flow:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,9 +10,10 @@ import msgspec
 from agent.wire.destinations import Settings
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
+from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import NodePart, Request
 from coordinator.orchestrate.errors import RequestCancelled
-from coordinator.orchestrate.parts import parts_of
+from coordinator.orchestrate.parts import parts_in_turns
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 
@@ -73,6 +74,8 @@ class Run:
         """what the request's message says beside the reason when it fails or is cancelled: what that has changed"""
         self.retrying: dict[str, str] = {}
         """commands that failed and are tried again once their node is back: id → what for, as a sentence"""
+        self._posted: dict[str, PostedCommand] = {}
+        self._read = False
         self.forget: set[str] = set()
         """destinations whose settings go when the request has ended: until its outcome is durable a restarted
         coordinator needs them to go on"""
@@ -114,10 +117,31 @@ class Run:
         if self.cancelled.is_set():
             raise RequestCancelled("the request was cancelled", request=self.request.id)
 
+    async def put(self, commands: Sequence[PostedCommand]) -> None:
+        """Keep the request's commands as they are now, durable when it returns."""
+        await self.around.store.commands.put(commands)
+        for command in commands:
+            self._posted[command.id] = _lean(command)
+
+    async def posted(self) -> list[PostedCommand]:
+        """The request's commands as they are now, without arguments and results: read once, and then known. With a
+        thousand nodes the store has megabytes of them."""
+        if not self._read:
+            kept = await self.around.store.commands.of(self.request.id)
+            # What was put meanwhile is newer than what was read.
+            self._posted = {each.id: _lean(each) for each in kept} | self._posted
+            self._read = True
+        return [*self._posted.values()]
+
     async def parts(self, ended: Request | None = None) -> list[NodePart]:
-        """Every node's share as it is now, by address; or as it was when the request had `ended`."""
-        commands = await self.around.store.commands.of(self.request.id)
-        return parts_of(ended or self.request, commands, self.around.reports, self.retrying)
+        """Every node's share as it is at one moment, by address; or as it was when the request had `ended`."""
+        commands = await self.posted()
+        moment = self.around.reports.moment(command.id for command in commands)
+        return await parts_in_turns(ended or self.request, commands, moment, self.retrying)
+
+
+def _lean(command: PostedCommand) -> PostedCommand:
+    return msgspec.structs.replace(command, arguments={}, result=None)
 
 
 async def once(store: Store, owner: str, step: str, decide: Callable[[], Awaitable[Data]], kind: type[Data]) -> Data:

@@ -65,4 +65,10 @@ MIGRATIONS: list[list[str]] = [
             seen REAL NOT NULL) WITHOUT ROWID""",
         "CREATE INDEX sessions_by_end ON sessions (ends)",
     ],
+    [
+        # A row for each node: all parts of a request in one are 100 MB of JSON with a thousand nodes. `parts` has what
+        # an earlier release kept.
+        """CREATE TABLE node_parts (
+            request TEXT NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (request, position))""",
+    ],
 ]

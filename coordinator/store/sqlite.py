@@ -74,7 +74,7 @@ def _prune(connection: sqlite3.Connection, now: float) -> None:
     before = now - KEEP_DETAILS_SECONDS
     long_before = now - KEEP_ACTIVITY_SECONDS
     kept = _jobs_in_use(connection, {RequestKind.RESTORE: before, RequestKind.POINT_IN_TIME: long_before})
-    _drop(connection, ("parts", "steps", "commands"), "request", _ended(connection, before) - kept)
+    _drop(connection, ("parts", "node_parts", "steps", "commands"), "request", _ended(connection, before) - kept)
     gone = _ended(connection, long_before) - kept
     _drop(connection, ("requests",), "id", gone)
     _drop(connection, ("fences",), "job", gone)

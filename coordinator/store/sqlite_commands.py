@@ -8,6 +8,8 @@ import msgspec
 from coordinator.model.commands import PostedCommand
 from coordinator.store.database import Database
 
+_decode = msgspec.json.Decoder(PostedCommand).decode
+
 
 class SqliteCommands:
     """See `protocol.Commands`."""
@@ -36,8 +38,10 @@ class SqliteCommands:
 
     async def of(self, request_id: str) -> list[PostedCommand]:
         query = "SELECT data FROM commands WHERE request = ? ORDER BY sequence"
-        rows = await self._database.read(lambda connection: connection.execute(query, (request_id,)).fetchall())
-        return [msgspec.json.decode(row[0], type=PostedCommand) for row in rows]
+        # Decoded in the file's thread: a thousand nodes' results are megabytes.
+        return await self._database.read(
+            lambda connection: [_decode(row[0]) for row in connection.execute(query, (request_id,))]
+        )
 
     async def cancels_owed(self) -> list[PostedCommand]:
         query = "SELECT data FROM commands WHERE cancel_owed = 1 ORDER BY sequence"

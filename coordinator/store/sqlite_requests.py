@@ -1,5 +1,6 @@
 """Requests, steps and the activity log in SQLite (`protocol.Requests`)."""
 
+import asyncio
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
@@ -9,13 +10,19 @@ import msgspec
 
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+from coordinator.model.table_counts import Layouts
 from coordinator.model.tags import tag_of
 from coordinator.store.database import Database
+from coordinator.store.kept_parts import packed, unpacked
 from coordinator.store.protocol import EVERYTHING
 from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
 from coordinator.store.sqlite_retention import FORGET
 
 _COLUMNS = "data, cancel"
+PARTS_AT_ONCE = 100
+"""Nodes' parts that are read in one go."""
+LARGE_PART = 2_000
+"""Bytes of a kept part that takes a turn of the event loop of its own."""
 PACKED_FROM = 64 * 1024
 """Bytes of a step from which on it is compressed: the plan of a backup of 1,000 nodes has 6 MB."""
 
@@ -25,6 +32,7 @@ class SqliteRequests:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._layouts = Layouts()
 
     async def claim_tag(self, cluster: str, backup_id: str, at: int) -> tuple[str, int]:
         def claim(connection: sqlite3.Connection) -> tuple[str, int]:
@@ -96,8 +104,11 @@ class SqliteRequests:
         def end(connection: sqlite3.Connection) -> None:
             if _replace(connection, request):
                 put_events(connection, events)
-                packed = zlib.compress(msgspec.json.encode(list(parts)), 1)
-                connection.execute("INSERT OR REPLACE INTO parts (request, data) VALUES (?, ?)", (request.id, packed))
+                # One at a time: all of them together would be held in memory, and hold up other threads.
+                connection.executemany(
+                    "INSERT OR REPLACE INTO node_parts (request, position, data) VALUES (?, ?, ?)",
+                    ((request.id, position, packed(part, self._layouts)) for position, part in enumerate(parts)),
+                )
                 gone = [(request.cluster, destination) for destination in forget]
                 connection.executemany("DELETE FROM destinations WHERE cluster = ? AND id = ?", gone)
                 connection.executemany(FORGET, gone)
@@ -116,6 +127,23 @@ class SqliteRequests:
         return await self._database.write(ask)
 
     async def parts(self, request_id: str) -> list[NodePart]:
+        found: list[NodePart] = []
+        while True:
+            some = await self._database.read(
+                lambda connection: connection.execute(
+                    "SELECT data FROM node_parts WHERE request = ? AND position >= ? ORDER BY position LIMIT ?",
+                    (request_id, len(found), PARTS_AT_ONCE),
+                ).fetchall()
+            )
+            for (data,) in some:
+                found.append(unpacked(data, self._layouts))
+                if len(data) > LARGE_PART:
+                    await asyncio.sleep(0)
+            if len(some) < PARTS_AT_ONCE:
+                return found or await self._parts_of_before(request_id)
+
+    async def _parts_of_before(self, request_id: str) -> list[NodePart]:
+        """Those that an earlier release kept."""
         row = await self._database.read(
             lambda connection: connection.execute("SELECT data FROM parts WHERE request = ?", (request_id,)).fetchone()
         )

@@ -6,9 +6,10 @@ import asyncio
 import json
 import signal
 
+from agent.wire.node import EVENTS_INTERVAL
 from tests.fleet.frozen import Frozen
 from tests.fleet.node import Pace
-from tests.fleet.server import INTERVAL_FEATURE, Fleet
+from tests.fleet.server import Fleet
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -17,7 +18,7 @@ async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    features = () if options.old else (INTERVAL_FEATURE,)
+    features = () if options.old else (EVENTS_INTERVAL,)
     frozen = Frozen(options.agents, options.tables, options.network, options.port, features)
     async with Fleet(frozen, options.port, Pace(upload=options.seconds), options.backups) as fleet:
         print("listening", flush=True)

@@ -14,6 +14,7 @@ from aiohttp import web
 from agent.wire.backups import BackupView, NodeRecord, Plan, Record
 from agent.wire.commands import PostCommand, State
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
+from agent.wire.node import EVENTS_INTERVAL
 from tests.fleet.frozen import Frozen
 from tests.fleet.node import Command, Node, Pace
 
@@ -21,7 +22,6 @@ TICK_SECONDS = 0.5
 """Between two movements of a node's counts, as a real agent's event log."""
 SLICES = 20
 SILENCE_SECONDS = 15.0
-INTERVAL_FEATURE = "events_interval"
 IDS = ("repository-of-the-fleet", "cluster-of-the-fleet")
 
 
@@ -193,7 +193,7 @@ class Fleet:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         node = self._of(request)
         interval = request.query.get("interval")
-        if interval is not None and INTERVAL_FEATURE not in self.frozen.features:
+        if interval is not None and EVENTS_INTERVAL not in self.frozen.features:
             return _error(400, "invalid_input")  # requests are strict
         after = int(request.headers.get("Last-Event-ID", "0"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

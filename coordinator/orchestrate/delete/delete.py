@@ -202,7 +202,7 @@ class DeleteFlow:
             if not view.state.terminal:
                 return None
             command = ended(command, view)
-            await around.store.commands.put([command])
+            await self._run.put([command])
         if not may_have_deleted(command):
             return command.kind is Kind.DELETE and command.state is State.SUCCESS
         agent = await around.registry.agent_of(self._run.cluster, command.host_id)
