@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -53,22 +53,7 @@ async def run_child(
     Raises `TimeoutError` after `deadline` seconds and `OSError` when it can't be started; in the first case, and when
     the calling task is cancelled, its process group is killed and reaped before this returns.
     """
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,
-            close_fds=True,
-        )
-    )
-    try:
-        process = await asyncio.shield(starting)
-    except asyncio.CancelledError:  # it may run already, and asyncio would kill it without its group
-        await asyncio.shield(_kill_started(starting))
-        raise
+    process = await start_child(arguments, environment=environment)
     said = _Bounded()
     try:
         async with asyncio.timeout(deadline):
@@ -78,6 +63,42 @@ async def run_child(
             return Ended(await process.wait(), said.text())
     except BaseException:  # the leader may be gone while what it started lives on and holds the pipe
         await asyncio.shield(_kill(process))
+        raise
+
+
+async def start_child(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    stdout: int = asyncio.subprocess.PIPE,
+    executable: str | None = None,
+    directory: str | None = None,
+    kept_open: Collection[int] = (),
+) -> asyncio.subprocess.Process:
+    """Start a child in a group of its own; stderr goes where stdout does. `executable`: what is run, where it isn't the
+    first argument. `kept_open`: file descriptors that it has too.
+
+    Raises `OSError` when it can't be started. It is killed when the calling task is cancelled meanwhile.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *arguments,
+            executable=executable,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=asyncio.subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            cwd=directory,
+            pass_fds=tuple(kept_open),
+            start_new_session=True,
+            close_fds=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it may run already, and asyncio would kill it without its group
+        await asyncio.shield(_kill_started(starting))
         raise
 
 
