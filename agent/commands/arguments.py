@@ -14,6 +14,7 @@ from agent.wire.commands import (
     Kind,
     PostCommand,
     RestoreArguments,
+    ScriptArguments,
     ScrubArguments,
     SnapshotArguments,
     SweepArguments,
@@ -91,6 +92,9 @@ def _check(arguments: msgspec.Struct) -> None:
             _check_snapshot(arguments.snapshot, "arguments.snapshot")
             _check_targets(arguments.targets)
             _check_rate(arguments.throttle_bytes_per_second)
+        case ScriptArguments():
+            check_name("script", arguments.name, "arguments.name")
+            check_name("tag", arguments.tag, "arguments.tag")
         case UploadArguments() | SyncArguments():
             check_name("tag", arguments.tag, "arguments.tag")
             _check_targets(arguments.targets)

@@ -77,6 +77,12 @@ class Interrupted(HelenusError):
     todo = "Look at the node's state and decide; the coordinator posts the phase again with a higher fence."
 
 
+class ScriptInterrupted(Interrupted):
+    """A script that had begun when the agent ended: whether it did its work is not known, and it is not run again."""
+
+    todo = "See on the node what the script has done, and whether it still runs; then take the backup again."
+
+
 class UnknownCoordinator(InvalidInput):
     """A `report_to` that the agent's configuration doesn't name."""
 

@@ -1,9 +1,9 @@
 """Command → exactly one outcome, across restarts. In: posted commands and wishes to end them. Out: jobs run, lane by
 lane, and their ends in the journal.
 
-At the start, repeatable commands that had not ended are queued again with the stages that they had entered; fenced ones
-end `interrupted`. When the agent stops, running jobs are cancelled with `undo` False and their commands stay `running`
-in the journal for the next start.
+At the start, repeatable commands that had not ended are queued again with the stages that they had entered; fenced
+ones, and scripts that had begun, end `interrupted`. When the agent stops, running jobs are cancelled with `undo` False
+and their commands stay `running` in the journal for the next start.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from agent.commands.errors import (
     Interrupted,
     JournalFailed,
     PastThePointOfReturn,
+    ScriptInterrupted,
     UnknownCommand,
     UnknownCoordinator,
     UnsupportedKind,
@@ -37,7 +38,7 @@ from agent.commands.records import CommandRecord
 from agent.commands.telling import tell_end
 from agent.commands.unbroken import Unbroken
 from agent.model.job import Job
-from agent.wire.commands import FENCED, CommandView, Event, Kind, PatchCommand, PostCommand, State
+from agent.wire.commands import FENCED, NOT_REPEATED, CommandView, Event, Kind, PatchCommand, PostCommand, State
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
@@ -270,14 +271,16 @@ class Runner:
 
     def _end_at_start(self, record: CommandRecord) -> CommandRecord | None:
         now = self._clock()
-        if record.kind in FENCED:
-            error = Interrupted(
+        begun = record.started is not None
+        if record.kind in FENCED or (begun and record.kind in NOT_REPEATED):
+            kind = ScriptInterrupted if record.kind is Kind.SCRIPT else Interrupted
+            error = kind(
                 f"the agent ended while {record.kind.value} was {record.state.value}, stage «{record.stage}»",
                 stage=record.stage,
                 was=record.state.value,
             )
             return refused(record, error, State.INTERRUPTED, now)
-        if record.cancelling and record.started is None:
+        if record.cancelling and not begun:
             return cancelled(record, now)
         if record.kind not in self._jobs:
             return refused(record, UnsupportedKind(f"this agent can't do {record.kind.value}"), State.FAILED, now)

@@ -131,6 +131,7 @@ def _composed(
         version=version,
         settings=settings,
         clock=making.clock,
+        redact=redactor.clean,
     )
     jobs = jobs_of(parts)
     runner = Runner(

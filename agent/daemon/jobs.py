@@ -21,6 +21,7 @@ from agent.jobs.owed import OwedSnapshots
 from agent.jobs.restore.phases import restore_jobs
 from agent.jobs.restore.repository_source import RestoreSources
 from agent.jobs.restore.tools import RestoreTools
+from agent.jobs.scripts.script import ScriptJob
 from agent.jobs.scrub.notes import ScrubNotes
 from agent.jobs.scrub.scrub import ScrubJob
 from agent.jobs.snapshot import SnapshotJob, SnapshotTaker
@@ -60,6 +61,7 @@ class Collaborators:
     version: str
     settings: AgentSettings
     clock: Callable[[], float]
+    redact: Callable[[str], str]
     workers: MakeWorkers = Workers
 
 
@@ -107,6 +109,8 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
     sweep = SweepJob(
         parts.repositories, host_id, ring, writer, margin=careful.margin_seconds, silence=careful.silence_seconds
     )
+    scripts = parts.settings.scripts
+    script = ScriptJob(snapshots, scripts.directory, scripts.timeout_seconds, parts.redact)
     delete = DeleteJob(snapshots, parts.repositories, parts.on_server, parts.records, parts.in_use)
     scrub = ScrubJob(
         parts.repositories,
@@ -120,6 +124,7 @@ def _copies(parts: Collaborators) -> dict[Kind, Job]:
     )
     return {
         Kind.SNAPSHOT: SnapshotJob(taker).run,
+        Kind.SCRIPT: script.run,
         Kind.UPLOAD: UploadJob(snapshots, taker, copier, parts.on_server).run,
         Kind.BACKUP: BackupJob(taker, copier).run,
         Kind.SYNC: SyncJob(snapshots, copier, parts.repositories, delivery, host_id, ring, parts.workers).run,

@@ -70,6 +70,13 @@ class ScrubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_objects: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 32
 
 
+class ScriptSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[scripts]`: what a backup may have run on this node. `directory` "": nothing."""
+
+    directory: str = ""
+    timeout_seconds: Seconds = 600.0
+
+
 class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[coordinators.<name>]`: a coordinator that commands may report to by its name. `url` takes events by POST."""
 
@@ -91,6 +98,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transfer: TransferSettings = TransferSettings()
     sweep: SweepSettings = SweepSettings()
     scrub: ScrubSettings = ScrubSettings()
+    scripts: ScriptSettings = ScriptSettings()
     coordinators: dict[str, CoordinatorSettings] = {}
 
 
@@ -102,6 +110,8 @@ def check(settings: AgentSettings) -> None:
             absolute_path(root, setting=f"destinations.{name}[{number}]")
     for number, directory in enumerate(settings.cassandra.data_directories):
         absolute_path(directory, setting=f"cassandra.data_directories[{number}]")
+    if settings.scripts.directory:
+        absolute_path(settings.scripts.directory, setting="scripts.directory")
     _check_cassandra(settings.cassandra)
     for name, coordinator in settings.coordinators.items():
         try:

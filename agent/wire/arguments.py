@@ -8,6 +8,7 @@ from agent.wire.commands import (
     DeleteArguments,
     Kind,
     RestoreArguments,
+    ScriptArguments,
     ScrubArguments,
     SnapshotArguments,
     SweepArguments,
@@ -18,6 +19,7 @@ from agent.wire.point_in_time import PitArguments
 
 ARGUMENTS: dict[Kind, type[msgspec.Struct]] = {
     Kind.SNAPSHOT: SnapshotArguments,
+    Kind.SCRIPT: ScriptArguments,
     Kind.UPLOAD: UploadArguments,
     Kind.BACKUP: BackupArguments,
     Kind.SYNC: SyncArguments,

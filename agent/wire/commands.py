@@ -1,7 +1,7 @@
 """Commands, their states, and what an agent reports of them."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     """What an agent can be told to do. See the argument types below."""
 
     SNAPSHOT = "snapshot"
+    SCRIPT = "script"
     UPLOAD = "upload"
     BACKUP = "backup"
     SYNC = "sync"
@@ -79,8 +80,13 @@ FENCED = frozenset(
 )
 """Never resumed by an agent alone: found unfinished at its start they end `interrupted`."""
 
+NOT_REPEATED = FENCED | {Kind.SCRIPT}
+"""What is never begun a second time. A script can be cancelled, needs no job, and one that had not begun runs after the
+agent's restart; one that had begun ends `interrupted`, for nobody knows what it does when it runs twice."""
+
 _LANES = {
     "snapshot": [Kind.SNAPSHOT],
+    "script": [Kind.SCRIPT],
     "data": [Kind.UPLOAD, Kind.BACKUP, Kind.SYNC, Kind.SWEEP, Kind.TRIM_LOGS],
     "delete": [Kind.DELETE],
     "scrub": [Kind.SCRUB],
@@ -202,6 +208,15 @@ class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     exclude_keyspaces: list[str] = []
     throttle_bytes_per_second: int = 0
     made_by: str = ""
+
+
+class ScriptArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Run the script `name` of the agent's script directory for the backup `tag`: before its snapshot (`pre`), or after
+    it (`post`), then with the paths of the snapshot's files on stdin, one a line."""
+
+    name: str
+    tag: str
+    when: Literal["pre", "post"]
 
 
 class UploadArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,6 +22,7 @@ _GRAMMARS = {
     "backup_id": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "made_by": re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})?"),
     "repository_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    "script": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
     "nonce": re.compile(r"[A-Za-z0-9_-]{1,128}"),
     "cluster_id": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
     "host_id": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),

@@ -18,6 +18,15 @@ class SnapshotResult(msgspec.Struct, frozen=True):
     """keyspace → bytes"""
 
 
+class ScriptResult(msgspec.Struct, frozen=True):
+    """Of a script that ended with 0. `files`: paths of the snapshot that it was offered on stdin; `output`: the end of
+    what it said, on stdout and stderr, without control characters and the agent's secrets."""
+
+    script: str
+    files: int
+    output: str
+
+
 class TargetResult(msgspec.Struct, frozen=True):
     """What one destination got. `outcome`: success, failed, or partial (published without the tables that the error
     names). Put: written by this command; the rest was there. `warnings`: of tables that are in, plain sentences."""

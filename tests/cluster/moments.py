@@ -19,6 +19,14 @@ BACKUP: dict[str, Moments] = {
         "upload:success:before",
     ),
 }
+SCRIPT: Moments = (
+    "script:accepted",
+    "script:running the script:before",
+    "script:running the script",
+    "script:success:before",
+    "script:success",
+)
+"""Of each of the two scripts of a backup."""
 RESTORE: dict[str, Moments] = {
     "preflight": ("preflight:accepted", "preflight:reading the backup", "preflight:success:before"),
     "fetch": ("fetch:accepted", "fetch:running", "fetch:fetching", "fetch:success:before"),
@@ -233,6 +241,7 @@ EACH_STORE: Moments = ("upload:storing", "upload:publishing:before")
 
 ALL: frozenset[str] = frozenset().union(
     *BACKUP.values(),
+    SCRIPT,
     *RESTORE.values(),
     REPLACED,
     REMADE,

@@ -152,6 +152,7 @@ class SimulatedAgent:
             version="0.1.0",
             settings=SETTINGS,
             clock=unix_now,
+            redact=str,
             workers=InLoop,
         )
         self.runner = Runner(self._journal, self._events, jobs_of(parts), instance=parts.instance, clock=unix_now)
