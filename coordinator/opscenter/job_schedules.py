@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from coordinator.model.access import Role
 from coordinator.model.schedules import ONCE, UNIT_SECONDS, BackupJob, Schedule, Timetable
 from coordinator.opscenter import quirks
 from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.copies import UNBUILT
 from coordinator.opscenter.errors import answer
+from coordinator.opscenter.roles import need, who_asks
 from coordinator.opscenter.rules import set_rules
 from coordinator.schedule.occurrences import next_after, next_date, shown
 
@@ -59,7 +61,7 @@ class JobSchedules:
         now = self._api.clock()
         timetable = _timetable(body, now)
         _refuse_over(timetable, now)
-        job, rules, params = await self._job(cluster, body.get("job_params"))
+        job, rules, params = await self._job(request, cluster, body.get("job_params"))
         schedule = Schedule(str(uuid.UUID(self._api.new_id())), cluster, 1, timetable, job, params, decided=now)
         await set_rules(self._api, cluster, schedule.id, rules)
         await self._api.schedules.add(schedule)
@@ -85,7 +87,7 @@ class JobSchedules:
             if timetable != known.timetable:
                 _refuse_over(timetable, now)
         if body.get("job_params") is not None:
-            job, rules, params = await self._job(known.cluster, body["job_params"])
+            job, rules, params = await self._job(request, known.cluster, body["job_params"])
             await set_rules(self._api, known.cluster, known.id, rules)
         await self._api.schedules.change(known.cluster, known.id, timetable, job, params)
         return answer(known.id)
@@ -100,7 +102,9 @@ class JobSchedules:
         cluster = self._api.cluster(request)
         return await self._api.schedules.get(cluster, quirks.shown(request.match_info["schedule"]))
 
-    async def _job(self, cluster: str, value: object) -> tuple[BackupJob, dict[str, dict[str, Any]], dict[str, Any]]:
+    async def _job(
+        self, request: web.Request, cluster: str, value: object
+    ) -> tuple[BackupJob, dict[str, dict[str, Any]], dict[str, Any]]:
         """The job, its rules of retention by place, and its options as they were sent."""
         inside = "job_params."
         if value is None:
@@ -115,6 +119,8 @@ class JobSchedules:
             raise quirks.refuse(f"{inside}type", f"must be backup, not {quirks.shown(kind)}")
         quirks.allow_only(params, ("type", *(name for name in OPTIONS if name not in UNBUILT)), inside)
         options = await read_backup(self._api, cluster, dict(params), inside)
+        if any(options.rules.values()):
+            need(who_asks(request), Role.ADMIN, "a rule of retention, which deletes backups,")
         for copy in options.job.copies:
             if (await self._api.destination(cluster, copy.destination)).one_shot:
                 raise quirks.refuse(

@@ -15,6 +15,8 @@ from yarl import URL
 
 from coordinator.main import Ready, application
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, ListenSettings
+from coordinator.notices.filler import Sources
+from coordinator.notices.telling import Telling
 from coordinator.opscenter.context import Api, ClusterEntry
 from kit.http_server import HttpServer
 from kit.http_settings import Access
@@ -67,8 +69,9 @@ class ToyService:
             self.coordinator = await stack.enter_async_context(ToyCoordinator(self._directory / "coordinator", urls))
             access = Access(None, None, False)
             settings = CoordinatorSettings(str(self._directory), {CLUSTER: ClusterSettings(urls)})
-            ready = Ready(settings, self._directory, access, {})
-            app = application(ready, self._api(urls), ProcessMetrics("coordinator", "toy"))
+            ready = Ready(settings, self._directory, access, {}, ())
+            metrics = ProcessMetrics("coordinator", "toy")
+            app = application(ready, self._api(urls), metrics, self._telling())
             if self._checked:
                 Recorder(self._directory / NAME).record(app)
             self._server = HttpServer(app, ListenSettings(host=ADDRESS, port=0), access, linger_seconds=0.1)
@@ -111,10 +114,17 @@ class ToyService:
             coordinator.orchestrator,
             coordinator.retention,
             coordinator.archiving,
+            coordinator.schedules,
             self._clock,
             self._new_id,
             Redactor(),
         )
+
+    def _telling(self) -> Telling:
+        """To the log alone, and only when it is begun."""
+        coordinator = self.coordinator
+        sources = Sources([CLUSTER], coordinator.retention.notes, coordinator.archiving.seen, 0.0)
+        return Telling(coordinator.store, sources, (), coordinator.around.news, self._clock, Redactor().clean)
 
     def _new_id(self) -> str:
         self._made += 1
