@@ -51,9 +51,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class RetentionNote(msgspec.Struct, frozen=True):
     """How the last run at a place went; times in unix seconds, 0 = never. `asked`: a person wants a run, or one was cut
-    off. `after`: the requests of successful backups that were there when it began. `error`: what it failed with, at
-    `failed`; None after one that did not.
-    `ruled`: when the place's first rule was seen, from when on runs may be due; until the first run `after` is of then.
+    off. `after`: the requests of successful backups that were there when it began. `error`: what it failed with, None
+    after one that did not; `failed`: since when runs fail with that. `ruled`: when the place's first rule was seen,
+    from when on runs may be due; until the first run `after` is of then.
     """
 
     begun: float = 0.0

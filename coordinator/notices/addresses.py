@@ -31,8 +31,9 @@ async def look_up(host: str, port: int) -> list[str]:
 
 
 def plain(address: Address) -> Address:
-    """The IPv4 address inside of an IPv6 one that only carries it."""
+    """The IPv4 address inside of an IPv6 one that only carries it; no address has a zone."""
     if isinstance(address, ipaddress.IPv6Address):
+        address = ipaddress.IPv6Address(int(address))
         carried = address.ipv4_mapped or address.sixtofour
         if carried is None and address in NAT64:
             carried = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -87,7 +87,8 @@ def _of(request: Request, type: str, at: float) -> Notice:
 
 
 def of_retention(cluster: str, place: str, note: RetentionNote) -> list[Notice]:
-    """How the last run at the place (a destination's id or OPSC_ON_SERVER) went, if one has ended."""
+    """How the last run at the place (a destination's id or OPSC_ON_SERVER) went, if one has ended. Runs that fail again
+    and again with one error are one happening."""
     if note.error is not None:
         error = _error(note.error)
         return [

@@ -1,6 +1,7 @@
 """Webhooks as configured, their files read. In: the tables `[webhooks.<name>]`. Out: `Hook`s, or a `ConfigError`."""
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +17,8 @@ from kit.secret import Secret
 from kit.tls import client_context
 
 LOCALHOST = "localhost"
+HOST = re.compile(r"[a-z0-9._-]+")
+"""No two readers of a URL differ in what of it is such a host."""
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -84,7 +87,9 @@ def _parts(url: str, setting: str) -> SplitResult:
     try:
         address = ipaddress.ip_address(parts.hostname)
     except ValueError:
-        if parts.hostname.rpartition(".")[2][:1].isdigit():
+        if not HOST.fullmatch(parts.hostname):
+            raise refuse("has a host that is neither a name nor an IP address") from None
+        if parts.hostname.rstrip(".").rpartition(".")[2][:1].isdigit():
             raise refuse("has an IP address that isn't spelled as it should be") from None
     else:
         loopback = address.is_loopback

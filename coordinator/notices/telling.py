@@ -15,6 +15,7 @@ from coordinator.notices.hooks import Hook
 from coordinator.notices.posting import Posting
 from coordinator.notices.sender import PACE, Pace, Sender
 from coordinator.store.protocol import Store
+from kit.errors import HelenusError
 
 LOG = ".log"
 """The log's name among the hooks; no hook can be named so."""
@@ -71,7 +72,13 @@ class Telling:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        await self._filler.look()
+        try:
+            await self._filler.look()
+        except HelenusError:
+            raise  # the store: nothing else would go on either
+        except Exception:
+            # Who can't be told of backups still wants them.
+            log.exception("the look for what happened failed in an unforeseen way")
         parts = [self._filler.keep_on(self._news), *(sender.keep_on() for sender in self._senders)]
         self._tasks = [asyncio.create_task(part) for part in parts]
         return self

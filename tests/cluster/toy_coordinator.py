@@ -77,7 +77,7 @@ class ToyCoordinator:
             stack.push_async_callback(self.store.close)
             agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
             self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE, self._clock, seconds))
-            self.around = Surroundings(
+            around = Surroundings(
                 store=self.store,
                 registry=self.fleet.registry,
                 reports=self.fleet.reports,
@@ -85,10 +85,11 @@ class ToyCoordinator:
                 clock=self._clock,
                 monotonic=seconds,
             )
-            self.orchestrator = await stack.enter_async_context(FleetOrchestrator(self.around))
-            retention = Retention(self.around, self.orchestrator.list_backups, self.orchestrator.start_delete)
+            self.news = around.news
+            self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))
+            retention = Retention(around, self.orchestrator.list_backups, self.orchestrator.start_delete)
             self.retention = await stack.enter_async_context(retention)
-            self.archiving = await stack.enter_async_context(Archiving(self.around, self.orchestrator.make))
+            self.archiving = await stack.enter_async_context(Archiving(around, self.orchestrator.make))
             followed = JobSchedules(self.store, self.orchestrator, [CLUSTER], self._clock, self._schedules)
             self.schedules = await stack.enter_async_context(followed)
             self._stack = stack.pop_all()

@@ -124,7 +124,7 @@ class ToyService:
         """To the log alone, and only when it is begun."""
         coordinator = self.coordinator
         sources = Sources([CLUSTER], coordinator.retention.notes, coordinator.archiving.seen, 0.0)
-        return Telling(coordinator.store, sources, (), coordinator.around.news, self._clock, Redactor().clean)
+        return Telling(coordinator.store, sources, (), coordinator.news, self._clock, Redactor().clean)
 
     def _new_id(self) -> str:
         self._made += 1

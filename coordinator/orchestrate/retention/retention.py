@@ -114,7 +114,9 @@ class Retention(Beside):
             failed = None
         if failed is not None:
             self._again[cluster, place] = (self._around.monotonic() + pause, min(2 * pause, LONGEST_AGAIN))
-            await self._note(cluster, place, deleted=deleted, error=failed.as_dict(), failed=self._around.clock())
+            same = (note.error or {}).get("code") == failed.code and note.failed
+            since = note.failed if same else self._around.clock()
+            await self._note(cluster, place, deleted=deleted, error=failed.as_dict(), failed=since)
             self._around.news.set()
             return
         self._again.pop((cluster, place), None)

@@ -74,6 +74,10 @@ def test_a_receiver_may_be(tmp_path: Path, url: str) -> None:
         "https://169.16689662/x",
         "https://0251.0376.0251.0376/x",
         "https://[::1/x",
+        "https://[fd00:ec2::254%251]/x",
+        "https://169.254.169.254\\.example.com/x",
+        "https://2852039166./x",
+        "https://hooks.example.com%2f.evil.com/x",
     ],
 )
 def test_a_receiver_may_not_be(tmp_path: Path, url: str) -> None:
