@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 
 from coordinator.access.command import main as users_command
+from coordinator.access.passwords import Passwords
 from coordinator.access.people import people_of
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
@@ -172,7 +173,9 @@ async def serve(
         schedules = JobSchedules(store, orchestrator, settings.clusters, time.time, again)
         entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
         others_administer = ready.access.token is not None or ready.access.client_certificate
-        people = people_of(store, settings.access, time.time, others_administer=others_administer)
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        people = people_of(store, settings.access, time.time, passwords, others_administer=others_administer)
         api = Api(
             entries,
             store,
@@ -205,6 +208,8 @@ async def serve(
         await server.start()
         if settings.access.show_secrets_to_admins:
             log.warning("secrets of destinations are shown to admins: [access] show_secrets_to_admins")
+        if settings.access.login and not others_administer and not await store.users.any():
+            log.warning("nobody can log in yet: make an admin with «helenus-coordinator users add NAME --role admin»")
         log.info(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )

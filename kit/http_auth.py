@@ -46,7 +46,7 @@ class RefusedLines:
         self._seldom = Seldom()
 
     def tell(self, request: web.Request, error: HelenusError) -> None:
-        """Nothing of what was shown as a credential is told; of the path only that it was."""
+        """Nothing of what was shown as a credential is told, nor the path and query, which may hold one."""
         remote = request.remote or ""
         untold = self._seldom.due(f"{remote} {error.code}")
         if untold is not None:

@@ -23,12 +23,11 @@ def people_of(
     store: Store,
     settings: AccessSettings,
     clock: Callable[[], float],
+    passwords: Passwords,
     *,
     others_administer: bool,
-    passwords: Passwords | None = None,
 ) -> People:
     """`others_administer`: a token or a client CA is configured. `clock`: unix seconds."""
-    passwords = passwords or Passwords()
     return People(
         Accounts(store.users, passwords, clock, others_administer=others_administer),
         Logins(store.users, store.sessions, passwords, settings, clock),

@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from agent.wire.destinations import ON_SERVER, Settings, secrets_of
+from coordinator.access.passwords import Passwords
 from coordinator.access.people import People, people_of
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import NoSuchDestination
@@ -49,7 +50,7 @@ class Api:
         self.archiving = archiving
         self.schedules = schedules
         self.floor = floor
-        self.people = people or people_of(store, AccessSettings(), clock, others_administer=False)
+        self.people = people or people_of(store, AccessSettings(), clock, Passwords(), others_administer=False)
         self.clock = clock
         self.new_id = new_id
         self._redactor = redactor

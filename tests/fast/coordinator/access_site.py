@@ -28,7 +28,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
 PLACE = "d" * 32
 SECRET = "s3cret-of-the-destination"
-CHEAP = Cost(2, 1, 1)
+CHEAP = Cost(4, 2, 1)
 
 
 def password_of(name: str) -> str:
@@ -49,8 +49,8 @@ class Site:
             store,
             settings,
             lambda: self.now,
+            self.passwords,
             others_administer=access.token is not None or access.client_certificate,
-            passwords=self.passwords,
         )
         self.access = access
         self.url = ""

@@ -192,3 +192,12 @@ async def test_each_request_says_who_asked_for_it(tmp_path: Path) -> None:
             _, told = await served.ask("GET", f"/request/{request}/status", headers=header)
             asked.append(told["asked_by"])
         assert asked == ["bob", "token", "coordinator"]
+
+
+async def test_a_route_that_nobody_decided_on_is_for_admins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a path that is served before its role was thought of opens nothing to lesser roles."""
+    monkeypatch.delitem(cast(dict[tuple[str, str], Role | None], ROLES), ("GET", "/{cluster}/nodes"))
+    async with site(tmp_path) as served:
+        await served.add("bob", Role.RESTORE)
+        assert (await served.ask("GET", f"{C}/nodes", headers=await served.header("bob")))[0] == 403
+        assert (await served.ask("GET", f"{C}/nodes", headers=BEARER))[0] == 200

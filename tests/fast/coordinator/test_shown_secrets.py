@@ -1,14 +1,20 @@
 """Secrets of destinations in answers: masked, but where an admin of the coordinator has them shown to admins."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from agent.wire.destinations import MASK
+from coordinator.main import prepare, serve
 from coordinator.model.access import Role
 from coordinator.model.settings import AccessSettings
+from kit.logs import Redactor
+from kit.notify import Notifier
 from tests.fast.coordinator.access_site import BEARER, PLACE, SECRET, TOKEN_NEEDED, Site, site
 from tests.fast.coordinator.conftest import OPEN
+from tests.fast.coordinator.test_service import configuration
 
 AT = "/Test_Cluster/backups/destinations"
 SHOWN = AccessSettings(show_secrets_to_admins=True)
@@ -59,3 +65,24 @@ async def test_the_switch_is_for_get_alone_and_for_one_secret(tmp_path: Path) ->
         assert (told["access_secret"], told["session_token"]) == ("canary-1", MASK)
         _, told = await served.ask("POST", AT, json={**body, "connections": "canary-1"}, headers=BEARER)
         assert "canary" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("access", "told"),
+    [
+        ("", []),
+        ("show_secrets_to_admins = true", ["secrets of destinations are shown to admins"]),
+        ("login = true", ["nobody can log in yet"]),
+    ],
+)
+async def test_the_log_warns_once_at_the_start(tmp_path: Path, access: str, told: list[str]) -> None:
+    """Promise: that secrets are shown, and that nobody could log in, is told when the coordinator starts, once."""
+    file = configuration(tmp_path)
+    kept = file.read_text().replace(f'token_file = "{tmp_path}/token"\n', "")
+    file.write_text(f"{kept}[access]\n{access}\n")
+    stop = asyncio.Event()
+    stop.set()
+    with structlog.testing.capture_logs() as lines:
+        await serve(prepare(file), Redactor(), Notifier(), stop)
+    warned = [line["event"] for line in lines if line["log_level"] == "warning" and "agent" not in line["event"]]
+    assert [event.partition(":")[0] for event in warned] == told
