@@ -29,7 +29,9 @@ from coordinator.model.orders import (
 )
 from coordinator.model.requests import RequestKind
 from coordinator.model.retention import KeptRule, Rule
+from coordinator.model.schedules import Schedule
 from coordinator.orchestrate.archiving.setting import setting_of
+from coordinator.orchestrate.schedules.runs import is_over
 from coordinator.store.database import Database
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator
 
@@ -63,6 +65,8 @@ async def live(state: Path, urls: list[str], kind: str, order: dict[str, Any], *
             return await archive(coordinator, order)
         if kind == "pit":
             return await go_back(coordinator, order)
+        if kind == "schedule":
+            return await follow(coordinator, msgspec.convert(order, Schedule))
         if kind == "retention":
             return await retain(coordinator, order["place"], order["count"])
         known = await coordinator.store.requests.find(tag=order["tag"])
@@ -119,6 +123,22 @@ async def go_back(coordinator: ToyCoordinator, order: dict[str, Any]) -> dict[st
         return {"state": "forgotten", "message": ""}
     request = await coordinator.ended(known[-1].id)
     return {"state": request.state, "message": request.message, "request": request.id}
+
+
+async def follow(coordinator: ToyCoordinator, schedule: Schedule) -> dict[str, Any]:
+    """Make a schedule that is due, unless an earlier life did; see its run to its end, and what is tried again."""
+    if await coordinator.store.schedules.get(CLUSTER, schedule.id) is None:
+        await coordinator.schedules.add(schedule)
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            known = await coordinator.schedules.get(CLUSTER, schedule.id)
+            if known.run is not None and is_over(known.run) and not known.retries:
+                break
+            await asyncio.sleep(0.01)
+    requests = await coordinator.store.requests.find()
+    ended = [[request.kind, (await coordinator.ended(request.id)).state, request.tag] for request in requests]
+    events = [event.status for event in await coordinator.store.requests.events(CLUSTER)]
+    return {"requests": ended, "state": known.run.state, "tag": known.run.order.tag, "events": events}
 
 
 async def retain(coordinator: ToyCoordinator, place: str, count: int) -> dict[str, Any]:

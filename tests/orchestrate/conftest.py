@@ -21,6 +21,7 @@ OF_SEVERAL_PROCESSES = (
     "test_kill_notices.py",
     "test_kill_undo.py",
     "test_kill_retention.py",
+    "test_kill_schedules.py",
     "test_kill_archiving.py",
     "test_kill_point_in_time.py",
 )
