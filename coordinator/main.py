@@ -162,7 +162,11 @@ async def serve(
         stack.push_async_callback(store.close)
         fleet = await stack.enter_async_context(Fleet(ready.agents))
         around = Surroundings(
-            store, fleet.registry, fleet.reports, timing_of(settings.orchestration, settings.retention)
+            store,
+            fleet.registry,
+            fleet.reports,
+            timing_of(settings.orchestration, settings.retention),
+            uploads_at_once=settings.orchestration.uploads_at_once,
         )
         orchestrator = FleetOrchestrator(around)
         retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)

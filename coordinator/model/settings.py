@@ -45,18 +45,20 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrchestrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[orchestration]` table: how long a running request waits.
+    """The `[orchestration]` table: how long a running request waits, and how many nodes do the same at a time.
 
     `agent_return_seconds`: for a node whose agent doesn't answer, before it counts as failed. `fence_seconds`: how long
     a truncate, schema change or import may wait at the agent before it must not begin any more.
     `force_margin_seconds`: how long after that `force` goes on without an agent that was lost in it.
-    `cancel_seconds`: how long a cancelled command may take to end.
+    `cancel_seconds`: how long a cancelled command may take to end. `uploads_at_once`: how many nodes of one backup or
+    sync copy to destinations at a time, 0 = all.
     """
 
     agent_return_seconds: Seconds = 600.0
     fence_seconds: Seconds = 600.0
     force_margin_seconds: Seconds = 600.0
     cancel_seconds: Seconds = 120.0
+    uploads_at_once: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from agent.wire.commands import CommandView, State
+from coordinator.fleet.errors import AgentRefused
 from coordinator.model.commands import PostedCommand
+from kit.errors import HelenusError
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -58,3 +60,16 @@ def ended(command: PostedCommand, view: CommandView) -> PostedCommand:
 def failed(command: PostedCommand, error: dict[str, Any], at: float, state: State = State.FAILED) -> PostedCommand:
     """The command ended by the coordinator\'s own judgement, at a time in unix seconds."""
     return msgspec.structs.replace(command, state=state, finished=at, error=error)
+
+
+def unheard(answer: object) -> bool:
+    """Whether an answer to a cancel, or the lack of one, means that the agent may go on: all but a time-out (it was
+    told, and is slow) and a refusal of its own (nothing is left to be cancelled)."""
+    if isinstance(answer, AgentRefused):
+        return answer.agent_status >= 500
+    return isinstance(answer, HelenusError)
+
+
+def passing(refused: AgentRefused) -> bool:
+    """Whether a refusal is one of a moment: the same command may be taken later."""
+    return refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")

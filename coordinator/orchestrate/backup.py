@@ -185,7 +185,7 @@ class BackupFlow:
             host_id: UploadArguments(self._order.tag, where, self._order.throttle_bytes_per_second)
             for host_id, where in chosen.items()
         }
-        answers = await self._fan_out.ask("upload", Kind.UPLOAD, arguments)
+        answers = await self._fan_out.ask("upload", Kind.UPLOAD, arguments, at_once=self._run.around.uploads_at_once)
         upload_states(answers.values(), [place.id for place in destinations], states)
         # An upload clears its snapshot when it ends well; what failed or was never sent leaves one behind.
         left = [host for host in hosts if host not in answers or not answers[host].ok]

@@ -18,8 +18,9 @@ from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
 from coordinator.model.commands import PostedCommand
-from coordinator.orchestrate.answers import Answered, answered, ended, failed, target_errors
+from coordinator.orchestrate.answers import Answered, answered, ended, failed, passing, target_errors, unheard
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
+from coordinator.orchestrate.in_turn import InTurn
 from coordinator.orchestrate.point_in_time.phases import STARTS_CASSANDRA, WITHOUT_CASSANDRA
 from coordinator.orchestrate.reactions import reaction_to, waited_for
 from coordinator.orchestrate.restore.phases import Answer, Trouble, trouble_of
@@ -77,8 +78,9 @@ class FanOut:
         *,
         undoing: bool = False,
         on_end: OnEnd | None = None,
+        at_once: int = 0,
     ) -> dict[str, Answered]:
-        """Do a phase on every host id of `arguments` and wait for all (the barrier).
+        """Do a phase on every host id of `arguments`, `at_once` of them (0 = all), and wait for all (the barrier).
 
         Raises `RequestCancelled` after the nodes' commands were cancelled and have ended. While `undoing` a cancel is
         not looked at, and nodes that don't answer are given up sooner. What keeps the coordinator itself from going on
@@ -93,9 +95,12 @@ class FanOut:
         await self._run.put([command for command, new in first if new])
         abandon = asyncio.Event()
         answers: dict[str, Answered] = {}
+        turns = InTurn(at_once, self._run.retrying, abandon)
 
-        async def one(command: PostedCommand) -> None:
-            answer = await self._drive(command, abandon, undoing)
+        async def one(command: PostedCommand, new: bool) -> None:
+            async with turns.of(command) as came:
+                sent = came or not new
+                answer = await (self._drive(command, abandon, undoing) if sent else self._unsent(command))
             answers[command.host_id] = answer
             if on_end is not None:
                 await on_end(answer)
@@ -105,7 +110,7 @@ class FanOut:
 
         with one_error():
             async with asyncio.TaskGroup() as group:
-                workers = [group.create_task(one(command)) for command, _ in first]
+                workers = [group.create_task(one(*each)) for each in first]
                 if not undoing:
                     watch = group.create_task(set_when(self._run.cancelled, abandon))
                     await asyncio.wait(workers)
@@ -128,7 +133,7 @@ class FanOut:
             self._hint(command)
         unwanted = [each for each in posted if not each.state.terminal and each.phase not in sparing]
         told = await on_each(unwanted, self._tell_cancel)
-        await self._run.put([self._cancelled(command, owed=True) for command, answer in told if _unheard(answer)])
+        await self._run.put([self._cancelled(command, owed=True) for command, answer in told if unheard(answer)])
 
     async def _drive(self, command: PostedCommand, abandon: asyncio.Event, undoing: bool) -> Answered:
         """Attempts on one node until one ends well or the reactions are used up."""
@@ -143,6 +148,12 @@ class FanOut:
             ):
                 return answer
             command = await self._next(command, attempt + 1)
+        return answered(command)
+
+    async def _unsent(self, command: PostedCommand) -> Answered:
+        """The end of a command that no life of the coordinator has sent."""
+        command = self._cancelled(command, owed=False)
+        await self._around.store.commands.put([command])
         return answered(command)
 
     async def _again(self, command: PostedCommand, attempt: int, abandon: asyncio.Event) -> bool:
@@ -239,7 +250,7 @@ class FanOut:
                             return await self._told(failed(command, interrupted(command), clock(), State.INTERRUPTED))
                         command = msgspec.structs.replace(command, accepted=False)
                         continue
-                    if not (_passing(refused) or (command.accepted and waited_for(command.kind))):
+                    if not (passing(refused) or (command.accepted and waited_for(command.kind))):
                         command = failed(command, refused.as_dict(), clock())
                         return command if lost_since is not None else await self._told(command)
                     trouble = refused
@@ -308,7 +319,7 @@ class FanOut:
             if settled.done():
                 return True
             known = not (isinstance(trouble, AgentRefused) and trouble.agent_status == 404)
-            heard = not _unheard(trouble)
+            heard = not unheard(trouble)
             reason = getattr(trouble, "message", "the agent did not end the command in time")
             if known:
                 later = "" if heard else "; it is told as soon as it answers"
@@ -320,7 +331,7 @@ class FanOut:
                 try:
                     await self._tell_cancel(command)
                 except HelenusError as again:
-                    heard = not _unheard(again)
+                    heard = not unheard(again)
             return heard
         return True
 
@@ -384,15 +395,3 @@ class FanOut:
 
     def _id(self, phase: str, host_id: str, attempt: int) -> str:
         return str(uuid.uuid5(uuid.UUID(self._run.request.id), f"{phase}/{host_id}/{attempt}"))
-
-
-def _unheard(answer: object) -> bool:
-    """Whether an answer to a cancel, or the lack of one, means that the agent may go on: all but a time-out (it was
-    told, and is slow) and a refusal of its own (nothing is left to be cancelled)."""
-    if isinstance(answer, AgentRefused):
-        return answer.agent_status >= 500
-    return isinstance(answer, HelenusError)
-
-
-def _passing(refused: AgentRefused) -> bool:
-    return refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")

@@ -42,7 +42,8 @@ class Leaving:
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What every request works with. `news`: set when a request was made or has ended, or a run of retention has."""
+    """What every request works with. `news`: set when a request was made or has ended, or a run of retention has.
+    `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all."""
 
     store: Store
     registry: Registry
@@ -52,6 +53,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     monotonic: Callable[[], float] = time.monotonic
     leaving: Leaving = msgspec.field(default_factory=Leaving)
     news: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    uploads_at_once: int = 0
 
 
 class Run:
@@ -73,7 +75,8 @@ class Run:
         self.aftermath = ""
         """what the request's message says beside the reason when it fails or is cancelled: what that has changed"""
         self.retrying: dict[str, str] = {}
-        """commands that failed and are tried again once their node is back: id → what for, as a sentence"""
+        """commands that wait for their turn, or failed and are tried again once their node is back: id → what for, as
+        a sentence"""
         self._posted: dict[str, PostedCommand] = {}
         self._read = False
         self.forget: set[str] = set()

@@ -60,7 +60,8 @@ class SyncFlow:
                 raise nodes_failed("Putting the plan", states.errors())
             orders = await self._orders(scope, destinations, states)
             own = {host_id: orders[host_id] for host_id in scope.hosts if host_id in orders}
-            answers = [*(await self._fan_out.ask("sync", Kind.SYNC, own)).values()]
+            at_once = run.around.uploads_at_once
+            answers = [*(await self._fan_out.ask("sync", Kind.SYNC, own, at_once=at_once)).values()]
             answers += await self._for_others(scope, orders)
             upload_states(answers, [place.id for place in destinations], states)
         except RequestCancelled:
@@ -99,7 +100,8 @@ class SyncFlow:
         answers = []
         for number, taken in enumerate(adopters(gone, scope.takers), 1):
             asked = {host: orders[node.host_id] for host, node in taken.items()}
-            found = await self._fan_out.ask(f"{FOR_OTHERS}-{number}", Kind.SYNC, asked)
+            at_once = self._run.around.uploads_at_once
+            found = await self._fan_out.ask(f"{FOR_OTHERS}-{number}", Kind.SYNC, asked, at_once=at_once)
             answers += [
                 msgspec.structs.replace(found[host], host_id=node.host_id, address=node.address)
                 for host, node in taken.items()

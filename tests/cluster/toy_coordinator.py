@@ -60,6 +60,7 @@ class ToyCoordinator:
         deadlines: Deadlines = DEADLINES,
         clock: Callable[[], float] = unix_seconds,
         schedules: ScheduleTiming = SCHEDULES,
+        uploads_at_once: int = 0,
     ) -> None:
         self._state = state
         self._urls = urls
@@ -68,6 +69,7 @@ class ToyCoordinator:
         self._deadlines = deadlines
         self._clock = clock
         self._schedules = schedules
+        self._uploads_at_once = uploads_at_once
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -84,6 +86,7 @@ class ToyCoordinator:
                 timing=self._timing,
                 clock=self._clock,
                 monotonic=seconds,
+                uploads_at_once=self._uploads_at_once,
             )
             self.news = around.news
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))

@@ -158,7 +158,6 @@ UNKNOWN = [
     ("DELETE", f"{C}/backups?tag={TAG}", "NoSuchBackup"),
     ("POST", RESTORE, "NoSuchBackup"),
     ("GET", f"{C}/job-schedules/nobody", "NoSuchSchedule"),
-    ("PUT", f"{C}/job-schedules/nobody", "NoSuchSchedule"),
     ("DELETE", f"{C}/job-schedules/a%00b", "NoSuchSchedule"),
     ("GET", "/request/nobody/status", "NoSuchRequest"),
     ("GET", "/request/a%00b/status", "NoSuchRequest"),
