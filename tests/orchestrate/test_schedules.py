@@ -8,9 +8,10 @@ from coordinator.model.requests import RequestState
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.model.schedules import ONCE
 from coordinator.orchestrate.schedules.schedules import ScheduleTiming
-from tests.cluster.toy_coordinator import CLUSTER
+from tests.cluster.toy_coordinator import CLUSTER, SCHEDULES, ToyCoordinator
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.scheduled import HOUR, Clock, coordinator_by, due_now, run_ended, runs_of, until, until_true
+from tests.orchestrate.test_store_trouble import FullDisk
 
 
 async def test_what_is_due_is_backed_up_and_listed_under_the_schedules_id(scene: Scene) -> None:
@@ -119,3 +120,23 @@ async def test_a_schedule_for_once_runs_once(scene: Scene) -> None:
     clock.ahead += 400 * 24 * HOUR
     await asyncio.sleep(0.3)
     assert len(await runs_of(coordinator, schedule)) == 1
+
+
+async def test_a_state_that_cant_be_written_keeps_a_run_waiting_and_loses_none(scene: Scene) -> None:
+    """Promise: while the disk is full nothing begins of which nobody would know later; when it is free again the run
+    comes, once."""
+    FullDisk.full, clock = False, Clock()
+    urls = [agent.url for agent in scene.agents]
+    made = ToyCoordinator(scene.directory / "coordinator", urls, clock=clock, database=FullDisk, schedules=SCHEDULES)
+    coordinator = await scene.stack.enter_async_context(made)
+    schedule = due_now(clock() + HOUR)
+    await coordinator.schedules.add(schedule)
+    FullDisk.full = True
+    clock.ahead += HOUR + 1
+    await asyncio.sleep(0.5)
+    assert await runs_of(coordinator, schedule) == []
+    assert (await coordinator.schedules.get(CLUSTER, schedule.id)).version == 1
+    FullDisk.full = False
+    told = await run_ended(coordinator, schedule)
+    assert told.run is not None
+    assert (told.run.state, told.missed) == ("success", [])

@@ -15,7 +15,7 @@ from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import Copy, SyncOrder
 from coordinator.model.requests import RequestState
 from coordinator.model.schedules import CopyRetry, Schedule, ScheduledRun
-from coordinator.orchestrate.errors import BackupDeleted
+from coordinator.orchestrate.errors import BackupDeleted, foreseen
 from coordinator.orchestrate.protocol import Orchestrator
 from coordinator.schedule.decision import retry_of
 from coordinator.store.database import StoreFailed
@@ -52,7 +52,8 @@ class CopyRetries:
                 self._say("a newer backup reached what was to be copied again", schedule, retry, reached=reached)
             if left:
                 retries.append(msgspec.structs.replace(retry, destinations=left))
-        if failed and reached and self._attempts:
+        known = {retry.run for retry in retries}  # already, where a clock was set back and the run came by again
+        if failed and reached and self._attempts and run.request not in known:
             source = None if ON_SERVER in reached else reached[0]
             new = CopyRetry(run.request, run.order.tag, failed, source, self._clock() + self._delay)
             retries.append(new)
@@ -108,6 +109,10 @@ class CopyRetries:
             return None
         except HelenusError as error:
             return self._again(schedule, retry, error.message)
+        except Exception as error:
+            log.exception("a copy could not be tried again", cluster=schedule.cluster, schedule=schedule.id)
+            if await self._store.requests.get(retry.request) is None:
+                return self._again(schedule, retry, foreseen(error).message)
         self._say("a copy of a scheduled backup is tried again", schedule, retry)
         return retry
 

@@ -12,6 +12,7 @@ import structlog
 
 from coordinator.model.requests import RequestState
 from coordinator.model.schedules import Due, Schedule, ScheduledRun
+from coordinator.orchestrate.errors import foreseen
 from coordinator.orchestrate.protocol import Orchestrator
 from coordinator.schedule.decision import request_of
 from coordinator.schedule.occurrences import shown
@@ -48,8 +49,8 @@ class ScheduledRuns:
         return ScheduledRun(due, request_of(schedule.id, due.at), order, now)
 
     async def begun(self, schedule: Schedule, run: ScheduledRun) -> ScheduledRun:
-        """The run once its request exists, or can't. Raises `StoreFailed`, and what nobody foresaw: then it is begun
-        again while it is in time."""
+        """The run once its request exists, or can't. Raises `StoreFailed`: then it is begun again while it is in
+        time."""
         now = self._clock()
         if await self._store.requests.get(run.request) is None:
             if now > run.due.until:
@@ -64,24 +65,15 @@ class ScheduledRuns:
             except StoreFailed:
                 raise  # nobody knows whether the request was made
             except HelenusError as error:
-                log.warning(
-                    "a scheduled backup could not begin",
-                    cluster=schedule.cluster,
-                    schedule=schedule.id,
-                    due=when,
-                    **error.as_dict(),
-                )
+                log.warning("a scheduled backup could not begin", **_named(schedule), due=when, **error.as_dict())
                 return msgspec.structs.replace(run, state=REFUSED, message=error.message)
+            except Exception as error:
+                log.exception("a scheduled backup could not begin", **_named(schedule), due=when)
+                if await self._store.requests.get(run.request) is None:
+                    return msgspec.structs.replace(run, state=REFUSED, message=foreseen(error).message)
             else:
-                log.info(
-                    "a scheduled backup begins",
-                    cluster=schedule.cluster,
-                    schedule=schedule.id,
-                    due=when,
-                    late_seconds=round(late),
-                    request=run.request,
-                    tag=run.order.tag,
-                )
+                told = {"due": when, "late_seconds": round(late), "request": run.request, "tag": run.order.tag}
+                log.info("a scheduled backup begins", **_named(schedule), **told)
         return msgspec.structs.replace(run, state=RUNNING)
 
     async def followed(self, run: ScheduledRun) -> ScheduledRun:
@@ -94,3 +86,7 @@ class ScheduledRuns:
         if request.state is RequestState.RUNNING:
             return run
         return msgspec.structs.replace(run, state=request.state.value, partial=request.partial, message=request.message)
+
+
+def _named(schedule: Schedule) -> dict[str, str]:
+    return {"cluster": schedule.cluster, "schedule": schedule.id}

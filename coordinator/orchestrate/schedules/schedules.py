@@ -214,9 +214,9 @@ class JobSchedules(Beside):
             await self._replace(schedule.cluster, schedule.id, settled)
             for missed in lost:
                 self._tell(schedule, missed)
+            self._asked.set()
         except Exception:  # it stays as it is, and the next look begins it again
             log.exception("a scheduled backup could not be begun", **_named(schedule))
-        self._asked.set()
 
     async def _begin_retry(self, schedule: Schedule, retry: CopyRetry) -> None:
         try:
