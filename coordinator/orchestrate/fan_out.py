@@ -153,7 +153,7 @@ class FanOut:
     async def _unsent(self, command: PostedCommand) -> Answered:
         """The end of a command that no life of the coordinator has sent."""
         command = self._cancelled(command, owed=False)
-        await self._around.store.commands.put([command])
+        await self._run.put([command])
         return answered(command)
 
     async def _again(self, command: PostedCommand, attempt: int, abandon: asyncio.Event) -> bool:
