@@ -47,6 +47,7 @@ from kit import logs
 from kit.background import run_until
 from kit.config import ConfigError, absolute_path, load, look_at_directory, read_secret, secret_path
 from kit.errors import HelenusError
+from kit.fair_loop import fair_loop
 from kit.heartbeat import beat
 from kit.http_description import Description
 from kit.http_limits import body_limits
@@ -301,7 +302,8 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
                 redactor.add(secret)
         logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)
         faulthandler.enable(2)  # systemd ends with SIGABRT what has no pulse: the journal then says where it stood
-        asyncio.run(_run(ready, redactor, store_type))
+        with asyncio.Runner(loop_factory=fair_loop) as runner:
+            runner.run(_run(ready, redactor, store_type))
     except HelenusError as error:
         print(f"helenus-coordinator: {error.message}. {error.todo}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
