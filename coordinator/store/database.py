@@ -1,6 +1,8 @@
-"""A SQLite file with one thread that reads and writes it. In: functions of a connection. Out: their results, durable.
+"""A SQLite file with a thread that writes it and one that reads it. In: functions of a connection. Out: their results,
+durable.
 
-WAL with synchronous=FULL: what a call returned from survives a power cut.
+WAL with synchronous=FULL: what a call returned from survives a power cut. Who reads sees all that was written by then,
+and doesn't wait for what is being written: a thousand nodes that end a phase make a thousand writes in a row.
 """
 
 import asyncio
@@ -40,12 +42,14 @@ class StoreMissing(CoordinatorError):
 
 
 class Database:
-    """`open` it; `read` and `write` run one function at a time on the file's own thread, `write` in a transaction that
-    is rolled back when the function raises."""
+    """`open` it; `read` and `write` run one function at a time on a thread of the file's own each, `write` in a
+    transaction that is rolled back when the function raises."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, reading: sqlite3.Connection) -> None:
         self._connection = connection
         self._thread = thread
+        self._reading = reading
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="coordinator-store-reader")
 
     @classmethod
     async def open(cls, path: Path, migrations: Sequence[Sequence[str]], *, beside: bool = False) -> "Database":
@@ -55,15 +59,16 @@ class Database:
         thread = ThreadPoolExecutor(1, thread_name_prefix="coordinator-store")
         connect = _connect_beside if beside else _connect
         try:
-            connection = await asyncio.get_running_loop().run_in_executor(thread, connect, path, migrations)
+            connections = await asyncio.get_running_loop().run_in_executor(thread, connect, path, migrations)
         except BaseException:
             thread.shutdown()
             raise
-        return cls(connection, thread)
+        connection, reading = connections
+        return cls(connection, thread, reading)
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function reads."""
-        return await self._run(lambda: function(self._connection))
+        return await self._run(self._reader, lambda: function(self._reading))
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function gives, once all it wrote is durable."""
@@ -79,22 +84,27 @@ class Database:
                 raise
             return result
 
-        return await self._run(transaction)
+        return await self._run(self._thread, transaction)
 
     async def close(self) -> None:
         """Wait for what runs, close the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, self._reading.close)
+        self._reader.shutdown()
+        # Last: who closes the last connection of all tidies up the file.
+        await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
 
-    async def _run(self, function: Callable[[], T]) -> T:
+    async def _run(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         try:
             # Shielded: a caller that is cancelled leaves a whole transaction behind, and nobody else's work stops.
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, function))
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, function))
         except sqlite3.Error as error:
             raise StoreFailed(f"the coordinator's state can't be used: {error}") from error
 
 
-def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
+def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """One to write with, and one that only reads."""
     try:
         # Made before SQLite sees it, so that it and its -wal and -shm files (which take its mode) are private at once.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -106,41 +116,47 @@ def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connect
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path, migrations)
+        reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        reading.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
         raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, reading
 
 
-def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
-    """SQLite lets several processes write one file in WAL mode, one transaction at a time: a writer waits for the other
+def _connect_beside(
+    path: Path, migrations: Sequence[Sequence[str]]
+) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """The same of a file that is there. SQLite lets several processes write one file in WAL mode, one transaction at a time: a writer waits for the other
     one's (5 s at most, Python's default), and who reads sees whole transactions. Run by root, SQLite gives the -wal and
     -shm files to the owner of the database."""
     if not path.is_file():
         raise StoreMissing(f"there is no state {path}", file=str(path))
+    there = f"{path.as_uri()}?mode=rw"
     try:
-        connection = sqlite3.connect(
-            f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(there, uri=True, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
     try:
         connection.execute("PRAGMA synchronous = FULL")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        reading = sqlite3.connect(there, uri=True, isolation_level=None, check_same_thread=False)
+        reading.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
         raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
     if version != len(migrations):
+        reading.close()
         connection.close()
         raise StoreMissing(
             f"the state {path} has version {version}, this release's has {len(migrations)}",
             file=str(path),
             version=version,
         )
-    return connection
+    return connection, reading
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
