@@ -57,6 +57,8 @@ class Bench:
         fleet_words = ["-m", "tests.fleet", *map(str, words), *(["--old"] if options.old else [])]
         self._configure()
         watched = {"WATCHED_FILE": str(self._lags)}
+        if options.stacks:
+            watched["WATCHED_STACKS"] = str(self._directory / "stacks")
         async with contextlib.AsyncExitStack() as stack:
             fleet = await stack.enter_async_context(_process(fleet_words, self._directory / "fleet.log"))
             await self._listening(self._directory / "fleet.log")
@@ -243,11 +245,13 @@ def main() -> None:
     parser.add_argument("--backups", type=int, default=10, help="how many backups the store lists at first")
     parser.add_argument("--old", action="store_true", help="agents that know no interval of reports")
     parser.add_argument("--before", action="store_true", help="a coordinator that knows neither details=0 nor node=")
+    parser.add_argument("--stacks", action="store_true", help="write down what a late event loop was at (with --keep)")
     parser.add_argument("--keep", type=Path, help="where the logs and figures are put as well")
     options = parser.parse_args()
     options.light = "" if options.before else "?details=0"
     options.deadline = 4 * options.seconds + 120.0
     directory = Path(tempfile.mkdtemp(prefix="bench-fleet-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended first
     try:
         figures = asyncio.run(Bench(options, directory).run())
     finally:

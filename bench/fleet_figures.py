@@ -46,6 +46,7 @@ class Figures:
             "latest pulse, ms": max((each["late_ms"] for each in chosen), default=0.0),
             "most own processor time between two pulses, ms": max((each["own_ms"] for each in chosen), default=0.0),
             "pulses over 50 ms": sum(each["turns"] for each in chosen),
+            "longest garbage collection, ms": max((each["gc_ms"] for each in chosen), default=0.0),
             "of these by own processor time": sum(each["own_turns"] for each in chosen),
         }
 

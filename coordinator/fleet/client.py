@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -62,7 +63,7 @@ class _Events(msgspec.Struct, frozen=True):
 
 decode_report = msgspec.json.Decoder(NodeReport).decode
 _decode_events = msgspec.json.Decoder(_Events).decode
-_decode_backups = msgspec.json.Decoder(list[BackupView]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_backup = msgspec.json.Decoder(BackupView).decode
 
 
@@ -80,6 +81,7 @@ class AgentClient:
         self._session = session
         self._deadlines = deadlines or Deadlines()
         self._bulk = bulk or Bulk()
+        self._heard = 0.0
 
     async def node(
         self,
@@ -143,7 +145,11 @@ class AgentClient:
     async def backups(self, destination: str | None) -> list[BackupView]:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
-        return await self._read_large("/v1/backups", self._deadlines.listing, _decode_backups, query)
+        texts = await self._read_large("/v1/backups", self._deadlines.listing, _decode_list, query)
+        try:
+            return [await self._bulk.decoded(bytes(text), _decode_backup) for text in texts]
+        except msgspec.DecodeError as wrong:
+            raise self._unreadable(wrong) from wrong
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""
@@ -217,10 +223,12 @@ class AgentClient:
         except BaseException:
             call.close()
             raise
+        began = asyncio.get_running_loop().time()
         asked = asyncio.create_task(call)
         try:
             await asyncio.wait({asked}, timeout=self._deadlines.probe / 2)
-            if not asked.done():
+            # Of a large answer that has begun it is our own turn that is waited for.
+            if not asked.done() and self._heard < began:
                 await self._probe(self._deadlines.probe / 2)
             return await asked
         finally:
@@ -288,6 +296,7 @@ class AgentClient:
         try:
             async with (
                 self._session.get(self.url + path, params=list(query), timeout=limits) as response,
+                self._noted(),
                 self._bulk.turn,
             ):
                 async with asyncio.timeout(deadline):
@@ -299,6 +308,12 @@ class AgentClient:
             raise self._lost("GET", path, broken) from broken
         except msgspec.DecodeError as wrong:
             raise self._unreadable(wrong) from wrong
+
+    @asynccontextmanager
+    async def _noted(self) -> AsyncIterator[None]:
+        """The agent has begun to answer."""
+        self._heard = asyncio.get_running_loop().time()
+        yield
 
     def _lost(self, method: str, path: str, broken: Exception) -> AgentUnreachable:
         return AgentUnreachable(

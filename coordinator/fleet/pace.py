@@ -15,6 +15,8 @@ LONGEST = 60
 """Seconds; agents take no longer interval."""
 LOOKS_A_SECOND = 20
 """Looks at commands of all agents together."""
+REPORTS_A_SECOND = 30
+"""Reports of nodes that are asked for because somebody looks: with a thousand nodes each describes a thousand."""
 
 
 def interval_of(agents: int) -> int:
@@ -26,3 +28,8 @@ def interval_of(agents: int) -> int:
 def poll_of(agents: int, seconds: float) -> float:
     """Seconds between two looks at a command, wished to be so many."""
     return max(seconds, agents / LOOKS_A_SECOND)
+
+
+def age_of(agents: int) -> float:
+    """Seconds that a node's report may be old where people look."""
+    return agents / REPORTS_A_SECOND

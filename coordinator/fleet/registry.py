@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
@@ -11,12 +12,15 @@ from coordinator.fleet.asking import Asking
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
+from coordinator.fleet.pace import age_of
 from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
 from kit.errors import HelenusError
 
 MOST_ASKED = 5
 """Agents that are asked whom their node holds for up."""
+FEW = 64
+"""Agents whose reports are waited for when people look."""
 
 
 class Agent:
@@ -92,6 +96,10 @@ class Registry:
         self._shared = {cluster: SharedReports() for cluster in clusters}
         self._read: Counter[str] = Counter()
         """reports that were read since `SharedReports.keep_only`, by cluster"""
+        self._by_host: dict[str, dict[str, Agent]] = {cluster: {} for cluster in clusters}
+        """where `known` found an agent last"""
+        self._refreshed: dict[str, float] = {}
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._asking = {
             agent: Asking(partial(self._ask, agent, cluster)) for cluster in clusters for agent in self._agents[cluster]
         }
@@ -119,6 +127,26 @@ class Registry:
         self._refuse_contradictions(cluster)
         return agents
 
+    async def recent(self, cluster: str, max_age: float) -> list[Agent]:
+        """As `refresh`, for what people look at. Of more than `FEW` agents nobody waits for new reports once all were
+        heard: what is known is given, up to `age_of` their number old, and those that are older, or didn't answer, are
+        asked meanwhile. A thousand reports of a thousand members are seconds of work."""
+        agents = self.agents(cluster)
+        if len(agents) <= FEW or not all(agent.report is not None or agent.error is not None for agent in agents):
+            return await self.refresh(cluster, max_age)
+        age = max(max_age, age_of(len(agents)))
+        asking = self._refreshing.get(cluster)
+        if (asking is None or asking.done()) and self._clock() - self._refreshed.get(cluster, 0.0) > age:
+            self._refreshed[cluster] = self._clock()
+            self._refreshing[cluster] = asyncio.create_task(self._refresh(cluster, age), name=f"reports of {cluster}")
+        self._refuse_contradictions(cluster)
+        return agents
+
+    async def _refresh(self, cluster: str, max_age: float) -> None:
+        # What contradicts is said to who looks.
+        with suppress(HelenusError):
+            await self.refresh(cluster, max_age)
+
     async def ask(self, cluster: str, agent: Agent) -> None:
         """Ask one agent, now; never raises for one that is down. Raises `DuplicateHostId`, `MixedClusters`."""
         await self._asking[agent].done(fresh=True)
@@ -128,6 +156,9 @@ class Registry:
 
     async def close(self) -> None:
         """Break off what agents are being asked."""
+        for task in self._refreshing.values():
+            task.cancel()
+        await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
         await asyncio.gather(*(asking.close() for asking in self._asking.values()))
 
     async def by_host(self, cluster: str, max_age: float = 5.0) -> dict[str, Agent]:
@@ -156,9 +187,13 @@ class Registry:
 
     def known(self, cluster: str, host_id: str) -> Agent | None:
         """The agent that has answered for a node, or was where a hint says; None if there is none."""
+        found = self._by_host.get(cluster, {}).get(host_id)
+        if found is not None and found.host_id == host_id:
+            return found
         url, _ = self._hints[cluster].get(host_id, ("", ""))
         for agent in self.agents(cluster):
             if agent.host_id == host_id or (agent.identity is None and agent.url == url):
+                self._by_host[cluster][host_id] = agent
                 return agent
         return None
 

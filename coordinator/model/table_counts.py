@@ -217,8 +217,9 @@ class TableCounts(Mapping[str, Mapping[str, Counts]]):
         return len({keyspace for keyspace, _ in self.layout.names})
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, TableCounts) and other.layout is self.layout:
-            return self.numbers == other.numbers and self.errors == other.errors
+        if isinstance(other, TableCounts):
+            same = other.layout is self.layout or other.layout.names == self.layout.names
+            return same and self.numbers == other.numbers and self.errors == other.errors
         return super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]

@@ -1,5 +1,6 @@
 """What the API calls: orders in, requests made durable and begun, listings and live views out."""
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -216,7 +217,7 @@ class FleetOrchestrator:
 
     async def list_backups(self, cluster: str, destination: str | None) -> list[Backup]:
         """Every undeleted backup there."""
-        places = Places(self._around, cluster)
+        places = Places(self._around, cluster, at_a_glance=True)
         place = await places.optional(destination)
         place_id = destination or ON_SERVER
         running, deleting = set[str | None](), set[str | None]()
@@ -234,12 +235,13 @@ class FleetOrchestrator:
                 joined = await places.backup(place, tag) or joined
             runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
             backups.append(backup_of(joined, running=runs, deleting=tag in deleting))
+            await asyncio.sleep(0)  # of many nodes each one is some milliseconds' work
         return backups
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:
         """Ring members and agents, joined by host id."""
         registry = self._around.registry
-        agents = await registry.refresh(cluster, self._around.timing.report_age)
+        agents = await registry.recent(cluster, self._around.timing.report_age)
         found = cluster_nodes(agents)
         if any(node.host_id and node.up is None for node in found):
             # Only now it is worth what nodetool costs.

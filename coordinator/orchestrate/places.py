@@ -19,7 +19,7 @@ from coordinator.model.orders import DestinationOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.archiving.setting import archives_to
 from coordinator.orchestrate.errors import DestinationRefused
-from coordinator.orchestrate.listing import Joined, join
+from coordinator.orchestrate.listing import Joined, each_joined, join
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import cause_of
 from coordinator.orchestrate.run import Surroundings
@@ -45,11 +45,13 @@ OUTDATED = frozenset(
 
 
 class Places:
-    """The places of one cluster. Destination None = on the nodes."""
+    """The places of one cluster. Destination None = on the nodes. `at_a_glance`: for people who look, of many agents
+    those count as there that were a while ago."""
 
-    def __init__(self, around: Surroundings, cluster: str) -> None:
+    def __init__(self, around: Surroundings, cluster: str, *, at_a_glance: bool = False) -> None:
         self._around = around
         self._cluster = cluster
+        self._asked = around.registry.recent if at_a_glance else around.registry.refresh
 
     async def destination(self, destination_id: str) -> Destination:
         """The kept destination. Raises `NoSuchDestination`."""
@@ -206,7 +208,11 @@ class Places:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
         views, _ = await self._views(destination, lambda client: client.backups(where))
-        return join(views, shared=is_shared(destination), ring=await self.ring())
+        found = {}
+        for tag, joined in each_joined(views, shared=is_shared(destination), ring=await self.ring()):
+            found[tag] = joined
+            await asyncio.sleep(0)
+        return found
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
         """One backup with plan and manifests, and whose part could not be looked for; None when no agent knows it."""
@@ -228,7 +234,9 @@ class Places:
     async def ring(self) -> set[str]:
         """Host ids of the ring's members, as the agents last saw it."""
         reports = [agent.report for agent in await self._agents() if agent.cassandra_up]
-        return {member.host_id for report in reports if report is not None for member in report.ring}
+        # Agents that see the same share one object (`coordinator.fleet.sharing`): it is walked once.
+        rings = {id(report.ring): report.ring for report in reports if report is not None}
+        return {member.host_id for ring in rings.values() for member in ring}
 
     async def _views(
         self, destination: Destination | None, ask: Callable[[AgentClient], Awaitable[list[BackupView]]]
@@ -288,7 +296,7 @@ class Places:
         return {host_id: answer.as_dict() for host_id, answer in await on_each(hosts, one) if answer is not None}
 
     async def _agents(self) -> list[Agent]:
-        return await self._around.registry.refresh(self._cluster, self._around.timing.report_age)
+        return await self._asked(self._cluster, self._around.timing.report_age)
 
 
 def place_id(destination: Destination | None) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,10 +27,27 @@ IDS = ("repository-of-the-fleet", "cluster-of-the-fleet")
 
 
 class Fleet:
-    """Use as `async with Fleet(frozen, network, port)`. `backups`: how many of its backups the store lists at first."""
+    """Use as `async with Fleet(frozen, port)`. `backups`: how many of its backups the store lists at first."""
 
-    def __init__(self, frozen: Frozen, port: int, pace: Pace | None = None, backups: int = 0) -> None:
+    def __init__(
+        self,
+        frozen: Frozen,
+        port: int,
+        pace: Pace | None = None,
+        backups: int = 0,
+        clock: Callable[[], float] = time.time,
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
         self.frozen = frozen
+        self.moving = True
+        """whether time goes on for the commands"""
+        self.intervals: Counter[str] = Counter()
+        """what readers of events asked for: the interval as text, "" = none"""
+        self._clock = clock
+        self._silence = silence
+        self._stopped_at = 0.0
+        self._stood = 0.0
+        self._streams: set[asyncio.Task[Any]] = set()
         self.nodes = [Node(frozen, number, pace or Pace()) for number in range(frozen.agents)]
         self.asked: Counter[str] = Counter()
         """requests by method and path"""
@@ -87,10 +105,27 @@ class Fleet:
         turn = 0
         while True:
             began = time.monotonic()
-            for node in self.nodes[turn % SLICES :: SLICES]:
-                node.tick(time.time())
+            for node in self.nodes[turn % SLICES :: SLICES] if self.moving else ():
+                node.tick(self._now())
             turn += 1
             await asyncio.sleep(max(0.0, TICK_SECONDS / SLICES - (time.monotonic() - began)))
+
+    def stop_moving(self) -> None:
+        """Let no command move any more, until `move_on`."""
+        self.moving, self._stopped_at = False, self._clock()
+
+    def move_on(self) -> None:
+        """Let them go on as if no time had passed."""
+        self._stood += self._clock() - self._stopped_at
+        self.moving = True
+
+    def drop_streams(self) -> None:
+        """Break every stream of events off, as a network does."""
+        for stream in self._streams:
+            stream.cancel()
+
+    def _now(self) -> float:
+        return self._clock() - self._stood
 
     def _of(self, request: web.Request) -> Node:
         assert request.transport is not None
@@ -104,7 +139,7 @@ class Fleet:
 
     async def _node(self, request: web.Request) -> web.Response:
         node = self._of(request)
-        return _json(self.frozen.report(node.number, node.instance, node.sequence, time.time()))
+        return _json(self.frozen.report(node.number, node.instance, node.sequence, self._clock()))
 
     async def _archiving(self, request: web.Request) -> web.Response:
         self._of(request)
@@ -172,7 +207,7 @@ class Fleet:
 
     async def _post(self, request: web.Request) -> web.Response:
         node = self._of(request)
-        return self._view(node, node.post(msgspec.json.decode(await request.read(), type=PostCommand), time.time()))
+        return self._view(node, node.post(msgspec.json.decode(await request.read(), type=PostCommand), self._now()))
 
     async def _command(self, request: web.Request) -> web.Response:
         node = self._of(request)
@@ -184,7 +219,7 @@ class Fleet:
         command = node.commands.get(request.match_info["command"])
         if command is None:
             return _unknown("unknown_command")
-        node.cancel(command, time.time())
+        node.cancel(command, self._now())
         return self._view(node, command)
 
     def _view(self, node: Node, command: Command) -> web.Response:
@@ -195,24 +230,30 @@ class Fleet:
         interval = request.query.get("interval")
         if interval is not None and EVENTS_INTERVAL not in self.frozen.features:
             return _error(400, "invalid_input")  # requests are strict
+        self.intervals[interval or ""] += 1
         after = int(request.headers.get("Last-Event-ID", "0"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(b": connected\n\n")
         seconds = float(interval or 0.0)
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
         try:
             # Readers that came in the same moment aren't told in the same moment for ever.
-            await node.wait(after, seconds * random.random(), SILENCE_SECONDS)
+            await node.wait(after, seconds * random.random(), self._silence)
             while True:
-                events = node.events(after, time.time())
+                events = node.events(after, self._clock())
                 text = b"".join(b"id: %d\nevent: command\ndata: %b\n\n" % event for event in events) or b": alive\n\n"
                 self.told["events"] += len(events)
                 self.told["bytes"] += len(text)
                 after = events[-1][0] if events else after
                 await response.write(text)
-                await node.wait(after, seconds, SILENCE_SECONDS)
+                await node.wait(after, seconds, self._silence)
         except ConnectionError:
             return response
+        finally:
+            self._streams.discard(task)
 
     def _earlier(self, number: int) -> Record:
         """A backup of before, of all nodes."""

@@ -28,7 +28,8 @@ async def look(around: Surroundings, cluster: str) -> list[NodeLook]:
     found = [_look(agent, asked.get(agent)) for agent in agents]
     known = {one.host_id for one in found}
     reports = [agent.report for agent in agents if agent.cassandra_up]
-    members = {member.host_id: member for report in reports if report is not None for member in report.ring}
+    rings = {id(report.ring): report.ring for report in reports if report is not None}
+    members = {member.host_id: member for ring in rings.values() for member in ring}
     unseen = "no configured agent answers for this node"
     found += [
         NodeLook(member.address, host_id, unseen=unseen) for host_id, member in members.items() if host_id not in known

@@ -232,7 +232,8 @@ class SentOnce:
         it brings no rows into the cluster."""
         agents = await self._around.registry.refresh(self._run.cluster, self._around.timing.report_age)
         reports = [agent.report for agent in agents if agent.cassandra_up]
-        ring = {member.host_id for report in reports if report is not None for member in report.ring}
+        rings = {id(report.ring): report.ring for report in reports if report is not None}
+        ring = {member.host_id for each in rings.values() for member in each}
         return bool(ring) and host_id not in ring
 
     async def _told_by(self, agent: Agent, sent: Sent, late: bool) -> tuple[State | None, str]:
