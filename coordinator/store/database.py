@@ -127,12 +127,10 @@ def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.C
     return connection, reading
 
 
-def _connect_beside(
-    path: Path, migrations: Sequence[Sequence[str]]
-) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """The same of a file that is there. SQLite lets several processes write one file in WAL mode, one transaction at a time: a writer waits for the other
-    one's (5 s at most, Python's default), and who reads sees whole transactions. Run by root, SQLite gives the -wal and
-    -shm files to the owner of the database."""
+def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """The same of a file that is there. SQLite lets several processes write one file in WAL mode, one transaction at a
+    time: a writer waits for the other one's (5 s at most, Python's default), and who reads sees whole transactions. Run
+    by root, SQLite gives the -wal and -shm files to the owner of the database."""
     if not path.is_file():
         raise StoreMissing(f"there is no state {path}", file=str(path))
     there = f"{path.as_uri()}?mode=rw"
