@@ -21,7 +21,8 @@ class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Take a backup `tag` (claimed in the store by the API). `keyspaces`: None = all that a backup means by «all»
     (design §3.11), an empty list of tables = all of that keyspace. `keep`: the snapshots stay on the nodes as an
     on-server backup, beside the `copies`. `partial`: ring members without an agent that answers are left out and named
-    instead of being an error. `time` unix seconds, as the tag says them."""
+    instead of being an error. `time` unix seconds, as the tag says them. `pre_script`, `post_script`: which scripts of
+    the agents' directories run on each node, before its snapshot and after it ("" = none)."""
 
     tag: str
     time: int
@@ -31,6 +32,8 @@ class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copies: list[Copy] = []
     throttle_bytes_per_second: int = 0
     partial: bool = False
+    pre_script: str = ""
+    post_script: str = ""
 
 
 class SyncOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -44,11 +44,12 @@ class BackupJob(msgspec.Struct, frozen=True):
     copies: list[Copy] = []
     throttle_bytes_per_second: int = 0
     partial: bool = False
+    pre_script: str = ""
+    post_script: str = ""
 
     def order(self, tag: str, time: int, backup_id: str) -> BackupOrder:
         """The order of a backup by that name, of that time (unix seconds)."""
-        limit = self.throttle_bytes_per_second
-        return BackupOrder(tag, time, backup_id, self.keyspaces, self.keep, self.copies, limit, self.partial)
+        return BackupOrder(tag, time, backup_id, *msgspec.structs.astuple(self))
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -9,10 +9,12 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.schedules import BackupJob
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.copies import UNBUILT, read_copies, refuse_unbuilt
+from coordinator.opscenter.copies import read_copies, refuse_unbuilt
 from coordinator.opscenter.rules import NAMES, take_rule
+from coordinator.opscenter.scripts import NAMES as SCRIPTS
+from coordinator.opscenter.scripts import take_scripts
 
-OPTIONS = ("keyspaces", "destinations", "throttle", "force", *NAMES, *UNBUILT)
+OPTIONS = ("keyspaces", "destinations", "throttle", "force", *NAMES, *SCRIPTS, "alert_on_failure")
 
 
 class BackupOptions(msgspec.Struct, frozen=True):
@@ -24,8 +26,9 @@ class BackupOptions(msgspec.Struct, frozen=True):
 
 async def read_backup(api: Api, cluster: str, options: dict[str, Any], inside: str = "") -> BackupOptions:
     """Fields: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose agent
-    doesn't answer), and a rule of retention for all places; unknown ones were refused before. `inside`: what stands
-    before a field's name in a refusal."""
+    doesn't answer), scripts, and a rule of retention for all places; unknown ones were refused before. `inside`: what
+    stands before a field's name in a refusal."""
+    scripts = take_scripts(options, inside)
     refuse_unbuilt(options, inside)
     rule = take_rule(options, inside)
     keyspaces = read_keyspaces(options.get("keyspaces"), inside)
@@ -36,6 +39,8 @@ async def read_backup(api: Api, cluster: str, options: dict[str, Any], inside: s
         chosen.copies,
         quirks.as_bytes_per_second(options.get("throttle"), f"{inside}throttle"),
         quirks.as_bool(options.get("force"), f"{inside}force"),
+        scripts.pre,
+        scripts.post,
     )
     places = chosen.rules or {ON_SERVER: {}}
     return BackupOptions(job, {place: {**rule, **own} for place, own in places.items()})

@@ -31,10 +31,9 @@ UNBUILT = (
     "alert_on_failure",
     "post_snapshot_script",
     "pre_snapshot_script",
-    "post_script",
-    "pre_script",
 )
-"""Options of OpsCenter's backup jobs; taken when they ask for nothing."""
+"""Options of OpsCenter's backup jobs; taken when they ask for nothing. Scripts are named for all destinations together,
+not in the options of one."""
 
 
 def refuse_unbuilt(options: dict[str, Any], inside: str = "") -> None:

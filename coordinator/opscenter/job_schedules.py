@@ -14,7 +14,6 @@ from coordinator.model.schedules import ONCE, UNIT_SECONDS, BackupJob, Schedule,
 from coordinator.opscenter import quirks
 from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.copies import UNBUILT
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import need, who_asks
 from coordinator.opscenter.rules import set_rules
@@ -117,7 +116,7 @@ class JobSchedules:
             )
         if kind != "backup":
             raise quirks.refuse(f"{inside}type", f"must be backup, not {quirks.shown(kind)}")
-        quirks.allow_only(params, ("type", *(name for name in OPTIONS if name not in UNBUILT)), inside)
+        quirks.allow_only(params, ("type", *OPTIONS), inside)
         options = await read_backup(self._api, cluster, dict(params), inside)
         if any(options.rules.values()):
             need(who_asks(request), Role.ADMIN, "a rule of retention, which deletes backups,")

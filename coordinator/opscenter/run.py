@@ -17,8 +17,9 @@ ADHOC = "adhoc"
 
 class Run:
     """Fields of run: keyspaces, destinations, throttle (MB/s per node), force (ours: go on without the nodes whose
-    agent doesn't answer), and a rule of retention for the backups by hand at its places; of sync: tag, destinations,
-    throttle, force, source (ours: the destination to copy from, none = the nodes); of scrub (ours): destination, whole.
+    agent doesn't answer), pre_snapshot_script, post_snapshot_script, and a rule of retention for the backups by hand at
+    its places; of sync: tag, destinations, throttle, force, source (ours: the destination to copy from, none = the
+    nodes); of scrub (ours): destination, whole.
     """
 
     def __init__(self, api: Api) -> None:

@@ -9,7 +9,9 @@ from coordinator.model.requests import NodePart, RequestState
 from coordinator.model.table_counts import TableCounts
 
 STEPS = {
+    "pre_script": "running the script before the snapshot",
     "snapshot": "taking snapshots",
+    "post_script": "running the script after the snapshot",
     "upload": "uploading",
     "sync": "copying",
     "sync-gone": "copying the parts of nodes that left the ring",
@@ -47,6 +49,7 @@ STEPS = {
     "rolling_restart": "restarting Cassandra",
     "trim_logs": "freeing segments of the commit log",
     "trim-gone": "freeing segments of nodes that left the ring",
+    "pre_script-clear": "clearing what was announced",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",
     "undo-clear": "undoing: clearing snapshots",
@@ -64,6 +67,7 @@ COUNTED = frozenset({"upload", "sync", "fetch", "import", "pit_fetch"})
 
 BY_NODES = frozenset(
     {
+        "pre_script", "post_script",
         "pit_check", "pit_quiesce", "pit_stop", "pit_cover", "pit_place", "pit_start", "pit_start-again",
         "pit_verify", "pit_open",
         "pit_clean", "undo-pit_undo", "undo-pit_clean",

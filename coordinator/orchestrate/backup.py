@@ -1,4 +1,5 @@
-"""A backup: plan first, snapshots on all nodes, copies to all destinations, the listing record last."""
+"""A backup: plan first, snapshots on all nodes, copies to all destinations, the listing record last; scripts before and
+after the snapshots where it names any."""
 
 from typing import Any
 
@@ -29,6 +30,7 @@ from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scope import backup_scope, union_of_tables
+from coordinator.orchestrate.scripts import BEFORE, refuse_older_agents, run_scripts, with_failed_scripts
 
 SNAPSHOT_ROUNDS = 3
 ON_NODES = "on-server"
@@ -48,13 +50,14 @@ class BackupScope(msgspec.Struct, frozen=True):
 
 
 async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> BackupScope:
-    """Raises `UnknownKeyspace`, `UnknownTable`, `NoSuchDestination`, `MissingNodes`."""
+    """Raises `UnknownKeyspace`, `UnknownTable`, `NoSuchDestination`, `MissingNodes`, `ScriptsNotSupported`."""
     places = Places(around, cluster)
     for copy in order.copies:
         await places.destination(copy.destination)
     present = await muster(around, cluster)
     if present.missing and not order.partial:
         raise missing_nodes(present.missing, present.reasons)
+    refuse_older_agents(around, cluster, order, present.present)
     tables = backup_scope(order.keyspaces or {}, present.keyspaces)
     missing = [member.host_id for member in present.missing]
     plan = Plan(
@@ -100,13 +103,16 @@ class BackupFlow:
             run.stop_if_cancelled()
             self._announced = True
             await self._put_plans(scope, places, states)
+            if order.pre_script:
+                await self._pre_script(scope, places, states)
             snapshots = await self._snapshot(scope, destinations, states)
             if order.keep:
                 for host_id, snapshot in snapshots.items():
                     states.succeeded(ON_SERVER, host_id, snapshot.sizes)
+            told = await self._post_script(sorted(snapshots)) if order.post_script else {}
             if destinations:
                 await self._upload(sorted(snapshots), destinations, states)
-            return await self._close(scope, places, states)
+            return with_failed_scripts(await self._close(scope, places, states), told)
         except RequestCancelled:
             await self._undo(scope, destinations)
             raise
@@ -133,6 +139,23 @@ class BackupFlow:
             states.failed_everywhere(host_id, on_server[host_id])
         if (taken and not self._order.partial) or not any(states.open(place_id(place)) for place in places):
             raise nodes_failed("Putting the plan", states.errors())
+
+    async def _pre_script(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
+        """Before the first snapshot, once: a node on which it fails gets none. Raises as a snapshot that fails does."""
+        order = self._order
+        hosts = [host for host in scope.hosts if any(states.open(place_id(place), host) for place in places)]
+        answers = await run_scripts(self._fan_out, order, "pre", hosts)
+        failed = {host_id: answer for host_id, answer in answers.items() if not answer.ok}
+        if failed and (not order.partial or len(failed) == len(answers)):
+            await self._clear("pre_script-clear", hosts)
+            raise nodes_failed(BEFORE, failures(failed.values()))
+        for host_id, answer in failed.items():
+            states.failed_everywhere(host_id, answer.error or {})
+        await self._clear("pre_script-clear", sorted(failed))
+
+    async def _post_script(self, hosts: list[str]) -> dict[str, dict[str, Any]]:
+        """Address → error of the nodes on which it failed: their snapshots are copied all the same."""
+        return failures((await run_scripts(self._fan_out, self._order, "post", hosts)).values())
 
     async def _snapshot(
         self, scope: BackupScope, destinations: list[Destination], states: CopyStates

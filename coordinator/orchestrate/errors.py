@@ -96,6 +96,13 @@ class PartUnreadable(Conflict):
     )
 
 
+class ScriptsNotSupported(Conflict):
+    """A backup that names a script, and agents of a release that can't run any; `nodes`: address → its version."""
+
+    code = "scripts_not_supported"
+    todo = "Update the agents of the named nodes, or leave the scripts out."
+
+
 class NodesFailed(CoordinatorError):
     """Some nodes couldn't do their part; `nodes` holds each one's own error."""
 

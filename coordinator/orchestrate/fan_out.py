@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.commands import FENCED, Kind, PostCommand, State
+from agent.wire.commands import FENCED, NOT_REPEATED, Kind, PostCommand, State
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
@@ -246,7 +246,7 @@ class FanOut:
                 except AgentRefused as refused:
                     if command.accepted and refused.agent_status == 404:
                         # The agent lost its state. What may be repeated is posted again; the rest must be looked at.
-                        if command.kind in FENCED:
+                        if command.kind in NOT_REPEATED:
                             return await self._told(failed(command, interrupted(command), clock(), State.INTERRUPTED))
                         command = msgspec.structs.replace(command, accepted=False)
                         continue
@@ -285,10 +285,10 @@ class FanOut:
 
     def _given_up(self, command: PostedCommand, trouble: HelenusError) -> PostedCommand:
         """The command, failed. Its agent goes on with it by itself once it is back: of a restore that ends for it (and
-        is undone) nobody wants that, and the agent is owed the cancel."""
+        is undone), and of a script, nobody wants that, and the agent is owed the cancel."""
         now = self._around.clock()
         if not waited_for(command.kind):
-            ends = self._aborts(command.kind, AgentUnreachable.code)
+            ends = command.kind is Kind.SCRIPT or self._aborts(command.kind, AgentUnreachable.code)
             return msgspec.structs.replace(failed(command, trouble.as_dict(), now), cancel_owed=ends)
         unknown = OutcomeUnknown(
             f"The agent of {command.address} was lost during {command.phase}; whether it was done is not known",

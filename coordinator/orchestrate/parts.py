@@ -36,6 +36,10 @@ QUEUED_SECONDS = 2
 """A command that is queued for so long waits for another one."""
 _BEHIND_FETCH = frozenset({Kind.DROP_VIEWS, Kind.TRUNCATE, Kind.SCHEMA, Kind.IMPORT})
 """What a restore does once all is fetched, up to the import of it."""
+PRE_SCRIPT = "pre_script"
+"""The phase of the script before the snapshots."""
+POST_SCRIPT = "post_script"
+"""That of the one after them, before anything is copied."""
 FOR_OTHERS = "sync-gone"
 """The phase in which a sync has the parts of nodes that left the ring copied by others, numbered by rounds."""
 SCRUB_FOR_OTHERS = "scrub-gone"
@@ -134,9 +138,16 @@ def _state(request: Request, order: Order, newest: list[PostedCommand]) -> Reque
         return RequestState.ERROR
     if State.CANCELLED in states:
         return RequestState.CANCELLED
-    finished = any(command.kind is _last_of(order) for command in newest) and all(s.terminal for s in states)
+    finished = _all_asked(order, newest) and all(state.terminal for state in states)
     # A node that wasn't asked for all of its part ends as the request does.
     return RequestState.SUCCESS if finished else request.state
+
+
+def _all_asked(order: Order, newest: list[PostedCommand]) -> bool:
+    """Whether the node was asked for all of its part; of a backup that stays there the script comes last."""
+    if isinstance(order, BackupOrder) and order.post_script and POST_SCRIPT not in {each.phase for each in newest}:
+        return False
+    return any(command.kind is _last_of(order) for command in newest)
 
 
 def _last_of(order: Order) -> Kind | None:

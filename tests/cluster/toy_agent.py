@@ -17,6 +17,7 @@ from agent.http.services import AgentServices
 from agent.repository.errors import BackupNotFound, RepositoryNotEncrypted, UnknownDestination
 from agent.storage.protocol import BadSettings
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
+from agent.wire.commands import Kind
 from agent.wire.destinations import (
     ChangeKeys,
     CheckDestination,
@@ -34,6 +35,7 @@ from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
 from tests.cluster.toy_documents import ToyDocuments
 from tests.cluster.toy_point_in_time import point_in_time_jobs
 from tests.cluster.toy_repository import Held
+from tests.cluster.toy_scripts import script_jobs
 
 
 class RevisionTooOld(HelenusError):
@@ -51,6 +53,7 @@ class ToyAgent:
         self._state = state
         self._port = 0
         self.instance = ""
+        self.features: list[str] = [*Kind]
         self.slow_seconds = 0.0
         """how long its node takes to tell what a report is made of"""
         self._site: web.AppRunner | None = None
@@ -73,6 +76,7 @@ class ToyAgent:
         await self.events.open()
         does = {
             **toy_jobs(self.node),
+            **script_jobs(self.node),
             **archiving_jobs(self.node, self.log),
             **point_in_time_jobs(self.node),
         }
@@ -151,7 +155,7 @@ class ToyAgent:
             agent_version="0.1.0",
             protocol_min=1,
             protocol_max=1,
-            features=[],
+            features=self.features,
             now=self._clock(),
             node=node.identity() if answers else None,
             last_known=None if answers else node.identity(),

@@ -69,6 +69,7 @@ class ToyNode:
         self.own = Held("on-server", {})
         self.destinations: dict[str, tuple[int, Settings, str | None, str | None]] = {}
         self.held: dict[str, Rows] = {}
+        self.scripts: list[tuple[str, str]] = []  # when, and of which tag
         self.done: list[tuple[Kind, str]] = []
         self.failures: dict[Kind, list[Exception]] = {}
         self.refused_adoptions: list[Exception] = []

@@ -49,7 +49,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("POST", RUN, {"throttle": 1e-9}, "throttle"),
     ("POST", RUN, {"force": "perhaps"}, "force"),
     ("POST", RUN, {"force": [True]}, "force"),
-    ("POST", RUN, {"pre_snapshot_script": "rm"}, "pre_snapshot_script"),
+    ("POST", RUN, {"pre_snapshot_script": "./rm"}, "pre_snapshot_script"),
     ("POST", RUN, {"type": "best-practice"}, "type"),
     ("POST", RUN, {"keyspace": ["shop"]}, "keyspace"),
     ("POST", SYNC, {}, "tag"),

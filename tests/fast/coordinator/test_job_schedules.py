@@ -132,9 +132,9 @@ async def test_only_a_time_means_the_next_one_in_utc(client: Client) -> None:
         ({"job_params": {"type": "backup", "destinations": {"x": {"pace": 1}}}}, "job_params.destinations.x.pace"),
         ({"job_params": {"type": "backup", "cleanup_age": -1}}, "job_params.cleanup_age"),
         ({"job_params": {**JOB, "cleanup_age_unit": ["days"]}}, "job_params.cleanup_age_unit"),
-        ({"job_params": {"type": "backup", "pre_snapshot_script": ""}}, "job_params.pre_snapshot_script"),
-        ({"job_params": {"type": "backup", "post_snapshot_script": "x"}}, "job_params.post_snapshot_script"),
-        ({"job_params": {"type": "backup", "alert_on_failure": []}}, "job_params.alert_on_failure"),
+        ({"job_params": {"type": "backup", "pre_snapshot_script": "../x"}}, "job_params.pre_snapshot_script"),
+        ({"job_params": {"type": "backup", "post_snapshot_script": "a b"}}, "job_params.post_snapshot_script"),
+        ({"job_params": {"type": "backup", "alert_on_failure": ["ada"]}}, "job_params.alert_on_failure"),
     ],
 )
 async def test_what_is_wrong_is_named_and_nothing_is_kept(client: Client, changes: dict[str, Any], field: str) -> None:
@@ -165,7 +165,14 @@ async def test_what_is_due_is_ordered_as_a_run_is(
     """Promise: the backup that a schedule makes is the one that the same options of POST backups/run make, but for its
     tag and id; its end is told, and listings find it by match."""
     there = await place(client)
-    options = {"keyspaces": {"shop": ["users"]}, "destinations": {there: {"throttle": 1}, ON_SERVER: {}}, "force": True}
+    options = {
+        "keyspaces": {"shop": ["users"]},
+        "destinations": {there: {"throttle": 1}, ON_SERVER: {}},
+        "force": True,
+        "pre_snapshot_script": "freeze.sh",
+        "post_snapshot_script": "thaw.sh",
+        "alert_on_failure": False,
+    }
     await client.post(f"{C}/backups/run", {**options, "throttle": 3})
     schedule = await added(client, job_params={"type": "backup", **options, "throttle": 3})
     await looked(schedules, cluster, NOON - 1)
@@ -183,6 +190,8 @@ async def test_what_is_due_is_ordered_as_a_run_is(
         [Copy(there, 1_000_000)],
         by_hand.throttle_bytes_per_second,
         by_hand.partial,
+        "freeze.sh",
+        "thaw.sh",
     )
     told = await client.get(f"{AT}/{schedule}")
     request = told["last_request_id"]

@@ -104,6 +104,10 @@ def at(number: int, phase: str, *, rests: bool = False) -> Any:
             "starting Cassandra, which replays the commit log, done on 1 of 3 nodes",
         ),
         ([at(1, "pit_cover", rests=True)] * 3, "adding the node's own commit log, done on 3 of 3 nodes"),
+        (
+            [at(1, "pre_script", rests=True), at(2, "pre_script")],
+            "running the script before the snapshot, done on 1 of 3 nodes",
+        ),
         ([at(1, "pit_tables"), *[at(2, "pit_fetch", rests=True)] * 2], "making tables as they were"),
     ],
 )
@@ -138,6 +142,8 @@ NAMED = frozenset(
         "FOR_OTHERS",
         "SCRUB_FOR_OTHERS",
         "TRIM_FOR_OTHERS",
+        "PRE_SCRIPT",
+        "POST_SCRIPT",
     }
 )
 """Names of variables and constants that hold a phase."""
