@@ -21,12 +21,11 @@ BACKUP: dict[str, Moments] = {
 }
 SCRIPT: Moments = (
     "script:accepted",
-    "script:running the script:before",
     "script:running the script",
     "script:success:before",
     "script:success",
 )
-"""Of each of the two scripts of a backup."""
+"""Of one of the two scripts of a backup."""
 RESTORE: dict[str, Moments] = {
     "preflight": ("preflight:accepted", "preflight:reading the backup", "preflight:success:before"),
     "fetch": ("fetch:accepted", "fetch:running", "fetch:fetching", "fetch:success:before"),
