@@ -133,6 +133,7 @@ async def ask(crowd: Crowd) -> AsyncIterator[Callable[..., Any]]:
                 coordinator.orchestrator,
                 coordinator.retention,
                 coordinator.archiving,
+                coordinator.schedules,
                 unix_seconds,
                 lambda: "id",
                 Redactor(),

@@ -89,8 +89,8 @@ class World:
     async def __aenter__(self) -> "World":
         opened = await Database.open(self.state / FILE, MIGRATIONS)
         # No power fails here, only processes.
-        await opened.read(lambda connection: connection.execute("PRAGMA synchronous = OFF").fetchone())
-        self.database = MortalDatabase(opened._connection, opened._thread)
+        await opened._run(opened._thread, lambda: opened._connection.execute("PRAGMA synchronous = OFF").fetchone())
+        self.database = MortalDatabase(opened._connection, opened._thread, opened._reading)
         self.store = SqliteStore(self.database)
         self._start()
         return self
