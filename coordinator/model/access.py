@@ -12,7 +12,7 @@ class Role(StrEnum):
     READ = "read"
     """look at everything; secrets are masked"""
     BACKUP = "backup"
-    """and run, sync and scrub, and cancel these"""
+    """and run, sync and scrub, also by schedules, and cancel these"""
     RESTORE = "restore"
     """and restore, also to a point in time, and cancel that"""
     ADMIN = "admin"
@@ -90,5 +90,7 @@ ANYONE = Who("anyone on this machine", Role.ADMIN, "anyone")
 
 COORDINATOR = "coordinator"
 """Who asked for what the coordinator does by itself."""
-RESERVED_NAMES = frozenset({TOKEN.name, CERTIFICATE.name, COORDINATOR, "schedule"})
+SCHEDULE = "schedule"
+"""Who asked for a schedule's backups, and for what they did not reach."""
+RESERVED_NAMES = frozenset({TOKEN.name, CERTIFICATE.name, COORDINATOR, SCHEDULE})
 """Names of no user: they stand beside users' names where it is told who asked."""

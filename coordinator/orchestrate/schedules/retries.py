@@ -11,6 +11,8 @@ import msgspec
 import structlog
 
 from agent.wire.destinations import ON_SERVER
+from coordinator.model.access import SCHEDULE
+from coordinator.model.asking import asking
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import Copy, SyncOrder
 from coordinator.model.requests import RequestState
@@ -101,7 +103,8 @@ class CopyRetries:
         order = SyncOrder(retry.tag, copies, job.throttle_bytes_per_second, job.partial, retry.source)
         told = [f"attempt {retry.attempts} of {self._attempts} to copy what the request {retry.run} did not reach"]
         try:
-            await self._orchestrator.start_sync(schedule.cluster, order, request_id=retry.request, warnings=told)
+            with asking(SCHEDULE):
+                await self._orchestrator.start_sync(schedule.cluster, order, request_id=retry.request, warnings=told)
         except StoreFailed:
             raise  # nobody knows whether the request was made
         except (NoSuchBackup, BackupDeleted) as error:

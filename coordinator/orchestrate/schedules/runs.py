@@ -10,6 +10,8 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from coordinator.model.access import SCHEDULE
+from coordinator.model.asking import asking
 from coordinator.model.requests import RequestState
 from coordinator.model.schedules import Due, Schedule, ScheduledRun
 from coordinator.orchestrate.errors import foreseen
@@ -59,9 +61,10 @@ class ScheduledRuns:
             when = shown(run.due.at, schedule.timetable.zone)
             warnings = [f"it was due at {when} and began {late:.0f} s late"] if late > LATE_SECONDS else []
             try:
-                await self._orchestrator.start_backup(
-                    schedule.cluster, run.order, request_id=run.request, warnings=warnings
-                )
+                with asking(SCHEDULE):
+                    await self._orchestrator.start_backup(
+                        schedule.cluster, run.order, request_id=run.request, warnings=warnings
+                    )
             except StoreFailed:
                 raise  # nobody knows whether the request was made
             except HelenusError as error:

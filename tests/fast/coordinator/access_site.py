@@ -14,7 +14,9 @@ from agent.wire.destinations import ON_SERVER, S3Settings
 from coordinator.access.passwords import Cost, Passwords
 from coordinator.access.people import People, people_of
 from coordinator.model.access import Role
+from coordinator.model.cluster import ClusterNode
 from coordinator.model.destinations import Destination
+from coordinator.model.schedules import BackupJob, Schedule, Timetable
 from coordinator.model.settings import AccessSettings
 from coordinator.store.sqlite import SqliteStore
 from kit.http_settings import Access
@@ -27,6 +29,8 @@ TOKEN_NEEDED = Access(None, Secret(TOKEN), False)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
 PLACE = "d" * 32
+SCHEDULE = "5c8d1a52-0b0e-4c6e-8d5e-000000000001"
+NODE = "127.0.70.1"
 SECRET = "s3cret-of-the-destination"
 CHEAP = Cost(4, 2, 1)
 
@@ -37,12 +41,14 @@ def password_of(name: str) -> str:
 
 
 class Site:
-    """The served API; `now`: its clock, which the test moves. A cluster with one backup and one destination."""
+    """The served API; `now`: its clock, which the test moves. A cluster with one backup, node, schedule and
+    destination."""
 
     def __init__(self, store: SqliteStore, access: Access, settings: AccessSettings) -> None:
         self.store = store
         self.cluster = ClusterInMemory(store, NOW)
         self.cluster.backups[ON_SERVER] = [backup(TAG, NOW, {"shop": ["orders", "users"]})]
+        self.cluster.members = [ClusterNode(NODE, "h1", f"http://{NODE}:61621", True)]
         self.now = float(NOW)
         self.passwords = Passwords(CHEAP)
         self.people: People = people_of(
@@ -86,6 +92,7 @@ class Site:
             await self.store.requests.find(),
             await self.store.destinations.all("Test_Cluster"),
             await self.store.retention.of("Test_Cluster"),
+            await self.store.schedules.of("Test_Cluster"),
             list(self.cluster.orders),
             list(self.cluster.backups[ON_SERVER]),
         )
@@ -99,6 +106,10 @@ async def site(
     store = await SqliteStore.open(directory / "state", now=NOW)
     place = S3Settings(path="bucket", access_key="key", access_secret=SECRET)
     await store.destinations.put(Destination(PLACE, "Test_Cluster", place, 1, "repository", "cluster"))
+    daily = Timetable("2017-03-18", "12:00:00", "UTC", 1, "days")
+    await store.schedules.put(
+        Schedule(SCHEDULE, "Test_Cluster", 1, daily, BackupJob(), {"type": "backup"}, decided=NOW)
+    )
     made = Site(store, access, settings or AccessSettings())
     made.cluster.backups[PLACE] = []
     app = behind_doors(api_of(store, made.cluster, people=made.people), access)

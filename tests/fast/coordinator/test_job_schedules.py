@@ -197,7 +197,8 @@ async def test_what_is_due_is_ordered_as_a_run_is(
     request = told["last_request_id"]
     assert (told["last_status"], told["last_run"]) == ("running", "2017-03-18T12:00:00+00:00")
     assert told["next_run"] == "2017-03-19T12:00:00+00:00"
-    assert (await client.get(f"/request/{request}/status"))["tag"] == tag
+    status = await client.get(f"/request/{request}/status")
+    assert (status["tag"], status["asked_by"]) == (tag, "schedule")
     await cluster.end(request)
     await looked(schedules, cluster, NOON + 60)
     assert (await client.get(f"{AT}/{schedule}"))["last_status"] == "success"

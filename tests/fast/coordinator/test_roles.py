@@ -9,19 +9,18 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.access import Role
 from coordinator.model.orders import BackupOrder, RestoreOrder
 from coordinator.model.requests import RequestKind
-from coordinator.opscenter.app import routes
-from coordinator.opscenter.context import Api
-from coordinator.opscenter.measures import Measures
 from coordinator.opscenter.roles import CANCEL, ROLES
-from kit.metrics import ProcessMetrics
-from tests.fast.coordinator.access_site import BEARER, PLACE, TAG, Site, site
+from tests.fast.coordinator.access_site import BEARER, NODE, PLACE, SCHEDULE, TAG, Site, site
 from tests.fast.coordinator.conftest import NOW
+from tests.fast.coordinator.served_routes import SERVED
 
 C = "/Test_Cluster"
 AT = "/{cluster}/backups"
-OWN = Measures(cast(Api, None), ProcessMetrics("coordinator", "0"), "0").routes()
-SERVED = [(method, path) for method, path, _ in (*routes(cast(Api, None)), *OWN)]
-ASKED = [route for route in SERVED if ROLES.get(route) is not None and route[1] != "/metrics"]
+SCHEDULES = "/{cluster}/job-schedules"
+LOOKS = frozenset({"GET", "HEAD"})
+OTHERS = frozenset({"/metrics", "/webhooks", "/openapi.yaml", "/openapi.json"})
+"""Paths that are served beside those of `coordinator.opscenter.app`, behind the same door."""
+ASKED = [route for route in SERVED if ROLES.get(route) is not None and route[1] not in OTHERS]
 
 ORDERS: dict[tuple[str, str], Any] = {
     ("POST", "/users/{name}"): {"password": "a password for eve", "role": "read"},
@@ -29,6 +28,9 @@ ORDERS: dict[tuple[str, str], Any] = {
     ("DELETE", "/users/{name}"): None,
     ("POST", "/request/{request}/cancel"): {},
     ("POST", "/{cluster}/retention/run"): {},
+    ("POST", SCHEDULES): {"first_run_time": "12:00:00", "interval": -1, "job_params": {"type": "backup"}},
+    ("PUT", SCHEDULES + "/{schedule}"): {"first_run_time": "13:00:00"},
+    ("DELETE", SCHEDULES + "/{schedule}"): None,
     ("DELETE", AT): {"tag": TAG},
     ("POST", f"{AT}/run"): {"destinations": {PLACE: {}}},
     ("POST", f"{AT}/sync"): {"tag": TAG, "destinations": [PLACE]},
@@ -46,12 +48,17 @@ ORDERS: dict[tuple[str, str], Any] = {
 """A right order for each method and path that changes something: nothing but the role keeps it from being done."""
 
 
+QUERIES = {"/{cluster}/backup-activity/full_status": {"type": "backup"}}
+"""What a look must say."""
+
+
 def path_of(route: tuple[str, str], request: str) -> str:
     """The route's path with names of what is there."""
     name = "eve" if route == ("POST", "/users/{name}") else "read"
-    return route[1].format(
-        cluster="Test_Cluster", tag=TAG, keyspace="shop", table="users", destination=PLACE, request=request, name=name
-    )
+    there = {"tag": TAG, "keyspace": "shop", "table": "users", "schedule": SCHEDULE}
+    there |= {"node": NODE, "property": "mode", "type": "backup"}
+    place = ON_SERVER if "graphs" in route[1] else PLACE
+    return route[1].format(cluster="Test_Cluster", destination=place, request=request, name=name, **there)
 
 
 async def running_backup(site: Site) -> str:
@@ -64,14 +71,14 @@ def test_every_route_names_its_role_and_every_kind_of_request_who_cancels_it() -
     """Promise: nothing is served of which nobody decided who may use it, and the list names nothing that isn't."""
     assert set(ROLES) == set(SERVED)
     assert set(CANCEL) == set(RequestKind)
-    assert set(ORDERS) == {route for route in ASKED if route[0] != "GET"}
+    assert set(ORDERS) == {route for route in ASKED if route[0] not in LOOKS}
 
 
 def test_the_roles_are_what_they_are_said_to_be() -> None:
     """Promise: whoever may only read can't change anything, and what deletes, reconfigures or names users is an
     admin's."""
     of = {role: {route for route, needed in ROLES.items() if needed is role} for role in (None, *Role)}
-    assert {method for method, _ in of[Role.READ]} == {"GET"}
+    assert {method for method, _ in of[Role.READ]} == LOOKS
     assert {method for method, _ in SERVED if (method, _) in of[None]} <= {"GET", "POST"}
     assert {path for _, path in of[None]} == {"/health", "/login", "/logout"}
     assert of[Role.BACKUP] == {
@@ -79,13 +86,17 @@ def test_the_roles_are_what_they_are_said_to_be() -> None:
         ("POST", f"{AT}/sync"),
         ("POST", f"{AT}/scrub"),
         ("POST", "/request/{request}/cancel"),
+        ("POST", SCHEDULES),
+        ("PUT", SCHEDULES + "/{schedule}"),
+        ("DELETE", SCHEDULES + "/{schedule}"),
     }
     assert {path.removeprefix(AT).split("{")[0] for _, path in of[Role.RESTORE]} == {
         "/restore/",
         "/pit_check",
         "/pit/run",
     }
-    assert all(ROLES[route] is Role.ADMIN for route in SERVED if route[0] in ("DELETE", "PUT") or "users" in route[1])
+    grave = [route for route in SERVED if route[0] in ("DELETE", "PUT") and not route[1].startswith(SCHEDULES)]
+    assert all(ROLES[route] is Role.ADMIN for route in [*grave, *(each for each in SERVED if "users" in each[1])])
 
 
 @pytest.mark.parametrize("route", ASKED)
@@ -102,21 +113,22 @@ async def test_only_who_has_the_role_is_let_in_and_a_refused_order_changes_nothi
         for role in Role:
             if role is not Role.ADMIN:
                 await served.add(role, role)
-        method, path = route[0], path_of(route, request)
+        method, path, query = route[0], path_of(route, request), QUERIES.get(route[1])
         before = await served.state()
         for spelling in (path, f"{path}/"):
-            status, told = await served.ask(method, spelling, json=ORDERS.get(route))
+            status, told = await served.ask(method, spelling, params=query, json=ORDERS.get(route))
             assert (status, told["code"]) == (401, "not_logged_in")
             for role in Role:
                 if not role.allows(needed):
                     status, told = await served.ask(
-                        method, spelling, json=ORDERS.get(route), headers=await served.header(role)
+                        method, spelling, params=query, json=ORDERS.get(route), headers=await served.header(role)
                     )
                     assert (status, told["code"], told["fields"]["needed"]) == (403, "role_needed", needed)
                     assert f"needs the role {needed}; {role} has the role {role}" in told["message"]
         assert await served.state() == before
-        status, told = await served.ask(method, path, json=ORDERS.get(route), headers=await served.header(needed))
-        assert status == 200, told
+        header = await served.header(needed)
+        status, told = await served.ask(method, path, params=query, json=ORDERS.get(route), headers=header)
+        assert status == (201 if route == ("POST", SCHEDULES) else 200), told
 
 
 @pytest.mark.parametrize(
@@ -163,6 +175,22 @@ async def test_a_backup_brings_no_rule_that_deletes_backups(tmp_path: Path, body
         assert (status, told["code"]) == (403, "role_needed")
         assert await served.state() == before
         assert (await served.ask("POST", f"{C}/backups/run", json=body, headers=BEARER))[0] == 200
+
+
+@pytest.mark.parametrize("inside", [{"cleanup_count": 1}, {"destinations": {PLACE: {"cleanup_age": 1}}}])
+async def test_a_schedule_brings_no_rule_that_deletes_backups(tmp_path: Path, inside: dict[str, Any]) -> None:
+    """Promise: whoever may make and change schedules can't have one delete backups; an admin can."""
+    async with site(tmp_path) as served:
+        await served.add("bob", Role.RESTORE)
+        header, before = await served.header("bob"), await served.state()
+        times, job = {"first_run_time": "12:00:00", "interval": -1}, {"type": "backup", **inside}
+        for method, path in (("POST", f"{C}/job-schedules"), ("PUT", f"{C}/job-schedules/{SCHEDULE}")):
+            body = {**times, "job_params": job}
+            status, told = await served.ask(method, path, json=body, headers=header)
+            assert (status, told["code"], told["fields"]["needed"]) == (403, "role_needed", "admin")
+            assert await served.state() == before
+            assert (await served.ask(method, path, json=body, headers=BEARER))[0] in (200, 201)
+            before = await served.state()
 
 
 async def test_a_changed_role_counts_at_the_next_request_of_a_session(tmp_path: Path) -> None:
