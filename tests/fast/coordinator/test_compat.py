@@ -57,7 +57,7 @@ def described() -> dict[str, set[str]]:
     operations: dict[str, set[str]] = {}
     for path, item in description()["paths"].items():
         for method, operation in item.items():
-            if method not in ("get", "post", "delete"):
+            if method not in ("get", "post", "put", "delete"):
                 continue
             options = set()
             for parameter in operation.get("parameters", []):
