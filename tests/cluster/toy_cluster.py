@@ -30,7 +30,7 @@ from kit.errors import HelenusError
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_point import ToyPoint
 from tests.cluster.toy_puts import put
-from tests.cluster.toy_repository import Held, Rows, counted, sizes_of
+from tests.cluster.toy_repository import Held, Rows, counted, failed, sizes_of
 from tests.cluster.toy_sweep import swept
 
 
@@ -213,7 +213,7 @@ def watched(node: ToyNode, kind: Kind, work: Callable[[JobContext, Any], msgspec
         if node.failures.get(kind):
             raise node.failures[kind].pop(0)
         result = work(context, context.arguments)
-        if _failed(result):
+        if failed(result):
             return Outcome(result, State.PARTIAL, {"code": "copy_partial", "message": "some destinations failed"})
         node.done.append((kind, context.command_id))
         return Outcome(result)
@@ -245,7 +245,7 @@ class _Jobs:
 
     def upload(self, context: JobContext, asked: Any) -> UploadResult:
         result = self._copy(context, asked)
-        if asked.tag not in self._node.kept and not _failed(result):
+        if asked.tag not in self._node.kept and not failed(result):
             del self._node.snapshots[asked.tag], self._node.makers[asked.tag]
         return result
 
@@ -395,7 +395,3 @@ class _Jobs:
         assert context.job is not None
         self._node.held.pop(context.job, None)
         return PhaseResult([], self._node.warnings)
-
-
-def _failed(result: msgspec.Struct) -> bool:
-    return isinstance(result, UploadResult) and any(each.outcome == "failed" for each in result.targets.values())

@@ -4,6 +4,7 @@ import msgspec
 
 from agent.model.job import JobContext
 from agent.wire.backups import Plan, Record
+from agent.wire.results import UploadResult
 
 ROW_BYTES = 10
 Rows = dict[str, dict[str, frozenset[str]]]
@@ -34,3 +35,8 @@ def counted(context: JobContext, destination: str, rows: Rows) -> None:
 def sizes_of(rows: Rows) -> dict[str, int]:
     """keyspace → bytes of its rows."""
     return {ks: sum(len(content) * ROW_BYTES for content in tables.values()) for ks, tables in rows.items()}
+
+
+def failed(result: msgspec.Struct) -> bool:
+    """Whether some destination of a copy failed."""
+    return isinstance(result, UploadResult) and any(each.outcome == "failed" for each in result.targets.values())
