@@ -1,12 +1,14 @@
-"""A service's description of its API. In: the package that holds its openapi.yaml. Out: the file, and the same as JSON.
+"""A service's description of its API. In: the package that holds its openapi.yaml. Out: the file, the same as JSON, and
+a page at /docs that shows it.
 
-They ask for credentials as every path but /health does: whoever isn't let in learns nothing of what there is to attack,
-neither the release nor that anything is served here. Browsers are let in by a client certificate, and by everybody's
-loopback where no credentials are asked for at all.
+They hold no secret, and yet ask for credentials as every path but /health does: one open path is easy to reason about,
+and who isn't let in learns nothing of what there is to attack, and has no large answers sent to him. Browsers are let
+in by a client certificate, and on loopback where no credentials are asked for. The page asks nobody but this service.
 """
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from importlib import resources
 
@@ -15,6 +17,19 @@ import yaml
 from aiohttp import ETag, web
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PAGE = resources.files("kit.api_page")
+_FILES = {
+    "page.js": (_PAGE / "page.js", "text/javascript"),
+    "page.css": (_PAGE / "page.css", "text/css"),
+    "swagger-ui.css": (_PAGE / "swagger_ui" / "swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": (_PAGE / "swagger_ui" / "swagger-ui-bundle.js", "text/javascript"),
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may do: nothing comes from elsewhere, but pictures that its own styles hold."""
 
 
 class Description:
@@ -26,7 +41,12 @@ class Description:
     def routes(self, *methods: str) -> list[tuple[str, str, Endpoint]]:
         """Method, path and endpoint of all that is served, for GET or the `methods` said: where GET doesn't bring HEAD
         along, both are to be said."""
-        served = {"/openapi.yaml": self.as_yaml, "/openapi.json": self.as_json}
+        served = {
+            "/openapi.yaml": self.as_yaml,
+            "/openapi.json": self.as_json,
+            "/docs": self.page,
+            f"/docs/{{file:{'|'.join(map(re.escape, _FILES))}}}": self.part_of_page,
+        }
         return [(method, path, endpoint) for path, endpoint in served.items() for method in methods or ("GET",)]
 
     async def as_yaml(self, request: web.Request) -> web.StreamResponse:
@@ -36,6 +56,18 @@ class Description:
     async def as_json(self, request: web.Request) -> web.StreamResponse:
         """GET /openapi.json"""
         return await kept_answer(request, self._converted, "application/json")
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """GET /docs"""
+        response = await kept_answer(request, (_PAGE / "index.html").read_bytes, "text/html")
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    async def part_of_page(self, request: web.Request) -> web.StreamResponse:
+        """GET /docs/{file}"""
+        file, content_type = _FILES[request.match_info["file"]]
+        return await kept_answer(request, file.read_bytes, content_type)
 
     def _read(self) -> bytes:
         return resources.files(self._package).joinpath("openapi.yaml").read_bytes()

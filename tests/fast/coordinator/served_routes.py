@@ -1,5 +1,6 @@
 """What a coordinator serves. Out: method and path of every route, as its own start puts them together."""
 
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -23,4 +24,5 @@ _OWN = [
     *Webhooks(_no_hooks, CollectorRegistry()).routes(),
     *Description("coordinator.opscenter").routes("GET", "HEAD"),
 ]
-SERVED = [(method, path) for method, path, _ in (*routes(cast(Api, None)), *_OWN)]
+SERVED = [(method, re.sub(r":[^}]*}", "}", path)) for method, path, _ in (*routes(cast(Api, None)), *_OWN)]
+"""The grammar of a part of a path left out."""

@@ -18,7 +18,7 @@ C = "/Test_Cluster"
 AT = "/{cluster}/backups"
 SCHEDULES = "/{cluster}/job-schedules"
 LOOKS = frozenset({"GET", "HEAD"})
-OTHERS = frozenset({"/metrics", "/webhooks", "/openapi.yaml", "/openapi.json"})
+OTHERS = frozenset({"/metrics", "/webhooks", "/openapi.yaml", "/openapi.json", "/docs", "/docs/{file}"})
 """Paths that are served beside those of `coordinator.opscenter.app`, behind the same door."""
 ASKED = [route for route in SERVED if ROLES.get(route) is not None and route[1] not in OTHERS]
 

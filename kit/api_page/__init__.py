@@ -1,0 +1,1 @@
+"""The page at /docs: files that kit.http_description serves."""
