@@ -4,6 +4,7 @@ in memory. It can be killed and started again, and frozen as SIGSTOP would."""
 import asyncio
 import uuid
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -14,7 +15,7 @@ from agent.commands.journal import Journal
 from agent.commands.runner import JobSpec, Runner, RunnerTiming
 from agent.http.app import make_app
 from agent.http.services import AgentServices
-from agent.repository.errors import BackupNotFound, RepositoryNotEncrypted, UnknownDestination
+from agent.repository.errors import BackupNotFound, NotARepository, RepositoryNotEncrypted, UnknownDestination
 from agent.storage.protocol import BadSettings
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
 from agent.wire.commands import Kind
@@ -207,26 +208,26 @@ class ToyAgent:
             raise UnknownDestination(f"no destination {destination_id}", destination=destination_id)
         revision, settings, _, _ = self.node.destinations[destination_id]
         if settings.path == "broken":
-            return CheckReport(False, [], False, error={"code": "storage_denied", "message": "wrong keys"})
+            return CheckReport(False, [], False, error=_told("storage_denied", "wrong keys"))
         key = self.node.world.place_key(self.node, settings)
         place = self.node.world.places.get(key)
         if place is None and not request.initialise:
             asked = (request.repository_id, request.cluster_id, request.cluster_name)
             if asked == (None, None, None):
                 return CheckReport(True, [], True)
-            return CheckReport(False, [], True, error={"code": "not_a_repository", "message": "empty"})
+            return CheckReport(False, [], True, error=_told("not_a_repository", "empty"))
         if place is None:
             place = Held(request.repository_id or uuid.uuid4().hex, {})
             self.node.world.places[key] = place
         if request.repository_id not in (None, place.repository_id):
-            return CheckReport(False, [], True, error={"code": "repository_mismatch", "message": "another one"})
+            return CheckReport(False, [], True, error=_told("repository_mismatch", "another one"))
         cluster_id = request.cluster_id
         if cluster_id is None and request.cluster_name is not None:
             named = [one for one, name in place.clusters.items() if name == request.cluster_name]
             if len(named) > 1:
-                return CheckReport(False, [], True, error={"code": "cluster_ambiguous", "message": f"{named}"})
+                return CheckReport(False, [], True, error=_told("cluster_ambiguous", f"{named}"))
             if not named and not request.initialise:
-                return CheckReport(False, [], True, error={"code": "repository_mismatch", "message": "no cluster"})
+                return CheckReport(False, [], True, error=_told("repository_mismatch", "no cluster"))
             cluster_id = named[0] if named else uuid.uuid4().hex
         if cluster_id is not None:
             place.clusters.setdefault(cluster_id, request.cluster_name or "")
@@ -235,6 +236,11 @@ class ToyAgent:
             place.marks.add(f"nonce {request.nonce_put}")
         found = None if request.nonce_find is None else f"nonce {request.nonce_find}" in place.marks
         return CheckReport(True, [], True, place.repository_id, cluster_id, nonce_found=found)
+
+
+def _told(code: str, message: str) -> dict[str, Any]:
+    """The error of a check."""
+    return {"code": code, "message": message, "todo": "", "retry": "never", "fields": {}}
 
 
 class ToyBackups:
@@ -251,7 +257,8 @@ class ToyBackups:
         if self._node.unreadable is not None:
             raise self._node.unreadable
         place = self._node.world.place(self._node, self._node.destinations[destination][1])
-        assert place is not None
+        if place is None:
+            raise NotARepository(f"{destination} was never made a repository")
         return place
 
     async def list(self, destination: str | None) -> list[BackupView]:
