@@ -152,7 +152,8 @@ async def test_strangers_get_only_health(tmp_path: Path) -> None:
     async with running(configuration(tmp_path, port), port, tmp_path / "log") as started:
         status, told = await started.ask("GET", "/cluster-configs", token="wrong")
         assert (status, told["brief"], told["type"]) == (401, "error", "Unauthorized")
-        assert (await started.ask("GET", "/metrics", token="wrong"))[0] == 401
+        for path in ("/metrics", "/docs", "/openapi.yaml"):
+            assert (await started.ask("GET", path, token="wrong"))[0] == 401
         assert (await started.ask("GET", "/health", token="wrong"))[0] == 200
         status, text = await started.ask("GET", "/metrics")
         assert status == 200

@@ -147,5 +147,8 @@ async def test_the_description_and_the_metrics_are_served(tmp_path: Path) -> Non
     """What is served is the file of this release."""
     async with served(tmp_path, everything(quick)) as agent:
         assert (await agent.client.get("/openapi.yaml")).body == AGENT_DESCRIPTION.read_bytes()
+        assert (await agent.client.get("/openapi.json")).json["info"]["title"] == "The Helenus agent"
+        assert b"/docs/swagger-ui-bundle.js" in (await agent.client.get("/docs")).body
+        assert (await agent.client.get("/docs/page.js")).headers["X-Content-Type-Options"] == "nosniff"
         metrics = await agent.client.get("/metrics")
         assert metrics.headers["Content-Type"].startswith("text/plain")
