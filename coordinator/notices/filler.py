@@ -97,7 +97,8 @@ class Filler:
                 pass
 
     async def look(self) -> None:
-        """Once. Raises what the store raises; then the next look finds the same."""
+        """Once. Raises what the store raises; then the next look finds the same. The first one of a life comes before
+        anything is begun: however long after it the life is cut off, the next one looks from there on."""
         now = self._clock()
         since = min(await self._last_look(now), now) - OVERLAP_SECONDS
         requests = self._store.requests
@@ -125,12 +126,7 @@ class Filler:
         if self._looked is not None:
             return self._looked
         kept = await self._store.values.get(LOOKED)
-        if isinstance(kept, int | float):
-            return float(kept)
-        # Noted before anything is begun, so that a coordinator that is killed before its first look is over, and starts
-        # again much later, looks from here on.
-        await self._store.values.put(LOOKED, now)
-        return now
+        return float(kept) if isinstance(kept, int | float) else now
 
     async def _known_by_id(self, ids: set[str]) -> list[Request]:
         found = [await self._store.requests.get(request) for request in sorted(ids)]

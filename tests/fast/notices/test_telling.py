@@ -27,7 +27,7 @@ from tests.cluster.toy_coordinator import DEADLINE
 from tests.cluster.webhook_receiver import CLOSE, HANG, Answer, Receiver
 from tests.fast.notices.given import NOW, SECRET, ended, hook, request
 
-QUICK = Pace(first=0.01, longest=0.05, idle=0.05, store=0.01)
+QUICK = Pace(first=0.01, longest=0.05, idle=3_600.0, store=0.01)
 CANARY = "canary-secret-of-a-destination"
 
 
@@ -187,3 +187,15 @@ async def test_no_secret_is_logged_or_sent(store: SqliteStore, tmp_path: Path, l
     for secret in (SECRET, SECRET.removeprefix("whsec_"), "a-path-like-a-secret", CANARY):
         assert secret not in said
     assert all(CANARY.encode() not in came.body for came in receiver.came)
+
+
+async def test_who_cannot_be_told_of_backups_still_has_them(store: SqliteStore, lines: StringIO) -> None:
+    """Promise: a fault in looking for what happened is logged, and keeps no coordinator from starting."""
+
+    async def notes(cluster: str) -> Mapping[str, RetentionNote]:
+        raise RuntimeError("a fault of ours")
+
+    sources = Sources(["main"], notes, lambda cluster: [], 0.0)
+    async with Telling(store, sources, [], asyncio.Event(), lambda: NOW, str, QUICK):
+        pass
+    assert "a fault of ours" in lines.getvalue()
