@@ -209,6 +209,8 @@ class ClusterInMemory:
         keyspaces: dict[str, list[str]],
         request_id: str | None = None,
     ) -> str:
+        if request_id is not None and await self.store.requests.get(request_id) is not None:
+            return request_id
         self.orders.append(order)
         request = Request(
             request_id or next(self._ids),

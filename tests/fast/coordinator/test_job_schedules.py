@@ -1,5 +1,6 @@
 """Job schedules over the API: made, seen, changed and forgotten; what is wrong is refused by its name."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -339,3 +340,22 @@ async def test_a_version_replaces_the_one_before_it_alone(
     assert await store.schedules.remove(CLUSTER, schedule)
     assert not await store.schedules.put(msgspec.structs.replace(known, version=3))
     assert await store.schedules.of(CLUSTER) == []
+
+
+async def test_two_that_look_at_once_agree_on_one_run(
+    client: Client, cluster: ClusterInMemory, store: SqliteStore, schedules: JobSchedules
+) -> None:
+    """Promise: whoever decides second takes the first one's decision: one request, under the tag that was kept."""
+    other = JobSchedules(store, cluster, [CLUSTER], lambda: cluster.clock)
+    schedule = await added(client)
+    for day in range(3):
+        cluster.clock = NOON + day * DAY
+        for _ in range(2):
+            await asyncio.gather(schedules.look(), other.look())
+            await asyncio.gather(schedules.begun(), other.begun())
+        known = await other.get(CLUSTER, schedule)
+        requests = await store.requests.find(kind=RequestKind.BACKUP)
+        assert len(requests) == day + 1
+        assert known.run is not None
+        assert (known.run.request, known.run.order.tag) == (requests[-1].id, requests[-1].tag)
+        await cluster.end(requests[-1].id)
