@@ -21,7 +21,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --prog
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
 .PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo drill check test-fast test test-long mutants
-.PHONY: bench clean
+.PHONY: bench bench-fleet clean
 .PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
 	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/mutants.md"
 	@echo "make bench       measures against peers, in the same run"
+	@echo "make bench-fleet a coordinator against a thousand simulated agents of a thousand tables each (three minutes)"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
 
@@ -171,6 +172,9 @@ bench: prerequisites $(VENV) $(FETCHED) $(PEERS)
 	$(RUN) -m bench
 	$(RUN) -m bench.stored
 	$(RUN) -m bench.throttle
+
+bench-fleet: $(VENV)
+	$(RUN) -m bench.fleet
 
 clean:
 	rm -rf build mutants .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=35.0, help="how long the short questions are asked")
     parser.add_argument("--whole", type=int, default=3, help="how often each large answer is asked for")
     parser.add_argument("--backups", type=int, default=10, help="how many backups the store lists at first")
-    parser.add_argument("--old", action="store_true", help="agents that know no interval of reports")
+    parser.add_argument("--old", action="store_true", help="agents of a release without intervals and shapes")
     parser.add_argument("--before", action="store_true", help="a coordinator that knows neither details=0 nor node=")
     parser.add_argument("--stacks", action="store_true", help="write down what a late event loop was at (with --keep)")
     parser.add_argument("--keep", type=Path, help="where the logs and figures are put as well")

@@ -48,6 +48,7 @@ from kit.background import run_until
 from kit.config import ConfigError, absolute_path, load, look_at_directory, read_secret, secret_path
 from kit.errors import HelenusError
 from kit.fair_loop import fair_loop
+from kit.garbage import keep_collections_short
 from kit.heartbeat import beat
 from kit.http_description import Description
 from kit.http_limits import body_limits
@@ -219,7 +220,7 @@ async def serve(
             "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
         )
         notifier.ready()
-        kept = [beat(notifier, metrics.observe_lag), keep_pruned(store)]
+        kept = [beat(notifier, metrics.observe_lag), keep_pruned(store), keep_collections_short()]
         if settings.scrub.every_hours:
             every = settings.scrub.every_hours * 3600
             kept.append(ScheduledScrubs(store, orchestrator, settings.clusters, every).keep_on(time.time))

@@ -21,7 +21,7 @@ class ProcessMetrics:
         self._lag = Histogram(
             "helenus_event_loop_lag_seconds",
             "How late the event loop's pulse came.",
-            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.0),
+            buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 2.0),
             registry=self.registry,
         )
 

@@ -14,6 +14,7 @@ from agent.cassandra.protocol import MemberState
 from agent.wire.commands import Kind
 from agent.wire.node import (
     EVENTS_INTERVAL,
+    NODE_KNOWN,
     PROTOCOL,
     DataDirectory,
     KeyspaceView,
@@ -53,7 +54,7 @@ class NodeReports:
         self._agent_id = agent_id
         self._instance = instance
         self._version = version
-        self._features = [*sorted(kind.value for kind in kinds), EVENTS_INTERVAL]
+        self._features = [*sorted(kind.value for kind in kinds), EVENTS_INTERVAL, NODE_KNOWN]
         self._throttle = throttle
         self._newest = newest
         self._clock = clock

@@ -9,6 +9,8 @@ PROTOCOL = 1
 
 EVENTS_INTERVAL = "events_interval"
 """The feature of agents that take `interval` at GET /v1/events."""
+NODE_KNOWN = "node_known"
+"""The feature of agents that take `known` at GET /v1/node."""
 
 Tables = dict[str, list[str]]
 """Keyspace → tables, as real (case-sensitive, unquoted) names. An empty list of a request means all its tables."""
@@ -93,6 +95,10 @@ class NodeReport(msgspec.Struct, frozen=True):
     """table id → when it was last truncated, milliseconds since 1970 by the node's clock; told only when asked for"""
     last_known: NodeIdentity | None = None
     """who the node was when Cassandra answered last, told while it doesn't (`node` None)"""
+    shape: str = ""
+    """stands for `ring` and `keyspaces` as this agent sees them; "" of an agent that doesn't tell"""
+    as_known: bool = False
+    """`ring` and `keyspaces` are left out: they are those of the shape that was asked with"""
 
 
 class HealthView(msgspec.Struct, frozen=True):

@@ -53,16 +53,7 @@ def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None)
     return aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=2**18)
 
 
-class _Events(msgspec.Struct, frozen=True):
-    """Of a node's report only the sequence of its newest event and what the agent can do: the rest is passed over,
-    which takes no time."""
-
-    events: int
-    features: list[str] = []
-
-
 decode_report = msgspec.json.Decoder(NodeReport).decode
-_decode_events = msgspec.json.Decoder(_Events).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_backup = msgspec.json.Decoder(BackupView).decode
 
@@ -88,19 +79,18 @@ class AgentClient:
         *,
         members: bool = False,
         truncations: bool = False,
+        known: str | None = None,
         read: Callable[[bytes], NodeReport] = decode_report,
     ) -> NodeReport:
         """Identity, ring, schema and state of the agent's node; with `members` also whom it holds for up, with
-        `truncations` when tables were truncated. `read` makes the report of its text; what it raises besides
-        `msgspec.DecodeError` comes out as it is."""
+        `truncations` when tables were truncated. `known`: the shape of an earlier report, whose ring and keyspaces
+        needn't be told again (agents that don't know it refuse it). `read` makes the report of its text; what it raises
+        besides `msgspec.DecodeError` comes out as it is."""
         asked = {"members": members, "truncations": truncations}
         query = [(name, "true") for name, wanted in asked.items() if wanted]
+        if known is not None:
+            query.append(("known", known))
         return await self._while_alive(self._read_large("/v1/node", self._deadlines.call, read, query))
-
-    async def newest_event(self) -> tuple[int, list[str]]:
-        """The sequence of the agent's newest event, and the features that the agent tells of."""
-        told = await self._while_alive(self._read_large("/v1/node", self._deadlines.call, _decode_events))
-        return told.events, told.features
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""

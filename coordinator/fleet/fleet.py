@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +63,9 @@ class Fleet:
         self._registry = Registry(clients, self._clock)
         self._stack.push_async_callback(self._registry.close)
         self._followers = [
-            asyncio.create_task(self.reports.follow(agent), name=f"events of {agent.url}")
+            asyncio.create_task(
+                self.reports.follow(agent, partial(self._registry.hear, cluster, agent)), name=f"events of {agent.url}"
+            )
             for cluster in self._clusters
             for agent in self._registry.agents(cluster)
         ]

@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from agent.wire.node import PROTOCOL, NodeIdentity, NodeReport
+import msgspec
+
+from agent.wire.node import NODE_KNOWN, PROTOCOL, NodeIdentity, NodeReport
 from coordinator.fleet.asking import Asking
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.each import on_each
-from coordinator.fleet.errors import AgentMisbehaved, AgentUnreachable, DuplicateHostId, MixedClusters
+from coordinator.fleet.errors import (
+    AgentMisbehaved,
+    AgentRefused,
+    AgentUnreachable,
+    DuplicateHostId,
+    MixedClusters,
+)
 from coordinator.fleet.pace import age_of
 from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
@@ -154,6 +162,11 @@ class Registry:
             self._keep_shared(cluster)
         self._refuse_contradictions(cluster)
 
+    async def hear(self, cluster: str, agent: Agent) -> None:
+        """Have the agent's report: of one that was never heard that which others may be waiting for, else a new one.
+        Never raises: the agent's `error` tells."""
+        await self._asking[agent].done(fresh=agent.report is not None)
+
     async def close(self) -> None:
         """Break off what agents are being asked."""
         for task in self._refreshing.values():
@@ -224,7 +237,7 @@ class Registry:
 
     async def _ask(self, agent: Agent, cluster: str) -> None:
         try:
-            report = await agent.client.node(read=self._shared[cluster].read)
+            report = await self._report_of(agent, cluster)
             self._read[cluster] += 1
             if not report.protocol_min <= PROTOCOL <= report.protocol_max:
                 raise AgentMisbehaved(
@@ -240,6 +253,22 @@ class Registry:
         agent.report = report
         if report.node is not None:
             agent.identity = report.node
+
+    async def _report_of(self, agent: Agent, cluster: str) -> NodeReport:
+        """The agent's report. Of one that can leave out what it told before it is taken from there: with a thousand
+        nodes each report describes a thousand members."""
+        former, read = agent.report, self._shared[cluster].read
+        if former is None or not former.shape or NODE_KNOWN not in former.features:
+            return await agent.client.node(read=read)
+        try:
+            report = await agent.client.node(known=former.shape, read=read)
+        except AgentRefused as refused:
+            if refused.agent_status != 400:
+                raise
+            return await agent.client.node(read=read)  # an earlier release than before
+        if not report.as_known:
+            return report
+        return msgspec.structs.replace(report, ring=former.ring, keyspaces=former.keyspaces)
 
     def _remember(self, cluster: str) -> None:
         """Take an agent's memory of its node for true where no other agent's node is that one: an agent may have been

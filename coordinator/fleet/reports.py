@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -204,8 +204,9 @@ class Reports:
                 return view
             await _news_or(news, self._poll)
 
-    async def follow(self, agent: Agent) -> None:
-        """Read an agent's event stream for ever, reconnecting with growing pauses. Run it as a task."""
+    async def follow(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> None:
+        """Read an agent's event stream for ever, reconnecting with growing pauses. Run it as a task. `hear` has the
+        agent's report made anew."""
         pause = self._patience.backoff_first
         while True:
             try:
@@ -213,7 +214,7 @@ class Reports:
                 if after is None or (agent.report is not None and agent.report.events < after):
                     # Never followed, or the agent began a new log: only what comes from now on is wanted,
                     # for each waiter reads its command's state by itself first.
-                    after = self._last[agent.url] = await self._beginning(agent)
+                    after = self._last[agent.url] = await self._beginning(agent, hear)
                 self._wake(agent.url)
                 async for event in agent.client.events(after, interval=self._interval_for(agent)):
                     pause = self._patience.backoff_first
@@ -233,13 +234,16 @@ class Reports:
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.backoff_last)
 
-    async def _beginning(self, agent: Agent) -> int:
+    async def _beginning(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> int:
         """The sequence of the agent's newest event; whether it takes an interval is known then."""
-        events, features = await agent.client.newest_event()
+        await hear()
+        if agent.report is None or agent.error is not None:
+            why = agent.error.message if agent.error is not None else "it was never heard"
+            raise AgentUnreachable(why, agent=agent.url)
         self._takes_interval.discard(agent.url)
-        if EVENTS_INTERVAL in features:
+        if EVENTS_INTERVAL in agent.report.features:
             self._takes_interval.add(agent.url)
-        return events
+        return agent.report.events
 
     def _interval_for(self, agent: Agent) -> int:
         """Only for agents that know what it is; 0 = as often as the agent likes."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 
-from agent.wire.node import EVENTS_INTERVAL
+from agent.wire.node import EVENTS_INTERVAL, NODE_KNOWN
 from tests.fleet.frozen import Frozen
 from tests.fleet.node import Pace
 from tests.fleet.server import Fleet
@@ -18,7 +18,7 @@ async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    features = () if options.old else (EVENTS_INTERVAL,)
+    features = () if options.old else (EVENTS_INTERVAL, NODE_KNOWN)
     frozen = Frozen(options.agents, options.tables, options.network, options.port, features)
     async with Fleet(frozen, options.port, Pace(upload=options.seconds), options.backups) as fleet:
         print("listening", flush=True)
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--network", type=int, default=77, help="the agents' addresses begin with 127.<network>")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long a copy takes")
     parser.add_argument("--backups", type=int, default=0, help="how many backups the store lists at first")
-    parser.add_argument("--old", action="store_true", help="agents that know no interval of reports")
+    parser.add_argument("--old", action="store_true", help="agents of a release without intervals and shapes")
     asyncio.run(serve(parser.parse_args()))
 
 

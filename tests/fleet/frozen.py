@@ -6,7 +6,7 @@ import uuid
 import msgspec
 
 from agent.wire.commands import Counts
-from agent.wire.node import DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
+from agent.wire.node import NODE_KNOWN, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
 
 NAME = "Fleet"
 KEYSPACES = 10
@@ -14,6 +14,7 @@ TOKENS = 16
 VARIANTS = 8
 """Agents with equal remainders count the same in their tables."""
 FILES_OF_AN_SSTABLE = 8
+SHAPE = "all see the same"
 _EMPTY = (b'"keyspaces":{}', b'"ring":[]')
 
 
@@ -82,8 +83,8 @@ class Frozen:
             for own in self.counts
         ]
 
-    def report(self, number: int, instance: str, events: int, now: float) -> bytes:
-        """What the agent of a node tells at GET /v1/node."""
+    def report(self, number: int, instance: str, events: int, now: float, known: str | None = None) -> bytes:
+        """What the agent of a node tells at GET /v1/node, asked with `known` or without."""
         own = self.members[number]
         identity = NodeIdentity(
             own.host_id,
@@ -112,10 +113,13 @@ class Frozen:
             throttle_bytes_per_second=0,
             events=events,
             load_bytes=123_456_789,
+            shape=SHAPE if NODE_KNOWN in self.features else "",
+            as_known=known == SHAPE,
         )
         text = msgspec.json.encode(told)
-        for empty, shared in zip(_EMPTY, (self._keyspaces, self._ring), strict=True):
-            text = text.replace(empty, shared, 1)
+        if known != SHAPE:
+            for empty, shared in zip(_EMPTY, (self._keyspaces, self._ring), strict=True):
+                text = text.replace(empty, shared, 1)
         return text
 
     def progress(self, destination: str, variant: int, first: int, position: int) -> bytes:

@@ -15,8 +15,8 @@ from aiohttp import web
 from agent.wire.backups import BackupView, NodeRecord, Plan, Record
 from agent.wire.commands import PostCommand, State
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
-from agent.wire.node import EVENTS_INTERVAL
-from tests.fleet.frozen import Frozen
+from agent.wire.node import EVENTS_INTERVAL, NODE_KNOWN
+from tests.fleet.frozen import SHAPE, Frozen
 from tests.fleet.node import Command, Node, Pace
 
 TICK_SECONDS = 0.5
@@ -43,6 +43,8 @@ class Fleet:
         """whether time goes on for the commands"""
         self.intervals: Counter[str] = Counter()
         """what readers of events asked for: the interval as text, "" = none"""
+        self.whole_reports = 0
+        """reports of nodes with ring and keyspaces"""
         self._clock = clock
         self._silence = silence
         self._stopped_at = 0.0
@@ -139,7 +141,11 @@ class Fleet:
 
     async def _node(self, request: web.Request) -> web.Response:
         node = self._of(request)
-        return _json(self.frozen.report(node.number, node.instance, node.sequence, self._clock()))
+        known = request.query.get("known")
+        if known is not None and NODE_KNOWN not in self.frozen.features:
+            return _error(400, "invalid_input")  # requests are strict
+        self.whole_reports += known != SHAPE
+        return _json(self.frozen.report(node.number, node.instance, node.sequence, self._clock(), known))
 
     async def _archiving(self, request: web.Request) -> web.Response:
         self._of(request)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import S3Settings
-from agent.wire.node import EVENTS_INTERVAL
+from agent.wire.node import EVENTS_INTERVAL, NODE_KNOWN
 from coordinator.fleet import pace
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import Request, RequestState
@@ -46,7 +46,7 @@ class Crowd:
         self._stack = stack
         self.fleet: Fleet
 
-    async def agents(self, speed: Pace, features: tuple[str, ...] = (EVENTS_INTERVAL,)) -> None:
+    async def agents(self, speed: Pace, features: tuple[str, ...] = (EVENTS_INTERVAL, NODE_KNOWN)) -> None:
         """Let them listen."""
         port = free_port()
         frozen = Frozen(AGENTS, TABLES, NETWORK, port, features)

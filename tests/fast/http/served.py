@@ -71,7 +71,7 @@ class Node:
             None,
             [DataDirectory("/data", "8:1", 100, 50)],
             {"shop": KeyspaceView({"class": "SimpleStrategy"}, True, {"orders": "id1"}, {"by_day": "orders"})},
-            [RingMember(HOST_ID, "127.0.50.1", "dc1", "r1", "NORMAL", None, ["0"], "5.0.9", None)],
+            [RingMember(HOST_ID, "127.0.50.1", "dc1", "r1", "NORMAL", True if members else None, ["0"], "5.0.9", None)],
             0,
             self._events.newest,
             1_234_567,

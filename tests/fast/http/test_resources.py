@@ -152,3 +152,20 @@ async def test_the_description_and_the_metrics_are_served(tmp_path: Path) -> Non
         assert (await agent.client.get("/docs/page.js")).headers["X-Content-Type-Options"] == "nosniff"
         metrics = await agent.client.get("/metrics")
         assert metrics.headers["Content-Type"].startswith("text/plain")
+
+
+async def test_what_a_reader_knows_of_ring_and_keyspaces_is_not_told_again(tmp_path: Path) -> None:
+    """Promise: who asks with the shape of an earlier report gets the rest of the new one, and all of it when ring or
+    keyspaces have changed."""
+    async with served(tmp_path, everything(quick)) as agent:
+        first = (await agent.client.get("/v1/node")).json
+        assert not first["as_known"]
+        assert (await agent.client.get("/v1/node?known=another")).json == first
+        again = (await agent.client.get(f"/v1/node?known={first['shape']}")).json
+        assert (again["as_known"], again["ring"], again["keyspaces"]) == (True, [], {})
+        assert (again["shape"], again["node"]) == (first["shape"], first["node"])
+        other = (await agent.client.get(f"/v1/node?known={first['shape']}&members=true")).json
+        assert (other["as_known"], other["ring"][0]["up"]) == (False, True)
+        assert other["shape"] != first["shape"]
+        refused = await agent.client.get(f"/v1/node?known={'x' * 65}", wrong=True)
+        assert (refused.status, refused.code) == (400, "invalid_input")

@@ -146,7 +146,7 @@ async def test_the_loop_has_its_turn_after_each_report(agents: Agents, monkeypat
     async with Fleet({"large": ClusterAgents(agents.urls())}) as fleet:
         await fleet.registry.refresh("large")
     going = False
-    assert len(turns) == len(set(turns)) == NODES
+    assert len(turns) == len(set(turns)) >= NODES
 
 
 def test_what_is_told_in_the_words_of_before_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:

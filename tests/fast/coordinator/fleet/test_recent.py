@@ -7,14 +7,18 @@ from typing import cast
 import msgspec
 import pytest
 
-from agent.wire.node import NodeReport
-from coordinator.fleet.client import AgentClient
+from agent.wire.node import NODE_KNOWN, NodeReport
+from coordinator.fleet.client import AgentClient, open_session
 from coordinator.fleet.errors import AgentUnreachable
 from coordinator.fleet.pace import EVENTS_A_SECOND, LONGEST, age_of, interval_of, poll_of
 from coordinator.fleet.registry import FEW, Registry
 from tests.cluster.large_cluster import LargeCluster
+from tests.cluster.ports import free_port
+from tests.fleet.frozen import Frozen
+from tests.fleet.server import Fleet
 
 HANGS = 20.0
+AGENTS, NETWORK = 5, 79
 
 
 class Client:
@@ -97,3 +101,24 @@ def test_reports_of_all_agents_together_are_bounded(agents: int, interval: int) 
     if 0 < interval < LONGEST:
         assert agents / interval <= EVENTS_A_SECOND
     assert poll_of(agents, 10.0) == max(10.0, agents / 20)
+
+
+async def test_agents_tell_the_ring_once_and_then_only_that_it_is_the_same() -> None:
+    """Promise: what an agent left out of its report, because it was told before, is in it all the same; agents of an
+    earlier release, also those that were taken back to one, are asked without."""
+    port = free_port()
+    frozen = Frozen(AGENTS, 20, NETWORK, port, (NODE_KNOWN,))
+    async with Fleet(frozen, port) as simulated, open_session() as session:
+        registry = Registry({"many": [AgentClient(session, url) for url in frozen.urls]})
+        for whole, features in ((AGENTS, [NODE_KNOWN]), (0, [NODE_KNOWN]), (AGENTS, []), (AGENTS, [NODE_KNOWN])):
+            # First nothing is known of the agent, then all; then it is of an earlier release, and then of this one.
+            frozen.features[:] = features
+            before = simulated.whole_reports
+            agents = await registry.refresh("many")
+            assert simulated.whole_reports - before == whole
+            for agent in agents:
+                assert agent.alive
+                assert agent.report is not None
+                assert agent.report.ring == sorted(frozen.members, key=lambda member: member.host_id)
+                assert {name: [*view.tables] for name, view in agent.report.keyspaces.items()} == frozen.by_keyspace
+        await registry.close()
