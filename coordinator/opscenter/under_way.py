@@ -49,7 +49,6 @@ STEPS = {
     "rolling_restart": "restarting Cassandra",
     "trim_logs": "freeing segments of the commit log",
     "trim-gone": "freeing segments of nodes that left the ring",
-    "pre_script-clear": "clearing what was announced",
     "snapshot-clear": "clearing snapshots",
     "upload-clear": "clearing snapshots",
     "undo-clear": "undoing: clearing snapshots",

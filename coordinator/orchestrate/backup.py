@@ -141,17 +141,17 @@ class BackupFlow:
             raise nodes_failed("Putting the plan", states.errors())
 
     async def _pre_script(self, scope: BackupScope, places: list[Destination | None], states: CopyStates) -> None:
-        """Before the first snapshot, once: a node on which it fails gets none. Raises as a snapshot that fails does."""
+        """Before the first snapshot, once: a node on which it fails gets none. Raises as a snapshot that fails does;
+        there is nothing to clear yet."""
         order = self._order
         hosts = [host for host in scope.hosts if any(states.open(place_id(place), host) for place in places)]
         answers = await run_scripts(self._fan_out, order, "pre", hosts)
-        failed = {host_id: answer for host_id, answer in answers.items() if not answer.ok}
-        if failed and (not order.partial or len(failed) == len(answers)):
-            await self._clear("pre_script-clear", hosts)
-            raise nodes_failed(BEFORE, failures(failed.values()))
-        for host_id, answer in failed.items():
-            states.failed_everywhere(host_id, answer.error or {})
-        await self._clear("pre_script-clear", sorted(failed))
+        failed = failures(answers.values())
+        if failed and not order.partial:
+            raise nodes_failed(BEFORE, failed)
+        for host_id, answer in answers.items():
+            if not answer.ok:
+                states.failed_everywhere(host_id, answer.error or {})
 
     async def _post_script(self, hosts: list[str]) -> dict[str, dict[str, Any]]:
         """Address → error of the nodes on which it failed: their snapshots are copied all the same."""
