@@ -147,6 +147,8 @@ async def _ready(stream: FileIO, watch: Callable[..., object], unwatch: Callable
 
 async def _end(process: asyncio.subprocess.Process, works: Sequence[asyncio.Task[None]]) -> None:
     """Kill what is left of its group, and let nothing of it be waited for. Raises what went wrong in `works`."""
+    # As long as any process is in the group, its number is nobody else's; of an empty one it became free just now, and
+    # the kernel gives numbers out in turn.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     for work in works:
