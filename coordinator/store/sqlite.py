@@ -8,6 +8,7 @@ import msgspec
 
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
+from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
@@ -20,10 +21,6 @@ from coordinator.store.sqlite_users import SqliteSessions, SqliteUsers, drop_ses
 from kit.atomic_files import make_directory
 
 FILE = "coordinator.sqlite"
-KEEP_DETAILS_SECONDS = 30 * 86_400
-"""How long commands, steps and nodes' parts of an ended request are kept."""
-KEEP_ACTIVITY_SECONDS = 365 * 86_400
-"""How long ended requests and the activity log are kept. What backups there are the destinations tell, not the log."""
 
 
 class SqliteStore:

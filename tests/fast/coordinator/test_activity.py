@@ -14,8 +14,9 @@ from coordinator.model.destinations import description
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.opscenter import activity
+from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS
 from coordinator.store.migrations import MIGRATIONS
-from coordinator.store.sqlite import FILE, KEEP_ACTIVITY_SECONDS, SqliteStore
+from coordinator.store.sqlite import FILE, SqliteStore
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory
 from tests.fast.coordinator.conftest import NOW, Client
 
@@ -72,25 +73,6 @@ async def test_without_a_count_an_answer_has_its_end(
     assert await client.get(f"{C}/backup-activity?count=0") == []
 
 
-async def test_equal_times_keep_their_order_and_pages_follow_each_other(store: SqliteStore) -> None:
-    """first_backup_id, taken from a page, begins the next one among events of the same second, both ways round."""
-    tags = [f"tag{number}" for number in range(5)]
-    for number, tag in enumerate(tags):
-        at = NOW if number < 4 else NOW + 1
-        await store.requests.create(request(f"r{number}", at, tag=tag), [event(f"r{number}", at, tag=tag)])
-
-    async def page(**query: Any) -> list[str]:
-        return [one.tag for one in await store.requests.events("Test_Cluster", ActivityQuery(**query))]
-
-    assert await page() == tags
-    assert await page(newest_first=True) == tags[::-1]
-    assert await page(newest_first=True, first="tag2", count=2) == ["tag2", "tag1"]
-    assert await page(first="tag2") == ["tag2", "tag3", "tag4"]
-    assert await page(newest_first=True, first="tag2", timestamp=NOW) == ["tag2", "tag1", "tag0"]
-    assert await page(first="tag2", timestamp=NOW + 1) == []
-    assert await page(first="nobody") == []
-
-
 async def test_a_state_of_the_first_version_is_read_in_pages_too(tmp_path: Path) -> None:
     """Its events have neither time nor status beside their data; the step to the second version fills them in."""
     directory = tmp_path / "state"
@@ -125,23 +107,6 @@ async def test_a_state_of_the_first_version_is_read_in_pages_too(tmp_path: Path)
     assert await page(successful=True) == ["tag0"]
     assert await page(live=True) == ["tag1", "tag2"]
     await store.close()
-
-
-async def test_what_ended_a_year_ago_is_dropped_and_what_runs_stays(store: SqliteStore, tmp_path: Path) -> None:
-    """Requests and their events go by age; a tag that was given is never given again."""
-    tag, at = await store.requests.claim_tag("Test_Cluster", "adhoc", NOW)
-    await ended(store, "old", NOW)
-    await store.requests.create(request("runs", NOW), [event("runs", NOW)])
-    await store.commands.next_fence("old")
-    await store.prune(NOW + KEEP_ACTIVITY_SECONDS - 1)
-    assert await store.requests.get("old") is not None
-    assert len(await store.requests.events("Test_Cluster")) == 2
-    await store.prune(NOW + KEEP_ACTIVITY_SECONDS + 10)
-    assert await store.requests.get("old") is None
-    assert [one.request for one in await store.requests.events("Test_Cluster")] == ["runs"]
-    assert await store.requests.get("runs") is not None
-    assert (tag, at) == (TAG, NOW)
-    assert (await store.requests.claim_tag("Test_Cluster", "adhoc", NOW))[0] != TAG
 
 
 async def test_a_coordinator_that_is_never_stopped_drops_by_age_too(store: SqliteStore) -> None:

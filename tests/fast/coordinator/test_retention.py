@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from agent.wire.destinations import ON_SERVER
-from coordinator.model.retention import KeptRule, Rule
-from coordinator.store.sqlite import SqliteStore
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, backup
 from tests.fast.coordinator.conftest import Client
 
@@ -110,19 +108,3 @@ async def test_a_run_that_is_misspelt_is_refused(client: Client, body: dict[str,
     await added(client, cleanup_count=1)
     status, told = await client.ask("POST", f"{RETENTION}/run", json=body)
     assert (status, told["fields"]["field"]) == (400, field)
-
-
-async def test_rules_outlive_the_coordinator_and_go_with_their_destination(store: SqliteStore) -> None:
-    """Promise: a rule is replaced by one of the same place and id only, and goes when it retains all or its destination
-    is forgotten."""
-    kept = [
-        KeptRule("c", place, by, Rule(age=number + 1))
-        for number, (place, by) in enumerate([("a", ""), ("a", "adhoc"), ("b", "")])
-    ]
-    await store.retention.put(kept)
-    assert await store.retention.of("c") == kept
-    assert await store.retention.of("other") == []
-    await store.retention.put([KeptRule("c", "a", "", Rule(count=3)), KeptRule("c", "a", "adhoc", Rule(floor=9))])
-    assert await store.retention.of("c", "a") == [KeptRule("c", "a", "", Rule(count=3))]
-    await store.destinations.remove("c", "a")
-    assert await store.retention.of("c") == kept[2:]
