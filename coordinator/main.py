@@ -41,10 +41,11 @@ from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
 from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
 from coordinator.orchestrate.timing import Timing
+from coordinator.store.opening import CassandraAccess, access_of, open_state
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
-from kit.background import run_until
+from kit.background import run_until, unless
 from kit.config import ConfigError, absolute_path, load, look_at_directory, read_secret, secret_path
 from kit.errors import HelenusError
 from kit.fair_loop import fair_loop
@@ -54,7 +55,8 @@ from kit.http_description import Description
 from kit.http_limits import body_limits
 from kit.http_origin import same_origin
 from kit.http_server import HttpServer
-from kit.http_settings import Access, access_of, is_loopback
+from kit.http_settings import Access, is_loopback
+from kit.http_settings import access_of as doors_of
 from kit.metrics import ProcessMetrics
 from kit.notify import Notifier
 from kit.state_lock import StateLock
@@ -73,6 +75,7 @@ class Ready(msgspec.Struct, frozen=True):
     access: Access
     agents: Mapping[str, ClusterAgents]
     hooks: Sequence[Hook]
+    state: CassandraAccess | None = None
 
 
 def prepare(path: Path) -> Ready:
@@ -82,9 +85,10 @@ def prepare(path: Path) -> Ready:
     return Ready(
         settings,
         absolute_path(settings.state_directory, setting="state_directory"),
-        access_of(settings.http, login=settings.access.login),
+        doors_of(settings.http, login=settings.access.login),
         {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
         hooks_of(settings.webhooks),
+        access_of(settings.state),
     )
 
 
@@ -160,7 +164,10 @@ async def serve(
     metrics = ProcessMetrics("coordinator", installed_version())
     async with AsyncExitStack() as stack:
         stack.enter_context(StateLock(ready.state_directory))
-        store = await store_type.open(ready.state_directory, now=time.time())
+        opened = open_state(ready.state, ready.state_directory, store_type, now=time.time(), waiting=notifier.starting)
+        store = await unless(stop, opened)
+        if store is None:
+            return
         stack.push_async_callback(store.close)
         fleet = await stack.enter_async_context(Fleet(ready.agents))
         around = Surroundings(
@@ -298,7 +305,8 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
             return 0
         redactor = logs.Redactor()
         tokens = [ready.access.token, *(agents.token for agents in ready.agents.values())]
-        for secret in (*tokens, *(hook.secret for hook in ready.hooks)):
+        of_state = [] if ready.state is None else ready.state.secrets
+        for secret in (*tokens, *(hook.secret for hook in ready.hooks), *of_state):
             if secret is not None:
                 redactor.add(secret)
         logs.configure(ready.settings.log.level, ready.settings.log.format, redactor)

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Background = Coroutine[Any, Any, None]
 
 
@@ -20,3 +21,15 @@ async def run_until(stop: asyncio.Event, background: Sequence[Background]) -> No
         for task in (stopping, *tasks):
             task.cancel()
         await asyncio.wait({stopping, *tasks})
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work gives; None if `stop` is set before: the work is then cancelled and waited for."""
+    task, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, stopping):
+            each.cancel()
+        await asyncio.wait({task, stopping})

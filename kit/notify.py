@@ -19,6 +19,10 @@ class Notifier:
         """The service has started."""
         self._send("READY=1")
 
+    def starting(self, why: str, seconds: float) -> None:
+        """The start takes longer: up to so many seconds from now, whatever its unit says."""
+        self._send(f"STATUS={why}\nEXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
+
     def stopping(self) -> None:
         """The service is ending."""
         self._send("STOPPING=1")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kit.bounds import BodyBytes, ListeningPort, Seconds
+from kit.bounds import BodyBytes, ListeningPort, Port, Seconds
 from kit.http_settings import HttpSettings
 
 DEFAULT_PORT = 8888
@@ -117,6 +117,36 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     show_secrets_to_admins: bool = False
 
 
+class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[state]` table: where requests, destinations and the activity log are kept; all but `kind` for Cassandra.
+
+    `replication`: replicas by data centre, for a keyspace that isn't there yet. `quorum`: of all data centres, or of
+    `local_dc` alone. `username` and `password_file`: the CQL role. `tls`, `ca_file`, `certificate_file` and
+    `certificate_key_file`: TLS towards the nodes. `key_file`: what destinations are sealed with. `connect_seconds` and
+    `request_seconds` bound one question, `patience_seconds` an operation with its repetitions.
+    """
+
+    kind: Literal["sqlite", "cassandra"] = "sqlite"
+    contact_points: list[str] = []
+    port: Port = 9042
+    local_dc: str = ""
+    keyspace: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = "helenus_coordinator"
+    replication: dict[
+        Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")], Annotated[int, msgspec.Meta(ge=1, le=15)]
+    ] = {}
+    quorum: Literal["all_dcs", "local_dc"] = "all_dcs"
+    username: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    certificate_file: str = ""
+    certificate_key_file: str = ""
+    key_file: str = ""
+    connect_seconds: Seconds = 5.0
+    request_seconds: Seconds = 5.0
+    patience_seconds: Seconds = 20.0
+
+
 class ListenSettings(HttpSettings, frozen=True, forbid_unknown_fields=True):
     """The `[http]` table with the coordinator's own defaults."""
 
@@ -132,6 +162,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         dict[Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,200}$")], ClusterSettings],
         msgspec.Meta(min_length=1),
     ]
+    state: StateSettings = StateSettings()
     http: ListenSettings = ListenSettings()
     access: AccessSettings = AccessSettings()
     orchestration: OrchestrationSettings = OrchestrationSettings()

@@ -27,7 +27,7 @@ def uncommented() -> str:
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             found.update(flat(value, f"{prefix}{name}."))
         else:
             found[prefix + name] = value

@@ -1,0 +1,33 @@
+"""From settings to a store in Cassandra. In: settings, key, password, TLS. Out: the store, schema and key checked."""
+
+import ssl
+
+from coordinator.model.settings import StateSettings
+from coordinator.store.cassandra.cql_tables import CqlTables
+from coordinator.store.cassandra.driver import Driver
+from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
+from coordinator.store.cassandra.patience import failed
+from coordinator.store.cassandra.schema import Schema
+from coordinator.store.cassandra.store import CassandraStore
+from coordinator.store.sealing import Seal
+from kit.secret import Secret
+
+
+async def connected(
+    settings: StateSettings, seal: Seal, password: Secret | None, tls: ssl.SSLContext | None, *, now: float
+) -> CassandraStore:
+    """One attempt; nothing is left open when it fails. Raises `StoreUnreachable`, `StoreFailed`, `StoreTooNew`,
+    `ConfigError`, `StateKeyWrong`, `StateSetDifferently`."""
+    driver = Driver(settings, password, tls)
+    try:
+        await driver.connect()
+        await Schema(driver, settings).prepare()
+        tables = CqlTables(driver, settings.keyspace, settings.patience_seconds)
+        return await CassandraStore.open(tables, seal, now=now, patience=settings.patience_seconds)
+    except BaseException as error:
+        await driver.close()
+        if isinstance(error, Unanswered):
+            raise StoreUnreachable(f"Cassandra, which holds the state, can't be used now: {error}") from None
+        if isinstance(error, Refused):
+            raise failed(error) from None
+        raise

@@ -1,0 +1,53 @@
+"""Asking again until an answer comes, for so long and no longer. In: a question that is safe to repeat. Out: its
+answer, or `StoreUnreachable`."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
+from coordinator.store.database import StoreFailed
+
+Answer = TypeVar("Answer")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between two attempts."""
+
+
+class Patience:
+    """One operation's: it ends `seconds` after it began."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends = clock() + seconds
+        self._seconds = seconds
+        self._pause = FIRST_PAUSE
+
+    async def ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer of a question that may be asked any number of times. Raises `StoreFailed`, `StoreUnreachable`."""
+        while True:
+            try:
+                return await question()
+            except Unanswered as error:
+                await self.wait(error)
+            except Refused as refused:
+                raise failed(refused) from None
+
+    async def wait(self, why: Unanswered | None = None) -> None:
+        """Pause before another attempt. Raises `StoreUnreachable` when the time is over."""
+        if self._clock() + self._pause >= self._ends:
+            reason = "others write the same all the time" if why is None else str(why)
+            raise StoreUnreachable(
+                f"the coordinator's state in Cassandra gave no answer within {self._seconds:.0f} s: {reason}",
+                reason=reason,
+            ) from None
+        # Not all at once again: two that write the same partition would meet for ever.
+        await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+
+def failed(refused: Refused) -> StoreFailed:
+    """The error of what Cassandra refused for good."""
+    return StoreFailed(f"the coordinator's state in Cassandra can't be used: {refused}", reason=str(refused))

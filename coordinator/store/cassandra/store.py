@@ -1,0 +1,62 @@
+"""The store in a keyspace of Cassandra's. In: tables, a key. Out: `protocol.Store`."""
+
+from coordinator.store.cassandra.commands import CassandraCommands, CassandraValues
+from coordinator.store.cassandra.finding import Finding
+from coordinator.store.cassandra.index import SEAL
+from coordinator.store.cassandra.partitions import Change, Partitions
+from coordinator.store.cassandra.places import CassandraDestinations, CassandraRetention, Places
+from coordinator.store.cassandra.pruning import Pruning
+from coordinator.store.cassandra.requests import CassandraRequests
+from coordinator.store.cassandra.tables import Key, Row, Snapshot, Tables
+from coordinator.store.cassandra.ticks import Ticks
+from coordinator.store.sealing import Seal
+
+_CHECK, _CHECKED = "check", b"the key of this state"
+
+
+class CassandraStore:
+    """`protocol.Store`. `open` it, `close` it."""
+
+    def __init__(self, partitions: Partitions, seal: Seal) -> None:
+        ticks, finding = Ticks(), Finding(partitions)
+        places = Places(partitions, finding)
+        self._partitions = partitions
+        self._pruning = Pruning(partitions, finding)
+        self.requests = CassandraRequests(partitions, finding, places, ticks)
+        self.commands = CassandraCommands(partitions, ticks)
+        self.destinations = CassandraDestinations(partitions, places, seal, ticks)
+        self.retention = CassandraRetention(partitions, places)
+        self.values = CassandraValues(partitions)
+
+    @classmethod
+    async def open(cls, tables: Tables, seal: Seal, *, now: float, patience: float) -> "CassandraStore":
+        """The state in those tables, pruned as at `now` (unix seconds); `patience`: seconds that an operation may take.
+        Raises `StoreFailed`, `StateKeyWrong`."""
+        partitions = Partitions(tables, patience)
+        await check_key(partitions, seal)
+        store = cls(partitions, seal)
+        await store.prune(now)
+        return store
+
+    async def prune(self, now: float) -> None:
+        """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and
+        their entries in the activity log."""
+        await self._pruning.prune(now)
+
+    async def close(self) -> None:
+        """Finish what is being written and let go of the connections."""
+        await self._partitions.close()
+
+
+async def check_key(partitions: Partitions, seal: Seal) -> None:
+    """Refuse a key that the state wasn't begun with: what it seals nobody else could open. The first coordinator's key
+    is the one. Raises `StateKeyWrong`."""
+    key = Key(SEAL, _CHECK)
+    mine = Row(_CHECK, "", seal.sealed(_CHECKED, [_CHECK]))
+
+    def decide(found: Snapshot) -> Change | None:
+        return None if found.rows else Change([mine])
+
+    await partitions.change(key, (_CHECK,), decide)
+    found = await partitions.read(key, (_CHECK,))
+    seal.opened(found.rows[0].data, [_CHECK])
