@@ -4,12 +4,13 @@ what the tables hold, or the way in which a cluster fails: an answer that is los
 Several coordinators share one `World`. Each call is one step of it; `Fate` decides what becomes of each step.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from coordinator.store.cassandra.errors import StoreUnreachable, Unanswered
+from coordinator.store.cassandra.errors import Unanswered
+from coordinator.store.cassandra.patience import Patience
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot
 
 T = TypeVar("T")
@@ -54,13 +55,26 @@ class World:
         return [kept for _, kept in self.entries.values() if kept is not None]
 
 
+async def _at_once() -> None:
+    return None
+
+
 class TablesInMemory:
     """One coordinator's view of a world."""
 
-    def __init__(self, world: World, fate: Fate = lambda number, call: Outcome.DONE) -> None:
+    def __init__(
+        self,
+        world: World,
+        fate: Fate = lambda number, call: Outcome.DONE,
+        turn: Callable[[], Awaitable[None]] = _at_once,
+        seconds: float = 30.0,
+    ) -> None:
+        """`turn` is awaited before each step: others have theirs meanwhile. `seconds`: how long a scan is tried."""
+        self._seconds = seconds
         self.world = world
         self._fate = fate
-        self._steps = 0
+        self._turn = turn
+        self.steps = 0
         self._dead = False
 
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
@@ -73,7 +87,7 @@ class TablesInMemory:
             ]
             return Snapshot(record.version, record.writer, tuple(rows))
 
-        return self._step("read", work)
+        return await self._step("read", work)
 
     async def swap(
         self, key: Key, expected: int, writer: str, puts: Sequence[Row], drops: Sequence[Drop], seconds: int | None
@@ -91,42 +105,39 @@ class TablesInMemory:
             record.rows.update({(row.part, row.name): row for row in puts})
             return True
 
-        return self._step("swap", work)
+        return await self._step("swap", work)
 
     async def note(self, kept: Sequence[Kept], number: int | None) -> None:
-        self._step("note", lambda: self._write({each.entry: each for each in kept}, number))
+        await self._step("note", lambda: self._write({each.entry: each for each in kept}, number))
 
     async def erase(self, entries: Sequence[Entry], number: int | None) -> None:
-        self._step("erase", lambda: self._write(dict.fromkeys(entries), number))
+        await self._step("erase", lambda: self._write(dict.fromkeys(entries), number))
 
     async def look(self, entry: Entry) -> Kept | None:
-        return self._step("look", lambda: self.world.entries.get(entry, (0, None))[1])
+        return await self._step("look", lambda: self.world.entries.get(entry, (0, None))[1])
 
     async def scan(self, log: str, scope: str, *, newest_first: bool = False) -> AsyncIterator[list[Kept]]:
         def work() -> list[Kept]:
             found = [kept for kept in self.world.kept() if (kept.entry.log, kept.entry.scope) == (log, scope)]
             return sorted(found, key=lambda kept: kept.entry, reverse=newest_first)
 
-        try:
-            page = self._step("scan", work)
-        except Unanswered as error:
-            raise StoreUnreachable(str(error)) from None
+        page = await Patience(self._seconds).ask(lambda: self._step("scan", work))
         if page:
             yield page
 
     async def put_piece(self, owner: Key, which: str, number: int, data: bytes) -> None:
-        self._step("put_piece", lambda: self.world.pieces.setdefault((owner, which), {}).update({number: data}))
+        await self._step("put_piece", lambda: self.world.pieces.setdefault((owner, which), {}).update({number: data}))
 
     async def pieces(self, owner: Key, which: str) -> list[bytes]:
-        return self._step(
+        return await self._step(
             "pieces", lambda: [data for _, data in sorted(self.world.pieces.get((owner, which), {}).items())]
         )
 
     async def piece_names(self, owner: Key) -> set[str]:
-        return self._step("piece_names", lambda: {which for of, which in self.world.pieces if of == owner})
+        return await self._step("piece_names", lambda: {which for of, which in self.world.pieces if of == owner})
 
     async def drop_pieces(self, owner: Key, which: str) -> None:
-        self._step("drop_pieces", lambda: self.world.pieces.pop((owner, which), None))
+        await self._step("drop_pieces", lambda: self.world.pieces.pop((owner, which), None))
 
     async def close(self) -> None:
         return None
@@ -140,9 +151,10 @@ class TablesInMemory:
             if at > last or (at == last and (there is not None or kept is None)):
                 self.world.entries[entry] = (at, kept)
 
-    def _step(self, call: str, work: Callable[[], T]) -> T:
-        outcome = Outcome.DEAD if self._dead else self._fate(self._steps, call)
-        self._steps += 1
+    async def _step(self, call: str, work: Callable[[], T]) -> T:
+        await self._turn()
+        outcome = Outcome.DEAD if self._dead else self._fate(self.steps, call)
+        self.steps += 1
         if outcome is Outcome.DEAD:
             self._dead = True
             raise Killed

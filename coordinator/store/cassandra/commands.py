@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from coordinator.model.commands import PostedCommand
-from coordinator.store.cassandra.index import COMMAND, FENCE, OWED, REQUEST, VALUE, command_entry
+from coordinator.store.cassandra.index import COMMAND, FENCE, OWED, REQUEST, VALUE, command_entry, entries_of
 from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.tables import Kept, Key, Row, Snapshot
 from coordinator.store.cassandra.ticks import Ticks
@@ -74,7 +74,7 @@ class CassandraCommands:
             merged = {command.id: command for commands, _ in waiting for command in commands}
             try:
                 await self._partitions.whole(self._change(request, [*merged.values()]))
-            except Exception as error:  # noqa: BLE001 each of those who wait is told
+            except BaseException as error:  # noqa: BLE001 each of those who wait is told
                 for _, kept in waiting:
                     _settle(kept, error)
             else:
@@ -99,7 +99,7 @@ class CassandraCommands:
     async def _owed(self, kept: Kept) -> PostedCommand | None:
         key, name = Key(REQUEST, kept.owner), kept.entry.name.partition("/")[2]
         found = await self._partitions.read(key, (COMMAND,), (name,))
-        if found.rows and found.rows[0].mark == OWED:
+        if any(right.entry == kept.entry for row in found.rows for right in entries_of(key, row)):
             return _decoded(found.rows[0])
         await self._partitions.repair(key, kept.entry, found)
         return None
@@ -124,7 +124,7 @@ def _decoded(row: Row) -> PostedCommand:
     return msgspec.json.decode(row.data, type=PostedCommand)
 
 
-def _settle(kept: "asyncio.Future[None]", error: Exception | None) -> None:
+def _settle(kept: "asyncio.Future[None]", error: BaseException | None) -> None:
     if kept.cancelled():
         return
     if error is None:

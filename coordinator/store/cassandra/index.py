@@ -128,11 +128,12 @@ def difference(key: Key, before: Iterable[Row], after: Iterable[Row]) -> tuple[l
     old = {kept.entry: kept for row in before for kept in entries_of(key, row)}
     new = {kept.entry: kept for row in after for kept in entries_of(key, row)}
     changed = [kept for entry, kept in new.items() if old.get(entry) != kept]
-    # One that is open already needs no opening.
+    gone = [kept for entry, kept in old.items() if entry not in new]
+    # One that is open already needs no opening; a copy must be, also before it goes: until then it is believed.
     opened = [
         msgspec.structs.replace(kept, data=None)
-        for kept in changed
+        for kept in (*changed, *gone)
         if kept.entry not in old or old[kept.entry].data is not None
     ]
     written = [kept for kept in changed if kept.data is not None]
-    return opened, written, [entry for entry in old if entry not in new]
+    return opened, written, [kept.entry for kept in gone]

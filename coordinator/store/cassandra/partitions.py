@@ -18,7 +18,7 @@ a wrong or a missing one. What a reader repairs bears 2v, which is lower than th
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -115,6 +115,14 @@ class Partitions:
             await self._quietly(lambda: self.tables.erase([entry], 2 * now.version))
         elif right is not None and right.data is not None:
             await self._quietly(lambda: self.tables.note([right], 2 * now.version))
+
+    async def erase_ahead(self, key: Key, found: Snapshot, logs: Collection[str]) -> None:
+        """Erase the entries, in those logs, of rows that are about to be dropped for good and that nobody asks for:
+        after a death between the rows and their entries nothing would lead to these any more."""
+        entries = [kept.entry for row in found.rows for kept in entries_of(key, row) if kept.entry.log in logs]
+        if entries:
+            patience = Patience(self._patience)
+            await patience.ask(lambda: self.tables.erase(entries, 2 * found.version + 1))
 
     async def drop_orphans(self, key: Key, parts: Sequence[str]) -> None:
         """Forget pieces that no row of the record names: a death, or a change of details unread, left them. For records

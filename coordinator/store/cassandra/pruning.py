@@ -13,7 +13,9 @@ from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, Req
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import (
     ACTIVITY,
+    BACKUPS,
     COMMAND,
+    COMMANDS,
     EVENT,
     FENCE,
     HEAD,
@@ -78,6 +80,7 @@ class Pruning:
             )
             return Change([trimmed], [Drop(part) for part in (COMMAND, STEP, PARTS)])
 
+        await self._lose_commands(Key(REQUEST, request_id))
         await self._partitions.change(Key(REQUEST, request_id), _DETAILS, decide)
         await self._partitions.drop_orphans(Key(REQUEST, request_id), _ALL)
 
@@ -92,6 +95,7 @@ class Pruning:
             drops = [Drop(part) for part in (HEAD, COMMAND, STEP, PARTS)]
             return Change(drops=drops, stub=not any(row.part == EVENT for row in found.rows))
 
+        await self._lose_commands(Key(REQUEST, request_id))
         await self._partitions.change(Key(REQUEST, request_id), _ALL, decide)
         await self._partitions.change(Key(FENCE, request_id), _FENCE, _dropped)
         await self._mend(Key(REQUEST, request_id), Row(HEAD, "", msgspec.json.encode(old)))
@@ -111,15 +115,19 @@ class Pruning:
         key = Key(REQUEST, kept.owner)
 
         def decide(found: Snapshot) -> Change | None:
-            mine = [row for row in found.rows if (row.part, row.name) == (EVENT, name)]
-            if not mine or msgspec.json.decode(mine[0].data, type=ActivityEvent).status == RequestState.RUNNING.value:
-                return None
-            return Change(drops=[Drop(EVENT, name)], stub=len(found.rows) == 1)
+            mine = [row for row in found.rows if (row.part, row.name) == (EVENT, name) and _has_ended(row)]
+            return Change(drops=[Drop(EVENT, name)], stub=len(found.rows) == 1) if mine else None
 
-        await self._partitions.change(key, _ALL, decide)
         found = await self._partitions.read(key, (EVENT,), (name,))
         if not found.rows:
             await self._partitions.repair(key, kept.entry, found)
+        elif _has_ended(found.rows[0]):
+            await self._partitions.erase_ahead(key, found, (BACKUPS,))
+            await self._partitions.change(key, _ALL, decide)
+
+    async def _lose_commands(self, key: Key) -> None:
+        found = await self._partitions.read(key, (COMMAND,))
+        await self._partitions.erase_ahead(key, found, (COMMANDS, OWED))
 
     async def _mend(self, key: Key, old: Row) -> None:
         """Erase entries that point to a row which is gone, or was long ago: a replica that was down when they were
@@ -167,6 +175,10 @@ class Pruning:
 
 
 _FENCE = ("only",)
+
+
+def _has_ended(row: Row) -> bool:
+    return msgspec.json.decode(row.data, type=ActivityEvent).status != RequestState.RUNNING.value
 
 
 def _dropped(found: Snapshot) -> Change | None:
