@@ -18,6 +18,7 @@ from coordinator.model.retention import KeptRule, Rule
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
 from coordinator.store.protocol import Store
 from tests.cluster.large_cluster import LargeCluster
+from tests.cluster.store_contract_people import OutboxContract, PeopleContract, SchedulesContract
 from tests.cluster.store_samples import AT, CLUSTER, NOW, TAG, Site, command, ended, event, place, request
 
 
@@ -365,5 +366,7 @@ class PruneContract:
         assert [one.request for one in await store.requests.events(CLUSTER)] == [*names]
 
 
-class StoreContract(RequestsContract, PlacesContract, ActivityContract, PruneContract):
+class StoreContract(
+    RequestsContract, PlacesContract, ActivityContract, PruneContract, PeopleContract, SchedulesContract, OutboxContract
+):
     """All of it."""

@@ -7,6 +7,7 @@ import msgspec
 
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.store.cassandra.index import (
+    ENDED,
     HEAD,
     PERIODS,
     REQUEST,
@@ -16,6 +17,7 @@ from coordinator.store.cassandra.index import (
     Head,
     entries_of,
     scope_of,
+    week_of,
 )
 from coordinator.store.cassandra.packing import unpacked_aside
 from coordinator.store.cassandra.partitions import Partitions
@@ -45,8 +47,7 @@ class Finding:
         """Those that match, oldest first."""
         found = []
         async for log, scope in self._scopes(cluster, kind, state, tag):
-            async for page in self._partitions.tables.scan(log, scope):
-                found += [head for head in await together(*map(self._head_of, page)) if head is not None]
+            found += await self._all_of(log, scope)
         wanted = [
             head
             for head in found
@@ -56,6 +57,22 @@ class Finding:
             and (tag is None or head.request.tag == tag)
         ]
         return sorted(wanted, key=lambda head: (head.made, head.request.id))
+
+    async def ended_since(self, at: float) -> list[Head]:
+        """Those that ended then or later (unix seconds), by their ends."""
+        found = []
+        async for page in self._partitions.tables.scan(PERIODS, ENDED):
+            for kept in page:
+                if kept.entry.position >= week_of(at):
+                    found += await self._all_of(ENDED, scope_of(kept.entry))
+        wanted = [(head.request.finished, head.made, head) for head in found if head.request.finished is not None]
+        return [head for finished, _, head in sorted(wanted, key=lambda one: one[:2]) if finished >= at]
+
+    async def _all_of(self, log: str, scope: str) -> list[Head]:
+        found: list[Head] = []
+        async for page in self._partitions.tables.scan(log, scope):
+            found += [head for head in await together(*map(self._head_of, page)) if head is not None]
+        return found
 
     async def _scopes(
         self, cluster: str | None, kind: RequestKind | None, state: RequestState | None, tag: str | None

@@ -8,7 +8,9 @@ activity   cluster/week             event's time   the activity log
 backups    cluster/tag              –              events that a deletion marks
 commands   one of 16                –              which request a command is of
 owed       –                        first put      commands whose agents are still to be told of a cancel
-periods    requests | activity      week           which scopes of those two there are
+ended      week                     its end        requests that have ended
+outbox     hook                     a number       notices that wait for the hook
+periods    requests | activity | …  week           which scopes of requests, activity and ended there are
 """
 
 import zlib
@@ -22,20 +24,26 @@ from coordinator.store.cassandra.packing import ROW_BYTES, packed
 from coordinator.store.cassandra.tables import Entry, Kept, Key, Row
 
 REQUEST, PLACES, TAG, FENCE, VALUE, SEAL = "request", "places", "tag", "fence", "value", "seal"
-"""Kinds of records."""
+SCHEDULES, USERS, SESSIONS, OUTBOX = "schedules", "users", "sessions", "outbox"
+"""Kinds of records; the last one is a log too."""
 HEAD, EVENT, COMMAND, STEP, PARTS = "request", "event", "command", "step", "parts"
 """Parts of a request's record."""
+WAITING = "waiting"
+"""The part of the outbox that isn't done."""
 OWED = "owed"
 """The mark of a command whose agent is still to be told that it is cancelled."""
-RUNNING, REQUESTS, TAGS, ACTIVITY, BACKUPS, COMMANDS, PERIODS = (
+RUNNING, REQUESTS, TAGS, ACTIVITY, BACKUPS, COMMANDS, ENDED, PERIODS = (
     "running",
     "requests",
     "tags",
     "activity",
     "backups",
     "commands",
+    "ended",
     "periods",
 )
+BY_WEEKS = (REQUESTS, ACTIVITY, ENDED)
+"""Logs that are divided by weeks."""
 WEEK = 604_800
 _MICROS = 1_000_000
 
@@ -52,6 +60,9 @@ class Head(msgspec.Struct, frozen=True):
 
 def entries_of(key: Key, row: Row) -> list[Kept]:
     """All entries of a row."""
+    if key.kind == OUTBOX and row.part == WAITING:
+        hook, _, notice = row.name.partition("/")
+        return [Kept(Entry(OUTBOX, hook, row.position, notice), key.id)]
     if key.kind != REQUEST:
         return []
     if row.part == HEAD:
@@ -66,6 +77,11 @@ def entries_of(key: Key, row: Row) -> list[Kept]:
     return []
 
 
+def waiting_name(hook: str, notice_id: str) -> str:
+    """The row's name of a notice that waits for the hook. Hooks' names have no slash."""
+    return f"{hook}/{notice_id}"
+
+
 def command_entry(command_id: str) -> Entry:
     """The entry of a command. In few scopes, so that those of a large cluster are few writes."""
     return Entry(COMMANDS, f"{zlib.crc32(command_id.encode()) % 16:x}", 0, command_id)
@@ -73,7 +89,7 @@ def command_entry(command_id: str) -> Entry:
 
 def period_of(entry: Entry) -> Entry | None:
     """The entry that makes this one's scope known, if it is of a log that is divided by weeks."""
-    if entry.log not in (REQUESTS, ACTIVITY):
+    if entry.log not in BY_WEEKS:
         return None
     what, _, week = entry.scope.rpartition("/")
     return Entry(PERIODS, entry.log, int(week), what)
@@ -98,6 +114,9 @@ def _of_head(row: Row) -> list[Kept]:
     found = [Kept(Entry(REQUESTS, scope, made, request.id), request.id, copy)]
     if runs:
         found.append(Kept(Entry(RUNNING, "", made, request.id), request.id))
+    elif request.finished is not None:
+        of_week = f"/{week_of(request.finished)}"
+        found.append(Kept(Entry(ENDED, of_week, int(request.finished * _MICROS), request.id), request.id, copy))
     if request.tag is not None:
         found.append(Kept(Entry(TAGS, f"{request.cluster}/{request.tag}", made, request.id), request.id, copy))
     return found

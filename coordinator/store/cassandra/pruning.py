@@ -14,6 +14,7 @@ from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import (
     ACTIVITY,
     BACKUPS,
+    BY_WEEKS,
     COMMAND,
     COMMANDS,
     EVENT,
@@ -23,7 +24,6 @@ from coordinator.store.cassandra.index import (
     PARTS,
     PERIODS,
     REQUEST,
-    REQUESTS,
     RUNNING,
     STEP,
     WEEK,
@@ -154,7 +154,7 @@ class Pruning:
 
     async def _drop_periods(self, before: float) -> None:
         """Weeks that are over so long that nothing is written into them, and that hold nothing."""
-        for log in (REQUESTS, ACTIVITY):
+        for log in BY_WEEKS:
             async for period in self._periods(log):
                 if (period.position + 2) * WEEK < before and await self._is_empty(log, scope_of(period)):
                     await self._partitions.forget_period(period)

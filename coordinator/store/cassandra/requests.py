@@ -69,6 +69,9 @@ class CassandraRequests:
         heads = await self._finding.heads(cluster=cluster, kind=kind, state=state, tag=tag)
         return [head.request for head in heads]
 
+    async def ended_since(self, since: float) -> list[Request]:
+        return [head.request for head in await self._finding.ended_since(since)]
+
     async def update(self, request: Request) -> None:
         def decide(found: Snapshot) -> Change | None:
             head = _running(found)

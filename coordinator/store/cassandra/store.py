@@ -3,12 +3,15 @@
 from coordinator.store.cassandra.commands import CassandraCommands, CassandraValues
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import SEAL
+from coordinator.store.cassandra.outbox import CassandraOutbox
 from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import CassandraDestinations, CassandraRetention, Places
 from coordinator.store.cassandra.pruning import Pruning
 from coordinator.store.cassandra.requests import CassandraRequests
+from coordinator.store.cassandra.schedules import CassandraSchedules
 from coordinator.store.cassandra.tables import Key, Row, Snapshot, Tables
 from coordinator.store.cassandra.ticks import Ticks
+from coordinator.store.cassandra.users import CassandraSessions, CassandraUsers
 from coordinator.store.sealing import Seal
 
 _CHECK, _CHECKED = "check", b"the key of this state"
@@ -26,7 +29,11 @@ class CassandraStore:
         self.commands = CassandraCommands(partitions, ticks)
         self.destinations = CassandraDestinations(partitions, places, seal, ticks)
         self.retention = CassandraRetention(partitions, places)
+        self.schedules = CassandraSchedules(partitions, ticks)
+        self.users = CassandraUsers(partitions, seal)
+        self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)
+        self.outbox = CassandraOutbox(partitions)
 
     @classmethod
     async def open(cls, tables: Tables, seal: Seal, *, now: float, patience: float) -> "CassandraStore":
@@ -40,8 +47,9 @@ class CassandraStore:
 
     async def prune(self, now: float) -> None:
         """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and
-        their entries in the activity log."""
+        their entries in the activity log; and sessions that are over."""
         await self._pruning.prune(now)
+        await self.sessions.prune(now)
 
     async def close(self) -> None:
         """Finish what is being written and let go of the connections."""
