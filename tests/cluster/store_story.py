@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from coordinator.model.access import Role
 from coordinator.model.requests import NodePart, RequestKind, RequestState
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
 from coordinator.store.protocol import Store
 from tests.cluster.large_cluster import LargeCluster
+from tests.cluster.store_contract_people import schedule, session, user, waiting
 from tests.cluster.store_samples import AT, CLUSTER, NOW, TAG, command, event, place, request
 
 Chapter = Callable[[Store], Awaitable[object]]
@@ -21,6 +23,7 @@ PLAN = {"plan": msgspec.to_builtins(LargeCluster(40, 256, 8).plan())}
 """Too large for a row."""
 
 _ENDED = request("r1", state=RequestState.SUCCESS, finished=NOW + 5, started=NOW)
+_LATER = NOW + 2 * KEEP_ACTIVITY_SECONDS
 _COPY = request("r2", kind=RequestKind.SYNC, started=NOW + 9)
 
 STORY: Sequence[Chapter] = (
@@ -45,6 +48,21 @@ STORY: Sequence[Chapter] = (
     lambda store: store.values.put("seen", [1]),
     lambda store: store.destinations.remove(CLUSTER, "d2"),
     lambda store: store.destinations.put(place("d1", 2)),
+    lambda store: store.schedules.put(schedule("s1")),
+    lambda store: store.schedules.put(schedule("s1", 2)),
+    lambda store: store.users.add(user("ada")),
+    lambda store: store.users.replace(user("ada"), user("ada", Role.READ), admin_stays=False),
+    lambda store: store.sessions.put(session("k1", _LATER)),
+    lambda store: store.sessions.saw("k1", NOW + 5),
+    lambda store: store.outbox.put([waiting(name, hook) for name in "ab" for hook in ("ops", "other")]),
+    lambda store: store.outbox.postpone("ops", "a", 2, NOW + 9),
+    lambda store: store.outbox.done("ops", "a"),
+    lambda store: store.outbox.put([waiting("c"), waiting("a")]),
+    lambda store: store.outbox.keep_newest("other", 1),
+    lambda store: store.schedules.remove(CLUSTER, "s1"),
+    lambda store: store.users.replace(user("ada", Role.READ), None, admin_stays=False),
+    lambda store: store.sessions.remove("k1"),
+    lambda store: store.outbox.prune(NOW + 1, ["ops"]),
     lambda store: store.prune(NOW + KEEP_DETAILS_SECONDS + 60),
     lambda store: store.prune(NOW + KEEP_ACTIVITY_SECONDS + 60),
 )
@@ -73,4 +91,9 @@ async def told(store: Store) -> dict[str, Any]:
         "destinations": await store.destinations.all(CLUSTER),
         "rules": await store.retention.of(CLUSTER),
         "value": await store.values.get("seen"),
+        "ended": await store.requests.ended_since(0.0),
+        "schedules": [await store.schedules.of(CLUSTER), await store.schedules.get(CLUSTER, "s1")],
+        "users": [await store.users.any(), await store.users.all(), await store.users.get("ada")],
+        "session": await store.sessions.get("k1"),
+        "first notices": [await store.outbox.first(hook) for hook in ("ops", "other")],
     }

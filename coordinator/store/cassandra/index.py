@@ -116,7 +116,7 @@ def _of_head(row: Row) -> list[Kept]:
         found.append(Kept(Entry(RUNNING, "", made, request.id), request.id))
     elif request.finished is not None:
         of_week = f"/{week_of(request.finished)}"
-        found.append(Kept(Entry(ENDED, of_week, int(request.finished * _MICROS), request.id), request.id, copy))
+        found.append(Kept(Entry(ENDED, of_week, int(request.finished * _MICROS), request.id), request.id))
     if request.tag is not None:
         found.append(Kept(Entry(TAGS, f"{request.cluster}/{request.tag}", made, request.id), request.id, copy))
     return found

@@ -17,6 +17,7 @@ from coordinator.store.cassandra.index import (
     BY_WEEKS,
     COMMAND,
     COMMANDS,
+    ENDED,
     EVENT,
     FENCE,
     HEAD,
@@ -96,6 +97,8 @@ class Pruning:
             return Change(drops=drops, stub=not any(row.part == EVENT for row in found.rows))
 
         await self._lose_commands(Key(REQUEST, request_id))
+        head = await self._partitions.read(Key(REQUEST, request_id), (HEAD,))
+        await self._partitions.erase_ahead(Key(REQUEST, request_id), head, (ENDED,))
         await self._partitions.change(Key(REQUEST, request_id), _ALL, decide)
         await self._partitions.change(Key(FENCE, request_id), _FENCE, _dropped)
         await self._mend(Key(REQUEST, request_id), Row(HEAD, "", msgspec.json.encode(old)))
