@@ -3,8 +3,9 @@ Out: users in the coordinator's state.
 
 It works on the state itself, whether the coordinator runs or not: it needs no login, so that it makes the first admin,
 and helps out whoever lost all passwords. It doesn't take the state's lock, which keeps a second coordinator from the
-nodes, not from the file: SQLite lets two processes write it in turn, and the coordinator holds nothing of its users in
-memory. Who may write the state directory could do all of it anyway.
+nodes, not from the state: SQLite lets two processes write a file in turn, Cassandra decides each change itself, and the
+coordinator holds nothing of its users in memory. Who may write the state directory, or has the key of a state in
+Cassandra, could do all of it anyway.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from coordinator.access.passwords import Passwords
 from coordinator.model.access import Role
 from coordinator.model.errors import InvalidArguments
 from coordinator.model.settings import CoordinatorSettings
-from coordinator.store.sqlite import SqliteStore
+from coordinator.store.opening import access_of, open_beside
 from kit.config import ConfigError, absolute_path, load
 from kit.errors import HelenusError
 
@@ -72,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _do(chosen: argparse.Namespace, settings: CoordinatorSettings, password: str) -> str:
     """What is to be printed."""
-    store = await SqliteStore.open_beside(absolute_path(settings.state_directory, setting="state_directory"))
+    directory = absolute_path(settings.state_directory, setting="state_directory")
+    store = await open_beside(access_of(settings.state), directory, now=time.time())
     try:
         others = bool(settings.http.token_file or settings.http.client_ca)
         accounts = Accounts(store.users, Passwords(), time.time, others_administer=others)

@@ -12,6 +12,7 @@ import structlog
 from coordinator.model.settings import StateSettings
 from coordinator.store.protocol import Store
 from coordinator.store.sealing import Seal, read_key
+from coordinator.store.sqlite import SqliteStore
 from kit.config import ConfigError, absolute_path, read_secret, secret_path
 from kit.secret import Secret
 from kit.tls import client_context
@@ -95,6 +96,16 @@ async def open_state(
         except StoreUnreachable as error:
             log.warning("the start waits for the state in Cassandra", reason=error.message, again_seconds=PAUSE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def open_beside(access: CassandraAccess | None, state_directory: Path, *, now: float) -> Store:
+    """The same for a command beside a coordinator that may be running: of a file it makes nothing, of Cassandra it asks
+    once. Raises also `StoreMissing`, `StoreUnreachable`."""
+    if access is None:
+        return await SqliteStore.open_beside(state_directory)
+    from coordinator.store.cassandra.connecting import connected
+
+    return await connected(access.settings, access.seal, access.password, access.tls, now=now)
 
 
 def _tls(settings: StateSettings) -> ssl.SSLContext | None:

@@ -219,3 +219,18 @@ async def test_root_leaves_the_services_files_to_its_user(tmp_path: Path) -> Non
     await store.close()
     assert "coordinator.sqlite-wal" in owners
     assert set(owners.values()) == {12_345}
+
+
+def test_of_a_state_in_cassandra_it_asks_that_and_no_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
+    """Promise: with `[state]` in Cassandra no user is put where the coordinator doesn't look; one that is away is
+    named at once."""
+    key = tmp_path / "state-key"
+    key.write_text("ab" * 32 + "\n")
+    key.chmod(0o600)
+    table = f'[state]\nkind = "cassandra"\ncontact_points = ["127.0.0.1"]\nport = {free_port()}\nkey_file = "{key}"\n'
+    file.write_text(f"{file.read_text()}\n{table}")
+    assert users(monkeypatch, file, "add", "ada", "--role", "admin") == 1
+    assert "Cassandra, which holds the state" in capsys.readouterr().err
+    assert asyncio.run(kept(tmp_path)) == []
