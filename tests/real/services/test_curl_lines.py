@@ -28,7 +28,7 @@ C = "Test_Cluster"
 BUCKET = "example-opscenter-backups-1"
 ROWS = 50
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DESTINATION = re.compile(r"\b(?:[0-9a-f]{32}|[01]6747042-5a9a-45e7-8fa0-297abb68448[fg])\b")
+_DESTINATION = re.compile(r"\b(?:[0-9a-f]{32}|[01]6747042(?:-\w{4}){3}-297abb68448[fg]|fee2232c(?:-\w{4}){3}-\w{12})\b")
 _TAG = re.compile(r"opscenter_[A-Za-z0-9_.-]+-UTC")
 
 
@@ -133,7 +133,7 @@ async def test_every_line_does_what_the_text_says(person: Person) -> None:
     assert set(await person.types("backups", names=True, **{"1334857272": str(int(time.time()))})) == {on_server}
     await person.orders("sync", tag=on_server)
     assert set(await person.api.get(f"/backups?destination={person.destination}")) == {stored, on_server}
-    assert await person.types("graphs", tag=stored) == {}
+    assert await person.types("graphs", tag=stored, names=True) == {}
     whole = await person.api.follow(
         await person.api.post("/backups/run", {"destinations": ["OPSC_ON_SERVER", person.destination]})
     )
