@@ -78,6 +78,7 @@ class Bench:
         figures, at = self.figures, f"/{CLUSTER}"
         await self._ask("first nodes", f"{at}/nodes", 120.0)
         figures.one("seconds until all agents were heard", time.monotonic() - began)
+        figures.one("memory (RSS) then, MiB", peak_mib(pid))
         added = await self._post(f"{at}/backups/destinations", {"provider": "s3", "path": "fleet-bucket"})
         place = added["destination_id"]["id"]
         await self._ended(added["request_id"])
@@ -87,6 +88,7 @@ class Bench:
         light = f"/request/{request}/status{self._options.light}"
         await self._phase(light, "uploading")
         figures.one("seconds until all nodes copy", time.monotonic() - posted)
+        figures.one("peak memory (RSS) until then, MiB", peak_mib(pid))
         await asyncio.sleep(3.0)  # what the beginning brought with it is over
         use, since = daemon_use(pid), time.monotonic()
         figures.lag_from = time.time()

@@ -1,45 +1,33 @@
-"""Short garbage collections in a process with many objects. In: a running loop. Out: collections that walk only what is
-new.
+"""Short garbage collections in a process with many lasting objects. In: a running loop. Out: collections that pass over
+what is here to stay.
 
 A full collection walks every object that can be part of a cycle: of a coordinator with a thousand agents a quarter of a
-million, for a fifth of a second, in which nobody is answered. What one of them leaves is here to stay, nearly always:
-later ones pass it over.
+million, for a fifth of a second in which nobody is answered. Most of them last as long as the process: modules,
+connections, what is known of each node. They are set aside when it has settled, and now and then again. What is set
+aside while it is under way, and part of a cycle, is freed by the daily collection of everything only: so it isn't done
+often.
 """
 
 import asyncio
-import contextlib
 import gc
-from collections.abc import Iterator
 
-OLDEST = 2
-"""The generation of full collections."""
-ALL_SECONDS = 86_400.0
-"""Between two collections of everything: what was part of a cycle, and was passed over, goes then."""
+SETTLED_SECONDS = 60.0
+"""After the start: by then the connections are made."""
+AGAIN_SECONDS = 3_600.0
+ROUNDS = 24
+"""After so many times everything is looked at."""
 
 
-async def keep_collections_short(all_seconds: float = ALL_SECONDS) -> None:
+async def keep_collections_short(settled: float = SETTLED_SECONDS, again: float = AGAIN_SECONDS) -> None:
     """Run until cancelled."""
-    with passing_over():
+    try:
         while True:
+            gc.unfreeze()
             gc.collect()
             gc.freeze()
-            await asyncio.sleep(all_seconds)
-            gc.unfreeze()
-
-
-@contextlib.contextmanager
-def passing_over() -> Iterator[None]:
-    """Inside, what a full collection has left is passed over by the next ones. Needs a running loop."""
-    loop = asyncio.get_running_loop()
-
-    def told(phase: str, about: dict[str, int]) -> None:
-        if phase == "stop" and about["generation"] == OLDEST and not loop.is_closed():
-            # Not at once: the collection, maybe another thread's, is still at its end.
-            loop.call_soon_threadsafe(gc.freeze)
-
-    gc.callbacks.append(told)
-    try:
-        yield
+            await asyncio.sleep(settled)
+            for _ in range(ROUNDS):
+                gc.freeze()
+                await asyncio.sleep(again)
     finally:
-        gc.callbacks.remove(told)
         gc.unfreeze()

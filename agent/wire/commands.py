@@ -128,7 +128,7 @@ class PatchCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report_to: str
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """Progress of one table: files and bytes, done and in all, and what went wrong. `done_bytes` grows within a file,
     `done_files` when an SSTable is done."""
 

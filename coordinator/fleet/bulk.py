@@ -17,6 +17,8 @@ Answer = TypeVar("Answer")
 
 AT_ONCE = 8
 """Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes."""
+VIEWS_AT_ONCE = 32
+"""Commands that are looked at at a time: when a thousand nodes end a phase, each of their views counts every table."""
 LARGE = 16 * 1024
 """Bytes from which on a body is decoded in a turn of the event loop of its own."""
 PLANS_KEPT = 4
@@ -28,6 +30,7 @@ class Bulk:
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(AT_ONCE)
+        self.views = asyncio.Semaphore(VIEWS_AT_ONCE)
         self._decoding = asyncio.Lock()
         self._beginning = asyncio.Lock()
         self._plans: list[Plan] = []

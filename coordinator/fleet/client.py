@@ -124,7 +124,8 @@ class AgentClient:
 
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""
-        view = await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
+        async with self._bulk.views:
+            view = await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
         return self._bulk.with_known_tables(view)
 
     async def cancel_command(self, command: str, *, force: bool = False) -> CommandView:
@@ -197,6 +198,7 @@ class AgentClient:
                 async for raw in _lines(response.content):
                     if raw.startswith(b"data:"):
                         data.append(raw[5:].lstrip(b" "))
+                        del raw  # of a thousand nodes that end a phase each is a hundred KB
                     elif raw == b"" and data:
                         yield await self._bulk.decoded(b"\n".join(data), self._event)
                         data = []
@@ -355,9 +357,10 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     rest = bytearray()
     async for chunk in stream.iter_any():
         rest += chunk
+        del chunk  # whoever waits for the next line keeps nothing of this one
         if len(rest) > MAX_EVENT_LINE:
             raise ConnectionError("an event longer than the protocol allows")
-        *whole, last = rest.split(b"\n")
-        rest = bytearray(last)
-        for line in whole:
-            yield bytes(line.removesuffix(b"\r"))
+        *whole, rest = rest.split(b"\n")
+        whole.reverse()
+        while whole:
+            yield bytes(whole.pop().removesuffix(b"\r"))

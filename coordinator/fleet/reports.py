@@ -202,6 +202,7 @@ class Reports:
             self._see(command, Live(view.state, view.stage, error=view.error, kind=view.kind), view.progress)
             if view.state.terminal:
                 return view
+            del view  # as in `follow`
             await _news_or(news, self._poll)
 
     async def follow(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> None:
@@ -220,6 +221,7 @@ class Reports:
                     pause = self._patience.backoff_first
                     if event is not None:
                         self._take(agent.url, event)
+                    del event  # with all its tables: the next one may be long in coming
             except (AgentUnreachable, AgentRefused) as lost:
                 log.debug("event stream lost", agent=agent.url, reason=lost.message)
                 if isinstance(lost, AgentRefused) and lost.agent_code == "sequence_ahead":

@@ -155,7 +155,7 @@ class Node:
 
     def progress(self, command: Command, after: int = 0) -> bytes:
         """Its counts per destination, of the tables that changed after a sequence (0: of all)."""
-        if command.post.kind not in (Kind.SNAPSHOT, Kind.UPLOAD, Kind.SYNC):
+        if command.post.kind not in (Kind.SNAPSHOT, Kind.UPLOAD, Kind.SYNC) or command.position < 0:
             return b"{}"
         before = bisect_right(command.marks, (after, 1 << 62))
         first = command.marks[before - 1][1] if before else -1
