@@ -200,7 +200,7 @@ class AgentClient:
                         data.append(raw[5:].lstrip(b" "))
                         del raw  # of a thousand nodes that end a phase each is a hundred KB
                     elif raw == b"" and data:
-                        yield await self._bulk.decoded(b"\n".join(data), self._event)
+                        yield await self._bulk.decoded(b"\n".join(data), self._event, reported=True)
                         data = []
                     else:
                         yield None
@@ -253,7 +253,7 @@ class AgentClient:
         deadline: float | None = None,
     ) -> Answer:
         content = await self._send(method, path, query=query, body=body, deadline=deadline)
-        return await self._bulk.decoded(content, partial(self._decoded, answer=answer))
+        return await self._bulk.decoded(content, partial(self._decoded, answer=answer), reported=True)
 
     async def _send(
         self,
