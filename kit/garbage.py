@@ -14,12 +14,17 @@ import gc
 SETTLED_SECONDS = 60.0
 """After the start: by then the connections are made."""
 AGAIN_SECONDS = 3_600.0
+THRESHOLDS = (5_000, 10, 50)
+"""New objects until the youngest are looked at, and how often that is done before older ones are: a thousand requests
+side by side make as many objects as Python's own thresholds take for a reason to look at all."""
 ROUNDS = 24
 """After so many times everything is looked at."""
 
 
 async def keep_collections_short(settled: float = SETTLED_SECONDS, again: float = AGAIN_SECONDS) -> None:
     """Run until cancelled."""
+    before = gc.get_threshold()
+    gc.set_threshold(*THRESHOLDS)
     try:
         while True:
             gc.unfreeze()
@@ -30,4 +35,5 @@ async def keep_collections_short(settled: float = SETTLED_SECONDS, again: float 
                 gc.freeze()
                 await asyncio.sleep(again)
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()

@@ -35,6 +35,7 @@ class Ring:
 async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     """Promise: full collections stay as short as what came since is small, and free it; at the end all is as before."""
     kept = [[number] for number in range(10_000)]
+    before = gc.get_threshold()
     keeping = asyncio.create_task(keep_collections_short(settled=0.01))
     await asyncio.sleep(0.1)
     assert len(gc.get_objects()) < len(kept)
@@ -45,6 +46,7 @@ async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     keeping.cancel()
     await asyncio.wait([keeping])
     assert len(gc.get_objects()) > len(kept)
+    assert gc.get_threshold() == before
 
 
 async def test_what_was_set_aside_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
