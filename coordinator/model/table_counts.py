@@ -91,6 +91,10 @@ class TableCounts(Mapping[str, Mapping[str, Counts]]):
     @property
     def files(self) -> tuple[int, int]:
         """Files done, and in all, over all tables."""
+        return self._files or self.sum_up()
+
+    def sum_up(self) -> tuple[int, int]:
+        """The same; from now on it is known."""
         if self._files is None:
             self._files = sum(self.numbers[0::NUMBERS]), sum(self.numbers[1::NUMBERS])
         return self._files

@@ -6,6 +6,7 @@ A request asks a node for several commands, and some of them only tidy up. What 
 import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -50,7 +51,7 @@ _GONE = (FOR_OTHERS, SCRUB_FOR_OTHERS, TRIM_FOR_OTHERS)
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
-AT_ONCE = 50
+AT_ONCE = 25
 """Parts that are made in one turn of the event loop."""
 
 
@@ -71,7 +72,11 @@ async def parts_in_turns(
     order, retrying = order_of(request), dict(retrying)
     parts = []
     for number, posted in enumerate(_by_host(order, commands), 1):
-        parts.append(_part(request, order, posted, reports, retrying))
+        part = _part(request, order, posted, reports, retrying)
+        for counts in part.progress.values():
+            if isinstance(counts, TableCounts):
+                counts.sum_up()  # here, where the loop turns
+        parts.append(part)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
     return sorted(parts, key=_place_of)
@@ -117,7 +122,7 @@ def _part(
     return NodePart(
         address=last.address,
         host_id=last.host_id,
-        id=str(uuid.uuid5(uuid.UUID(request.id), last.host_id)),
+        id=_id(request.id, last.host_id),
         state=state,
         started=commands[0].posted,
         finished=None if state is RequestState.RUNNING else last.finished,
@@ -130,6 +135,12 @@ def _part(
         still_seconds=None if waiting else _still(current, reports),
         waiting=waiting,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _id(request_id: str, host_id: str) -> str:
+    """Of a node's part, however often it is looked at."""
+    return str(uuid.uuid5(uuid.UUID(request_id), host_id))
 
 
 def _state(request: Request, order: Order, newest: list[PostedCommand]) -> RequestState:
@@ -241,7 +252,8 @@ def _progress(order: Order, commands: list[PostedCommand], reports: Told) -> dic
         if command.kind is Kind.UPLOAD and isinstance(order, BackupOrder):
             taken = (progress.get if order.keep else progress.pop)(ON_SERVER, NO_TABLES)
             for copy in order.copies:
-                if copy.destination not in progress:
+                counting = counted.get(copy.destination, NO_TABLES)
+                if copy.destination not in progress and counting.layout is not taken.layout:
                     progress[copy.destination] = taken.none_done()
         if command.kind in _BEHIND_FETCH and fetched is None:
             fetched = progress
