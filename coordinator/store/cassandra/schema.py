@@ -37,7 +37,8 @@ MIGRATIONS: list[list[str]] = [
 """Numbered steps. One that was released is never changed; new ones follow. Each may be run twice."""
 TABLES = {"records", "pointers", "pieces"}
 
-_META_ID = uuid.UUID("8f3b2f0e-6f3c-4e0b-9d0e-5b7d1c6a4e21")
+_META_IDS = uuid.UUID("8f3b2f0e-6f3c-4e0b-9d0e-5b7d1c6a4e21")
+"""From it and the keyspace's name comes the id of its `meta`."""
 _TURN_SECONDS = 60
 """How long a coordinator that is making tables keeps others waiting, should it die."""
 _PAUSE = 0.5
@@ -54,7 +55,8 @@ class Schema:
         meta = f"{settings.keyspace}.meta"
         self._make_meta = (
             f"CREATE TABLE IF NOT EXISTS {meta}"
-            f" (name text PRIMARY KEY, version int, maker text, told text) WITH id = {_META_ID}"
+            " (name text PRIMARY KEY, version int, maker text, told text)"
+            f" WITH id = {uuid.uuid5(_META_IDS, settings.keyspace)}"
         )
         self._read_version = f"SELECT version FROM {meta} WHERE name = 'schema'"  # noqa: S608
         self._begin = f"UPDATE {meta} USING TTL {_TURN_SECONDS} SET maker = ? WHERE name = 'schema' IF maker = null"  # noqa: S608
