@@ -17,6 +17,7 @@ a wrong or a missing one. What a reader repairs bears 2v, which is lower than th
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -63,18 +64,19 @@ Decide = Callable[[Snapshot], Change | None]
 
 
 class Partitions:
-    """`patience`: seconds that an operation may take before it fails."""
+    """`patience`: seconds, by `clock`, that an operation may take before it fails."""
 
-    def __init__(self, tables: Tables, patience: float) -> None:
+    def __init__(self, tables: Tables, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.tables = tables
-        self._patience = patience
+        self._seconds = patience
+        self._clock = clock
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._whole: set[asyncio.Task[Any]] = set()
         self._periods: set[Entry] = set()
 
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
         """The rows, with their JSON. Raises `StoreFailed`."""
-        patience = Patience(self._patience)
+        patience = self._patience()
         for _ in range(_LOOKS):
             found = await patience.ask(lambda: self.tables.read(key, parts, names))
             plain = await self._plain(key, found, patience)
@@ -84,7 +86,7 @@ class Partitions:
 
     async def look(self, entry: Entry) -> Kept | None:
         """One entry, None if it isn't there. Raises `StoreFailed`."""
-        return await Patience(self._patience).ask(lambda: self.tables.look(entry))
+        return await self._patience().ask(lambda: self.tables.look(entry))
 
     async def change(
         self, key: Key, parts: Sequence[str], decide: Decide, names: Sequence[str] = (), *, bare: bool = False
@@ -121,13 +123,13 @@ class Partitions:
         after a death between the rows and their entries nothing would lead to these any more."""
         entries = [kept.entry for row in found.rows for kept in entries_of(key, row) if kept.entry.log in logs]
         if entries:
-            patience = Patience(self._patience)
+            patience = self._patience()
             await patience.ask(lambda: self.tables.erase(entries, 2 * found.version + 1))
 
     async def drop_orphans(self, key: Key, parts: Sequence[str]) -> None:
         """Forget pieces that no row of the record names: a death, or a change of details unread, left them. For records
         that nobody writes any more; `parts`: all there are."""
-        patience = Patience(self._patience)
+        patience = self._patience()
         found = await patience.ask(lambda: self.tables.read(key, parts))
         used = {where.which for row in found.rows if (where := elsewhere(row.data)) is not None}
         for which in sorted(await patience.ask(lambda: self.tables.piece_names(key)) - used):
@@ -144,7 +146,7 @@ class Partitions:
 
     async def _change(self, key: Key, parts: Sequence[str], names: Sequence[str], decide: Decide, bare: bool) -> None:
         writer = uuid.uuid4().hex
-        patience = Patience(self._patience)
+        patience = self._patience()
         tried: tuple[int, Snapshot, Change] | None = None
         while True:
             raw = await patience.ask(lambda: self.tables.read(key, parts, names))
@@ -192,6 +194,9 @@ class Partitions:
             self._periods |= periods
         if opened:
             await patience.ask(lambda: self.tables.note(opened, number))
+
+    def _patience(self) -> Patience:
+        return Patience(self._seconds, self._clock)
 
     async def _quietly(self, write: Callable[[], Awaitable[None]]) -> None:
         try:

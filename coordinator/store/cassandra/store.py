@@ -3,6 +3,7 @@
 from coordinator.store.cassandra.commands import CassandraCommands, CassandraValues
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import SEAL
+from coordinator.store.cassandra.leases import CassandraLeases
 from coordinator.store.cassandra.outbox import CassandraOutbox
 from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import CassandraDestinations, CassandraRetention, Places
@@ -34,6 +35,7 @@ class CassandraStore:
         self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)
         self.outbox = CassandraOutbox(partitions)
+        self.leases = CassandraLeases(partitions)
 
     @classmethod
     async def open(cls, tables: Tables, seal: Seal, *, now: float, patience: float) -> "CassandraStore":
