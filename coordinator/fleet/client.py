@@ -23,6 +23,7 @@ from agent.wire.point_in_time import JobDocument
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from kit.secret import Secret
+from kit.slices import Slices
 
 Answer = TypeVar("Answer")
 
@@ -137,10 +138,14 @@ class AgentClient:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
         texts = await self._read_large("/v1/backups", self._deadlines.listing, _decode_list, query)
+        views, slices = list[BackupView](), Slices()
         try:
-            return [await self._bulk.decoded(bytes(text), _decode_backup) for text in texts]
+            for text in texts:
+                views.append(_decode_backup(text))
+                await slices.pause()
         except msgspec.DecodeError as wrong:
             raise self._unreadable(wrong) from wrong
+        return views
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""

@@ -1,6 +1,5 @@
 """What the API calls: orders in, requests made durable and begun, listings and live views out."""
 
-import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -50,6 +49,7 @@ from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
+from kit.slices import Slices
 
 log = structlog.get_logger(__name__)
 
@@ -226,7 +226,7 @@ class FleetOrchestrator:
                 running.add(request.tag)
             elif request.kind is RequestKind.DELETE and place_id in request.destinations:
                 deleting.add(request.tag)
-        backups = []
+        backups, slices = [], Slices()
         for tag, joined in (await places.backups(place)).items():
             if joined.deleted:
                 continue
@@ -235,7 +235,7 @@ class FleetOrchestrator:
                 joined = await places.backup(place, tag) or joined
             runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
             backups.append(backup_of(joined, running=runs, deleting=tag in deleting))
-            await asyncio.sleep(0)  # of many nodes each one is some milliseconds' work
+            await slices.pause()
         return backups
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:

@@ -3,7 +3,6 @@
 A request asks a node for several commands, and some of them only tidy up. What counts is whether the work was done.
 """
 
-import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -29,6 +28,7 @@ from coordinator.model.orders import (
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
 from coordinator.model.table_counts import NO_TABLES, TableCounts
 from coordinator.orchestrate.delete.adoption import ADOPT
+from kit.slices import Slices
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
 STILL_SECONDS = 10
@@ -51,10 +51,6 @@ _GONE = (FOR_OTHERS, SCRUB_FOR_OTHERS, TRIM_FOR_OTHERS)
 _NOTHING_TO_CLEAR = frozenset({"backup_not_found", "snapshot_missing"})
 
 
-AT_ONCE = 25
-"""Parts that are made in one turn of the event loop."""
-
-
 def parts_of(
     request: Request, commands: Iterable[PostedCommand], reports: Told, retrying: Mapping[str, str] | None = None
 ) -> list[NodePart]:
@@ -70,15 +66,14 @@ async def parts_in_turns(
 ) -> list[NodePart]:
     """The same of many nodes, while the event loop turns: `reports` must be those of one moment."""
     order, retrying = order_of(request), dict(retrying)
-    parts = []
-    for number, posted in enumerate(_by_host(order, commands), 1):
+    parts, slices = [], Slices()
+    for posted in _by_host(order, commands):
         part = _part(request, order, posted, reports, retrying)
         for counts in part.progress.values():
             if isinstance(counts, TableCounts):
                 counts.sum_up()  # here, where the loop turns
         parts.append(part)
-        if number % AT_ONCE == 0:
-            await asyncio.sleep(0)
+        await slices.pause()
     return sorted(parts, key=_place_of)
 
 

@@ -24,6 +24,7 @@ from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import cause_of
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
+from kit.slices import Slices
 
 Answer = TypeVar("Answer")
 
@@ -208,10 +209,10 @@ class Places:
         """Every backup there, deleted ones included, over all agents that answer."""
         where = destination.id if destination is not None else None
         views, _ = await self._views(destination, lambda client: client.backups(where))
-        found = {}
+        found, slices = {}, Slices()
         for tag, joined in each_joined(views, shared=is_shared(destination), ring=await self.ring()):
             found[tag] = joined
-            await asyncio.sleep(0)
+            await slices.pause()
         return found
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
