@@ -1,18 +1,28 @@
 """Tells systemd how a service is (sd_notify). In: states. Out: datagrams to `$NOTIFY_SOCKET`; nothing without one.
 
 The protocol is described in sd_notify(3): newline-separated NAME=VALUE, a socket path or an abstract name behind `@`.
+
+The socket is opened once, at the start: a process that has no descriptors left can't open one, and must neither end for
+that nor be taken for dead.
 """
 
 import os
 import socket
+import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class Notifier:
     """`watchdog_seconds`: how long systemd waits for a sign of life (`WatchdogSec=`), None: it doesn't."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "")
+        told = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + told[1:] if told.startswith("@") else told
+        self._channel: socket.socket | None = None
+        if told.startswith(("/", "@")):
+            self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            weakref.finalize(self, self._channel.close)
         self.watchdog_seconds = _watchdog_seconds(environment)
 
     def ready(self) -> None:
@@ -36,16 +46,11 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
-        if not self._address.startswith(("/", "@")):
+        if self._channel is None:
             return
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            try:
-                channel.connect(address)
-                channel.sendall(message.encode())
-            except OSError:
-                # A service manager that went away is no reason to stop serving.
-                return
+        # A service manager that went away is no reason to stop serving.
+        with suppress(OSError):
+            self._channel.sendto(message.encode(), self._address)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:

@@ -191,8 +191,8 @@ async def test_connections_beyond_the_limit_of_descriptors_end_nothing(agent: Pr
         status, _ = await agent.ask("GET", "/v1/commands")
         assert status == 200
         process.send_signal(signal.SIGTERM)
-        await reading
-    assert process.returncode == 0
+        _, told = await reading
+    assert process.returncode == 0, told[-4_000:]
 
 
 async def test_a_second_agent_of_the_same_state_is_refused_by_name(agent: Process, notified: Notified) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import secrets
 import socket
 import time
@@ -42,6 +43,20 @@ def test_all_four_states_arrive_on_a_socket_with_a_path(tmp_path: Path) -> None:
 def test_all_four_states_arrive_on_an_abstract_socket() -> None:
     """Promise: and on an abstract one."""
     assert tell_all(f"@helenus-test-{secrets.token_hex(8)}") == TOLD
+
+
+def test_a_process_without_descriptors_tells_that_it_lives(tmp_path: Path) -> None:
+    """Promise: whoever opens so many connections that no file can be opened any more neither ends a service nor has it
+    ended as dead."""
+    with listening(str(tmp_path / "notify")) as channel:
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            notifier.alive()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert channel.recv(200) == b"WATCHDOG=1"
 
 
 def test_without_a_socket_or_with_one_that_is_gone_nothing_happens(tmp_path: Path) -> None:
