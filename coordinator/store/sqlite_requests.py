@@ -1,6 +1,5 @@
 """Requests, steps and the activity log in SQLite (`protocol.Requests`)."""
 
-import asyncio
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,11 @@ from coordinator.store.kept_parts import packed, unpacked
 from coordinator.store.protocol import EVERYTHING
 from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
 from coordinator.store.sqlite_retention import FORGET
+from kit.slices import Slices
 
 _COLUMNS = "data, cancel"
 PARTS_AT_ONCE = 100
 """Nodes' parts that are read in one go."""
-LARGE_PART = 2_000
-"""Bytes of a kept part that takes a turn of the event loop of its own."""
 PACKED_FROM = 64 * 1024
 """Bytes of a step from which on it is compressed: the plan of a backup of 1,000 nodes has 6 MB."""
 
@@ -127,7 +125,7 @@ class SqliteRequests:
         return await self._database.write(ask)
 
     async def parts(self, request_id: str) -> list[NodePart]:
-        found: list[NodePart] = []
+        found, slices = list[NodePart](), Slices()
         while True:
             some = await self._database.read(
                 lambda connection: connection.execute(
@@ -137,8 +135,7 @@ class SqliteRequests:
             )
             for (data,) in some:
                 found.append(unpacked(data, self._layouts))
-                if len(data) > LARGE_PART:
-                    await asyncio.sleep(0)
+                await slices.pause()
             if len(some) < PARTS_AT_ONCE:
                 return found or await self._parts_of_before(request_id)
 
