@@ -21,7 +21,7 @@ from tests.cluster.stores import Seaweed, Versity
 # Folders that go to one process whole: their files use the same running nodes. The longest first, or one process would
 # still be at it when the other has nothing left.
 TOGETHER = ("ring", "cassandra", "flows", "harness")
-LONGEST_FIRST = (*TOGETHER, "point_in_time", "archiving", "kills", "services", "storage")
+LONGEST_FIRST = (*TOGETHER, "point_in_time", "archiving", "kills", "services", "state", "storage")
 REAL = Path(__file__).parent
 
 

@@ -1,6 +1,8 @@
 """Which store is opened, what its settings must say, and what a start does while Cassandra is away."""
 
 import asyncio
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from kit.background import unless
 from kit.config import ConfigError, parse
 from kit.secret import Secret
 from tests.cluster.ports import free_port
+from tests.fast.coordinator.test_service import DEADLINE, ROOT, configuration
 
 DIGITS = "0123456789abcdef" * 4
 
@@ -125,3 +128,26 @@ async def test_a_start_without_cassandra_waits_until_it_is_told_to_stop(tmp_path
     async with asyncio.timeout(60):
         assert await unless(stop, opened) is None
     assert not (tmp_path / "state").exists()
+
+
+async def test_a_process_that_waits_says_so_and_ends_on_sigterm(tmp_path: Path) -> None:
+    """Promise: started while Cassandra is away, the coordinator is no failed unit: it waits, and stops when told to."""
+    file = configuration(tmp_path)
+    state = (
+        f'[state]\nkind = "cassandra"\ncontact_points = ["127.0.0.1"]\nport = {free_port()}\nconnect_seconds = 0.5\n'
+    )
+    file.write_text(file.read_text().replace("[http]", f'{state}key_file = "{key_file(tmp_path)}"\n[http]'))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "coordinator.main", "--config", str(file)), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while b"the start waits for the state in Cassandra" not in (line := await process.stderr.readline()):
+                assert line, "it ended"
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
