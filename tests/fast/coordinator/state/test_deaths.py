@@ -19,7 +19,7 @@ from coordinator.store.database import StoreFailed
 from coordinator.store.protocol import Store
 from coordinator.store.sealing import Seal
 from coordinator.store.sqlite import SqliteStore
-from tests.cluster.store_samples import NOW
+from tests.cluster.store_samples import AT, CLUSTER, NOW, TAG, place
 from tests.cluster.store_story import PRUNED, STORY, told
 from tests.cluster.tables_in_memory import Fate, Killed, Outcome, TablesInMemory, World
 
@@ -131,6 +131,20 @@ async def test_an_answer_that_is_lost_changes_nothing(chapters: list[dict[str, A
         steps = tables.steps
         assert await told(store) == chapters[-1]
         if step >= steps:
+            return
+
+
+@pytest.mark.parametrize("lost", [Outcome.LOST_BEFORE, Outcome.LOST_AFTER])
+async def test_a_write_whose_answer_was_lost_is_known_as_ones_own(lost: Outcome) -> None:
+    """Promise: what was given or removed is told to who asked for it, though the first answer never came."""
+    for step in count():
+        tables = TablesInMemory(World(), at(step, lost))
+        store = await CassandraStore.open(tables, KEY, now=NOW, patience=30.0)
+        await store.destinations.put(place("d1"))
+        assert await store.requests.claim_tag(CLUSTER, "adhoc", AT) == (TAG, AT), step
+        assert await store.commands.next_fence("r1") == 1, step
+        assert await store.destinations.remove(CLUSTER, "d1"), step
+        if step >= tables.steps:
             return
 
 
