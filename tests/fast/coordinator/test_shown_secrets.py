@@ -1,6 +1,7 @@
 """Secrets of destinations in answers: masked, but where an admin of the coordinator has them shown to admins."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ async def test_the_switch_is_for_get_alone_and_for_one_secret(tmp_path: Path) ->
         assert "canary" not in str(told)
 
 
+class Begun(Notifier):
+    """Stops the coordinator as soon as it has started."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(environment)
+        self.stop = asyncio.Event()
+
+    def ready(self) -> None:
+        self.stop.set()
+
+
 @pytest.mark.parametrize(
     ("access", "told"),
     [
@@ -80,9 +92,8 @@ async def test_the_log_warns_once_at_the_start(tmp_path: Path, access: str, told
     file = configuration(tmp_path)
     kept = file.read_text().replace(f'token_file = "{tmp_path}/token"\n', "")
     file.write_text(f"{kept}[access]\n{access}\n")
-    stop = asyncio.Event()
-    stop.set()
+    begun = Begun({})
     with structlog.testing.capture_logs() as lines:
-        await serve(prepare(file), Redactor(), Notifier(), stop)
+        await serve(prepare(file), Redactor(), begun, begun.stop)
     warned = [line["event"] for line in lines if line["log_level"] == "warning" and "agent" not in line["event"]]
     assert [event.partition(":")[0] for event in warned] == told
