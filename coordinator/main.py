@@ -126,10 +126,10 @@ async def serve(
         stack.enter_context(StateLock(ready.state_directory))
         store = await store_type.open(ready.state_directory, now=time.time())
         stack.push_async_callback(store.close)
-        if store.leases is None:
+        if store.lead is None:
             await _serve_alone(ready, store, redactor, notifier, stop)
         else:
-            await InTurns(ready, store, store.leases, redactor, notifier).serve(stop)
+            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop)
 
 
 async def _serve_alone(

@@ -1,5 +1,8 @@
-"""Takes, renews and gives up the lead. In: the leases of the state. Out: whether this coordinator leads right now, and
-who else does."""
+"""Takes, renews and gives up the lead. In: the record of it in the state. Out: whether this coordinator leads right
+now, and who else does.
+
+There is one lead, of the whole state: what keeps orders apart is looked up within one process.
+"""
 
 import asyncio
 import time
@@ -20,12 +23,9 @@ from coordinator.leading.decision import (
     taken,
 )
 from coordinator.model.leading import Lease
-from coordinator.store.protocol import Leases
+from coordinator.store.protocol import LeadRecord
 from kit.errors import HelenusError
 from kit.seldom import Seldom
-
-NAME = "leader"
-"""The one lease there is: of the whole state, for what keeps orders apart is looked up within one process."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Leadership:
 
     def __init__(
         self,
-        leases: Leases,
+        record: LeadRecord,
         me: str,
         terms: Terms,
         url: str,
@@ -67,7 +67,7 @@ class Leadership:
     ) -> None:
         self.term: Term | None = None
         """the newest one"""
-        self._leases = leases
+        self._record = record
         self._me = me
         self._terms = terms
         self._url = url
@@ -123,21 +123,21 @@ class Leadership:
             return
         try:
             async with asyncio.timeout(self._terms.patience):
-                await self._leases.swap(NAME, state.lease, given_back(state.lease))
+                await self._record.swap(state.lease, given_back(state.lease))
         except (HelenusError, TimeoutError) as error:
             log.info("the lead could not be given back; it ends by itself", reason=str(error))
 
     async def _look(self, state: Waiting) -> None:
         try:
             async with asyncio.timeout(self._terms.patience):
-                seen = await self._leases.get(NAME)
+                seen = await self._record.get()
                 # The answer is here: its holder sent it before, so that his time began before this.
                 self._state = state = noticed(state, seen, self._clock())
                 if not may_take(state, self._me, self._clock()):
                     return
                 wanted = taken(seen, self._me, self._terms, self._url, certificate=self._certificate)
                 sent = self._clock()
-                if not await self._leases.swap(NAME, seen, wanted):
+                if not await self._record.swap(seen, wanted):
                     return  # another one was quicker
         except (HelenusError, TimeoutError) as error:
             self._tell_unanswered(error)
@@ -152,10 +152,10 @@ class Leadership:
         wanted = renewed(state.lease)
         try:
             async with asyncio.timeout(min(self._terms.patience, acts_until(state, self._terms) - sent)):
-                if await self._leases.swap(NAME, state.lease, wanted):
+                if await self._record.swap(state.lease, wanted):
                     self._state = Leading(wanted, sent)
                     return
-                kept = await self._leases.get(NAME)
+                kept = await self._record.get()
         except (HelenusError, TimeoutError) as error:
             self._tell_unanswered(error)
             return

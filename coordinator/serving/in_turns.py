@@ -22,7 +22,7 @@ from coordinator.serving.acting import composed, installed_version
 from coordinator.serving.forwarding import Forwarding, is_safe
 from coordinator.serving.ready import Ready
 from coordinator.serving.standby import Standby, leading_gauge
-from coordinator.store.protocol import Leases, Store
+from coordinator.store.protocol import LeadRecord, Store
 from kit import logs
 from kit.background import run_until
 from kit.config import ConfigError
@@ -43,10 +43,12 @@ class TornDownTooSlowly(RuntimeError):
 class InTurns:
     """`serve` it once. `redactor` learns secrets."""
 
-    def __init__(self, ready: Ready, store: Store, leases: Leases, redactor: logs.Redactor, notifier: Notifier) -> None:
+    def __init__(
+        self, ready: Ready, store: Store, record: LeadRecord, redactor: logs.Redactor, notifier: Notifier
+    ) -> None:
         self._ready = ready
         self._store = store
-        self._leases = leases
+        self._record = record
         self._redactor = redactor
         self._notifier = notifier
 
@@ -69,7 +71,7 @@ class InTurns:
             await self._server.bind()
             terms = terms_of(ready.settings.leading.lease_seconds)
             self._leadership = Leadership(
-                self._leases, me, terms, self._reached_at(), certificate=certificate, monotonic=time.monotonic
+                self._record, me, terms, self._reached_at(), certificate=certificate, monotonic=time.monotonic
             )
             await self._server.start()
             stack.push_async_callback(self._leadership.give_back)

@@ -270,15 +270,15 @@ class Sessions(Protocol):
         ...
 
 
-class Leases(Protocol):
-    """Who of several coordinators leads. What one of them kept counts for all. Errors leave open whether it was done;
-    the next call sees it done, or it is done later or never."""
+class LeadRecord(Protocol):
+    """Who of several coordinators leads: one record of the whole state. What one of them kept counts for all. Errors
+    leave open whether it was done; the next call sees it done, or it is done later or never."""
 
-    async def get(self, name: str) -> Lease | None:
+    async def get(self) -> Lease | None:
         """The lease as every coordinator sees it now, None if there never was one."""
         ...
 
-    async def swap(self, name: str, former: Lease | None, lease: Lease) -> bool:
+    async def swap(self, former: Lease | None, lease: Lease) -> bool:
         """Keep the lease if what is kept is still `former`; False, and nothing is changed, if it isn't."""
         ...
 
@@ -314,7 +314,7 @@ class Store(Protocol):
     def outbox(self) -> Outbox: ...
 
     @property
-    def leases(self) -> Leases | None:
+    def lead(self) -> LeadRecord | None:
         """None: a state that only one coordinator has, which needs no lead."""
         ...
 

@@ -9,7 +9,7 @@ import msgspec
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
-from coordinator.store.protocol import Leases
+from coordinator.store.protocol import LeadRecord
 from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
@@ -41,7 +41,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(database)
         self.values = SqliteValues(database)
         self.outbox = SqliteOutbox(database)
-        self.leases: Leases | None = None
+        self.lead: LeadRecord | None = None
 
     @classmethod
     async def open(cls, state_directory: Path, *, now: float) -> "SqliteStore":

@@ -8,7 +8,7 @@ import pytest
 
 from coordinator.leading.decision import DRIFT, terms_of
 from coordinator.leading.leadership import Leadership
-from tests.cluster.leases_in_memory import LeasesInMemory, Shelf
+from tests.cluster.lead_in_memory import LeadInMemory, Shelf
 from tests.fast.leading.virtual_time import VirtualLoop
 
 SECONDS = 30.0
@@ -28,7 +28,7 @@ class Machine:
         self.paused_until = 0.0
         self.away = False
         self.leadership = Leadership(
-            LeasesInMemory(shelf, self._fate), name, terms_of(SECONDS), f"https://{name}:1", monotonic=self.clock
+            LeadInMemory(shelf, self._fate), name, terms_of(SECONDS), f"https://{name}:1", monotonic=self.clock
         )
 
     def clock(self) -> float:

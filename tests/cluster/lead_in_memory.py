@@ -11,14 +11,14 @@ class Shelf:
     """What all coordinators share. `history`: every lease that was ever kept, in order."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Lease] = {}
+        self.kept: Lease | None = None
         self.history: list[Lease] = []
 
-    def swap(self, name: str, former: Lease | None, lease: Lease) -> bool:
+    def swap(self, former: Lease | None, lease: Lease) -> bool:
         """Atomic, as a conditional write is."""
-        if self.kept.get(name) != former:
+        if self.kept != former:
             return False
-        self.kept[name] = lease
+        self.kept = lease
         self.history.append(lease)
         return True
 
@@ -28,9 +28,9 @@ async def at_once(call: str) -> str:
     return ""
 
 
-class LeasesInMemory:
-    """`coordinator.store.protocol.Leases` of one coordinator. `fate` is awaited before and after each call reaches the
-    shelf, with "ask" and "answer" (so that it may last); "lost" loses the message: the call fails, later."""
+class LeadInMemory:
+    """`coordinator.store.protocol.LeadRecord` of one coordinator. `fate` is awaited before and after each call
+    reaches the shelf, with "ask" and "answer" (so that it may last); "lost" loses the message: the call fails."""
 
     def __init__(
         self,
@@ -41,19 +41,19 @@ class LeasesInMemory:
         self._fate = fate
         self._under_way: set[asyncio.Task[object]] = set()
 
-    async def get(self, name: str) -> Lease | None:
-        """See `protocol.Leases.get`."""
+    async def get(self) -> Lease | None:
+        """See `protocol.LeadRecord.get`."""
         await self._or_lost("ask")
-        found = self._shelf.kept.get(name)
+        found = self._shelf.kept
         await self._or_lost("answer")
         return found
 
-    async def swap(self, name: str, former: Lease | None, lease: Lease) -> bool:
-        """See `protocol.Leases.swap`. Who doesn't wait for the answer any more has it done all the same."""
+    async def swap(self, former: Lease | None, lease: Lease) -> bool:
+        """See `protocol.LeadRecord.swap`. Who doesn't wait for the answer any more has it done all the same."""
 
         async def done() -> bool:
             await self._or_lost("ask")
-            swapped = self._shelf.swap(name, former, lease)
+            swapped = self._shelf.swap(former, lease)
             await self._or_lost("answer")
             return swapped
 
