@@ -73,6 +73,7 @@ class Acting:
             fleet.reports,
             timing_of(settings.orchestration, settings.retention),
             uploads_at_once=settings.orchestration.uploads_at_once,
+            state_on=ready.state_on,
         )
         self._orchestrator = orchestrator = FleetOrchestrator(around)
         self._retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)

@@ -14,7 +14,7 @@ from kit.http_settings import Access
 
 class Ready(msgspec.Struct, frozen=True):
     """What the configuration comes to, every file it names read. `reached`: how other coordinators of the same state
-    are reached, and we by them."""
+    are reached, and we by them. `state_on`: addresses of nodes that hold the state."""
 
     settings: CoordinatorSettings
     state_directory: Path
@@ -22,3 +22,4 @@ class Ready(msgspec.Struct, frozen=True):
     agents: Mapping[str, ClusterAgents]
     hooks: Sequence[Hook]
     reached: Reached = Reached()
+    state_on: frozenset[str] = frozenset()
