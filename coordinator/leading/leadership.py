@@ -116,7 +116,8 @@ class Leadership:
         return self._pause()
 
     async def give_back(self) -> None:
-        """Let another one lead at once. Only when nothing acts here any more, and `keep_on` has ended."""
+        """Let another one lead at once. Only when nothing acts here any more. While `keep_on` runs this one may lead
+        again later, as a new term."""
         state = self._state
         self._lose("it is given back")
         if not isinstance(state, Leading):

@@ -26,12 +26,16 @@ from coordinator.store.protocol import LeadRecord, Store
 from kit import logs
 from kit.background import run_until
 from kit.config import ConfigError
+from kit.errors import HelenusError
 from kit.heartbeat import beat
 from kit.http_server import HttpServer
 from kit.notify import Notifier
 
 TEAR_DOWN_SECONDS = 60.0
 """For what acted to end after its term. Whatever then still doesn't end is ended with the process."""
+
+PAUSE_SECONDS = 5.0
+"""After what acts could not go on, before this coordinator tries again to lead what it took."""
 
 log = structlog.get_logger("coordinator")
 
@@ -99,7 +103,13 @@ class InTurns:
         while True:
             self._notifier.status("standby: another coordinator leads, or none")
             term = await self._leadership.led()
-            await self._until_over(term)
+            try:
+                await self._until_over(term)
+            except HelenusError as error:
+                # The state, mostly: it may answer another coordinator, or this one again.
+                log.error("what acts has ended; the lead is given back", **error.as_dict())
+                await self._leadership.give_back()
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _until_over(self, term: Term) -> None:
         """Act until the term is over or this is cancelled, and be done with it when this returns."""

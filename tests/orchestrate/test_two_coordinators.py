@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 
 from agent.wire.commands import Kind
+from coordinator.store.sqlite import FILE
 from tests.cluster.toy_coordinator import copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.together import C, Life
@@ -144,4 +146,30 @@ async def test_one_that_is_stopped_hands_over_at_once(scene: Scene, pair: Pair) 
     for gate in gates:
         gate.set()
     assert (await second.ended(request))["state"] == "success"
+    once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3})
+
+
+async def test_while_the_state_takes_nothing_nobody_acts_and_then_the_work_goes_on(scene: Scene, pair: Pair) -> None:
+    """Promise: a leader that can't renew stops acting, and ends no request for that; as soon as the state takes writes
+    again one of the two goes on, and nothing is done twice."""
+    first, second = await pair("")
+    gates = [node.gates.setdefault(Kind.SNAPSHOT, asyncio.Event()) for node in scene.nodes]
+    request = await first.order("/backups/run", {"keyspaces": ["shop"], "destinations": {"there": {}}})
+    await scene.until(lambda: all(node.begun[Kind.SNAPSHOT].is_set() for node in scene.nodes))
+    state = sqlite3.connect(scene.directory / "shared" / FILE, isolation_level=None)
+    try:
+        state.execute("BEGIN IMMEDIATE")
+        for life in (first, second):
+            await life.until("/health", lambda told: told["status"] == "standby" and told["leader"] is None)
+        for gate in gates:
+            gate.set()
+        status, told = await second.ask("GET", f"{C}/nodes")
+        assert (status, told["code"]) == (503, "no_leader")
+        await scene.until(lambda: scene.world.count(Kind.SNAPSHOT) == 3)
+        assert scene.world.count(Kind.UPLOAD) == 0
+        state.execute("ROLLBACK")
+    finally:
+        state.close()
+    assert (await second.ended(request))["state"] == "success"
+    assert (await first.ended(request))["state"] == "success"
     once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3})
