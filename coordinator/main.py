@@ -7,41 +7,27 @@ import argparse
 import asyncio
 import faulthandler
 import signal
+import socket
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
-from aiohttp import web
 
 from coordinator.access.command import main as users_command
 from coordinator.access.passwords import Passwords
-from coordinator.access.people import people_of
 from coordinator.fleet.client import Deadlines
-from coordinator.fleet.fleet import ClusterAgents, Fleet
-from coordinator.model.settings import ClusterSettings, CoordinatorSettings, OrchestrationSettings, RetentionSettings
-from coordinator.notices.filler import Sources
-from coordinator.notices.hooks import Hook, hooks_of
-from coordinator.notices.telling import Telling
-from coordinator.opscenter.app import build_app
-from coordinator.opscenter.context import Api, ClusterEntry
-from coordinator.opscenter.doors import who_may
-from coordinator.opscenter.measures import Measures
-from coordinator.opscenter.webhooks import Webhooks
-from coordinator.orchestrate.archiving.archiving import Archiving
-from coordinator.orchestrate.orchestrator import FleetOrchestrator
-from coordinator.orchestrate.retention.retention import Retention
-from coordinator.orchestrate.run import Surroundings
-from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
-from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
-from coordinator.orchestrate.timing import Timing
-from coordinator.store.opening import CassandraAccess, access_of, open_state
+from coordinator.fleet.fleet import ClusterAgents
+from coordinator.model.settings import ClusterSettings, CoordinatorSettings, LeadingSettings, StateSettings
+from coordinator.notices.hooks import hooks_of
+from coordinator.serving.acting import composed, installed_version
+from coordinator.serving.forwarding import Reached, is_safe
+from coordinator.serving.in_turns import InTurns
+from coordinator.serving.ready import Ready
+from coordinator.store.opening import access_of, open_state
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
@@ -51,31 +37,12 @@ from kit.errors import HelenusError
 from kit.fair_loop import fair_loop
 from kit.garbage import keep_collections_short
 from kit.heartbeat import beat
-from kit.http_description import Description
-from kit.http_limits import body_limits
-from kit.http_origin import same_origin
 from kit.http_server import HttpServer
-from kit.http_settings import Access, is_loopback
 from kit.http_settings import access_of as doors_of
-from kit.metrics import ProcessMetrics
+from kit.http_settings import is_loopback
 from kit.notify import Notifier
 from kit.state_lock import StateLock
 from kit.tls import client_context
-
-UNKNOWN_VERSION = "0+unknown"
-PRUNE_SECONDS = 86_400.0
-"""Between two prunings of the state."""
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """What the configuration comes to, every file it names read."""
-
-    settings: CoordinatorSettings
-    state_directory: Path
-    access: Access
-    agents: Mapping[str, ClusterAgents]
-    hooks: Sequence[Hook]
-    state: CassandraAccess | None = None
 
 
 def prepare(path: Path) -> Ready:
@@ -88,7 +55,9 @@ def prepare(path: Path) -> Ready:
         doors_of(settings.http, login=settings.access.login),
         {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
         hooks_of(settings.webhooks),
+        _reached(settings.leading),
         access_of(settings.state),
+        _state_on(settings.state),
     )
 
 
@@ -131,22 +100,33 @@ def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
     return ClusterAgents([url.rstrip("/") for url in of.agents], token, tls, deadlines)
 
 
+def _state_on(settings: StateSettings) -> frozenset[str]:
+    """Addresses of nodes that hold the state, where it is in Cassandra. A name that means none now stays as it is."""
+    found: set[str] = set()
+    for point in settings.contact_points if settings.kind == "cassandra" else ():
+        try:
+            found |= {str(address[0]) for *_, address in socket.getaddrinfo(point, None)}
+        except OSError:
+            found.add(point)
+    return frozenset(found)
+
+
+def _reached(settings: LeadingSettings) -> Reached:
+    if settings.url and not is_safe(settings.url):
+        raise ConfigError(
+            f"«leading.url»: {settings.url} is another address than loopback and needs https", setting="leading.url"
+        )
+    tls = None
+    if settings.ca_file:
+        tls = client_context(absolute_path(settings.ca_file, setting="leading.ca_file"), setting="leading.ca_file")
+    return Reached(settings.url.rstrip("/"), tls)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return is_loopback(host, setting="agents")
     except ConfigError:  # a name: it could mean any address
         return False
-
-
-def timing_of(settings: OrchestrationSettings, retention: RetentionSettings) -> Timing:
-    """The waits of the `[orchestration]` table, and when retention runs."""
-    return Timing(
-        agent_return=settings.agent_return_seconds,
-        fence=settings.fence_seconds,
-        force_margin=settings.force_margin_seconds,
-        cancel=settings.cancel_seconds,
-        retention_at=retention.daily_seconds,
-    )
 
 
 async def serve(
@@ -159,9 +139,6 @@ async def serve(
     """Run the coordinator until `stop` is set. It ends in the reverse order of the start: no new requests, then the
     running ones are left for the next start, then agents and state are let go. Raises what ended a part that should not
     end. `store_type`: replaced in tests."""
-    log = structlog.get_logger("coordinator")
-    settings = ready.settings
-    metrics = ProcessMetrics("coordinator", installed_version())
     async with AsyncExitStack() as stack:
         stack.enter_context(StateLock(ready.state_directory))
         opened = open_state(ready.state, ready.state_directory, store_type, now=time.time(), waiting=notifier.starting)
@@ -169,108 +146,42 @@ async def serve(
         if store is None:
             return
         stack.push_async_callback(store.close)
-        fleet = await stack.enter_async_context(Fleet(ready.agents))
-        around = Surroundings(
-            store,
-            fleet.registry,
-            fleet.reports,
-            timing_of(settings.orchestration, settings.retention),
-            uploads_at_once=settings.orchestration.uploads_at_once,
-        )
-        orchestrator = FleetOrchestrator(around)
-        retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)
-        archiving = Archiving(around, orchestrator.make)
-        again = ScheduleTiming(
-            retries=settings.schedules.copy_retries, retry_delay=settings.schedules.copy_retry_seconds
-        )
-        schedules = JobSchedules(store, orchestrator, settings.clusters, time.time, again)
-        entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
-        others_administer = ready.access.token is not None or ready.access.client_certificate
+        if store.lead is None:
+            await _serve_alone(ready, store, redactor, notifier, stop)
+        else:
+            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop)
+
+
+async def _serve_alone(
+    ready: Ready, store: Store, redactor: logs.Redactor, notifier: Notifier, stop: asyncio.Event
+) -> None:
+    """The one coordinator of its state: it acts as long as it runs."""
+    log = structlog.get_logger("coordinator")
+    async with AsyncExitStack() as stack:
         passwords = Passwords()
         stack.callback(passwords.close)
-        people = people_of(store, settings.access, time.time, passwords, others_administer=others_administer)
-        api = Api(
-            entries,
-            store,
-            orchestrator,
-            retention,
-            archiving,
-            schedules,
-            time.time,
-            lambda: uuid.uuid4().hex,
-            redactor,
-            settings.retention.floor,
-            people,
-        )
-        for cluster in settings.clusters:
-            for destination in await store.destinations.all(cluster):
-                api.keep_secret(destination.settings)
-        sources = Sources(list(entries), retention.notes, archiving.seen, settings.notices.lag_seconds)
-        telling = Telling(store, sources, ready.hooks, around.news, time.time, redactor.clean)
-        server = HttpServer(application(ready, api, metrics, telling), settings.http, ready.access)
+        acting = await composed(stack, ready, store, redactor, passwords)
+        server = HttpServer(acting.app, ready.settings.http, ready.access)
         # Nothing is done on any node before this is the one coordinator here: unfinished requests go on only after the
         # address is held. Who asks meanwhile waits, and at the end the server stops first.
         stack.push_async_callback(server.stop)
         await server.bind()
-        await stack.enter_async_context(telling)
-        await stack.enter_async_context(orchestrator)
-        await stack.enter_async_context(retention)
-        await stack.enter_async_context(archiving)
-        await stack.enter_async_context(schedules)
+        await acting.begin(stack)
         stack.push_async_callback(server.stop)
         await server.start()
-        if settings.access.show_secrets_to_admins:
-            log.warning("secrets of destinations are shown to admins: [access] show_secrets_to_admins")
-        if settings.access.login and not others_administer and not await store.users.any():
-            log.warning("nobody can log in yet: make an admin with «helenus-coordinator users add NAME --role admin»")
+        await acting.warn()
         log.info(
-            "the coordinator serves", url=server.url, clusters=list(settings.clusters), version=installed_version()
+            "the coordinator serves",
+            url=server.url,
+            clusters=list(ready.settings.clusters),
+            version=installed_version(),
         )
         notifier.ready()
-        kept = [beat(notifier, metrics.observe_lag), keep_pruned(store), keep_collections_short()]
-        if settings.scrub.every_hours:
-            every = settings.scrub.every_hours * 3600
-            kept.append(ScheduledScrubs(store, orchestrator, settings.clusters, every).keep_on(time.time))
-        await run_until(stop, kept)
+        await run_until(
+            stop, [beat(notifier, acting.metrics.observe_lag), keep_collections_short(), *acting.background()]
+        )
         notifier.stopping()
         log.info("the coordinator stops")
-
-
-async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> None:
-    """Run until cancelled: what is too old goes also from the state of a coordinator that is never stopped."""
-    while True:
-        await asyncio.sleep(pause_seconds)
-        try:
-            await store.prune(time.time())
-        except HelenusError as error:
-            structlog.get_logger("coordinator").warning("the state could not be pruned", **error.as_dict())
-
-
-def application(ready: Ready, api: Api, metrics: ProcessMetrics, telling: Telling) -> web.Application:
-    """The API with its doors: whose page asks, who asks, and how much."""
-    settings, access = ready.settings.http, ready.access
-    webhooks = Webhooks(telling.hooks, metrics.registry)
-    measures = Measures(api, metrics, installed_version(), webhooks.measure)
-    app = build_app(
-        api,
-        max_body_bytes=settings.max_body_bytes,
-        doors=[
-            same_origin(access),
-            who_may(access, api.people.logins),
-            body_limits(settings.body_seconds),
-        ],
-        own=[*measures.routes(), *webhooks.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
-    )
-    app.on_response_prepare.append(measures.count)
-    return app
-
-
-def installed_version() -> str:
-    """The distribution's version; a source tree that was not installed has none."""
-    try:
-        return version("helenus")
-    except PackageNotFoundError:
-        return UNKNOWN_VERSION
 
 
 async def _run(ready: Ready, redactor: logs.Redactor, store_type: type[SqliteStore]) -> None:

@@ -98,12 +98,23 @@ class HttpServer:
     ) -> None:
         self._settings = settings
         self._access = access
-        self._form = app.get(ERROR_FORM, as_json)
-        self._unpacks = not app.get(PLAIN_BODIES, False)
         self._linger_seconds = linger_seconds
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
+        self._take(app, _runner_of(app))
         self._listening: asyncio.Server | None = None
         self._log = structlog.get_logger("kit.http_server")
+
+    def _take(self, app: web.Application, runner: web.AppRunner) -> None:
+        self._form = app.get(ERROR_FORM, as_json)
+        self._unpacks = not app.get(PLAIN_BODIES, False)
+        self._runner = runner
+
+    async def serve(self, app: web.Application) -> None:
+        """Have another application answer from now on, at the same address. Requests under way at the former one may
+        end for a few seconds; then their connections are closed."""
+        runner, former = _runner_of(app), self._runner
+        await runner.setup()
+        self._take(app, runner)
+        await former.cleanup()
 
     async def bind(self) -> None:
         """Own the address; whoever connects waits until `start`. Raises `ConfigError` if the address is taken."""
@@ -165,3 +176,7 @@ class HttpServer:
             self._listening.close()
             self._listening = None
         await self._runner.cleanup()
+
+
+def _runner_of(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)

@@ -5,7 +5,7 @@ import io
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -54,13 +54,18 @@ def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None)
     return aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=2**18)
 
 
+async def always() -> None:
+    """What a coordinator that nobody shares its state with awaits before it has an agent do something."""
+
+
 decode_report = msgspec.json.Decoder(NodeReport).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_backup = msgspec.json.Decoder(BackupView).decode
 
 
 class AgentClient:
-    """Calls of one agent at `url` (scheme, host and port). `bulk` is shared by the clients of many agents."""
+    """Calls of one agent at `url` (scheme, host and port). `bulk` is shared by the clients of many agents. `hold` is
+    awaited right before each call that changes anything."""
 
     def __init__(
         self,
@@ -68,11 +73,13 @@ class AgentClient:
         url: str,
         deadlines: Deadlines | None = None,
         bulk: Bulk | None = None,
+        hold: Callable[[], Awaitable[None]] = always,
     ) -> None:
         self.url = url.rstrip("/")
         self._session = session
         self._deadlines = deadlines or Deadlines()
         self._bulk = bulk or Bulk()
+        self._hold = hold
         self._heard = 0.0
 
     async def node(
@@ -273,6 +280,8 @@ class AgentClient:
         # As a file: aiohttp writes that in parts, and holds large bytes for a mistake.
         data = None if body is None else io.BytesIO(msgspec.json.encode(body))
         headers = {"Content-Type": "application/json"} if data is not None else {}
+        if method != "GET":
+            await self._hold()
         try:
             async with self._session.request(
                 method, self.url + path, params=list(query), data=data, headers=headers, timeout=limits

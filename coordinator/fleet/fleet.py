@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from coordinator.fleet.bulk import Bulk
-from coordinator.fleet.client import AgentClient, Deadlines, open_session
+from coordinator.fleet.client import AgentClient, Deadlines, always, open_session
 from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports, ReportTiming
 from kit.secret import Secret
@@ -29,7 +29,8 @@ class ClusterAgents(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """Use as `async with Fleet(clusters) as fleet`: inside, every agent's event stream is followed."""
+    """Use as `async with Fleet(clusters) as fleet`: inside, every agent's event stream is followed. `hold` is awaited
+    before each call that changes anything at an agent."""
 
     def __init__(
         self,
@@ -37,9 +38,11 @@ class Fleet:
         patience: ReportTiming | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        hold: Callable[[], Awaitable[None]] = always,
     ) -> None:
         self._clusters = clusters
         self._clock = clock
+        self._hold = hold
         self.reports = Reports(patience, monotonic, sum(len(agents.urls) for agents in clusters.values()))
         self._stack = AsyncExitStack()
         self._registry: Registry | None = None
@@ -59,7 +62,7 @@ class Fleet:
             session: aiohttp.ClientSession = await self._stack.enter_async_context(
                 open_session(agents.token, agents.tls)
             )
-            clients[cluster] = [AgentClient(session, url, agents.deadlines, bulk) for url in agents.urls]
+            clients[cluster] = [AgentClient(session, url, agents.deadlines, bulk, self._hold) for url in agents.urls]
         self._registry = Registry(clients, self._clock)
         self._stack.push_async_callback(self._registry.close)
         self._followers = [

@@ -106,6 +106,16 @@ class NoticesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lag_seconds: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 21_600.0
 
 
+class LeadingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[leading]` table, of a state that several coordinators have. `url`: where the others reach this one ("" = as
+    it listens). `ca_file`: the CA that proves them ("" = those that this machine trusts). `lease_seconds`: how long
+    nothing is to be heard of the one that leads before another one does."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s@]+/?)?$")] = ""
+    ca_file: str = ""
+    lease_seconds: Annotated[float, msgspec.Meta(ge=3, le=600)] = 30.0
+
+
 class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[access]` table. `login`: requests need a session (or the token) also while there is no user yet.
     `session_idle_seconds`: a session that wasn't used for so long is over; `session_seconds`: so is one that began so
@@ -164,6 +174,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     ]
     state: StateSettings = StateSettings()
     http: ListenSettings = ListenSettings()
+    leading: LeadingSettings = LeadingSettings()
     access: AccessSettings = AccessSettings()
     orchestration: OrchestrationSettings = OrchestrationSettings()
     retention: RetentionSettings = RetentionSettings()

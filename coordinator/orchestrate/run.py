@@ -43,7 +43,8 @@ class Leaving:
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What every request works with. `news`: set when a request was made or has ended, or a run of retention has.
-    `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all."""
+    `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all. `state_on`: addresses of nodes that
+    hold the coordinator's own state."""
 
     store: Store
     registry: Registry
@@ -54,6 +55,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     leaving: Leaving = msgspec.field(default_factory=Leaving)
     news: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     uploads_at_once: int = 0
+    state_on: frozenset[str] = frozenset()
 
 
 class Run:

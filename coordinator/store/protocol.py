@@ -10,6 +10,7 @@ from coordinator.model.access import Change, Session, User
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
+from coordinator.model.leading import Lease
 from coordinator.model.notices import Waiting
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
 from coordinator.model.retention import KeptRule
@@ -269,6 +270,19 @@ class Sessions(Protocol):
         ...
 
 
+class LeadRecord(Protocol):
+    """Who of several coordinators leads: one record of the whole state. What one of them kept counts for all. Errors
+    leave open whether it was done; the next call sees it done, or it is done later or never."""
+
+    async def get(self) -> Lease | None:
+        """The lease as every coordinator sees it now, None if there never was one."""
+        ...
+
+    async def swap(self, former: Lease | None, lease: Lease) -> bool:
+        """Keep the lease if what is kept is still `former`; False, and nothing is changed, if it isn't."""
+        ...
+
+
 class Store(Protocol):
     """The coordinator's durable state."""
 
@@ -298,6 +312,11 @@ class Store(Protocol):
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def lead(self) -> LeadRecord | None:
+        """None: a state that only one coordinator has, which needs no lead."""
+        ...
 
     async def prune(self, now: float) -> None:
         """Forget what is too old at `now` (unix seconds) to be kept; nothing of what runs."""

@@ -9,8 +9,8 @@ import msgspec
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
-from coordinator.store.leases import AloneLeases
 from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.protocol import LeadRecord
 from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
@@ -38,7 +38,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(database)
         self.values = SqliteValues(database)
         self.outbox = SqliteOutbox(database)
-        self.leases = AloneLeases(self.commands)
+        self.lead: LeadRecord | None = None
 
     @classmethod
     async def open(cls, state_directory: Path, *, now: float) -> "SqliteStore":

@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from coordinator import main
+from coordinator.serving import acting
 from tests.cluster.exchanges import NAME, Recorder
 
 Application = Callable[..., web.Application]
@@ -27,5 +28,5 @@ if __name__ == "__main__":
     arguments: Sequence[str] = sys.argv[1:]
     config = Path(arguments[list(arguments).index("--config") + 1])
     # The one place where this coordinator is another: everything else of it is the composition root's own.
-    main.application = recorded(main.application, Recorder(config.with_name(NAME)))
+    acting.application = recorded(acting.application, Recorder(config.with_name(NAME)))
     sys.exit(main.main(arguments))

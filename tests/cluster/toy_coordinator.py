@@ -61,6 +61,7 @@ class ToyCoordinator:
         clock: Callable[[], float] = unix_seconds,
         schedules: ScheduleTiming = SCHEDULES,
         uploads_at_once: int = 0,
+        state_on: frozenset[str] = frozenset(),
     ) -> None:
         self._state = state
         self._urls = urls
@@ -70,6 +71,7 @@ class ToyCoordinator:
         self._clock = clock
         self._schedules = schedules
         self._uploads_at_once = uploads_at_once
+        self._state_on = state_on
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +89,7 @@ class ToyCoordinator:
                 clock=self._clock,
                 monotonic=seconds,
                 uploads_at_once=self._uploads_at_once,
+                state_on=self._state_on,
             )
             self.news = around.news
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))

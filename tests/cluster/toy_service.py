@@ -13,11 +13,12 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from coordinator.main import Ready, application
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, ListenSettings
 from coordinator.notices.filler import Sources
 from coordinator.notices.telling import Telling
 from coordinator.opscenter.context import Api, ClusterEntry
+from coordinator.serving.acting import application
+from coordinator.serving.ready import Ready
 from kit.http_server import HttpServer
 from kit.http_settings import Access
 from kit.logs import Redactor

@@ -31,6 +31,18 @@ class NoSnapshot(InvalidArguments):
         )
 
 
+class StateOnThisCluster(Conflict):
+    """The restore would stop the Cassandra that holds the coordinator's own state. Without it nobody leads, and the
+    nodes would be left stopped half-way, with nobody to start them."""
+
+    code = "state_on_this_cluster"
+    retry = "never"
+    todo = (
+        'Stop the coordinators, start one with its state in a file ([state] kind = "sqlite") that has this cluster and '
+        "its destinations, and send the restore to that one; or keep the state in another cluster."
+    )
+
+
 class PointRefused(Conflict):
     """What the nodes know would make the restore fail or come out wrong; `refusals` holds every reason."""
 

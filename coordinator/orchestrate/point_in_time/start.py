@@ -19,7 +19,7 @@ from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot
+from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateOnThisCluster
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
@@ -27,6 +27,7 @@ from coordinator.orchestrate.point_in_time.snapshots import candidates, first_af
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.restore.job_steps import IRREVOCABLE, JobSteps, job_of
 from coordinator.orchestrate.run import Surroundings
+from coordinator.orchestrate.topology import cluster_nodes
 
 LOOK_SECONDS = 0.05
 
@@ -73,11 +74,13 @@ class PointsInTime:
     async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
         """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`,
         `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without, and
-        `JobUnfinished` without force while one to another point stopped half-way."""
+        `JobUnfinished` without force while one to another point stopped half-way; and `StateOnThisCluster` for a new
+        one: what stopped nodes already is seen to its end."""
         ended = await self._take_over.learn(cluster, order)
         half = await self._half_way(cluster, ended)
         goes_on = half is not None and is_of(half.request, order)
         if not goes_on and not _runs(await self._former(cluster, order)):
+            await self._refuse_own_state(cluster)
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -113,6 +116,18 @@ class PointsInTime:
         tags, passed_over = candidates(listed, order.pit_micros, asked)
         if not tags:
             raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
+
+    async def _refuse_own_state(self, cluster: str) -> None:
+        """Nodes that are down are in the ring of the others; an agent whose node is down remembers the ring."""
+        state_on = self._around.state_on
+        if not state_on:
+            return
+        agents = await self._around.registry.recent(cluster, self._around.timing.report_age)
+        both = sorted(state_on & {node.address for node in cluster_nodes(agents)})
+        if both:
+            raise StateOnThisCluster(
+                f"the restore would stop {', '.join(both)}, where this coordinator keeps its own state", nodes=both
+            )
 
     async def _former(self, cluster: str, order: PointInTimeOrder) -> Request | None:
         """The newest request of the same restore."""

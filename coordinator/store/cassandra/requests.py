@@ -12,6 +12,7 @@ import msgspec
 
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.requests import NodePart, Request, RequestKind, RequestState
+from coordinator.model.table_counts import Layouts
 from coordinator.model.tags import tag_of
 from coordinator.store.cassandra.activity import Activity
 from coordinator.store.cassandra.finding import Finding
@@ -20,6 +21,7 @@ from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import Places
 from coordinator.store.cassandra.tables import Key, Row, Snapshot
 from coordinator.store.cassandra.ticks import Ticks
+from coordinator.store.kept_parts import packed, unpacked
 from coordinator.store.protocol import EVERYTHING
 
 _HEAD = (HEAD,)
@@ -109,7 +111,10 @@ class CassandraRequests:
 
     async def parts(self, request_id: str) -> list[NodePart]:
         data = await self._data(request_id, PARTS, "")
-        return [] if data is None else msgspec.json.decode(data, type=list[NodePart])
+        if data is None:
+            return []
+        layouts = Layouts()
+        return [unpacked(each, layouts) for each in msgspec.json.decode(data, type=list[bytes])]
 
     async def step(self, request_id: str, name: str) -> dict[str, Any] | None:
         data = await self._data(request_id, STEP, name)
@@ -156,7 +161,8 @@ class CassandraRequests:
         self, request: Request, parts: Sequence[NodePart], events: Sequence[ActivityEvent], forget: Sequence[str]
     ) -> None:
         first = self._ticks.next(len(events) + 1)
-        encoded = msgspec.json.encode(list(parts))
+        layouts = Layouts()
+        encoded = msgspec.json.encode([packed(part, layouts) for part in parts])
         leaving = {destination: uuid.uuid4().hex for destination in forget}
 
         def decide(found: Snapshot) -> Change | None:

@@ -3,7 +3,7 @@
 from coordinator.store.cassandra.commands import CassandraCommands, CassandraValues
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import SEAL
-from coordinator.store.cassandra.leases import CassandraLeases
+from coordinator.store.cassandra.lead import CassandraLead
 from coordinator.store.cassandra.outbox import CassandraOutbox
 from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import CassandraDestinations, CassandraRetention, Places
@@ -13,6 +13,7 @@ from coordinator.store.cassandra.schedules import CassandraSchedules
 from coordinator.store.cassandra.tables import Key, Row, Snapshot, Tables
 from coordinator.store.cassandra.ticks import Ticks
 from coordinator.store.cassandra.users import CassandraSessions, CassandraUsers
+from coordinator.store.protocol import LeadRecord
 from coordinator.store.sealing import Seal
 
 _CHECK, _CHECKED = "check", b"the key of this state"
@@ -35,7 +36,7 @@ class CassandraStore:
         self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)
         self.outbox = CassandraOutbox(partitions)
-        self.leases = CassandraLeases(partitions)
+        self.lead: LeadRecord | None = CassandraLead(partitions)
 
     @classmethod
     async def open(cls, tables: Tables, seal: Seal, *, now: float, patience: float) -> "CassandraStore":

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.main import keep_pruned
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.destinations import description
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.opscenter import activity
+from coordinator.serving.acting import keep_pruned
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite import FILE, SqliteStore

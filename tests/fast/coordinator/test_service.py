@@ -15,11 +15,12 @@ import aiohttp
 import pytest
 
 from agent.wire.destinations import S3Settings
-from coordinator.main import main, prepare, serve, timing_of
+from coordinator.main import main, prepare, serve
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.model.settings import OrchestrationSettings, RetentionSettings
+from coordinator.serving.acting import timing_of
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError
 from kit.logs import Redactor
@@ -133,14 +134,14 @@ async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> 
     assert TOKEN not in log.read_text()
 
 
-@pytest.mark.parametrize("part", ["beat", "keep_pruned"])
+@pytest.mark.parametrize("part", ["main.beat", "serving.acting.keep_pruned"])
 async def test_a_part_that_dies_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """A coordinator without its pulse, or that is never pruned again, would look well for ever."""
 
     async def dies(*_: object) -> None:
         raise RuntimeError(f"{part} died")
 
-    monkeypatch.setattr(f"coordinator.main.{part}", dies)
+    monkeypatch.setattr(f"coordinator.{part}", dies)
     with pytest.raises(RuntimeError, match=f"{part} died"):
         async with asyncio.timeout(DEADLINE):
             await serve(prepare(configuration(tmp_path)), Redactor(), Notifier(), asyncio.Event())

@@ -1,0 +1,52 @@
+"""The state as the leader uses it. In: a store and a term. Out: the same store, that writes nothing once the term is
+over.
+
+Reads go on: they harm nobody, and what follows from them is a write or a call of an agent, which waits.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from coordinator.store.protocol import Store
+
+LOOKS = frozenset(
+    {
+        "get", "find", "ended_since", "parts", "step", "events", "events_of", "of", "cancels_owed", "all", "first",
+        "waiting", "any",
+    }
+)  # fmt: skip
+"""The calls of every part that change nothing."""
+PARTS = ("requests", "commands", "destinations", "retention", "schedules", "users", "sessions", "values", "outbox")
+
+Hold = Callable[[], Awaitable[None]]
+
+
+class _Led:
+    def __init__(self, part: Any, hold: Hold) -> None:
+        self._part = part
+        self._hold = hold
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._part, name)
+        if name in LOOKS:
+            return call
+
+        async def once_held(*arguments: Any, **named: Any) -> Any:
+            await self._hold()
+            return await call(*arguments, **named)
+
+        return once_held
+
+
+class _LedStore(_Led):
+    """Its parts are led, and so is `prune`; `close` stays with whoever opened the store."""
+
+    def __init__(self, store: Store, hold: Hold) -> None:
+        super().__init__(store, hold)
+        for part in PARTS:
+            setattr(self, part, _Led(getattr(store, part), hold))
+
+
+def led(store: Store, hold: Hold) -> Store:
+    """The store, each of whose writes first awaits `hold`."""
+    return cast(Store, _LedStore(store, hold))

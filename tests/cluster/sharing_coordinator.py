@@ -1,0 +1,73 @@
+"""Coordinators in processes of their own that share one state: a SQLite file, which several processes may write, with
+the lease in a table of its own. For tests; on one machine it keeps what Cassandra keeps on several.
+
+`python -m tests.cluster.sharing_coordinator --config …`, with the directory of the shared file in HELENUS_SHARED_STATE
+and, if it is to die, the moment of `crashing_coordinator` in its variable.
+"""
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import msgspec
+
+from coordinator.main import main
+from coordinator.model.leading import Lease
+from coordinator.store.database import Database
+from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.sqlite import FILE
+from tests.cluster.crashing_coordinator import FatalStore
+
+TABLE = "CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)"
+SHARED = "HELENUS_SHARED_STATE"
+
+
+class SqliteLead:
+    """See `coordinator.store.protocol.LeadRecord`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self) -> Lease | None:
+        """See `protocol.LeadRecord.get`."""
+        return await self._database.read(lambda connection: _kept(connection))
+
+    async def swap(self, former: Lease | None, lease: Lease) -> bool:
+        """See `protocol.LeadRecord.swap`."""
+
+        def swapped(connection: sqlite3.Connection) -> bool:
+            if _kept(connection) != former:
+                return False
+            connection.execute("INSERT OR REPLACE INTO lead VALUES (1, ?)", (msgspec.json.encode(lease),))
+            return True
+
+        return await self._database.write(swapped)
+
+
+class SharedStore(FatalStore):
+    """The store in the shared file, whatever the coordinator's own directory is."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.lead = SqliteLead(database)
+
+    @classmethod
+    async def open(cls, state_directory: Path, *, now: float) -> "SharedStore":
+        """See `SqliteStore.open`."""
+        shared = Path(os.environ[SHARED])
+        shared.mkdir(mode=0o700, exist_ok=True)
+        database = await Database.open(shared / FILE, MIGRATIONS)
+        await database.write(
+            lambda connection: connection.execute("CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)")
+        )
+        return cls(database)
+
+
+def _kept(connection: sqlite3.Connection) -> Lease | None:
+    found = connection.execute("SELECT data FROM lead").fetchone()
+    return None if found is None else msgspec.json.decode(found[0], type=Lease)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], SharedStore))

@@ -1,0 +1,88 @@
+"""Two coordinators whose state is in a real Cassandra, over toy agents: the leader is killed with -9 amid its work."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from agent.wire.commands import Kind
+from tests.cluster.scratch import ScratchCluster
+from tests.cluster.services import write_secret
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_two_coordinators import once_each
+from tests.orchestrate.together import C, Life
+from tests.real.state.conftest import CassandraSite
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """Toy agents."""
+    scene = Scene(tmp_path)
+    for agent in scene.agents:
+        await agent.start()
+    yield scene
+    for agent in scene.agents:
+        await agent.stop()
+
+
+async def test_the_other_coordinator_goes_on(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
+    """Promise: killed amid a backup, a restore and a rolling restart, each command is done once."""
+    key = write_secret(scene.directory / "key", "ab" * 32)
+    told = site.settings
+    state = (
+        f'[state]\nkind = "cassandra"\ncontact_points = ["{told.contact_points[0]}"]\nport = {told.port}\n'
+        f'keyspace = "two_coordinators"\nkey_file = "{key}"\nreplication = {{ {state_node.nodes[0].spec.dc} = 1 }}\n'
+    )
+    urls = [agent.url for agent in scene.agents]
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        lives = [Life(scene.directory / name, scene.directory, urls, session, state) for name in "ab"]
+        for life in lives:
+            await life.start()
+            stack.push_async_callback(life.end)
+        leader, other = lives
+        await leader.leads()
+        await other.stands_by()
+        body = {"provider": "local", "path": "there"}
+        status, made = await other.ask("POST", f"{C}/backups/destinations", body)
+        assert status == 200, made
+        place = (await other.until(f"{C}/backups/destinations", bool)).keys()
+        [name] = place
+        orders = [
+            (Kind.UPLOAD, "/backups/run", {"keyspaces": ["shop"], "destinations": {name: {}}}),
+            (Kind.FETCH, "", {"destination": name, "keyspaces": {"shop": {"truncate": True}}}),
+            (Kind.RESTART, "/backups/pit", {"destinations": {name: {}}, "backup_directory": "/log"}),
+        ]
+        before = scene.world.rows()
+        tag = ""
+        for kind, path, body in orders:
+            gates = [node.gates.setdefault(kind, asyncio.Event()) for node in scene.nodes]
+            request = await other.order(path or f"/backups/restore/{tag}", body)
+            begun = [node.begun[kind] for node in scene.nodes]
+            await scene.until(partial(_any_set, begun))
+            leader.process.kill()
+            await leader.process.wait()
+            for gate in gates:
+                gate.set()
+            await other.leads()
+            ended = await other.ended(request)
+            assert ended["state"] == "success", ended
+            if not tag:
+                tag = next(iter(await other.until(f"{C}/backups?destination={name}", bool)))
+                tag = tag if isinstance(tag, str) else tag["tag"]
+                for node in scene.nodes:
+                    node.rows["shop", "orders"] = {"wrong"}
+            await leader.start()
+            await leader.stands_by()
+            leader, other = other, leader
+        assert scene.world.rows() == before
+        once_each(scene, {Kind.SNAPSHOT: 3, Kind.UPLOAD: 3, Kind.FETCH: 3, Kind.IMPORT: 3, Kind.TRUNCATE: 1})
+        assert [agent.log.restarts for agent in scene.agents] == [[False]] * 3
+
+
+def _any_set(events: list[asyncio.Event]) -> bool:
+    return any(event.is_set() for event in events)
