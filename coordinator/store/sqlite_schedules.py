@@ -4,8 +4,10 @@ import sqlite3
 
 import msgspec
 
+from agent.wire.destinations import ON_SERVER
 from coordinator.model.schedules import Schedule
 from coordinator.store.database import Database
+from coordinator.store.sqlite_retention import retain_all_of
 
 
 class SqliteSchedules:
@@ -38,6 +40,13 @@ class SqliteSchedules:
 
     async def remove(self, cluster: str, schedule_id: str) -> bool:
         def delete(connection: sqlite3.Connection) -> bool:
+            query = "SELECT data FROM schedules WHERE cluster = ? AND id = ?"
+            row = connection.execute(query, (cluster, schedule_id)).fetchone()
+            if row is None:
+                return False
+            job = msgspec.json.decode(row[0], type=Schedule).job
+            places = [copy.destination for copy in job.copies] + ([ON_SERVER] if job.keep else [])
+            retain_all_of(connection, cluster, schedule_id, places)
             done = connection.execute("DELETE FROM schedules WHERE cluster = ? AND id = ?", (cluster, schedule_id))
             return done.rowcount == 1
 

@@ -14,7 +14,6 @@ import msgspec
 import structlog
 
 from coordinator.model.errors import NoSuchSchedule
-from coordinator.model.retention import Rule
 from coordinator.model.schedules import BackupJob, CopyRetry, Missed, Schedule, ScheduledRun, Timetable
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.protocol import Orchestrator
@@ -111,11 +110,8 @@ class JobSchedules(Beside):
         self._asked.set()
 
     async def remove(self, cluster: str, schedule_id: str) -> None:
-        """Forget it with its rules of retention, these first: of a schedule that is gone nothing goes by itself. Raises
-        `NoSuchSchedule`."""
-        await self.get(cluster, schedule_id)
-        rules = [kept for kept in await self._store.retention.of(cluster) if kept.backup_id == schedule_id]
-        await self._store.retention.put([msgspec.structs.replace(kept, rule=Rule()) for kept in rules])
+        """Forget it; in the same write its id retains all, whatever the rules of its places say: of a schedule that is
+        gone nothing goes by itself. Raises `NoSuchSchedule`."""
         if not await self._store.schedules.remove(cluster, schedule_id):
             raise NoSuchSchedule(schedule_id)
 

@@ -64,7 +64,8 @@ async def test_a_run_has_a_rule_for_the_backups_by_hand(client: Client, cluster:
     assert sorted(await rules(client), key=str) == sorted(expected, key=str)
     await client.post(RUN, {"destinations": [place], "cleanup_age": "", "cleanup_age_unit": "hours"})
     await client.post(RUN, {"cleanup_age": 0})
-    assert sorted(await rules(client), key=str) == sorted(expected[1:], key=str)
+    expected[0] = shown(ON_SERVER, "adhoc", 0, "weeks")
+    assert sorted(await rules(client), key=str) == sorted(expected, key=str)
     assert len(cluster.orders) == 4
 
 
@@ -113,8 +114,8 @@ async def test_a_run_that_is_misspelt_is_refused(client: Client, body: dict[str,
 
 
 async def test_rules_outlive_the_coordinator_and_go_with_their_destination(store: SqliteStore) -> None:
-    """Promise: a rule is replaced by one of the same place and id only, and goes when it retains all or its destination
-    is forgotten."""
+    """Promise: a rule is replaced by one of the same place and id only, and goes when its destination is forgotten;
+    one that retains all is none, but where it keeps an id from the wider one."""
     kept = [
         KeptRule("c", place, by, Rule(age=number + 1))
         for number, (place, by) in enumerate([("a", ""), ("a", "adhoc"), ("b", "")])
@@ -123,6 +124,9 @@ async def test_rules_outlive_the_coordinator_and_go_with_their_destination(store
     assert await store.retention.of("c") == kept
     assert await store.retention.of("other") == []
     await store.retention.put([KeptRule("c", "a", "", Rule(count=3)), KeptRule("c", "a", "adhoc", Rule(floor=9))])
-    assert await store.retention.of("c", "a") == [KeptRule("c", "a", "", Rule(count=3))]
+    assert await store.retention.of("c", "a") == [
+        KeptRule("c", "a", "", Rule(count=3)),
+        KeptRule("c", "a", "adhoc", Rule(floor=9)),
+    ]
     await store.destinations.remove("c", "a")
     assert await store.retention.of("c") == kept[2:]
