@@ -33,9 +33,11 @@ SHORTEST_PAUSE = 0.05
 
 class ScheduleTiming(msgspec.Struct, frozen=True):
     """`look`: seconds between two looks at most: a machine that slept, or a clock that was set, is noticed so soon.
+    `grace`: how long after the start a run that may go on without nodes waits for all of them.
     `retries`, `retry_delay`: how often destinations that a run did not reach are tried again, and after how long."""
 
     look: float = 5.0
+    grace: float = 120.0
     retries: int = 3
     retry_delay: float = 3_600.0
 
@@ -61,7 +63,7 @@ class JobSchedules(Beside):
         self._clock = clock
         self._timing = timing
         self._pause = pause
-        self._runs = ScheduledRuns(store, orchestrator, clock)
+        self._runs = ScheduledRuns(store, orchestrator, clock, timing.grace)
         self._retries = CopyRetries(store, orchestrator, clock, timing.retries, timing.retry_delay)
         self._asked = asyncio.Event()
         self._begins: dict[str, asyncio.Task[None]] = {}
@@ -210,7 +212,8 @@ class JobSchedules(Beside):
             await self._replace(schedule.cluster, schedule.id, settled)
             for missed in lost:
                 self._tell(schedule, missed)
-            self._asked.set()
+            if begun.state != STARTING:  # else the next look is soon enough
+                self._asked.set()
         except Exception:  # it stays as it is, and the next look begins it again
             log.exception("a scheduled backup could not be begun", **_named(schedule))
 
