@@ -63,8 +63,10 @@ class ScheduledRuns:
             if now > run.due.until:
                 if run.message:
                     log.warning("a scheduled backup could not begin in time", **_named(schedule), why=run.message)
-                    return msgspec.structs.replace(run, state=REFUSED)
-                return msgspec.structs.replace(run, state=TOO_LATE, message="the coordinator stopped before it began")
+                    return msgspec.structs.replace(run, state=REFUSED, given_up=now)
+                return msgspec.structs.replace(
+                    run, state=TOO_LATE, given_up=now, message="the coordinator stopped before it began"
+                )
             absent = await self._awaited(schedule.cluster, run, now)
             if absent:
                 return msgspec.structs.replace(run, message=absent)
@@ -87,11 +89,11 @@ class ScheduledRuns:
                     )
                 if passing:
                     return msgspec.structs.replace(run, message=error.message)
-                return msgspec.structs.replace(run, state=REFUSED, message=error.message)
+                return msgspec.structs.replace(run, state=REFUSED, given_up=now, message=error.message)
             except Exception as error:
                 log.exception("a scheduled backup could not begin", **_named(schedule), due=when)
                 if await self._store.requests.get(run.request) is None:
-                    return msgspec.structs.replace(run, state=REFUSED, message=foreseen(error).message)
+                    return msgspec.structs.replace(run, state=REFUSED, given_up=now, message=foreseen(error).message)
             else:
                 told = {"due": when, "late_seconds": round(late), "request": run.request, "tag": run.order.tag}
                 log.info("a scheduled backup begins", **_named(schedule), **told)

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from coordinator.model.errors import NoSuchSchedule
+from coordinator.model.requests import RequestState
 from coordinator.model.schedules import BackupJob, CopyRetry, Missed, Schedule, ScheduledRun, Timetable
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.protocol import Orchestrator
@@ -162,16 +163,19 @@ class JobSchedules(Beside):
 
     async def _looked_at(self, schedule: Schedule, now: float) -> tuple[Schedule, Decision]:
         """The schedule with all that is to be decided of it now; nothing is kept or begun yet."""
-        run, retries = schedule.run, schedule.retries
+        run, retries, succeeded = schedule.run, schedule.retries, schedule.succeeded
         if run is not None:
             run = await self._runs.followed(run)
             if is_over(run) and not is_over(schedule.run):
                 retries = await self._retries.after(schedule, run)
+                if run.state == RequestState.SUCCESS and not run.partial:
+                    succeeded = now
         followed = [await self._retries.followed(schedule, retry) for retry in retries]
         decision = decide(schedule.timetable, schedule.decided, schedule.waiting, now, busy=not is_over(run))
         if decision.set_back:
             log.warning("the clock was set back behind what a schedule has done", **_named(schedule))
-        for missed in decision.missed:
+        new = [msgspec.structs.replace(missed, at=now) for missed in decision.missed]
+        for missed in new:
             self._tell(schedule, missed)
         if decision.waiting is not None and schedule.waiting is None:
             log.warning("a scheduled backup waits for the end of the one before it", **_named(schedule))
@@ -183,7 +187,8 @@ class JobSchedules(Beside):
                 decided=decision.decided,
                 waiting=decision.waiting,
                 run=run,
-                missed=add_missed(schedule.missed, decision.missed, schedule.timetable),
+                missed=add_missed(schedule.missed, new, schedule.timetable),
+                succeeded=succeeded,
                 retries=[retry for retry in followed if retry is not None],
             ),
             decision,
@@ -201,7 +206,7 @@ class JobSchedules(Beside):
     async def _begin_run(self, schedule: Schedule, run: ScheduledRun) -> None:
         try:
             begun = await self._runs.begun(schedule, run)
-            lost = [Missed(run.due.at, run.due.at, 1, begun.message)] if begun.state == TOO_LATE else []
+            lost = [Missed(run.due.at, run.due.at, 1, begun.message, begun.given_up)] if begun.state == TOO_LATE else []
 
             async def settled(known: Schedule) -> Schedule:
                 if known.run != run:

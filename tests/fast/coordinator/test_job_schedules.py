@@ -213,6 +213,24 @@ async def test_a_run_that_is_refused_is_told(client: Client, cluster: ClusterInM
     assert (told["last_status"], told["last_request_id"]) == ("refused", None)
     assert "gone" in told["last_message"]
     assert told["next_run"] == "2017-03-19T12:00:00+00:00"
+    [known] = await schedules.all(CLUSTER)
+    assert known.run is not None
+    assert (known.run.given_up, known.succeeded) == (NOON + 5, 0.0)
+
+
+async def test_the_last_success_is_kept_while_later_runs_fail(
+    client: Client, cluster: ClusterInMemory, schedules: JobSchedules
+) -> None:
+    """Promise: what a metric tells is when a whole backup ended last, whatever came after it."""
+    await added(client)
+    for day, state in enumerate([RequestState.SUCCESS, RequestState.ERROR]):
+        await looked(schedules, cluster, NOON + day * DAY)
+        [known] = await schedules.all(CLUSTER)
+        assert known.run is not None
+        await cluster.end(known.run.request, state)
+        await looked(schedules, cluster, NOON + day * DAY + 60)
+    [known] = await schedules.all(CLUSTER)
+    assert (known.run is not None and known.run.state, known.succeeded) == ("error", NOON + 60)
 
 
 async def test_what_is_missed_and_what_waits_is_told(
