@@ -71,6 +71,7 @@ class JobSchedules:
         retention, or not at all."""
         quirks.no_query(request)
         known = await self._named(request)
+        await self._need_admin_of_rules(request, known)
         body = await quirks.read_body(request)
         _allow(body)
         if body.get("id") not in (None, "", known.id):
@@ -94,8 +95,16 @@ class JobSchedules:
     async def remove(self, request: web.Request) -> web.Response:
         """DELETE /{cluster}/job-schedules/{id}"""
         known = await self._named(request)
+        await self._need_admin_of_rules(request, known)
         await self._api.schedules.remove(known.cluster, known.id)
         return answer(known.id)
+
+    async def _need_admin_of_rules(self, request: web.Request, known: Schedule) -> None:
+        """Where a rule deletes by what a schedule makes, its times and its end are as good as the rule: a run each minute
+        lets all older backups of it go by their count."""
+        rules = await self._api.store.retention.of(known.cluster)
+        if any(kept.backup_id == known.id and not kept.rule.retains_all for kept in rules):
+            need(who_asks(request), Role.ADMIN, "a schedule with a rule of retention, which deletes backups,")
 
     async def _named(self, request: web.Request) -> Schedule:
         cluster = self._api.cluster(request)

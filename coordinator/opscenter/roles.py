@@ -43,8 +43,8 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", "/{cluster}/job-schedules"): READ,
     ("POST", "/{cluster}/job-schedules"): BACKUP,  # with a rule of retention: ADMIN, for it deletes
     ("GET", "/{cluster}/job-schedules/{schedule}"): READ,
-    ("PUT", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # as to make one
-    ("DELETE", "/{cluster}/job-schedules/{schedule}"): BACKUP,
+    ("PUT", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # also of one that has such a rule: ADMIN
+    ("DELETE", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # of one that has such a rule: ADMIN
     ("GET", "/{cluster}/retention"): READ,
     ("POST", "/{cluster}/retention/run"): ADMIN,
     ("GET", "/{cluster}/backup-activity"): READ,
