@@ -90,7 +90,8 @@ class ScheduledRun(msgspec.Struct, frozen=True):
 class CopyRetry(msgspec.Struct, frozen=True):
     """Destinations that a run did not reach and that are copied to from where it holds. `run`: its request. `source`: a
     destination that has the backup, None = the nodes. `attempts`: syncs that were begun; `request`: the one that runs
-    (its id is decided before it is made), "" = the next one comes `at`."""
+    (its id is decided before it is made), "" = the next one comes `at`. `parts`: of how many nodes the source has a
+    whole part."""
 
     run: str
     tag: str
@@ -99,6 +100,7 @@ class CopyRetry(msgspec.Struct, frozen=True):
     at: float
     attempts: int = 0
     request: str = ""
+    parts: int = 0
 
 
 class Schedule(msgspec.Struct, frozen=True):

@@ -100,8 +100,8 @@ class JobSchedules:
         return answer(known.id)
 
     async def _need_admin_of_rules(self, request: web.Request, known: Schedule) -> None:
-        """Where a rule deletes by what a schedule makes, its times and its end are as good as the rule: a run each minute
-        lets all older backups of it go by their count."""
+        """Where a rule deletes by what a schedule makes, its times and its end are as good as the rule: a run each
+        minute lets all older backups of it go by their count."""
         rules = await self._api.store.retention.of(known.cluster)
         if any(kept.backup_id == known.id and not kept.rule.retains_all for kept in rules):
             need(who_asks(request), Role.ADMIN, "a schedule with a rule of retention, which deletes backups,")

@@ -46,7 +46,15 @@ class CopyRetries:
         """What is to be tried again once the schedule's run is over: what it reached needs no older backup any more."""
         status = await self._statuses(run.request)
         reached = [place for place, state in status.items() if state == RequestState.SUCCESS]
-        failed = [place for place, state in status.items() if state == RequestState.ERROR and place != ON_SERVER]
+        # A node that was missing, or a script that failed, makes an error of every place: what counts is who has most.
+        parts = await self._parts(run.request)
+        most = max(parts.values(), default=0)
+        failed = [
+            place
+            for place, state in status.items()
+            if state == RequestState.ERROR and place != ON_SERVER and parts.get(place, 0) < most
+        ]
+        sources = [place for place in status if parts.get(place, 0) == most]
         retries = []
         for retry in schedule.retries:
             left = [place for place in retry.destinations if place not in reached]
@@ -55,9 +63,9 @@ class CopyRetries:
             if left:
                 retries.append(msgspec.structs.replace(retry, destinations=left))
         known = {retry.run for retry in retries}  # already, where a clock was set back and the run came by again
-        if failed and reached and self._attempts and run.request not in known:
-            source = None if ON_SERVER in reached else reached[0]
-            new = CopyRetry(run.request, run.order.tag, failed, source, self._clock() + self._delay)
+        if failed and sources and self._attempts and run.request not in known:
+            source = None if ON_SERVER in sources else sources[0]
+            new = CopyRetry(run.request, run.order.tag, failed, source, self._clock() + self._delay, parts=most)
             retries.append(new)
             self._say("copies of a scheduled backup failed and are tried again", schedule, new)
         for dropped in retries[:-MOST_RETRIES]:
@@ -72,7 +80,13 @@ class CopyRetries:
             if request is None or request.state is RequestState.RUNNING:
                 return retry
             status = await self._statuses(retry.request)
-            left = [place for place in retry.destinations if status.get(place) != RequestState.SUCCESS]
+            parts = await self._parts(retry.request)
+            left = [
+                place
+                for place in retry.destinations
+                # What the source lacks too no further attempt would bring.
+                if status.get(place) != RequestState.SUCCESS and not 0 < retry.parts <= parts.get(place, 0)
+            ]
             if not left:
                 self._say("what a scheduled backup did not reach is copied", schedule, retry)
                 return None
@@ -130,6 +144,12 @@ class CopyRetries:
 
     async def _statuses(self, request: str) -> dict[str, str]:
         return {event.destination["id"]: event.status for event in await self._store.requests.events_of(request)}
+
+    async def _parts(self, request: str) -> dict[str, int]:
+        """Place → of how many nodes the ended request left a whole part there."""
+        found = await self._store.requests.get(request)
+        told = {} if found is None else found.result.get("destinations", {})
+        return {place: int(each.get("parts", 0)) for place, each in told.items()}
 
     def _say(self, what: str, schedule: Schedule, retry: CopyRetry, **more: object) -> None:
         log.warning(
