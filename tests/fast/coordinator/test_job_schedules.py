@@ -135,6 +135,10 @@ async def test_only_a_time_means_the_next_one_in_utc(client: Client) -> None:
         ({"job_params": {"type": "backup", "pre_snapshot_script": "../x"}}, "job_params.pre_snapshot_script"),
         ({"job_params": {"type": "backup", "post_snapshot_script": "a b"}}, "job_params.post_snapshot_script"),
         ({"job_params": {"type": "backup", "alert_on_failure": ["ada"]}}, "job_params.alert_on_failure"),
+        (
+            {"job_params": {"type": "backup", "destinations": {"x": {"alert_on_failure": True}}}},
+            "job_params.destinations.x.alert_on_failure",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named_and_nothing_is_kept(client: Client, changes: dict[str, Any], field: str) -> None:
@@ -171,7 +175,7 @@ async def test_what_is_due_is_ordered_as_a_run_is(
         "force": True,
         "pre_snapshot_script": "freeze.sh",
         "post_snapshot_script": "thaw.sh",
-        "alert_on_failure": False,
+        "alert_on_failure": True,
     }
     await client.post(f"{C}/backups/run", {**options, "throttle": 3})
     schedule = await added(client, job_params={"type": "backup", **options, "throttle": 3})
