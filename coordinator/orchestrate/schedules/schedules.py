@@ -205,6 +205,9 @@ class JobSchedules(Beside):
 
     async def _begin_run(self, schedule: Schedule, run: ScheduledRun) -> None:
         try:
+            known = await self._store.schedules.get(schedule.cluster, schedule.id)
+            if known is None or known.run != run:
+                return  # deleted since the look: nobody wants it any more
             begun = await self._runs.begun(schedule, run)
             lost = [Missed(run.due.at, run.due.at, 1, begun.message, begun.given_up)] if begun.state == TOO_LATE else []
 

@@ -322,6 +322,20 @@ async def test_a_schedule_that_is_deleted_leaves_its_run_alone(
     assert [rule["cleanup_age"] for rule in (await client.get(f"{C}/retention"))["rules"]] == [0]
 
 
+async def test_a_schedule_that_is_deleted_as_its_run_begins_makes_none(
+    client: Client, cluster: ClusterInMemory, store: SqliteStore, schedules: JobSchedules
+) -> None:
+    """Promise: whoever deleted a schedule finds no backup of it that began afterwards."""
+    schedule = await added(client)
+    cluster.clock = NOON
+    decided, _ = await schedules._looked_at(await schedules.get(CLUSTER, schedule), NOON)
+    await store.schedules.put(msgspec.structs.replace(decided, version=2))
+    await store.schedules.remove(CLUSTER, schedule)
+    assert decided.run is not None
+    await schedules._begin_run(decided, decided.run)
+    assert await store.requests.find(kind=RequestKind.BACKUP) == []
+
+
 async def test_a_start_that_was_cut_off_goes_on_while_it_is_in_time(
     client: Client, cluster: ClusterInMemory, store: SqliteStore, schedules: JobSchedules
 ) -> None:
