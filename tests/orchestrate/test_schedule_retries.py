@@ -170,3 +170,33 @@ async def test_a_failed_script_hides_no_destination_that_failed(scene: Scene) ->
     scene.nodes[1].full.clear()
     await until(coordinator, schedule, lambda known: known.retries == [])
     assert [sync.state for sync in await syncs(coordinator)][-1] is RequestState.SUCCESS
+
+
+async def test_who_cancels_an_attempt_is_not_asked_again(scene: Scene) -> None:
+    """Promise: a person's cancel ends the attempts; no other one comes an hour later."""
+    coordinator = await coordinator_by(scene, Clock())
+    await coordinator.destination("there")
+    no_room(scene, Kind.UPLOAD)
+    scene.nodes[0].gates[Kind.SYNC] = asyncio.Event()
+    schedule = due_now(Clock()(), "there")
+    await coordinator.schedules.add(schedule)
+    await run_ended(coordinator, schedule)
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.SYNC].wait(), 10)
+    [sync] = await syncs(coordinator)
+    await coordinator.orchestrator.cancel(sync.id, force=False)
+    assert (await coordinator.ended(sync.id)).state is RequestState.CANCELLED
+    del scene.nodes[0].gates[Kind.SYNC]
+    await asyncio.sleep(5 * SCHEDULES.retry_delay)
+    assert (await coordinator.schedules.get(CLUSTER, schedule.id)).retries == []
+    assert len(await syncs(coordinator)) == 1
+
+
+async def test_a_destination_that_left_the_job_is_not_copied_to(scene: Scene) -> None:
+    """Promise: who takes a destination out of a schedule's job finds no later copies in it."""
+    clock = Clock()
+    coordinator, schedule = await failed_once(scene, clock, LATER)
+    job = msgspec.structs.replace(schedule.job, copies=[])
+    await coordinator.schedules.change(CLUSTER, schedule.id, schedule.timetable, job, {})
+    clock.ahead += LATER.retry_delay + 1
+    await until(coordinator, schedule, lambda known: known.retries == [])
+    assert await syncs(coordinator) == []

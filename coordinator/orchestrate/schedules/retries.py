@@ -14,7 +14,7 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.access import SCHEDULE
 from coordinator.model.asking import asking
 from coordinator.model.errors import NoSuchBackup
-from coordinator.model.orders import Copy, SyncOrder
+from coordinator.model.orders import SyncOrder
 from coordinator.model.requests import RequestState
 from coordinator.model.schedules import CopyRetry, Schedule, ScheduledRun
 from coordinator.orchestrate.errors import BackupDeleted, foreseen
@@ -79,6 +79,9 @@ class CopyRetries:
             request = await self._store.requests.get(retry.request)
             if request is None or request.state is RequestState.RUNNING:
                 return retry
+            if request.state is RequestState.CANCELLED:
+                self._say("a copy of a scheduled backup was cancelled and is not tried again", schedule, retry)
+                return None
             status = await self._statuses(retry.request)
             parts = await self._parts(retry.request)
             left = [
@@ -96,10 +99,11 @@ class CopyRetries:
             return msgspec.structs.replace(retry, at=now + self._delay)  # the clock was set back
         if retry.at > now:
             return retry
-        known = {place.id for place in await self._store.destinations.all(schedule.cluster)}
+        wanted = {copy.destination for copy in schedule.job.copies}
+        known = wanted & {place.id for place in await self._store.destinations.all(schedule.cluster)}
         there = [place for place in retry.destinations if place in known]
         if not there:
-            self._say("what was to be copied to is forgotten", schedule, retry)
+            self._say("what was to be copied to is forgotten, or not of the job any more", schedule, retry)
             return None
         attempt = retry.attempts + 1
         return msgspec.structs.replace(
@@ -113,7 +117,10 @@ class CopyRetries:
             return retry
         job = schedule.job
         limits = {copy.destination: copy for copy in job.copies}
-        copies = [limits.get(place, Copy(place)) for place in retry.destinations]
+        copies = [limits[place] for place in retry.destinations if place in limits]
+        if not copies:
+            self._say("what was to be copied to is not of the job any more", schedule, retry)
+            return None
         order = SyncOrder(retry.tag, copies, job.throttle_bytes_per_second, job.partial, retry.source)
         told = [f"attempt {retry.attempts} of {self._attempts} to copy what the request {retry.run} did not reach"]
         try:
