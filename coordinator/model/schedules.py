@@ -72,10 +72,10 @@ class Missed(msgspec.Struct, frozen=True):
 
 class ScheduledRun(msgspec.Struct, frozen=True):
     """The newest run. `state`: `starting` (decided; its request may exist or not; `message`: what keeps it from
-    beginning for now), then what its request is (`running`,
-    `success`, `error`, `cancelled`), or `refused` (no request could be made), or `gone` (there is no such request any
-    more). `request`: its id, decided before it is made. `began`: when it was decided. `partial`: as its request's.
-    `given_up`: when it was, of one that never had a request."""
+    beginning for now), then what its request is (`running`, `success`, `error`, `cancelled`), or `refused` (no request
+    could be made), or `gone` (there is no such request any more). `request`: its id, decided before it is made.
+    `began`: when it was decided. `partial`: as its request's. `given_up`: when it was, of one that never had a
+    request."""
 
     due: Due
     request: str

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from coordinator.model.access import Role
+from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import ONCE, UNIT_SECONDS, BackupJob, Schedule, Timetable
 from coordinator.opscenter import quirks
 from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import need, who_asks
-from coordinator.opscenter.rules import set_rules
+from coordinator.opscenter.rules import own_rules
 from coordinator.schedule.occurrences import next_after, next_date, shown
 
 WHEN = ("first_run_date", "first_run_time", "timezone", "interval", "interval_unit")
@@ -62,8 +63,8 @@ class JobSchedules:
         _refuse_over(timetable, now)
         job, rules, params = await self._job(request, cluster, body.get("job_params"))
         schedule = Schedule(str(uuid.UUID(self._api.new_id())), cluster, 1, timetable, job, params, decided=now)
-        await set_rules(self._api, cluster, schedule.id, rules)
-        await self._api.schedules.add(schedule)
+        kept = await own_rules(self._api, cluster, schedule.id, rules)
+        await self._api.schedules.add(schedule, kept)
         return answer(schedule.id, 201)
 
     async def change(self, request: web.Request) -> web.Response:
@@ -77,7 +78,7 @@ class JobSchedules:
         if body.get("id") not in (None, "", known.id):
             raise quirks.refuse("id", "is another one than the path's")
         now = self._api.clock()
-        timetable, job, params = known.timetable, known.job, known.params
+        timetable, job, params, kept = known.timetable, known.job, known.params, list[KeptRule]()
         sent = {name: body[name] for name in WHEN if body.get(name) is not None}
         if sent:
             former = _when(timetable)
@@ -88,8 +89,8 @@ class JobSchedules:
                 _refuse_over(timetable, now)
         if body.get("job_params") is not None:
             job, rules, params = await self._job(request, known.cluster, body["job_params"])
-            await set_rules(self._api, known.cluster, known.id, rules)
-        await self._api.schedules.change(known.cluster, known.id, timetable, job, params)
+            kept = await own_rules(self._api, known.cluster, known.id, rules)
+        await self._api.schedules.change(known.cluster, known.id, timetable, job, params, kept)
         return answer(known.id)
 
     async def remove(self, request: web.Request) -> web.Response:

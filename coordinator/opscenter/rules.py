@@ -54,15 +54,16 @@ async def keep_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str,
         await api.store.retention.put(rules)
 
 
-async def set_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """From now on the backup id has these rules and no others: place → as `take_rule` gave it. Where it had one and
-    nothing is said any more it retains all; where nothing was ever said it has none, and the place's holds."""
+async def own_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> list[KeptRule]:
+    """What is to be kept so that the backup id has these rules and no others: place → as `take_rule` gave it. Where it
+    had one and nothing is said any more it retains all; where nothing was ever said it has none, and the place's
+    holds."""
     former = {kept.destination for kept in await api.store.retention.of(cluster) if kept.backup_id == backup_id}
     rules = []
     for place in sorted(former | {place for place, said in given.items() if said}):
         rule = Rule(**{"floor": api.floor, **given.get(place, {})})
         rules.append(KeptRule(cluster, place, backup_id, rule))
-    await api.store.retention.put(rules)
+    return rules
 
 
 def shown_rule(rule: Rule) -> dict[str, Any]:

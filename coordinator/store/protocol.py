@@ -168,9 +168,9 @@ class Schedules(Protocol):
         """The schedule, or None."""
         ...
 
-    async def put(self, schedule: Schedule) -> bool:
-        """Keep a new one (version 1), or replace the one whose version is one less; False, and nothing is changed, when
-        another version is kept, or none."""
+    async def put(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> bool:
+        """Keep a new one (version 1), or replace the one whose version is one less, and the rules with it; False, and
+        nothing is changed, when another version is kept, or none."""
         ...
 
     async def remove(self, cluster: str, schedule_id: str) -> bool:

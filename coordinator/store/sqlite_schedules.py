@@ -1,13 +1,15 @@
 """Schedules in SQLite (`protocol.Schedules`)."""
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
 from agent.wire.destinations import ON_SERVER
+from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import Schedule
 from coordinator.store.database import Database
-from coordinator.store.sqlite_retention import retain_all_of
+from coordinator.store.sqlite_retention import retain_all_of, write_rules
 
 
 class SqliteSchedules:
@@ -26,7 +28,7 @@ class SqliteSchedules:
         row = await self._database.read(lambda connection: connection.execute(query, (cluster, schedule_id)).fetchone())
         return None if row is None else msgspec.json.decode(row[0], type=Schedule)
 
-    async def put(self, schedule: Schedule) -> bool:
+    async def put(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> bool:
         what = (schedule.version, msgspec.json.encode(schedule), schedule.cluster, schedule.id)
         if schedule.version == 1:
             query = "INSERT OR IGNORE INTO schedules (version, data, cluster, id) VALUES (?, ?, ?, ?)"
@@ -34,7 +36,10 @@ class SqliteSchedules:
             query = "UPDATE schedules SET version = ?1, data = ?2 WHERE cluster = ?3 AND id = ?4 AND version = ?1 - 1"
 
         def write(connection: sqlite3.Connection) -> bool:
-            return connection.execute(query, what).rowcount == 1
+            done = connection.execute(query, what).rowcount == 1
+            if done:
+                write_rules(connection, rules)
+            return done
 
         return await self._database.write(write)
 

@@ -6,7 +6,7 @@ reads it again: the API, a look, and a request's beginning never undo each other
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 
 from coordinator.model.errors import NoSuchSchedule
 from coordinator.model.requests import RequestState
+from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import BackupJob, CopyRetry, Missed, Schedule, ScheduledRun, Timetable
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.protocol import Orchestrator
@@ -89,17 +90,23 @@ class JobSchedules(Beside):
             raise NoSuchSchedule(schedule_id)
         return found
 
-    async def add(self, schedule: Schedule) -> None:
-        """Keep a new one and follow it; durable when it returns."""
-        await self._store.schedules.put(schedule)
+    async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
+        """Keep a new one with its rules of retention and follow it; durable when it returns."""
+        await self._store.schedules.put(schedule, rules)
         self._asked.set()
 
     async def change(
-        self, cluster: str, schedule_id: str, timetable: Timetable, job: BackupJob, params: dict[str, Any]
+        self,
+        cluster: str,
+        schedule_id: str,
+        timetable: Timetable,
+        job: BackupJob,
+        params: dict[str, Any],
+        rules: Sequence[KeptRule] = (),
     ) -> None:
-        """From now on. What came due by then is decided by the former timetable in the same write, so that a change
-        neither loses nor doubles a run; one that waits goes on waiting, and is of the new job. Raises
-        `NoSuchSchedule`."""
+        """From now on, with these rules of retention in the same write. What came due by then is decided by the former
+        timetable in the same write, so that a change neither loses nor doubles a run; one that waits goes on waiting,
+        and is of the new job. Raises `NoSuchSchedule`."""
 
         async def changed(schedule: Schedule) -> Schedule:
             now = self._clock()
@@ -108,7 +115,7 @@ class JobSchedules(Beside):
             return msgspec.structs.replace(settled, timetable=timetable, job=job, params=params, decided=decided)
 
         await self.get(cluster, schedule_id)
-        if await self._replace(cluster, schedule_id, changed) is None:
+        if await self._replace(cluster, schedule_id, changed, rules) is None:
             raise NoSuchSchedule(schedule_id)
         self._asked.set()
 
@@ -240,7 +247,11 @@ class JobSchedules(Beside):
             log.exception("a copy could not be tried again", **_named(schedule))
 
     async def _replace(
-        self, cluster: str, schedule_id: str, change: Callable[[Schedule], Awaitable[Schedule]]
+        self,
+        cluster: str,
+        schedule_id: str,
+        change: Callable[[Schedule], Awaitable[Schedule]],
+        rules: Sequence[KeptRule] = (),
     ) -> Schedule | None:
         """The changed schedule, durable; None when there is no such schedule any more."""
         while True:
@@ -248,10 +259,10 @@ class JobSchedules(Beside):
             if known is None:
                 return None
             changed = await change(known)
-            if changed == known:
+            if changed == known and not rules:
                 return known
             changed = msgspec.structs.replace(changed, version=known.version + 1)
-            if await self._store.schedules.put(changed):
+            if await self._store.schedules.put(changed, rules):
                 return changed
 
     def _tell(self, schedule: Schedule, missed: Missed) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from coordinator.model.orders import Copy
@@ -119,3 +120,18 @@ async def test_a_death_while_a_schedule_is_deleted_harms_nothing(tmp_path: Path,
     left, kept = await store.schedules.of("c"), await store.retention.of("c", "d")
     assert (left, kept[1].rule.retains_all) == (([], True) if durable else ([schedule], False))
     await store.close()
+
+
+async def test_rules_come_with_their_schedule_or_not_at_all(store: SqliteStore) -> None:
+    """Promise: a change that comes as its schedule is deleted, or as another one was first, brings no rule of its own:
+    what retains all after the deletion goes on doing so."""
+    timetable = Timetable("2026-01-01", "00:00:00", "UTC", 1, "days")
+    first = Schedule("s", "c", 1, timetable, BackupJob(keep=False, copies=[Copy("d")]), {}, decided=0.0)
+    second = msgspec.structs.replace(first, version=2)
+    rule = KeptRule("c", "d", "s", Rule(age=7))
+    assert await store.schedules.put(first, [rule])
+    assert not await store.schedules.put(first, [KeptRule("c", "d", "s", Rule(age=1))])
+    assert await store.retention.of("c") == [rule]
+    await store.schedules.remove("c", "s")
+    assert not await store.schedules.put(second, [rule])
+    assert [kept.rule.retains_all for kept in await store.retention.of("c")] == [True]
