@@ -33,6 +33,7 @@ from coordinator.opscenter.app import build_app
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.doors import who_may
 from coordinator.opscenter.measures import Measures
+from coordinator.opscenter.roles import FIRST_WORDS
 from coordinator.opscenter.webhooks import Webhooks
 from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
@@ -88,7 +89,11 @@ def prepare(path: Path) -> Ready:
 
 
 def _refuse_double_names(clusters: Mapping[str, ClusterSettings]) -> None:
-    """A path may name a cluster by id or name, so that each must mean one cluster."""
+    """A path may name a cluster by id or name, so that each must mean one cluster, and nothing else."""
+    for cluster, of in clusters.items():
+        for setting, named in ((f"clusters.{cluster}", cluster), (f"clusters.{cluster}.name", of.name)):
+            if named in FIRST_WORDS:
+                raise ConfigError(f"«{setting}»: {named} is the first word of the API's own paths", setting=setting)
     seen: dict[str, str] = {cluster: cluster for cluster in clusters}
     for cluster, of in clusters.items():
         if of.name and seen.setdefault(of.name, cluster) != cluster:

@@ -71,6 +71,9 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", f"{AT}/pit/logs"): READ,
 }
 
+FIRST_WORDS = frozenset(word for _, path in ROLES if (word := path.split("/")[1]) != "{cluster}")
+"""Of paths that are of no cluster: no cluster can be called so."""
+
 CANCEL: Mapping[RequestKind, Role] = {
     RequestKind.BACKUP: BACKUP,
     RequestKind.SYNC: BACKUP,
