@@ -4,12 +4,13 @@ shows them, with what became of their runs."""
 import re
 import uuid
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from coordinator.model.access import Role
+from coordinator.model.errors import Conflict
 from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import ONCE, UNIT_SECONDS, BackupJob, Schedule, Timetable
 from coordinator.opscenter import quirks
@@ -19,6 +20,7 @@ from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import need, who_asks
 from coordinator.opscenter.rules import own_rules
 from coordinator.schedule.occurrences import next_after, next_date, shown
+from kit.errors import Retry
 
 WHEN = ("first_run_date", "first_run_time", "timezone", "interval", "interval_unit")
 TOLD = (
@@ -26,12 +28,22 @@ TOLD = (
     *("waiting", "missed_runs", "retries"),
 )
 """What is only told; taken back unread, so that who got a schedule can change it and send it."""
+MOST_SCHEDULES = 200
+"""Of one cluster: each is read and decided on at every look."""
 LONGEST_SECONDS = 10 * 366 * 86_400
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _YEARS = range(1970, 2101)
+
+
+class TooManySchedules(Conflict):
+    """A cluster has as many job schedules as it can have."""
+
+    code = "too_many_schedules"
+    retry: ClassVar[Retry] = "never"
+    todo = "Delete schedules that are not needed any more; one schedule can name several keyspaces and destinations."
 
 
 class JobSchedules:
@@ -58,6 +70,8 @@ class JobSchedules:
         _allow(body)
         if body.get("id") not in (None, ""):
             raise quirks.refuse("id", "is given by the coordinator; to change a schedule send a PUT to its own path")
+        if len(await self._api.schedules.all(cluster)) >= MOST_SCHEDULES:
+            raise TooManySchedules(f"the cluster has {MOST_SCHEDULES} job schedules, and can have no more")
         now = self._api.clock()
         timetable = _timetable(body, now)
         _refuse_over(timetable, now)
