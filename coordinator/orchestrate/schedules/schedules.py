@@ -178,6 +178,11 @@ class JobSchedules(Beside):
                 if run.state == RequestState.SUCCESS and not run.partial:
                     succeeded = now
         followed = [await self._retries.followed(schedule, retry) for retry in retries]
+        untouched = schedule.run is None and schedule.waiting is None and not schedule.missed
+        if untouched and now < schedule.decided:
+            # Made while the clock was ahead. Nothing of it is decided yet: nothing can come twice.
+            log.warning("the clock was set back behind the beginning of a schedule", **_named(schedule))
+            schedule = msgspec.structs.replace(schedule, decided=now)
         decision = decide(schedule.timetable, schedule.decided, schedule.waiting, now, busy=not is_over(run))
         if decision.set_back:
             log.warning("the clock was set back behind what a schedule has done", **_named(schedule))
