@@ -23,6 +23,7 @@ from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, LeadingSettings, StateSettings
 from coordinator.notices.hooks import hooks_of
+from coordinator.opscenter.roles import FIRST_WORDS
 from coordinator.serving.acting import composed, installed_version
 from coordinator.serving.forwarding import Reached, is_safe
 from coordinator.serving.in_turns import InTurns
@@ -62,7 +63,11 @@ def prepare(path: Path) -> Ready:
 
 
 def _refuse_double_names(clusters: Mapping[str, ClusterSettings]) -> None:
-    """A path may name a cluster by id or name, so that each must mean one cluster."""
+    """A path may name a cluster by id or name, so that each must mean one cluster, and nothing else."""
+    for cluster, of in clusters.items():
+        for setting, named in ((f"clusters.{cluster}", cluster), (f"clusters.{cluster}.name", of.name)):
+            if named in FIRST_WORDS:
+                raise ConfigError(f"«{setting}»: {named} is the first word of the API's own paths", setting=setting)
     seen: dict[str, str] = {cluster: cluster for cluster in clusters}
     for cluster, of in clusters.items():
         if of.name and seen.setdefault(of.name, cluster) != cluster:

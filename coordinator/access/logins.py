@@ -21,6 +21,9 @@ from kit.seldom import Seldom
 SEEN_SECONDS = 60.0
 """How exactly it is kept when a session was used last: each time would be a write for each request."""
 OF_A_USER = Allowance(10, 30.0)
+"""For each address: a stranger's wrong tries keep nobody out who comes from elsewhere."""
+OF_A_NAME = Allowance(300, 1.0)
+"""From all addresses together: far more than one address may try, few for who guesses from many."""
 OF_AN_ADDRESS = Allowance(20, 10.0)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -28,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 
 class Logins:
-    """`clock`: unix seconds. `by_user`, `by_address`: how often somebody may try."""
+    """`clock`: unix seconds. `by_user` (of an address), `by_name` (from anywhere), `by_address`: how often somebody may
+    try."""
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Logins:
         clock: Callable[[], float],
         by_user: Attempts | None = None,
         by_address: Attempts | None = None,
+        by_name: Attempts | None = None,
     ) -> None:
         self._users = users
         self._sessions = sessions
@@ -46,6 +51,7 @@ class Logins:
         self._settings = settings
         self._clock = clock
         self._by_user = Attempts(OF_A_USER) if by_user is None else by_user
+        self._by_name = Attempts(OF_A_NAME) if by_name is None else by_name
         self._by_address = Attempts(OF_AN_ADDRESS) if by_address is None else by_address
         self._told = Seldom()
 
@@ -55,23 +61,27 @@ class Logins:
 
     async def begin(self, name: str, password: str, address: str) -> str:
         """The id of a new session. Raises `LoginRefused` after the same work for every reason, and `TooManyLogins`
-        before any. Each try counts before it is judged, so that many at once are no way around, and one that was right
-        is given back."""
+        before any. Each try counts before it is judged, so that many at once are no way around, and one that was right,
+        or that nobody had time to judge, is given back."""
         whose, where = _key(name), _network(address)
-        wait = self._by_address.take(where) or self._by_user.take(whose)
+        here = f"{whose} {where}"
+        wait = self._by_address.take(where) or self._by_user.take(here) or self._by_name.take(whose)
         if wait:
             self._tell("logins were put off", address)
             raise TooManyLogins(wait)
         readable = NAME.fullmatch(name) and len(password.encode("utf-8", "surrogatepass")) <= LONGEST
         user = await self._users.get(name) if readable else None
         kept = None if user is None else user.password
-        right = await self._passwords.matches(password if readable else "", kept)
+        try:
+            right = await self._passwords.matches(password if readable else "", kept)
+        except TooManyLogins:
+            self._give_back(whose, where)
+            raise
         if user is None or not right or user.disabled:
             # A name that is nobody's may be a password in the wrong field: it goes nowhere.
             self._tell("logins were refused", address, user=user.name if user is not None else "unknown")
             raise LoginRefused
-        self._by_address.give_back(where)
-        self._by_user.give_back(whose)
+        self._give_back(whose, where)
         session_id, now = secrets.token_hex(16), self._clock()
         ends = now + self._settings.session_seconds
         await self._sessions.put(Session(key_of(session_id), user.name, user.stamp, now, ends, now))
@@ -104,6 +114,11 @@ class Logins:
         """Log out; of what is no session nothing happens."""
         if _ID.fullmatch(session_id):
             await self._sessions.remove(key_of(session_id))
+
+    def _give_back(self, whose: str, where: str) -> None:
+        self._by_address.give_back(where)
+        self._by_user.give_back(f"{whose} {where}")
+        self._by_name.give_back(whose)
 
     def _tell(self, what: str, address: str, **more: str) -> None:
         missed = self._told.due(f"{what} {_network(address)}")

@@ -17,6 +17,7 @@ STARTED = "started"
 LOST = "archiving.lost"
 LAGGING = "archiving.lagging"
 CAUGHT_UP = "archiving.caught_up"
+MISSED = "backup.missed"
 RETENTION_DONE = "retention.done"
 RETENTION_FAILED = "retention.failed"
 
@@ -24,11 +25,14 @@ TYPES = frozenset(f"{subject}.{how}" for subject in SUBJECTS for how in (STARTED
     LOST,
     LAGGING,
     CAUGHT_UP,
+    MISSED,
     RETENTION_DONE,
     RETENTION_FAILED,
 }
 """Every type there is."""
-BAD = frozenset({LOST, LAGGING, RETENTION_FAILED}) | {type for type in TYPES if type.endswith((".partial", ".failed"))}
+BAD = frozenset({LOST, LAGGING, MISSED, RETENTION_FAILED}) | {
+    type for type in TYPES if type.endswith((".partial", ".failed"))
+}
 """Types that a person should look at."""
 
 

@@ -1,5 +1,6 @@
 """Rules of retention: which backups of one place and backup id are kept, and how long."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -32,12 +33,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class KeptRule(msgspec.Struct, frozen=True):
     """A rule as the store keeps it: `destination` is a destination's id or OPSC_ON_SERVER, `backup_id` "adhoc", a
-    schedule's id, or `EVERY_ID`."""
+    schedule's id, or `EVERY_ID`. One of an id may retain all: then `EVERY_ID`'s doesn't hold for it."""
 
     cluster: str
     destination: str
     backup_id: str
     rule: Rule
+
+
+def ruled_places(rules: Iterable[KeptRule]) -> list[str]:
+    """Where something may go by the rules."""
+    return sorted({kept.destination for kept in rules if not kept.rule.retains_all})
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -60,18 +60,22 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class Missed(msgspec.Struct, frozen=True):
-    """So many occurrences in a row, from `first` to `last`, that were not run, and why, as a clause for people."""
+    """So many occurrences in a row, from `first` to `last`, that were not run, and why, as a clause for people. `at`:
+    when the first was given up."""
 
     first: int
     last: int
     count: int
     why: str
+    at: float = 0.0
 
 
 class ScheduledRun(msgspec.Struct, frozen=True):
-    """The newest run. `state`: `starting` (decided; its request may exist or not), then what its request is (`running`,
-    `success`, `error`, `cancelled`), or `refused` (no request could be made), or `gone` (there is no such request any
-    more). `request`: its id, decided before it is made. `began`: when it was decided. `partial`: as its request's."""
+    """The newest run. `state`: `starting` (decided; its request may exist or not; `message`: what keeps it from
+    beginning for now), then what its request is (`running`, `success`, `error`, `cancelled`), or `refused` (no request
+    could be made), or `gone` (there is no such request any more). `request`: its id, decided before it is made.
+    `began`: when it was decided. `partial`: as its request's. `given_up`: when it was, of one that never had a
+    request."""
 
     due: Due
     request: str
@@ -80,12 +84,14 @@ class ScheduledRun(msgspec.Struct, frozen=True):
     state: str = "starting"
     partial: bool = False
     message: str = ""
+    given_up: float = 0.0
 
 
 class CopyRetry(msgspec.Struct, frozen=True):
     """Destinations that a run did not reach and that are copied to from where it holds. `run`: its request. `source`: a
     destination that has the backup, None = the nodes. `attempts`: syncs that were begun; `request`: the one that runs
-    (its id is decided before it is made), "" = the next one comes `at`."""
+    (its id is decided before it is made), "" = the next one comes `at`. `parts`: of how many nodes the source has a
+    whole part."""
 
     run: str
     tag: str
@@ -94,6 +100,7 @@ class CopyRetry(msgspec.Struct, frozen=True):
     at: float
     attempts: int = 0
     request: str = ""
+    parts: int = 0
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -101,6 +108,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     `params`: the job as it was sent, for who looks at it. `decided`: of all occurrences until then it is decided what
     becomes of them. `waiting`: one that waits for the end of the run before it. `missed`: newest first.
+    `succeeded`: when the last run that was whole ended, 0 = none was.
     """
 
     id: str
@@ -114,3 +122,4 @@ class Schedule(msgspec.Struct, frozen=True):
     run: ScheduledRun | None = None
     missed: list[Missed] = []
     retries: list[CopyRetry] = []
+    succeeded: float = 0.0

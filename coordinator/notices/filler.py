@@ -2,8 +2,8 @@
 notice of each happening for each hook that wants it, at least once, and never a second time under another id.
 
 Nothing is noted when something happens: a look goes over the requests that run, those that ended since the last look
-less an hour, and how the last runs of retention went. What one look missed, because the coordinator was killed or the
-store failed, the next one finds; what it finds again is in the outbox already.
+less an hour, how the last runs of retention went, and what of schedules did not run. What one look missed, because the
+coordinator was killed or the store failed, the next one finds; what it finds again is in the outbox already.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from coordinator.model.archiving import NodeArchiving
 from coordinator.model.notices import Notice, Waiting, wants
 from coordinator.model.requests import Request, RequestState
 from coordinator.model.retention import RetentionNote
-from coordinator.notices.happenings import of_lag, of_request, of_retention
+from coordinator.notices.happenings import of_lag, of_request, of_retention, of_schedule
 from coordinator.notices.lag import NodeLag, judged
 from coordinator.store.protocol import Store
 from kit.errors import HelenusError
@@ -109,6 +109,8 @@ class Filler:
         for cluster in self._sources.clusters:
             for place, note in (await self._sources.retention(cluster)).items():
                 notices += [notice for notice in of_retention(cluster, place, note) if notice.at >= since]
+            for schedule in await self._store.schedules.of(cluster):
+                notices += [notice for notice in of_schedule(schedule) if notice.at >= since]
             notices += [notice for notice in of_lag(cluster, await self._lags(cluster, now)) if notice.at >= since]
         unknown = {notice.id: notice for notice in notices if notice.id not in self._known}
         await self._put(sorted(unknown.values(), key=lambda notice: notice.at), now)

@@ -1,5 +1,5 @@
-"""What happened, as notices. In: a request, how a run of retention went, how nodes lag. Out: their notices. Pure: the
-same input has the same notices with the same ids, however often it is looked at."""
+"""What happened, as notices. In: a request, a schedule, how a run of retention went, how nodes lag. Out: their notices.
+Pure: the same input has the same notices with the same ids, however often it is looked at."""
 
 import uuid
 from collections.abc import Mapping
@@ -9,13 +9,16 @@ from coordinator.model.notices import (
     CAUGHT_UP,
     LAGGING,
     LOST,
+    MISSED,
     RETENTION_DONE,
     RETENTION_FAILED,
     STARTED,
     Notice,
 )
+from coordinator.model.orders import places_of
 from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.model.retention import RetentionNote
+from coordinator.model.schedules import Schedule
 from coordinator.notices.lag import NodeLag
 
 NAMESPACE = uuid.UUID("7a3d6f0e-5b1c-5c0b-9f39-0d8f3b9c5a11")
@@ -117,6 +120,40 @@ def of_retention(cluster: str, place: str, note: RetentionNote) -> list[Notice]:
             fields={"deleted": note.deleted[:MOST], "deleted_count": deleted},
         )
     ]
+
+
+def of_schedule(schedule: Schedule) -> list[Notice]:
+    """Which of its backups did not happen: the newest run, when it never had a request, and what was skipped. So many
+    in a row for one reason are one happening."""
+    notices, run, cluster = [], schedule.run, schedule.cluster
+    if run is not None and run.given_up:
+        type = "backup.failed"
+        notices.append(
+            Notice(
+                id=id_of(run.request, type),
+                type=type,
+                at=run.given_up,
+                cluster=cluster,
+                tag=run.order.tag,
+                destinations=places_of(run.order),
+                message=f"a scheduled backup could not begin: {_short(run.message)}",
+                fields={"schedule": schedule.id, "due": run.due.at},
+            )
+        )
+    for missed in schedule.missed:
+        skipped = f"{missed.count} scheduled backup{' was' if missed.count == 1 else 's were'} skipped"
+        notices.append(
+            Notice(
+                id=id_of(schedule.id, MISSED, str(missed.first), missed.why),
+                type=MISSED,
+                at=missed.at,
+                cluster=cluster,
+                destinations=places_of(schedule.job.order("", 0, schedule.id)),
+                message=f"{skipped}: {_short(missed.why)}",
+                fields={"schedule": schedule.id, "first": missed.first, "last": missed.last, "count": missed.count},
+            )
+        )
+    return notices
 
 
 def of_lag(cluster: str, lags: Mapping[str, NodeLag]) -> list[Notice]:

@@ -9,7 +9,7 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.schedules import BackupJob
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
-from coordinator.opscenter.copies import read_copies, refuse_unbuilt
+from coordinator.opscenter.copies import read_copies
 from coordinator.opscenter.rules import NAMES, take_rule
 from coordinator.opscenter.scripts import NAMES as SCRIPTS
 from coordinator.opscenter.scripts import take_scripts
@@ -29,7 +29,8 @@ async def read_backup(api: Api, cluster: str, options: dict[str, Any], inside: s
     doesn't answer), scripts, and a rule of retention for all places; unknown ones were refused before. `inside`: what
     stands before a field's name in a refusal."""
     scripts = take_scripts(options, inside)
-    refuse_unbuilt(options, inside)
+    # Whoever wants to be told of failures is, by the webhooks; nobody can be kept from it for one job.
+    quirks.as_bool(options.get("alert_on_failure"), f"{inside}alert_on_failure")
     rule = take_rule(options, inside)
     keyspaces = read_keyspaces(options.get("keyspaces"), inside)
     chosen = await read_copies(api, cluster, options.get("destinations"), inside)

@@ -27,13 +27,9 @@ class NotAvailable(InvalidArguments):
     todo = "Leave the option out; what it would do must be done by other means for now."
 
 
-UNBUILT = (
-    "alert_on_failure",
-    "post_snapshot_script",
-    "pre_snapshot_script",
-)
-"""Options of OpsCenter's backup jobs; taken when they ask for nothing. Scripts are named for all destinations together,
-not in the options of one."""
+UNBUILT = ("alert_on_failure", "post_snapshot_script", "pre_snapshot_script")
+"""Options of OpsCenter's backup jobs that are given for all destinations together; in the options of one they are taken
+when they ask for nothing."""
 
 
 def refuse_unbuilt(options: dict[str, Any], inside: str = "") -> None:

@@ -4,20 +4,23 @@ shows them, with what became of their runs."""
 import re
 import uuid
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from coordinator.model.access import Role
+from coordinator.model.errors import Conflict
+from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import ONCE, UNIT_SECONDS, BackupJob, Schedule, Timetable
 from coordinator.opscenter import quirks
 from coordinator.opscenter.backup_options import OPTIONS, read_backup
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import need, who_asks
-from coordinator.opscenter.rules import set_rules
+from coordinator.opscenter.rules import own_rules
 from coordinator.schedule.occurrences import next_after, next_date, shown
+from kit.errors import Retry
 
 WHEN = ("first_run_date", "first_run_time", "timezone", "interval", "interval_unit")
 TOLD = (
@@ -25,12 +28,22 @@ TOLD = (
     *("waiting", "missed_runs", "retries"),
 )
 """What is only told; taken back unread, so that who got a schedule can change it and send it."""
+MOST_SCHEDULES = 200
+"""Of one cluster: each is read and decided on at every look."""
 LONGEST_SECONDS = 10 * 366 * 86_400
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _YEARS = range(1970, 2101)
+
+
+class TooManySchedules(Conflict):
+    """A cluster has as many job schedules as it can have."""
+
+    code = "too_many_schedules"
+    retry: ClassVar[Retry] = "never"
+    todo = "Delete schedules that are not needed any more; one schedule can name several keyspaces and destinations."
 
 
 class JobSchedules:
@@ -57,13 +70,15 @@ class JobSchedules:
         _allow(body)
         if body.get("id") not in (None, ""):
             raise quirks.refuse("id", "is given by the coordinator; to change a schedule send a PUT to its own path")
+        if len(await self._api.schedules.all(cluster)) >= MOST_SCHEDULES:
+            raise TooManySchedules(f"the cluster has {MOST_SCHEDULES} job schedules, and can have no more")
         now = self._api.clock()
         timetable = _timetable(body, now)
         _refuse_over(timetable, now)
         job, rules, params = await self._job(request, cluster, body.get("job_params"))
         schedule = Schedule(str(uuid.UUID(self._api.new_id())), cluster, 1, timetable, job, params, decided=now)
-        await set_rules(self._api, cluster, schedule.id, rules)
-        await self._api.schedules.add(schedule)
+        kept = await own_rules(self._api, cluster, schedule.id, rules)
+        await self._api.schedules.add(schedule, kept)
         return answer(schedule.id, 201)
 
     async def change(self, request: web.Request) -> web.Response:
@@ -71,12 +86,13 @@ class JobSchedules:
         retention, or not at all."""
         quirks.no_query(request)
         known = await self._named(request)
+        await self._need_admin_of_rules(request, known)
         body = await quirks.read_body(request)
         _allow(body)
         if body.get("id") not in (None, "", known.id):
             raise quirks.refuse("id", "is another one than the path's")
         now = self._api.clock()
-        timetable, job, params = known.timetable, known.job, known.params
+        timetable, job, params, kept = known.timetable, known.job, known.params, list[KeptRule]()
         sent = {name: body[name] for name in WHEN if body.get(name) is not None}
         if sent:
             former = _when(timetable)
@@ -87,15 +103,23 @@ class JobSchedules:
                 _refuse_over(timetable, now)
         if body.get("job_params") is not None:
             job, rules, params = await self._job(request, known.cluster, body["job_params"])
-            await set_rules(self._api, known.cluster, known.id, rules)
-        await self._api.schedules.change(known.cluster, known.id, timetable, job, params)
+            kept = await own_rules(self._api, known.cluster, known.id, rules)
+        await self._api.schedules.change(known.cluster, known.id, timetable, job, params, kept)
         return answer(known.id)
 
     async def remove(self, request: web.Request) -> web.Response:
         """DELETE /{cluster}/job-schedules/{id}"""
         known = await self._named(request)
+        await self._need_admin_of_rules(request, known)
         await self._api.schedules.remove(known.cluster, known.id)
         return answer(known.id)
+
+    async def _need_admin_of_rules(self, request: web.Request, known: Schedule) -> None:
+        """Where a rule deletes by what a schedule makes, its times and its end are as good as the rule: a run each
+        minute lets all older backups of it go by their count."""
+        rules = await self._api.store.retention.of(known.cluster)
+        if any(kept.backup_id == known.id and not kept.rule.retains_all for kept in rules):
+            need(who_asks(request), Role.ADMIN, "a schedule with a rule of retention, which deletes backups,")
 
     async def _named(self, request: web.Request) -> Schedule:
         cluster = self._api.cluster(request)

@@ -37,6 +37,12 @@ class Measures:
             "helenus_requests_running", "Requests under way.", ["cluster", "kind"], registry=metrics.registry
         )
 
+        self._succeeded = Gauge(
+            "helenus_schedule_last_success_timestamp_seconds",
+            "When the last whole backup of a job schedule was seen to have ended; 0 = none was.",
+            ["cluster", "schedule"],
+            registry=metrics.registry,
+        )
         self._without = self._gauge("nodes_without", "Nodes that do not archive their commit log as ordered.")
         self._lag = self._gauge(
             "lag_seconds", "Age of the oldest write that is not safe in every destination, at most."
@@ -67,7 +73,10 @@ class Measures:
         """Prometheus' text form."""
         running = await self._api.store.requests.find(state=RequestState.RUNNING)
         found = Count((request.cluster, request.kind) for request in running)
+        self._succeeded.clear()  # those of schedules that are deleted go
         for cluster in self._api.clusters:
+            for schedule in await self._api.schedules.all(cluster):
+                self._succeeded.labels(cluster, schedule.id).set(schedule.succeeded)
             for kind in RequestKind:
                 self._running.labels(cluster, kind.value).set(found[cluster, kind])
             self._measure_archiving(cluster)

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from agent.wire.destinations import ON_SERVER
-from coordinator.model.retention import EVERY_ID, Verdict
+from coordinator.model.retention import EVERY_ID, Verdict, ruled_places
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
@@ -25,7 +25,7 @@ class Retention:
         cluster = self._api.cluster(request)
         rules = await self._api.store.retention.of(cluster)
         notes = await self._api.retention.notes(cluster)
-        places = {kept.destination for kept in rules}
+        places = ruled_places(rules)
         return answer(
             {
                 "rules": [
@@ -57,11 +57,13 @@ class Retention:
         body = await quirks.read_body(request)
         quirks.allow_only(body, ("destination", "dry_run"))
         dry = quirks.as_bool(body.get("dry_run"), "dry_run")
-        places = sorted({kept.destination for kept in await self._api.store.retention.of(cluster)})
+        places = ruled_places(await self._api.store.retention.of(cluster))
         if body.get("destination") is not None:
             chosen = await self._api.place(cluster, body["destination"]) or ON_SERVER
             if chosen not in places:
-                raise quirks.refuse("destination", f"has no rule of retention: {quirks.shown(chosen)}")
+                raise quirks.refuse(
+                    "destination", f"has no rule of retention by which anything goes: {quirks.shown(chosen)}"
+                )
             places = [chosen]
         if dry:
             return answer({place: [_shown(one) for one in await self._judged(cluster, place)] for place in places})

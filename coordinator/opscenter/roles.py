@@ -47,8 +47,8 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", "/{cluster}/job-schedules"): READ,
     ("POST", "/{cluster}/job-schedules"): BACKUP,  # with a rule of retention: ADMIN, for it deletes
     ("GET", "/{cluster}/job-schedules/{schedule}"): READ,
-    ("PUT", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # as to make one
-    ("DELETE", "/{cluster}/job-schedules/{schedule}"): BACKUP,
+    ("PUT", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # also of one that has such a rule: ADMIN
+    ("DELETE", "/{cluster}/job-schedules/{schedule}"): BACKUP,  # of one that has such a rule: ADMIN
     ("GET", "/{cluster}/retention"): READ,
     ("POST", "/{cluster}/retention/run"): ADMIN,
     ("GET", "/{cluster}/backup-activity"): READ,
@@ -74,6 +74,9 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("DELETE", f"{AT}/pit"): ADMIN,
     ("GET", f"{AT}/pit/logs"): READ,
 }
+
+FIRST_WORDS = frozenset(word for _, path in ROLES if (word := path.split("/")[1]) != "{cluster}")
+"""Of paths that are of no cluster: no cluster can be called so."""
 
 CANCEL: Mapping[RequestKind, Role] = {
     RequestKind.BACKUP: BACKUP,

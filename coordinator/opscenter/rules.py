@@ -1,7 +1,8 @@
 """Rules of retention as people send and see them. In: `cleanup_age`, `cleanup_age_unit` (OpsCenter's), `cleanup_count`
 and `cleanup_floor` (ours) of a destination, of a run, or of a destination in a run. Out: rules in the store.
 
-What isn't sent stays as it was. An age or a count of 0 is OpsCenter's «Retain All»: nothing goes for that.
+What isn't sent stays as it was. An age or a count of 0 is OpsCenter's «Retain All»: nothing goes for that. A backup id
+that was told so keeps a rule that says it, or the wider one of the destination would hold for it.
 """
 
 from collections.abc import Mapping
@@ -53,15 +54,16 @@ async def keep_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str,
         await api.store.retention.put(rules)
 
 
-async def set_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """From now on the backup id has these rules and no others: place → as `take_rule` gave it; {}, or a place that
-    isn't there, retains all."""
+async def own_rules(api: Api, cluster: str, backup_id: str, given: Mapping[str, Mapping[str, Any]]) -> list[KeptRule]:
+    """What is to be kept so that the backup id has these rules and no others: place → as `take_rule` gave it. Where it
+    had one and nothing is said any more it retains all; where nothing was ever said it has none, and the place's
+    holds."""
     former = {kept.destination for kept in await api.store.retention.of(cluster) if kept.backup_id == backup_id}
     rules = []
-    for place in sorted({*former, *given}):
+    for place in sorted(former | {place for place, said in given.items() if said}):
         rule = Rule(**{"floor": api.floor, **given.get(place, {})})
         rules.append(KeptRule(cluster, place, backup_id, rule))
-    await api.store.retention.put(rules)
+    return rules
 
 
 def shown_rule(rule: Rule) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from coordinator.opscenter.turns import READING_SECONDS
 
 PIECE = 64 * 1024
 """Bytes that are sent at a time, at least."""
+LEAST_RATE = 64 * 1024
+"""Bytes a second that a client must read, on the whole: few who read slowly would take the turns of all others."""
 LONGEST_SECONDS = 600.0
 """For which one answer may take its turn, however steadily it is read."""
 
@@ -45,22 +47,31 @@ def _entry(shown: ShownPart) -> bytes:
     return start + b',"sstables":' + shown.counts.encode() + b"}}"
 
 
-async def send(request: web.Request, pieces: Iterator[bytes], seconds: float = READING_SECONDS) -> web.StreamResponse:
-    """Answer with the pieces. A client that reads nothing for `seconds` is cut off, and so is one whose answer fails on
-    its way: half an answer must not look like a whole one. What fails before the first byte is an error as any."""
+async def send(
+    request: web.Request, pieces: Iterator[bytes], seconds: float = READING_SECONDS, least: float = LEAST_RATE
+) -> web.StreamResponse:
+    """Answer with the pieces. A client that reads nothing for `seconds` is cut off, as is one that after these has read
+    less than `least` bytes a second, and one whose answer fails on its way: half an answer must not look like a whole
+    one. What fails before the first byte is an error as any."""
     gathered = _gathered(pieces)
     first = await anext(gathered, b"")
     second = await anext(gathered, None)
     if second is None:
         return web.Response(body=first, content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    clock = asyncio.get_running_loop().time
+    waited, sent = 0.0, 0
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             await response.prepare(request)
             await _write(response, first, seconds)
             await _write(response, second, seconds)
             async for piece in gathered:
+                before = clock()
                 await _write(response, piece, seconds)
+                waited, sent = waited + clock() - before, sent + len(piece)
+                if waited > seconds and sent < least * waited:
+                    raise TimeoutError
             await response.write_eof()
     except ConnectionError:  # nobody is there any more to be answered
         return response

@@ -172,7 +172,8 @@ async def close_copies(
                 run.warn(f"owed: the listing record could not be put to {named} by {address}")
         whole_now = state == "success" and not states.any_failed(named)
         statuses[named] = ("success", False) if whole_now else ("error", state in ("partial", "success"))
-        summary[named] = {"state": state, "bytes": sum(sum(line.sizes.values()) for line in lines)}
+        parts = sum(line.state == "success" for line in lines)
+        summary[named] = {"state": state, "parts": parts, "bytes": sum(sum(line.sizes.values()) for line in lines)}
     await forget_one_shots(run, places, where)
     errors = states.errors()
     missing = sorted((line.address, line.host_id) for line in states.records(ON_SERVER) if line.state == "missing")

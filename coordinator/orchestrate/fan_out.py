@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agent.wire.commands import FENCED, NOT_REPEATED, Kind, PostCommand, State
+from agent.wire.commands import NOT_REPEATED, Kind, PostCommand, State
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.registry import Agent
@@ -389,7 +389,7 @@ class FanOut:
             posted=now,
             # By the clock of who compares it.
             not_after=now + self._around.timing.fence + (agent.skew if agent is not None else 0.0)
-            if kind in FENCED
+            if kind in NOT_REPEATED
             else None,
         )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 
+from agent.wire.commands import State
 from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.side_by_side import unless
 
@@ -22,7 +23,8 @@ class InTurn:
     @asynccontextmanager
     async def of(self, command: PostedCommand) -> AsyncIterator[bool]:
         """Inside, it is the command's turn, who came first being first; False when it was abandoned before."""
-        if self._turns is None or command.state.terminal:
+        # Of what ended otherwise, in an earlier life of the coordinator, another attempt may follow.
+        if self._turns is None or command.state in (State.SUCCESS, State.CANCELLED):
             yield True
             return
         taken: list[bool] = []

@@ -24,7 +24,7 @@ from coordinator.model.orders import (
     SyncOrder,
 )
 from coordinator.model.requests import NodePart, Request
-from coordinator.model.retention import RetentionNote, Verdict
+from coordinator.model.retention import KeptRule, RetentionNote, Verdict
 from coordinator.model.schedules import BackupJob, Schedule, Timetable
 
 
@@ -131,14 +131,21 @@ class ScheduleControl(Protocol):
         """Raises `NoSuchSchedule`."""
         ...
 
-    async def add(self, schedule: Schedule) -> None:
-        """Keep a new one and follow it; durable when it returns."""
+    async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
+        """Keep a new one with its rules of retention and follow it; durable when it returns."""
         ...
 
     async def change(
-        self, cluster: str, schedule_id: str, timetable: Timetable, job: BackupJob, params: dict[str, Any]
+        self,
+        cluster: str,
+        schedule_id: str,
+        timetable: Timetable,
+        job: BackupJob,
+        params: dict[str, Any],
+        rules: Sequence[KeptRule] = (),
     ) -> None:
-        """From now on; what is due by then is decided by what it was. Raises `NoSuchSchedule`."""
+        """From now on, with these rules of retention of its id; what is due by then is decided by what it was. Raises
+        `NoSuchSchedule`."""
         ...
 
     async def remove(self, cluster: str, schedule_id: str) -> None:

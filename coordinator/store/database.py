@@ -43,7 +43,9 @@ class StoreMissing(CoordinatorError):
 
 class Database:
     """`open` it; `read` and `write` run one function at a time on a thread of the file's own each, `write` in a
-    transaction that is rolled back when the function raises."""
+    transaction that is rolled back when the function raises. A read doesn't wait for writes that are queued: it sees
+    what is durable when it begins. Whoever must see a write of somebody else's awaits that write first, and what is
+    decided by what was read is written only if that still holds, in the write's own transaction."""
 
     def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, reading: sqlite3.Connection) -> None:
         self._connection = connection

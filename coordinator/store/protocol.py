@@ -145,15 +145,16 @@ class Destinations(Protocol):
 
 
 class Retention(Protocol):
-    """Rules of retention. Those of a destination go with its settings."""
+    """Rules of retention. Those of a destination go with its settings; an id that had a rule of its own there retains
+    all when the same repository is added anew."""
 
     async def of(self, cluster: str, destination: str | None = None) -> list[KeptRule]:
         """The cluster's rules, or those of one place of it, by place and backup id."""
         ...
 
     async def put(self, rules: Sequence[KeptRule]) -> None:
-        """Keep the rules, each in the place of a former one, all or nothing; one that retains all is none: the former
-        one goes."""
+        """Keep the rules, each in the place of a former one, all or nothing. One for every id that retains all is none:
+        the former one goes. One of an id that does is kept: the wider one must not take its place."""
         ...
 
 
@@ -168,13 +169,14 @@ class Schedules(Protocol):
         """The schedule, or None."""
         ...
 
-    async def put(self, schedule: Schedule) -> bool:
-        """Keep a new one (version 1), or replace the one whose version is one less; False, and nothing is changed, when
-        another version is kept, or none."""
+    async def put(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> bool:
+        """Keep a new one (version 1), or replace the one whose version is one less, and the rules with it; False, and
+        nothing is changed, when another version is kept, or none."""
         ...
 
     async def remove(self, cluster: str, schedule_id: str) -> bool:
-        """Forget it; False if it was not there."""
+        """Forget it; False if it was not there. In the same transaction its id retains all, at each place of its job
+        and wherever it had a rule."""
         ...
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from coordinator.model.destinations import Destination
 from coordinator.store.database import Database
-from coordinator.store.sqlite_retention import FORGET
+from coordinator.store.sqlite_retention import forget_rules, remember_rules
 
 
 class SqliteDestinations:
@@ -30,6 +30,7 @@ class SqliteDestinations:
 
     async def put(self, destination: Destination) -> None:
         def write(connection: sqlite3.Connection) -> None:
+            remember_rules(connection, destination)
             connection.execute(
                 "INSERT INTO destinations (cluster, id, revision, data) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (cluster, id) DO UPDATE SET revision = excluded.revision, data = excluded.data"
@@ -41,10 +42,10 @@ class SqliteDestinations:
 
     async def remove(self, cluster: str, destination_id: str) -> bool:
         def delete(connection: sqlite3.Connection) -> bool:
+            forget_rules(connection, cluster, destination_id)
             done = connection.execute(
                 "DELETE FROM destinations WHERE cluster = ? AND id = ?", (cluster, destination_id)
             )
-            connection.execute(FORGET, (cluster, destination_id))
             return done.rowcount == 1
 
         return await self._database.write(delete)

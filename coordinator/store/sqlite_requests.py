@@ -15,7 +15,7 @@ from coordinator.store.database import Database
 from coordinator.store.kept_parts import packed, unpacked
 from coordinator.store.protocol import EVERYTHING
 from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
-from coordinator.store.sqlite_retention import FORGET
+from coordinator.store.sqlite_retention import forget_rules
 from kit.slices import Slices
 
 _COLUMNS = "data, cancel"
@@ -108,8 +108,9 @@ class SqliteRequests:
                     ((request.id, position, packed(part, self._layouts)) for position, part in enumerate(parts)),
                 )
                 gone = [(request.cluster, destination) for destination in forget]
+                for cluster, destination in gone:
+                    forget_rules(connection, cluster, destination)
                 connection.executemany("DELETE FROM destinations WHERE cluster = ? AND id = ?", gone)
-                connection.executemany(FORGET, gone)
 
         await self._database.write(end)
 

@@ -42,7 +42,7 @@ TIMING = Timing(
     archiving_look=0.1,
     enroll_again=0.2,
 )
-SCHEDULES = ScheduleTiming(look=0.05, retries=3, retry_delay=0.2)
+SCHEDULES = ScheduleTiming(look=0.05, grace=0.0, retries=3, retry_delay=0.2)
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
@@ -131,3 +132,71 @@ async def test_what_holds_nowhere_is_not_tried(scene: Scene) -> None:
     known = await run_ended(coordinator, schedule)
     assert known.run is not None
     assert (known.run.state, known.retries) == ("error", [])
+
+
+async def test_a_backup_that_lacks_a_node_is_copied_again_as_it_is(scene: Scene) -> None:
+    """Promise: with force a destination that failed is copied to though no place has the backup whole, and an attempt
+    that brought all there is to bring is the last."""
+    clock = Clock()
+    coordinator = await coordinator_by(scene, clock)
+    await coordinator.destination("there")
+    await scene.agents[2].stop()
+    no_room(scene, Kind.UPLOAD)
+    schedule = due_now(clock(), "there", partial=True)
+    await coordinator.schedules.add(schedule)
+    known = await run_ended(coordinator, schedule)
+    assert [(each.destinations, each.source, each.parts) for each in known.retries] == [(["there"], None, 2)]
+    await until(coordinator, schedule, lambda known: known.retries == [])
+    [sync] = await syncs(coordinator)
+    assert sync.result["destinations"]["there"]["parts"] == 2
+
+
+async def test_a_failed_script_hides_no_destination_that_failed(scene: Scene) -> None:
+    """Promise: where the script after the snapshot failed, the destination that lacks the backup is copied to, and the
+    one that has it is not."""
+    clock = Clock()
+    coordinator = await coordinator_by(scene, clock)
+    await coordinator.destination("here")
+    await coordinator.destination("there")
+    scene.nodes[1].full.add("there")
+    scene.nodes[0].failures[Kind.SCRIPT] = [ToyFailure("script_failed", "it said no")]
+    schedule = due_now(clock(), "here", "there")
+    job = msgspec.structs.replace(schedule.job, post_script="notify")
+    await coordinator.schedules.add(msgspec.structs.replace(schedule, job=job))
+    known = await run_ended(coordinator, schedule)
+    assert known.run is not None
+    assert (known.run.state, known.run.partial) == ("error", True)
+    assert [(each.destinations, each.source) for each in known.retries] == [(["there"], None)]
+    scene.nodes[1].full.clear()
+    await until(coordinator, schedule, lambda known: known.retries == [])
+    assert [sync.state for sync in await syncs(coordinator)][-1] is RequestState.SUCCESS
+
+
+async def test_who_cancels_an_attempt_is_not_asked_again(scene: Scene) -> None:
+    """Promise: a person's cancel ends the attempts; no other one comes an hour later."""
+    coordinator = await coordinator_by(scene, Clock())
+    await coordinator.destination("there")
+    no_room(scene, Kind.UPLOAD)
+    scene.nodes[0].gates[Kind.SYNC] = asyncio.Event()
+    schedule = due_now(Clock()(), "there")
+    await coordinator.schedules.add(schedule)
+    await run_ended(coordinator, schedule)
+    await asyncio.wait_for(scene.nodes[0].begun[Kind.SYNC].wait(), 10)
+    [sync] = await syncs(coordinator)
+    await coordinator.orchestrator.cancel(sync.id, force=False)
+    assert (await coordinator.ended(sync.id)).state is RequestState.CANCELLED
+    del scene.nodes[0].gates[Kind.SYNC]
+    await asyncio.sleep(5 * SCHEDULES.retry_delay)
+    assert (await coordinator.schedules.get(CLUSTER, schedule.id)).retries == []
+    assert len(await syncs(coordinator)) == 1
+
+
+async def test_a_destination_that_left_the_job_is_not_copied_to(scene: Scene) -> None:
+    """Promise: who takes a destination out of a schedule's job finds no later copies in it."""
+    clock = Clock()
+    coordinator, schedule = await failed_once(scene, clock, LATER)
+    job = msgspec.structs.replace(schedule.job, copies=[])
+    await coordinator.schedules.change(CLUSTER, schedule.id, schedule.timetable, job, {})
+    clock.ahead += LATER.retry_delay + 1
+    await until(coordinator, schedule, lambda known: known.retries == [])
+    assert await syncs(coordinator) == []

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import msgspec
+
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.requests import RequestState
@@ -47,25 +49,69 @@ async def test_what_is_due_is_backed_up_and_listed_under_the_schedules_id(scene:
 
 
 async def test_nodes_that_are_down_are_told_as_a_run_does(scene: Scene) -> None:
-    """Promise: without force the run is refused and its status names the node; with it the backup is a partial one; a
-    schedule whose nodes are back runs at its next time."""
+    """Promise: without force the run's status names the node, and it begins, once, when the node is back in time; with
+    force the backup is a partial one."""
     clock = Clock()
     coordinator = await coordinator_by(scene, clock)
     await scene.agents[2].stop()
     strict, forced = due_now(clock()), due_now(clock(), partial=True)
     await coordinator.schedules.add(strict)
-    refused = await until(coordinator, strict, lambda known: known.run is not None and known.run.state == "refused")
-    assert refused.run is not None
-    assert scene.nodes[2].address in refused.run.message
+    waits = await until(coordinator, strict, lambda known: known.run is not None and known.run.message != "")
+    assert waits.run is not None
+    assert waits.run.state == "starting"
+    assert scene.nodes[2].address in waits.run.message
     await coordinator.schedules.add(forced)
     partial = await run_ended(coordinator, forced)
     assert partial.run is not None
     assert (partial.run.state, partial.run.partial, partial.retries) == ("error", True, [])
     await scene.agents[2].start()
-    clock.ahead += HOUR
     back = await run_ended(coordinator, strict)
     assert back.run is not None
-    assert back.run.state == "success"
+    assert (back.run.state, back.run.request) == ("success", waits.run.request)
+
+
+async def test_a_run_whose_nodes_come_too_late_is_refused(scene: Scene) -> None:
+    """Promise: when half of the interval is over the run is given up with the reason that it had, and the next one is
+    at its own time."""
+    clock = Clock()
+    coordinator = await coordinator_by(scene, clock)
+    await scene.agents[2].stop()
+    schedule = due_now(clock())
+    await coordinator.schedules.add(schedule)
+    await until(coordinator, schedule, lambda known: known.run is not None and known.run.message != "")
+    clock.ahead += HOUR / 2 + 5
+    told = await until(coordinator, schedule, lambda known: known.run is not None and known.run.state == "refused")
+    assert told.run is not None
+    assert scene.nodes[2].address in told.run.message
+    await scene.agents[2].start()
+    clock.ahead += HOUR / 2
+    back = await run_ended(coordinator, schedule)
+    assert back.run is not None
+    assert (back.run.state, back.run.due.at - told.run.due.at) == ("success", HOUR)
+
+
+async def test_with_force_a_run_right_after_the_start_waits_for_all(scene: Scene) -> None:
+    """Promise: agents that start later than the coordinator don't make its forced backups partial; who isn't there
+    when the grace is over is gone on without."""
+    for comes in (True, False):
+        clock = Clock()
+        await scene.agents[2].stop()
+        timing = msgspec.structs.replace(SCHEDULES, grace=HOUR / 4)
+        coordinator = await coordinator_by(scene, clock, timing)
+        schedule = due_now(clock(), partial=True)
+        await coordinator.schedules.add(schedule)
+        waits = await until(coordinator, schedule, lambda known: known.run is not None and known.run.message != "")
+        assert waits.run is not None
+        assert "just started" in waits.run.message
+        if comes:
+            await scene.agents[2].start()
+        else:
+            clock.ahead += HOUR / 4
+        ended = await run_ended(coordinator, schedule)
+        assert ended.run is not None
+        assert ended.run.partial is not comes
+        await coordinator.schedules.remove(CLUSTER, schedule.id)
+        await scene.stack.aclose()
 
 
 async def test_the_second_of_a_schedule_waits_for_the_first(scene: Scene) -> None:

@@ -291,3 +291,15 @@ async def test_a_coordinator_that_is_started_anew_goes_on_behind_the_scripts(sce
     assert (request.state, request.partial) == (RequestState.ERROR, True)
     assert runs(scene, tag) == [["post"], ["post"], []]
     assert len([each for each in await again.store.commands.of(request_id) if each.kind is Kind.SCRIPT]) == 3
+
+
+async def test_a_script_that_stands_in_a_queue_too_long_is_not_run(scene: Scene) -> None:
+    """Promise: each script has a moment after which its agent doesn't begin it: a node that was away for hours, or is
+    held up by another script, doesn't freeze a database for a backup that is over."""
+    coordinator = await scene.coordinator()
+    before = unix_seconds()
+    _, request = await coordinator.backup(**BOTH)
+    posted = [each for each in await coordinator.store.commands.of(request.id) if each.kind is Kind.SCRIPT]
+    assert len(posted) == 6
+    fence = coordinator.orchestrator._around.timing.fence
+    assert all(each.not_after is not None and before < each.not_after <= unix_seconds() + fence for each in posted)

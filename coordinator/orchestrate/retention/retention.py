@@ -19,7 +19,7 @@ from coordinator.model.activity import ActivityQuery
 from coordinator.model.errors import NoSuchBackup, NoSuchDestination, TagInUse
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import Request, RequestState
-from coordinator.model.retention import RetentionNote, Verdict
+from coordinator.model.retention import RetentionNote, Verdict, ruled_places
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RetentionFailed, foreseen
 from coordinator.orchestrate.outcome import cause_of
@@ -75,7 +75,7 @@ class Retention(Beside):
             self._asked.clear()
             try:
                 for cluster in self._around.registry.clusters():
-                    for place in sorted({kept.destination for kept in await self._around.store.retention.of(cluster)}):
+                    for place in ruled_places(await self._around.store.retention.of(cluster)):
                         await self._run_if_due(cluster, place)
             except Exception:  # the store fails now, or worse: the next look is another one's
                 log.exception("retention can't look", again_seconds=self._around.timing.retention_look)

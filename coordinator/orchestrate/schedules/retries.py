@@ -14,7 +14,7 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.model.access import SCHEDULE
 from coordinator.model.asking import asking
 from coordinator.model.errors import NoSuchBackup
-from coordinator.model.orders import Copy, SyncOrder
+from coordinator.model.orders import SyncOrder
 from coordinator.model.requests import RequestState
 from coordinator.model.schedules import CopyRetry, Schedule, ScheduledRun
 from coordinator.orchestrate.errors import BackupDeleted, foreseen
@@ -46,7 +46,15 @@ class CopyRetries:
         """What is to be tried again once the schedule's run is over: what it reached needs no older backup any more."""
         status = await self._statuses(run.request)
         reached = [place for place, state in status.items() if state == RequestState.SUCCESS]
-        failed = [place for place, state in status.items() if state == RequestState.ERROR and place != ON_SERVER]
+        # A node that was missing, or a script that failed, makes an error of every place: what counts is who has most.
+        parts = await self._parts(run.request)
+        most = max(parts.values(), default=0)
+        failed = [
+            place
+            for place, state in status.items()
+            if state == RequestState.ERROR and place != ON_SERVER and parts.get(place, 0) < most
+        ]
+        sources = [place for place in status if parts.get(place, 0) == most]
         retries = []
         for retry in schedule.retries:
             left = [place for place in retry.destinations if place not in reached]
@@ -55,9 +63,9 @@ class CopyRetries:
             if left:
                 retries.append(msgspec.structs.replace(retry, destinations=left))
         known = {retry.run for retry in retries}  # already, where a clock was set back and the run came by again
-        if failed and reached and self._attempts and run.request not in known:
-            source = None if ON_SERVER in reached else reached[0]
-            new = CopyRetry(run.request, run.order.tag, failed, source, self._clock() + self._delay)
+        if failed and sources and self._attempts and run.request not in known:
+            source = None if ON_SERVER in sources else sources[0]
+            new = CopyRetry(run.request, run.order.tag, failed, source, self._clock() + self._delay, parts=most)
             retries.append(new)
             self._say("copies of a scheduled backup failed and are tried again", schedule, new)
         for dropped in retries[:-MOST_RETRIES]:
@@ -71,8 +79,17 @@ class CopyRetries:
             request = await self._store.requests.get(retry.request)
             if request is None or request.state is RequestState.RUNNING:
                 return retry
+            if request.state is RequestState.CANCELLED:
+                self._say("a copy of a scheduled backup was cancelled and is not tried again", schedule, retry)
+                return None
             status = await self._statuses(retry.request)
-            left = [place for place in retry.destinations if status.get(place) != RequestState.SUCCESS]
+            parts = await self._parts(retry.request)
+            left = [
+                place
+                for place in retry.destinations
+                # What the source lacks too no further attempt would bring.
+                if status.get(place) != RequestState.SUCCESS and not 0 < retry.parts <= parts.get(place, 0)
+            ]
             if not left:
                 self._say("what a scheduled backup did not reach is copied", schedule, retry)
                 return None
@@ -82,10 +99,11 @@ class CopyRetries:
             return msgspec.structs.replace(retry, at=now + self._delay)  # the clock was set back
         if retry.at > now:
             return retry
-        known = {place.id for place in await self._store.destinations.all(schedule.cluster)}
+        wanted = {copy.destination for copy in schedule.job.copies}
+        known = wanted & {place.id for place in await self._store.destinations.all(schedule.cluster)}
         there = [place for place in retry.destinations if place in known]
         if not there:
-            self._say("what was to be copied to is forgotten", schedule, retry)
+            self._say("what was to be copied to is forgotten, or not of the job any more", schedule, retry)
             return None
         attempt = retry.attempts + 1
         return msgspec.structs.replace(
@@ -99,7 +117,10 @@ class CopyRetries:
             return retry
         job = schedule.job
         limits = {copy.destination: copy for copy in job.copies}
-        copies = [limits.get(place, Copy(place)) for place in retry.destinations]
+        copies = [limits[place] for place in retry.destinations if place in limits]
+        if not copies:
+            self._say("what was to be copied to is not of the job any more", schedule, retry)
+            return None
         order = SyncOrder(retry.tag, copies, job.throttle_bytes_per_second, job.partial, retry.source)
         told = [f"attempt {retry.attempts} of {self._attempts} to copy what the request {retry.run} did not reach"]
         try:
@@ -130,6 +151,12 @@ class CopyRetries:
 
     async def _statuses(self, request: str) -> dict[str, str]:
         return {event.destination["id"]: event.status for event in await self._store.requests.events_of(request)}
+
+    async def _parts(self, request: str) -> dict[str, int]:
+        """Place → of how many nodes the ended request left a whole part there."""
+        found = await self._store.requests.get(request)
+        told = {} if found is None else found.result.get("destinations", {})
+        return {place: int(each.get("parts", 0)) for place, each in told.items()}
 
     def _say(self, what: str, schedule: Schedule, retry: CopyRetry, **more: object) -> None:
         log.warning(

@@ -6,7 +6,7 @@ reads it again: the API, a look, and a request's beginning never undo each other
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +14,8 @@ import msgspec
 import structlog
 
 from coordinator.model.errors import NoSuchSchedule
-from coordinator.model.retention import Rule
+from coordinator.model.requests import RequestState
+from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import BackupJob, CopyRetry, Missed, Schedule, ScheduledRun, Timetable
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.protocol import Orchestrator
@@ -34,9 +35,11 @@ SHORTEST_PAUSE = 0.05
 
 class ScheduleTiming(msgspec.Struct, frozen=True):
     """`look`: seconds between two looks at most: a machine that slept, or a clock that was set, is noticed so soon.
+    `grace`: how long after the start a run that may go on without nodes waits for all of them.
     `retries`, `retry_delay`: how often destinations that a run did not reach are tried again, and after how long."""
 
     look: float = 5.0
+    grace: float = 120.0
     retries: int = 3
     retry_delay: float = 3_600.0
 
@@ -62,7 +65,7 @@ class JobSchedules(Beside):
         self._clock = clock
         self._timing = timing
         self._pause = pause
-        self._runs = ScheduledRuns(store, orchestrator, clock)
+        self._runs = ScheduledRuns(store, orchestrator, clock, timing.grace)
         self._retries = CopyRetries(store, orchestrator, clock, timing.retries, timing.retry_delay)
         self._asked = asyncio.Event()
         self._begins: dict[str, asyncio.Task[None]] = {}
@@ -87,17 +90,23 @@ class JobSchedules(Beside):
             raise NoSuchSchedule(schedule_id)
         return found
 
-    async def add(self, schedule: Schedule) -> None:
-        """Keep a new one and follow it; durable when it returns."""
-        await self._store.schedules.put(schedule)
+    async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
+        """Keep a new one with its rules of retention and follow it; durable when it returns."""
+        await self._store.schedules.put(schedule, rules)
         self._asked.set()
 
     async def change(
-        self, cluster: str, schedule_id: str, timetable: Timetable, job: BackupJob, params: dict[str, Any]
+        self,
+        cluster: str,
+        schedule_id: str,
+        timetable: Timetable,
+        job: BackupJob,
+        params: dict[str, Any],
+        rules: Sequence[KeptRule] = (),
     ) -> None:
-        """From now on. What came due by then is decided by the former timetable in the same write, so that a change
-        neither loses nor doubles a run; one that waits goes on waiting, and is of the new job. Raises
-        `NoSuchSchedule`."""
+        """From now on, with these rules of retention in the same write. What came due by then is decided by the former
+        timetable in the same write, so that a change neither loses nor doubles a run; one that waits goes on waiting,
+        and is of the new job. Raises `NoSuchSchedule`."""
 
         async def changed(schedule: Schedule) -> Schedule:
             now = self._clock()
@@ -106,16 +115,13 @@ class JobSchedules(Beside):
             return msgspec.structs.replace(settled, timetable=timetable, job=job, params=params, decided=decided)
 
         await self.get(cluster, schedule_id)
-        if await self._replace(cluster, schedule_id, changed) is None:
+        if await self._replace(cluster, schedule_id, changed, rules) is None:
             raise NoSuchSchedule(schedule_id)
         self._asked.set()
 
     async def remove(self, cluster: str, schedule_id: str) -> None:
-        """Forget it with its rules of retention, these first: of a schedule that is gone nothing goes by itself. Raises
-        `NoSuchSchedule`."""
-        await self.get(cluster, schedule_id)
-        rules = [kept for kept in await self._store.retention.of(cluster) if kept.backup_id == schedule_id]
-        await self._store.retention.put([msgspec.structs.replace(kept, rule=Rule()) for kept in rules])
+        """Forget it; in the same write its id retains all, whatever the rules of its places say: of a schedule that is
+        gone nothing goes by itself. Raises `NoSuchSchedule`."""
         if not await self._store.schedules.remove(cluster, schedule_id):
             raise NoSuchSchedule(schedule_id)
 
@@ -164,16 +170,24 @@ class JobSchedules(Beside):
 
     async def _looked_at(self, schedule: Schedule, now: float) -> tuple[Schedule, Decision]:
         """The schedule with all that is to be decided of it now; nothing is kept or begun yet."""
-        run, retries = schedule.run, schedule.retries
+        run, retries, succeeded = schedule.run, schedule.retries, schedule.succeeded
         if run is not None:
             run = await self._runs.followed(run)
             if is_over(run) and not is_over(schedule.run):
                 retries = await self._retries.after(schedule, run)
+                if run.state == RequestState.SUCCESS and not run.partial:
+                    succeeded = now
         followed = [await self._retries.followed(schedule, retry) for retry in retries]
+        untouched = schedule.run is None and schedule.waiting is None and not schedule.missed
+        if untouched and now < schedule.decided:
+            # Made while the clock was ahead. Nothing of it is decided yet: nothing can come twice.
+            log.warning("the clock was set back behind the beginning of a schedule", **_named(schedule))
+            schedule = msgspec.structs.replace(schedule, decided=now)
         decision = decide(schedule.timetable, schedule.decided, schedule.waiting, now, busy=not is_over(run))
         if decision.set_back:
             log.warning("the clock was set back behind what a schedule has done", **_named(schedule))
-        for missed in decision.missed:
+        new = [msgspec.structs.replace(missed, at=now) for missed in decision.missed]
+        for missed in new:
             self._tell(schedule, missed)
         if decision.waiting is not None and schedule.waiting is None:
             log.warning("a scheduled backup waits for the end of the one before it", **_named(schedule))
@@ -185,7 +199,8 @@ class JobSchedules(Beside):
                 decided=decision.decided,
                 waiting=decision.waiting,
                 run=run,
-                missed=add_missed(schedule.missed, decision.missed, schedule.timetable),
+                missed=add_missed(schedule.missed, new, schedule.timetable),
+                succeeded=succeeded,
                 retries=[retry for retry in followed if retry is not None],
             ),
             decision,
@@ -202,8 +217,11 @@ class JobSchedules(Beside):
 
     async def _begin_run(self, schedule: Schedule, run: ScheduledRun) -> None:
         try:
+            known = await self._store.schedules.get(schedule.cluster, schedule.id)
+            if known is None or known.run != run:
+                return  # deleted since the look: nobody wants it any more
             begun = await self._runs.begun(schedule, run)
-            lost = [Missed(run.due.at, run.due.at, 1, begun.message)] if begun.state == TOO_LATE else []
+            lost = [Missed(run.due.at, run.due.at, 1, begun.message, begun.given_up)] if begun.state == TOO_LATE else []
 
             async def settled(known: Schedule) -> Schedule:
                 if known.run != run:
@@ -214,7 +232,8 @@ class JobSchedules(Beside):
             await self._replace(schedule.cluster, schedule.id, settled)
             for missed in lost:
                 self._tell(schedule, missed)
-            self._asked.set()
+            if begun.state != STARTING:  # else the next look is soon enough
+                self._asked.set()
         except Exception:  # it stays as it is, and the next look begins it again
             log.exception("a scheduled backup could not be begun", **_named(schedule))
 
@@ -233,7 +252,11 @@ class JobSchedules(Beside):
             log.exception("a copy could not be tried again", **_named(schedule))
 
     async def _replace(
-        self, cluster: str, schedule_id: str, change: Callable[[Schedule], Awaitable[Schedule]]
+        self,
+        cluster: str,
+        schedule_id: str,
+        change: Callable[[Schedule], Awaitable[Schedule]],
+        rules: Sequence[KeptRule] = (),
     ) -> Schedule | None:
         """The changed schedule, durable; None when there is no such schedule any more."""
         while True:
@@ -241,10 +264,10 @@ class JobSchedules(Beside):
             if known is None:
                 return None
             changed = await change(known)
-            if changed == known:
+            if changed == known and not rules:
                 return known
             changed = msgspec.structs.replace(changed, version=known.version + 1)
-            if await self._store.schedules.put(changed):
+            if await self._store.schedules.put(changed, rules):
                 return changed
 
     def _tell(self, schedule: Schedule, missed: Missed) -> None:

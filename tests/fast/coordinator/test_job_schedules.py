@@ -136,6 +136,10 @@ async def test_only_a_time_means_the_next_one_in_utc(client: Client) -> None:
         ({"job_params": {"type": "backup", "pre_snapshot_script": "../x"}}, "job_params.pre_snapshot_script"),
         ({"job_params": {"type": "backup", "post_snapshot_script": "a b"}}, "job_params.post_snapshot_script"),
         ({"job_params": {"type": "backup", "alert_on_failure": ["ada"]}}, "job_params.alert_on_failure"),
+        (
+            {"job_params": {"type": "backup", "destinations": {"x": {"alert_on_failure": True}}}},
+            "job_params.destinations.x.alert_on_failure",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named_and_nothing_is_kept(client: Client, changes: dict[str, Any], field: str) -> None:
@@ -172,7 +176,7 @@ async def test_what_is_due_is_ordered_as_a_run_is(
         "force": True,
         "pre_snapshot_script": "freeze.sh",
         "post_snapshot_script": "thaw.sh",
-        "alert_on_failure": False,
+        "alert_on_failure": True,
     }
     await client.post(f"{C}/backups/run", {**options, "throttle": 3})
     schedule = await added(client, job_params={"type": "backup", **options, "throttle": 3})
@@ -214,6 +218,24 @@ async def test_a_run_that_is_refused_is_told(client: Client, cluster: ClusterInM
     assert (told["last_status"], told["last_request_id"]) == ("refused", None)
     assert "gone" in told["last_message"]
     assert told["next_run"] == "2017-03-19T12:00:00+00:00"
+    [known] = await schedules.all(CLUSTER)
+    assert known.run is not None
+    assert (known.run.given_up, known.succeeded) == (NOON + 5, 0.0)
+
+
+async def test_the_last_success_is_kept_while_later_runs_fail(
+    client: Client, cluster: ClusterInMemory, schedules: JobSchedules
+) -> None:
+    """Promise: what a metric tells is when a whole backup ended last, whatever came after it."""
+    await added(client)
+    for day, state in enumerate([RequestState.SUCCESS, RequestState.ERROR]):
+        await looked(schedules, cluster, NOON + day * DAY)
+        [known] = await schedules.all(CLUSTER)
+        assert known.run is not None
+        await cluster.end(known.run.request, state)
+        await looked(schedules, cluster, NOON + day * DAY + 60)
+    [known] = await schedules.all(CLUSTER)
+    assert (known.run is not None and known.run.state, known.succeeded) == ("error", NOON + 60)
 
 
 async def test_what_is_missed_and_what_waits_is_told(
@@ -255,7 +277,7 @@ async def test_a_change_is_of_the_runs_that_follow(
     assert told["job_params"]["cleanup_age"] == 3
     assert len((await client.get(f"{C}/retention"))["rules"]) == 1
     await client.ask("PUT", f"{AT}/{schedule}", json={"job_params": {"type": "backup"}})
-    assert (await client.get(f"{C}/retention"))["rules"] == []
+    assert [rule["cleanup_age"] for rule in (await client.get(f"{C}/retention"))["rules"]] == [0]
     await looked(schedules, cluster, NOON + 5_400)
     assert isinstance(cluster.orders[-1], BackupOrder)
     assert (cluster.orders[-1].keyspaces, cluster.orders[-1].copies) == (None, [])
@@ -297,7 +319,22 @@ async def test_a_schedule_that_is_deleted_leaves_its_run_alone(
     await looked(schedules, cluster, NOON + DAY)
     [request] = await store.requests.find(kind=RequestKind.BACKUP)
     assert (request.state, request.cancel) == (RequestState.RUNNING, "")
-    assert (await client.get(AT), (await client.get(f"{C}/retention"))["rules"]) == ([], [])
+    assert await client.get(AT) == []
+    assert [rule["cleanup_age"] for rule in (await client.get(f"{C}/retention"))["rules"]] == [0]
+
+
+async def test_a_schedule_that_is_deleted_as_its_run_begins_makes_none(
+    client: Client, cluster: ClusterInMemory, store: SqliteStore, schedules: JobSchedules
+) -> None:
+    """Promise: whoever deleted a schedule finds no backup of it that began afterwards."""
+    schedule = await added(client)
+    cluster.clock = NOON
+    decided, _ = await schedules._looked_at(await schedules.get(CLUSTER, schedule), NOON)
+    await store.schedules.put(msgspec.structs.replace(decided, version=2))
+    await store.schedules.remove(CLUSTER, schedule)
+    assert decided.run is not None
+    await schedules._begin_run(decided, decided.run)
+    assert await store.requests.find(kind=RequestKind.BACKUP) == []
 
 
 async def test_a_start_that_was_cut_off_goes_on_while_it_is_in_time(

@@ -62,7 +62,8 @@ async def test_a_run_has_a_rule_for_the_backups_by_hand(client: Client, cluster:
     assert sorted(await rules(client), key=str) == sorted(expected, key=str)
     await client.post(RUN, {"destinations": [place], "cleanup_age": "", "cleanup_age_unit": "hours"})
     await client.post(RUN, {"cleanup_age": 0})
-    assert sorted(await rules(client), key=str) == sorted(expected[1:], key=str)
+    expected[0] = shown(ON_SERVER, "adhoc", 0, "weeks")
+    assert sorted(await rules(client), key=str) == sorted(expected, key=str)
     assert len(cluster.orders) == 4
 
 

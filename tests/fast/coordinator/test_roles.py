@@ -193,6 +193,26 @@ async def test_a_schedule_brings_no_rule_that_deletes_backups(tmp_path: Path, in
             before = await served.state()
 
 
+async def test_a_schedule_with_a_rule_is_an_admins(tmp_path: Path) -> None:
+    """Promise: who may only back up can't make an admin's rule delete by other times, nor end the schedule; where the
+    rule retains all, or there is none, they can."""
+    async with site(tmp_path) as served:
+        await served.add("bob", Role.RESTORE)
+        header, path = await served.header("bob"), f"{C}/job-schedules/{SCHEDULE}"
+        often = {"interval": 1, "interval_unit": "minutes"}
+        job = {"type": "backup", "cleanup_count": 7}
+        assert (await served.ask("PUT", path, json={"job_params": job}, headers=BEARER))[0] == 200
+        before = await served.state()
+        for method, body in (("PUT", often), ("PUT", {"job_params": {"type": "backup"}}), ("DELETE", None)):
+            status, told = await served.ask(method, path, json=body, headers=header)
+            assert (status, told["code"], told["fields"]["needed"]) == (403, "role_needed", "admin")
+            assert await served.state() == before
+        job["cleanup_count"] = 0
+        assert (await served.ask("PUT", path, json={"job_params": job}, headers=BEARER))[0] == 200
+        assert (await served.ask("PUT", path, json=often, headers=header))[0] == 200
+        assert (await served.ask("DELETE", path, headers=header))[0] == 200
+
+
 async def test_a_changed_role_counts_at_the_next_request_of_a_session(tmp_path: Path) -> None:
     """Promise: who is demoted stops at once, who is promoted need not log in again."""
     async with site(tmp_path) as served:

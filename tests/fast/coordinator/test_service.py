@@ -20,6 +20,7 @@ from coordinator.model.destinations import Destination
 from coordinator.model.orders import DestinationOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.model.settings import OrchestrationSettings, RetentionSettings
+from coordinator.opscenter.roles import FIRST_WORDS
 from coordinator.serving.acting import timing_of
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError
@@ -28,6 +29,7 @@ from kit.notify import Notifier
 from kit.state_lock import StateLock
 from tests.cluster.coordinator_exchanges import check_coordinator
 from tests.cluster.exchanges import NAME
+from tests.fast.coordinator.served_routes import SERVED
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESS = "127.0.70.9"
@@ -276,6 +278,15 @@ def test_a_cluster_that_no_address_can_name_is_refused(
             '[clusters.other]\nname = "Test_Cluster"\nagents = ["http://127.0.70.2:1"]',
             "clusters.other.name",
         ),
+        *(
+            ('["http://127.0.70.1:1"]', f'[clusters."{word}"]\nagents = ["http://127.0.70.2:1"]', f"clusters.{word}")
+            for word in ("users", "request", "login", "webhooks", "openapi.yaml")
+        ),
+        (
+            '["http://127.0.70.1:1"]',
+            '[clusters.other]\nname = "metrics"\nagents = ["http://127.0.70.2:1"]',
+            "clusters.other.name",
+        ),
         ('["http://127.0.70.1:1"]', "[clusters.other]\nagnets = []", "clusters.other.agnets"),
         ('["http://127.0.70.1:1"]', "[clusters.other]", "clusters.other.agents"),
         (
@@ -314,3 +325,10 @@ def test_every_wait_of_the_configuration_reaches_the_orchestration() -> None:
     timing = timing_of(OrchestrationSettings(1.0, 2.0, 3.0, 4.0), RetentionSettings(daily_at="23:59"))
     assert (timing.agent_return, timing.fence, timing.force_margin, timing.cancel) == (1.0, 2.0, 3.0, 4.0)
     assert timing.retention_at == 86_340.0
+
+
+def test_every_path_that_is_of_no_cluster_keeps_its_first_word() -> None:
+    """Promise: a path that is added later can't be that of a cluster either."""
+    words = {path.split("/")[1] for _, path in SERVED} - {"{cluster}"}
+    assert words
+    assert words <= FIRST_WORDS

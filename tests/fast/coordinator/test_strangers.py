@@ -11,7 +11,7 @@ import structlog
 from coordinator.access.attempts import Allowance, Attempts
 from coordinator.access.errors import LoginRefused, TooManyLogins
 from coordinator.access.logins import OF_A_USER, OF_AN_ADDRESS, Logins
-from coordinator.access.passwords import Passwords
+from coordinator.access.passwords import BUSY_SECONDS, Passwords
 from coordinator.model.access import PasswordHash
 from coordinator.model.settings import AccessSettings
 from tests.fast.coordinator.access_site import BEARER, CHEAP, TOKEN, password_of, site
@@ -164,6 +164,43 @@ async def test_addresses_of_one_network_share_their_attempts(tmp_path: Path) -> 
         assert not await put_off("192.0.2.1")
         assert await put_off("::ffff:192.0.2.1")
         assert not await put_off("192.0.2.2")
+
+
+async def test_a_stranger_keeps_nobody_out_who_comes_from_elsewhere(tmp_path: Path) -> None:
+    """Promise: wrong tries count against a name only from where they come; from everywhere together they count too, and
+    then the name has no more tries from anywhere."""
+    async with site(tmp_path) as served:
+        await served.add("ada")
+        users, sessions = served.store.users, served.store.sessions
+        rare = Attempts(Allowance(12, 1_000.0))
+        logins = Logins(users, sessions, served.passwords, AccessSettings(), lambda: NOW, by_name=rare)
+        for number in range(OF_A_USER.at_once + 5):
+            with pytest.raises(LoginRefused if number < OF_A_USER.at_once else TooManyLogins):
+                await logins.begin("ada", "wrong", "192.0.2.1")
+        assert await logins.begin("ada", password_of("ada"), "192.0.2.2")
+        for _ in range(2):
+            with pytest.raises(LoginRefused):
+                await logins.begin("ada", "wrong", "192.0.2.3")
+        with pytest.raises(TooManyLogins):
+            await logins.begin("ada", password_of("ada"), "192.0.2.4")
+
+
+async def test_a_try_that_nobody_had_time_for_does_not_count(tmp_path: Path) -> None:
+    """Promise: while too many digests are made a right password costs its user no try."""
+    async with site(tmp_path) as served:
+        await served.add("ada")
+        users, sessions = served.store.users, served.store.sessions
+        full = Passwords(CHEAP, at_once=1, waiting=-1)
+        tries = [Attempts(Allowance(1, 1_000.0)) for _ in range(3)]
+        for passwords, wanted in ((full, TooManyLogins), (full, TooManyLogins), (served.passwords, None)):
+            logins = Logins(users, sessions, passwords, AccessSettings(), lambda: NOW, *tries)
+            if wanted is None:
+                assert await logins.begin("ada", password_of("ada"), "192.0.2.1")
+            else:
+                with pytest.raises(wanted) as caught:
+                    await logins.begin("ada", password_of("ada"), "192.0.2.1")
+                assert caught.value.fields["seconds"] == BUSY_SECONDS
+        full.close()
 
 
 async def test_a_flood_of_logins_is_worked_on_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

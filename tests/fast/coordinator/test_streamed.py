@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from coordinator.opscenter.streamed import PIECE, send
+from coordinator.opscenter.streamed import LEAST_RATE, PIECE, send
 from coordinator.store.database import Database
 
 DEADLINE = 20.0
@@ -17,9 +17,9 @@ LARGE = 40_000_000
 """Bytes that no kernel takes for a reader who doesn't read."""
 
 
-async def served(pieces: Callable[[], Iterator[bytes]], seconds: float = 60.0) -> TestServer:
+async def served(pieces: Callable[[], Iterator[bytes]], seconds: float = 60.0, least: float = LEAST_RATE) -> TestServer:
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await send(request, pieces(), seconds)
+        return await send(request, pieces(), seconds, least)
 
     app = web.Application()
     app.router.add_get("/", answer)
@@ -101,6 +101,32 @@ async def test_who_does_not_read_is_cut_off() -> None:
         await given_up.wait()
     writer.close()
     await server.close()
+
+
+async def test_who_reads_slowly_is_cut_off_too() -> None:
+    """Promise: a client that reads a little again and again keeps its turn not much longer than one that reads nothing;
+    one that reads as fast as it must has all."""
+
+    async def read(least: float) -> int:
+        server = await served(lambda: (bytes(PIECE) for _ in range(LARGE // PIECE)), 0.3, least)
+        reader, writer = await asyncio.open_connection("127.0.33.1", server.port, limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.33.1\r\n\r\n")
+        total = 0
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while piece := await reader.read(4 * PIECE):
+                    total += len(piece)
+                    if piece.endswith(b"0\r\n\r\n"):
+                        break
+                    await asyncio.sleep(0.005)
+        except ConnectionError:
+            pass
+        writer.close()
+        await server.close()
+        return total
+
+    assert await read(1e12) < LARGE // PIECE * PIECE
+    assert await read(1.0) > LARGE // PIECE * PIECE
 
 
 async def test_reading_the_state_waits_for_no_write(tmp_path: Path) -> None:

@@ -49,8 +49,9 @@ async def test_each_occurrence_runs_once_or_is_said_to_be_skipped(
     tmp_path: Path, zone: str, time: str, worst: float, longest: float
 ) -> None:
     """Promise: over two years with all that can happen to a coordinator, no occurrence is run twice, none is lost in
-    silence, none is both run and told as skipped (but where a clock was ahead by more than an interval and was set
-    back), no two of a schedule run at once, and none is late by more than half of its interval."""
+    silence, none is given up while nodes that are down may come back in time, none is both run and told as skipped or
+    refused (but where a clock was ahead by more than an interval and was set back), no two of a schedule run at once,
+    and none is late by more than half of its interval."""
     intervals = {
         str(uuid.UUID(int=1)): Timetable("2026-01-01", time, zone, 1, "days"),
         str(uuid.UUID(int=2)): Timetable("2026-01-04", time, zone, 1, "weeks"),
@@ -67,14 +68,20 @@ async def test_each_occurrence_runs_once_or_is_said_to_be_skipped(
         begun = await world.made()
         waiting = {each.id: each.waiting.at for each in await world.schedules.all(CLUSTER) if each.waiting}
     assert world.wrong == []
-    reasons, late, both = set(), 0, 0
+    reasons, late, both, passed_by, given_up = set(), 0, 0, 0, 0
     for name, timetable in intervals.items():
         oracle = by_the_hour if timetable.unit == "hours" else by_the_clock
         occurrences = [one for one in oracle(timetable, world.furthest + MARGIN) if one > START]
         request_of = {str(uuid.uuid5(uuid.UUID(name), f"occurrence {one}")): one for one in occurrences}
         half = {"days": 12.0, "weeks": 84.0, "hours": 18.0}[str(timetable.unit)] * HOUR
         ran = {request_of[made.request]: made.at for made in begun if made.schedule == name}
-        refused = {request_of[request] for request in world.refused if request in request_of}
+        refused = {request_of[request]: at for request, at in world.refused.items() if request in request_of}
+        # A refusal that passes uses nothing up: it is given up when it is too late, and never both.
+        if world.set_back <= half * 2:
+            assert refused.keys() & ran.keys() == set()
+        assert all(at - one > half for one, at in refused.items())
+        passed_by += sum(request in world.turned_down for request, one in request_of.items() if one in ran)
+        given_up += len(refused)
         skipped: set[int] = set()
         for (first, last), (count, why) in world.skipped[name].items():
             span = occurrences[bisect_left(occurrences, first) : bisect_right(occurrences, last)]
@@ -95,5 +102,7 @@ async def test_each_occurrence_runs_once_or_is_said_to_be_skipped(
     assert world.deaths > 50
     assert late > 20
     assert world.waited > 5
+    assert passed_by > 10
+    assert given_up > 2
     assert len(reasons) >= 3, reasons
     assert (both > 0) == (world.set_back > 14 * 24 * HOUR)

@@ -78,7 +78,12 @@ class World:
         self.wrong: list[str] = []
         """what must not be"""
         self.refused: dict[str, float] = {}
-        """requests that could not be made"""
+        """requests that were given up → the furthest that the clock had shown by then"""
+        self.turned_down: set[str] = set()
+        """requests that could not be made at some time"""
+        self._down_until = 0.0
+        self._starting: list[float] = []
+        """until when what could not be made yet is tried"""
         self.skipped: dict[str, dict[tuple[int, int], tuple[int, str]]] = {}
         """schedule → span → how many, and why"""
         self.waited = self.deaths = 0
@@ -110,8 +115,10 @@ class World:
         self, cluster: str, order: BackupOrder, *, request_id: str, warnings: Sequence[str] = ()
     ) -> str:
         """As the orchestrator: durable, once for an id; now and then nodes are missing."""
-        if self.chance.random() < 0.02:
-            self.refused[request_id] = self.wall()
+        if self.now >= self._down_until and request_id not in self.turned_down and self.chance.random() < 0.04:
+            self._down_until = self.now + self.chance.choice([0.1, 2.0, 10.0, 30.0]) * HOUR
+        if self.now < self._down_until:
+            self.turned_down.add(request_id)
             raise MissingNodes("a node is missing")
         running = await self.store.requests.find(state=RequestState.RUNNING)
         if order.backup_id in {request.spec["backup_id"] for request in running}:
@@ -135,8 +142,10 @@ class World:
         while self.now < until:
             wake = await self._look()
             coming = [until, trouble, *(end for end in self._ends.values())]
-            if wake is not None:
-                coming.append(max(wake - self.ahead, self.now + 0.001))
+            for wanted in ([] if wake is None else [wake], self._starting):
+                coming += [max(at - self.ahead, self.now + 0.001) for at in wanted]
+            if self.now < self._down_until:
+                coming.append(self._down_until)
             self.now = min(coming)
             self.furthest = max(self.furthest, self.wall())
             for request_id, end in list(self._ends.items()):
@@ -198,12 +207,17 @@ class World:
             self.deaths += 1
             self._start()
             return self.wall()
+        self._starting = []
         for schedule in await self.schedules.all(CLUSTER):
             self._read(schedule)
         return wake
 
     def _read(self, schedule: Schedule) -> None:
         self.waited += schedule.waiting is not None
+        if schedule.run is not None and schedule.run.state == "refused":
+            self.refused.setdefault(schedule.run.request, self.furthest)
+        if schedule.run is not None and schedule.run.state == "starting":
+            self._starting.append(schedule.run.due.until + 1)
         spans = self.skipped.setdefault(schedule.id, {})
         for missed in schedule.missed:
             spans[missed.first, missed.last] = (missed.count, missed.why)
