@@ -35,7 +35,7 @@ help:
 	@echo "make test-fast   the tests of the parts, which need no server (two minutes on two cores)"
 	@echo "make test-long   random kill loops, the longest real tests, and 10,000 interleavings of two agents in virtual time"
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
-	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/mutants.md"
+	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/attacks.md, docs/mutants.md"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
 	@echo "make clean       remove build/, .venv and caches (make cluster-down first)"
@@ -138,7 +138,7 @@ check: $(VENV)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py tests/fast/test_mutants.py
+	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py tests/fast/test_attacks.py tests/fast/test_mutants.py
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
