@@ -7,12 +7,15 @@ only when it connects; a mere look at a file's attributes is not told.
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from tests.cluster.canaries import LOOKING
 
 FILES = ("open", "os.", "shutil.", "sqlite3.connect", "glob.", "pathlib.", "tempfile.")
 PROGRAMS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.fork", "os.spawn", "pty.")
@@ -69,7 +72,11 @@ _listening: list[Touched] = []
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if _listening and event.startswith((*FILES, *PROGRAMS, *ADDRESSES)):
+    if (
+        _listening
+        and event.startswith((*FILES, *PROGRAMS, *ADDRESSES))
+        and threading.current_thread().name != LOOKING  # which reads in /proc all the time
+    ):
         for each in _listening:
             each.events.append(Touch(event, arguments))
 

@@ -1,6 +1,7 @@
 """An agent that was taken over: what stands at each path is what the test puts there, and what came is kept."""
 
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -80,17 +81,20 @@ def event(sequence: int, name: str, **changes: Any) -> bytes:
 class HostileAgent:
     """`answers`: path → body, or what answers. Everything else is 404."""
 
-    def __init__(self, address: str, answers: Mapping[str, Answer] | None = None) -> None:
+    def __init__(
+        self, address: str, answers: Mapping[str, Answer] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answers: dict[str, Answer] = {"/v1/node": json.dumps(report()).encode(), **(answers or {})}
         self.came: list[web.Request] = []
         self._address = address
+        self._tls = tls
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._address, 0).start()
+        await web.TCPSite(self._runner, self._address, 0, ssl_context=self._tls).start()
         return self
 
     async def __aexit__(
@@ -101,7 +105,7 @@ class HostileAgent:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{self._address}:{self._runner.addresses[0][1]}"
+        return f"http{'s' if self._tls else ''}://{self._address}:{self._runner.addresses[0][1]}"
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.came.append(request)
