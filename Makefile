@@ -21,7 +21,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --prog
 TELL := sed -nu -e 's/^ *Downloading \([^-]*-[^-]*\)-[^ ]* \((.*)\).*/venv: \1 \2/p' -e 's/^ERROR/ERROR/p' -e 's/^Installing.*/venv: unpacking …/p'
 
 .PHONY: help prerequisites needs-python needs-node needs-demo venv fetch demo drill check test-fast test test-long mutants
-.PHONY: bench bench-fleet clean
+.PHONY: audit bench bench-fleet clean
 .PHONY: cluster cluster-down cluster-stop cluster-start cluster-cql
 
 help:
@@ -35,7 +35,8 @@ help:
 	@echo "make test-fast   the tests of the parts, which need no server (two minutes on two cores)"
 	@echo "make test-long   random kill loops, the longest real tests, and 10,000 interleavings of two agents in virtual time"
 	@echo "make mutants     changes of what decides that no test notices (an hour or more; MODULES='plan.sweep …': of these)"
-	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/mutants.md"
+	@echo "make check       ruff, mypy, import layers, module sizes, docs/faults.md, docs/attacks.md, docs/mutants.md"
+	@echo "make audit       the installed packages against published security advisories (needs the network)"
 	@echo "make bench       measures against peers, in the same run"
 	@echo "make bench-fleet a coordinator against a thousand simulated agents of a thousand tables each (three minutes)"
 	@echo "make fetch       Cassandra, Jolokia and test servers into build/"
@@ -139,7 +140,7 @@ check: $(VENV)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py tests/fast/test_mutants.py
+	$(RUN) -m pytest -q tests/fast/test_module_sizes.py tests/fast/test_faults.py tests/fast/test_attacks.py tests/fast/test_mutants.py
 
 # Four processes on two cores: these tests wait about as long as they compute.
 test-fast: $(VENV)
@@ -159,6 +160,19 @@ test-long: $(VENV) $(FETCHED)
 # What docs/mutants.md lists, found anew.
 mutants: $(MUTANTS_VENV)
 	@$(RUN) -m tests.mutation $(MODULES)
+
+# What the services and their tests run with, as it is installed. An advisory that can't be asked for is a failure: silence of
+# the network must not pass for a clean answer.
+AUDIT := build/audit/.made
+
+$(AUDIT): Makefile
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
+	touch $@
+
+audit: $(VENV) $(AUDIT)
+	$(RUN) -m pip freeze --disable-pip-version-check --exclude-editable > build/audit/installed.txt
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audit/installed.txt
 
 # The peers get an environment of their own: their dependencies are none of ours.
 PEERS := build/peers/.made

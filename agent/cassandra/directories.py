@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from agent.cassandra.errors import NoDataDirectories
-from agent.wire.node import DataDirectory
+from agent.wire.node import MOST_BYTES, DataDirectory
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _UUIDS = Path("/dev/disk/by-uuid")
@@ -73,8 +73,11 @@ def volumes_that_answer(directories: Iterable[str]) -> tuple[Volume, ...]:
 
 
 def as_wire(found: Iterable[Volume]) -> tuple[DataDirectory, ...]:
-    """The directories as GET /v1/node shows them."""
-    return tuple(DataDirectory(one.path, one.filesystem, one.total_bytes, one.free_bytes) for one in found)
+    """The directories as GET /v1/node shows them. A file system over a network may tell any size."""
+    return tuple(
+        DataDirectory(one.path, one.filesystem, min(one.total_bytes, MOST_BYTES), min(one.free_bytes, MOST_BYTES))
+        for one in found
+    )
 
 
 def parse_setting(value: str) -> tuple[str, ...]:

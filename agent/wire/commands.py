@@ -1,7 +1,7 @@
 """Commands, their states, and what an agent reports of them."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -128,14 +128,18 @@ class PatchCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report_to: str
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+"""Files or bytes of a table. A thousand nodes' sums stay under 2**63 whatever each of them tells."""
+
+
 class Counts(msgspec.Struct, frozen=True, gc=False):
     """Progress of one table: files and bytes, done and in all, and what went wrong. `done_bytes` grows within a file,
     `done_files` when an SSTable is done."""
 
-    done_files: int = 0
-    total_files: int = 0
-    done_bytes: int = 0
-    total_bytes: int = 0
+    done_files: Count = 0
+    total_files: Count = 0
+    done_bytes: Count = 0
+    total_bytes: Count = 0
     errors: list[str] = []
 
 

@@ -1,6 +1,6 @@
 """What an agent says of itself and of its Cassandra node (GET /v1/node)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,6 +11,12 @@ EVENTS_INTERVAL = "events_interval"
 """The feature of agents that take `interval` at GET /v1/events."""
 NODE_KNOWN = "node_known"
 """The feature of agents that take `known` at GET /v1/node."""
+
+MOST_BYTES = 2**53 - 1
+"""Bytes of a volume or of a node's data that a report can tell; the coordinator adds up those of a thousand nodes."""
+
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=MOST_BYTES)]
+UnixSeconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
 Tables = dict[str, list[str]]
 """Keyspace → tables, as real (case-sensitive, unquoted) names. An empty list of a request means all its tables."""
@@ -36,8 +42,8 @@ class DataDirectory(msgspec.Struct, frozen=True):
 
     path: str
     volume: str
-    total_bytes: int
-    free_bytes: int
+    total_bytes: Bytes
+    free_bytes: Bytes
 
 
 class KeyspaceView(msgspec.Struct, frozen=True):
@@ -77,16 +83,16 @@ class NodeReport(msgspec.Struct, frozen=True):
     protocol_min: int
     protocol_max: int
     features: list[str]
-    now: float
+    now: UnixSeconds
     node: NodeIdentity | None
     trouble: dict[str, object] | None
     data_directories: list[DataDirectory]
     keyspaces: dict[str, KeyspaceView]
     ring: list[RingMember]
-    throttle_bytes_per_second: int
-    events: int
+    throttle_bytes_per_second: Bytes
+    events: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     """the newest sequence of the agent's event log"""
-    load_bytes: int | None = None
+    load_bytes: Bytes | None = None
     """bytes of the node's live SSTables on disk, snapshots apart; up to a minute old. None: not known (yet)"""
     stray_snapshots: tuple[str, ...] = ()
     """tags of snapshots on the node that are named as backups and of which the agent knows nothing (its state was lost,

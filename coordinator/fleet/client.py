@@ -20,15 +20,19 @@ from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
 from agent.wire.point_in_time import JobDocument
+from coordinator.fleet.bounded import (
+    MOST_OF_A_LISTING,
+    MOST_OF_AN_ANSWER,
+    TooLarge,
+    event_data,
+    whole_body,
+)
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from kit.secret import Secret
 from kit.slices import Slices
 
 Answer = TypeVar("Answer")
-
-MAX_EVENT_LINE = 64 * 1024 * 1024
-"""Bytes of one SSE line: the event of a command over many thousand tables."""
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -46,12 +50,20 @@ class Deadlines(msgspec.Struct, frozen=True):
 
 
 def open_session(token: Secret | None = None, tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
-    """The one session that all clients share. Call it inside the running loop and close it at the end."""
-    headers = {"Accept": "application/json"}
+    """The one session that all clients share. Call it inside the running loop and close it at the end. Nothing that an
+    agent sends is unpacked (a little may unpack to any size), and no cookie of an agent's is kept."""
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     if token:
         headers["Authorization"] = f"Bearer {token.reveal()}"
     connector = aiohttp.TCPConnector(limit=0, ssl=tls if tls is not None else True, keepalive_timeout=30.0)
-    return aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=2**18)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(
+        connector=connector, headers=headers, read_bufsize=2**18, auto_decompress=False, cookie_jar=jar
+    )
+
+
+_NO_ANSWER = (msgspec.DecodeError, RecursionError)
+"""What bytes are that can't be read, or are nested too deeply to be."""
 
 
 async def always() -> None:
@@ -128,29 +140,31 @@ class AgentClient:
     async def post_command(self, command: PostCommand) -> CommandView:
         """Hand over a command. The same again is the same command."""
         view = await self._while_alive(self._call("POST", "/v1/commands", CommandView, body=command))
-        return self._bulk.with_known_tables(view)
+        return self._bulk.with_known_tables(self._about(command.id, view))
 
     async def command(self, command: str) -> CommandView:
         """Where a command stands; refused with 404 when the agent never accepted it."""
         async with self._bulk.views:
             view = await self._while_alive(self._call("GET", f"/v1/commands/{_segment(command)}", CommandView))
-        return self._bulk.with_known_tables(view)
+        return self._bulk.with_known_tables(self._about(command, view))
 
     async def cancel_command(self, command: str, *, force: bool = False) -> CommandView:
         """Ask for an end; refused with `past_the_point_of_return` where cancelling can't undo."""
         query = [("force", "true")] if force else []
-        return await self._call("DELETE", f"/v1/commands/{_segment(command)}", CommandView, query=query)
+        view = await self._call("DELETE", f"/v1/commands/{_segment(command)}", CommandView, query=query)
+        return self._about(command, view)
 
     async def backups(self, destination: str | None) -> list[BackupView]:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
-        texts = await self._read_large("/v1/backups", self._deadlines.listing, _decode_list, query)
+        deadline = self._deadlines.listing
+        texts = await self._read_large("/v1/backups", deadline, _decode_list, query, MOST_OF_A_LISTING)
         views, slices = list[BackupView](), Slices()
         try:
             for text in texts:
                 views.append(_decode_backup(text))
                 await slices.pause()
-        except msgspec.DecodeError as wrong:
+        except _NO_ANSWER as wrong:
             raise self._unreadable(wrong) from wrong
         return views
 
@@ -202,20 +216,15 @@ class AgentClient:
         await self._bulk.begin()
         try:
             async with self._session.get(
-                f"{self.url}/v1/events", params=query, headers=headers, timeout=limits
+                f"{self.url}/v1/events", params=query, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    raise self._refusal(response.status, await response.read())
-                data: list[bytes] = []
-                async for raw in _lines(response.content):
-                    if raw.startswith(b"data:"):
-                        data.append(raw[5:].lstrip(b" "))
-                        del raw  # of a thousand nodes that end a phase each is a hundred KB
-                    elif raw == b"" and data:
-                        yield await self._bulk.decoded(b"\n".join(data), self._event, reported=True)
-                        data = []
-                    else:
-                        yield None
+                    raise self._refusal(response.status, await whole_body(response, MOST_OF_AN_ANSWER))
+                async for data in event_data(response.content):
+                    yield await self._bulk.decoded(data, self._event, reported=True) if data else None
+                    del data  # of a thousand nodes that end a phase each is a hundred KB
+        except TooLarge as wrong:
+            raise self._unreadable(wrong) from wrong
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost("GET", "/v1/events", broken) from broken
 
@@ -243,7 +252,7 @@ class AgentClient:
         """Return once the agent has answered anything at all."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         try:
-            async with self._session.get(f"{self.url}/health", timeout=limits):
+            async with self._session.get(f"{self.url}/health", timeout=limits, allow_redirects=False):
                 return
         except aiohttp.ConnectionTimeoutError as broken:
             raise self._lost("GET", "/health", broken) from broken
@@ -284,35 +293,50 @@ class AgentClient:
             await self._hold()
         try:
             async with self._session.request(
-                method, self.url + path, params=list(query), data=data, headers=headers, timeout=limits
+                method,
+                self.url + path,
+                params=list(query),
+                data=data,
+                headers=headers,
+                timeout=limits,
+                allow_redirects=False,
             ) as response:
-                content = await response.read()
+                content = await whole_body(response, MOST_OF_AN_ANSWER)
+        except TooLarge as wrong:
+            raise self._unreadable(wrong) from wrong
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost(method, path, broken) from broken
-        if response.status >= 400:
+        if response.status >= 300:
             raise self._refusal(response.status, content)
         return content
 
     async def _read_large(
-        self, path: str, deadline: float, decode: Callable[[bytes], Answer], query: Sequence[tuple[str, str]] = ()
+        self,
+        path: str,
+        deadline: float,
+        decode: Callable[[bytes], Answer],
+        query: Sequence[tuple[str, str]] = (),
+        most: int = MOST_OF_AN_ANSWER,
     ) -> Answer:
         """The answer to a GET that may be large: begun by all at once, read by few at a time, decoded one by one. The
         deadline holds for its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect, sock_read=deadline)
         try:
             async with (
-                self._session.get(self.url + path, params=list(query), timeout=limits) as response,
+                self._session.get(
+                    self.url + path, params=list(query), timeout=limits, allow_redirects=False
+                ) as response,
                 self._noted(),
                 self._bulk.turn,
             ):
                 async with asyncio.timeout(deadline):
-                    content = await response.read()
-                if response.status >= 400:
+                    content = await whole_body(response, most)
+                if response.status >= 300:
                     raise self._refusal(response.status, content)
                 return await self._bulk.decoded(content, decode)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost("GET", path, broken) from broken
-        except msgspec.DecodeError as wrong:
+        except (*_NO_ANSWER, TooLarge) as wrong:
             raise self._unreadable(wrong) from wrong
 
     @asynccontextmanager
@@ -329,11 +353,17 @@ class AgentClient:
     def _refusal(self, status: int, content: bytes) -> AgentRefused | AgentMisbehaved:
         try:
             error = msgspec.json.decode(content, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except _NO_ANSWER:
             error = {}
         if "code" not in error:
             return AgentMisbehaved(f"The agent at {self.url} answered {status} without an error object", agent=self.url)
         return AgentRefused(self.url, status, error)
+
+    def _about(self, command: str, view: CommandView) -> CommandView:
+        """The view, if it is of that command: else an agent could tell how another node's command stands."""
+        if view.id != command:
+            raise AgentMisbehaved(f"The agent at {self.url} answered for another command than asked", agent=self.url)
+        return view
 
     def _event(self, content: bytes) -> Event:
         return self._decoded(content, Event)
@@ -341,10 +371,10 @@ class AgentClient:
     def _decoded(self, content: bytes, answer: type[Answer]) -> Answer:
         try:
             return msgspec.json.decode(content, type=answer)
-        except msgspec.DecodeError as wrong:
+        except _NO_ANSWER as wrong:
             raise self._unreadable(wrong) from wrong
 
-    def _unreadable(self, wrong: msgspec.DecodeError) -> AgentMisbehaved:
+    def _unreadable(self, wrong: Exception) -> AgentMisbehaved:
         return AgentMisbehaved(f"The agent at {self.url} answered what can't be read: {wrong}", agent=self.url)
 
 
@@ -364,17 +394,3 @@ def _reason(broken: Exception) -> str:
 
 def _segment(text: str) -> str:
     return quote(text, safe="")
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines without their ends; not `readline`, which refuses lines longer than the stream's buffer."""
-    rest = bytearray()
-    async for chunk in stream.iter_any():
-        rest += chunk
-        del chunk  # whoever waits for the next line keeps nothing of this one
-        if len(rest) > MAX_EVENT_LINE:
-            raise ConnectionError("an event longer than the protocol allows")
-        *whole, rest = rest.split(b"\n")
-        whole.reverse()
-        while whole:
-            yield bytes(whole.pop().removesuffix(b"\r"))

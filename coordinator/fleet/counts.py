@@ -3,10 +3,36 @@
 from collections.abc import Mapping
 
 from agent.wire.commands import Counts, Progress
+from coordinator.fleet.errors import AgentMisbehaved
 from coordinator.model.table_counts import Layouts, TableCounts
+
+MOST_TABLES = 200_000
+"""Tables of which a command may tell, over all its destinations: more than any Cassandra can have."""
 
 Packed = Mapping[str, TableCounts]
 """destination id → its tables"""
+
+
+def refuse_too_many(known: Packed, told: Progress) -> None:
+    """Raise `AgentMisbehaved` when an agent tells of ever more tables or destinations, be it a few at a
+    time."""
+    count = sum(len(tables.layout.names) for tables in known.values()) + len(known.keys() | told.keys())
+    count += sum(
+        len(tables)
+        for destination, keyspaces in told.items()
+        for keyspace, tables in keyspaces.items()
+        if not _known(known, destination, keyspace, tables)
+    )
+    if count > MOST_TABLES:
+        raise AgentMisbehaved(f"An agent tells of more than {MOST_TABLES} tables of one command")
+
+
+def _known(known: Packed, destination: str, keyspace: str, tables: Mapping[str, Counts]) -> bool:
+    """Whether these are tables that were told before."""
+    layout = known[destination].layout if destination in known else None
+    if layout is None or keyspace not in layout.tables:
+        return False
+    return (*tables,) == layout.tables[keyspace][1] or all((keyspace, table) in layout.index for table in tables)
 
 
 def kept(known: Packed, told: Progress, layouts: Layouts, *, done: bool) -> Packed:

@@ -11,12 +11,13 @@ import structlog
 from agent.wire.commands import LANES, CommandView, Event, Progress, State
 from agent.wire.node import EVENTS_INTERVAL
 from coordinator.fleet.client import AgentClient
-from coordinator.fleet.counts import Packed, kept
+from coordinator.fleet.counts import Packed, kept, refuse_too_many
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
 from coordinator.fleet.pace import interval_of, poll_of
 from coordinator.fleet.registry import Agent
 from coordinator.model.table_counts import Layouts
 from kit.errors import HelenusError
+from kit.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ class Reports:
         self._poll = poll_of(agents, self._patience.poll)
         self.interval = float(interval_of(agents))
         self._layouts = Layouts()
+        self._seldom = Seldom()
         self._live: dict[str, Live] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._commands_of: dict[str, set[str]] = {}
@@ -229,7 +231,9 @@ class Reports:
                 if isinstance(lost, AgentRefused) and lost.agent_status == 400:
                     self._takes_interval.discard(agent.url)  # an earlier release than before
             except HelenusError as wrong:
-                log.warning("event stream can't be read", agent=agent.url, reason=wrong.message)
+                untold = self._seldom.due(agent.url)
+                if untold is not None:
+                    log.warning("event stream can't be read", agent=agent.url, reason=wrong.message, untold=untold)
             except Exception:
                 # Without its follower an agent's progress would stand still, and nobody would know why.
                 log.exception("event stream broke off in an unforeseen way", agent=agent.url)
@@ -261,6 +265,7 @@ class Reports:
 
     def _see(self, command: str, live: Live, told: Progress) -> None:
         known = self._live[command]
+        refuse_too_many(known.progress, told)
         progress = kept(known.progress, told, self._layouts, done=live.state is State.SUCCESS)
         same = progress is known.progress and (known.state, known.stage) == (live.state, live.stage)
         self._live[command] = msgspec.structs.replace(
@@ -277,8 +282,8 @@ class Reports:
             # A new process of the agent: what it found unfinished may have ended without an event of its own.
             self._instances[url] = event.instance
             self._wake(url)
-        if event.command not in self._live:
-            return
+        if event.command not in self._live or self._agent_of.get(event.command) != url:
+            return  # nobody's, or another agent's, of whom this one has nothing to tell
         self._see(event.command, Live(event.state, event.stage, error=event.error), event.progress)
         if event.state.terminal:
             self._news[event.command].set()

@@ -33,7 +33,7 @@ MOST_SCHEDULES = 200
 LONGEST_SECONDS = 10 * 366 * 86_400
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII)
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,39}(/[A-Za-z0-9_+-]{1,40}){0,2}", re.ASCII)
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _YEARS = range(1970, 2101)
 

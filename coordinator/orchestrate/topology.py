@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from agent.wire.node import RingMember
+from agent.wire.node import MOST_BYTES, RingMember
 from coordinator.fleet.registry import Agent
 from coordinator.model.cluster import ClusterNode
 
@@ -114,7 +114,7 @@ def _free(agent: Agent | None) -> int | None:
     if agent is None or agent.report is None or not agent.report.data_directories:
         return None
     volumes = {directory.volume: directory.free_bytes for directory in agent.report.data_directories}
-    return sum(volumes.values())
+    return min(sum(volumes.values()), MOST_BYTES)
 
 
 def _held(agent: Agent | None) -> int | None:

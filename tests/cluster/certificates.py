@@ -23,9 +23,10 @@ class Authority:
         )
         self.ca = self._write(f"{name}.pem", certificate.sign(self._key, hashes.SHA256()))
 
-    def certificate(self, name: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
-        """Paths of a new certificate for the address and of its key (0600)."""
-        key, signed = self._signed(name, address)
+    def certificate(self, name: str, address: str = "127.0.0.1", *, expired: bool = False) -> tuple[Path, Path]:
+        """Paths of a new certificate for the address and of its key (0600); `expired`: it was good until a minute
+        ago."""
+        key, signed = self._signed(name, address, expired=expired)
         key_path = self._directory / f"{name}.key"
         key_path.touch(mode=0o600)
         key_path.write_bytes(
@@ -44,15 +45,19 @@ class Authority:
         path.write_bytes(pkcs12.serialize_key_and_certificates(name.encode(), key, signed, None, encryption))
         return path
 
-    def _signed(self, name: str, address: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    def _signed(
+        self, name: str, address: str, *, expired: bool = False
+    ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        built = self._builder(subject, key.public_key()).add_extension(
+        built = self._builder(subject, key.public_key(), expired=expired).add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
         )
         return key, built.sign(self._key, hashes.SHA256())
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, expired: bool = False
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -61,7 +66,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_after(now + (datetime.timedelta(minutes=-1) if expired else datetime.timedelta(hours=1)))
         )
 
     def _write(self, name: str, certificate: x509.Certificate) -> Path:

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from tests.cluster.canaries import refuse
 from tests.cluster.validated_client import AGENT_DESCRIPTION, NotAsDescribed, check_exchange, description_of
 
 NAME = "exchanges.jsonl"
@@ -98,6 +99,7 @@ def check(path: Path, compare: "Comparing | None" = None) -> int:
     count = 0
     for exchange in _recorded(path):
         count += 1
+        refuse(f"the answer to {exchange.method} {exchange.path}", exchange.answer)
         form = _form_of(exchange)
         if form in _described:
             continue

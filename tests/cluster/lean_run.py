@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tests.cluster.canaries import refuse_left_in
+
 MEMORY = Path("/dev/shm")
 ROOM = 2 << 30
 """Bytes that a run with all its failures may leave there, and as much again for others."""
@@ -44,8 +46,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def memory_given_back(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A process of a run in which no test failed leaves nothing: a whole run's directories are a gigabyte."""
+    """A process of a run in which no test failed leaves nothing: a whole run's directories are a gigabyte. No log in
+    them shows a secret."""
     yield
+    refuse_left_in(tmp_path_factory.getbasetemp())
     if not request.session.testsfailed and os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY):
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
 

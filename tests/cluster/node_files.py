@@ -13,11 +13,12 @@ import msgspec
 import yaml
 
 from tests.cluster import java, places
+from tests.cluster.canaries import marked
 
 JMX_USER = "helenus"
-JMX_PASSWORD = "jmx-secret-of-tests"
+JMX_PASSWORD = marked("jmx-secret-of-tests")
 JOLOKIA_USER = "jolokia"
-JOLOKIA_PASSWORD = "jolokia-secret-of-tests"
+JOLOKIA_PASSWORD = marked("jolokia-secret-of-tests")
 
 _JVM_OPTIONS = "# Options of the JVM, one a line.\n"
 _ARCHIVING = """# Archiving of the commit log, as Cassandra ships it: none.

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from tests.cluster import toml
+from tests.cluster.canaries import marked
 from tests.cluster.cassandra import JMX_USER, CassandraNode
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
 from tests.cluster.places import REPOSITORY
@@ -53,7 +54,7 @@ class Service:
         """Added to the environment of the next start."""
         directory.mkdir(parents=True, exist_ok=True)
         if not self.token_file.exists():
-            write_secret(self.token_file, secrets.token_urlsafe(24))
+            write_secret(self.token_file, marked(secrets.token_urlsafe(24)))
         self._prefix = tuple(prefix)
         self._outlives_us = outlives_us
         self._child: Child | None = None

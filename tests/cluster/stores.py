@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from agent.wire.destinations import S3Settings
 from tests.cluster import places
+from tests.cluster.canaries import marked
 from tests.cluster.ports import free_port
 from tests.cluster.processes import Child, ProcessError
 from tests.oracle.reader import BucketReader, Reader
@@ -86,7 +87,7 @@ class S3Server(Server):
     """What both S3 servers offer."""
 
     access_key = "access-of-tests"
-    access_secret = "secret-of-tests"
+    access_secret = marked("secret-of-tests")
 
     @property
     def endpoint(self) -> str:

@@ -16,6 +16,8 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 from werkzeug.datastructures import ImmutableMultiDict
 
+from tests.cluster.canaries import refuse
+
 AGENT_DESCRIPTION = Path(__file__).parents[2] / "agent" / "http" / "openapi.yaml"
 
 
@@ -113,6 +115,7 @@ class ValidatedClient:
         ) as response:
             body = await response.read()
             content_type = response.content_type
+            refuse(f"the answer to {method} {path}", body)
             answer = Answer(
                 response.status,
                 dict(response.headers),

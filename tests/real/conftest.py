@@ -6,7 +6,7 @@ Two processes share these tests (`-n 2 --dist loadgroup`): each Cassandra waits 
 tests stay together, for they share what their module started; so do the folders whose files share a session's node.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.cluster import places
 from tests.cluster.azurite import Azurite
+from tests.cluster.canaries import refuse_left_in
 from tests.cluster.gcs_stores import FakeGcs
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.stores import Seaweed, Versity
@@ -40,6 +41,13 @@ def _turn(item: pytest.Item) -> int:
     """Where this test's folder stands; tests of other places, and of folders that nobody timed, come first."""
     folder = item.path.relative_to(REAL).parts[0] if REAL in item.path.parents else ""
     return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else -1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_in_a_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No log that a service, a node or a store has written in the whole run shows a secret."""
+    yield
+    refuse_left_in(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

@@ -21,23 +21,24 @@ from coordinator.model.settings import AccessSettings
 from coordinator.store.sqlite import SqliteStore
 from kit.http_settings import Access
 from kit.secret import Secret
+from tests.cluster.canaries import marked
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, backup
 from tests.fast.coordinator.conftest import NOW, api_of, behind_doors
 
-TOKEN = "token-of-the-access-tests"
+TOKEN = marked("token-of-the-access-tests")
 TOKEN_NEEDED = Access(None, Secret(TOKEN), False)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
 PLACE = "d" * 32
 SCHEDULE = "5c8d1a52-0b0e-4c6e-8d5e-000000000001"
 NODE = "127.0.70.1"
-SECRET = "s3cret-of-the-destination"
+SECRET = marked("s3cret-of-the-destination")
 CHEAP = Cost(4, 2, 1)
 
 
 def password_of(name: str) -> str:
     """The user's password."""
-    return f"password of {name}"
+    return marked(f"password of {name}")
 
 
 class Site:

@@ -1,5 +1,6 @@
 """Logins and sessions on the served API: what begins one, what ends it, and what a stranger learns."""
 
+import json
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -28,7 +29,7 @@ async def test_a_login_gives_a_session_that_the_header_shows(tmp_path: Path, for
     digits, and after a logout it is nobody's."""
     async with site(tmp_path) as served:
         await served.add("ada")
-        body = urlencode(RIGHT) if form else '{"username": "ada", "password": "password of ada"}'
+        body = urlencode(RIGHT) if form else json.dumps(RIGHT)
         status, told = await served.ask("POST", "/login", data=body, headers=FORM)
         assert status == 200
         assert set(told) == {"sessionid"}

@@ -27,6 +27,7 @@ from kit.config import ConfigError
 from kit.logs import Redactor
 from kit.notify import Notifier
 from kit.state_lock import StateLock
+from tests.cluster.canaries import marked
 from tests.cluster.coordinator_exchanges import check_coordinator
 from tests.cluster.exchanges import NAME
 from tests.fast.coordinator.served_routes import SERVED
@@ -112,7 +113,7 @@ async def running(file: Path, port: int, log: Path, **environment: str) -> Async
 async def test_it_serves_survives_a_kill_and_ends_on_sigterm(tmp_path: Path) -> None:
     """Started, killed with -9 and started again it answers from the same state; SIGTERM is a clean end."""
     store = await SqliteStore.open(tmp_path / "state", now=0)
-    secret = "s3cret-of-a-destination"
+    secret = marked("s3cret-of-a-destination")
     place = Destination("d1", "Test_Cluster", S3Settings(path="b", access_key="A", access_secret=secret), 1, "r", "c")
     await store.destinations.put(place)
     await store.close()

@@ -16,10 +16,11 @@ import aiohttp
 import pytest
 
 from tests.cluster import toml
+from tests.cluster.canaries import marked
 from tests.cluster.places import REPOSITORY
 from tests.cluster.ports import free_port
 
-TOKEN = "canary-token-of-the-agent"
+TOKEN = marked("token-of-the-agent")
 
 
 class Process:

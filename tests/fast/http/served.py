@@ -38,10 +38,11 @@ from kit.http_auth import authentication
 from kit.http_server import HttpServer
 from kit.http_settings import Access, HttpSettings
 from kit.secret import Secret
+from tests.cluster.canaries import marked
 from tests.cluster.validated_client import ValidatedClient
 from tests.fast.commands.tiny_agent import HOST_ID
 
-TOKEN = "canary-token-of-http-tests"
+TOKEN = marked("token-of-http-tests")
 IDENTITY = NodeIdentity(HOST_ID, "127.0.50.1", "Test", "dc1", "r1", ["0"], "5.0.9", "Murmur3Partitioner", "s1")
 
 

@@ -11,6 +11,7 @@ from agent.cassandra.errors import CassandraDenied, CassandraUnavailable
 from agent.cassandra.node import CassandraNode
 from agent.cassandra.settings import CassandraSettings, CqlSettings, JolokiaSettings, NodetoolSettings
 from agent.wire.commands import SnapshotArguments
+from tests.cluster.canaries import marked
 from tests.cluster.cassandra import JMX_USER
 from tests.cluster.places import REPOSITORY
 from tests.cluster.scratch import ScratchCluster
@@ -19,7 +20,7 @@ from tests.real.cassandra.test_jolokia import does_what_nodetool_does
 from tests.real.cassandra.test_restore_phases import TABLES, Story
 
 ROLE = "helenus"
-PASSWORD = "cql-secret-of-tests"
+PASSWORD = marked("cql-secret-of-tests")
 BACKUP_GRANTS = ("GRANT SELECT ON KEYSPACE system_views TO helenus",)
 RESTORE_GRANTS = (
     "GRANT SELECT ON KEYSPACE system_distributed TO helenus",
