@@ -31,7 +31,8 @@ _PARTS = (DESTINATION, RULE, LEAVING)
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """A destination as its row holds it. `repository_id` is no secret, and what its rules leave is named by it."""
+    """A destination as its row holds it. `repository_id` is no secret: what its rules leave is named by
+    it. It is authenticated with the sealed text."""
 
     revision: int
     repository_id: str
