@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agent.wire.destinations import ON_SERVER
 from coordinator.model.orders import BackupOrder, Copy
 
 Unit = Literal["minutes", "hours", "days", "weeks"]
@@ -46,6 +47,11 @@ class BackupJob(msgspec.Struct, frozen=True):
     partial: bool = False
     pre_script: str = ""
     post_script: str = ""
+
+    @property
+    def places(self) -> list[str]:
+        """Where its backups stand: ids of destinations, and OPSC_ON_SERVER for the nodes."""
+        return [copy.destination for copy in self.copies] + ([ON_SERVER] if self.keep else [])
 
     def order(self, tag: str, time: int, backup_id: str) -> BackupOrder:
         """The order of a backup by that name, of that time (unix seconds)."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.wire.destinations import ON_SERVER
 from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import Schedule
 from coordinator.store.database import Database
@@ -50,8 +49,7 @@ class SqliteSchedules:
             if row is None:
                 return False
             job = msgspec.json.decode(row[0], type=Schedule).job
-            places = [copy.destination for copy in job.copies] + ([ON_SERVER] if job.keep else [])
-            retain_all_of(connection, cluster, schedule_id, places)
+            retain_all_of(connection, cluster, schedule_id, job.places)
             done = connection.execute("DELETE FROM schedules WHERE cluster = ? AND id = ?", (cluster, schedule_id))
             return done.rowcount == 1
 

@@ -19,6 +19,7 @@ from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECOND
 from coordinator.store.protocol import Store
 from tests.cluster.large_cluster import LargeCluster
 from tests.cluster.store_contract_people import OutboxContract, PeopleContract, SchedulesContract
+from tests.cluster.store_contract_rules import RulesContract
 from tests.cluster.store_samples import AT, CLUSTER, NOW, TAG, Site, command, ended, event, place, request
 
 
@@ -228,22 +229,6 @@ class PlacesContract:
         await store.requests.finish(done, forget=["d1"])
         assert await store.destinations.get(CLUSTER, "d1") == place()
 
-    async def test_rules_are_replaced_and_go_with_their_destination(self, site: Site) -> None:
-        """Promise: a rule is replaced by one of the same place and id only, and goes when it retains all or its
-        destination is forgotten."""
-        store = await site.open()
-        kept = [
-            KeptRule("c", where, by, Rule(age=number + 1))
-            for number, (where, by) in enumerate([("a", ""), ("a", "adhoc"), ("b", "")])
-        ]
-        await store.retention.put(kept)
-        assert await store.retention.of("c") == kept
-        assert await store.retention.of("other") == []
-        await store.retention.put([KeptRule("c", "a", "", Rule(count=3)), KeptRule("c", "a", "adhoc", Rule(floor=9))])
-        assert await store.retention.of("c", "a") == [KeptRule("c", "a", "", Rule(count=3))]
-        await store.destinations.remove("c", "a")
-        assert await (await site.open()).retention.of("c") == kept[2:]
-
 
 class ActivityContract:
     """Of the activity log's order and pages."""
@@ -367,6 +352,13 @@ class PruneContract:
 
 
 class StoreContract(
-    RequestsContract, PlacesContract, ActivityContract, PruneContract, PeopleContract, SchedulesContract, OutboxContract
+    RequestsContract,
+    PlacesContract,
+    RulesContract,
+    ActivityContract,
+    PruneContract,
+    PeopleContract,
+    SchedulesContract,
+    OutboxContract,
 ):
     """All of it."""

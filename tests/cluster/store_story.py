@@ -29,7 +29,9 @@ _COPY = request("r2", kind=RequestKind.SYNC, started=NOW + 9)
 STORY: Sequence[Chapter] = (
     lambda store: store.destinations.put(place("d1")),
     lambda store: store.destinations.put(place("d2")),
-    lambda store: store.retention.put([KeptRule(CLUSTER, each, "", Rule(age=1)) for each in ("d1", "d2")]),
+    lambda store: store.retention.put(
+        [KeptRule(CLUSTER, each, by, Rule(age=1)) for each in ("d1", "d2") for by in ("", "adhoc")]
+    ),
     lambda store: store.requests.create(request("r1"), [event("r1", place("d1")), event("r1")]),
     lambda store: store.requests.record_steps("r1", {"scope": PLAN, "verdict": {"n": 1}}),
     lambda store: store.commands.put([command("c1"), command("c2", cancel_owed=True)]),
@@ -49,7 +51,7 @@ STORY: Sequence[Chapter] = (
     lambda store: store.destinations.remove(CLUSTER, "d2"),
     lambda store: store.destinations.put(place("d1", 2)),
     lambda store: store.schedules.put(schedule("s1")),
-    lambda store: store.schedules.put(schedule("s1", 2)),
+    lambda store: store.schedules.put(schedule("s1", 2), [KeptRule(CLUSTER, "d1", "s1", Rule(count=3))]),
     lambda store: store.users.add(user("ada")),
     lambda store: store.users.replace(user("ada"), user("ada", Role.READ), admin_stays=False),
     lambda store: store.sessions.put(session("k1", _LATER)),

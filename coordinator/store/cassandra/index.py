@@ -24,7 +24,7 @@ from coordinator.store.cassandra.packing import ROW_BYTES, packed
 from coordinator.store.cassandra.tables import Entry, Kept, Key, Row
 
 REQUEST, PLACES, TAG, FENCE, VALUE, SEAL, LEASE = "request", "places", "tag", "fence", "value", "seal", "lease"
-SCHEDULES, USERS, SESSIONS, OUTBOX = "schedules", "users", "sessions", "outbox"
+USERS, SESSIONS, OUTBOX = "users", "sessions", "outbox"
 """Kinds of records; the last one is a log too."""
 HEAD, EVENT, COMMAND, STEP, PARTS = "request", "event", "command", "step", "parts"
 """Parts of a request's record."""

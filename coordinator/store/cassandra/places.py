@@ -1,9 +1,12 @@
 """Destinations and rules of retention in Cassandra. In: settings with secrets. Out: the same, sealed where they stand.
 
-All of a cluster's are one record, so that a destination goes together with its rules. One that a request forgets at its
-end (`protocol.Requests.finish`) is two records' matter: the place is marked as leaving with the request, then the
-request ends, naming it, then the place goes. The request decides: whoever reads a marked place asks it, so that the
-place is gone for everybody from the moment when the request has ended, and stays if the request ended otherwise.
+All of a cluster's are one record, so that a destination goes together with its rules. Its schedules stand there too
+(`schedules`), so that one changes together with its own.
+
+A destination that a request forgets at its end (`protocol.Requests.finish`) is two records' matter: the place is marked
+as leaving with the request, then the request ends, naming it, then the place goes. The request decides: whoever reads a
+marked place asks it, so that the place is gone for everybody from the moment when the request has ended, and stays if
+the request ended otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +20,22 @@ from coordinator.model.retention import KeptRule
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import PLACES
 from coordinator.store.cassandra.partitions import Change, Partitions
+from coordinator.store.cassandra.rule_rows import RULE, drops_of, puts_of, rule_of, ruling_of
 from coordinator.store.cassandra.tables import Drop, Key, Row, Snapshot
 from coordinator.store.cassandra.ticks import Ticks
+from coordinator.store.ruling import FORGOTTEN
 from coordinator.store.sealing import Seal
 
-DESTINATION, RULE, LEAVING = "destination", "rule", "leaving"
+DESTINATION, LEAVING = "destination", "leaving"
 _PARTS = (DESTINATION, RULE, LEAVING)
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """A destination as its row holds it."""
+    """A destination as its row holds it. `repository_id` is no secret: what its rules leave is named by
+    it. It is authenticated with the sealed text."""
 
     revision: int
+    repository_id: str
     sealed: bytes
 
 
@@ -73,9 +80,7 @@ class Places:
             # A place goes only while its mark is there: without it the place was put anew since.
             marks = [row for row in found.rows if row.part == LEAVING and row.name in verdict.marks]
             going = {_place(mark) for mark in marks} & verdict.gone
-            rows = [row for row in found.rows if row.part != LEAVING and _place(row) in going]
-            drops = [Drop(row.part, row.name) for row in (*marks, *rows)]
-            return Change(drops=drops) if drops else None
+            return _without(cluster, found, sorted(going), marks) if marks else None
 
         await self._partitions.change(key, _PARTS, decide)
 
@@ -117,16 +122,18 @@ class CassandraDestinations:
 
     async def _put(self, destination: Destination) -> None:
         sealed = self._seal.sealed(msgspec.json.encode(destination), _what(destination.cluster, destination))
-        data = msgspec.json.encode(Sealed(destination.revision, sealed))
-        position = self._ticks.next()
+        data = msgspec.json.encode(Sealed(destination.revision, destination.repository_id, sealed))
+        new = Row(DESTINATION, destination.id, data, self._ticks.next())
 
         def decide(found: Snapshot) -> Change | None:
-            for row in found.rows:
-                if (row.part, row.name) == (DESTINATION, destination.id):
-                    if msgspec.json.decode(row.data, type=Sealed).revision > destination.revision:
-                        return None
-                    return Change([msgspec.structs.replace(row, data=data)])
-            return Change([Row(DESTINATION, destination.id, data, position)])
+            known = _kept(found, destination.id)
+            former = None if known is None else _sealed(known)
+            if former is not None and former.revision > destination.revision:
+                return None
+            row = new if known is None else msgspec.structs.replace(known, data=data)
+            ruling = ruling_of(destination.cluster, found.rows)
+            ruling.remember(destination.id, destination.repository_id, None if former is None else former.repository_id)
+            return Change([row, *puts_of(ruling)], drops_of(ruling))
 
         await self._places.tidy(destination.cluster)
         await self._partitions.change(Key(PLACES, destination.cluster), _PARTS, decide)
@@ -135,17 +142,17 @@ class CassandraDestinations:
         there = [False]
 
         def decide(found: Snapshot) -> Change | None:
-            rows = [row for row in found.rows if row.part != LEAVING and _place(row) == destination_id]
-            there[0] = any(row.part == DESTINATION for row in rows)
-            return Change(drops=[Drop(row.part, row.name) for row in rows]) if rows else None
+            there[0] = _kept(found, destination_id) is not None
+            change = _without(cluster, found, [destination_id])
+            return change if change.puts or change.drops else None
 
         await self._places.tidy(cluster)
         await self._partitions.change(Key(PLACES, cluster), _PARTS, decide)
         return there[0]
 
     def _opened(self, cluster: str, row: Row) -> Destination:
-        kept = msgspec.json.decode(row.data, type=Sealed)
-        plain = self._seal.opened(kept.sealed, [cluster, row.name, kept.revision])
+        kept = _sealed(row)
+        plain = self._seal.opened(kept.sealed, [cluster, row.name, kept.revision, kept.repository_id])
         return msgspec.json.decode(plain, type=Destination)
 
 
@@ -158,7 +165,7 @@ class CassandraRetention:
 
     async def of(self, cluster: str, destination: str | None = None) -> list[KeptRule]:
         rows = [row for row in await self._places.rows(cluster) if row.part == RULE]
-        found = [msgspec.json.decode(row.data, type=KeptRule) for row in rows]
+        found = [kept for row in rows if not (kept := rule_of(row)).destination.startswith(FORGOTTEN)]
         wanted = [kept for kept in found if destination in (None, kept.destination)]
         return sorted(wanted, key=lambda kept: (kept.destination, kept.backup_id))
 
@@ -171,12 +178,9 @@ class CassandraRetention:
 
     async def _put(self, cluster: str, rules: Sequence[KeptRule]) -> None:
         def decide(found: Snapshot) -> Change | None:
-            known = {row.name for row in found.rows if row.part == RULE}
-            last = {f"{kept.destination}/{kept.backup_id}": kept for kept in rules}
-            puts = [
-                Row(RULE, name, msgspec.json.encode(kept)) for name, kept in last.items() if not kept.rule.retains_all
-            ]
-            drops = [Drop(RULE, name) for name, kept in last.items() if kept.rule.retains_all and name in known]
+            ruling = ruling_of(cluster, found.rows)
+            ruling.put(rules)
+            puts, drops = puts_of(ruling), drops_of(ruling)
             return Change(puts, drops) if puts or drops else None
 
         await self._places.tidy(cluster)
@@ -184,7 +188,27 @@ class CassandraRetention:
 
 
 def _what(cluster: str, destination: Destination) -> list[str | int]:
-    return [cluster, destination.id, destination.revision]
+    return [cluster, destination.id, destination.revision, destination.repository_id]
+
+
+def _without(cluster: str, found: Snapshot, places: Sequence[str], marks: Sequence[Row] = ()) -> Change:
+    """The record without the marks, and the places with their rules, but for what these leave for the repositories.
+    Safe because it is one change: a place that is there has its rules, and of one that is gone they are left."""
+    ruling = ruling_of(cluster, found.rows)
+    rows = list(marks)
+    for place in places:
+        known = _kept(found, place)
+        ruling.forget(place, None if known is None else _sealed(known).repository_id)
+        rows += [] if known is None else [known]
+    return Change(puts_of(ruling), [*(Drop(row.part, row.name) for row in rows), *drops_of(ruling)])
+
+
+def _kept(found: Snapshot, destination_id: str) -> Row | None:
+    return next((row for row in found.rows if (row.part, row.name) == (DESTINATION, destination_id)), None)
+
+
+def _sealed(row: Row) -> Sealed:
+    return msgspec.json.decode(row.data, type=Sealed)
 
 
 def _place(row: Row) -> str:

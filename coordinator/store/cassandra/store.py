@@ -31,7 +31,7 @@ class CassandraStore:
         self.commands = CassandraCommands(partitions, ticks)
         self.destinations = CassandraDestinations(partitions, places, seal, ticks)
         self.retention = CassandraRetention(partitions, places)
-        self.schedules = CassandraSchedules(partitions, ticks)
+        self.schedules = CassandraSchedules(partitions, places, ticks)
         self.users = CassandraUsers(partitions, seal)
         self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)

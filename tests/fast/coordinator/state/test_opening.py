@@ -10,7 +10,12 @@ import msgspec
 import pytest
 
 from coordinator.model.settings import StateSettings
+from coordinator.store.cassandra.index import PLACES
+from coordinator.store.cassandra.partitions import Change, Partitions
+from coordinator.store.cassandra.places import DESTINATION
 from coordinator.store.cassandra.schema import replication_warnings
+from coordinator.store.cassandra.store import CassandraStore
+from coordinator.store.cassandra.tables import Key, Snapshot
 from coordinator.store.opening import CassandraAccess, access_of, open_state
 from coordinator.store.sealing import Seal, StateKeyWrong
 from coordinator.store.sqlite import SqliteStore
@@ -18,6 +23,8 @@ from kit.background import unless
 from kit.config import ConfigError, parse
 from kit.secret import Secret
 from tests.cluster.ports import free_port
+from tests.cluster.store_samples import CLUSTER, NOW, place
+from tests.cluster.tables_in_memory import TablesInMemory, World
 from tests.fast.coordinator.test_service import DEADLINE, ROOT, configuration
 
 DIGITS = "0123456789abcdef" * 4
@@ -151,3 +158,19 @@ async def test_a_process_that_waits_says_so_and_ends_on_sigterm(tmp_path: Path) 
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_a_destination_opens_with_its_own_repository_id_only() -> None:
+    """Promise: the repository's id stands unsealed beside the settings, but whoever changes it there is noticed."""
+    world, seal = World(), Seal(b"k" * 32)
+    store = await CassandraStore.open(TablesInMemory(world), seal, now=NOW, patience=30.0)
+    await store.destinations.put(place("d1"))
+
+    def change(found: Snapshot) -> Change | None:
+        row = found.rows[0]
+        return Change([msgspec.structs.replace(row, data=row.data.replace(b'"repo"', b'"oper"'))])
+
+    partitions = Partitions(TablesInMemory(world), 30.0)
+    await partitions.change(Key(PLACES, CLUSTER), (DESTINATION,), change)
+    with pytest.raises(StateKeyWrong):
+        await store.destinations.all(CLUSTER)
