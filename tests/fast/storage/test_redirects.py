@@ -1,6 +1,7 @@
 """Attack row A06 at the agent: a store that sends us elsewhere is not followed, and gets nobody asked."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -47,6 +48,8 @@ async def listener(address: str, answer: bytes = b"") -> AsyncIterator[tuple[str
     await server.wait_closed()
 
 
+# An SDK that refuses an answer leaves its socket to the garbage collector, which tells of it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("opened", [s3, gcs, azure])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed(opened: Callable[[str], Storage], status: int) -> None:
@@ -65,4 +68,5 @@ async def test_no_redirect_is_followed(opened: Callable[[str], Storage], status:
                     pass
             await store.close()
             assert came
+    gc.collect()  # here, not in whichever test comes next
     assert hits == []
