@@ -122,7 +122,7 @@ class PointsInTime:
         state_on = self._around.state_on
         if not state_on:
             return
-        agents = await self._around.registry.recent(cluster, self._around.timing.report_age)
+        agents = await self._around.registry.refresh(cluster, self._around.timing.report_age)
         both = sorted(state_on & {node.address for node in cluster_nodes(agents)})
         if both:
             raise StateOnThisCluster(
