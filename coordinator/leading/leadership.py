@@ -42,7 +42,7 @@ class Term:
     def lasts(self) -> bool:
         """Whether this coordinator may still act. Asked by its own clock, so it costs nothing and a process that slept
         is told the truth."""
-        return self._leadership.term is self and self._leadership.leads
+        return self._leadership.term is self and not self.over.is_set() and self._leadership.leads
 
     async def hold(self) -> None:
         """Return at once while the term lasts, and never afterwards: who awaits it before each thing that it does is
@@ -120,11 +120,13 @@ class Leadership:
         again later, as a new term."""
         state = self._state
         self._lose("it is given back")
-        if not isinstance(state, Leading):
-            return
+        if isinstance(state, Leading):
+            await self._let_go(state.lease)
+
+    async def _let_go(self, lease: Lease) -> None:
         try:
             async with asyncio.timeout(self._terms.patience):
-                await self._record.swap(state.lease, given_back(state.lease))
+                await self._record.swap(lease, given_back(lease))
         except (HelenusError, TimeoutError) as error:
             log.info("the lead could not be given back; it ends by itself", reason=str(error))
 
@@ -153,16 +155,22 @@ class Leadership:
         wanted = renewed(state.lease)
         try:
             async with asyncio.timeout(min(self._terms.patience, acts_until(state, self._terms) - sent)):
-                if await self._record.swap(state.lease, wanted):
-                    self._state = Leading(wanted, sent)
-                    return
-                kept = await self._record.get()
+                swapped = await self._record.swap(state.lease, wanted)
+                kept = wanted if swapped else await self._record.get()
         except (HelenusError, TimeoutError) as error:
             self._tell_unanswered(error)
             return
-        if kept is not None and (kept.holder, kept.fence) == (self._me, state.lease.fence):
+        ours = kept is not None and (kept.holder, kept.fence) == (self._me, state.lease.fence)
+        if self._state is not state or self._clock() >= acts_until(state, self._terms):
+            # The term ended meanwhile, and never comes again: what was held back stays so. Nobody waits for the rest of
+            # what was renewed.
+            if self._state is state:
+                self._lose("it could not be renewed in time")
+            if kept is not None and ours:
+                await self._let_go(kept)
+        elif kept is not None and ours:
             # A renewal whose answer was lost counts, but not from when it was sent: from the next one on.
-            self._state = Leading(kept, state.sent)
+            self._state = Leading(kept, sent if swapped else state.sent)
         else:
             self._lose("another coordinator has it")
 

@@ -169,3 +169,38 @@ def test_nobody_leads_while_the_state_is_away_and_the_term_is_over_in_time() -> 
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())
+
+
+def test_a_lead_that_is_given_back_amid_a_renewal_is_free() -> None:
+    """Promise: a renewal that is on its way when the lead is given back brings the ended term never back, and nobody
+    keeps a lead by which nothing acts: it can be taken at once, here as a new term."""
+
+    async def play() -> None:
+        shelf, held, slow = Shelf(), asyncio.Event(), [False]
+
+        async def fate(call: str) -> str:
+            if slow[0] and call == "answer":
+                held.set()
+                await asyncio.sleep(3)
+            return ""
+
+        clock = asyncio.get_running_loop().time
+        leadership = Leadership(LeadInMemory(shelf, fate), "m0", terms_of(SECONDS), "https://m0:1", monotonic=clock)
+        life = asyncio.create_task(leadership.keep_on())
+        former = await leadership.led()
+        slow[0] = True
+        await held.wait()  # the renewal is kept, its answer is not here yet
+        slow[0] = False
+        await leadership.give_back()
+        assert not former.lasts
+        async with asyncio.timeout(SECONDS / 2):
+            again = await leadership.led()
+        assert again is not former
+        assert again.fence > former.fence
+        assert again.lasts
+        assert not former.lasts
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
