@@ -78,6 +78,7 @@ class RunningRequests:
         if recalled:
             # Who asks first is to see the counts of before, as far as agents answer at once.
             await asyncio.wait(recalled, timeout=RECALL_SECONDS)
+        self._spawn(self._take_up(), "requests that nobody carries out")
         return self
 
     async def __aexit__(
@@ -89,7 +90,9 @@ class RunningRequests:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def begin(self, request: Request) -> None:
-        """Carry the (durable) request out in the background."""
+        """Carry the (durable) request out in the background; one that is carried out already goes on."""
+        if request.id in self._runs:
+            return
         run = Run(request, self._around)
         self._runs[request.id] = run
         self._spawn(self._carry_out(run), f"{request.kind} {request.id}")
@@ -104,6 +107,23 @@ class RunningRequests:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _take_up(self) -> None:
+        """Begin what the state has as running and nobody carries out here: the state kept it, and its answer was lost.
+        What is so at two looks, for whoever is just making a request begins it."""
+        idle: set[str] = set()
+        while True:
+            await asyncio.sleep(self._around.timing.take_up)
+            try:
+                running = await self._around.store.requests.find(state=RequestState.RUNNING)
+            except HelenusError as error:
+                log.warning("requests that nobody carries out can't be looked for", **error.as_dict())
+                continue
+            for request in running:
+                if request.id in idle and request.id not in self._runs:
+                    log.warning("a request that nobody carried out is begun", request=request.id, kind=request.kind)
+                    self.begin(request)
+            idle = {request.id for request in running if request.id not in self._runs}
 
     async def _recall_progress(self, request: Request) -> None:
         """Counts of before this start: the agents still know them. Only for people to see."""

@@ -17,6 +17,7 @@ class Timing(msgspec.Struct, frozen=True):
     looks whether a run is due. `retention_again`: after a run that failed, at first.
     `take_over`: how long a job that stops nodes must not have been written to by the coordinator that carries it out
     before another one takes it over; that one writes every quarter of it.
+    `take_up`: between two looks whether the state has a request that nobody carries out.
     `archiving_look`: between two looks whether every node archives its commit log as it should; a node that does not
     at two of them is told of. `enroll_again`: after nodes were enrolled and still don't archive.
     `outlive`: how long Cassandra, once it answers again, may still be at a statement whose sender gave up: twice its
@@ -36,6 +37,7 @@ class Timing(msgspec.Struct, frozen=True):
     former_place: float = 15.0
     outlive: float = 120.0
     take_over: float = 60.0
+    take_up: float = 30.0
     retention_at: float = 9_000.0
     retention_look: float = 10.0
     retention_again: float = 60.0
