@@ -243,8 +243,12 @@ async def test_it_is_woken_at_once_and_goes_on_after_the_store_failed(tmp_path: 
         site.some.clear()
         news.set()
         async with asyncio.timeout(LOOK_SECONDS / 2):
-            await site.some.wait()
-        assert await site.told() == ["backup.started r1", "backup.succeeded r1"]
+            told: list[str] = []
+            while len(told) < 2:  # the beginning may be told by itself
+                await site.some.wait()
+                site.some.clear()
+                told += await site.told()
+        assert told == ["backup.started r1", "backup.succeeded r1"]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
