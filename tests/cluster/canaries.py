@@ -8,6 +8,7 @@ these is looked at. All that is looked at is told below; sizes are bounded, and 
 
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,7 +23,9 @@ MOST_OF_A_FILE = 8_000_000
 LOOKING = "looks for secrets"
 """The thread's name."""
 EVERY = 0.1
-"""Seconds between two looks at the processes."""
+"""Seconds between two looks at the processes, at least."""
+MOST_OF_THE_TIME = 30.0
+"""It rests so many times as long as a look took: the tests are what the machine is for."""
 OWN_SECRET_BY_ENVIRONMENT = frozenset({"versitygw"})
 """Programs that take the secret that is theirs from their environment: a store of the tests, which knows no other way.
 Nodetool, scripts, Cassandra and the services themselves get none."""
@@ -95,8 +98,11 @@ class Processes:
             raise SecretShown(f"a secret was seen in {told}")
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._every):
+        pause = self._every
+        while not self._ended.wait(pause):
+            began = time.perf_counter()
             self.look()
+            pause = max(self._every, MOST_OF_THE_TIME * (time.perf_counter() - began))
 
     def look(self) -> None:
         """Look once."""
@@ -110,18 +116,20 @@ class Processes:
 
 
 def descendants(pid: int) -> Iterable[int]:
-    """Every process that a process has started, and those that they have."""
+    """Every process that a process has started, and those that they have. One file of each process of the machine: the
+    lists of children stand with each of their many threads."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            # Behind the program's name, in which anything may stand: the state, then the parent.
+            fields = _read(name, "stat").rpartition(b")")[2].split()
+            if len(fields) > 1:
+                children.setdefault(int(fields[1]), []).append(int(name))
     waiting = [pid]
     while waiting:
-        parent = waiting.pop()
-        try:
-            threads = os.listdir(f"/proc/{parent}/task")
-        except OSError:
-            continue
-        for thread in threads:
-            children = [int(child) for child in _read(f"{parent}/task/{thread}", "children").split()]
-            yield from children
-            waiting += children
+        found = children.get(waiting.pop(), [])
+        yield from found
+        waiting += found
 
 
 def _read(process: int | str, what: str) -> bytes:
