@@ -12,7 +12,7 @@ from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import CANCEL, need, who_asks
-from coordinator.opscenter.shapes import ShownPart, request_status, shown_parts
+from coordinator.opscenter.shapes import ShownPart, request_head, shown_parts
 from coordinator.opscenter.streamed import send, status_pieces
 
 
@@ -101,7 +101,7 @@ def _member(words: type[RequestKind] | type[RequestState], asked: str, field: st
 def _in_list(request: Request) -> dict[str, Any]:
     """The status as in a request's own answer, but without its tables, and of its details the message and the error
     alone: a cluster with many tables or nodes would make a list of megabytes."""
-    status = request_status(request, ())
+    status = request_head(request, ())
     del status["keyspaces"]
     status["details"] = {name: status["details"][name] for name in ("message", "error") if name in status["details"]}
     return status
