@@ -1,13 +1,12 @@
-"""The state as the leader uses it. In: a store and a term. Out: the same store, that writes nothing once the term is
-over.
+"""The state as the leader uses it. In: a store and a term. Out: the same store, that begins no write once the term is
+over; each attempt of one that was begun before is the store's own matter (`Store.during`).
 
 Reads go on: they harm nobody, and what follows from them is a write or a call of an agent, which waits.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from coordinator.store.protocol import Store
+from coordinator.store.protocol import PARTS, Hold, Store
 
 LOOKS = frozenset(
     {
@@ -16,9 +15,6 @@ LOOKS = frozenset(
     }
 )  # fmt: skip
 """The calls of every part that change nothing."""
-PARTS = ("requests", "commands", "destinations", "retention", "schedules", "users", "sessions", "values", "outbox")
-
-Hold = Callable[[], Awaitable[None]]
 
 
 class _Led:

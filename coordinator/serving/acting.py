@@ -17,7 +17,6 @@ from aiohttp import web
 from coordinator.access.passwords import Passwords
 from coordinator.access.people import people_of
 from coordinator.fleet.fleet import Fleet
-from coordinator.leading.led_store import Hold
 from coordinator.model.settings import OrchestrationSettings, RetentionSettings
 from coordinator.notices.filler import Sources
 from coordinator.notices.telling import Telling
@@ -34,7 +33,7 @@ from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
 from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
 from coordinator.orchestrate.timing import Timing
 from coordinator.serving.ready import Ready
-from coordinator.store.protocol import Store
+from coordinator.store.protocol import Hold, Store
 from kit import logs
 from kit.errors import HelenusError
 from kit.http_description import Description

@@ -129,7 +129,8 @@ class InTurns:
     async def _act(self, term: Term) -> None:
         """Everything that acts, from its begin until it is cancelled."""
         async with AsyncExitStack() as stack:
-            store = led(self._store, term.hold)
+            # Entered first, so left last: nothing is being written any more when the lead is given back.
+            store = led(await stack.enter_async_context(self._store.during(term.hold)), term.hold)
             acting = await composed(stack, self._ready, store, self._redactor, self._passwords, term.hold)
             leading_gauge(acting.metrics, leads=True)
             # Whoever asks meanwhile is told that nobody leads yet, or waits.

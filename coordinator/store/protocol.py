@@ -3,7 +3,8 @@
 Every write is durable when the call returns. An implementation is safe for concurrent tasks of one event loop.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from coordinator.model.access import Change, Session, User
@@ -16,8 +17,14 @@ from coordinator.model.requests import NodePart, Request, RequestKind, RequestSt
 from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import Schedule
 
+Hold = Callable[[], Awaitable[None]]
+"""Returns at once while one may write, and never afterwards."""
 EVERYTHING = ActivityQuery()
 """The whole log, oldest first."""
+
+
+PARTS = ("requests", "commands", "destinations", "retention", "schedules", "users", "sessions", "values", "outbox")
+"""Of a store; all but the record of the lead."""
 
 
 class Requests(Protocol):
@@ -318,6 +325,11 @@ class Store(Protocol):
     @property
     def lead(self) -> LeadRecord | None:
         """None: a state that only one coordinator has, which needs no lead."""
+        ...
+
+    def during(self, hold: Hold) -> AbstractAsyncContextManager["Store"]:
+        """The same state for one time of leading: where a write may wait or is tried again, `hold` is awaited before
+        each attempt. When the context ends nothing of it is being written any more."""
         ...
 
     async def prune(self, now: float) -> None:

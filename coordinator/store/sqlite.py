@@ -1,7 +1,8 @@
 """The store in one SQLite file. In: the state directory. Out: `protocol.Store`."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
 from coordinator.store.database import Database
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
 from coordinator.store.migrations import MIGRATIONS
-from coordinator.store.protocol import LeadRecord
+from coordinator.store.protocol import Hold, LeadRecord
 from coordinator.store.sqlite_activity import drop_events
 from coordinator.store.sqlite_commands import SqliteCommands
 from coordinator.store.sqlite_destinations import SqliteDestinations, SqliteValues
@@ -58,6 +59,11 @@ class SqliteStore:
         """The state of a coordinator that may be running, for what a second process may change of it: users, which
         nobody holds in memory. It makes, migrates and prunes nothing. Raises `StoreFailed`, `StoreMissing`."""
         return cls(await Database.open(state_directory / FILE, MIGRATIONS, beside=True))
+
+    @asynccontextmanager
+    async def during(self, hold: Hold) -> AsyncIterator["SqliteStore"]:
+        """See `protocol.Store.during`. A write of a file is tried once, and waits for nobody but the disk."""
+        yield self
 
     async def prune(self, now: float) -> None:
         """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and

@@ -12,6 +12,7 @@ from typing import TypeVar
 from coordinator.store.cassandra.errors import Unanswered
 from coordinator.store.cassandra.patience import Patience
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot
+from coordinator.store.protocol import Hold
 
 T = TypeVar("T")
 
@@ -27,6 +28,9 @@ class Outcome(Enum):
 
 Fate = Callable[[int, str], Outcome]
 """What becomes of a step, by its number (from 0 on) and the call's name."""
+
+
+_WRITES = ("swap", "note", "erase", "put_piece", "drop_pieces")
 
 
 class Killed(BaseException):
@@ -68,9 +72,12 @@ class TablesInMemory:
         fate: Fate = lambda number, call: Outcome.DONE,
         turn: Callable[[], Awaitable[None]] = _at_once,
         seconds: float = 30.0,
+        hold: Hold = _at_once,
     ) -> None:
-        """`turn` is awaited before each step: others have theirs meanwhile. `seconds`: how long a scan is tried."""
+        """`turn` is awaited before each step: others have theirs meanwhile. `seconds`: how long a scan is tried.
+        `hold`: awaited before each write, as the last thing."""
         self._seconds = seconds
+        self._hold = hold
         self.world = world
         self._fate = fate
         self._turn = turn
@@ -142,6 +149,9 @@ class TablesInMemory:
     async def close(self) -> None:
         return None
 
+    def held(self, hold: Hold) -> "TablesInMemory":
+        return TablesInMemory(self.world, self._fate, self._turn, self._seconds, hold)
+
     def _write(self, entries: Mapping[Entry, Kept | None], number: int | None) -> None:
         self.world.clock += 1
         at = self.world.clock if number is None else number
@@ -153,6 +163,8 @@ class TablesInMemory:
 
     async def _step(self, call: str, work: Callable[[], T]) -> T:
         await self._turn()
+        if call in _WRITES:
+            await self._hold()
         outcome = Outcome.DEAD if self._dead else self._fate(self.steps, call)
         self.steps += 1
         if outcome is Outcome.DEAD:

@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
-from coordinator.store.cassandra.driver import Driver, Rows, Statement
+from coordinator.store.cassandra.driver import Caller, Driver, Rows, Statement
 from coordinator.store.cassandra.errors import Refused, Unanswered
 from coordinator.store.cassandra.patience import Patience, failed
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot
+from coordinator.store.protocol import Hold
 
 _ROW = "version, writer, part, name, data, position, mark"
 
@@ -20,11 +21,14 @@ _TOGETHER = 100
 
 
 class CqlTables:
-    """See `tables.Tables`. `patience`: seconds for a page of a scan, which is asked again until then."""
+    """See `tables.Tables`. `patience`: seconds for a page of a scan, which is asked again until then. `caller`: whose
+    statements they are, anybody's unless told."""
 
-    def __init__(self, driver: Driver, keyspace: str, patience: float) -> None:
+    def __init__(self, driver: Driver, keyspace: str, patience: float, caller: Caller | None = None) -> None:
         self._driver = driver
+        self._keyspace = keyspace
         self._patience = patience
+        self._caller = caller or driver.anybody
         records, entries, pieces = (f"{keyspace}.{name}" for name in ("records", "pointers", "pieces"))
         # Names of tables are those above, the keyspace's is checked by its setting; values are bound.
         of_record = "WHERE kind = ? AND id = ?"
@@ -59,7 +63,7 @@ class CqlTables:
             if not found:
                 # Of a partition without the wanted rows only this tells the version. Then the rows again: one that came
                 # in between must not be taken for missing at that version.
-                versions = await self._driver.ask(self._version, key, serial=True)
+                versions = await self._driver.ask(self._version, key, by=self._caller, serial=True)
                 version, writer = versions[0] if versions else (None, None)
                 found = await self._rows(key, parts, names)
                 if not found:
@@ -80,7 +84,7 @@ class CqlTables:
             else Statement(self._drop_row, (*key, drop.part, drop.name))
             for drop in drops
         ]
-        return bool((await self._driver.batch([first, *gone, *rows]))[0][0])
+        return bool((await self._driver.batch([first, *gone, *rows], by=self._caller))[0][0])
 
     async def note(self, kept: Sequence[Kept], number: int | None) -> None:
         text, at = (self._note, ()) if number is None else (self._note_at, (number,))
@@ -94,7 +98,7 @@ class CqlTables:
         await self._write({each: Statement(text, (*at, *each)) for each in entries})
 
     async def look(self, entry: Entry) -> Kept | None:
-        rows = await self._driver.ask(self._look, entry)
+        rows = await self._driver.ask(self._look, entry, by=self._caller)
         return Kept(entry, rows[0][0], rows[0][1] or None) if rows else None
 
     async def scan(self, log: str, scope: str, *, newest_first: bool = False) -> AsyncIterator[list[Kept]]:
@@ -103,7 +107,8 @@ class CqlTables:
         last: tuple[int, str] | None = None
         patience = Patience(self._patience)
         while True:
-            pages = self._driver.pages(*((text, (log, scope)) if last is None else (after, (log, scope, *last))))
+            asked = (text, (log, scope)) if last is None else (after, (log, scope, *last))
+            pages = self._driver.pages(*asked, by=self._caller)
             try:
                 async for rows in pages:
                     if rows:
@@ -117,24 +122,26 @@ class CqlTables:
                 raise failed(refused) from None
 
     async def put_piece(self, owner: Key, which: str, number: int, data: bytes) -> None:
-        await self._ask(self._put_piece, (*owner, which, number, data))
+        await self._driver.write(self._put_piece, (*owner, which, number, data), by=self._caller)
 
     async def pieces(self, owner: Key, which: str) -> list[bytes]:
-        return [row[0] for row in await self._driver.ask(self._pieces, (*owner, which))]
+        return [row[0] for row in await self._driver.ask(self._pieces, (*owner, which), by=self._caller)]
 
     async def piece_names(self, owner: Key) -> set[str]:
-        return {row[0] for row in await self._driver.ask(self._piece_names, owner)}
+        return {row[0] for row in await self._driver.ask(self._piece_names, owner, by=self._caller)}
 
     async def drop_pieces(self, owner: Key, which: str) -> None:
-        await self._ask(self._drop_pieces, (*owner, which))
+        await self._driver.write(self._drop_pieces, (*owner, which), by=self._caller)
+
+    def held(self, hold: Hold) -> "CqlTables":
+        return CqlTables(self._driver, self._keyspace, self._patience, self._caller._replace(hold=hold))
 
     async def close(self) -> None:
         await self._driver.close()
 
     async def _rows(self, key: Key, parts: Sequence[str], names: Sequence[str]) -> Rows:
-        if names:
-            return await self._driver.ask(self._names, (*key, list(parts), list(names)), serial=True)
-        return await self._driver.ask(self._parts, (*key, list(parts)), serial=True)
+        text, values = (self._names, (*key, list(parts), list(names))) if names else (self._parts, (*key, list(parts)))
+        return await self._driver.ask(text, values, by=self._caller, serial=True)
 
     async def _write(self, statements: Mapping[Entry, Statement]) -> None:
         """Those of one scope together: one write to each replica."""
@@ -142,10 +149,7 @@ class CqlTables:
         for entry, statement in statements.items():
             scopes.setdefault((entry.log, entry.scope), []).append(statement)
         runs = [of[at : at + _TOGETHER] for of in scopes.values() for at in range(0, len(of), _TOGETHER)]
-        await _all(*map(self._driver.batch, runs))
-
-    async def _ask(self, text: str, values: Sequence[object]) -> None:
-        await self._driver.ask(text, values)
+        await _all(*(self._driver.batch(run, by=self._caller) for run in runs))
 
 
 async def _all(*works: Coroutine[Any, Any, Any]) -> None:

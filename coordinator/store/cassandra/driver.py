@@ -6,6 +6,7 @@ sends anything a second time; the event loop never waits.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, Simple
 
 from coordinator.model.settings import StateSettings
 from coordinator.store.cassandra.errors import Refused, Unanswered
+from coordinator.store.protocol import Hold
 from kit.secret import Secret
 
 Values = Sequence[Any]
@@ -42,15 +44,27 @@ class Statement(NamedTuple):
     values: Values
 
 
+async def _at_once() -> None:
+    return None
+
+
+class Caller(NamedTuple):
+    """Whose statements they are. `turns`: in which queue they wait while too many are under way. `hold`: awaited as the
+    last thing before a write is sent."""
+
+    turns: asyncio.Semaphore
+    hold: Hold = _at_once
+
+
 class Driver:
-    """`connect` it, `close` it. `ask` and `pages` prepare each text once."""
+    """`connect` it, `close` it. `ask`, `write`, `batch` and `pages` prepare each text once; `by`: whose they are."""
 
     def __init__(self, settings: StateSettings, password: Secret | None, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._password = password
         self._tls = tls
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="state-cql")
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.anybody = Caller(asyncio.Semaphore(_AT_ONCE))
         self._cluster: Cluster | None = None
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
@@ -81,38 +95,47 @@ class Driver:
         """A statement as it stands, for the schema; after a change of it the nodes have agreed, or ten seconds went."""
         return await self._answer(SimpleStatement(text))
 
-    async def ask(self, text: str, values: Values = (), *, serial: bool = False) -> Rows:
-        """All rows of a question or of one write; `serial`: as Paxos has decided so far, and decides for good."""
+    async def ask(self, text: str, values: Values = (), *, by: Caller | None = None, serial: bool = False) -> Rows:
+        """All rows of a question; `serial`: as Paxos has decided so far, and decides for good."""
         rows: Rows = []
-        async for page in self.pages(text, values, serial=serial):
+        async for page in self.pages(text, values, by=by, serial=serial):
             rows += page
         return rows
 
-    async def pages(self, text: str, values: Values = (), *, serial: bool = False) -> AsyncIterator[Rows]:
+    async def pages(
+        self, text: str, values: Values = (), *, by: Caller | None = None, serial: bool = False
+    ) -> AsyncIterator[Rows]:
         """The rows, page by page."""
+        turns = (by or self.anybody).turns
         bound = (await self._prepare(text)).bind(values)
         bound.fetch_size = PAGE_ROWS
         if serial:
             bound.consistency_level = self.serial
-        async with self._turns:
+        async with turns:
             asked = _Asked(self._send(bound))
             page = await self._within(asked.page())
         yield page
         while asked.future.has_more_pages:
-            async with self._turns:
+            async with turns:
                 asked.fetch_next()
                 page = await self._within(asked.page())
             yield page
 
-    async def batch(self, statements: Sequence[Statement]) -> Rows:
+    async def write(self, text: str, values: Values, *, by: Caller | None = None) -> Rows:
+        """One write."""
+        return await self._answer((await self._prepare(text)).bind(values), by)
+
+    async def batch(self, statements: Sequence[Statement], *, by: Caller | None = None) -> Rows:
         """Writes of one partition, together; where one has a condition, only if it holds: the first column says."""
         batch = BatchStatement(BatchType.UNLOGGED)
         for statement in statements:
             batch.add((await self._prepare(statement.text)).bind(statement.values))
-        return await self._answer(batch)
+        return await self._answer(batch, by)
 
-    async def _answer(self, statement: object) -> Rows:
-        async with self._turns:
+    async def _answer(self, statement: object, by: Caller | None = None) -> Rows:
+        turns, hold = by or self.anybody
+        async with turns:
+            await hold()  # after all that may last; from here to the socket nothing waits
             return await self._within(_Asked(self._send(statement)).page())
 
     def _send(self, statement: object) -> ResponseFuture:
@@ -178,6 +201,8 @@ class Driver:
             idle_heartbeat_interval=10,
             idle_heartbeat_timeout=10,
             application_name="helenus-coordinator",
+            # What a node that was cut off hasn't received by then is never delivered, also when it comes back.
+            sockopts=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(wanted.request_seconds * 1_000))],
         )
         try:
             self._session = cluster.connect()

@@ -40,6 +40,7 @@ from coordinator.store.cassandra.packing import (
 from coordinator.store.cassandra.patience import Patience, failed
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot, Tables
 from coordinator.store.database import StoreFailed
+from coordinator.store.protocol import Hold
 from kit.together import together
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,12 @@ class Partitions:
         self._clock = clock
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._whole: set[asyncio.Task[Any]] = set()
+        self._over = False
         self._periods: set[Entry] = set()
+
+    def held(self, hold: Hold) -> "Partitions":
+        """The same state, each write of which awaits `hold` before every attempt."""
+        return Partitions(self.tables.held(hold), self._seconds, self._clock)
 
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
         """The rows, with their JSON. Raises `StoreFailed`."""
@@ -93,12 +99,19 @@ class Partitions:
     ) -> None:
         """Change the record, given its rows of those parts and names; `bare`: without their JSON. Raises `StoreFailed`:
         then it is done whole or not at all."""
+        patience = self._patience()  # from before the lock is waited for: the whole operation is to end in time
         lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:  # between coordinators the version decides; within one nobody need lose
-            await self._change(key, parts, names, decide, bare)
+        await patience.in_turn(lock)  # between coordinators the version decides; within one nobody need lose
+        try:
+            await self._change(key, parts, names, decide, bare, patience)
+        finally:
+            lock.release()
 
     async def whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work to its end, also when the caller is cancelled meanwhile."""
+        """Do the work to its end, also when the caller is cancelled meanwhile. Raises `StoreFailed`."""
+        if self._over:
+            work.close()
+            raise StoreFailed("nothing more is written: the coordinator has stopped acting")
         task = asyncio.ensure_future(work)
         self._whole.add(task)
         task.add_done_callback(self._whole.discard)
@@ -108,6 +121,16 @@ class Partitions:
         """Finish what is being written."""
         await asyncio.gather(*self._whole, return_exceptions=True)
         await self.tables.close()
+
+    async def finish(self, seconds: float) -> None:
+        """Nothing is begun any more; what is being written is done, or cut off when it lasts longer than that. Cut off
+        anywhere a change is whole or not there; a statement that was sent just then may be done yet."""
+        self._over = True
+        if self._whole:
+            _, late = await asyncio.wait(self._whole, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def repair(self, key: Key, entry: Entry, now: Snapshot) -> None:
         """Write an entry as it follows from the record's rows `now` (all of its part). No change under way is
@@ -144,9 +167,10 @@ class Partitions:
         self._periods.discard(period)
         await self._quietly(lambda: self.tables.erase([period], None))
 
-    async def _change(self, key: Key, parts: Sequence[str], names: Sequence[str], decide: Decide, bare: bool) -> None:
+    async def _change(
+        self, key: Key, parts: Sequence[str], names: Sequence[str], decide: Decide, bare: bool, patience: Patience
+    ) -> None:
         writer = uuid.uuid4().hex
-        patience = self._patience()
         tried: tuple[int, Snapshot, Change] | None = None
         while True:
             raw = await patience.ask(lambda: self.tables.read(key, parts, names))

@@ -35,17 +35,26 @@ class Patience:
             except Refused as refused:
                 raise failed(refused) from None
 
+    async def in_turn(self, lock: asyncio.Lock) -> None:
+        """Acquire the lock. Raises `StoreUnreachable` when the time is over."""
+        try:
+            async with asyncio.timeout(max(0.0, self._ends - self._clock())):
+                await lock.acquire()
+        except TimeoutError:
+            raise self._over("an earlier write of the same is still under way") from None
+
     async def wait(self, why: Unanswered | None = None) -> None:
         """Pause before another attempt. Raises `StoreUnreachable` when the time is over."""
         if self._clock() + self._pause >= self._ends:
-            reason = "others write the same all the time" if why is None else str(why)
-            raise StoreUnreachable(
-                f"the coordinator's state in Cassandra gave no answer within {self._seconds:.0f} s: {reason}",
-                reason=reason,
-            ) from None
+            raise self._over("others write the same all the time" if why is None else str(why)) from None
         # Not all at once again: two that write the same partition would meet for ever.
         await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _over(self, reason: str) -> StoreUnreachable:
+        return StoreUnreachable(
+            f"the coordinator's state in Cassandra gave no answer within {self._seconds:.0f} s: {reason}", reason=reason
+        )
 
 
 def failed(refused: Refused) -> StoreFailed:

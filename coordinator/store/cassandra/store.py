@@ -1,5 +1,8 @@
 """The store in a keyspace of Cassandra's. In: tables, a key. Out: `protocol.Store`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from coordinator.store.cassandra.commands import CassandraCommands, CassandraValues
 from coordinator.store.cassandra.finding import Finding
 from coordinator.store.cassandra.index import SEAL
@@ -13,9 +16,11 @@ from coordinator.store.cassandra.schedules import CassandraSchedules
 from coordinator.store.cassandra.tables import Key, Row, Snapshot, Tables
 from coordinator.store.cassandra.ticks import Ticks
 from coordinator.store.cassandra.users import CassandraSessions, CassandraUsers
-from coordinator.store.protocol import LeadRecord
+from coordinator.store.protocol import Hold, LeadRecord
 from coordinator.store.sealing import Seal
 
+FINISH_SECONDS = 5.0
+"""For what is being written at the end of a time of leading; then it is cut off."""
 _CHECK, _CHECKED = "check", b"the key of this state"
 
 
@@ -26,6 +31,7 @@ class CassandraStore:
         ticks, finding = Ticks(), Finding(partitions)
         places = Places(partitions, finding)
         self._partitions = partitions
+        self._seal = seal
         self._pruning = Pruning(partitions, finding)
         self.requests = CassandraRequests(partitions, finding, places, ticks)
         self.commands = CassandraCommands(partitions, ticks)
@@ -47,6 +53,15 @@ class CassandraStore:
         store = cls(partitions, seal)
         await store.prune(now)
         return store
+
+    @asynccontextmanager
+    async def during(self, hold: Hold) -> AsyncIterator["CassandraStore"]:
+        """See `protocol.Store.during`. The lead's own record is another matter: nothing holds it back."""
+        partitions = self._partitions.held(hold)
+        try:
+            yield CassandraStore(partitions, self._seal)
+        finally:
+            await partitions.finish(FINISH_SECONDS)
 
     async def prune(self, now: float) -> None:
         """Forget the details of requests that ended long before `now` (unix seconds), and, later, the requests and

@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from coordinator.store.protocol import Hold
+
 
 class Key(NamedTuple):
     """A partition of records: what sort of thing, and which."""
@@ -109,6 +111,10 @@ class Tables(Protocol):
 
     async def drop_pieces(self, owner: Key, which: str) -> None:
         """Forget the pieces of that name."""
+        ...
+
+    def held(self, hold: Hold) -> "Tables":
+        """The same tables, each write of which awaits `hold` as the last thing before it is sent."""
         ...
 
     async def close(self) -> None:

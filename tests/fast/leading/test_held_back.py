@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from coordinator.fleet.client import AgentClient, open_session
-from coordinator.leading.led_store import LOOKS, PARTS, led
+from coordinator.leading.led_store import LOOKS, led
 from coordinator.store import protocol
+from coordinator.store.protocol import PARTS
 from coordinator.store.sqlite import SqliteStore
 from tests.cluster.ports import free_port
 
