@@ -15,6 +15,8 @@ from coordinator.model.errors import CoordinatorError
 from kit.errors import HelenusError, first_of
 from kit.http_errors import BadRequest
 
+RETRY_SECONDS = 5
+"""After which a client that was answered 503 should ask again."""
 _TYPES = {400: "InvalidArguments", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
 
 
@@ -65,8 +67,12 @@ def error_answer(error: HelenusError) -> web.Response:
         "todo": error.todo,
         "fields": error.fields,
     }
+    again = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None
     return web.Response(
-        body=msgspec.json.encode(body, enc_hook=str), status=error.status, content_type="application/json"
+        body=msgspec.json.encode(body, enc_hook=str),
+        status=error.status,
+        content_type="application/json",
+        headers=again,
     )
 
 

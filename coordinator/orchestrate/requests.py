@@ -41,6 +41,7 @@ from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scrub import ScrubFlow
 from coordinator.orchestrate.sync import SyncFlow
 from coordinator.orchestrate.until_kept import LONGEST_PAUSE
+from coordinator.store.lasting import lasting
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class RunningRequests:
         self._around = around
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
 
     async def __aenter__(self) -> Self:
         recalled = []
@@ -84,16 +86,20 @@ class RunningRequests:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         # Cut off where they stand: everything that counts is durable, and the next start goes on.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def begin(self, request: Request) -> None:
-        """Carry the (durable) request out in the background; one that is carried out already goes on."""
+        """Carry the (durable) request out in the background; one that is carried out already goes on. It waits for a
+        state that can't be reached, for it fails by nothing that its work has to do with."""
         if request.id in self._runs:
             return
-        run = Run(request, self._around)
+        around = self._around
+        waiting = lasting(around.store, f"{request.kind} {request.id}", around.timing.retry_pause, lambda: self._over)
+        run = Run(request, msgspec.structs.replace(around, store=waiting), around.store)
         self._runs[request.id] = run
         self._spawn(self._carry_out(run), f"{request.kind} {request.id}")
         self._around.news.set()

@@ -60,11 +60,13 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 class Run:
     """One request while it runs in this process. Replayed from its start after a restart: what `once` has recorded is
-    recalled, commands have the same ids, so nothing is decided or done twice."""
+    recalled, commands have the same ids, so nothing is decided or done twice. `seen_in`: the state for people who look
+    on, who are told at once when it can't be reached."""
 
-    def __init__(self, request: Request, around: Surroundings) -> None:
+    def __init__(self, request: Request, around: Surroundings, seen_in: Store) -> None:
         self.request = request
         self.around = around
+        self._seen_in = seen_in
         self.guard = asyncio.Lock()
         """held while the point of no return is passed and while a cancel is judged"""
         self.cancelled = asyncio.Event()
@@ -131,8 +133,11 @@ class Run:
     async def posted(self) -> list[PostedCommand]:
         """The request's commands as they are now, without arguments and results: read once, and then known. With a
         thousand nodes the store has megabytes of them."""
+        return await self._posted_in(self.around.store)
+
+    async def _posted_in(self, store: Store) -> list[PostedCommand]:
         if not self._read:
-            kept = await self.around.store.commands.of(self.request.id)
+            kept = await store.commands.of(self.request.id)
             # What was put meanwhile is newer than what was read.
             self._posted = {each.id: _lean(each) for each in kept} | self._posted
             self._read = True
@@ -140,7 +145,7 @@ class Run:
 
     async def parts(self, ended: Request | None = None) -> list[NodePart]:
         """Every node's share as it is at one moment, by address; or as it was when the request had `ended`."""
-        commands = await self.posted()
+        commands = await self._posted_in(self._seen_in)
         moment = self.around.reports.moment(command.id for command in commands)
         return await parts_in_turns(ended or self.request, commands, moment, self.retrying)
 

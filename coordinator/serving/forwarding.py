@@ -37,7 +37,6 @@ HOP_BY_HOP = frozenset(
 """Headers of one connection, not of the request."""
 OF_THE_BODY = frozenset({"content-length", "content-encoding"})
 """Of a request's body as it came; it goes on whole and unpacked."""
-RETRY_SECONDS = 5
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 300.0
 """After so long without a byte the leader counts as unreachable: a check of a slow store takes minutes."""
@@ -139,10 +138,7 @@ class Forwarding:
             untold = self._seldom.due(error.code)
             if untold is not None:
                 log.warning("a request is not passed on", code=error.code, reason=error.message, untold=untold)
-            answer = error_answer(error)
-            if error.status == NoLeader.status:
-                answer.headers["Retry-After"] = str(RETRY_SECONDS)
-            return answer
+            return error_answer(error)
 
     async def _passed_on(self, request: web.Request) -> web.StreamResponse:
         leader = self._leader()

@@ -87,7 +87,7 @@ class Largest:
         request = Request(
             "request", RequestKind.RESTORE, "large", RequestState.RUNNING, 1.0, spec_of(order), tag=order.tag
         )
-        return RestoreFlow(Run(request, self.around), order)
+        return RestoreFlow(Run(request, self.around, self.around.store), order)
 
     def scope(self, hosts: list[str]) -> RestoreScope:
         plan = self.described.plan()

@@ -252,6 +252,8 @@ def mapped(error: Exception) -> Unanswered | Refused:
     for cause in _causes(error):
         if isinstance(cause, AuthenticationFailed) and "incorrect" not in str(cause):
             continue  # the node can't look the role up now
+        if "Unable to perform authorization" in str(cause):
+            continue  # nor what it may
         if isinstance(cause, RequestValidationException | Invalid | AuthenticationFailed) or _is_of_tls(cause):
             return Refused(_reason(cause))
     return Unanswered(_reason(error))
