@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _do(chosen: argparse.Namespace, settings: CoordinatorSettings, password: str) -> str:
     """What is to be printed."""
     directory = absolute_path(settings.state_directory, setting="state_directory")
-    store = await open_beside(access_of(settings.state), directory, now=time.time())
+    store = await open_beside(access_of(settings.state), directory)
     try:
         others = bool(settings.http.token_file or settings.http.client_ca)
         accounts = Accounts(store.users, Passwords(), time.time, others_administer=others)

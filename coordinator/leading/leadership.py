@@ -30,6 +30,11 @@ from kit.seldom import Seldom
 log = structlog.get_logger(__name__)
 
 
+def seconds_asleep_too() -> float:
+    """Monotonic seconds that go on while the machine sleeps: a lease ends meanwhile, so its holder's time must."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Term:
     """One time of leading, from taking the lead to losing it; another one is another object."""
 
@@ -63,7 +68,7 @@ class Leadership:
         url: str,
         *,
         certificate: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = seconds_asleep_too,
     ) -> None:
         self.term: Term | None = None
         """the newest one"""

@@ -42,6 +42,8 @@ from kit.http_origin import same_origin
 from kit.metrics import ProcessMetrics
 
 UNKNOWN_VERSION = "0+unknown"
+FIRST_PRUNE_SECONDS = 300.0
+"""From when something acts until the state is pruned: what goes on comes first."""
 PRUNE_SECONDS = 86_400.0
 """Between two prunings of the state."""
 
@@ -150,10 +152,14 @@ async def composed(
     return acting
 
 
-async def keep_pruned(store: Store, pause_seconds: float = PRUNE_SECONDS) -> None:
-    """Run until cancelled: what is too old goes also from the state of a coordinator that is never stopped."""
+async def keep_pruned(
+    store: Store, first_seconds: float = FIRST_PRUNE_SECONDS, pause_seconds: float = PRUNE_SECONDS
+) -> None:
+    """Run until cancelled: what is too old goes from the state of whoever acts, also if he is never stopped."""
+    pause = first_seconds
     while True:
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(pause)
+        pause = pause_seconds
         try:
             await store.prune(time.time())
         except HelenusError as error:

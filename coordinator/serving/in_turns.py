@@ -7,7 +7,6 @@ counts is durable, so a change of the lead is nothing but a restart elsewhere.
 
 import asyncio
 import ipaddress
-import time
 import uuid
 from contextlib import AsyncExitStack
 from typing import NoReturn
@@ -75,9 +74,7 @@ class InTurns:
             stack.push_async_callback(self._server.stop)
             await self._server.bind()
             terms = terms_of(ready.settings.leading.lease_seconds)
-            self._leadership = Leadership(
-                self._record, me, terms, self._reached_at(), certificate=certificate, monotonic=time.monotonic
-            )
+            self._leadership = Leadership(self._record, me, terms, self._reached_at(), certificate=certificate)
             await self._server.start()
             stack.push_async_callback(self._leadership.give_back)
             log.info(

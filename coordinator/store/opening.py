@@ -77,8 +77,8 @@ def access_of(settings: StateSettings) -> CassandraAccess | None:
 async def open_state(
     access: CassandraAccess | None, state_directory: Path, store_type: StoreType, *, now: float, waiting: Waiting
 ) -> Store:
-    """The store, pruned as at `now` (unix seconds). Cassandra may be away when the coordinator starts: it is waited for
-    as long as it takes, and said so, for the machine that restarts its nodes may be this one.
+    """The store; a file pruned as at `now` (unix seconds). Cassandra may be away when the coordinator starts: it is
+    waited for as long as it takes, and said so, for the machine that restarts its nodes may be this one.
 
     Raises `StoreFailed`, `StoreTooNew`, and for Cassandra what doesn't go away by waiting: `ConfigError`,
     `StateKeyWrong`, `StateSetDifferently`.
@@ -92,20 +92,20 @@ async def open_state(
     while True:
         waiting("asks Cassandra for the state", access.settings.patience_seconds * 3)
         try:
-            return await connected(access.settings, access.seal, access.password, access.tls, now=now)
+            return await connected(access.settings, access.seal, access.password, access.tls)
         except StoreUnreachable as error:
             log.warning("the start waits for the state in Cassandra", reason=error.message, again_seconds=PAUSE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def open_beside(access: CassandraAccess | None, state_directory: Path, *, now: float) -> Store:
+async def open_beside(access: CassandraAccess | None, state_directory: Path) -> Store:
     """The same for a command beside a coordinator that may be running: of a file it makes nothing, of Cassandra it asks
     once. Raises also `StoreMissing`, `StoreUnreachable`."""
     if access is None:
         return await SqliteStore.open_beside(state_directory)
     from coordinator.store.cassandra.connecting import connected
 
-    return await connected(access.settings, access.seal, access.password, access.tls, now=now)
+    return await connected(access.settings, access.seal, access.password, access.tls)
 
 
 def _tls(settings: StateSettings) -> ssl.SSLContext | None:

@@ -26,7 +26,13 @@ class Life:
     """One coordinator's process. `dies_at`: the moment of `crashing_coordinator`."""
 
     def __init__(
-        self, directory: Path, shared: Path, urls: list[str], session: aiohttp.ClientSession, state: str = ""
+        self,
+        directory: Path,
+        shared: Path,
+        urls: list[str],
+        session: aiohttp.ClientSession,
+        state: str = "",
+        lease: float = LEASE_SECONDS,
     ) -> None:
         self._directory = directory
         self._shared = shared
@@ -38,7 +44,7 @@ class Life:
         agents = ", ".join(f'"{url}"' for url in urls)
         (directory / "coordinator.toml").write_text(
             f'state_directory = "{directory}/state"\n[http]\nhost = "{ADDRESS}"\nport = {self.port}\n'
-            f"[leading]\nlease_seconds = {LEASE_SECONDS}\n[scrub]\nevery_hours = 0\n"
+            f"[leading]\nlease_seconds = {lease}\n[scrub]\nevery_hours = 0\n"
             f"{state}\n[clusters.toy]\nagents = [{agents}]\n"
         )
 

@@ -14,7 +14,7 @@ from kit.secret import Secret
 
 
 async def connected(
-    settings: StateSettings, seal: Seal, password: Secret | None, tls: ssl.SSLContext | None, *, now: float
+    settings: StateSettings, seal: Seal, password: Secret | None, tls: ssl.SSLContext | None
 ) -> CassandraStore:
     """One attempt; nothing is left open when it fails. Raises `StoreUnreachable`, `StoreFailed`, `StoreTooNew`,
     `ConfigError`, `StateKeyWrong`, `StateSetDifferently`."""
@@ -22,8 +22,9 @@ async def connected(
     try:
         await driver.connect()
         await Schema(driver, settings).prepare()
-        tables = CqlTables(driver, settings.keyspace, settings.patience_seconds)
-        return await CassandraStore.open(tables, seal, now=now, patience=settings.patience_seconds)
+        patience = settings.patience_seconds
+        tables, of_lead = (CqlTables(driver, settings.keyspace, patience, by) for by in (driver.anybody, driver.lead))
+        return await CassandraStore.open(tables, seal, patience=patience, of_lead=of_lead)
     except BaseException as error:
         await driver.close()
         if isinstance(error, Unanswered):

@@ -30,6 +30,8 @@ Rows = list[tuple[Any, ...]]
 PAGE_ROWS = 500
 _AT_ONCE = 64
 """Questions under way; more wait here, where their patience still counts."""
+_OF_LEAD = 4
+"""Those of who leads, beside the others."""
 _PROTOCOL = 4
 """What every supported Cassandra speaks."""
 _SHOWN = 300
@@ -65,6 +67,7 @@ class Driver:
         self._tls = tls
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="state-cql")
         self.anybody = Caller(asyncio.Semaphore(_AT_ONCE))
+        self.lead = Caller(asyncio.Semaphore(_OF_LEAD))  # its renewals must not wait behind all that a leader does
         self._cluster: Cluster | None = None
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}

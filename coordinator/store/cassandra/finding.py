@@ -45,12 +45,10 @@ class Finding:
         tag: str | None = None,
     ) -> list[Head]:
         """Those that match, oldest first."""
-        found = []
-        async for log, scope in self._scopes(cluster, kind, state, tag):
-            found += await self._all_of(log, scope)
         wanted = [
             head
-            for head in found
+            async for page in self.pages(cluster=cluster, kind=kind, state=state, tag=tag)
+            for head in page
             if (cluster is None or head.request.cluster == cluster)
             and (kind is None or head.request.kind is kind)
             and (state is None or head.request.state is state)
@@ -58,21 +56,32 @@ class Finding:
         ]
         return sorted(wanted, key=lambda head: (head.made, head.request.id))
 
+    async def pages(
+        self,
+        *,
+        cluster: str | None = None,
+        kind: RequestKind | None = None,
+        state: RequestState | None = None,
+        tag: str | None = None,
+    ) -> AsyncIterator[list[Head]]:
+        """All that match and maybe others, in no order: of a year no more than some hundreds are held at a time."""
+        async for log, scope in self._scopes(cluster, kind, state, tag):
+            async for page in self._pages_of(log, scope):
+                yield page
+
     async def ended_since(self, at: float) -> list[Head]:
         """Those that ended then or later (unix seconds), by their ends."""
         found = []
         async for page in self._partitions.tables.scan(PERIODS, ENDED):
             for kept in page:
                 if kept.entry.position >= week_of(at):
-                    found += await self._all_of(ENDED, scope_of(kept.entry))
+                    found += [head async for heads in self._pages_of(ENDED, scope_of(kept.entry)) for head in heads]
         wanted = [(head.request.finished, head.made, head) for head in found if head.request.finished is not None]
         return [head for finished, _, head in sorted(wanted, key=lambda one: one[:2]) if finished >= at]
 
-    async def _all_of(self, log: str, scope: str) -> list[Head]:
-        found: list[Head] = []
+    async def _pages_of(self, log: str, scope: str) -> AsyncIterator[list[Head]]:
         async for page in self._partitions.tables.scan(log, scope):
-            found += [head for head in await together(*map(self._head_of, page)) if head is not None]
-        return found
+            yield [head for head in await together(*map(self._head_of, page)) if head is not None]
 
     async def _scopes(
         self, cluster: str | None, kind: RequestKind | None, state: RequestState | None, tag: str | None

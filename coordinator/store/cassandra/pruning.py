@@ -54,16 +54,19 @@ class Pruning:
     async def prune(self, now: float) -> None:
         """Forget what is too old at `now` (unix seconds)."""
         before, long_before = now - KEEP_DETAILS_SECONDS, now - KEEP_ACTIVITY_SECONDS
-        heads = await self._finding.heads()
-        kept = jobs_in_use((head.request for head in heads), before, long_before)
-        for head in heads:
-            request = head.request
-            if request.finished is None or request.id in kept:
-                continue
-            if request.finished < long_before:
-                await self._forget(head)
-            elif request.finished < before and not head.trimmed:
-                await self._trim(request.id)
+        kept: set[str] = set()
+        for kind in (RequestKind.RESTORE, RequestKind.POINT_IN_TIME):
+            async for page in self._finding.pages(kind=kind):
+                kept |= jobs_in_use((head.request for head in page), before, long_before)
+        async for page in self._finding.pages():
+            for head in page:
+                request = head.request
+                if request.finished is None or request.id in kept:
+                    continue
+                if request.finished < long_before:
+                    await self._forget(head)
+                elif request.finished < before and not head.trimmed:
+                    await self._trim(request.id)
         await self._drop_events(long_before)
         await self._clear_stranded(now)
         await self._drop_periods(long_before)

@@ -27,7 +27,7 @@ _CHECK, _CHECKED = "check", b"the key of this state"
 class CassandraStore:
     """`protocol.Store`. `open` it, `close` it."""
 
-    def __init__(self, partitions: Partitions, seal: Seal) -> None:
+    def __init__(self, partitions: Partitions, seal: Seal, of_lead: Partitions | None = None) -> None:
         ticks, finding = Ticks(), Finding(partitions)
         places = Places(partitions, finding)
         self._partitions = partitions
@@ -42,17 +42,18 @@ class CassandraStore:
         self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)
         self.outbox = CassandraOutbox(partitions)
-        self.lead: LeadRecord | None = CassandraLead(partitions)
+        self.lead: LeadRecord | None = CassandraLead(of_lead or partitions)
 
     @classmethod
-    async def open(cls, tables: Tables, seal: Seal, *, now: float, patience: float) -> "CassandraStore":
-        """The state in those tables, pruned as at `now` (unix seconds); `patience`: seconds that an operation may take.
-        Raises `StoreFailed`, `StateKeyWrong`."""
+    async def open(
+        cls, tables: Tables, seal: Seal, *, patience: float, of_lead: Tables | None = None
+    ) -> "CassandraStore":
+        """The state in those tables; `patience`: seconds that an operation may take; `of_lead`: the same tables for who
+        asks for the lead. Nothing is pruned: that is for whoever leads, by one clock and under a term, and not for
+        each that looks in. Raises `StoreFailed`, `StateKeyWrong`."""
         partitions = Partitions(tables, patience)
         await check_key(partitions, seal)
-        store = cls(partitions, seal)
-        await store.prune(now)
-        return store
+        return cls(partitions, seal, None if of_lead is None else Partitions(of_lead, patience))
 
     @asynccontextmanager
     async def during(self, hold: Hold) -> AsyncIterator["CassandraStore"]:

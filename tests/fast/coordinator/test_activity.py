@@ -112,7 +112,7 @@ async def test_a_state_of_the_first_version_is_read_in_pages_too(tmp_path: Path)
 async def test_a_coordinator_that_is_never_stopped_drops_by_age_too(store: SqliteStore) -> None:
     """Not only the next start does."""
     await ended(store, "old", NOW - KEEP_ACTIVITY_SECONDS)
-    pruning = asyncio.create_task(keep_pruned(store, pause_seconds=0.001))
+    pruning = asyncio.create_task(keep_pruned(store, 0.001))
     async with asyncio.timeout(20):
         while await store.requests.get("old") is not None:
             continue

@@ -12,7 +12,7 @@ from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.database import StoreFailed
 from coordinator.store.protocol import Store
 from coordinator.store.sealing import Seal
-from tests.cluster.store_samples import NOW, command
+from tests.cluster.store_samples import command
 from tests.cluster.tables_in_memory import Outcome, TablesInMemory, World
 
 DEADLINE = 20.0
@@ -50,7 +50,7 @@ class Term:
     async def open(self, seconds: float = 30.0) -> CassandraStore:
         """The state, whoever leads."""
         tables = TablesInMemory(self.world, self.fate, self.turn)
-        return await CassandraStore.open(tables, Seal(b"k" * 32), now=NOW, patience=seconds)
+        return await CassandraStore.open(tables, Seal(b"k" * 32), patience=seconds)
 
 
 @pytest.fixture(autouse=True)

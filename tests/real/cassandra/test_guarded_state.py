@@ -15,7 +15,7 @@ from coordinator.store.protocol import Store
 from tests.cluster.certificates import Authority
 from tests.cluster.services import write_secret
 from tests.cluster.sessions import SUPERUSER
-from tests.cluster.store_samples import CLUSTER, NOW, place
+from tests.cluster.store_samples import CLUSTER, place
 from tests.real.cassandra.conftest import Guarded
 
 
@@ -34,7 +34,7 @@ async def opened(guarded: Guarded, directory: Path, **changes: Any) -> Store:
     )
     access = access_of(msgspec.structs.replace(made, **changes))
     assert access is not None
-    return await connected(access.settings, access.seal, access.password, access.tls, now=NOW)
+    return await connected(access.settings, access.seal, access.password, access.tls)
 
 
 async def test_the_state_is_kept_by_a_role_over_tls(guarded_node: Guarded, tmp_path: Path) -> None:

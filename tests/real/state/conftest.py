@@ -38,8 +38,9 @@ class CassandraSite:
 
     async def open(self, now: float = NOW, key: bytes = KEY) -> Store:
         """The state as a fresh process finds it."""
-        store = await connected(self.settings, Seal(key), None, None, now=now)
+        store = await connected(self.settings, Seal(key), None, None)
         self._opened.append(store)
+        await store.prune(now)
         return store
 
     async def close(self) -> None:

@@ -2,10 +2,13 @@
 
 import asyncio
 
+from coordinator.model.leading import Lease
 from coordinator.store.cassandra.cql_tables import CqlTables
 from coordinator.store.cassandra.driver import Driver
+from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.cassandra.tables import Entry, Kept, Key, Row
-from tests.real.state.conftest import CassandraSite
+from coordinator.store.sealing import Seal
+from tests.real.state.conftest import KEY, CassandraSite
 
 DEADLINE = 60
 
@@ -49,5 +52,30 @@ async def test_the_term_is_asked_after_all_that_a_write_may_wait_for(site: Cassa
                 write.cancel()
             await asyncio.gather(*writes, return_exceptions=True)
             assert await plain.swap(key, 1, "w", [], [], None)
+    finally:
+        await driver.close()
+
+
+async def test_the_lead_does_not_queue_behind_what_a_leader_does(site: CassandraSite) -> None:
+    """Promise: with every turn of other statements taken, the lead is still taken and renewed in time."""
+    await site.open()
+    driver = Driver(site.settings, None, None)
+    await driver.connect()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            tables, of_lead = (
+                CqlTables(driver, site.settings.keyspace, 20.0, by) for by in (driver.anybody, driver.lead)
+            )
+            store = await CassandraStore.open(tables, Seal(KEY), patience=20.0, of_lead=of_lead)
+            while not driver.anybody.turns.locked():
+                await driver.anybody.turns.acquire()
+            waiting = asyncio.create_task(store.values.get("a"))
+            assert store.lead is not None
+            first = Lease("me", 1, 0, 30.0, "https://a:1")
+            assert await store.lead.swap(None, first)
+            assert await store.lead.get() == first
+            assert not waiting.done()
+            driver.anybody.turns.release()
+            assert await waiting is None
     finally:
         await driver.close()

@@ -130,18 +130,18 @@ async def test_a_start_waits_for_cassandra_and_a_running_store_comes_back(
 async def test_coordinators_that_start_at_once_make_one_schema(state_node: ScratchCluster) -> None:
     """Promise: the keyspace and its tables are made once, whoever comes first, and all begin with one key."""
     settings = settings_of(state_node, "made_at_once")
-    stores = await asyncio.gather(*(connected(settings, Seal(KEY), None, None, now=NOW) for _ in range(4)))
+    stores = await asyncio.gather(*(connected(settings, Seal(KEY), None, None) for _ in range(4)))
     await stores[0].destinations.put(place("d1"))
     assert [await store.destinations.all(CLUSTER) for store in stores] == [[place("d1")]] * 4
     for store in stores:
         await store.close()
     with pytest.raises(StateKeyWrong):
-        await connected(settings, Seal(b"x" * 32), None, None, now=NOW)
+        await connected(settings, Seal(b"x" * 32), None, None)
     other = settings_of(state_node, "made_at_once", quorum="local_dc", local_dc=state_node.nodes[0].spec.dc)
     with pytest.raises(StateSetDifferently):
-        await connected(other, Seal(KEY), None, None, now=NOW)
+        await connected(other, Seal(KEY), None, None)
     session = await state_node.session()
     session.execute("UPDATE made_at_once.meta SET version = 99 WHERE name = 'schema'")
     with pytest.raises(StateTooNew):
-        await connected(settings, Seal(KEY), None, None, now=NOW)
+        await connected(settings, Seal(KEY), None, None)
     session.execute("DROP KEYSPACE made_at_once")

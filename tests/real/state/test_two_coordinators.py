@@ -14,7 +14,7 @@ from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import write_secret
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_two_coordinators import once_each
-from tests.orchestrate.together import C, Life
+from tests.orchestrate.together import DEADLINE, C, Life
 from tests.real.state.conftest import CassandraSite
 
 
@@ -29,14 +29,51 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await agent.stop()
 
 
-async def test_the_other_coordinator_goes_on(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
-    """Promise: killed amid a backup, a restore and a rolling restart, each command is done once."""
+def state_of(scene: Scene, site: CassandraSite, node: ScratchCluster, more: str = "") -> str:
+    """The `[state]` table of a coordinator."""
     key = write_secret(scene.directory / "key", "ab" * 32)
     told = site.settings
-    state = (
-        f'[state]\nkind = "cassandra"\ncontact_points = ["{told.contact_points[0]}"]\nport = {told.port}\n'
-        f'keyspace = "two_coordinators"\nkey_file = "{key}"\nreplication = {{ {state_node.nodes[0].spec.dc} = 1 }}\n'
+    return (
+        f'[state]\nkind = "cassandra"\ncontact_points = ["{told.contact_points[0]}"]\nport = {told.port}\n{more}'
+        f'keyspace = "two_coordinators"\nkey_file = "{key}"\nreplication = {{ {node.nodes[0].spec.dc} = 1 }}\n'
     )
+
+
+async def test_a_backup_waits_for_its_state(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
+    """Promise: with its Cassandra frozen for longer than a call is patient, a leader tells who asks so, and its backup
+    waits and ends well, each command done once."""
+    state = state_of(scene, site, state_node, "patience_seconds = 1.0\nrequest_seconds = 1.0\n")
+    urls = [agent.url for agent in scene.agents]
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        life = Life(scene.directory / "a", scene.directory, urls, session, state, lease=300.0)
+        await life.start()
+        stack.push_async_callback(life.end)
+        await life.leads()
+        gates = [node.gates.setdefault(Kind.SNAPSHOT, asyncio.Event()) for node in scene.nodes]
+        request = await life.order("/backups/run", {"keyspaces": ["shop"], "destinations": {}})
+        async with asyncio.timeout(DEADLINE):
+            for node in scene.nodes:
+                await node.begun[Kind.SNAPSHOT].wait()
+        frozen = state_node.nodes[0]
+        frozen.pause()
+        try:
+            for gate in gates:
+                gate.set()
+            await scene.until(lambda: life.log.read_text().count("work waits for the state") > 2)
+            async with session.get(f"{life.url}{C}/request/backup/status") as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        finally:
+            frozen.resume()
+        ended = await life.ended(request)
+        assert ended["state"] == "success", ended
+        once_each(scene, {Kind.SNAPSHOT: 3})
+        assert "does not lead any more" not in life.log.read_text()
+
+
+async def test_the_other_coordinator_goes_on(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
+    """Promise: killed amid a backup, a restore and a rolling restart, each command is done once."""
+    state = state_of(scene, site, state_node)
     urls = [agent.url for agent in scene.agents]
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())

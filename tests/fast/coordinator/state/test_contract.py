@@ -38,7 +38,9 @@ class MemorySite:
         self._world = World()
 
     async def open(self, now: float = NOW) -> Store:
-        return await CassandraStore.open(TablesInMemory(self._world), Seal(b"k" * 32), now=now, patience=30.0)
+        store = await CassandraStore.open(TablesInMemory(self._world), Seal(b"k" * 32), patience=30.0)
+        await store.prune(now)
+        return store
 
 
 class TestSqlite(StoreContract):

@@ -56,7 +56,7 @@ def at(step: int, outcome: Outcome) -> Fate:
 
 
 async def opened(world: World, fate: Fate = lambda number, call: Outcome.DONE, seconds: float = 30.0) -> Store:
-    return await CassandraStore.open(TablesInMemory(world, fate, seconds=seconds), KEY, now=NOW, patience=seconds)
+    return await CassandraStore.open(TablesInMemory(world, fate, seconds=seconds), KEY, patience=seconds)
 
 
 async def told_until(store: Store, error: type[BaseException]) -> int:
@@ -112,7 +112,7 @@ async def test_killed_at_any_step_a_write_is_whole_or_not_there(chapters: list[d
         world = World()
         first = TablesInMemory(world, from_then_on(last, Outcome.DEAD))
         try:
-            store = await CassandraStore.open(first, KEY, now=NOW, patience=30.0)
+            store = await CassandraStore.open(first, KEY, patience=30.0)
         except (Killed, BaseExceptionGroup):
             continue
         chapter = await told_until(store, Killed)
@@ -126,7 +126,7 @@ async def test_an_answer_that_is_lost_changes_nothing(chapters: list[dict[str, A
     """Promise: whether the question arrived or not, it is found out, and the write is done once."""
     for step in count():
         tables = TablesInMemory(World(), at(step, lost))
-        store = await CassandraStore.open(tables, KEY, now=NOW, patience=30.0)
+        store = await CassandraStore.open(tables, KEY, patience=30.0)
         assert await told_until(store, Killed) == len(STORY)
         steps = tables.steps
         assert await told(store) == chapters[-1]
@@ -139,7 +139,7 @@ async def test_a_write_whose_answer_was_lost_is_known_as_ones_own(lost: Outcome)
     """Promise: what was given or removed is told to who asked for it, though the first answer never came."""
     for step in count():
         tables = TablesInMemory(World(), at(step, lost))
-        store = await CassandraStore.open(tables, KEY, now=NOW, patience=30.0)
+        store = await CassandraStore.open(tables, KEY, patience=30.0)
         await store.destinations.put(place("d1"))
         assert await store.requests.claim_tag(CLUSTER, "adhoc", AT) == (TAG, AT), step
         assert await store.commands.next_fence("r1") == 1, step

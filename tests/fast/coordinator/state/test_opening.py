@@ -23,7 +23,7 @@ from kit.background import unless
 from kit.config import ConfigError, parse
 from kit.secret import Secret
 from tests.cluster.ports import free_port
-from tests.cluster.store_samples import CLUSTER, NOW, place
+from tests.cluster.store_samples import CLUSTER, place
 from tests.cluster.tables_in_memory import TablesInMemory, World
 from tests.fast.coordinator.test_service import DEADLINE, ROOT, configuration
 
@@ -163,7 +163,7 @@ async def test_a_process_that_waits_says_so_and_ends_on_sigterm(tmp_path: Path) 
 async def test_a_destination_opens_with_its_own_repository_id_only() -> None:
     """Promise: the repository's id stands unsealed beside the settings, but whoever changes it there is noticed."""
     world, seal = World(), Seal(b"k" * 32)
-    store = await CassandraStore.open(TablesInMemory(world), seal, now=NOW, patience=30.0)
+    store = await CassandraStore.open(TablesInMemory(world), seal, patience=30.0)
     await store.destinations.put(place("d1"))
 
     def change(found: Snapshot) -> Change | None:

@@ -37,9 +37,7 @@ async def both(seed: int) -> tuple[Store, Store]:
     def fate(number: int, call: str) -> Outcome:
         return dice.choice((Outcome.LOST_BEFORE, Outcome.LOST_AFTER)) if dice.random() < 0.1 else Outcome.DONE
 
-    first, second = [
-        await CassandraStore.open(TablesInMemory(world, fate, turn), KEY, now=NOW, patience=30.0) for _ in range(2)
-    ]
+    first, second = [await CassandraStore.open(TablesInMemory(world, fate, turn), KEY, patience=30.0) for _ in range(2)]
     return first, second
 
 
@@ -114,14 +112,14 @@ async def test_what_both_write_is_whole(seed: int) -> None:
 async def test_another_key_is_refused_and_no_secret_stands_open() -> None:
     """Promise: who has another key file doesn't start, and a sealed destination opens in no other's place."""
     world = World()
-    store = await CassandraStore.open(TablesInMemory(world), KEY, now=NOW, patience=30.0)
+    store = await CassandraStore.open(TablesInMemory(world), KEY, patience=30.0)
     for each in ("d1", "d2"):
         await store.destinations.put(place(each))
     kept = str(world.records) + str(world.entries) + str(world.pieces)
     assert "s3cret" not in kept
     assert "bucket" not in kept
     with pytest.raises(StateKeyWrong):
-        await CassandraStore.open(TablesInMemory(world), Seal(b"x" * 32), now=NOW, patience=30.0)
+        await CassandraStore.open(TablesInMemory(world), Seal(b"x" * 32), patience=30.0)
     rows = next(record.rows for key, record in world.records.items() if key.kind == "places")
     rows["destination", "d1"], rows["destination", "d2"] = rows["destination", "d2"], rows["destination", "d1"]
     for where, row in list(rows.items()):
