@@ -84,17 +84,11 @@ class TablesInMemory:
         self.steps = 0
         self._dead = False
 
-    async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
-        def work() -> Snapshot:
-            record = self.world.records.get(key, _Record())
-            rows = [
-                row
-                for (part, name), row in sorted(record.rows.items())
-                if part in parts and (not names or name in names)
-            ]
-            return Snapshot(record.version, record.writer, tuple(rows))
+    async def glance(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> tuple[Row, ...]:
+        return (await self._step("glance", lambda: self._snapshot(key, parts, names))).rows
 
-        return await self._step("read", work)
+    async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
+        return await self._step("read", lambda: self._snapshot(key, parts, names))
 
     async def swap(
         self, key: Key, expected: int, writer: str, puts: Sequence[Row], drops: Sequence[Drop], seconds: int | None
@@ -151,6 +145,13 @@ class TablesInMemory:
 
     def held(self, hold: Hold) -> "TablesInMemory":
         return TablesInMemory(self.world, self._fate, self._turn, self._seconds, hold)
+
+    def _snapshot(self, key: Key, parts: Sequence[str], names: Sequence[str]) -> Snapshot:
+        record = self.world.records.get(key, _Record())
+        rows = [
+            row for (part, name), row in sorted(record.rows.items()) if part in parts and (not names or name in names)
+        ]
+        return Snapshot(record.version, record.writer, tuple(rows))
 
     def _write(self, entries: Mapping[Entry, Kept | None], number: int | None) -> None:
         self.world.clock += 1

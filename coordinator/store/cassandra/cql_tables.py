@@ -57,6 +57,10 @@ class CqlTables:
         self._piece_names = f"SELECT which FROM {pieces} WHERE kind = ? AND owner = ?"  # noqa: S608
         self._drop_pieces = f"DELETE FROM {pieces} WHERE kind = ? AND owner = ? AND which = ?"  # noqa: S608
 
+    async def glance(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> tuple[Row, ...]:
+        # A change is told when a quorum has it, and each quorum meets that one.
+        return _plain_rows(await self._rows(key, parts, names, serial=False))
+
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
         while True:
             found = await self._rows(key, parts, names)
@@ -69,8 +73,7 @@ class CqlTables:
                 if not found:
                     return Snapshot(version or 0, writer or "", ())
             if len({row[0] for row in found}) == 1:  # else it was changed between two pages
-                rows = tuple(Row(part, name, data, position, mark) for _, _, part, name, data, position, mark in found)
-                return Snapshot(found[0][0], found[0][1], rows)
+                return Snapshot(found[0][0], found[0][1], _plain_rows(found))
 
     async def swap(
         self, key: Key, expected: int, writer: str, puts: Sequence[Row], drops: Sequence[Drop], seconds: int | None
@@ -139,9 +142,9 @@ class CqlTables:
     async def close(self) -> None:
         await self._driver.close()
 
-    async def _rows(self, key: Key, parts: Sequence[str], names: Sequence[str]) -> Rows:
+    async def _rows(self, key: Key, parts: Sequence[str], names: Sequence[str], *, serial: bool = True) -> Rows:
         text, values = (self._names, (*key, list(parts), list(names))) if names else (self._parts, (*key, list(parts)))
-        return await self._driver.ask(text, values, by=self._caller, serial=True)
+        return await self._driver.ask(text, values, by=self._caller, serial=serial)
 
     async def _write(self, statements: Mapping[Entry, Statement]) -> None:
         """Those of one scope together: one write to each replica."""
@@ -150,6 +153,10 @@ class CqlTables:
             scopes.setdefault((entry.log, entry.scope), []).append(statement)
         runs = [of[at : at + _TOGETHER] for of in scopes.values() for at in range(0, len(of), _TOGETHER)]
         await _all(*(self._driver.batch(run, by=self._caller) for run in runs))
+
+
+def _plain_rows(found: Rows) -> tuple[Row, ...]:
+    return tuple(Row(part, name, data, position, mark) for _, _, part, name, data, position, mark in found)
 
 
 async def _all(*works: Coroutine[Any, Any, Any]) -> None:

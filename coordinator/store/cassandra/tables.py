@@ -69,6 +69,11 @@ class Kept(msgspec.Struct, frozen=True):
 class Tables(Protocol):
     """See the module."""
 
+    async def glance(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> tuple[Row, ...]:
+        """Those rows as every change whose outcome was told to its writer left them; of one that is under way they may
+        show it or not. Nothing is to be changed upon it."""
+        ...
+
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
         """The partition's version with the rows of those parts (and, if any are given, those names), as all that was
         written before left them; whatever a writer who is gone left half-done is done or can't happen any more."""

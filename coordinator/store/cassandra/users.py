@@ -2,7 +2,8 @@
 hasn't the key makes neither a user nor a session, and who may read it sees no digest of a password.
 
 All users are one record, so that a change is judged by all of them in the step that makes it. Nothing is held in
-memory: what another coordinator wrote counts at once.
+memory: what another coordinator wrote counts at once. Each call of the API asks who it is, so that is a plain read of a
+quorum: a logout or a disabled user whose change was told as done holds for all, and a change is judged at SERIAL.
 """
 
 import math
@@ -38,11 +39,11 @@ class CassandraUsers:
         self._seal = seal
 
     async def any(self) -> bool:
-        return bool((await self._partitions.read(_ALL, (_USER,))).rows)
+        return bool(await self._partitions.glance(_ALL, (_USER,)))
 
     async def get(self, name: str) -> User | None:
-        found = await self._partitions.read(_ALL, (_USER,), (name,))
-        return self._opened(found.rows[0]) if found.rows else None
+        rows = await self._partitions.glance(_ALL, (_USER,), (name,))
+        return self._opened(rows[0]) if rows else None
 
     async def all(self) -> list[User]:
         found = await self._partitions.read(_ALL, (_USER,))
@@ -99,8 +100,8 @@ class CassandraSessions:
         self._seal = seal
 
     async def get(self, key: str) -> Session | None:
-        found = await self._partitions.read(_record(key), (_SESSION,), (key,))
-        return self._opened(found.rows[0]) if found.rows else None
+        rows = await self._partitions.glance(_record(key), (_SESSION,), (key,))
+        return self._opened(rows[0]) if rows else None
 
     async def put(self, session: Session) -> None:
         row = self._sealed(session)

@@ -11,6 +11,7 @@ from coordinator.store.cassandra import patience
 from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.protocol import Store
 from coordinator.store.sealing import Seal, StateKeyWrong
+from tests.cluster.store_contract_people import session, user
 from tests.cluster.store_samples import AT, CLUSTER, NOW, command, event, place, request
 from tests.cluster.tables_in_memory import Outcome, TablesInMemory, World
 
@@ -126,3 +127,26 @@ async def test_another_key_is_refused_and_no_secret_stands_open() -> None:
         rows[where] = type(row)(where[0], where[1], row.data, row.position, row.mark)
     with pytest.raises(StateKeyWrong):
         await store.destinations.get(CLUSTER, "d1")
+
+
+async def test_who_asks_is_found_out_by_plain_reads() -> None:
+    """Promise: the two looks of each call of the API that has a session are no rounds of Paxos, and a user who was
+    disabled and a session that was ended by another coordinator are seen as such at the next."""
+    calls: list[str] = []
+
+    def fate(number: int, call: str) -> Outcome:
+        calls.append(call)
+        return Outcome.DONE
+
+    world = World()
+    first = await CassandraStore.open(TablesInMemory(world, fate), KEY, patience=30.0)
+    second = await CassandraStore.open(TablesInMemory(world), KEY, patience=30.0)
+    await second.users.add(user("ada"))
+    await second.sessions.put(session("k1", NOW + 60))
+    calls.clear()
+    assert await first.users.any()
+    assert (await first.sessions.get("k1"), await first.users.get("ada")) == (session("k1", NOW + 60), user("ada"))
+    assert calls == ["glance"] * 3
+    await second.sessions.remove("k1")
+    await second.users.replace(user("ada"), None, admin_stays=False)
+    assert (await first.sessions.get("k1"), await first.users.get("ada")) == (None, None)
