@@ -4,15 +4,16 @@ The shapes are those of the contract's examples; keys beside them are ours: `par
 `phase`, `host_id`, `errors`, and what a request has to tell at its end.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from agent.wire.commands import Counts
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.requests import NodePart, Request, RequestState
-from coordinator.model.table_counts import NO_TABLES, Layouts, TableCounts
+from coordinator.model.table_counts import NO_TABLES, Layouts, Places, TableCounts
 from coordinator.opscenter.under_way import in_words, under_way
 
 MOST_NAMED = 3
@@ -20,15 +21,30 @@ MOST_NAMED = 3
 
 
 class ShownPart(msgspec.Struct, frozen=True):
-    """A node's part with the counts that are shown of it: those of one destination, or of all of them together."""
+    """A node's part and the `places` whose counts are shown of it: those of one destination, or of all of them
+    together. Its tables are summed up when they are asked for and not before: to add up those of a thousand nodes at
+    once would hold up all others, and most answers show none of them."""
 
     part: NodePart
-    counts: TableCounts
+    places: Places
+
+    @property
+    def files(self) -> tuple[int, int]:
+        """Files done, and in all, over all places."""
+        known = [_packed(told).files for told in self.places.values()]
+        return sum(done for done, _ in known), sum(total for _, total in known)
+
+    def counts(self) -> TableCounts:
+        """The sums over all places, table by table."""
+        total = NO_TABLES
+        for told in self.places.values():
+            total = _packed(told).plus(total)
+        return total
 
 
 def shown_parts(parts: Iterable[NodePart], destination: str | None = None) -> list[ShownPart]:
     """The parts; with a `destination` they have the counts of that one only."""
-    return [ShownPart(part, _counted(part, destination)) for part in parts]
+    return [ShownPart(part, _places(part, destination)) for part in parts]
 
 
 def request_status(request: Request, parts: Iterable[NodePart], destination: str | None = None) -> dict[str, Any]:
@@ -48,7 +64,7 @@ def request_head(request: Request, shown: Sequence[ShownPart]) -> dict[str, Any]
         told = [*_a_few(_waiting(parts)), *_a_few(_standing_still(parts))]
         if request.state is RequestState.RUNNING:
             moving = [
-                (each.part, each.counts) for each in shown if not each.part.waiting and each.part.still_seconds is None
+                (each.part, each.files) for each in shown if not each.part.waiting and each.part.still_seconds is None
             ]
             told.append(under_way(moving, len(parts)))
         message = "; ".join(text for text in told if text)
@@ -101,7 +117,7 @@ def _standing_still(parts: Iterable[NodePart]) -> list[str]:
 def subrequest(shown: ShownPart) -> dict[str, Any]:
     """One node's entry."""
     entry = subrequest_head(shown)
-    entry["details"]["sstables"] = shown.counts.shown()
+    entry["details"]["sstables"] = shown.counts().shown()
     return entry
 
 
@@ -130,14 +146,16 @@ def subrequest_head(shown: ShownPart) -> dict[str, Any]:
     }
 
 
-def _counted(part: NodePart, destination: str | None) -> TableCounts:
+def _places(part: NodePart, destination: str | None) -> Places:
     places = part.progress
     if destination is not None and (destination in places or len(places) > 1):
-        places = {name: tables for name, tables in places.items() if name == destination}
-    total = NO_TABLES
-    for told in places.values():
-        total = (told if isinstance(told, TableCounts) else Layouts().pack(told)).plus(total)
-    return total
+        return {name: tables for name, tables in places.items() if name == destination}
+    return places
+
+
+def _packed(told: Mapping[str, Mapping[str, Counts]]) -> TableCounts:
+    """An earlier release kept parts with counts that weren't packed."""
+    return told if isinstance(told, TableCounts) else Layouts().pack(told)
 
 
 def activity_event(event: ActivityEvent) -> dict[str, Any]:

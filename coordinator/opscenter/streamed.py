@@ -44,7 +44,7 @@ def _entry(shown: ShownPart) -> bytes:
     head = subrequest_head(shown)
     details = head.pop("details")
     start = msgspec.json.encode(head)[:-1] + b',"details":' + msgspec.json.encode(details)[:-1]
-    return start + b',"sstables":' + shown.counts.encode() + b"}}"
+    return start + b',"sstables":' + shown.counts().encode() + b"}}"
 
 
 async def send(

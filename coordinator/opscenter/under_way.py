@@ -1,12 +1,10 @@
-"""What a running request is at, in a few words. In: its nodes' parts, with what each shows of its files. Out: a
+"""What a running request is at, in a few words. In: its nodes' parts, with what each counts of its files. Out: a
 sentence, or nothing while none has begun. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from coordinator.model.requests import NodePart, RequestState
-from coordinator.model.table_counts import TableCounts
 
 STEPS = {
     "pre_script": "running the script before the snapshot",
@@ -74,24 +72,21 @@ BY_NODES = frozenset(
 )  # fmt: skip
 """Phases of every node that count no files, some of them one node after the other."""
 
-SSTables = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""keyspace → table → counts as they are shown"""
-
 
 def in_words(phase: str) -> str:
     """A phase for people; one that isn't known by its name."""
     return STEPS.get(_step(phase), phase)
 
 
-def under_way(parts: Iterable[tuple[NodePart, SSTables | TableCounts]], nodes: int = 0) -> str:
+def under_way(parts: Iterable[tuple[NodePart, tuple[int, int]]], nodes: int = 0) -> str:
     """The steps that nodes stand in, each with the files done of all over its nodes, or the nodes that have done it of
-    all `nodes`; those that have done all of their step wait for the others and aren't told of beside them."""
+    all `nodes`; those that have done all of their step wait for the others and aren't told of beside them. `parts`:
+    each with its files done, and in all."""
     files: dict[str, tuple[int, int]] = {}
     resting: dict[str, int] = {}
     busy_steps: set[str] = set()
     ended = [0, 0]
-    for part, sstables in parts:
-        done, total = _files(sstables)
+    for part, (done, total) in parts:
         if part.state is not RequestState.RUNNING:
             ended = [ended[0] + done, ended[1] + total]
         elif part.phase:
@@ -127,10 +122,3 @@ def _told(phase: str, done: int, total: int) -> str:
 def _step(phase: str) -> str:
     """Which step a phase is: a place's id may look like anything."""
     return "undo-mark" if phase.startswith("undo-mark-") else _ROUND.sub("", phase)
-
-
-def _files(sstables: SSTables | TableCounts) -> tuple[int, int]:
-    if isinstance(sstables, TableCounts):
-        return sstables.files
-    counts = [table for tables in sstables.values() for table in tables.values()]
-    return sum(each["done_files"] for each in counts), sum(each["total_files"] for each in counts)

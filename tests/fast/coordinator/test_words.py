@@ -51,9 +51,8 @@ async def test_a_refusal_says_what_is_allowed(
 
 
 def part(number: int, phase: str, done: int, total: int, state: RequestState = RequestState.RUNNING) -> Any:
-    """A node's part with its counts as they are shown."""
-    shown = {"shop": {"orders": {"done_files": done, "total_files": total}}}
-    return NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", state, phase=phase), shown
+    """A node's part with its files."""
+    return NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", state, phase=phase), (done, total)
 
 
 DONE = RequestState.SUCCESS
@@ -89,7 +88,7 @@ def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
 def at(number: int, phase: str, *, rests: bool = False) -> Any:
     """A node's part of a restore to a point."""
     part = NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", RequestState.RUNNING, phase=phase)
-    return msgspec.structs.replace(part, rests=rests), {}
+    return msgspec.structs.replace(part, rests=rests), (0, 0)
 
 
 @pytest.mark.parametrize(
