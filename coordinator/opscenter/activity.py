@@ -11,9 +11,10 @@ from coordinator.model.requests import NodePart, Request, RequestState
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer
-from coordinator.opscenter.requests import Wanted, status_of
+from coordinator.opscenter.requests import status_of
 from coordinator.opscenter.shapes import activity_event, shown_parts, week_of
 from coordinator.opscenter.streamed import send, status_pieces
+from coordinator.opscenter.wanted import Wanted
 
 TYPES = frozenset({"backup", "restore", "delete", "scrub", "archiving"})
 MOST_UNASKED = 1_000

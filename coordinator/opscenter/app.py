@@ -18,12 +18,13 @@ from coordinator.opscenter.graphs import Graphs
 from coordinator.opscenter.job_schedules import JobSchedules
 from coordinator.opscenter.login import Login
 from coordinator.opscenter.point_in_time import PointInTime
-from coordinator.opscenter.requests import Requests, Wanted
+from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.restore import Restore
 from coordinator.opscenter.retention import Retention
 from coordinator.opscenter.run import Run
 from coordinator.opscenter.turns import Turns, Whole
 from coordinator.opscenter.users import Users
+from coordinator.opscenter.wanted import Wanted
 from kit.http_errors import ERROR_FORM
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]

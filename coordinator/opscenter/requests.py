@@ -10,36 +10,12 @@ from coordinator.model.errors import NoSuchRequest
 from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.opscenter import quirks
 from coordinator.opscenter.context import Api
+from coordinator.opscenter.ended import ended_status
 from coordinator.opscenter.errors import answer
 from coordinator.opscenter.roles import CANCEL, need, who_asks
-from coordinator.opscenter.shapes import ShownPart, request_head, shown_parts
+from coordinator.opscenter.shapes import request_head, shown_parts
 from coordinator.opscenter.streamed import send, status_pieces
-
-
-class Wanted:
-    """Which nodes' entries of a status are asked for (ours): `details=0` none, `node` (an address or a host id) that
-    one; else all."""
-
-    def __init__(self, request: web.Request) -> None:
-        self.details = quirks.as_bool(request.query.get("details"), "details", default=True)
-        self.node = quirks.as_filter(request.query.get("node"), "node")
-        if self.node is not None and not self.details:
-            raise quirks.refuse("node", "asks for the details of a node, and details=0 for none")
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all of them, which may be a hundred megabytes."""
-        return self.details and self.node is None
-
-    def of(self, shown: list[ShownPart]) -> list[ShownPart] | None:
-        """Those that are asked for; None: not even an empty list. Raises `InvalidArguments`."""
-        if self.node is None:
-            return shown if self.details else None
-        chosen = [each for each in shown if self.node in (each.part.address, each.part.host_id)]
-        if not chosen:
-            raise quirks.refuse("node", f"takes no part in the request (yet): {quirks.shown(self.node)}")
-        return chosen
-
+from coordinator.opscenter.wanted import Wanted
 
 MOST_LISTED = 1_000
 """Requests of an answer, whatever `count` asks for."""
@@ -109,6 +85,8 @@ def _in_list(request: Request) -> dict[str, Any]:
 
 async def status_of(api: Api, found: Request, wanted: Wanted, destination: str | None = None) -> Iterator[bytes]:
     """A request's status in pieces, all of it one moment's. Raises `InvalidArguments`."""
+    if found.state is not RequestState.RUNNING:
+        return await ended_status(api.store.requests, found, wanted, destination)
     parts = await api.orchestrator.progress(found.id)
     # It may have ended between the two: what is told is one moment's.
     again = await api.store.requests.get(found.id)

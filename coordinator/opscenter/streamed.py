@@ -6,7 +6,7 @@ the event loop turns after each piece. All of an answer is one moment's: its par
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 import msgspec
 from aiohttp import web
@@ -23,7 +23,7 @@ LONGEST_SECONDS = 600.0
 """For which one answer may take its turn, however steadily it is read."""
 
 
-def status_pieces(request: Request, shown: list[ShownPart], chosen: Iterable[ShownPart] | None) -> Iterator[bytes]:
+def status_pieces(request: Request, shown: Sequence[ShownPart], chosen: Iterable[ShownPart] | None) -> Iterator[bytes]:
     """`request_status` in pieces: of all `shown` together, with the entries of those that are `chosen`; None: without
     any."""
     head = request_head(request, shown)

@@ -81,6 +81,10 @@ class Requests(Protocol):
         """The nodes' parts of an ended request; empty while it runs."""
         ...
 
+    async def kept_parts(self, request_id: str) -> list[bytes]:
+        """The same, each as `coordinator.store.kept_parts` packs it, for whoever needs one at a time."""
+        ...
+
     async def step(self, request_id: str, name: str) -> dict[str, Any] | None:
         """What was recorded of a step, None = it has not been recorded."""
         ...

@@ -3,6 +3,7 @@
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,11 +13,10 @@ from coordinator.model.requests import NodePart, Request, RequestKind, RequestSt
 from coordinator.model.table_counts import Layouts
 from coordinator.model.tags import tag_of
 from coordinator.store.database import Database
-from coordinator.store.kept_parts import packed, unpacked
+from coordinator.store.kept_parts import packed, packed_in_turns, unpacked_in_turns
 from coordinator.store.protocol import EVERYTHING
 from coordinator.store.sqlite_activity import put_events, select_events, select_events_of
 from coordinator.store.sqlite_retention import forget_rules
-from kit.slices import Slices
 
 _COLUMNS = "data, cancel"
 PARTS_AT_ONCE = 100
@@ -126,19 +126,17 @@ class SqliteRequests:
         return await self._database.write(ask)
 
     async def parts(self, request_id: str) -> list[NodePart]:
-        found, slices = list[NodePart](), Slices()
+        return await unpacked_in_turns(await self.kept_parts(request_id), self._layouts)
+
+    async def kept_parts(self, request_id: str) -> list[bytes]:
+        query = "SELECT data FROM node_parts WHERE request = ? AND position >= ? ORDER BY position LIMIT ?"
+        found = list[bytes]()
         while True:
-            some = await self._database.read(
-                lambda connection: connection.execute(
-                    "SELECT data FROM node_parts WHERE request = ? AND position >= ? ORDER BY position LIMIT ?",
-                    (request_id, len(found), PARTS_AT_ONCE),
-                ).fetchall()
-            )
-            for (data,) in some:
-                found.append(unpacked(data, self._layouts))
-                await slices.pause()
+            page = (request_id, len(found), PARTS_AT_ONCE)
+            some = await self._database.read(partial(_rows, query, page))
+            found += [data for (data,) in some]
             if len(some) < PARTS_AT_ONCE:
-                return found or await self._parts_of_before(request_id)
+                return found or await packed_in_turns(await self._parts_of_before(request_id), self._layouts)
 
     async def _parts_of_before(self, request_id: str) -> list[NodePart]:
         """Those that an earlier release kept."""
@@ -195,6 +193,10 @@ def _unpacked(data: bytes) -> dict[str, Any]:
 def _insert_tag(connection: sqlite3.Connection, cluster: str, tag: str) -> bool:
     done = connection.execute("INSERT OR IGNORE INTO tags (cluster, tag) VALUES (?, ?)", (cluster, tag))
     return done.rowcount == 1
+
+
+def _rows(query: str, values: tuple[object, ...], connection: sqlite3.Connection) -> list[tuple[bytes]]:
+    return connection.execute(query, values).fetchall()
 
 
 def _get(connection: sqlite3.Connection, request_id: str) -> Request | None:

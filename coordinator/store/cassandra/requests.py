@@ -21,7 +21,7 @@ from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import Places
 from coordinator.store.cassandra.tables import Key, Row, Snapshot
 from coordinator.store.cassandra.ticks import Ticks
-from coordinator.store.kept_parts import packed, unpacked
+from coordinator.store.kept_parts import packed_in_turns, unpacked_in_turns
 from coordinator.store.protocol import EVERYTHING
 
 _HEAD = (HEAD,)
@@ -110,11 +110,11 @@ class CassandraRequests:
         return stands[0]
 
     async def parts(self, request_id: str) -> list[NodePart]:
+        return await unpacked_in_turns(await self.kept_parts(request_id), Layouts())
+
+    async def kept_parts(self, request_id: str) -> list[bytes]:
         data = await self._data(request_id, PARTS, "")
-        if data is None:
-            return []
-        layouts = Layouts()
-        return [unpacked(each, layouts) for each in msgspec.json.decode(data, type=list[bytes])]
+        return [] if data is None else msgspec.json.decode(data, type=list[bytes])
 
     async def step(self, request_id: str, name: str) -> dict[str, Any] | None:
         data = await self._data(request_id, STEP, name)
@@ -160,9 +160,8 @@ class CassandraRequests:
     async def _finished(
         self, request: Request, parts: Sequence[NodePart], events: Sequence[ActivityEvent], forget: Sequence[str]
     ) -> None:
+        encoded = msgspec.json.encode(await packed_in_turns(parts, Layouts()))
         first = self._ticks.next(len(events) + 1)
-        layouts = Layouts()
-        encoded = msgspec.json.encode([packed(part, layouts) for part in parts])
         leaving = {destination: uuid.uuid4().hex for destination in forget}
 
         def decide(found: Snapshot) -> Change | None:
