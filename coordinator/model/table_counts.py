@@ -157,6 +157,23 @@ class TableCounts(Mapping[str, Mapping[str, Counts]]):
             return self
         return before.told(self)
 
+    def where_sized(self, before: "TableCounts") -> "TableCounts":
+        """These counts of the tables of which they have any bytes, of the others what was before; the errors of both.
+        The layout must be the same."""
+        totals = self.numbers[3::NUMBERS]
+        numbers = self.numbers
+        if 0 in totals:
+            numbers = array("q", before.numbers)
+            for number, total in enumerate(totals):
+                if total:
+                    at = NUMBERS * number
+                    numbers[at : at + NUMBERS] = self.numbers[at : at + NUMBERS]
+        errors = {
+            number: [*before.errors.get(number, ()), *self.errors.get(number, ())]
+            for number in before.errors.keys() | self.errors.keys()
+        }
+        return TableCounts(self.layout, numbers, errors)
+
     def none_done(self) -> "TableCounts":
         """The same tables, of which nothing is done."""
         numbers = array("q", self.numbers)
@@ -209,16 +226,14 @@ class TableCounts(Mapping[str, Mapping[str, Counts]]):
         return TableCounts(layout, numbers, errors)
 
     def __getitem__(self, keyspace: str) -> Mapping[str, Counts]:
-        found = {name[1]: self._at(number) for number, name in enumerate(self.layout.names) if name[0] == keyspace}
-        if not found:
-            raise KeyError(keyspace)
-        return found
+        first, tables = self.layout.tables[keyspace]
+        return {table: self._at(first + number) for number, table in enumerate(tables)}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(keyspace for keyspace, _ in self.layout.names))
+        return iter(self.layout.tables)
 
     def __len__(self) -> int:
-        return len({keyspace for keyspace, _ in self.layout.names})
+        return len(self.layout.tables)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TableCounts):

@@ -3,6 +3,7 @@ sentence, or nothing while none has begun. Pure."""
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from coordinator.model.requests import NodePart, RequestState
 
@@ -119,6 +120,7 @@ def _told(phase: str, done: int, total: int) -> str:
     return f"{step}, {done} of {total} files" if phase in COUNTED and total else step
 
 
+@lru_cache(maxsize=1_000)
 def _step(phase: str) -> str:
     """Which step a phase is: a place's id may look like anything."""
     return "undo-mark" if phase.startswith("undo-mark-") else _ROUND.sub("", phase)

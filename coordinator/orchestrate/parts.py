@@ -28,7 +28,6 @@ from coordinator.model.orders import (
 from coordinator.model.requests import NodePart, Request, RequestState, order_of
 from coordinator.model.table_counts import NO_TABLES, TableCounts
 from coordinator.orchestrate.delete.adoption import ADOPT
-from kit.slices import Slices
 
 _FAILED = frozenset({State.PARTIAL, State.FAILED, State.INTERRUPTED})
 STILL_SECONDS = 10
@@ -57,34 +56,24 @@ def parts_of(
     """Each node's part of a request: its commands in the order in which they were posted, joined. `retrying`: id of a
     command that failed and will be tried again → what for that waits."""
     order = order_of(request)
-    parts = [_part(request, order, posted, reports, retrying or {}) for posted in _by_host(order, commands)]
-    return sorted(parts, key=_place_of)
+    retrying = retrying or {}
+    parts = [
+        as_it_waits(lasting_part(request, order, posted, reports, retrying), posted[-1], reports, retrying)
+        for posted in by_host(order, commands)
+    ]
+    return sorted(parts, key=place_of)
 
 
-async def parts_in_turns(
-    request: Request, commands: Iterable[PostedCommand], reports: Told, retrying: Mapping[str, str]
-) -> list[NodePart]:
-    """The same of many nodes, while the event loop turns: `reports` must be those of one moment."""
-    order, retrying = order_of(request), dict(retrying)
-    parts, slices = [], Slices()
-    for posted in _by_host(order, commands):
-        part = _part(request, order, posted, reports, retrying)
-        for counts in part.progress.values():
-            if isinstance(counts, TableCounts):
-                counts.sum_up()  # here, where the loop turns
-        parts.append(part)
-        await slices.pause()
-    return sorted(parts, key=_place_of)
-
-
-def _by_host(order: Order, commands: Iterable[PostedCommand]) -> list[list[PostedCommand]]:
-    by_host: dict[str, list[PostedCommand]] = {}
+def by_host(order: Order, commands: Iterable[PostedCommand]) -> list[list[PostedCommand]]:
+    """The commands, of each node together."""
+    found: dict[str, list[PostedCommand]] = {}
     for command in _without_vain(order, list(commands)):
-        by_host.setdefault(command.host_id, []).append(command)
-    return [*by_host.values()]
+        found.setdefault(command.host_id, []).append(command)
+    return [*found.values()]
 
 
-def _place_of(part: NodePart) -> tuple[str, str]:
+def place_of(part: NodePart) -> tuple[str, str]:
+    """By what parts are in order."""
     return part.address, part.host_id
 
 
@@ -103,15 +92,26 @@ def _without_vain(order: Order, commands: list[PostedCommand]) -> list[PostedCom
     ]
 
 
-def _part(
+def as_it_waits(part: NodePart, current: PostedCommand, reports: Told, retrying: Mapping[str, str]) -> NodePart:
+    """The part with what it waits for and how long it stands still, which time alone may change. `current`: the node's
+    last command."""
+    waiting = _waiting(current, reports, retrying)
+    still = None if waiting else _still(current, reports)
+    if not waiting and still is None:
+        return part
+    return msgspec.structs.replace(part, still_seconds=still, waiting=waiting)
+
+
+def lasting_part(
     request: Request, order: Order, commands: list[PostedCommand], reports: Told, retrying: Mapping[str, str]
 ) -> NodePart:
+    """What of a node's part stays the same until one of its commands changes, or a report of one, or whether the last
+    is tried again (or the request's state or order)."""
     work = [command for command in commands if not _tidies_up(order, command)]
     own = [command for command in commands if not command.phase.startswith(_GONE)]
     # Attempts that failed and were followed by another one are history.
     newest = list({(command.phase, command.kind): command for command in work}.values())
     current = commands[-1]
-    waiting = _waiting(current, reports, retrying)
     state = request.state if current.id in retrying else _state(request, order, newest)
     last = work[-1] if work else current
     return NodePart(
@@ -127,8 +127,6 @@ def _part(
         created=_created(request, order, own),
         progress=_progress(order, own, reports),
         errors=_errors(order, own, reports) if own else [],
-        still_seconds=None if waiting else _still(current, reports),
-        waiting=waiting,
     )
 
 
@@ -267,6 +265,8 @@ def _all_imported(fetched: TableCounts, imported: TableCounts) -> TableCounts:
     """See `_imported`, of each table that the import counts."""
     if not fetched.layout.names:
         return imported
+    if imported.layout is fetched.layout:
+        return imported.where_sized(fetched)
     before = {keyspace: fetched[keyspace] for keyspace in fetched}
     shown = {
         keyspace: {table: _imported(before.get(keyspace, {}).get(table), counts) for table, counts in tables.items()}

@@ -13,7 +13,7 @@ from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import NodePart, Request
 from coordinator.orchestrate.errors import RequestCancelled
-from coordinator.orchestrate.parts import parts_in_turns
+from coordinator.orchestrate.known_parts import KnownParts
 from coordinator.orchestrate.timing import Timing
 from coordinator.store.protocol import Store
 
@@ -83,6 +83,7 @@ class Run:
         a sentence"""
         self._posted: dict[str, PostedCommand] = {}
         self._read = False
+        self._parts = KnownParts()
         self.forget: set[str] = set()
         """destinations whose settings go when the request has ended: until its outcome is durable a restarted
         coordinator needs them to go on"""
@@ -147,7 +148,7 @@ class Run:
         """Every node's share as it is at one moment, by address; or as it was when the request had `ended`."""
         commands = await self._posted_in(self._seen_in)
         moment = self.around.reports.moment(command.id for command in commands)
-        return await parts_in_turns(ended or self.request, commands, moment, self.retrying)
+        return await self._parts.now(ended or self.request, commands, moment, self.retrying)
 
 
 def _lean(command: PostedCommand) -> PostedCommand:
