@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 MOST_OF_AN_ANSWER = 64 * 1024 * 1024
-"""Bytes of an answer about one command, destination, job or node; a node's report in a cluster of a thousand with 256
-tokens each has 6 MB."""
-MOST_OF_A_LISTING = 256 * 1024 * 1024
-"""Bytes of an answer that grows with the number of backups."""
+"""Bytes of an answer about one command, destination, job, backup or node; a node's report in a cluster of a thousand
+with 256 tokens each has 6 MB."""
 MOST_OF_AN_EVENT = 64 * 1024 * 1024
 """Bytes of one event: of a command over many thousand tables."""
 

@@ -20,17 +20,12 @@ from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
 from agent.wire.point_in_time import JobDocument
-from coordinator.fleet.bounded import (
-    MOST_OF_A_LISTING,
-    MOST_OF_AN_ANSWER,
-    TooLarge,
-    event_data,
-    whole_body,
-)
+from coordinator.fleet.bounded import MOST_OF_AN_ANSWER, TooLarge, event_data, whole_body
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.json_items import NoArray
+from coordinator.fleet.listings import read_backups
 from kit.secret import Secret
-from kit.slices import Slices
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +66,6 @@ async def always() -> None:
 
 
 decode_report = msgspec.json.Decoder(NodeReport).decode
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_backup = msgspec.json.Decoder(BackupView).decode
 
 
@@ -110,7 +104,9 @@ class AgentClient:
         query = [(name, "true") for name, wanted in asked.items() if wanted]
         if known is not None:
             query.append(("known", known))
-        return await self._while_alive(self._read_large("/v1/node", self._deadlines.call, read, query))
+        return await self._while_alive(
+            self._read_large("/v1/node", self._deadlines.call, partial(self._whole, read), query)
+        )
 
     async def destinations(self) -> list[DestinationView]:
         """All destinations that the agent knows, secrets masked."""
@@ -157,21 +153,14 @@ class AgentClient:
     async def backups(self, destination: str | None) -> list[BackupView]:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
-        deadline = self._deadlines.listing
-        texts = await self._read_large("/v1/backups", deadline, _decode_list, query, MOST_OF_A_LISTING)
-        views, slices = list[BackupView](), Slices()
-        try:
-            for text in texts:
-                views.append(_decode_backup(text))
-                await slices.pause()
-        except _NO_ANSWER as wrong:
-            raise self._unreadable(wrong) from wrong
-        return views
+        read = partial(read_backups, self.url, self._bulk)
+        return await self._read_large("/v1/backups", self._deadlines.listing, read, query)
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""
         query = [("destination", destination)] if destination else []
-        view = await self._read_large(f"/v1/backups/{_segment(tag)}", self._deadlines.listing, _decode_backup, query)
+        read, path = partial(self._whole, _decode_backup), f"/v1/backups/{_segment(tag)}"
+        view = await self._read_large(path, self._deadlines.listing, read, query)
         return self._bulk.with_known_plan(view)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
@@ -314,12 +303,11 @@ class AgentClient:
         self,
         path: str,
         deadline: float,
-        decode: Callable[[bytes], Answer],
+        read: Callable[[aiohttp.ClientResponse, float], Awaitable[Answer]],
         query: Sequence[tuple[str, str]] = (),
-        most: int = MOST_OF_AN_ANSWER,
     ) -> Answer:
-        """The answer to a GET that may be large: begun by all at once, read by few at a time, decoded one by one. The
-        deadline holds for its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
+        """The answer to a GET that may be large: begun by all at once, `read` by few at a time. The deadline holds for
+        its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect, sock_read=deadline)
         try:
             async with (
@@ -329,15 +317,21 @@ class AgentClient:
                 self._noted(),
                 self._bulk.turn,
             ):
-                async with asyncio.timeout(deadline):
-                    content = await whole_body(response, most)
                 if response.status >= 300:
-                    raise self._refusal(response.status, content)
-                return await self._bulk.decoded(content, decode)
+                    async with asyncio.timeout(deadline):
+                        raise self._refusal(response.status, await whole_body(response, MOST_OF_AN_ANSWER))
+                return await read(response, deadline)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as broken:
             raise self._lost("GET", path, broken) from broken
-        except (*_NO_ANSWER, TooLarge) as wrong:
+        except (*_NO_ANSWER, TooLarge, NoArray) as wrong:
             raise self._unreadable(wrong) from wrong
+
+    async def _whole(
+        self, decode: Callable[[bytes], Answer], response: aiohttp.ClientResponse, deadline: float
+    ) -> Answer:
+        async with asyncio.timeout(deadline):
+            content = await whole_body(response, MOST_OF_AN_ANSWER)
+        return await self._bulk.decoded(content, decode)
 
     @asynccontextmanager
     async def _noted(self) -> AsyncIterator[None]:

@@ -22,6 +22,18 @@ class AgentMisbehaved(HelenusError):
     todo = "Check that the named address is a Helenus agent of a version that this coordinator understands."
 
 
+class ListingTooLarge(HelenusError):
+    """An agent lists more backups than the coordinator holds in memory at once: several thousand of a thousand nodes.
+    No fault of that agent's, unless it makes them up."""
+
+    code = "listing_too_large"
+    status = 502
+    todo = (
+        "Delete backups that nobody needs, by the tags that the activity tells; a retention rule keeps them fewer from "
+        "then on. If there are not that many, see to the named agent."
+    )
+
+
 class AgentRefused(HelenusError):
     """The agent answered with an error object. `error` is that object as it came: its own code, message and fields."""
 

@@ -11,7 +11,7 @@ from agent.wire.commands import Target
 from agent.wire.destinations import ON_SERVER, CheckDestination, PutDestination
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.each import on_each
-from coordinator.fleet.errors import AgentRefused
+from coordinator.fleet.errors import AgentRefused, ListingTooLarge
 from coordinator.fleet.registry import Agent
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import DestinationInUse, NoSuchDestination
@@ -254,6 +254,8 @@ class Places:
                 try:
                     return {agent.host_id or agent.url: await self.call(agent, destination, ask)}, {}
                 except HelenusError as error:
+                    if isinstance(error, ListingTooLarge) and isinstance(trouble, ListingTooLarge):
+                        raise  # two say so: it is the store, and not the one or the other agent
                     trouble = error
         else:
             # Begun by all at once, for a cold catalogue takes its time; their answers are read by few (`Bulk`).

@@ -122,12 +122,11 @@ async def test_sums_of_the_largest_counts_can_be_shown() -> None:
     assert json.loads(total.encode())["k"]["t"]["done_size"] == 1000 * 2**50
 
 
-@pytest.mark.parametrize("path", ["/v1/node", "/v1/backups", "/v1/commands/mine", "/v1/destinations"])
+@pytest.mark.parametrize("path", ["/v1/node", "/v1/backups/tag", "/v1/commands/mine", "/v1/destinations"])
 async def test_an_answer_without_end_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: whatever is asked, no agent has more bytes kept than the limit, told in advance or not."""
+    """Promise: whatever is asked, no agent has more bytes kept than the limit, told in advance or not (of listings see
+    `test_large_listings`)."""
     monkeypatch.setattr(client, "MOST_OF_AN_ANSWER", FEW)
-    monkeypatch.setattr(client, "MOST_OF_A_LISTING", FEW)
-    monkeypatch.setattr(AgentClient._read_large, "__defaults__", ((), FEW))
 
     async def announced(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(2**50)})
@@ -141,7 +140,7 @@ async def test_an_answer_without_end_is_given_up(path: str, monkeypatch: pytest.
             asked = AgentClient(session, bad.url, DEADLINES)
             calls = {
                 "/v1/node": asked.node,
-                "/v1/backups": partial(asked.backups, None),
+                "/v1/backups/tag": partial(asked.backup, "tag", None),
                 "/v1/commands/mine": partial(asked.command, "mine"),
                 "/v1/destinations": asked.destinations,
             }
