@@ -10,7 +10,7 @@ import contextlib
 import math
 import select
 import selectors
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 READY_AT_ONCE = 16
@@ -71,13 +71,32 @@ class FewAtATime(selectors.BaseSelector):
             raise KeyError(f"{fileobj!r} is not registered") from None
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """As BaseSelector, by the files' numbers."""
-        return self._keys
+        """As BaseSelector: by the file or its number. Since Python 3.13 asyncio asks it what is registered."""
+        return _ByFile(self._keys)
 
     def close(self) -> None:
         """As BaseSelector."""
         self._epoll.close()
         self._keys.clear()
+
+
+class _ByFile(Mapping[Any, selectors.SelectorKey]):
+    """The keys of files that may be named by their number or be the files themselves."""
+
+    def __init__(self, keys: Mapping[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, file: Any) -> selectors.SelectorKey:
+        try:
+            return self._keys[_number(file)]
+        except ValueError:  # it was closed, and has no number any more
+            raise KeyError(file) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def fair_loop() -> asyncio.AbstractEventLoop:

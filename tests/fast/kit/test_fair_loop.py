@@ -42,15 +42,44 @@ def test_files_are_registered_changed_and_forgotten() -> None:
         assert selector.get_key(one) == selector.get_map()[one.fileno()] == key
         with pytest.raises(KeyError):
             selector.register(one.fileno(), selectors.EVENT_READ)
+        assert selector.get_map()[one] == selector.get_map().get(one) == key
+        assert (selector.get_map().get(other), selector.get_map().get(other.fileno())) == (None, None)
+        assert ([*selector.get_map()], len(selector.get_map())) == ([one.fileno()], 1)
         assert selector.select(0.01) == []
         changed = selector.modify(one, selectors.EVENT_READ | selectors.EVENT_WRITE, "both")
         assert selector.select(0) == [(changed, selectors.EVENT_WRITE)]
         number = one.fileno()
         one.close()
+        assert selector.get_map().get(one) is None
         assert selector.unregister(number).data == "both"
         with pytest.raises(KeyError):
             selector.get_key(number)
     selector.close()
+
+
+def test_a_file_itself_can_be_listened_to_again() -> None:
+    """Promise: on every Python that is supported a reader of a file, named by the file and not by its number, can be
+    replaced and removed."""
+    loop = fair_loop()
+    heard: list[str] = []
+
+    async def listen() -> None:
+        with one, other:
+            loop.add_reader(one, heard.append, "former")
+            loop.add_reader(one, lambda: heard.append(one.recv(9).decode()))
+            other.send(b"word")
+            async with asyncio.timeout(10):
+                while not heard:  # noqa: ASYNC110 - the loop's own reader is what is tried
+                    await asyncio.sleep(0)
+            assert loop.remove_reader(one)
+            assert not loop.remove_reader(one)
+
+    one, other = socket.socketpair()
+    try:
+        loop.run_until_complete(listen())
+    finally:
+        loop.close()
+    assert heard == ["word"]
 
 
 def test_a_thousand_talkers_hold_up_no_timer() -> None:
