@@ -34,6 +34,7 @@ class Ring:
 
 async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     """Promise: full collections stay as short as what came since is small, and free it; at the end all is as before."""
+    gc.unfreeze()  # as in a process of its own
     kept = [[number] for number in range(10_000)]
     before = gc.get_threshold()
     keeping = asyncio.create_task(keep_collections_short(settled=0.01))
@@ -47,6 +48,23 @@ async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     await asyncio.wait([keeping])
     assert len(gc.get_objects()) > len(kept)
     assert gc.get_threshold() == before
+
+
+async def test_what_others_had_set_aside_stays_so() -> None:
+    """Promise: within a process that had set its own objects aside they are again at the end, and the garbage of what
+    ran meanwhile is freed first."""
+    kept = [[number] for number in range(10_000)]
+    gc.freeze()
+    keeping = asyncio.create_task(keep_collections_short(settled=0.01))
+    await asyncio.sleep(0.05)
+    Ring.freed = 0
+    Ring()
+    gc.freeze()
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert Ring.freed == 1
+    assert gc.get_freeze_count() > len(kept)
+    assert len(gc.get_objects()) < len(kept)
 
 
 async def test_what_was_set_aside_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
