@@ -27,6 +27,8 @@ from kit.errors import HelenusError
 
 MOST_ASKED = 5
 """Agents that are asked whom their node holds for up."""
+OLDEST = 300.0
+"""Seconds after which what an agent said then is told to nobody: who looks first waits until it was asked again."""
 FEW = 64
 """Agents whose reports are waited for when people look."""
 
@@ -138,7 +140,8 @@ class Registry:
     async def recent(self, cluster: str, max_age: float) -> list[Agent]:
         """As `refresh`, for what people look at. Of more than `FEW` agents nobody waits for new reports once all were
         heard: what is known is given, up to `age_of` their number old, and those that are older, or didn't answer, are
-        asked meanwhile. A thousand reports of a thousand members are seconds of work."""
+        asked meanwhile. A thousand reports of a thousand members are seconds of work. Only who looks first after so
+        long that some are older than `OLDEST` waits."""
         agents = self.agents(cluster)
         if len(agents) <= FEW or not all(agent.report is not None or agent.error is not None for agent in agents):
             return await self.refresh(cluster, max_age)
@@ -146,7 +149,10 @@ class Registry:
         asking = self._refreshing.get(cluster)
         if (asking is None or asking.done()) and self._clock() - self._refreshed.get(cluster, 0.0) > age:
             self._refreshed[cluster] = self._clock()
-            self._refreshing[cluster] = asyncio.create_task(self._refresh(cluster, age), name=f"reports of {cluster}")
+            asking = asyncio.create_task(self._refresh(cluster, age), name=f"reports of {cluster}")
+            self._refreshing[cluster] = asking
+        if asking is not None and any(agent.alive and self._clock() - agent.seen > OLDEST for agent in agents):
+            await asyncio.wait({asking})
         self._refuse_contradictions(cluster)
         return agents
 

@@ -11,7 +11,7 @@ from agent.wire.node import NODE_KNOWN, NodeReport
 from coordinator.fleet.client import AgentClient, open_session
 from coordinator.fleet.errors import AgentUnreachable
 from coordinator.fleet.pace import EVENTS_A_SECOND, LONGEST, age_of, interval_of, poll_of
-from coordinator.fleet.registry import FEW, Registry
+from coordinator.fleet.registry import FEW, OLDEST, Registry
 from tests.cluster.large_cluster import LargeCluster
 from tests.cluster.ports import free_port
 from tests.fleet.frozen import Frozen
@@ -75,6 +75,29 @@ async def test_who_looks_at_many_agents_waits_for_none_of_them() -> None:
             await asyncio.sleep(0.01)
     await many.registry.recent("many", 5.0)
     assert [client.asked for client in many.clients] == [2] * len(agents)
+    await many.registry.close()
+
+
+async def test_who_looks_first_after_long_is_told_nothing_of_then() -> None:
+    """Promise: what agents said longer ago than people take for now is not told: they are asked again first; one that
+    doesn't answer any more is said to be lost, and is waited for once."""
+    many = Many(FEW + 1)
+    agents = await many.registry.recent("many", 5.0)
+    many.now += OLDEST + 1.0
+    many.clients[3].down = True
+    async with asyncio.timeout(HANGS):
+        await many.registry.recent("many", 5.0)
+    assert [client.asked for client in many.clients] == [2] * len(agents)
+    assert [agent.alive for agent in agents] == [number != 3 for number in range(len(agents))]
+    assert {agent.seen for agent in agents if agent.alive} == {many.now}
+    many.now += OLDEST / 2
+    for client in many.clients:
+        client.may.clear()
+    async with asyncio.timeout(HANGS):
+        await many.registry.recent("many", 5.0)
+    for client in many.clients:
+        client.may.set()
+    await many.asked_again(3)
     await many.registry.close()
 
 
