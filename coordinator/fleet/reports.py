@@ -212,9 +212,9 @@ class Reports:
         agent's report made anew."""
         pause = self._patience.backoff_first
         while True:
+            after = self._last.get(agent.url)
             try:
-                after = self._last.get(agent.url)
-                if after is None or (agent.report is not None and agent.report.events < after):
+                if after is None or self._has_a_new_log(agent, after):
                     # Never followed, or the agent began a new log: only what comes from now on is wanted,
                     # for each waiter reads its command's state by itself first.
                     after = self._last[agent.url] = await self._beginning(agent, hear)
@@ -231,6 +231,9 @@ class Reports:
                 if isinstance(lost, AgentRefused) and lost.agent_status == 400:
                     self._takes_interval.discard(agent.url)  # an earlier release than before
             except HelenusError as wrong:
+                if self._last.get(agent.url) == after:
+                    # The very next event can't be read, and wouldn't be next time: what comes behind it is wanted.
+                    self._last.pop(agent.url, None)
                 untold = self._seldom.due(agent.url)
                 if untold is not None:
                     log.warning("event stream can't be read", agent=agent.url, reason=wrong.message, untold=untold)
@@ -239,6 +242,12 @@ class Reports:
                 log.exception("event stream broke off in an unforeseen way", agent=agent.url)
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.backoff_last)
+
+    def _has_a_new_log(self, agent: Agent, after: int) -> bool:
+        """Whether a later process of the agent tells of fewer events than were read; a report of the same process is
+        older than they are."""
+        report = agent.report
+        return report is not None and report.events < after and report.instance != self._instances.get(agent.url)
 
     async def _beginning(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> int:
         """The sequence of the agent's newest event; whether it takes an interval is known then."""

@@ -1,0 +1,124 @@
+"""How an agent's events are followed when the stream breaks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from coordinator.fleet.client import Deadlines
+from coordinator.fleet.fleet import ClusterAgents, Fleet
+from coordinator.fleet.reports import ReportTiming
+from tests.fast.coordinator.fleet.hostile_agent import HostileAgent, event, report
+
+DEADLINES = Deadlines(connect=5.0, call=30.0, listing=30.0, probe=20.0, silence=20.0)
+PATIENCE = ReportTiming(poll=60.0, backoff_first=0.01, backoff_last=0.05)
+DEADLINE = 20.0
+
+
+class Log:
+    """An agent's events; a stream ends with what there is of them. `events`: sequence → the event's bytes."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, bytes] = {}
+        self.asked: list[int] = []
+        self.instance = "one"
+        self.refuses_ahead = False
+
+    async def follow(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/events"""
+        after = int(request.headers["Last-Event-ID"])
+        self.asked.append(after)
+        if self.refuses_ahead and after > max(self.events, default=0):
+            told = {"code": "sequence_ahead", "message": "a new log", "todo": "", "retry": "never", "fields": {}}
+            return web.json_response(told, status=409)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for sequence, told_then in sorted(self.events.items()):
+            if sequence > after:
+                await response.write(told_then)
+        return response
+
+    async def node(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/node"""
+        told = report(events=max(self.events, default=0), instance=self.instance)
+        return web.Response(body=json.dumps(told).encode())
+
+
+class Followed:
+    """An agent, and a coordinator that follows it."""
+
+    def __init__(self, log: Log, agent: HostileAgent, fleet: Fleet) -> None:
+        self.log, self._agent, self.fleet = log, agent, fleet
+        fleet.reports.name(agent.url, "mine", "snapshot", "a snapshot")
+
+    @property
+    def heard(self) -> int:
+        """How often the agent was asked for its report."""
+        return sum(request.path == "/v1/node" for request in self._agent.came)
+
+    @property
+    def stage(self) -> str:
+        """What is known of the command."""
+        live = self.fleet.reports.live("mine")
+        return "" if live is None else live.stage
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Return once it is true."""
+        async with asyncio.timeout(DEADLINE):
+            while not true():  # noqa: ASYNC110 - plain facts
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def followed() -> AsyncIterator[Followed]:
+    log = Log()
+    answers: dict[str, Any] = {"/v1/events": log.follow, "/v1/node": log.node}
+    async with (
+        HostileAgent("127.0.80.1", answers) as agent,
+        Fleet({"toy": ClusterAgents([agent.url], deadlines=DEADLINES)}, PATIENCE) as fleet,
+    ):
+        yield Followed(log, agent, fleet)
+
+
+async def test_a_broken_stream_goes_on_behind_the_last_event(followed: Followed) -> None:
+    """Promise: after each break the agent is asked for what came behind the last event that was read, and for nothing
+    else: no report, and none of the events twice."""
+    log = followed.log
+    await followed.until(lambda: len(log.asked) > 1)
+    heard = followed.heard
+    for number in range(1, 4):
+        log.events[number] = event(number, "mine", stage=f"step {number}")
+        await followed.until(lambda number=number: followed.stage == f"step {number}" and log.asked[-1] == number)  # type: ignore[misc]
+    assert followed.heard == heard
+    assert log.asked == sorted(log.asked)
+
+
+async def test_a_new_log_is_followed_from_its_end(followed: Followed) -> None:
+    """Promise: an agent that lost its state, and counts its events anew, is followed again: by its refusal, and by its
+    report where one was read before."""
+    log = followed.log
+    log.events[7] = event(7, "mine", stage="before")
+    await followed.until(lambda: log.asked[-1:] == [7])
+    log.events, log.instance, log.refuses_ahead = {}, "two", True
+    await followed.until(lambda: log.asked[-1] == 0)
+    log.events[1] = event(1, "mine", stage="anew", instance="two")
+    await followed.until(lambda: followed.stage == "anew")
+    log.events[9] = event(9, "mine", stage="later", instance="two")
+    await followed.until(lambda: log.asked[-1] == 9)
+    log.events, log.instance, log.refuses_ahead = {2: event(2, "mine", instance="three")}, "three", False
+    await followed.fleet.registry.refresh("toy")
+    await followed.until(lambda: log.asked[-1] == 2)
+
+
+async def test_an_event_that_can_not_be_read_is_passed_over(followed: Followed) -> None:
+    """Promise: one event that nobody can read, be it the first one or a later one, ends the following neither of what
+    comes after it nor of what other commands do."""
+    log = followed.log
+    await followed.until(lambda: len(log.asked) > 0)
+    log.events |= {1: event(1, "mine", stage="good"), 2: b'data: {"sequence": 2, "no": "event"}\n\n'}
+    await followed.until(lambda: log.asked[-1] == 2)
+    log.events[3] = event(3, "mine", stage="behind it")
+    await followed.until(lambda: followed.stage == "behind it")
