@@ -59,28 +59,46 @@ async def send(
     if second is None:
         return web.Response(body=first, content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    clock = asyncio.get_running_loop().time
-    waited, sent = 0.0, 0
+    reader = Reader(response, seconds, least)
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             await response.prepare(request)
-            await _write(response, first, seconds)
-            await _write(response, second, seconds)
+            await reader.write(first)
+            await reader.write(second)
             async for piece in gathered:
-                before = clock()
-                await _write(response, piece, seconds)
-                waited, sent = waited + clock() - before, sent + len(piece)
-                if waited > seconds and sent < least * waited:
-                    raise TimeoutError
+                await reader.write(piece)
             await response.write_eof()
     except ConnectionError:  # nobody is there any more to be answered
         return response
     except TimeoutError:
-        _cut_off(request)
+        cut_off(request)
     except BaseException:
-        _cut_off(request)
+        cut_off(request)
         raise
     return response
+
+
+class Reader:
+    """Of a long answer. It must read something within `seconds`, and after these `least` bytes a second on the
+    whole."""
+
+    def __init__(
+        self, response: web.StreamResponse, seconds: float = READING_SECONDS, least: float = LEAST_RATE
+    ) -> None:
+        self._response = response
+        self._seconds = seconds
+        self._least = least
+        self._waited, self._sent = 0.0, 0
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece. Raises TimeoutError for who reads too slowly."""
+        clock = asyncio.get_running_loop().time
+        before = clock()
+        async with asyncio.timeout(self._seconds):
+            await self._response.write(piece)
+        self._waited, self._sent = self._waited + clock() - before, self._sent + len(piece)
+        if self._waited > self._seconds and self._sent < self._least * self._waited:
+            raise TimeoutError
 
 
 async def _gathered(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -98,11 +116,7 @@ async def _gathered(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(some)
 
 
-async def _write(response: web.StreamResponse, piece: bytes, seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        await response.write(piece)
-
-
-def _cut_off(request: web.Request) -> None:
+def cut_off(request: web.Request) -> None:
+    """So that nobody takes a part of the answer for the whole."""
     if request.transport is not None:
         request.transport.abort()

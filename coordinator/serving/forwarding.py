@@ -21,6 +21,8 @@ from yarl import URL
 from coordinator.model.errors import CoordinatorError
 from coordinator.model.leading import Lease
 from coordinator.opscenter.errors import error_answer
+from coordinator.opscenter.streamed import Reader, cut_off
+from coordinator.opscenter.turns import READING_SECONDS
 from kit.config import ConfigError
 from kit.http_settings import is_loopback
 from kit.seldom import Seldom
@@ -107,12 +109,14 @@ class Forwarding:
         *,
         certificate: bool,
         silent_seconds: float = SILENT_SECONDS,
+        reading_seconds: float = READING_SECONDS,
     ) -> None:
         self._leader = leader
         self._me = me
         self._tls = tls
         self._certificate = certificate
         self._silent_seconds = silent_seconds
+        self._reading_seconds = reading_seconds
         self._seldom = Seldom()
 
     async def __aenter__(self) -> Self:
@@ -174,7 +178,7 @@ class Forwarding:
             known = "" if request.method in ("GET", "HEAD") else "; whether it was done is not known: look before again"
             raise LeaderUnreachable(f"the leader at {leader.url} gave no answer{known}", leader=leader.url) from broken
         async with asked:
-            return await _streamed(request, asked)
+            return await _streamed(request, asked, self._reading_seconds)
 
 
 def _at(leader: str, request: web.Request) -> URL:
@@ -208,17 +212,27 @@ def _of_the_message(headers: Mapping[str, str]) -> "CIMultiDict[str]":
     return kept
 
 
-async def _streamed(request: web.Request, asked: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _streamed(request: web.Request, asked: aiohttp.ClientResponse, seconds: float) -> web.StreamResponse:
+    """`seconds`: how long a client may read nothing. One that is slower than the leader would let it be is cut off as
+    the leader does: it keeps one of the leader's few turns, which reads as fast as it is read here."""
     answer = web.StreamResponse(status=asked.status, reason=asked.reason, headers=_of_the_message(asked.headers))
     await answer.prepare(request)
-    try:
-        async for chunk in asked.content.iter_any():
-            await answer.write(chunk)
-    except (aiohttp.ClientError, TimeoutError) as broken:
-        # Cut off, so that nobody takes a part of the answer for the whole.
-        log.warning("the leader's answer broke off", path=request.path, reason=type(broken).__name__)
-        if request.transport is not None:
-            request.transport.abort()
-        return answer
-    await answer.write_eof()
-    return answer
+    reader = Reader(answer, seconds)
+    chunks = asked.content.iter_any()
+    while True:
+        try:
+            chunk = await anext(chunks, b"")
+        except (aiohttp.ClientError, TimeoutError) as broken:
+            log.warning("the leader's answer broke off", path=request.path, reason=type(broken).__name__)
+            cut_off(request)
+            return answer
+        if not chunk:
+            await answer.write_eof()
+            return answer
+        try:
+            await reader.write(chunk)
+        except ConnectionError:  # nobody is there any more to be answered
+            return answer
+        except TimeoutError:
+            cut_off(request)
+            return answer

@@ -17,6 +17,10 @@ from coordinator.serving.forwarding import PASSED_ON, Forwarding, is_safe
 from tests.cluster.ports import free_port
 
 ADDRESS = "127.0.70.21"
+DEADLINE = 20.0
+PIECE = 64 * 1024
+LARGE = 40_000_000
+"""Bytes that no kernel takes for a reader who doesn't read."""
 
 
 class Site:
@@ -26,6 +30,7 @@ class Site:
         self._stack = stack
         self.asked: list[dict[str, Any]] = []
         self.go_on = asyncio.Event()
+        self.given_up = asyncio.Event()
         self.lease: Lease | None = None
         self.certificate = False
 
@@ -33,7 +38,9 @@ class Site:
         """Both listen."""
         leader = await self._listen(web.Application(), [("*", "/{rest:.*}", self._lead)])
         self.lease = Lease("l", 1, 0, 30.0, leader)
-        forwarding = Forwarding(lambda: self.lease, "me", None, certificate=self.certificate, silent_seconds=1.0)
+        forwarding = Forwarding(
+            lambda: self.lease, "me", None, certificate=self.certificate, silent_seconds=1.0, reading_seconds=0.3
+        )
         await self._stack.enter_async_context(forwarding)
         app = web.Application(middlewares=[errors_in_form()])
         self.url = await self._listen(app, [("*", "/{rest:.*}", forwarding.pass_on)])
@@ -66,6 +73,15 @@ class Site:
             await answer.write(b"first")
             await self.go_on.wait()
             await answer.write(b"second")
+            return answer
+        if request.path == "/large":
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            try:
+                for _ in range(LARGE // PIECE):
+                    await answer.write(bytes(PIECE))
+            except ConnectionError:
+                self.given_up.set()
             return answer
         if request.path == "/broken":
             answer = web.StreamResponse(headers={"Content-Length": "10"})
@@ -131,6 +147,27 @@ async def test_a_part_of_an_answer_is_never_taken_for_the_whole(site: Site) -> N
     with pytest.raises(aiohttp.ClientError):
         async with site.client.get(f"{site.url}/broken") as answer:
             await answer.read()
+
+
+@pytest.mark.parametrize("takes", [0, 2_000])
+async def test_who_reads_too_slowly_is_cut_off_by_who_passes_on(site: Site, takes: int) -> None:
+    """Promise: who reads nothing, or a little again and again, of an answer that is passed on keeps the leader's turn
+    no longer than if it had asked the leader; who reads it has all of it."""
+    host, _, port = site.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1)
+    writer.write(f"GET /large HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    async with asyncio.timeout(DEADLINE):
+        while not site.given_up.is_set():
+            if takes:
+                try:
+                    await reader.read(takes)
+                except ConnectionError:
+                    break
+            await asyncio.sleep(0.05)
+        await site.given_up.wait()
+    writer.close()
+    async with asyncio.timeout(DEADLINE), site.client.get(f"{site.url}/large") as answer:
+        assert len(await answer.read()) == LARGE // PIECE * PIECE
 
 
 async def refused(site: Site, method: str = "GET", path: str = "/x", **headers: str) -> tuple[int, Any, str | None]:
