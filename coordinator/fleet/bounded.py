@@ -12,6 +12,7 @@ MOST_OF_AN_ANSWER = 64 * 1024 * 1024
 with 256 tokens each has 6 MB."""
 MOST_OF_AN_EVENT = 64 * 1024 * 1024
 """Bytes of one event: of a command over many thousand tables."""
+EVENT_OF_A_COMMAND = b"command"
 
 
 class TooLarge(Exception):
@@ -33,10 +34,11 @@ async def whole_body(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 async def event_data(stream: aiohttp.StreamReader, most: int = MOST_OF_AN_EVENT) -> AsyncIterator[bytes]:
-    """The data of each event of a stream (SSE); b"" for each line that is no data. Raises `TooLarge`, also for an event
-    of many short lines that never ends."""
+    """The data of each event of a stream (SSE) that is of a command; b"" for each line that is no data. Events of other
+    types are those of a later release. Raises `TooLarge`, also for an event of many short lines that never ends."""
     data: list[bytes] = []
     size = 0
+    of_command = True
     async for line in _lines(stream, most):
         if line.startswith(b"data:"):
             data.append(line[5:].lstrip(b" "))
@@ -45,11 +47,15 @@ async def event_data(stream: aiohttp.StreamReader, most: int = MOST_OF_AN_EVENT)
                 raise TooLarge(f"an event of more than {most} bytes")
             del line  # whoever waits for the next one keeps nothing of this one
         elif line == b"" and data:
-            event = b"\n".join(data)
-            data, size = [], 0
+            event = b"\n".join(data) if of_command else b""
+            data, size, of_command = [], 0, True
             yield event
             del event
         else:
+            if line == b"":
+                of_command = True
+            elif line.startswith(b"event:"):
+                of_command = line[6:].strip() == EVENT_OF_A_COMMAND
             yield b""
 
 

@@ -20,6 +20,7 @@ from agent.wire.commands import CommandView, Event, PostCommand
 from agent.wire.destinations import CheckDestination, CheckReport, DestinationView, PutDestination
 from agent.wire.node import NodeReport
 from agent.wire.point_in_time import JobDocument
+from coordinator.fleet import of_later
 from coordinator.fleet.bounded import MOST_OF_AN_ANSWER, TooLarge, event_data, whole_body
 from coordinator.fleet.bulk import Bulk
 from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
@@ -364,7 +365,7 @@ class AgentClient:
 
     def _decoded(self, content: bytes, answer: type[Answer]) -> Answer:
         try:
-            return msgspec.json.decode(content, type=answer)
+            return of_later.read(content, answer)
         except _NO_ANSWER as wrong:
             raise self._unreadable(wrong) from wrong
 
