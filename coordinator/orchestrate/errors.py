@@ -103,6 +103,17 @@ class ScriptsNotSupported(Conflict):
     todo = "Update the agents of the named nodes, or leave the scripts out."
 
 
+class AgentsTooOld(Conflict):
+    """An order that takes what agents of some nodes can't do: they are of an earlier release, or aren't set up for it.
+    `nodes`: address → its version; `kinds`: what they lack. Nothing was begun."""
+
+    code = "agents_too_old"
+    todo = (
+        "Update the agents of the named nodes, or set them up for it (for what stops a node, agent.toml names "
+        "Cassandra's service and configuration); then send it again."
+    )
+
+
 class NodesFailed(CoordinatorError):
     """Some nodes couldn't do their part; `nodes` holds each one's own error."""
 

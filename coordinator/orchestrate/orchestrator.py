@@ -28,6 +28,7 @@ from coordinator.model.orders import (
 )
 from coordinator.model.requests import JOB, RESUMABLE, NodePart, Request, RequestKind, RequestState, order_of, spec_of
 from coordinator.orchestrate.backup import scope_of
+from coordinator.orchestrate.capable import refuse_too_old
 from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.delete.delete import delete_scope
 from coordinator.orchestrate.delete.marks import refuse_too_late
@@ -278,7 +279,7 @@ class FleetOrchestrator:
         """Durable first, then begun: a coordinator killed in between goes on with it. Call it in the cluster's turn.
         `request_id`: of whoever may ask twice; the request that has it, whatever became of it, is not made again.
         Raises `DestinationInUse` for a place that is about to go, `NoSuchDestination` for one that went while the order
-        was judged. A restore to a point that goes on needs none: what it began with is on the nodes."""
+        was judged, `AgentsTooOld`. A restore to a point that goes on needs none: what it began with is on the nodes."""
         if request_id is not None and await self._around.store.requests.get(request_id) is not None:
             return request_id
         if kind is not RequestKind.DESTINATION and not (kind is RequestKind.POINT_IN_TIME and job is not None):
@@ -286,6 +287,8 @@ class FleetOrchestrator:
             await self._changes.refuse_leaving(cluster, touched)
             for place in touched:
                 await Places(self._around, cluster).optional(None if place == ON_SERVER else place)
+        if job is None:
+            refuse_too_old(self._around.registry, cluster, order)
         request = Request(
             id=request_id or str(uuid.uuid4()),
             kind=kind,

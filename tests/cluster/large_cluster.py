@@ -6,6 +6,7 @@ import time
 import uuid
 
 from agent.wire.backups import NodeRecord, Plan, PlannedNode, Record
+from agent.wire.commands import Kind
 from agent.wire.node import KeyspaceView, NodeIdentity, NodeReport, RingMember
 
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
@@ -65,7 +66,7 @@ class LargeCluster:
             agent_version="0.1.0",
             protocol_min=1,
             protocol_max=1,
-            features=[],
+            features=[*Kind],
             now=time.time(),
             node=NodeIdentity(
                 own.host_id,

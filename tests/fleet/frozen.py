@@ -5,7 +5,7 @@ import uuid
 
 import msgspec
 
-from agent.wire.commands import Counts
+from agent.wire.commands import Counts, Kind
 from agent.wire.node import NODE_KNOWN, DataDirectory, KeyspaceView, NodeIdentity, NodeReport, RingMember
 
 NAME = "Fleet"
@@ -25,11 +25,11 @@ def address_of(number: int, network: int) -> str:
 
 class Frozen:
     """`tables` over ten keyspaces, of `agents` nodes of sixteen tokens each, with agents at `port`. `told`: the
-    protocol's features that they tell of."""
+    protocol's features that they tell of, beside every kind of command."""
 
     def __init__(self, agents: int, tables: int, network: int, port: int, told: tuple[str, ...] = ()) -> None:
         self.agents = agents
-        self.features = list(told)
+        self.features = [*Kind, *told]
         self.schema_version = str(uuid.UUID(int=1))
         count = min(KEYSPACES, tables)
         self.tables = [

@@ -273,7 +273,7 @@ async def test_agents_that_know_no_interval_are_never_asked_for_one(crowd: Crowd
         await crowd.until(lambda: all(now.position > was for now, was in zip(crowd.uploads(), before, strict=True)))
         crowd.fleet.stop_moving()
         await crowd.agreed(coordinator, request)
-        assert crowd.fleet.intervals == {"": AGENTS}
+        await crowd.until(lambda: crowd.fleet.intervals == {"": AGENTS})
 
 
 def _tables(entry: dict[str, Any]) -> list[dict[str, Any]]:
