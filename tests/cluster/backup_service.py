@@ -105,6 +105,13 @@ class BackupService:
 
         return await asyncio.to_thread(look)
 
+    def expect(self, tag: str, status: dict[str, Any], destinations: Sequence[str]) -> None:
+        """What a request reported as done must be there from now on."""
+        for address, part in status["details"]["subrequests"].items():
+            for name in destinations:
+                oracles = self._oracles[name]
+                oracles[EVERYBODY if EVERYBODY in oracles else address].expect(tag, [str(part["host_id"])])
+
     async def inspected(self, destination: str) -> dict[tuple[str, str], Backup]:
         """What the oracle read there: every byte of every backup, by tag and host id. Nothing runs meanwhile. Raises
         OracleFailed."""
@@ -135,7 +142,7 @@ class BackupService:
         if destinations:
             body["destinations"] = {name: {} for name in (*destinations, *(["OPSC_ON_SERVER"] if keep else []))}
         status = await self._follow(await self.api.post("/backups/run", body), deadline)
-        self._expect(str(status["tag"]), status, destinations)
+        self.expect(str(status["tag"]), status, destinations)
         return str(status["tag"])
 
     async def restore(
@@ -155,7 +162,7 @@ class BackupService:
         """Copy an on-server backup to destinations. The oracles are told."""
         body = {"tag": tag, "destinations": {name: {} for name in destinations}}
         status = await self._follow(await self.api.post("/backups/sync", body), 600)
-        self._expect(tag, status, destinations)
+        self.expect(tag, status, destinations)
         return status
 
     async def delete(self, tag: str, destination: str | None, *, remove_destination: bool = False) -> dict[str, Any]:
@@ -212,13 +219,6 @@ class BackupService:
         new = {whose: Oracle(reader, per_node=whose != EVERYBODY) for whose, reader in readers.items()}
         self._oracles[name] = self._memory.setdefault(place, new)
         return name
-
-    def _expect(self, tag: str, status: dict[str, Any], destinations: Sequence[str]) -> None:
-        """What a request reported as done must be there from now on."""
-        for address, part in status["details"]["subrequests"].items():
-            for name in destinations:
-                oracles = self._oracles[name]
-                oracles[EVERYBODY if EVERYBODY in oracles else address].expect(tag, [str(part["host_id"])])
 
     async def _follow(self, request: str, deadline: float) -> dict[str, Any]:
         return await self.api.follow(request, deadline=deadline, poll=0.1)
