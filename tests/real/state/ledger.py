@@ -75,6 +75,14 @@ async def journal(agent: AgentProcess, mark: int) -> list[Event]:
         events += msgspec.convert(told, list[Event])
 
 
+async def have_ended(agents: Sequence[AgentProcess], kind: str, marks: Marks) -> list[bool]:
+    """Whether each has ended a command of the kind since then."""
+    return [
+        any(event.kind == kind and event.state.terminal for event in await journal(agent, mark))
+        for agent, mark in zip(agents, marks, strict=True)
+    ]
+
+
 async def done_once(agents: Sequence[AgentProcess], marks: Marks) -> list[Counter[str]]:
     """How many commands of each kind every agent carried out since then. None of them was begun, went through a stage,
     or ended, more than once, and all have succeeded."""

@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cluster.cassandra import CassandraNode
 from tests.cluster.comparison import compare_every_column
 from tests.cluster.rows import DataSet
 from tests.cluster.services import CoordinatorProcess
-from tests.real.state.ledger import Marks, done_once, marks_of, told_by
+from tests.real.state.ledger import Marks, done_once, have_ended, marks_of, told_by
 from tests.real.state.pair import CLUSTER, Moment, Pair
 
 ROWS = 200
@@ -30,8 +29,8 @@ KINDS = {"backup": BACKUP, "restore": RESTORE, "on": SWITCH, "off": SWITCH}
 @dataclass(frozen=True)
 class Death:
     """`who`: "kill" (the leader, which is started again when the other one leads), "freeze" (the leader; it wakes
-    `asleep` seconds after the other one leads) or "node" (a replica of the state, the `asleep`-th; it is started again
-    at once, as a service manager does)."""
+    `asleep` seconds after the other one leads) or "node" (a replica of the state, that of the first agent which has
+    ended a command of the moment's kind, else the last one; it is started again at once, as a service manager does)."""
 
     who: str
     moment: Moment
@@ -74,8 +73,7 @@ class Story:
                 break
             came += 1
             if death.who == "node":
-                await self._node_dies(int(death.asleep))
-                killed[int(death.asleep)] += 1
+                killed[await self._node_dies(death.moment.kind, marks)] += 1
             else:
                 await self._leader_dies(death, request)
         status = await pair.ended(request)
@@ -121,10 +119,14 @@ class Story:
         await pair.thaw(leader)
         assert found["state"] == "running" or await pair.status(request) == found
 
-    async def _node_dies(self, number: int) -> None:
-        node: CassandraNode = self.pair.cluster.nodes[number]
-        await node.kill()
-        await node.start(180)
+    async def _node_dies(self, kind: str, marks: Marks) -> int:
+        """Its place among the nodes."""
+        nodes = self.pair.cluster.nodes
+        ended = await have_ended(self.pair.agents, kind, marks)
+        number = ended.index(True) if True in ended else len(nodes) - 1
+        await nodes[number].kill()
+        await nodes[number].start(300)
+        return number
 
     async def _once(self, kind: str, marks: Marks) -> None:
         done = await done_once(self.pair.agents, marks)

@@ -30,6 +30,9 @@ MOMENTS = {
 """Kinds of commands at which somebody dies, in the order in which they come."""
 ALONE = ("truncate", "schema")
 """What one node does for all."""
+NODE_DIES = {"backup": "upload", "restore": "clean", "on": "restart", "off": "restart"}
+"""While its agent needs no Cassandra (a TRUNCATE refuses when a node is down, by name and with nothing changed); or
+while another node is restarted: then the state is away."""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300 + 420 * ROUNDS)]
 
@@ -37,22 +40,17 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300 + 420 * ROUNDS)]
 def drawn(kind: str, rng: random.Random) -> Sequence[Death]:
     """Deaths of one round, in the order of their moments."""
     order = MOMENTS[kind]
-    found = []
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        at = rng.choice(order)
-        agents = 1 if at in ALONE else rng.randint(1, 3)
-        moment = Moment(at, agents, ended=rng.random() < 0.4, pause=rng.choice((0.0, rng.uniform(0, 1.5))))
-        found.append(_death(kind, moment, rng))
+    found = [_death(kind, rng) for _ in range(rng.choice((1, 1, 2, 3)))]
     return sorted(found, key=lambda one: (order.index(one.moment.kind), one.moment.agents, one.moment.ended))
 
 
-def _death(kind: str, moment: Moment, rng: random.Random) -> Death:
-    """A node dies only where nothing that it does itself depends on it: while files are copied."""
+def _death(kind: str, rng: random.Random) -> Death:
+    pause = rng.choice((0.0, rng.uniform(0, 1.5)))
     who = rng.choice(("kill", "kill", "freeze", "freeze", "node"))
-    if who == "node" and (kind, moment.kind) not in {("backup", "upload"), ("restore", "fetch")}:
-        who = "kill"
     if who == "node":
-        return Death("node", moment, float(rng.randrange(3)))
+        return Death(who, Moment(NODE_DIES[kind], rng.randint(2, 3), pause=pause))
+    at = rng.choice(MOMENTS[kind])
+    moment = Moment(at, 1 if at in ALONE else rng.randint(1, 3), ended=rng.random() < 0.4, pause=pause)
     return Death(who, moment, rng.uniform(0, 20) if who == "freeze" else 0.0)
 
 
