@@ -12,7 +12,8 @@ class ActivityEvent(msgspec.Struct, frozen=True):
     is "".
     `destination`: as
     `coordinator.model.destinations.description` gives it, kept because the settings may be forgotten. `event_time`,
-    `deleted_at`: unix seconds. `status`: running, success, error, cancelled; `partial` beside error.
+    `deleted_at`: unix seconds. `status`: running, success, error, cancelled; `partial` beside error. `rebuilt`: from
+    what lies in the destination, after the coordinator's state was lost.
     """
 
     cluster: str
@@ -25,6 +26,7 @@ class ActivityEvent(msgspec.Struct, frozen=True):
     keyspaces: dict[str, list[str]] = {}
     partial: bool = False
     deleted_at: int | None = None
+    rebuilt: bool = False
 
 
 class ActivityQuery(msgspec.Struct, frozen=True):

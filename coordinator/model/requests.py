@@ -38,6 +38,8 @@ class RequestKind(StrEnum):
     ARCHIVING_LOST = "archiving_lost"
     """made when it has ended already: that a node doesn't archive as it should"""
     TRIM_LOGS = "trim_logs"
+    REBUILT = "rebuilt"
+    """made when it has ended already: a backup of before that a destination tells of, and that this state never made"""
 
 
 class RequestState(StrEnum):
@@ -67,6 +69,7 @@ ORDERS: dict[RequestKind, type[Order]] = {
     RequestKind.ARCHIVING: ArchivingOrder,
     RequestKind.ARCHIVING_LOST: ArchivingOrder,
     RequestKind.TRIM_LOGS: TrimLogsOrder,
+    RequestKind.REBUILT: BackupOrder,
 }
 
 

@@ -91,6 +91,7 @@ CANCEL: Mapping[RequestKind, Role] = {
     RequestKind.ARCHIVING: ADMIN,
     RequestKind.ARCHIVING_LOST: ADMIN,
     RequestKind.TRIM_LOGS: ADMIN,
+    RequestKind.REBUILT: ADMIN,
 }
 """Who may cancel a request: whoever may order one of its kind."""
 

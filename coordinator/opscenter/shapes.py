@@ -173,6 +173,8 @@ def activity_event(event: ActivityEvent) -> dict[str, Any]:
     }
     if event.partial:
         shown["partial"] = True
+    if event.rebuilt:
+        shown["rebuilt"] = True
     return shown
 
 

@@ -22,10 +22,12 @@ from coordinator.orchestrate.errors import (
     DestinationNotShared,
     DestinationRefused,
     RepositoryMismatch,
+    RequestCancelled,
 )
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, nodes_failed
 from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.rebuilding import rebuild_activity
 from coordinator.orchestrate.run import Run, Surroundings
 from kit.errors import HelenusError
 
@@ -122,11 +124,27 @@ class DestinationFlow:
             done = "removed from all agents"
         else:
             failed = await self._tell_all()
-            done = "known to all agents"
+            done = f"known to all agents{await self._rebuild()}"
         if not failed:
             return Outcome(RequestState.SUCCESS, done)
         error = nodes_failed("Telling the agents", failed)
         return Outcome(RequestState.ERROR, error.message, partial=True, error=error.as_dict())
+
+    async def _rebuild(self) -> str:
+        """What the activity has of backups that are there already and that nobody here knows, as a clause. When it
+        can't be seen a warning says so: the destination is there all the same, and PUT again tries it again."""
+        run, place = self._run, self._order.id
+        destination = await run.around.store.destinations.get(run.cluster, place)
+        if destination is None or destination.one_shot:
+            return ""
+        try:
+            added = await rebuild_activity(run, destination)
+        except RequestCancelled:
+            raise
+        except HelenusError as error:
+            run.warn(f"which backups are there already could not be seen ({error.message}); change it again for that")
+            return ""
+        return f"; {added} backups of before are in the activity again" if added else ""
 
     async def _tell_all(self) -> dict[str, dict[str, Any]]:
         around, cluster = self._run.around, self._run.cluster

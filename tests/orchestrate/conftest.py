@@ -18,6 +18,7 @@ from tests.cluster.toy_coordinator import DEADLINE, TIMING, ToyCoordinator
 
 OF_SEVERAL_PROCESSES = (
     "test_kill.py",
+    "test_kill_rebuilding.py",
     "test_kill_notices.py",
     "test_kill_undo.py",
     "test_kill_retention.py",

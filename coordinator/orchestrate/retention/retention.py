@@ -181,7 +181,7 @@ class Retention(Beside):
     async def _good_backups(self, cluster: str, place: str) -> list[str]:
         newest = ActivityQuery(newest_first=True, type="backup", successful=True, count=NEWEST)
         events = await self._around.store.requests.events(cluster, newest)
-        return [event.request for event in events if event.destination["id"] == place]
+        return [event.request for event in events if event.destination["id"] == place and not event.rebuilt]
 
     def _is_day(self, note: RetentionNote) -> bool:
         """Whether the time of day has come by since the last run began, or the first rule was seen. A note of the

@@ -1,0 +1,146 @@
+"""A coordinator that lost its whole state, and is told of a destination again: the activity of the backups there."""
+
+import asyncio
+
+import pytest
+
+from agent.wire.commands import Kind
+from agent.wire.destinations import ON_SERVER, LocalSettings, S3Settings
+from coordinator.model.activity import ActivityEvent
+from coordinator.model.destinations import Destination
+from coordinator.model.orders import Copy, DeleteOrder, DestinationOrder
+from coordinator.model.requests import RequestKind, RequestState
+from coordinator.model.retention import KeptRule, Rule
+from coordinator.orchestrate.errors import PlaceUnscrubbed
+from coordinator.orchestrate.rebuilding import id_of
+from tests.cluster.toy_cluster import ToyFailure
+from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
+from tests.orchestrate.conftest import Scene
+
+BUCKET = S3Settings(path="bucket", access_key="A", access_secret="s")
+
+
+async def told(coordinator: ToyCoordinator, place: str) -> dict[str, ActivityEvent]:
+    """Tag → its entry for a destination."""
+    events = await coordinator.store.requests.events(CLUSTER)
+    found = {event.tag: event for event in events if event.destination["id"] == place and event.type == "backup"}
+    assert len(found) == sum(event.destination["id"] == place and event.type == "backup" for event in events)
+    return found
+
+
+async def a_life(scene: Scene, name: str, place: str, settings: LocalSettings | S3Settings) -> ToyCoordinator:
+    """A coordinator of an empty state, to which the destination is added, through to its end."""
+    coordinator = await scene.coordinator(name)
+    order = DestinationOrder("add", place, settings)
+    change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
+    assert (await coordinator.ended(change.request_id)).state is RequestState.SUCCESS
+    return coordinator
+
+
+@pytest.mark.parametrize("settings", [BUCKET, LocalSettings(path="each")], ids=["bucket", "directories of the nodes"])
+async def test_the_activity_has_the_backups_of_before_as_far_as_the_destination_tells(
+    scene: Scene, settings: LocalSettings | S3Settings
+) -> None:
+    """Promise: tag, time, end, tables, nodes and bytes of each backup are back, marked as rebuilt; a deleted one isn't,
+    nor one that lies elsewhere."""
+    first = await a_life(scene, "first", "there", settings)
+    whole, ended = await first.backup(copies=[Copy("there")], backup_id="nightly", keep=False)
+    scene.nodes[1].failures[Kind.UPLOAD] = [ToyFailure("disk_full", "no room")]
+    part, _ = await first.backup(copies=[Copy("there")], keyspaces={"shop": ["orders"]}, keep=False)
+    gone, _ = await first.backup(copies=[Copy("there")], keep=False)
+    await first.ended(await first.orchestrator.start_delete(CLUSTER, DeleteOrder(gone, "there")))
+    await first.backup(keep=True)
+    before = await told(first, "there")
+    assert {tag: event.rebuilt for tag, event in before.items()} == dict.fromkeys([whole, part, gone], False)
+    listed = {each.tag: each for each in await first.orchestrator.list_backups(CLUSTER, "there")}
+
+    second = await a_life(scene, "second", "again", settings)
+    after = await told(second, "again")
+    assert {*after} == {whole, part}
+    assert not await told(second, ON_SERVER)
+    for tag, event in after.items():
+        was = before[tag]
+        assert event.event_time == pytest.approx(was.event_time, abs=2)  # the one of the tag, the other of the request
+        assert (event.status, event.partial, event.rebuilt) == (was.status, was.partial, True)
+        request = await second.store.requests.get(event.request)
+        assert request is not None
+        assert (request.kind, request.tag) == (RequestKind.REBUILT, tag)
+        assert request.keyspaces == {name: part.tables for name, part in listed[tag].keyspaces.items()}
+        assert request.result["rebuilt"]["bytes"] == sum(part.bytes for part in listed[tag].keyspaces.values()) > 0
+        states = {node.address: "success" for node in scene.nodes}
+        if tag == part:
+            states[scene.nodes[1].address] = "failed"
+        assert {address: each["state"] for address, each in request.result["rebuilt"]["nodes"].items()} == states
+    request = await second.store.requests.get(after[whole].request)
+    assert request is not None
+    assert (request.spec["backup_id"], request.finished is not None) == ("nightly", True)
+    assert request.finished == pytest.approx(ended.finished, abs=1.0)
+
+
+async def test_its_ids_stay_and_what_the_state_has_is_left_alone(scene: Scene) -> None:
+    """Promise: however often a state is lost, and however the destination is called then, a backup's request has the
+    same id; a coordinator that knows the backups adds and changes nothing, also after the destination was removed and
+    named again."""
+    first = await a_life(scene, "first", "there", BUCKET)
+    tag, _ = await first.backup(copies=[Copy("there")], keep=False)
+    ids = []
+    for life in ("second", "third"):
+        coordinator = await a_life(scene, life, life, BUCKET)
+        ids.append((await told(coordinator, life))[tag].request)
+    assert ids[0] == ids[1]
+
+    before = await first.store.requests.events(CLUSTER)
+    forget = await first.orchestrator.start_destination_change(CLUSTER, DestinationOrder("delete", "there"))
+    await first.ended(forget.request_id)
+    again = await first.orchestrator.start_destination_change(CLUSTER, DestinationOrder("add", "new", BUCKET))
+    request = await first.ended(again.request_id)
+    assert await first.store.requests.events(CLUSTER) == before
+    assert request.message == "known to all agents"
+
+    second = await scene.coordinator("fourth")
+    for order in (DestinationOrder("add", "x", BUCKET), DestinationOrder("update", "x", BUCKET)):
+        change = await second.orchestrator.start_destination_change(CLUSTER, order)
+        await second.ended(change.request_id)
+    assert len(await second.store.requests.events(CLUSTER)) == 1
+    await second.ended(await second.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "x")))
+    assert (await told(second, "x"))[tag].deleted_at is not None
+
+
+async def test_retention_counts_what_was_rebuilt_for_nothing(scene: Scene) -> None:
+    """Promise: a rule that is given anew deletes none of the former backups because their activity is back: no run is
+    due for them, and none goes before every node has scrubbed the destination."""
+    first = await a_life(scene, "first", "there", BUCKET)
+    for _ in range(3):
+        await first.backup(copies=[Copy("there")], keep=False)
+    second = await a_life(scene, "second", "again", BUCKET)
+    await second.store.retention.put([KeptRule(CLUSTER, "again", "", Rule(count=1))])
+    with pytest.raises(PlaceUnscrubbed):
+        await second.retention.preview(CLUSTER, "again")
+    await asyncio.sleep(0.3)
+    notes = await second.retention.notes(CLUSTER)
+    assert [note.after for note in notes.values()] in ([], [[]])
+    assert len(await second.orchestrator.list_backups(CLUSTER, "again")) == 3
+
+
+async def test_a_destination_that_can_not_be_listed_is_added_all_the_same(scene: Scene) -> None:
+    """Promise: what can't be seen now is told as a warning, and is added when the destination is changed again."""
+    first = await a_life(scene, "first", "there", BUCKET)
+    tag, _ = await first.backup(copies=[Copy("there")], keep=False)
+    for node in scene.nodes:
+        node.unreadable = ToyFailure("storage_denied", "not now")
+    second = await a_life(scene, "second", "again", BUCKET)
+    [request] = await second.store.requests.find(kind=RequestKind.DESTINATION)
+    assert ["not now" in text for text in request.result["warnings"]] == [True]
+    assert await told(second, "again") == {}
+    for node in scene.nodes:
+        node.unreadable = None
+    order = DestinationOrder("update", "again", BUCKET)
+    change = await second.orchestrator.start_destination_change(CLUSTER, order)
+    await second.ended(change.request_id)
+    assert [*await told(second, "again")] == [tag]
+
+
+def test_ids_are_made_of_what_never_changes() -> None:
+    """Promise: the id of a backup's request is a function of repository, cluster in it, and tag, for ever."""
+    place = Destination("d", CLUSTER, BUCKET, 1, "repository-1", "cluster-1")
+    assert id_of(place, "tag-1") == "39314f6d-f1cd-56e3-986c-52a5e1551be7"
