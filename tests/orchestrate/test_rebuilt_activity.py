@@ -8,7 +8,7 @@ from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings, S3Settings
 from coordinator.model.activity import ActivityEvent
 from coordinator.model.destinations import Destination
-from coordinator.model.orders import Copy, DeleteOrder, DestinationOrder
+from coordinator.model.orders import Copy, DeleteOrder, DestinationOrder, ScrubOrder
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.orchestrate.errors import PlaceUnscrubbed
@@ -120,6 +120,25 @@ async def test_retention_counts_what_was_rebuilt_for_nothing(scene: Scene) -> No
     notes = await second.retention.notes(CLUSTER)
     assert [note.after for note in notes.values()] in ([], [[]])
     assert len(await second.orchestrator.list_backups(CLUSTER, "again")) == 3
+
+
+async def test_nothing_goes_of_a_schedule_that_was_lost(scene: Scene) -> None:
+    """Promise: backups of a schedule that the new state doesn't know stay, whatever wider rule is given anew, and
+    although all is scrubbed: how long they were to be kept was lost. Those by hand go by the rule; and those of the
+    schedule do in the state that took them, and where its id has a rule."""
+    first = await a_life(scene, "first", "there", BUCKET)
+    nightly = [(await first.backup(copies=[Copy("there")], keep=False, backup_id="nightly"))[0] for _ in range(2)]
+    by_hand = [(await first.backup(copies=[Copy("there")], keep=False))[0] for _ in range(2)]
+    second = await a_life(scene, "second", "again", BUCKET)
+    for coordinator, place in ((first, "there"), (second, "again")):
+        await coordinator.store.retention.put([KeptRule(CLUSTER, place, "", Rule(count=1))])
+    await second.ended(await second.orchestrator.start_scrub(CLUSTER, ScrubOrder("again", whole=True)))
+    assert {one.tag for one in await first.retention.preview(CLUSTER, "there") if one.goes} == {nightly[0], by_hand[0]}
+    verdicts = {one.tag: one for one in await second.retention.preview(CLUSTER, "again")}
+    assert {tag for tag, one in verdicts.items() if one.goes} == {by_hand[0]}
+    assert "schedule isn't known" in verdicts[nightly[0]].why
+    await second.store.retention.put([KeptRule(CLUSTER, "again", "nightly", Rule(count=1))])
+    assert {one.tag for one in await second.retention.preview(CLUSTER, "again") if one.goes} == {nightly[0], by_hand[0]}
 
 
 async def test_a_destination_that_can_not_be_listed_is_added_all_the_same(scene: Scene) -> None:

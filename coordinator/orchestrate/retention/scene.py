@@ -1,7 +1,7 @@
 """What retention judges a place by. In: a cluster and a place of it. Out: a verdict for each backup that is there now,
 or why nobody can tell; and the delete whose space is still to be freed."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from coordinator.model.cluster import Backup
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
 from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
-from coordinator.model.retention import Verdict
+from coordinator.model.retention import Rule, Verdict
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed, RetentionWaits
 from coordinator.orchestrate.listing import addresses_in, may_hold
@@ -19,6 +19,8 @@ from coordinator.orchestrate.places import Places, is_shared
 from coordinator.orchestrate.retention.rules import judge
 from coordinator.orchestrate.run import Surroundings
 
+BY_HAND = "adhoc"
+"""The backup id of what no schedule took."""
 ListBackups = Callable[[str, str | None], Awaitable[list[Backup]]]
 
 
@@ -52,7 +54,25 @@ class RetentionScene:
                 doubtful.add(request.tag)
         rules = {kept.backup_id: kept.rule for kept in await around.store.retention.of(cluster, place)}
         slowest = around.clock() + min((agent.skew for agent in agents if agent.alive), default=0.0)
-        return judge(backups, rules, min(around.clock(), slowest), await self._pinned(cluster, place), doubtful)
+        pinned = await self._of_unknown_schedules(cluster, backups, rules) | await self._pinned(cluster, place)
+        return judge(backups, rules, min(around.clock(), slowest), pinned, doubtful)
+
+    async def _of_unknown_schedules(
+        self, cluster: str, backups: Sequence[Backup], rules: Mapping[str, Rule]
+    ) -> dict[str, str]:
+        """Backups of a schedule that this state doesn't know, nor a rule of it, and that no request of it made:
+        the schedule may have had a rule that kept them, which was lost with it."""
+        schedules = {schedule.id for schedule in await self._around.store.schedules.of(cluster)}
+        known = {BY_HAND, *schedules, *rules}
+        unknown = [backup for backup in backups if backup.backup_id not in known]
+        ours = await self._ours(cluster) if unknown else set()
+        why = "its schedule isn't known here, nor for how long it was to be kept"
+        return {backup.tag: why for backup in unknown if backup.tag not in ours}
+
+    async def _ours(self, cluster: str, place: str = "") -> set[str | None]:
+        """Tags of the backups that requests of this state made (there)."""
+        requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.BACKUP)
+        return {request.tag for request in requests if not place or place in request.destinations}
 
     async def _refuse_unscrubbed(
         self, destination: Destination, agents: Sequence[Agent], backups: Sequence[Backup]
@@ -62,8 +82,7 @@ class RetentionScene:
         memory is lost."""
         around, cluster = self._around, destination.cluster
         looked = await KnownDamage(around.store, destination, around.leaving.turn(cluster)).looked()
-        requests = await around.store.requests.find(cluster=cluster, kind=RequestKind.BACKUP)
-        ours = {request.tag for request in requests if destination.id in request.destinations}
+        ours = await self._ours(cluster, destination.id)
         strange = [backup.tag for backup in backups if backup.tag not in ours]
         if not strange:
             return
