@@ -23,7 +23,14 @@ async def moved_while_one_was_down(scene: Scene, coordinator: ToyCoordinator, *,
     change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
     assert (await coordinator.ended(change.request_id)).state is RequestState.SUCCESS
     stale.destinations["there"] = held
+    never_looked(coordinator)
     return stale
+
+
+def never_looked(coordinator: ToyCoordinator) -> None:
+    """As if what the agents hold had not been looked at since: of an agent that is down it isn't."""
+    for agent in coordinator.fleet.registry.agents(CLUSTER):
+        agent.learn_held("there", None)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -55,6 +62,7 @@ async def test_a_listing_shows_the_place_that_is_kept(scene: Scene) -> None:
     change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
     await coordinator.ended(change.request_id)
     stale.destinations["there"] = held
+    never_looked(coordinator)
     assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == []
 
 
@@ -89,6 +97,7 @@ async def test_what_an_agent_holds_is_asked_once(scene: Scene, monkeypatch: pyte
         asked += 1
         return await own(client, destination)
 
+    never_looked(coordinator)
     monkeypatch.setattr(AgentClient, "destination", counted)
     for _ in range(3):
         await coordinator.orchestrator.list_backups(CLUSTER, "there")
@@ -111,6 +120,7 @@ async def test_two_commands_of_an_agent_that_missed_a_move_both_go_on(
     change = await coordinator.orchestrator.start_destination_change(CLUSTER, order)
     assert (await coordinator.ended(change.request_id)).state is RequestState.SUCCESS
     stale.destinations["there"] = held
+    never_looked(coordinator)
     for failures in (1, 2):
         stale.failures[Kind.UPLOAD] = [ToyFailure("repository_mismatch", "another repository")] * failures
         agent = next(agent for agent in scene.agents if agent.node is stale)

@@ -10,7 +10,13 @@ from coordinator.model.retention import RetentionNote
 from coordinator.notices.happenings import LONGEST, MOST, SUBJECT_OF, of_request, of_retention
 from tests.fast.notices.given import NOW, TAG, ended, request
 
-SILENT = {RequestKind.DELETE_DRY_RUN, RequestKind.PIT_CHECK, RequestKind.DESTINATION, RequestKind.TRIM_LOGS}
+SILENT = {
+    RequestKind.DELETE_DRY_RUN,
+    RequestKind.PIT_CHECK,
+    RequestKind.DESTINATION,
+    RequestKind.TRIM_LOGS,
+    RequestKind.REBUILT,
+}
 
 
 @pytest.mark.parametrize(
