@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import faulthandler
+import itertools
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ from coordinator.serving.acting import composed, installed_version
 from coordinator.serving.forwarding import Reached, is_safe
 from coordinator.serving.in_turns import InTurns
 from coordinator.serving.ready import Ready
+from coordinator.store.late import LateStore
 from coordinator.store.opening import access_of, open_state
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
@@ -146,15 +148,23 @@ async def serve(
     end. `store_type`: replaced in tests."""
     async with AsyncExitStack() as stack:
         stack.enter_context(StateLock(ready.state_directory))
-        opened = open_state(ready.state, ready.state_directory, store_type, now=time.time(), waiting=notifier.starting)
-        store = await unless(stop, opened)
+        failed = asyncio.Event()
+        asked = itertools.count()
+
+        def waiting(why: str, seconds: float) -> None:
+            if next(asked):
+                failed.set()
+            notifier.starting(why, seconds)
+
+        late = LateStore(open_state(ready.state, ready.state_directory, store_type, now=time.time(), waiting=waiting))
+        stack.push_async_callback(late.close)
+        store = await unless(stop, late.once_there(failed))
         if store is None:
             return
-        stack.push_async_callback(store.close)
         if store.lead is None:
             await _serve_alone(ready, store, redactor, notifier, stop)
         else:
-            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop)
+            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop, [late.kept_open()])
 
 
 async def _serve_alone(

@@ -80,6 +80,7 @@ class Leadership:
         self._clock = monotonic
         self._state: Waiting | Leading = Waiting()
         self._began = asyncio.Event()
+        self._heard = monotonic()
         self._seldom = Seldom()
 
     @property
@@ -93,6 +94,12 @@ class Leadership:
         or nothing was heard of him for so long that he doesn't lead any more."""
         seen = self._state.seen if isinstance(self._state, Waiting) else None
         return None if seen is None or may_take(self._state, self._me, self._clock()) else seen  # type: ignore[arg-type]
+
+    @property
+    def away(self) -> bool:
+        """Whether the record of the lead has told nobody here anything for a lease's length: then nobody leads as far
+        as we can know, and that is no more than a guess."""
+        return not self.leads and self._clock() - self._heard >= self._terms.length
 
     async def led(self) -> Term:
         """The term, once this coordinator leads."""
@@ -140,7 +147,8 @@ class Leadership:
             async with asyncio.timeout(self._terms.patience):
                 seen = await self._record.get()
                 # The answer is here: its holder sent it before, so that his time began before this.
-                self._state = state = noticed(state, seen, self._clock())
+                self._heard = self._clock()
+                self._state = state = noticed(state, seen, self._heard)
                 if not may_take(state, self._me, self._clock()):
                     return
                 wanted = taken(seen, self._me, self._terms, self._url, certificate=self._certificate)
@@ -162,6 +170,7 @@ class Leadership:
             async with asyncio.timeout(min(self._terms.patience, acts_until(state, self._terms) - sent)):
                 swapped = await self._record.swap(state.lease, wanted)
                 kept = wanted if swapped else await self._record.get()
+                self._heard = self._clock()
         except (HelenusError, TimeoutError) as error:
             self._tell_unanswered(error)
             return

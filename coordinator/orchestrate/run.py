@@ -12,6 +12,7 @@ from coordinator.fleet.registry import Registry
 from coordinator.fleet.reports import Reports
 from coordinator.model.commands import PostedCommand
 from coordinator.model.requests import NodePart, Request
+from coordinator.orchestrate.apart import Apart
 from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.known_parts import KnownParts
 from coordinator.orchestrate.timing import Timing
@@ -44,7 +45,8 @@ class Leaving:
 class Surroundings(msgspec.Struct, frozen=True):
     """What every request works with. `news`: set when a request was made or has ended, or a run of retention has.
     `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all. `state_on`: addresses of nodes that
-    hold the coordinator's own state."""
+    hold the coordinator's own state, in `state_keyspace`. `apart`: carries out what stops nodes, where the state is
+    shared. `is_apart`: this is such a one, over a store of its own: it begins no new job, and looks for none."""
 
     store: Store
     registry: Registry
@@ -56,6 +58,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     news: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     uploads_at_once: int = 0
     state_on: frozenset[str] = frozenset()
+    state_keyspace: str = ""
+    apart: Apart | None = None
+    is_apart: bool = False
 
 
 class Run:

@@ -6,13 +6,15 @@ Whoever leads has one of these for as long as he leads; a coordinator without ot
 import asyncio
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import msgspec
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from coordinator.access.passwords import Passwords
 from coordinator.access.people import people_of
@@ -25,6 +27,7 @@ from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.doors import who_may
 from coordinator.opscenter.measures import Measures
 from coordinator.opscenter.webhooks import Webhooks
+from coordinator.orchestrate.apart import Apart
 from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.retention.retention import Retention
@@ -61,10 +64,33 @@ def timing_of(settings: OrchestrationSettings, retention: RetentionSettings) -> 
     )
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """What a leader of several coordinators has besides. `hold`: awaited before each call that changes anything at an
+    agent. `apart`: carries out what stops nodes; `door`: answers of it before all else does."""
+
+    hold: Hold
+    apart: Apart
+    door: Middleware
+
+
+def entries_of(ready: Ready) -> dict[str, ClusterEntry]:
+    """The configured clusters as the API shows them."""
+    clusters = ready.settings.clusters
+    return {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in clusters.items()}
+
+
 class Acting:
     """Made by `composed`; `begin` it once nobody else acts."""
 
-    def __init__(self, ready: Ready, store: Store, fleet: Fleet, redactor: logs.Redactor, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        ready: Ready,
+        store: Store,
+        fleet: Fleet,
+        redactor: logs.Redactor,
+        passwords: Passwords,
+        shared: Shared | None,
+    ) -> None:
         settings = ready.settings
         self._settings, self._store = settings, store
         self.metrics = ProcessMetrics("coordinator", installed_version())
@@ -75,6 +101,8 @@ class Acting:
             timing_of(settings.orchestration, settings.retention),
             uploads_at_once=settings.orchestration.uploads_at_once,
             state_on=ready.state_on,
+            state_keyspace=settings.state.keyspace,
+            apart=None if shared is None else shared.apart,
         )
         self._orchestrator = orchestrator = FleetOrchestrator(around)
         self._retention = Retention(around, orchestrator.list_backups, orchestrator.start_delete)
@@ -83,7 +111,7 @@ class Acting:
             retries=settings.schedules.copy_retries, retry_delay=settings.schedules.copy_retry_seconds
         )
         self._schedules = JobSchedules(store, orchestrator, settings.clusters, time.time, again)
-        entries = {cluster: ClusterEntry(of.name or cluster, of.agents) for cluster, of in settings.clusters.items()}
+        entries = entries_of(ready)
         self._others_administer = ready.access.token is not None or ready.access.client_certificate
         people = people_of(store, settings.access, time.time, passwords, others_administer=self._others_administer)
         self._api = Api(
@@ -101,7 +129,8 @@ class Acting:
         )
         sources = Sources(list(entries), self._retention.notes, self._archiving.seen, settings.notices.lag_seconds)
         self._telling = Telling(store, sources, ready.hooks, around.news, time.time, redactor.clean)
-        self.app = application(ready, self._api, self.metrics, self._telling)
+        doors = [] if shared is None else [shared.door]
+        self.app = application(ready, self._api, self.metrics, self._telling, doors)
 
     async def learn_secrets(self) -> None:
         """From now on no log line shows those of the destinations."""
@@ -142,12 +171,11 @@ async def composed(
     store: Store,
     redactor: logs.Redactor,
     passwords: Passwords,
-    hold: Hold | None = None,
+    shared: Shared | None = None,
 ) -> Acting:
-    """Everything that acts, over a fleet that the stack closes; nothing of it has begun. `hold`: awaited before each
-    call that changes anything at an agent."""
-    fleet = Fleet(ready.agents) if hold is None else Fleet(ready.agents, hold=hold)
-    acting = Acting(ready, store, await stack.enter_async_context(fleet), redactor, passwords)
+    """Everything that acts, over a fleet that the stack closes; nothing of it has begun."""
+    fleet = Fleet(ready.agents) if shared is None else Fleet(ready.agents, hold=shared.hold)
+    acting = Acting(ready, store, await stack.enter_async_context(fleet), redactor, passwords, shared)
     await acting.learn_secrets()
     return acting
 
@@ -166,8 +194,10 @@ async def keep_pruned(
             log.warning("the state could not be pruned", **error.as_dict())
 
 
-def application(ready: Ready, api: Api, metrics: ProcessMetrics, telling: Telling) -> web.Application:
-    """The API with its doors: whose page asks, who asks, and how much."""
+def application(
+    ready: Ready, api: Api, metrics: ProcessMetrics, telling: Telling, inner: Sequence[Middleware] = ()
+) -> web.Application:
+    """The API with its doors: whose page asks, who asks, and how much; then the `inner` ones."""
     settings, access = ready.settings.http, ready.access
     webhooks = Webhooks(telling.hooks, metrics.registry)
     measures = Measures(api, metrics, installed_version(), webhooks.measure)
@@ -178,6 +208,7 @@ def application(ready: Ready, api: Api, metrics: ProcessMetrics, telling: Tellin
             same_origin(access),
             who_may(access, api.people.logins),
             body_limits(settings.body_seconds),
+            *inner,
         ],
         own=[*measures.routes(), *webhooks.routes(), *Description("coordinator.opscenter").routes("GET", "HEAD")],
     )

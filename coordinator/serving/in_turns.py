@@ -8,22 +8,26 @@ counts is durable, so a change of the lead is nothing but a restart elsewhere.
 import asyncio
 import ipaddress
 import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import NoReturn
 
 import structlog
 
 from coordinator.access.passwords import Passwords
+from coordinator.fleet.fleet import Fleet
 from coordinator.leading.decision import terms_of
 from coordinator.leading.leadership import Leadership, Term
 from coordinator.leading.led_store import led
-from coordinator.serving.acting import composed, installed_version
+from coordinator.orchestrate.apart_jobs import ApartJobs
+from coordinator.serving.acting import Shared, composed, entries_of, installed_version, timing_of
+from coordinator.serving.apart_door import ApartDoor
 from coordinator.serving.forwarding import Forwarding, is_safe
 from coordinator.serving.ready import Ready
 from coordinator.serving.standby import Standby, leading_gauge
 from coordinator.store.protocol import LeadRecord, Store
 from kit import logs
-from kit.background import run_until
+from kit.background import Background, run_until
 from kit.config import ConfigError
 from kit.errors import HelenusError
 from kit.garbage import keep_collections_short
@@ -56,8 +60,9 @@ class InTurns:
         self._redactor = redactor
         self._notifier = notifier
 
-    async def serve(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; then the lead is given back. Raises what ended a part that should not end."""
+    async def serve(self, stop: asyncio.Event, background: Sequence[Background] = ()) -> None:
+        """Until `stop` is set; then the lead is given back. Raises what ended a part that should not end, which are
+        those of the `background` too."""
         ready, me = self._ready, uuid.uuid4().hex
         async with AsyncExitStack() as stack:
             self._passwords = Passwords()
@@ -66,8 +71,16 @@ class InTurns:
             forwarding = await stack.enter_async_context(
                 Forwarding(lambda: self._leadership.leader, me, ready.reached.tls, certificate=certificate)
             )
+            self._apart = await stack.enter_async_context(self._apart_jobs())
+            self._door = ApartDoor(self._apart, entries_of(ready), self._redactor).door()
             self._standby = Standby(
-                ready, self._store, lambda: self._leadership.leader, forwarding, self._passwords, installed_version()
+                ready,
+                self._store,
+                lambda: self._leadership.leader,
+                forwarding,
+                self._passwords,
+                installed_version(),
+                self._door,
             )
             self._metrics = self._standby.metrics
             self._server = HttpServer(self._standby.app, ready.settings.http, ready.access)
@@ -82,9 +95,22 @@ class InTurns:
             )
             self._notifier.ready()
             pulse = beat(self._notifier, lambda lag: self._metrics.observe_lag(lag))
-            await run_until(stop, [pulse, keep_collections_short(), self._leadership.keep_on(), self._take_turns()])
+            turns = [self._leadership.keep_on(), self._take_turns(), self._apart.keep_on()]
+            await run_until(stop, [pulse, keep_collections_short(), *turns, *background])
             self._notifier.stopping()
             log.info("the coordinator stops")
+
+    def _apart_jobs(self) -> ApartJobs:
+        """What goes on whoever leads. No term holds its calls of agents back: their fence does."""
+        settings, agents = self._ready.settings, self._ready.agents
+        return ApartJobs(
+            self._ready.state_directory,
+            lambda: Fleet(agents),
+            timing_of(settings.orchestration, settings.retention),
+            time.time,
+            time.monotonic,
+            lambda: self._leadership.away,
+        )
 
     def _reached_at(self) -> str:
         if self._ready.reached.url:
@@ -128,7 +154,8 @@ class InTurns:
         async with AsyncExitStack() as stack:
             # Entered first, so left last: nothing is being written any more when the lead is given back.
             store = led(await stack.enter_async_context(self._store.during(term.hold)), term.hold)
-            acting = await composed(stack, self._ready, store, self._redactor, self._passwords, term.hold)
+            shared = Shared(term.hold, self._apart, self._door)
+            acting = await composed(stack, self._ready, store, self._redactor, self._passwords, shared)
             leading_gauge(acting.metrics, leads=True)
             # Whoever asks meanwhile is told that nobody leads yet, or waits.
             await acting.begin(stack)

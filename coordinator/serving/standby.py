@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import Gauge
 
 from coordinator.access.passwords import Passwords
@@ -36,7 +37,7 @@ def leading_gauge(metrics: ProcessMetrics, *, leads: bool) -> None:
 
 
 class Standby:
-    """`app` answers while another coordinator leads, or none."""
+    """`app` answers while another coordinator leads, or none. `apart`: answers first, for jobs that go on here."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Standby:
         forwarding: Forwarding,
         passwords: Passwords,
         version: str,
+        apart: Middleware,
     ) -> None:
         self._store = store
         self._leader = leader
@@ -58,6 +60,7 @@ class Standby:
             same_origin(ready.access),
             who_may(ready.access, people.logins),
             body_limits(ready.settings.http.body_seconds),
+            apart,
         ]
         self.app = web.Application(
             middlewares=[errors_in_form(), *doors], client_max_size=ready.settings.http.max_body_bytes

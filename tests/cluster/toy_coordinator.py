@@ -62,6 +62,7 @@ class ToyCoordinator:
         schedules: ScheduleTiming = SCHEDULES,
         uploads_at_once: int = 0,
         state_on: frozenset[str] = frozenset(),
+        state_keyspace: str = "",
     ) -> None:
         self._state = state
         self._urls = urls
@@ -72,6 +73,7 @@ class ToyCoordinator:
         self._schedules = schedules
         self._uploads_at_once = uploads_at_once
         self._state_on = state_on
+        self._state_keyspace = state_keyspace
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -90,6 +92,7 @@ class ToyCoordinator:
                 monotonic=seconds,
                 uploads_at_once=self._uploads_at_once,
                 state_on=self._state_on,
+                state_keyspace=self._state_keyspace,
             )
             self.news = around.news
             self.orchestrator = await stack.enter_async_context(FleetOrchestrator(around))

@@ -32,15 +32,33 @@ class NoSnapshot(InvalidArguments):
 
 
 class StateOnThisCluster(Conflict):
-    """The restore would stop the Cassandra that holds the coordinator's own state. Without it nobody leads, and the
-    nodes would be left stopped half-way, with nobody to start them."""
+    """The tables that are asked for hold the coordinator's own state: who leads, and which fences were given, would be
+    what they were at the point."""
 
     code = "state_on_this_cluster"
     retry = "never"
+    todo = "Name the `keyspaces` that are to be restored, without that of the coordinator's state."
+
+
+class StateAway(CoordinatorError):
+    """The Cassandra that holds the state doesn't answer: only a restore to a point that stopped half-way, and with it
+    perhaps that Cassandra, can be gone on with."""
+
+    code = "state_away"
+    type = "StateAway"
+    status = 503
+    retry = "later"
     todo = (
-        'Stop the coordinators, start one with its state in a file ([state] kind = "sqlite") that has this cluster and '
-        "its destinations, and send the restore to that one; or keep the state in another cluster."
+        "Start the Cassandra that holds the coordinator's state. Where a restore to a point stopped half-way send that "
+        "one again, just as it was."
     )
+
+
+class StoppedHalfWay(Conflict):
+    """The restore stopped half-way while the state was away: `request` names the one to look at."""
+
+    code = "stopped_half_way"
+    todo = "Look at that request; where it has ended, send the same restore again: it goes on where it stopped."
 
 
 class PointRefused(Conflict):

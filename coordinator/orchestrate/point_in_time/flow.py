@@ -29,6 +29,7 @@ from coordinator.orchestrate.point_in_time.check import PitChecks, causes, refus
 from coordinator.orchestrate.point_in_time.checking import refused
 from coordinator.orchestrate.point_in_time.documents import JobDocuments, is_taken_over
 from coordinator.orchestrate.point_in_time.errors import JobNotKept, JobTakenOver, LogIncomplete, ReplayFailed
+from coordinator.orchestrate.point_in_time.followed import Following
 from coordinator.orchestrate.point_in_time.in_turn import InTurn
 from coordinator.orchestrate.point_in_time.report import PitReport
 from coordinator.orchestrate.point_in_time.scope import PitScope
@@ -44,7 +45,7 @@ from coordinator.orchestrate.until_kept import until_kept
 
 
 class PointInTimeFlow:
-    """Carries out an order."""
+    """Carries out an order: where the state is shared, up to where nodes are stopped; then it follows."""
 
     def __init__(self, run: Run, order: PointInTimeOrder) -> None:
         self._run = run
@@ -54,11 +55,15 @@ class PointInTimeFlow:
         self._steps = JobSteps(self._store, self._job, run.keep_warnings)
         self._sent = SentOnce(run, force=order.force, empties=True)
         self._report = PitReport(run, self._steps)
+        apart = run.around.apart
+        self._following = None if apart is None else Following(run, self._job, apart)
         run.result.update(run.request.result)
 
     async def __call__(self) -> Outcome:
         """To the end. Raises what the request fails with, and says then how the nodes are."""
         refuse_keyspaces(self._order)
+        if self._following is not None and await self._following.is_handed_over():
+            return await self._following.to_its_end()
         fence = await until_kept(self._run, "the restore", self._next_fence)
         self._documents = JobDocuments(self._run, self._steps, fence)
         self._fan_out = FanOut(
@@ -76,12 +81,13 @@ class PointInTimeFlow:
                 await self._take_up(msgspec.convert(noted, PitScope), fence)
             await undo.raise_noted()
             async with self._documents.kept_alive():
-                return await self._go()
+                outcome = await self._go(fence)
         except Exception as error:
             await undo.leave(error)
             if is_taken_over(error) and not isinstance(error, JobTakenOver):
                 raise JobTakenOver("Another coordinator carries on with the job", job=self._job) from error
             raise
+        return await outcome.to_its_end() if isinstance(outcome, Following) else outcome
 
     async def _next_fence(self) -> int:
         return await self._store.commands.next_fence(self._job)
@@ -95,7 +101,7 @@ class PointInTimeFlow:
         if newest is not None and newest.fence >= fence:
             raise JobTakenOver("Another coordinator carries on with the job", job=self._job)
 
-    async def _go(self) -> Outcome:
+    async def _go(self, fence: int) -> Outcome | Following:
         scope, verdict = await self._decided()
         for warning in verdict.warnings:
             self._run.warn(warning)
@@ -108,6 +114,9 @@ class PointInTimeFlow:
             self._good("Fetching", await self._fan_out.ask("pit_fetch", Kind.PIT_FETCH, everybody))
             await self._note(S.FETCHED)
         await self._make_tables(scope, verdict, told)
+        if self._following is not None:
+            await self._hand_over(fence)
+            return self._following
         await self._stop(everybody)
         await self._cover(everybody, verdict)
         await self._place(everybody)
@@ -160,6 +169,16 @@ class PointInTimeFlow:
             await self._steps.note(f"lost/{host_id}", phase="pit_tables")
         self._report.pass_on([answer])
         await self._note(S.TABLES_MADE, outcome="done" if answer.ok else "unknown")
+
+    async def _hand_over(self, fence: int) -> None:
+        """Where the state is shared, everything from here on happens apart from it: it may lie on these nodes."""
+        self._run.stop_if_cancelled()
+        await self._steps.note(S.HANDED_OVER, fence=fence)
+        try:
+            await self._barrier(S.HANDED_OVER)
+        except JobNotKept:  # no node was told to stop
+            await self._steps.take_back(S.HANDED_OVER)
+            raise
 
     async def _stop(self, everybody: dict[str, PitArguments]) -> None:
         if not await self._steps.noted(S.STOPPING):

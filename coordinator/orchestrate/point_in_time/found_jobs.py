@@ -13,8 +13,10 @@ from coordinator.fleet.errors import AgentRefused
 from coordinator.fleet.few import few
 from coordinator.fleet.registry import Agent
 from coordinator.model.requests import Request, order_of
+from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.point_in_time.errors import JobUnreadable
+from coordinator.orchestrate.restore.job_steps import TAKEN_BACK
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 
@@ -37,6 +39,11 @@ class Found(msgspec.Struct, frozen=True):
     def request(self) -> Request:
         """The request that carried it out last, as it stood."""
         return msgspec.convert(self.carried.request, Request)
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether it is carried out apart from the state of whoever ordered it."""
+        return not self.carried.steps.get(S.HANDED_OVER, {TAKEN_BACK: True}).get(TAKEN_BACK)
 
     @property
     def certain(self) -> bool:
@@ -90,18 +97,29 @@ async def glance(around: Surroundings, cluster: str, turn: int) -> Seen:
 
 async def whole(around: Surroundings, cluster: str, found: Found) -> Seen:
     """The same job as all its nodes' agents tell of it."""
+    agents = around.registry.agents(cluster)
+    nodes = {name for node in found.carried.nodes for name in (node.agent, node.host_id)}
+    asked = [agent for agent in agents if {agent.url, agent.host_id} & nodes]
+    return _seen(await _told_by(asked, found.document.id), agents)
 
+
+async def of_job(around: Surroundings, cluster: str, job: str) -> Found | None:
+    """The newest document of one job that any agent has, None where none of those that answered has one."""
+    agents = around.registry.agents(cluster)
+    found = _seen(await _told_by(agents, job), agents)
+    return found.jobs[0] if found.jobs else None
+
+
+async def _told_by(agents: Sequence[Agent], job: str) -> list[tuple[Agent, list[JobDocument] | HelenusError]]:
     async def ask(agent: Agent) -> list[JobDocument]:
         try:
-            return [await agent.client.job(found.document.id)]
+            return [await agent.client.job(job)]
         except AgentRefused as refused:
             if refused.agent_status == 404:
                 return []
             raise
 
-    agents = around.registry.agents(cluster)
-    nodes = {name for node in found.carried.nodes for name in (node.agent, node.host_id)}
-    return _seen(await on_each([agent for agent in agents if {agent.url, agent.host_id} & nodes], ask), agents)
+    return await on_each(agents, ask)
 
 
 def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], agents: Sequence[Agent]) -> Seen:

@@ -19,7 +19,7 @@ from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateOnThisCluster
+from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateAway, StateOnThisCluster
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
@@ -74,13 +74,13 @@ class PointsInTime:
     async def start(self, cluster: str, order: PointInTimeOrder, warnings: Sequence[str] = ()) -> str:
         """Id of the request, a new one with these warnings. Raises as `check`, `ArchivingChanging`,
         `RestoreRunning` while any other restore runs, also when force comes to the same one that runs without, and
-        `JobUnfinished` without force while one to another point stopped half-way; and `StateOnThisCluster` for a new
-        one: what stopped nodes already is seen to its end."""
+        `JobUnfinished` without force while one to another point stopped half-way; and for a new one
+        `StateOnThisCluster`, and `StateAway` where this goes on apart from the state."""
         ended = await self._take_over.learn(cluster, order)
         half = await self._half_way(cluster, ended)
         goes_on = half is not None and is_of(half.request, order)
         if not goes_on and not _runs(await self._former(cluster, order)):
-            await self._refuse_own_state(cluster)
+            await self._refuse_own_state(cluster, order)
             await self._refuse_at_once(cluster, order)
         async with self._around.leaving.turn(cluster):
             former = await self._former(cluster, order)
@@ -95,6 +95,8 @@ class PointsInTime:
                     raise unfinished(half)
                 warnings = [*warnings, gone_past(half)]
                 half = None
+            if half is None:
+                self._refuse_apart()
             tag, keyspaces, job = None, asked_tables(order), None
             if half is not None:
                 tag, keyspaces, job = half.request.tag, half.request.keyspaces, half.job
@@ -117,16 +119,22 @@ class PointsInTime:
         if not tags:
             raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
 
-    async def _refuse_own_state(self, cluster: str) -> None:
+    def _refuse_apart(self) -> None:
+        if self._around.is_apart:
+            raise StateAway("the coordinator's state can't be asked, and no such restore stopped half-way")
+
+    async def _refuse_own_state(self, cluster: str, order: PointInTimeOrder) -> None:
         """Nodes that are down are in the ring of the others; an agent whose node is down remembers the ring."""
-        state_on = self._around.state_on
-        if not state_on:
+        self._refuse_apart()
+        state_on, keyspace = self._around.state_on, self._around.state_keyspace
+        if not state_on or (order.keyspaces and keyspace not in order.keyspaces):
             return
         agents = await self._around.registry.refresh(cluster, self._around.timing.report_age)
         both = sorted(state_on & {node.address for node in cluster_nodes(agents)})
         if both:
             raise StateOnThisCluster(
-                f"the restore would stop {', '.join(both)}, where this coordinator keeps its own state", nodes=both
+                f"{keyspace}, which is to be restored too, is where this coordinator keeps its own state",
+                nodes=both,
             )
 
     async def _former(self, cluster: str, order: PointInTimeOrder) -> Request | None:

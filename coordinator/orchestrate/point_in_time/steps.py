@@ -12,6 +12,8 @@ VERDICT = "verdict"
 FETCHED = "fetched"
 VIEWS_DROPPED = "views_dropped"
 TABLES_MADE = "tables_made"
+HANDED_OVER = "handed_over"
+"""From here on the agents' documents are the truth, not the shared state. `fence`: of who handed it over."""
 STOPPING = "stopping"
 """From here on nodes don't serve as they did, until they are undone or opened. `at`: when, unix seconds; so has
 `OPENED`."""
@@ -38,8 +40,8 @@ LEFT_DOWN = "left_down"
 _TALES = {VERDICT: ("nodes",), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
 """By step, the fields that nobody goes on by."""
 _ALL = (
-    SCOPE, VERDICT, FETCHED, VIEWS_DROPPED, TABLES_MADE, STOPPING, QUIESCED, STOPPED, COVERED, IRREVOCABLE, PLACED,
-    STARTED, VERIFIED, OPENING, OPENED, VIEWS_MADE, CLEANED, UNDOING, UNDONE, LEFT_DOWN, SENT,
+    SCOPE, VERDICT, FETCHED, VIEWS_DROPPED, TABLES_MADE, HANDED_OVER, STOPPING, QUIESCED, STOPPED, COVERED, IRREVOCABLE,
+    PLACED, STARTED, VERIFIED, OPENING, OPENED, VIEWS_MADE, CLEANED, UNDOING, UNDONE, LEFT_DOWN, SENT,
 )  # fmt: skip
 
 

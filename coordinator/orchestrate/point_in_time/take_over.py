@@ -7,6 +7,7 @@ To see that there is none costs a few requests, however large the cluster is.
 """
 
 import asyncio
+import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -24,9 +25,14 @@ from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Writte
 from coordinator.orchestrate.point_in_time.half_way import is_of
 from coordinator.orchestrate.restore.job_steps import job_of
 from coordinator.orchestrate.run import Surroundings
+from coordinator.store.protocol import Store
 from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
+
+CHANCES = 2**32
+"""Two coordinators that take a job over at once draw one of so many fences, and so not the same; an agent takes fences
+below 2^53."""
 
 
 class TakeOver(Beside):
@@ -74,7 +80,7 @@ class TakeOver(Beside):
         return ended
 
     async def _always(self) -> None:
-        while True:
+        while not self._around.is_apart:
             for cluster in self._around.registry.clusters():
                 try:
                     await self._look(cluster)
@@ -158,7 +164,7 @@ class TakeOver(Beside):
         async with self._around.leaving.turn(cluster):
             if await self._is_own(cluster, found):
                 return
-            await self._keep(found)
+            await keep(self._around.store, found)
             request = msgspec.structs.replace(found.request, cluster=cluster, state=RequestState.RUNNING)
             if await store.requests.get(request.id) is not None:
                 result = {**request.result, JOB: job}
@@ -176,7 +182,7 @@ class TakeOver(Beside):
             known = await store.requests.get(found.request.id) is not None
             if known and await self._is_own(cluster, found):
                 return
-            await self._keep(found)
+            await keep(self._around.store, found)
             if known:
                 return
             request = found.request
@@ -191,7 +197,9 @@ class TakeOver(Beside):
             await store.requests.create(ended)
             self._around.news.set()
 
-    async def _keep(self, found: Found) -> None:
-        store, job = self._around.store, found.document.id
-        await store.requests.record_steps(job, found.carried.steps)
-        await store.commands.next_fence(job, above=found.document.fence)
+
+async def keep(store: Store, found: Found) -> None:
+    """Have the job's steps in the store, and a fence above that of whoever carried it out last."""
+    job = found.document.id
+    await store.requests.record_steps(job, found.carried.steps)
+    await store.commands.next_fence(job, above=found.document.fence + secrets.randbelow(CHANCES))

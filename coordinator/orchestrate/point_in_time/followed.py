@@ -1,0 +1,140 @@
+"""A request whose job was handed over, for it stops nodes: it looks how the job stands until it has ended. In: what
+this process carries out apart from the state, and what the agents tell. Out: the end, for the shared state.
+
+Nobody else carries it out, or nobody does any more: then it is taken here, apart. What decides between two is the
+agents' fence (docs/decisions/0016).
+"""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+import structlog
+
+from coordinator.model.requests import JOB, RESUMABLE, Request, RequestState
+from coordinator.orchestrate.apart import Apart, Own
+from coordinator.orchestrate.outcome import Outcome
+from coordinator.orchestrate.point_in_time import steps as S
+from coordinator.orchestrate.point_in_time.errors import StoppedHalfWay
+from coordinator.orchestrate.point_in_time.found_jobs import Found, of_job, written
+from coordinator.orchestrate.restore.job_steps import JobSteps
+from coordinator.orchestrate.run import WARNINGS, Run
+from coordinator.orchestrate.until_kept import until_kept
+from kit.errors import HelenusError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.1
+"""Between two looks at what this process itself carries out."""
+
+
+class Following:
+    """Follows the job of one request."""
+
+    def __init__(self, run: Run, job: str, apart: Apart) -> None:
+        self._run = run
+        self._apart = apart
+        self._store = run.around.store
+        self._job = job
+        self._steps = JobSteps(run.around.store, job)
+        self._seen: tuple[tuple[int, int], float] | None = None
+        """the document's newest writing, and since when there is none after it"""
+        self._told = False
+
+    async def is_handed_over(self) -> bool:
+        """Whether the job goes on apart from the state."""
+        return await until_kept(self._run, "the restore", partial(self._steps.noted, S.HANDED_OVER))
+
+    async def to_its_end(self) -> Outcome:
+        """How it ended. While the state fails it is waited for: this may be repeated at any moment."""
+        return await until_kept(self._run, "following the restore", self._follow)
+
+    async def _follow(self) -> Outcome:
+        noted = await self._steps.step(S.HANDED_OVER) or {}
+        while True:
+            own = await self._apart.own(self._job)
+            if own is not None and own.request.id == self._run.request.id:
+                if not own.running:
+                    return await self._ended(own)
+                await self._pass_on_cancel()
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            found = await of_job(self._run.around, self._run.cluster, self._job)
+            if found is None or not found.certain:
+                self._tell_uncertain()
+                await asyncio.sleep(self._run.around.timing.retry_pause)
+                continue
+            # Whether a person may still cancel is judged by these.
+            await self._store.requests.record_steps(self._job, found.carried.steps)
+            outcome = await self._left(found)
+            if outcome is not None:
+                return outcome
+            if self._is_carried_out(found, int(noted.get("fence", 0))):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._run.around.timing.take_over / 4):
+                        await self._run.cancelled.wait()
+                continue
+            await self._apart.adopt(found, self._going_on(found))
+
+    def _is_carried_out(self, found: Found, handed_over_by: int) -> bool:
+        """Whether somebody else does. Whoever handed it over carries nothing out any more."""
+        document, now = found.document, self._run.around.monotonic()
+        if found.request.id != self._run.request.id or document.ended or self._run.cancelled.is_set():
+            return False
+        if document.fence <= handed_over_by:
+            return False
+        if self._seen is None or self._seen[0] != written(document):
+            self._seen = (written(document), now)
+        return now - self._seen[1] < self._run.around.timing.take_over
+
+    async def _left(self, found: Found) -> Outcome | None:
+        """The end of this request, where it doesn't carry the job on: a later one does that was ordered while the state
+        was away, which the state has from here on; or it stopped half-way, and goes on when a person says so."""
+        document, later = found.document, found.request
+        if later.id != self._run.request.id:
+            known = await self._store.requests.get(later.id)
+            if known is None:
+                result = {**later.result, JOB: self._job}
+                new = msgspec.structs.replace(
+                    later, cluster=self._run.cluster, state=RequestState.RUNNING, finished=None, result=result
+                )
+                await self._store.requests.create(new)  # begun by whoever looks for what nobody carries out
+                log.warning("a restore that was gone on with while the state was away", request=later.id, job=self._job)
+            if known is None or known.state is RequestState.RUNNING:
+                error = StoppedHalfWay(f"it stopped half-way; the restore {later.id} goes on with it", request=later.id)
+                return Outcome(RequestState.ERROR, error.message, error=error.as_dict())
+            return None
+        if document.ended and found.carried.resumable:
+            error = StoppedHalfWay(
+                "it stopped half-way while the state was away; the same restore sent again goes on",
+                request=self._run.request.id,
+            )
+            return Outcome(RequestState.ERROR, error.message, error=error.as_dict(), result={RESUMABLE: self._job})
+        return None
+
+    def _going_on(self, found: Found) -> Request:
+        """The request as whoever goes on with it begins: with what was warned of by then, and a cancel."""
+        mine = self._run.request
+        newest = found.request if found.request.id == mine.id else mine
+        return msgspec.structs.replace(newest, cluster=mine.cluster, state=RequestState.RUNNING, cancel=mine.cancel)
+
+    async def _pass_on_cancel(self) -> None:
+        if self._run.cancelled.is_set():
+            with suppress(HelenusError):  # too late, or known
+                await self._apart.cancel(self._job, force=self._run.request.cancel == "force")
+
+    async def _ended(self, own: Own) -> Outcome:
+        """What it came to, with all that later requests of the same job, and people, look for in the state."""
+        ended = own.request
+        await self._store.requests.record_steps(self._job, own.steps)
+        await self._run.put(own.commands)
+        self._run.warnings = list(ended.result.get(WARNINGS, []))
+        if (ended.keyspaces, ended.tag) != (self._run.request.keyspaces, self._run.request.tag):
+            await self._run.update(keyspaces=ended.keyspaces, tag=ended.tag)
+        return Outcome(ended.state, ended.message, partial=ended.partial, error=ended.error, result=ended.result)
+
+    def _tell_uncertain(self) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("too few agents tell how the job stands", request=self._run.request.id, job=self._job)
