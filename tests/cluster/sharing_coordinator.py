@@ -2,18 +2,22 @@
 the lease in a table of its own. For tests; on one machine it keeps what Cassandra keeps on several.
 
 `python -m tests.cluster.sharing_coordinator --config …`, with the directory of the shared file in HELENUS_SHARED_STATE
-and, if it is to die, the moment of `crashing_coordinator` in its variable.
+and, if it is to die, the moment of `crashing_coordinator` in its variable. As long as there is a file AWAY in that
+directory the state answers nobody.
 """
 
 import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from coordinator.leading.led_store import PARTS
 from coordinator.main import main
 from coordinator.model.leading import Lease
+from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.sqlite import FILE
@@ -21,6 +25,25 @@ from tests.cluster.crashing_coordinator import FatalStore
 
 TABLE = "CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)"
 SHARED = "HELENUS_SHARED_STATE"
+
+
+AWAY = "away"
+
+
+class Fading:
+    """A part of the state that can't be asked while the file is there."""
+
+    def __init__(self, part: Any, away: Path) -> None:
+        self._part = part
+        self._away = away
+
+    def __getattr__(self, name: str) -> Any:
+        async def asked(*arguments: Any, **named: Any) -> Any:
+            if self._away.exists():
+                raise StoreUnreachable("the nodes that hold the state are down")
+            return await getattr(self._part, name)(*arguments, **named)
+
+        return asked
 
 
 class SqliteLead:
@@ -48,9 +71,11 @@ class SqliteLead:
 class SharedStore(FatalStore):
     """The store in the shared file, whatever the coordinator's own directory is."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, away: Path) -> None:
         super().__init__(database)
         self.lead = SqliteLead(database)
+        for part in (*PARTS, "lead"):
+            setattr(self, part, Fading(getattr(self, part), away))
 
     @classmethod
     async def open(cls, state_directory: Path, *, now: float) -> "SharedStore":
@@ -61,7 +86,7 @@ class SharedStore(FatalStore):
         await database.write(
             lambda connection: connection.execute("CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)")
         )
-        return cls(database)
+        return cls(database, shared / AWAY)
 
 
 def _kept(connection: sqlite3.Connection) -> Lease | None:

@@ -27,6 +27,7 @@ OF_SEVERAL_PROCESSES = (
     "test_kill_point_in_time.py",
     "test_kill_scripts.py",
     "test_two_coordinators.py",
+    "test_two_apart.py",
 )
 """Their coordinators are killed: they live in other processes, by real time."""
 TABLES = {"shop": ["orders", "users"], "many": ["t1"], "system_auth": ["roles"], "system_traces": ["events"]}

@@ -13,6 +13,7 @@ import aiohttp
 
 from tests.cluster.crashing_coordinator import VARIABLE
 from tests.cluster.ports import free_port
+from tests.cluster.services import write_secret
 from tests.cluster.sharing_coordinator import SHARED
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ C = "/toy"
 
 
 class Life:
-    """One coordinator's process. `dies_at`: the moment of `crashing_coordinator`."""
+    """One coordinator's process. `dies_at`: the moment of `crashing_coordinator`. `token`: what it asks for."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Life:
         session: aiohttp.ClientSession,
         state: str = "",
         lease: float = LEASE_SECONDS,
+        token: str = "",
     ) -> None:
         self._directory = directory
         self._shared = shared
@@ -42,8 +44,10 @@ class Life:
         self.log = directory / "log"
         directory.mkdir()
         agents = ", ".join(f'"{url}"' for url in urls)
+        asks = f'token_file = "{write_secret(directory / "token", token)}"\n' if token else ""
+        self._shown = {"Authorization": f"Bearer {token}"} if token else {}
         (directory / "coordinator.toml").write_text(
-            f'state_directory = "{directory}/state"\n[http]\nhost = "{ADDRESS}"\nport = {self.port}\n'
+            f'state_directory = "{directory}/state"\n[http]\nhost = "{ADDRESS}"\nport = {self.port}\n{asks}'
             f"[leading]\nlease_seconds = {lease}\n[scrub]\nevery_hours = 0\n"
             f"{state}\n[clusters.toy]\nagents = [{agents}]\n"
         )
@@ -70,7 +74,8 @@ class Life:
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Status and JSON."""
-        async with self._session.request(method, self.url + path, json=body, headers=headers) as response:
+        shown = {**self._shown, **headers}
+        async with self._session.request(method, self.url + path, json=body, headers=shown) as response:
             return response.status, await response.json()
 
     async def until(self, path: str, right: Any) -> Any:
