@@ -134,7 +134,11 @@ class ApartJobs:
         """Run until cancelled: look for jobs while the state is away."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._to_its_end(self._look())
+            try:
+                await self._to_its_end(self._look())
+            except Exception:
+                # A full disk, mostly: what runs goes on, and the next look may open what this one could not.
+                log.exception("jobs that go on apart from the state could not be looked for")
 
     @property
     def sites(self) -> list[Site]:
