@@ -54,12 +54,13 @@ class Following:
         noted = await self._steps.step(S.HANDED_OVER) or {}
         while True:
             own = await self._apart.own(self._job)
-            if own is not None and own.request.id == self._run.request.id:
-                if not own.running:
-                    return await self._ended(own)
+            mine = own if own is not None and own.request.id == self._run.request.id else None
+            if mine is not None and mine.running:
                 await self._pass_on_cancel()
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
+            if mine is not None and RESUMABLE not in mine.request.result:
+                return await self._ended(mine)
             found = await of_job(self._run.around, self._run.cluster, self._job)
             if found is None or not found.certain:
                 self._tell_uncertain()
@@ -67,7 +68,7 @@ class Following:
                 continue
             # Whether a person may still cancel is judged by these.
             await self._store.requests.record_steps(self._job, found.carried.steps)
-            outcome = await self._left(found)
+            outcome = await self._left(found, mine)
             if outcome is not None:
                 return outcome
             if self._is_carried_out(found, int(noted.get("fence", 0))):
@@ -88,9 +89,10 @@ class Following:
             self._seen = (written(document), now)
         return now - self._seen[1] < self._run.around.timing.take_over
 
-    async def _left(self, found: Found) -> Outcome | None:
+    async def _left(self, found: Found, mine: Own | None) -> Outcome | None:
         """The end of this request, where it doesn't carry the job on: a later one does that was ordered while the state
-        was away, which the state has from here on; or it stopped half-way, and goes on when a person says so."""
+        was away, which the state has from here on; or it stopped half-way (`mine`: here), and goes on when a person
+        says so."""
         document, later = found.document, found.request
         if later.id != self._run.request.id:
             known = await self._store.requests.get(later.id)
@@ -101,10 +103,15 @@ class Following:
                 )
                 await self._store.requests.create(new)  # begun by whoever looks for what nobody carries out
                 log.warning("a restore that was gone on with while the state was away", request=later.id, job=self._job)
-            if known is None or known.state is RequestState.RUNNING:
+            if mine is not None and known is not None:
+                return await self._ended(mine)
+            # One that began before this is the one that this goes on with.
+            if known is None or known.state is RequestState.RUNNING or known.started > self._run.request.started:
                 error = StoppedHalfWay(f"it stopped half-way; the restore {later.id} goes on with it", request=later.id)
                 return Outcome(RequestState.ERROR, error.message, error=error.as_dict())
             return None
+        if mine is not None:
+            return await self._ended(mine)
         if document.ended and found.carried.resumable:
             error = StoppedHalfWay(
                 "it stopped half-way while the state was away; the same restore sent again goes on",
