@@ -143,7 +143,8 @@ def test_another_one_leads_soon_after_the_leader_died() -> None:
 
 def test_nobody_leads_while_the_state_is_away_and_the_term_is_over_in_time() -> None:
     """Promise: a leader that can't renew stops before anybody could take the lead, tells what acts, and freezes what
-    would still act; when the state answers again there is a new term."""
+    would still act; when the state answers again there is a new term. Only after a lease's length without an answer
+    the state counts as away."""
 
     async def play() -> None:
         shelf = Shelf()
@@ -155,10 +156,14 @@ def test_nobody_leads_while_the_state_is_away_and_the_term_is_over_in_time() -> 
         began = asyncio.get_running_loop().time()
         await term.over.wait()
         assert asyncio.get_running_loop().time() - began < SECONDS * 0.81
+        assert not machine.leadership.away
+        await asyncio.sleep(SECONDS)
+        assert machine.leadership.away
         late = asyncio.create_task(term.hold())
         machine.away = False
         again = await machine.leadership.led()
         await again.hold()
+        assert not machine.leadership.away
         await asyncio.sleep(100)
         assert again is not term
         assert again.fence > term.fence
