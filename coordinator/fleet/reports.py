@@ -214,10 +214,11 @@ class Reports:
         while True:
             after = self._last.get(agent.url)
             try:
-                if after is None or self._has_a_new_log(agent, after):
+                newest = await self._newest(agent, hear)
+                if after is None or newest < after:
                     # Never followed, or the agent began a new log: only what comes from now on is wanted,
                     # for each waiter reads its command's state by itself first.
-                    after = self._last[agent.url] = await self._beginning(agent, hear)
+                    after = self._last[agent.url] = newest
                 self._wake(agent.url)
                 async for event in agent.client.events(after, interval=self._interval_for(agent)):
                     pause = self._patience.backoff_first
@@ -243,14 +244,9 @@ class Reports:
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.backoff_last)
 
-    def _has_a_new_log(self, agent: Agent, after: int) -> bool:
-        """Whether a later process of the agent tells of fewer events than were read; a report of the same process is
-        older than they are."""
-        report = agent.report
-        return report is not None and report.events < after and report.instance != self._instances.get(agent.url)
-
-    async def _beginning(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> int:
-        """The sequence of the agent's newest event; whether it takes an interval is known then."""
+    async def _newest(self, agent: Agent, hear: Callable[[], Awaitable[None]]) -> int:
+        """The sequence of the agent's newest event, by a new report: an earlier one is older than what was read of the
+        stream. Whether the agent takes an interval is known then: it may be another release than before."""
         await hear()
         if agent.report is None or agent.error is not None:
             why = agent.error.message if agent.error is not None else "it was never heard"
