@@ -65,6 +65,11 @@ async def listed(answer: Any) -> list[BackupView]:
 
 
 @pytest.fixture
+def none_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listings, "SMALL", 0)
+
+
+@pytest.fixture
 def memory() -> Iterator[Callable[[], int]]:
     """Bytes that were taken at most since the test began."""
     tracemalloc.start()
@@ -72,6 +77,7 @@ def memory() -> Iterator[Callable[[], int]]:
     tracemalloc.stop()
 
 
+@pytest.mark.usefixtures("none_is_small")
 async def test_many_backups_take_little_memory(memory: Callable[[], int]) -> None:
     """Promise: a listing takes less than its own JSON, also while it is read, and says the same as it did."""
     count = 100
@@ -85,6 +91,15 @@ async def test_many_backups_take_little_memory(memory: Callable[[], int]) -> Non
     assert isinstance(found[7].record.nodes, LeanNodes)
 
 
+async def test_few_backups_are_taken_as_they_are() -> None:
+    """Promise: what is small is neither looked through nor packed, and says the same."""
+    found = await listed(listing(3))
+    assert found == [backup(number) for number in range(3)]
+    assert all(view.record is not None and isinstance(view.record.nodes, list) for view in found)
+    assert await listed(b" []\n") == []
+
+
+@pytest.mark.usefixtures("none_is_small")
 async def test_more_than_memory_holds_is_told_as_what_it_is(
     monkeypatch: pytest.MonkeyPatch, memory: Callable[[], int]
 ) -> None:
@@ -96,6 +111,7 @@ async def test_more_than_memory_holds_is_told_as_what_it_is(
     assert memory() < 16 << 20
 
 
+@pytest.mark.usefixtures("none_is_small")
 @pytest.mark.parametrize(
     ("too_large", "asked"), [((True, True, True, False), 2), ((True, False, False, False), 2), ((False,) * 4, 1)]
 )
@@ -129,6 +145,7 @@ async def test_what_is_too_large_is_asked_of_one_more_agent(
         assert came.count("/v1/backups") == asked
 
 
+@pytest.mark.parametrize("small", [0, listings.SMALL])
 @pytest.mark.parametrize(
     ("told", "message"),
     [
@@ -144,11 +161,12 @@ async def test_what_is_too_large_is_asked_of_one_more_agent(
     ids=["object", "scalar", "half", "no end", "type", "brackets", "deep", "large"],
 )
 async def test_an_answer_that_is_no_listing_is_the_agent_s_fault(
-    told: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+    told: bytes, message: str, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: garbage, half a listing and a backup larger than any are refused, and the agent is named."""
+    monkeypatch.setattr(listings, "SMALL", small)
     monkeypatch.setattr(listings, "MOST_OF_AN_ANSWER", 1 << 16 if b"xxx" in told else 1 << 24)
-    with pytest.raises(AgentMisbehaved, match=message):
+    with pytest.raises(AgentMisbehaved, match="can't be read" if small else message):
         await listed(told)
 
 
