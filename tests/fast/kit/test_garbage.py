@@ -50,6 +50,27 @@ async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     assert gc.get_threshold() == before
 
 
+@pytest.mark.parametrize("long", [0.0, 1e9])
+async def test_what_made_a_collection_long_is_set_aside(long: float) -> None:
+    """Promise: what came to stay is walked by one full collection at most if that took long, and looked at again while
+    they are short; garbage is freed before."""
+    callbacks = [*gc.callbacks]
+    keeping = asyncio.create_task(keep_collections_short(settled=600.0, long=long))
+    await asyncio.sleep(0.01)
+    kept = [[number] for number in range(10_000)]
+    Ring.freed = 0
+    Ring()
+    gc.collect()
+    assert Ring.freed == 1
+    assert (len(gc.get_objects()) < len(kept)) is (long == 0.0)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert gc.callbacks == callbacks
+    gc.unfreeze()
+    gc.collect()
+    assert len(gc.get_objects()) > len(kept)
+
+
 async def test_what_others_had_set_aside_stays_so() -> None:
     """Promise: within a process that had set its own objects aside they are again at the end, and the garbage of what
     ran meanwhile is freed first."""
