@@ -54,9 +54,10 @@ async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
 async def test_what_made_a_collection_long_is_set_aside(long: float) -> None:
     """Promise: what came to stay is walked by one full collection at most if that took long, and looked at again while
     they are short; garbage is freed before."""
-    callbacks = [*gc.callbacks]
+    callbacks, collections = [*gc.callbacks], gc.get_stats()[2]["collections"]
     keeping = asyncio.create_task(keep_collections_short(settled=600.0, long=long))
     await asyncio.sleep(0.01)
+    assert gc.get_stats()[2]["collections"] == collections  # none at the start
     kept = [[number] for number in range(10_000)]
     Ring.freed = 0
     Ring()
