@@ -13,8 +13,9 @@ import selectors
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-READY_AT_ONCE = 16
-"""Connections with something to read, or with room to write, that are served in one turn of the loop."""
+READY_AT_ONCE = 8
+"""Connections with something to read, or with room to write, that are served in one turn of the loop. An answer takes
+some turns (the store, the slices of its work), and an agent's report more than a millisecond of one."""
 
 
 class FewAtATime(selectors.BaseSelector):
