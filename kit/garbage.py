@@ -18,10 +18,10 @@ from typing import Any
 SETTLED_SECONDS = 60.0
 """After the start: by then the connections are made."""
 AGAIN_SECONDS = 3_600.0
-THRESHOLDS = (5_000, 10, 10)
-"""New objects until the youngest are looked at, and how often that is done before older ones are: a thousand requests
-side by side make as many objects as Python's own thresholds take for a reason to look at all. All are looked at often
-enough that between two times not so many come to stay that the second one takes long."""
+THRESHOLDS = (5_000, 2, 50)
+"""New objects until the youngest are looked at, how often that is done before those that survived it are, and how often
+that before all are. A thousand requests side by side make as many objects as Python's own thresholds take for a reason
+to look at all; and of ten times five thousand that survive the second look takes as long as one at everything."""
 LONG_SECONDS = 0.01
 """Processor time of a full collection from which on what it left is set aside."""
 ROUNDS = 24

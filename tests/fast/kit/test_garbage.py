@@ -50,6 +50,25 @@ async def test_what_lasts_is_passed_over_and_what_comes_later_is_not() -> None:
     assert gc.get_threshold() == before
 
 
+async def test_few_objects_are_walked_at_a_time() -> None:
+    """Promise: while many objects come to stay, each collection but the rare full one walks a few thousand of them."""
+    keeping = asyncio.create_task(keep_collections_short(settled=600.0))
+    await asyncio.sleep(0)
+    walked: list[int] = []
+
+    def told(phase: str, about: dict[str, int]) -> None:
+        if phase == "start" and about["generation"] == 1:
+            walked.append(len(gc.get_objects(0)) + len(gc.get_objects(1)))
+
+    gc.callbacks.append(told)
+    kept = [[number] for number in range(100_000)]
+    gc.callbacks.remove(told)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert len(kept) > 100 * len(walked) > 0
+    assert max(walked) < 25_000
+
+
 @pytest.mark.parametrize("long", [0.0, 1e9])
 async def test_what_made_a_collection_long_is_set_aside(long: float) -> None:
     """Promise: what came to stay is walked by one full collection at most if that took long, and looked at again while
