@@ -8,7 +8,6 @@ import asyncio
 import faulthandler
 import itertools
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from coordinator.access.command import main as users_command
 from coordinator.access.passwords import Passwords
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents
-from coordinator.model.settings import ClusterSettings, CoordinatorSettings, LeadingSettings, StateSettings
+from coordinator.model.settings import ClusterSettings, CoordinatorSettings, LeadingSettings
 from coordinator.notices.hooks import hooks_of
 from coordinator.opscenter.roles import FIRST_WORDS
 from coordinator.serving.acting import composed, installed_version
@@ -60,7 +59,6 @@ def prepare(path: Path) -> Ready:
         hooks_of(settings.webhooks),
         _reached(settings.leading),
         access_of(settings.state),
-        _state_on(settings.state),
     )
 
 
@@ -105,17 +103,6 @@ def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
         connect=of.connect_seconds, probe=of.probe_seconds, call=of.request_seconds, silence=of.silent_seconds
     )
     return ClusterAgents([url.rstrip("/") for url in of.agents], token, tls, deadlines)
-
-
-def _state_on(settings: StateSettings) -> frozenset[str]:
-    """Addresses of nodes that hold the state, where it is in Cassandra. A name that means none now stays as it is."""
-    found: set[str] = set()
-    for point in settings.contact_points if settings.kind == "cassandra" else ():
-        try:
-            found |= {str(address[0]) for *_, address in socket.getaddrinfo(point, None)}
-        except OSError:
-            found.add(point)
-    return frozenset(found)
 
 
 def _reached(settings: LeadingSettings) -> Reached:

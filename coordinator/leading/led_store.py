@@ -10,8 +10,8 @@ from coordinator.store.protocol import PARTS, Hold, Store
 
 LOOKS = frozenset(
     {
-        "get", "find", "ended_since", "parts", "step", "events", "events_of", "of", "cancels_owed", "all", "first",
-        "waiting", "any",
+        "get", "find", "ended_since", "parts", "kept_parts", "step", "events", "events_of", "of", "cancels_owed", "all",
+        "first", "waiting", "any",
     }
 )  # fmt: skip
 """The calls of every part that change nothing."""
@@ -35,10 +35,11 @@ class _Led:
 
 
 class _LedStore(_Led):
-    """Its parts are led, and so is `prune`; `close` stays with whoever opened the store."""
+    """Its parts are led, and so is `prune`; `kept_on` is asked as ever; `close` stays with whoever opened the store."""
 
     def __init__(self, store: Store, hold: Hold) -> None:
         super().__init__(store, hold)
+        self.kept_on = store.kept_on
         for part in PARTS:
             setattr(self, part, _Led(getattr(store, part), hold))
 

@@ -44,9 +44,10 @@ class Leaving:
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What every request works with. `news`: set when a request was made or has ended, or a run of retention has.
-    `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all. `state_on`: addresses of nodes that
-    hold the coordinator's own state, in `state_keyspace`. `apart`: carries out what stops nodes, where the state is
-    shared. `is_apart`: this is such a one, over a store of its own: it begins no new job, and looks for none."""
+    `uploads_at_once`: so many nodes of one backup or sync copy at a time, 0 = all. `state_on`: host ids of the
+    Cassandra that holds the coordinator's own state, in `state_keyspace`. `apart`: carries out what stops nodes, where
+    the state is shared. `is_apart`: this is such a one, over a store of its own: it begins no new job, and looks for
+    none."""
 
     store: Store
     registry: Registry

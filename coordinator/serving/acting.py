@@ -100,7 +100,7 @@ class Acting:
             fleet.reports,
             timing_of(settings.orchestration, settings.retention),
             uploads_at_once=settings.orchestration.uploads_at_once,
-            state_on=ready.state_on,
+            state_on=store.kept_on(),
             state_keyspace=settings.state.keyspace,
             apart=None if shared is None else shared.apart,
         )

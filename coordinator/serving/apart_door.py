@@ -19,10 +19,11 @@ from coordinator.opscenter.app import Endpoint
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.errors import error_answer
 from coordinator.opscenter.point_in_time import PointInTime
-from coordinator.opscenter.requests import Requests, Wanted
+from coordinator.opscenter.requests import Requests
 from coordinator.opscenter.shapes import shown_parts
 from coordinator.opscenter.streamed import send, status_pieces
 from coordinator.opscenter.turns import Whole
+from coordinator.opscenter.wanted import Wanted
 from coordinator.orchestrate.apart_jobs import ApartJobs, Site
 from coordinator.orchestrate.archiving.archiving import Archiving
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
@@ -30,7 +31,6 @@ from coordinator.orchestrate.point_in_time.errors import StateAway
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.schedules.schedules import JobSchedules
-from coordinator.serving.forwarding import RETRY_SECONDS
 from coordinator.store.cassandra.errors import StoreUnreachable
 from kit.logs import Redactor
 
@@ -57,9 +57,7 @@ class ApartDoor:
                 answer = await self._answer(request)
                 return await handler(request) if answer is None else answer
             except (StateAway, StoreUnreachable) as away:
-                refused = error_answer(away)
-                refused.headers["Retry-After"] = str(RETRY_SECONDS)
-                return refused
+                return error_answer(away)
 
         return first_apart
 

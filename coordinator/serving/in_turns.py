@@ -7,6 +7,7 @@ counts is durable, so a change of the lead is nothing but a restart elsewhere.
 
 import asyncio
 import ipaddress
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack

@@ -15,7 +15,7 @@ from kit.http_settings import Access
 
 class Ready(msgspec.Struct, frozen=True):
     """What the configuration comes to, every file it names read. `reached`: how other coordinators of the same state
-    are reached, and we by them. `state_on`: addresses of nodes that hold the state."""
+    are reached, and we by them."""
 
     settings: CoordinatorSettings
     state_directory: Path
@@ -24,4 +24,3 @@ class Ready(msgspec.Struct, frozen=True):
     hooks: Sequence[Hook]
     reached: Reached = Reached()
     state: CassandraAccess | None = None
-    state_on: frozenset[str] = frozenset()

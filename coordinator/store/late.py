@@ -4,14 +4,11 @@ Out: a store that says `StoreUnreachable` until then, and is that one afterwards
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from coordinator.store.cassandra.errors import StoreUnreachable
-from coordinator.store.protocol import Store
-
-PARTS = (
-    "requests", "commands", "destinations", "retention", "schedules", "users", "sessions", "values", "outbox", "lead",
-)  # fmt: skip
+from coordinator.store.protocol import PARTS, Hold, Store
 
 
 class _Part:
@@ -33,7 +30,7 @@ class LateStore:
 
     def __init__(self, opening: Coroutine[Any, Any, Store]) -> None:
         self._opening = asyncio.create_task(opening, name="the state is opened")
-        for part in PARTS:
+        for part in (*PARTS, "lead"):
             setattr(self, part, _Part(self, part))
 
     @property
@@ -57,6 +54,14 @@ class LateStore:
         """Run until cancelled. Raises what keeps the state from ever being opened."""
         await asyncio.shield(self._opening)
         await asyncio.Event().wait()
+
+    def kept_on(self) -> frozenset[str]:
+        """See `protocol.Store.kept_on`. Raises as `there` does."""
+        return self.there.kept_on()
+
+    def during(self, hold: Hold) -> AbstractAsyncContextManager[Store]:
+        """See `protocol.Store.during`; only who has the lead of it asks, so it is there. Raises as `there` does."""
+        return self.there.during(hold)
 
     async def prune(self, now: float) -> None:
         """See `protocol.Store.prune`."""

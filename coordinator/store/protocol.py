@@ -331,6 +331,10 @@ class Store(Protocol):
         """None: a state that only one coordinator has, which needs no lead."""
         ...
 
+    def kept_on(self) -> frozenset[str]:
+        """Host ids of the Cassandra cluster that holds it; none: it is in a file."""
+        ...
+
     def during(self, hold: Hold) -> AbstractAsyncContextManager["Store"]:
         """The same state for one time of leading: where a write may wait or is tried again, `hold` is awaited before
         each attempt. When the context ends nothing of it is being written any more."""

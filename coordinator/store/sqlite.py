@@ -60,6 +60,10 @@ class SqliteStore:
         nobody holds in memory. It makes, migrates and prunes nothing. Raises `StoreFailed`, `StoreMissing`."""
         return cls(await Database.open(state_directory / FILE, MIGRATIONS, beside=True))
 
+    def kept_on(self) -> frozenset[str]:
+        """See `protocol.Store.kept_on`."""
+        return frozenset()
+
     @asynccontextmanager
     async def during(self, hold: Hold) -> AsyncIterator["SqliteStore"]:
         """See `protocol.Store.during`. A write of a file is tried once, and waits for nobody but the disk."""

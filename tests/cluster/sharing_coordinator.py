@@ -14,19 +14,17 @@ from typing import Any
 
 import msgspec
 
-from coordinator.leading.led_store import PARTS
 from coordinator.main import main
 from coordinator.model.leading import Lease
 from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
+from coordinator.store.protocol import PARTS
 from coordinator.store.sqlite import FILE
 from tests.cluster.crashing_coordinator import FatalStore
 
 TABLE = "CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)"
 SHARED = "HELENUS_SHARED_STATE"
-
-
 AWAY = "away"
 
 
@@ -83,9 +81,7 @@ class SharedStore(FatalStore):
         shared = Path(os.environ[SHARED])
         shared.mkdir(mode=0o700, exist_ok=True)
         database = await Database.open(shared / FILE, MIGRATIONS)
-        await database.write(
-            lambda connection: connection.execute("CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)")
-        )
+        await database.write(lambda connection: connection.execute(TABLE))
         return cls(database, shared / AWAY)
 
 

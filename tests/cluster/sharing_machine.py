@@ -12,14 +12,14 @@ from typing import Any, cast
 from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.leading.decision import terms_of
 from coordinator.leading.leadership import Leadership, Term
-from coordinator.leading.led_store import LOOKS, PARTS, led
+from coordinator.leading.led_store import LOOKS, led
 from coordinator.orchestrate.apart_jobs import ApartJobs
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.run import Surroundings
 from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
-from coordinator.store.protocol import Store
+from coordinator.store.protocol import PARTS, Store
 from coordinator.store.sqlite import FILE, SqliteStore
 from tests.cluster.lead_in_memory import LeadInMemory, Shelf
 from tests.cluster.loop_time import seconds, unix_seconds

@@ -143,6 +143,9 @@ class TablesInMemory:
     async def close(self) -> None:
         return None
 
+    def host_ids(self) -> frozenset[str]:
+        return frozenset()
+
     def held(self, hold: Hold) -> "TablesInMemory":
         return TablesInMemory(self.world, self._fate, self._turn, self._seconds, hold)
 

@@ -15,7 +15,7 @@ async def test_a_restore_of_the_own_state_is_refused(story: Story) -> None:
     scene = story.scene
     await scene.stack.aclose()
     urls, directory = [agent.url for agent in scene.agents], scene.directory / "coordinator"
-    here = frozenset({scene.nodes[1].address, "192.0.2.1"})
+    here = frozenset({scene.nodes[1].host_id, "another"})
     async with ToyCoordinator(directory, urls, state_on=here, state_keyspace="shop") as story.coordinator:
         for keyspaces in (SHOP, None):
             with pytest.raises(StateOnThisCluster) as refused:
@@ -23,6 +23,6 @@ async def test_a_restore_of_the_own_state_is_refused(story: Story) -> None:
             assert refused.value.fields["nodes"] == [scene.nodes[1].address]
         assert story.is_as_before()
         assert (await story.restored(keyspaces={"many": []})).state is RequestState.SUCCESS
-    there = frozenset({"192.0.2.1"})
+    there = frozenset({"another"})
     async with ToyCoordinator(directory, urls, state_on=there, state_keyspace="shop") as story.coordinator:
         assert (await story.restored()).state is RequestState.SUCCESS

@@ -130,7 +130,7 @@ class PointsInTime:
         if not state_on or (order.keyspaces and keyspace not in order.keyspaces):
             return
         agents = await self._around.registry.refresh(cluster, self._around.timing.report_age)
-        both = sorted(state_on & {node.address for node in cluster_nodes(agents)})
+        both = sorted(node.address for node in cluster_nodes(agents) if node.host_id in state_on)
         if both:
             raise StateOnThisCluster(
                 f"{keyspace}, which is to be restored too, is where this coordinator keeps its own state",

@@ -136,6 +136,9 @@ class CqlTables:
     async def drop_pieces(self, owner: Key, which: str) -> None:
         await self._driver.write(self._drop_pieces, (*owner, which), by=self._caller)
 
+    def host_ids(self) -> frozenset[str]:
+        return self._driver.host_ids()
+
     def held(self, hold: Hold) -> "CqlTables":
         return CqlTables(self._driver, self._keyspace, self._patience, self._caller._replace(hold=hold))
 

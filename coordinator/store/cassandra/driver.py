@@ -94,6 +94,11 @@ class Driver:
             found[str(host.datacenter)] = found.get(str(host.datacenter), 0) + 1
         return found
 
+    def host_ids(self) -> frozenset[str]:
+        """Of all nodes of the cluster, as far as the driver knows."""
+        hosts = () if self._cluster is None else self._cluster.metadata.all_hosts()
+        return frozenset(str(host.host_id) for host in hosts if host.host_id is not None)
+
     async def execute(self, text: str) -> Rows:
         """A statement as it stands, for the schema; after a change of it the nodes have agreed, or ten seconds went."""
         return await self._answer(SimpleStatement(text))

@@ -55,6 +55,10 @@ class CassandraStore:
         await check_key(partitions, seal)
         return cls(partitions, seal, None if of_lead is None else Partitions(of_lead, patience))
 
+    def kept_on(self) -> frozenset[str]:
+        """See `protocol.Store.kept_on`."""
+        return self._partitions.tables.host_ids()
+
     @asynccontextmanager
     async def during(self, hold: Hold) -> AsyncIterator["CassandraStore"]:
         """See `protocol.Store.during`. The lead's own record is another matter: nothing holds it back."""

@@ -118,6 +118,10 @@ class Tables(Protocol):
         """Forget the pieces of that name."""
         ...
 
+    def host_ids(self) -> frozenset[str]:
+        """Of all nodes of the cluster, as far as is known."""
+        ...
+
     def held(self, hold: Hold) -> "Tables":
         """The same tables, each write of which awaits `hold` as the last thing before it is sent."""
         ...

@@ -8,6 +8,7 @@ from coordinator.store.cassandra.driver import Driver
 from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.cassandra.tables import Entry, Kept, Key, Row
 from coordinator.store.sealing import Seal
+from tests.cluster.scratch import ScratchCluster
 from tests.real.state.conftest import KEY, CassandraSite
 
 DEADLINE = 60
@@ -79,3 +80,10 @@ async def test_the_lead_does_not_queue_behind_what_a_leader_does(site: Cassandra
             assert await waiting is None
     finally:
         await driver.close()
+
+
+async def test_the_state_knows_which_nodes_hold_it(site: CassandraSite, state_node: ScratchCluster) -> None:
+    """Promise: whichever address it was reached at, a cluster that holds the state is known by its nodes' host ids."""
+    store = await site.open()
+    session = await state_node.session()
+    assert store.kept_on() == {str(session.execute("SELECT host_id FROM system.local").one()[0])}
