@@ -33,6 +33,7 @@ from coordinator.store.cassandra.index import (
     scope_of,
 )
 from coordinator.store.cassandra.partitions import Change, Partitions
+from coordinator.store.cassandra.places import Places
 from coordinator.store.cassandra.requests import head_in
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot
 from coordinator.store.cassandra.ticks import MICROS
@@ -47,9 +48,10 @@ STRANDED_SECONDS = 86_400
 class Pruning:
     """See `protocol.Store.prune`."""
 
-    def __init__(self, partitions: Partitions, finding: Finding) -> None:
+    def __init__(self, partitions: Partitions, finding: Finding, places: Places) -> None:
         self._partitions = partitions
         self._finding = finding
+        self._places = places
 
     async def prune(self, now: float) -> None:
         """Forget what is too old at `now` (unix seconds)."""
@@ -89,8 +91,11 @@ class Pruning:
         await self._partitions.drop_orphans(Key(REQUEST, request_id), _ALL)
 
     async def _forget(self, old: Head) -> None:
-        """Drop all but the events, which go by their own time."""
+        """Drop all but the events, which go by their own time. The request's end says that its destinations are gone,
+        where a death left their marks: so these go first."""
         request_id = old.request.id
+        if old.forget:
+            await self._places.tidy(old.request.cluster)
 
         def decide(found: Snapshot) -> Change | None:
             head = head_in(found)

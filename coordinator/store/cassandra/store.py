@@ -32,7 +32,7 @@ class CassandraStore:
         places = Places(partitions, finding)
         self._partitions = partitions
         self._seal = seal
-        self._pruning = Pruning(partitions, finding)
+        self._pruning = Pruning(partitions, finding, places)
         self.requests = CassandraRequests(partitions, finding, places, ticks)
         self.commands = CassandraCommands(partitions, ticks)
         self.destinations = CassandraDestinations(partitions, places, seal, ticks)
