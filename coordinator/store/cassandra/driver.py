@@ -69,6 +69,7 @@ class Driver:
         self.anybody = Caller(asyncio.Semaphore(_AT_ONCE))
         self.lead = Caller(asyncio.Semaphore(_OF_LEAD))  # its renewals must not wait behind all that a leader does
         self._cluster: Cluster | None = None
+        self._closed = False
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
         local = settings.quorum == "local_dc"
@@ -81,6 +82,7 @@ class Driver:
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+        self._closed = True
         cluster, self._cluster, self._session = self._cluster, None, None
         if cluster is not None:
             with contextlib.suppress(Unanswered):  # what closing says helps nobody
@@ -218,6 +220,9 @@ class Driver:
             cluster.shutdown()
             raise
         self._cluster = cluster
+        if self._closed:  # nobody waited so long; `close` had nothing to let go of
+            self._cluster = self._session = None
+            cluster.shutdown()
 
 
 class _Asked:
