@@ -158,7 +158,9 @@ class Driver:
 
     async def _within(self, answer: "asyncio.Future[Rows]") -> Rows:
         try:
-            return await asyncio.wait_for(answer, self._settings.request_seconds + _SLACK_SECONDS)
+            # Not `wait_for`, which forgets to be cancelled when the answer comes just then: who is to end would ask on.
+            async with asyncio.timeout(self._settings.request_seconds + _SLACK_SECONDS):
+                return await answer
         except TimeoutError:
             raise Unanswered("the driver did not come back") from None
         except (Unanswered, Refused):
@@ -179,7 +181,8 @@ class Driver:
     async def _in_thread(self, work: Callable[[], Any], seconds: float) -> Any:
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
-            return await asyncio.wait_for(running, seconds + _SLACK_SECONDS)
+            async with asyncio.timeout(seconds + _SLACK_SECONDS):  # as above
+                return await running
         except TimeoutError:
             raise Unanswered("the driver did not come back") from None
         except Exception as error:  # noqa: BLE001 as above
