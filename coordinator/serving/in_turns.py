@@ -60,6 +60,7 @@ class InTurns:
         self._record = record
         self._redactor = redactor
         self._notifier = notifier
+        self._stuck = False
 
     async def serve(self, stop: asyncio.Event, background: Sequence[Background] = ()) -> None:
         """Until `stop` is set; then the lead is given back. Raises what ended a part that should not end, which are
@@ -90,7 +91,7 @@ class InTurns:
             terms = terms_of(ready.settings.leading.lease_seconds)
             self._leadership = Leadership(self._record, me, terms, self._reached_at(), certificate=certificate)
             await self._server.start()
-            stack.push_async_callback(self._leadership.give_back)
+            stack.push_async_callback(self._give_back)
             log.info(
                 "the coordinator serves", url=self._server.url, reached=self._reached_at(), version=installed_version()
             )
@@ -124,6 +125,10 @@ class InTurns:
             )
         return url
 
+    async def _give_back(self) -> None:
+        if not self._stuck:  # else the lead ends by itself, after the process
+            await self._leadership.give_back()
+
     async def _take_turns(self) -> NoReturn:
         while True:
             self._notifier.status("standby: another coordinator leads, or none")
@@ -144,8 +149,14 @@ class InTurns:
         finally:
             over.cancel()
             acting.cancel()
-            _, slow = await asyncio.wait({acting}, timeout=TEAR_DOWN_SECONDS)
-            if slow:
+            # Told to stop meanwhile: the lead is given back after this, so it is waited for all the same.
+            ending = asyncio.create_task(asyncio.wait({acting}, timeout=TEAR_DOWN_SECONDS))
+            try:
+                await asyncio.shield(ending)
+            finally:
+                await ending
+                self._stuck = not acting.done()
+            if self._stuck:
                 raise TornDownTooSlowly("what acts did not end with the term; the process must be started anew")
         if not acting.cancelled():
             acting.result()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
+from coordinator.leading.decision import terms_of
+from coordinator.leading.leadership import Leadership, Term
 from coordinator.main import prepare
 from coordinator.serving.in_turns import InTurns
 from coordinator.store.cassandra.store import CassandraStore
@@ -15,6 +17,7 @@ from coordinator.store.protocol import Hold
 from coordinator.store.sealing import Seal
 from kit.logs import Redactor
 from kit.notify import Notifier
+from tests.cluster.lead_in_memory import LeadInMemory, Shelf
 from tests.cluster.tables_in_memory import TablesInMemory, World
 from tests.fast.coordinator.test_service import ADDRESS, TOKEN, configuration, free_port
 
@@ -66,3 +69,44 @@ async def test_the_lead_is_given_back_when_nothing_is_written_any_more(tmp_path:
     first, last = store.holders
     assert first == last != ""
     assert await store.holder() == ""
+
+
+class Slow(InTurns):
+    """What acts here takes its time to end."""
+
+    begun: asyncio.Event
+    ending: asyncio.Event
+    may_end: asyncio.Event
+
+    async def _act(self, term: Term) -> None:
+        try:
+            self.begun.set()
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            await self.may_end.wait()
+
+
+async def test_a_stop_amid_the_end_of_a_term_waits_for_that(tmp_path: Path) -> None:
+    """Promise: told to stop while what acted is still ending, a coordinator lets it end before it goes on to end
+    itself."""
+    ready = prepare(configuration(tmp_path, free_port()))
+    store = await CassandraStore.open(TablesInMemory(World()), Seal(b"k" * 32), patience=30.0)
+    record = LeadInMemory(Shelf())
+    slow = Slow(ready, store, record, Redactor(), Notifier({}))
+    slow.begun, slow.ending, slow.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    leadership = Leadership(record, "me", terms_of(30.0), "https://me:1")
+    await leadership.step()
+    term = await leadership.led()
+    async with asyncio.timeout(DEADLINE):
+        turn = asyncio.create_task(slow._until_over(term))
+        await slow.begun.wait()
+        term.over.set()
+        await slow.ending.wait()
+        turn.cancel()
+        await asyncio.sleep(0.05)
+        assert not turn.done()
+        slow.may_end.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await turn
+        assert turn.cancelled()
