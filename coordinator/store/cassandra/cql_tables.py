@@ -59,21 +59,25 @@ class CqlTables:
 
     async def glance(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> tuple[Row, ...]:
         # A change is told when a quorum has it, and each quorum meets that one.
-        return _plain_rows(await self._rows(key, parts, names, serial=False))
+        rows, _ = await self._rows(key, parts, names, serial=False)
+        return _plain_rows(rows)
 
     async def read(self, key: Key, parts: Sequence[str], names: Sequence[str] = ()) -> Snapshot:
         while True:
-            found = await self._rows(key, parts, names)
+            found, pages = await self._rows(key, parts, names)
             if not found:
                 # Of a partition without the wanted rows only this tells the version. Then the rows again: one that came
                 # in between must not be taken for missing at that version.
-                versions = await self._driver.ask(self._version, key, by=self._caller, serial=True)
-                version, writer = versions[0] if versions else (None, None)
-                found = await self._rows(key, parts, names)
+                version, writer = await self._version_of(key)
+                found, pages = await self._rows(key, parts, names)
                 if not found:
-                    return Snapshot(version or 0, writer or "", ())
-            if len({row[0] for row in found}) == 1:  # else it was changed between two pages
-                return Snapshot(found[0][0], found[0][1], _plain_rows(found))
+                    return Snapshot(version, writer, ())
+            whole = Snapshot(found[0][0], found[0][1], _plain_rows(found))
+            # Else it was changed between two pages; the rows of a later one may all have gone with that.
+            if {row[0] for row in found} == {whole.version} and (
+                pages == 1 or await self._version_of(key) == (whole.version, whole.writer)
+            ):
+                return whole
 
     async def swap(
         self, key: Key, expected: int, writer: str, puts: Sequence[Row], drops: Sequence[Drop], seconds: int | None
@@ -145,9 +149,18 @@ class CqlTables:
     async def close(self) -> None:
         await self._driver.close()
 
-    async def _rows(self, key: Key, parts: Sequence[str], names: Sequence[str], *, serial: bool = True) -> Rows:
+    async def _version_of(self, key: Key) -> tuple[int, str]:
+        versions = await self._driver.ask(self._version, key, by=self._caller, serial=True)
+        version, writer = versions[0] if versions else (None, None)
+        return version or 0, writer or ""
+
+    async def _rows(
+        self, key: Key, parts: Sequence[str], names: Sequence[str], *, serial: bool = True
+    ) -> tuple[Rows, int]:
+        """With the number of pages that they came in."""
         text, values = (self._names, (*key, list(parts), list(names))) if names else (self._parts, (*key, list(parts)))
-        return await self._driver.ask(text, values, by=self._caller, serial=serial)
+        pages = [page async for page in self._driver.pages(text, values, by=self._caller, serial=serial)]
+        return [row for page in pages for row in page], len(pages)
 
     async def _write(self, statements: Mapping[Entry, Statement]) -> None:
         """Those of one scope together: one write to each replica."""
