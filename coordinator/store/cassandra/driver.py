@@ -6,7 +6,6 @@ sends anything a second time; the event loop never waits.
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -214,8 +213,6 @@ class Driver:
             idle_heartbeat_interval=10,
             idle_heartbeat_timeout=10,
             application_name="helenus-coordinator",
-            # What a node that was cut off hasn't received by then is never delivered, also when it comes back.
-            sockopts=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(wanted.request_seconds * 1_000))],
         )
         try:
             self._session = cluster.connect()
