@@ -18,7 +18,8 @@ def told_of_cassandra(file: Path, node: ScratchCluster, key: Path) -> None:
     spec = node.nodes[0].spec
     text = file.read_text().replace(
         "[http]",
-        f'[leading]\nlease_seconds = 3\n[state]\nkind = "cassandra"\ncontact_points = ["{spec.address}"]\nport = {spec.native_port}\n'
+        "[leading]\nlease_seconds = 3\n"
+        f'[state]\nkind = "cassandra"\ncontact_points = ["{spec.address}"]\nport = {spec.native_port}\n'
         f'keyspace = "state_of_tests"\nreplication = {{ {spec.dc} = 1 }}\nkey_file = "{key}"\n[http]',
     )
     file.write_text(text)
