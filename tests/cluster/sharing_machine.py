@@ -83,6 +83,9 @@ class _View:
         for part in PARTS:
             setattr(self, part, _Part(getattr(store, part), mortality, away))
 
+    def kept_on(self) -> frozenset[str]:
+        return self._store.kept_on()
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -185,7 +188,9 @@ class Machine:
                 acting.cancel()
                 await asyncio.wait({acting})
                 self.orchestrator = None
-            if not acting.cancelled() and isinstance(acting.exception(), StoreUnreachable):
+            if not acting.cancelled():
+                with suppress(StoreUnreachable):
+                    acting.result()
                 await self.leadership.give_back()
 
     async def _act(self, term: Term) -> None:
