@@ -29,20 +29,20 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await agent.stop()
 
 
-def state_of(scene: Scene, site: CassandraSite, node: ScratchCluster, more: str = "") -> str:
-    """The `[state]` table of a coordinator."""
+def state_of(scene: Scene, site: CassandraSite, node: ScratchCluster, keyspace: str, more: str = "") -> str:
+    """The `[state]` table of a coordinator. `keyspace`: the test's own, or a lease of another's would be waited for."""
     key = write_secret(scene.directory / "key", "ab" * 32)
     told = site.settings
     return (
         f'[state]\nkind = "cassandra"\ncontact_points = ["{told.contact_points[0]}"]\nport = {told.port}\n{more}'
-        f'keyspace = "two_coordinators"\nkey_file = "{key}"\nreplication = {{ {node.nodes[0].spec.dc} = 1 }}\n'
+        f'keyspace = "{keyspace}"\nkey_file = "{key}"\nreplication = {{ {node.nodes[0].spec.dc} = 1 }}\n'
     )
 
 
 async def test_a_backup_waits_for_its_state(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
     """Promise: with its Cassandra frozen for longer than a call is patient, a leader tells who asks so, and its backup
     waits and ends well, each command done once."""
-    state = state_of(scene, site, state_node, "patience_seconds = 2.0\n")
+    state = state_of(scene, site, state_node, "waits_for_its_state", "patience_seconds = 2.0\n")
     urls = [agent.url for agent in scene.agents]
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -73,7 +73,7 @@ async def test_a_backup_waits_for_its_state(scene: Scene, site: CassandraSite, s
 
 async def test_the_other_coordinator_goes_on(scene: Scene, site: CassandraSite, state_node: ScratchCluster) -> None:
     """Promise: killed amid a backup, a restore and a rolling restart, each command is done once."""
-    state = state_of(scene, site, state_node)
+    state = state_of(scene, site, state_node, "two_coordinators")
     urls = [agent.url for agent in scene.agents]
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
