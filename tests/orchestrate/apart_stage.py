@@ -2,12 +2,10 @@
 
 import asyncio
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from agent.wire.commands import Kind
 from coordinator.model.requests import Request, RequestKind, RequestState
 from tests.cluster.sharing_machine import Machine, Mortality, SharedState
 from tests.cluster.toy_coordinator import CLUSTER, copies
@@ -15,7 +13,6 @@ from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_point_in_time import Story
 
 DEADLINE = 120.0
-ONCE = frozenset({Kind.PIT_FETCH, Kind.PIT_STOP, Kind.PIT_COVER, Kind.PIT_PLACE, Kind.PIT_VERIFY, Kind.PIT_OPEN})
 
 
 class Stage:
@@ -34,13 +31,7 @@ class Stage:
     async def begin(self, mortality: Mortality | None = None, machines: int = 2) -> None:
         """The cluster as before; the first machine leads, the others stand by."""
         await self.end()
-        for agent in self.scene.agents:
-            shutil.rmtree(self.scene.directory / f"agent{agent.node.number}" / "job-documents", ignore_errors=True)
-        for node in self.scene.nodes:
-            node.done.clear()
-            node.point.starts = 0
-            node.rows = {key: set(rows) for key, rows in self.story.before[node.host_id].items()}
-            assert node.up
+        self.story.begin_anew()
         self.runs += 1
         directory = self.scene.directory / f"run{self.runs}"
         shutil.copytree(self.scene.directory / "coordinator", directory)
@@ -90,12 +81,6 @@ class Stage:
                 if known and known[-1].state is not RequestState.RUNNING:
                     return known[-1]
                 await asyncio.sleep(0.05)
-
-    def done_once(self) -> bool:
-        """Whether no node did any work twice."""
-        done = Counter((node.number, kind) for node in self.scene.nodes for kind, _ in node.done if kind in ONCE)
-        once = set(done.values()) == {1} and len(done) == 3 * len(ONCE)
-        return once and all(node.point.starts == 1 for node in self.scene.nodes)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ async def test_a_restore_goes_through_while_the_state_is_away(stage: Stage) -> N
     assert [part.state for part in parts] == [RequestState.SUCCESS] * 3
     assert stage.story.is_restored()
     assert stage.story.nothing_left()
-    assert stage.done_once()
+    assert stage.story.done_once()
     assert await stage.story.documents_ended()
 
 
@@ -52,7 +52,7 @@ async def test_both_dead_with_all_nodes_stopped_either_finds_the_job(stage: Stag
     assert request is not None
     assert request.state is RequestState.SUCCESS, request
     assert stage.story.is_restored()
-    assert stage.done_once()
+    assert stage.story.done_once()
 
 
 async def test_two_that_take_the_job_at_once_do_not_both_drive_it(stage: Stage) -> None:
@@ -73,7 +73,7 @@ async def test_two_that_take_the_job_at_once_do_not_both_drive_it(stage: Stage) 
     assert request is not None
     assert request.state is RequestState.SUCCESS, request
     assert stage.story.is_restored()
-    assert stage.done_once()
+    assert stage.story.done_once()
     assert stage.scene.world.count(Kind.PIT_UNDO) == 0
 
 

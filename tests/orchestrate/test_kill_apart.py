@@ -37,6 +37,6 @@ async def test_killed_at_any_write_it_is_followed_and_nothing_is_done_twice(stag
         assert request.state is RequestState.SUCCESS, (death, request)
         assert stage.story.is_restored(), death
         assert stage.story.nothing_left(), death
-        assert stage.done_once(), (death, [node.done for node in stage.scene.nodes])
+        assert stage.story.done_once(), (death, [node.done for node in stage.scene.nodes])
         assert await stage.story.documents_ended(), death
     assert stopped > 1, (writes, stopped)

@@ -19,7 +19,6 @@ from tests.orchestrate.test_point_in_time import Story
 
 EVERY = 9
 """Of how many writes one is died at; tests/long/coordinator dies at each."""
-ONCE = frozenset({Kind.PIT_FETCH, Kind.PIT_STOP, Kind.PIT_COVER, Kind.PIT_PLACE, Kind.PIT_VERIFY, Kind.PIT_OPEN})
 
 
 class Lives:
@@ -33,22 +32,10 @@ class Lives:
 
     def fresh(self, name: str) -> Path:
         """The cluster as before, and a copy of the state."""
-        for agent in self.scene.agents:
-            shutil.rmtree(self.scene.directory / f"agent{agent.node.number}" / "job-documents", ignore_errors=True)
-        for node in self.scene.nodes:
-            node.done.clear()
-            node.point.starts = 0
-            node.rows = {key: set(rows) for key, rows in self.story.before[node.host_id].items()}
-            assert node.up
+        self.story.begin_anew()
         state = self.scene.directory / name
         shutil.copytree(self.scene.directory / "coordinator", state)
         return state
-
-    def done_once(self) -> bool:
-        """Whether no node did any work twice: one that runs is told to start again, which changes nothing there."""
-        done = Counter((node.number, kind) for node in self.scene.nodes for kind, _ in node.done if kind in ONCE)
-        once = set(done.values()) == {1} and len(done) == 3 * len(ONCE)
-        return once and all(node.point.starts == 1 for node in self.scene.nodes)
 
 
 @pytest.fixture
@@ -80,7 +67,7 @@ async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:
             else:
                 assert answer["state"] == "success", (death, answer)
                 assert lives.story.is_restored(), (death, answer)
-                assert lives.done_once(), (death, [node.done for node in lives.scene.nodes])
+                assert lives.story.done_once(), (death, [node.done for node in lives.scene.nodes])
                 assert await lives.story.documents_ended()
             shutil.rmtree(state)
     return ends
@@ -126,4 +113,4 @@ async def test_coordinators_that_die_one_after_the_other_and_forget_all_still_en
     assert answer["state"] == "success", answer
     assert answer["lives"] > 3
     assert lives.story.is_restored()
-    assert lives.done_once()
+    assert lives.story.done_once()

@@ -1,6 +1,8 @@
 """What an order to go back to a point makes of three nodes: barriers, and how the nodes are when it ends early."""
 
 import asyncio
+import shutil
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.orchestrate.conftest import Scene
 
 VIEW = ViewCql("shop", "orders_by_day", "orders", "shop orders_by_day orders")
 SHOP = {"shop": ["orders"]}
+ONCE = frozenset({Kind.PIT_FETCH, Kind.PIT_STOP, Kind.PIT_COVER, Kind.PIT_PLACE, Kind.PIT_VERIFY, Kind.PIT_OPEN})
 PHASES = [
     Kind.PIT_FETCH,
     Kind.PIT_QUIESCE,
@@ -73,6 +76,22 @@ class Story:
 
     def nothing_left(self) -> bool:
         return not any(node.point.held or node.point.aside for node in self.scene.nodes)
+
+    def begin_anew(self) -> None:
+        """The cluster as before any restore: its rows, and no document of a job."""
+        for agent in self.scene.agents:
+            shutil.rmtree(self.scene.directory / f"agent{agent.node.number}" / "job-documents", ignore_errors=True)
+        for node in self.scene.nodes:
+            node.done.clear()
+            node.point.starts = 0
+            node.rows = {key: set(rows) for key, rows in self.before[node.host_id].items()}
+            assert node.up
+
+    def done_once(self) -> bool:
+        """Whether no node did any work twice: one that runs is told to start again, which changes nothing there."""
+        done = Counter((node.number, kind) for node in self.scene.nodes for kind, _ in node.done if kind in ONCE)
+        once = set(done.values()) == {1} and len(done) == 3 * len(ONCE)
+        return once and all(node.point.starts == 1 for node in self.scene.nodes)
 
     async def documents_ended(self) -> bool:
         kept = [document for agent in self.scene.agents for document in await agent.documents.all()]
