@@ -7,6 +7,11 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before any of them is imported: what a part of the tests finds wrong is told with its values, as in tests.
+pytest.register_assert_rewrite(
+    "tests.cluster", "tests.fast", "tests.fleet", "tests.orchestrate", "tests.real", "tests.simulation"
+)
+
 from tests.cluster import canaries
 
 if settings().deadline is not None:  # else a profile without one was chosen: tests.mutation.hasty, say

@@ -31,16 +31,23 @@ async def test_segments_arrive_byte_by_byte(site: Site, tmp_path: Path) -> None:
     await site.until(lambda view: view["state"] == "on")
     await site.write(6)
     await site.until(lambda _: len(list(site.archive.glob("CommitLog-*"))) >= 5)
+    kept = _held(site)
+    await site.until(lambda view: all(place["newest"] >= max(kept) for place in view["places"].values()))
     await site.until(lambda view: all(place["waiting_segments"] == 0 for place in view["places"].values()))
-    kept = {path.name: path.read_bytes() for path in site.archive.glob("CommitLog-*")}
     for name in site.targets:
+        before = (await site.view())["places"][name]["safe_until"]
         stored = await site.stored(name, tmp_path / name)
-        assert {record.name: body for record, body in stored} == kept
+        arrived = {record.name: body for record, body in stored}
+        assert kept.items() <= arrived.items() <= _held(site).items()  # Cassandra may close another one at any time
         assert all(record.whole for record, _ in stored)
         (run,) = runs([record for record, _ in stored])
-        view = await site.view()
-        assert view["places"][name]["safe_until"] == run.until
+        assert before <= run.until <= (await site.view())["places"][name]["safe_until"]
     assert (await site.view())["gaps"] == []
+
+
+def _held(site: Site) -> dict[str, bytes]:
+    """The segments in the archive's directory, by name."""
+    return {path.name: path.read_bytes() for path in site.archive.glob("CommitLog-*")}
 
 
 async def test_a_destination_that_is_away_under_load_loses_nothing(site: Site, tmp_path: Path) -> None:
@@ -52,7 +59,7 @@ async def test_a_destination_that_is_away_under_load_loses_nothing(site: Site, t
     await site.write(4)
     await site.until(lambda view: view["places"]["s3"]["waiting_segments"] >= 3 and view["places"]["s3"]["error"])
     await site.until(lambda view: view["places"]["here"]["waiting_segments"] == 0)
-    waiting = {path.name: path.read_bytes() for path in site.archive.glob("CommitLog-*")}
+    waiting = _held(site)
     assert waiting
     await site.agent.kill()
     await site.write(2)
@@ -61,8 +68,7 @@ async def test_a_destination_that_is_away_under_load_loses_nothing(site: Site, t
     await site.until(lambda view: not list(site.archive.glob("CommitLog-*")) and view["state"] == "on", 180.0)
     here = {record.name: body for record, body in await site.stored("here", tmp_path / "here")}
     there = await site.stored("s3", tmp_path / "s3")
-    assert here == {record.name: body for record, body in there}
-    assert waiting.items() <= here.items()
+    assert waiting.items() <= here.items() <= {record.name: body for record, body in there}.items()
     assert gaps([record for record, _ in there]) == []
 
 
