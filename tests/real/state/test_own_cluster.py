@@ -100,6 +100,15 @@ class Site:
                         return each
                 await asyncio.sleep(0.3)
 
+    def alive(self) -> list[CoordinatorProcess]:
+        return [each for each in (self.first, self.second) if each.alive]
+
+    async def backups_told(self) -> dict[str, dict[str, Any]]:
+        """Tag → what the activity has of its backup, the same at each coordinator that runs."""
+        told = [await each.ask("GET", "/flows/backup-activity?type=backup") for each in self.alive()]
+        assert all(each == told[0] for each in told), told
+        return {event["backup_id"]: event for event in told[0]}
+
     async def told(self, coordinator: CoordinatorProcess, path: str) -> tuple[int, Any]:
         """0: it gave no answer."""
         try:
@@ -111,9 +120,7 @@ class Site:
         """The request's status once it has succeeded, whichever coordinator tells. `seen`: gets what was told."""
         async with asyncio.timeout(DEADLINE):
             while True:
-                for coordinator in (self.first, self.second):
-                    if not coordinator.alive:
-                        continue
+                for coordinator in self.alive():
                     status, told = await self.told(coordinator, f"/request/{request}/status")
                     if seen is not None and not self.node.alive:
                         seen.append((status, told))
@@ -171,3 +178,27 @@ async def test_killed_while_the_node_is_stopped_it_is_followed(site: Site) -> No
     assert await site.rows() == set(range(20))
     await site.leads(other)
     assert (await site.ended(request))["state"] == "success"
+
+
+async def test_the_whole_state_is_lost_and_the_activity_is_rebuilt(site: Site) -> None:
+    """Promise: the keyspace of the state is dropped while both coordinators are down; they begin anew in an empty one,
+    and the destination, added again, gives the activity of its backups back, at either coordinator."""
+    await site.leads(site.first, site.second)
+    before = await site.backups_told()
+    assert before
+    assert not any(event.get("rebuilt") for event in before.values()), before
+    for each in site.alive():
+        await each.stop()
+    session = await site.cluster.session()
+    await asyncio.to_thread(session.execute, "DROP KEYSPACE helenus_coordinator", timeout=120)
+    site.cluster.close_sessions()
+    await site.first.start(90)
+    await site.leads(site.first)
+    assert await site.backups_told() == {}
+    made = await site.service.api.post("/backups/destinations", {"provider": "local", "path": "there"})
+    await site.ended(made["request_id"])
+    await site.second.start(90)
+    after = await site.backups_told()
+    assert {tag: bool(event.get("rebuilt")) for tag, event in after.items()} == dict.fromkeys(before, True)
+    for tag, event in after.items():
+        assert event["event_time"] == pytest.approx(before[tag]["event_time"], abs=2)
