@@ -51,9 +51,9 @@ class Scene:
         urls = [agent.url for agent in self.agents]
         return await self.stack.enter_async_context(ToyCoordinator(self.directory / state, urls, timing=timing))
 
-    async def until(self, true: Callable[[], bool]) -> None:
+    async def until(self, true: Callable[[], bool], deadline: float = DEADLINE) -> None:
         """Return once it is true; fails when that takes too long."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             while not true():  # noqa: ASYNC110 - what is looked at are plain facts of the toy world
                 await asyncio.sleep(0.005)
 

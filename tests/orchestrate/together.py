@@ -98,8 +98,11 @@ class Life:
         await self.until("/health", lambda told: told["status"] == "standby" and told["leader"])
 
     async def order(self, path: str, body: Any) -> str:
-        """The request's id."""
-        status, told = await self.ask("POST", C + path, body)
+        """The request's id. Who is just changing places takes none, and says so."""
+        async with asyncio.timeout(DEADLINE):
+            while (answered := await self.ask("POST", C + path, body))[0] == 503:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        status, told = answered
         assert status == 200, told
         return str(told)
 

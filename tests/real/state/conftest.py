@@ -49,9 +49,9 @@ class CassandraSite:
             await store.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def state_node(servers: Path) -> AsyncIterator[ScratchCluster]:
-    """One node of Cassandra 5.0 that no other module uses: a test may stop and freeze it."""
+    """One node of Cassandra 5.0 for the tests of this folder: one that stops or freezes it brings it back."""
     async with ScratchCluster(servers / "state", nodes=1, name="state") as cluster:
         yield cluster
 

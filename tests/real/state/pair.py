@@ -89,12 +89,12 @@ class Pair:
                         return one
                 await asyncio.sleep(_POLL)
 
-    async def stands_by(self, one: CoordinatorProcess) -> None:
-        """Return once it says that another one leads."""
+    async def knows(self, one: CoordinatorProcess, *roles: str) -> None:
+        """Return once it knows who leads, and has one of the roles."""
         async with asyncio.timeout(LEADS_SECONDS):
             while True:
                 told = await self.told(one)
-                if told.get("status") == "standby" and told["leader"]:
+                if told.get("status") in roles and (told["status"] == "ok" or told["leader"]):
                     return
                 await asyncio.sleep(_POLL)
 
@@ -134,7 +134,7 @@ class Pair:
         """SIGCONT, and return when it knows that another one leads."""
         self.paused.remove(one)
         one.resume()
-        await self.stands_by(one)
+        await self.knows(one, "standby")
 
     # Requests
 

@@ -5,6 +5,7 @@ In: a pair, data and a destination. Out: nothing, or what was lost, or done twic
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -67,11 +68,12 @@ class Story:
         marks = await marks_of(pair.agents)
         leader = await pair.leader()
         request = await self._order(kind, pair.other(leader) if by_standby else leader)
-        came, killed = 0, [0, 0, 0]
+        times: list[float] = []
+        killed = [0, 0, 0]
         for death in deaths:
             if not await pair.reached(request, death.moment, marks):
                 break
-            came += 1
+            times.append(time.time())
             if death.who == "node":
                 killed[await self._node_dies(death.moment.kind, marks)] += 1
             else:
@@ -90,7 +92,7 @@ class Story:
         imported = dict.fromkeys(TABLES, 1) if kind == "restore" else {}
         assert [one.imports for one in told] == [imported] * 3, told
         await self._all_is_well(kind, status, died=sum(killed) > 0)
-        return came
+        return sum(int(at) < status["finished"] for at in times)
 
     async def _order(self, kind: str, at: CoordinatorProcess) -> str:
         pair = self.pair
@@ -111,7 +113,7 @@ class Story:
         if death.who == "kill":
             await pair.kill(leader)
             await leader.start(120)
-            await pair.stands_by(leader)
+            await pair.knows(leader, "standby", "ok")
             return
         await pair.freeze(leader)
         await asyncio.sleep(death.asleep)

@@ -7,10 +7,11 @@ from pathlib import Path
 from tests.cluster.ports import free_port
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.store_samples import place
-from tests.fast.coordinator.test_service import DEADLINE, configuration, running, secret_file
+from tests.fast.coordinator.test_service import configuration, running, secret_file
 from tests.real.state.conftest import CassandraSite
 
 DIGITS = "ab" * 32
+DEADLINE = 120.0
 
 
 def told_of_cassandra(file: Path, node: ScratchCluster, key: Path) -> None:
@@ -18,7 +19,7 @@ def told_of_cassandra(file: Path, node: ScratchCluster, key: Path) -> None:
     spec = node.nodes[0].spec
     text = file.read_text().replace(
         "[http]",
-        "[leading]\nlease_seconds = 3\n"
+        "[leading]\nlease_seconds = 10\n"
         f'[state]\nkind = "cassandra"\ncontact_points = ["{spec.address}"]\nport = {spec.native_port}\n'
         f'keyspace = "state_of_tests"\nreplication = {{ {spec.dc} = 1 }}\nkey_file = "{key}"\n[http]',
     )
