@@ -1,11 +1,11 @@
 """Work done side by side. In: coroutines. Out: their answers in order, or the first error, with nothing left running
 behind it."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 
 Answer = TypeVar("Answer")
 
@@ -18,7 +18,7 @@ async def together(*works: Coroutine[Any, Any, Answer]) -> list[Answer]:
     Raises the first HelenusError as it is, anything else in an exception group.
     """
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
     except* HelenusError as failed:
         error = first_of(failed)

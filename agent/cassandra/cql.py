@@ -105,9 +105,8 @@ class Cql:
     async def _in_thread(self, work: Callable[[], Answer], statement: str, seconds: float) -> Answer:
         allowed = seconds + self._settings.connect_seconds * 2 + _SLACK_SECONDS
         try:
-            return await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(self._threads, work), timeout=allowed
-            )
+            async with asyncio.timeout(allowed):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
             raise Unanswered(
                 f"Cassandra at {self._where()} did not answer within {allowed:.0f} s", address=self._where()

@@ -23,6 +23,7 @@ from agent.wire.node import (
     RingMember,
 )
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 from kit.lately import Lately
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,7 @@ class NodeReports:
         keyspaces: dict[str, KeyspaceView] = {}
         ring: list[RingMember] = []
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), asyncio.TaskGroup() as questions:
+            async with asyncio.timeout(ANSWER_SECONDS), TaskGroup() as questions:
                 asked_keyspaces = questions.create_task(self._node.view.keyspaces())
                 asked_ring = questions.create_task(self._node.ring())
                 asked_directories = questions.create_task(self._node.data_directories())

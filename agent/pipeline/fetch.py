@@ -4,7 +4,6 @@ A pack is fetched once for all its files, large files piece by piece side by sid
 digest is compared before a file gets its name, so that a resume trusts nothing but what it verified itself.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from agent.storage.protocol import OPEN, Gate, NotFound
 from agent.storage.threads import MakeWorkers, Stop, Workers
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 
 WRITERS = 4
 
@@ -94,7 +94,7 @@ async def fetch_files(
     """
     fetch = _Fetch(opened, host_id, gate, most_bytes, workers)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             async for one in wanted:
                 await fetch.begin(one, placed, partial(moved, one), group)
     except* HelenusError as errors:
@@ -126,7 +126,7 @@ class _Fetch:
         one: W,
         placed: Callable[[W], Awaitable[None]],
         moved: Callable[[int], object],
-        group: asyncio.TaskGroup,
+        group: TaskGroup,
     ) -> None:
         """Start fetching what is missing of `one`."""
         files = [NewFile(one.directory, entry, self._direct) for entry in one.files]

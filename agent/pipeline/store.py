@@ -30,6 +30,7 @@ from agent.plan.sstables import OWN_FILES
 from agent.repository.manifest_frame import FrameHeader
 from agent.storage.threads import MakeWorkers, Workers
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 
 READERS = 4
 _TURN = 32
@@ -90,7 +91,7 @@ class Store:
 
         try:
             # Large tables keep disk and network busy, small ones the interpreter: some of both are under way.
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(produce(0))
                 group.create_task(produce(-1))
         except* HelenusError as errors:
@@ -121,7 +122,7 @@ class Store:
             stored.setdefault((one.keyspace, one.table), []).append(entries[place])
         return StoredOwnFiles(stored, objects)
 
-    async def _table(self, table: SnapshotTable, group: asyncio.TaskGroup, finish: Finish) -> None:
+    async def _table(self, table: SnapshotTable, group: TaskGroup, finish: Finish) -> None:
         groups = grouped(table)
         run = TableRun(FrameHeader(table.keyspace, table.table, table.table_id), self._targets, self._tally)
         del table
@@ -135,9 +136,7 @@ class Store:
                 await asyncio.sleep(0)
         self._one_less(run, group, finish)
 
-    async def _sstable(
-        self, table: TableRun, place: int, sstable: SSTable, group: asyncio.TaskGroup, finish: Finish
-    ) -> None:
+    async def _sstable(self, table: TableRun, place: int, sstable: SSTable, group: TaskGroup, finish: Finish) -> None:
         if sstable.data is not None and sstable.crc is None:
             table.undigested.append(sstable.name)
         filesystem = sstable.files[0].filesystem
@@ -168,7 +167,7 @@ class Store:
                 group.create_task(self._part(table, run, place, index, group, finish))
 
     async def _part(
-        self, table: TableRun, run: SSTableRun, place: int, index: int, group: asyncio.TaskGroup, finish: Finish
+        self, table: TableRun, run: SSTableRun, place: int, index: int, group: TaskGroup, finish: Finish
     ) -> None:
         """One object of an SSTable; the last one finishes the SSTable."""
         length = run.planned[index].layout.length
@@ -203,9 +202,7 @@ class Store:
             self._buffers.give(buffer)
             self._budget.give(layout.length)
 
-    async def _whole(
-        self, table: TableRun, run: SSTableRun, place: int, group: asyncio.TaskGroup, finish: Finish
-    ) -> None:
+    async def _whole(self, table: TableRun, run: SSTableRun, place: int, group: TaskGroup, finish: Finish) -> None:
         """All objects of an SSTable are done."""
         sstable = run.sstable
         if table.error is None and self.putting.alive():
@@ -230,7 +227,7 @@ class Store:
             rows, table.unsaved, table.unsaved_bytes = table.unsaved, [], 0
             await self._cache.save(table.table_id, rows)
 
-    def _one_less(self, table: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
+    def _one_less(self, table: TableRun, group: TaskGroup, finish: Finish) -> None:
         table.outstanding -= 1
         if not table.outstanding and self.putting.alive():
             group.create_task(self._finished(table, finish))

@@ -35,6 +35,7 @@ from agent.storage.protocol import NotFound
 from agent.storage.threads import MakeWorkers, Stop, Workers
 from agent.storage.throttle import Stream
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 
 MOST_BYTES = BYTES // 2
 """Plain bytes in flight: while an object is made anew, it is held as it was stored as well."""
@@ -102,7 +103,7 @@ class Transfer:
                 self._budget.give(wanted.length)
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for object_ in wanted:
                     await self._budget.take(object_.length)
                     group.create_task(one(object_))
@@ -129,7 +130,7 @@ class Transfer:
         """Store the tables' SSTables; `finish` is awaited with each table as it is done. Ends early when no target is
         alive. Raises what is wrong with the source as a whole."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for reference in self._manifest.head.tables:
                     if not self.putting.alive():
                         break
@@ -137,7 +138,7 @@ class Transfer:
         except* HelenusError as errors:
             raise first_of(errors) from None
 
-    async def _table(self, reference: TableReference, group: asyncio.TaskGroup, finish: Finish) -> None:
+    async def _table(self, reference: TableReference, group: TaskGroup, finish: Finish) -> None:
         header = FrameHeader(reference.keyspace, reference.table, reference.table_id)
         run = TableRun(header, self.putting.targets, self._tally)
         place = 0
@@ -160,7 +161,7 @@ class Transfer:
         reference: TableReference,
         place: int,
         part: TablePart,
-        group: asyncio.TaskGroup,
+        group: TaskGroup,
         finish: Finish,
     ) -> None:
         wanted = self._wanted(part.objects, part.coded, _lengths(part.files))
@@ -257,7 +258,7 @@ class Transfer:
             raise error
         return ObjectDamaged(error.message, **error.fields)
 
-    def _one_less(self, run: TableRun, group: asyncio.TaskGroup, finish: Finish) -> None:
+    def _one_less(self, run: TableRun, group: TaskGroup, finish: Finish) -> None:
         run.outstanding -= 1
         if not run.outstanding and self.putting.alive():
             group.create_task(_finished(run, finish))

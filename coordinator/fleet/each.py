@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from kit.errors import HelenusError
+from kit.groups import TaskGroup
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -29,6 +30,6 @@ async def on_each(
                 return error
 
     items = list(items)
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         answers = [group.create_task(one(item)) for item in items]
     return [(item, answer.result()) for item, answer in zip(items, answers, strict=True)]

@@ -24,6 +24,7 @@ from coordinator.fleet.pace import age_of
 from coordinator.fleet.sharing import SharedReports
 from coordinator.model.errors import NoSuchCluster
 from kit.errors import HelenusError
+from kit.groups import TaskGroup
 
 MOST_ASKED = 5
 """Agents that are asked whom their node holds for up."""
@@ -129,7 +130,7 @@ class Registry:
         down. Each is asked by one task at a time: who takes an older report takes the answer that another one waits
         for. Raises `DuplicateHostId`, `MixedClusters`."""
         agents = self.agents(cluster)
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for agent in agents:
                 if not agent.alive or self._clock() - agent.seen > max_age:
                     group.create_task(self._asking[agent].done(fresh=max_age <= 0.0))

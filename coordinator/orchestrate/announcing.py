@@ -21,6 +21,7 @@ from coordinator.orchestrate.copies import NOT_OURS, CopyStates
 from coordinator.orchestrate.places import Places, is_shared, place_id
 from coordinator.orchestrate.run import Run
 from coordinator.orchestrate.side_by_side import one_error
+from kit.groups import TaskGroup
 
 DENIED = "storage_denied"
 """The agents' code for keys that a store refuses."""
@@ -73,7 +74,7 @@ class Announcer:
 
         errors: dict[str, Errors] = {}
         with one_error():
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for place in where:
                     group.create_task(one(place))
         return errors

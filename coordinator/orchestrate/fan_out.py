@@ -30,6 +30,7 @@ from coordinator.orchestrate.side_by_side import one_error, set_when, unless
 from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
 from kit.errors import HelenusError
+from kit.groups import TaskGroup
 
 MOST_ATTEMPTS = 10
 """Of one command on one node, whatever goes wrong."""
@@ -109,7 +110,7 @@ class FanOut:
                 abandon.set()
 
         with one_error():
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 workers = [group.create_task(one(*each)) for each in first]
                 if not undoing:
                     watch = group.create_task(set_when(self._run.cancelled, abandon))

@@ -30,6 +30,7 @@ from agent.repository.manifest import Manifest
 from agent.repository.publisher import Publisher
 from agent.wire.results import TargetResult
 from kit.errors import HelenusError, first_of
+from kit.groups import TaskGroup
 from kit.together import together
 
 PUBLISHED = "published"
@@ -79,7 +80,7 @@ class Storing:
 
         way = await self._supply.listed([one.target for one in prepared], context.tally, room, parted)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._pass(context, info, prepared, way))
         except* HelenusError as errors:
             raise first_of(errors) from None

@@ -31,6 +31,7 @@ from agent.model.job import JobContext, Outcome
 from agent.wire.commands import RestoreArguments
 from agent.wire.results import ImportResult
 from kit.errors import HelenusError
+from kit.groups import TaskGroup
 
 
 class ImportJob:
@@ -105,7 +106,7 @@ class ImportJob:
                 except HelenusError as error:
                     errors.append(error)
 
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for _ in range(min(self._tools.imports_at_a_time, len(batches))):
                 group.create_task(work())
         if errors:
