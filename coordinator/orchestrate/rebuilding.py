@@ -20,7 +20,7 @@ from coordinator.model.cluster import Backup
 from coordinator.model.destinations import Destination, description
 from coordinator.model.orders import BackupOrder, Copy
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
-from coordinator.orchestrate.listing import Joined, backup_of
+from coordinator.orchestrate.listing import Joined, backup_of, is_through
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Run
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS
@@ -50,10 +50,16 @@ async def rebuild_activity(run: Run, destination: Destination) -> int:
         if joined.record is None or joined.record.state == RUNNING:
             joined = await places.backup(destination, tag) or joined
         backup = backup_of(joined, running=False)
-        if backup.state in ENDED and backup.time >= oldest:
+        if _has_ended(joined, backup) and backup.time >= oldest:
             await around.store.requests.create(*rebuilt(destination, backup, joined))
             added += 1
     return added
+
+
+def _has_ended(joined: Joined, backup: Backup) -> bool:
+    """Whether nobody writes it any more. Where no record can be read it may be under way elsewhere, whatever is missing
+    of it, until every node that took part has its manifest there."""
+    return backup.state in ENDED and (joined.record is not None or is_through(joined))
 
 
 async def _known(run: Run, destination: Destination) -> set[str]:

@@ -270,7 +270,7 @@ class ToyBackups:
             BackupView(
                 tag,
                 tag in place.marks,
-                place.records[tag][-1] if tag in place.records else None,
+                place.record(tag),
                 complete=False if destination is None and tag not in own else None,
             )
             for tag in sorted(tags)
@@ -279,7 +279,7 @@ class ToyBackups:
     async def get(self, tag: str, destination: str | None) -> BackupView:
         place = self._place(destination)
         manifests = sorted(host for each, host in place.manifests if each == tag)
-        record = place.records[tag][-1] if tag in place.records else None
+        record = place.record(tag)
         plan = place.plans.get(tag)
         if plan is None and record is None and not manifests:
             raise BackupNotFound(f"no backup {tag}", tag=tag)

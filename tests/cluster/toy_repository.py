@@ -22,6 +22,12 @@ class Held(msgspec.Struct):
     lacking: set[tuple[str, str]] = set()
     """tag and host id of the manifests that name tables which were left out"""
     marks: set[str] = set()
+    unread: set[str] = set()
+    """tags whose listing record can't be read: there is one, and nobody knows what it says"""
+
+    def record(self, tag: str) -> Record | None:
+        """The newest one, as far as it can be read."""
+        return self.records[tag][-1] if tag in self.records and tag not in self.unread else None
 
 
 def counted(context: JobContext, destination: str, rows: Rows) -> None:

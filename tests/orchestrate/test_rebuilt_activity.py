@@ -159,6 +159,50 @@ async def test_a_destination_that_can_not_be_listed_is_added_all_the_same(scene:
     assert [*await told(second, "again")] == [tag]
 
 
+async def test_a_backup_that_may_be_under_way_elsewhere_is_left_out(scene: Scene) -> None:
+    """Promise: while another coordinator's backup is written and its record says so, or can't be read, nothing is told
+    of its end, for that would stay; once each node's part is there it is added, whatever can be read of the record."""
+    first = await a_life(scene, "first", "there", BUCKET)
+    gate = scene.nodes[1].gates[Kind.UPLOAD] = asyncio.Event()
+    running = asyncio.create_task(first.backup(copies=[Copy("there")], keep=False))
+    await asyncio.wait_for(scene.nodes[1].begun[Kind.UPLOAD].wait(), 10)
+    [held] = scene.world.places.values()
+    second = await a_life(scene, "second", "again", BUCKET)
+    assert await told(second, "again") == {}
+    held.unread.update(held.records)
+    assert len(held.unread) == 1
+    order = DestinationOrder("update", "again", BUCKET)
+    await second.ended((await second.orchestrator.start_destination_change(CLUSTER, order)).request_id)
+    assert await told(second, "again") == {}
+    gate.set()
+    assert (await running)[1].state is RequestState.SUCCESS
+    await second.ended((await second.orchestrator.start_destination_change(CLUSTER, order)).request_id)
+    [event] = (await told(second, "again")).values()
+    assert (event.status, event.partial) == ("success", False)
+
+
+async def test_a_node_whose_agent_is_silent_has_lost_nothing(scene: Scene) -> None:
+    """Promise: where each node has a part of its own, what is told of a silent node's is what the record says: it
+    isn't missing, and its bytes are counted."""
+    settings = LocalSettings(path="each")
+    first = await a_life(scene, "first", "there", settings)
+    tag, _ = await first.backup(copies=[Copy("there")], keep=False)
+    [listed] = await first.orchestrator.list_backups(CLUSTER, "there")
+    await scene.agents[2].stop()
+    second = await scene.coordinator("second")
+    order = DestinationOrder("add", "again", settings)
+    change = await second.orchestrator.start_destination_change(CLUSTER, order)
+    await second.ended(change.request_id)
+    request = await second.store.requests.get((await told(second, "again"))[tag].request)
+    assert request is not None
+    nodes = request.result["rebuilt"]["nodes"]
+    assert {address: node["state"] for address, node in nodes.items()} == {
+        node.address: "success" for node in scene.nodes
+    }
+    whole = sum(part.bytes for part in listed.keyspaces.values())
+    assert request.result["rebuilt"]["bytes"] == sum(node["bytes"] for node in nodes.values()) == whole
+
+
 def test_ids_are_made_of_what_never_changes() -> None:
     """Promise: the id of a backup's request is a function of repository, cluster in it, and tag, for ever."""
     place = Destination("d", CLUSTER, BUCKET, 1, "repository-1", "cluster-1")
