@@ -16,7 +16,7 @@ from agent.wire.commands import CommandView
 Answer = TypeVar("Answer")
 
 AT_ONCE = 8
-"""Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes."""
+"""Bodies that are sent, read or decoded at a time: 50 MB of bytes with 1,000 nodes; as many listings and backups."""
 VIEWS_AT_ONCE = 32
 """Commands that are looked at at a time: when a thousand nodes end a phase, each of their views counts every table."""
 LARGE = 16 * 1024
@@ -26,10 +26,12 @@ PLANS_KEPT = 4
 
 
 class Bulk:
-    """Shared by the clients of all agents. `turn`: entered while a large body is in memory."""
+    """Shared by the clients of all agents. `turn`: entered while a large body is in memory; `backups`: while it is one
+    that tells of backups. Those may take minutes, and agents that send them slowly keep no node's report waiting."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(AT_ONCE)
+        self.backups = asyncio.Semaphore(AT_ONCE)
         self.views = asyncio.Semaphore(VIEWS_AT_ONCE)
         self._decoding = asyncio.Lock()
         self._decoding_reports = asyncio.Lock()

@@ -106,7 +106,7 @@ class AgentClient:
         if known is not None:
             query.append(("known", known))
         return await self._while_alive(
-            self._read_large("/v1/node", self._deadlines.call, partial(self._whole, read), query)
+            self._read_large("/v1/node", self._deadlines.call, self._bulk.turn, partial(self._whole, read), query)
         )
 
     async def destinations(self) -> list[DestinationView]:
@@ -155,13 +155,13 @@ class AgentClient:
         """The backups of a destination as this agent sees them; None: those on its own server."""
         query = [("destination", destination)] if destination else []
         read = partial(read_backups, self.url, self._bulk)
-        return await self._read_large("/v1/backups", self._deadlines.listing, read, query)
+        return await self._read_large("/v1/backups", self._deadlines.listing, self._bulk.backups, read, query)
 
     async def backup(self, tag: str, destination: str | None) -> BackupView:
         """One backup with plan and manifests; refused with 404 when it isn't there."""
         query = [("destination", destination)] if destination else []
         read, path = partial(self._whole, _decode_backup), f"/v1/backups/{_segment(tag)}"
-        view = await self._read_large(path, self._deadlines.listing, read, query)
+        view = await self._read_large(path, self._deadlines.listing, self._bulk.backups, read, query)
         return self._bulk.with_known_plan(view)
 
     async def put_plan(self, tag: str, destination: str | None, plan: Plan) -> None:
@@ -304,10 +304,11 @@ class AgentClient:
         self,
         path: str,
         deadline: float,
+        turn: asyncio.Semaphore,
         read: Callable[[aiohttp.ClientResponse, float], Awaitable[Answer]],
         query: Sequence[tuple[str, str]] = (),
     ) -> Answer:
-        """The answer to a GET that may be large: begun by all at once, `read` by few at a time. The deadline holds for
+        """The answer to a GET that may be large: begun by all at once, `read` in its `turn`. The deadline holds for
         its begin, and again for reading it: waiting for a turn is no fault of the agent's."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect, sock_read=deadline)
         try:
@@ -316,7 +317,7 @@ class AgentClient:
                     self.url + path, params=list(query), timeout=limits, allow_redirects=False
                 ) as response,
                 self._noted(),
-                self._bulk.turn,
+                turn,
             ):
                 if response.status >= 300:
                     async with asyncio.timeout(deadline):

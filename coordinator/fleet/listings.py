@@ -16,8 +16,8 @@ from coordinator.fleet.lean_backups import MOST_KEPT, LeanBackups
 from kit.slices import Slices
 
 LONGEST = 5
-"""Times the deadline of a call that reading a listing may take: a month of hourly backups of a thousand nodes has a
-quarter of a gigabyte."""
+"""Times the deadline of a call that reading a listing of more than `SMALL` bytes may take: a month of hourly backups of
+a thousand nodes has a quarter of a gigabyte."""
 
 SMALL = 8 * 1024 * 1024
 """Bytes up to which a listing is taken as it is: to look for the items' ends and to keep them lean costs more than all
@@ -30,10 +30,12 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 async def read_backups(
     url: str, bulk: Bulk, response: aiohttp.ClientResponse, deadline: float, most: int = MOST_KEPT
 ) -> list[BackupView]:
-    """The backups that the agent at `url` lists. Raises `ListingTooLarge` when they take more than `most` bytes,
-    `NoArray`, `TooLarge` for one that no agent has, and what reading and decoding raise."""
+    """The backups that the agent at `url` lists, within the deadline; of a large listing within several. Raises
+    `ListingTooLarge` when they take more than `most` bytes, `NoArray`, `TooLarge` for one that no agent has, and what
+    reading and decoding raise."""
     views, begun = list[BackupView](), list[bytes]()
-    async with asyncio.timeout(LONGEST * deadline):
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout_at(began + deadline) as limit:
         pieces = response.content.iter_any()
         size = 0
         async for piece in pieces:
@@ -47,6 +49,7 @@ async def read_backups(
                 views.append(_decode(each))
                 await slices.pause()
             return views
+        limit.reschedule(began + LONGEST * deadline)
         lean = LeanBackups(url, most)
         async for text in json_items(_again(begun, pieces), MOST_OF_AN_ANSWER):
             # Packed in the same turn: then it is as if the view had never been large.
