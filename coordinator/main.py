@@ -139,9 +139,11 @@ async def serve(
         asked = itertools.count()
 
         def waiting(why: str, seconds: float) -> None:
+            if failed.is_set():
+                return  # it has started without the state, and tells how it stands itself
+            notifier.starting(why, seconds)
             if next(asked):
                 failed.set()
-            notifier.starting(why, seconds)
 
         late = LateStore(open_state(ready.state, ready.state_directory, store_type, now=time.time(), waiting=waiting))
         stack.push_async_callback(late.close)

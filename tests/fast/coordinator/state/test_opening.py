@@ -8,8 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
+from coordinator.main import prepare, serve
 from coordinator.model.settings import StateSettings
+from coordinator.store import opening
 from coordinator.store.cassandra.index import PLACES
 from coordinator.store.cassandra.partitions import Change, Partitions
 from coordinator.store.cassandra.places import DESTINATION
@@ -21,6 +24,8 @@ from coordinator.store.sealing import Seal, StateKeyWrong
 from coordinator.store.sqlite import SqliteStore
 from kit.background import unless
 from kit.config import ConfigError, parse
+from kit.logs import Redactor
+from kit.notify import Notifier
 from kit.secret import Secret
 from tests.cluster.ports import free_port
 from tests.cluster.store_samples import CLUSTER, place
@@ -137,13 +142,55 @@ async def test_a_start_without_cassandra_waits_until_it_is_told_to_stop(tmp_path
     assert not (tmp_path / "state").exists()
 
 
-async def test_a_process_that_waits_says_so_and_ends_on_sigterm(tmp_path: Path) -> None:
-    """Promise: started while Cassandra is away, the coordinator is no failed unit: it waits, and stops when told to."""
-    file = configuration(tmp_path)
+def without_cassandra(directory: Path) -> Path:
+    """The configuration of a coordinator whose state is in a Cassandra that doesn't answer."""
+    file = configuration(directory)
     state = (
         f'[state]\nkind = "cassandra"\ncontact_points = ["127.0.0.1"]\nport = {free_port()}\nconnect_seconds = 0.5\n'
     )
-    file.write_text(file.read_text().replace("[http]", f'{state}key_file = "{key_file(tmp_path)}"\n[http]'))
+    file.write_text(file.read_text().replace("[http]", f'{state}key_file = "{key_file(directory)}"\n[http]'))
+    return file
+
+
+class Shown(Notifier):
+    """What `systemctl status` shows."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.status_now = ""
+
+    def starting(self, why: str, seconds: float) -> None:
+        self.status(why)
+
+    def status(self, text: str) -> None:
+        self.status_now = text
+
+
+async def test_one_that_serves_without_its_state_is_shown_as_a_standby(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a coordinator that has started before its state is there shows that it stands by, however often the
+    state is asked for meanwhile."""
+    monkeypatch.setattr(opening, "PAUSE_SECONDS", 0.01)
+    shown, stop = Shown(), asyncio.Event()
+    with structlog.testing.capture_logs() as lines:
+        served = asyncio.create_task(serve(prepare(without_cassandra(tmp_path)), Redactor(), shown, stop))
+        async with asyncio.timeout(DEADLINE):
+            while not shown.status_now.startswith("standby"):
+                assert not served.done()
+                await asyncio.sleep(0.01)
+            seen = len(lines)
+            while sum("the start waits" in line["event"] for line in lines[seen:]) < 3:
+                assert not served.done()
+                await asyncio.sleep(0.01)
+        assert shown.status_now.startswith("standby")
+        stop.set()
+        await served
+
+
+async def test_a_process_that_waits_says_so_and_ends_on_sigterm(tmp_path: Path) -> None:
+    """Promise: started while Cassandra is away, the coordinator is no failed unit: it waits, and stops when told to."""
+    file = without_cassandra(tmp_path)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "coordinator.main", "--config", str(file)), cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
