@@ -63,7 +63,7 @@ async def test_a_backup_waits_for_its_state(scene: Scene, site: CassandraSite, s
         try:
             for gate in gates:
                 gate.set()
-            await scene.until(lambda: life.log.read_text().count("work waits for the state") > 2, DEADLINE)
+            await scene.until(lambda: "work waits for the state" in life.log.read_text(), DEADLINE)
             async with session.get(f"{life.url}{C}/request/backup/status") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         finally:

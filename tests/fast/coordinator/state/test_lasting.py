@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import structlog
 
 from coordinator.opscenter.errors import error_answer
 from coordinator.store.cassandra.driver import mapped
@@ -71,6 +72,20 @@ async def test_a_call_waits_for_the_state(site: Site) -> None:
         assert not calls.done()
         site.database.trouble = None
         assert [*await calls] == [5, None]
+
+
+async def test_it_is_told_once_for_all_that_waits(site: Site) -> None:
+    """Promise: however many calls of some work wait, and however often they are made again, the log has a line about
+    it, and not one for each."""
+    site.database.trouble = StoreUnreachable("away")
+    with structlog.testing.capture_logs() as lines:
+        calls = asyncio.gather(site.lasting.values.put("a", 1), *(site.lasting.commands.of(str(n)) for n in range(9)))
+        async with asyncio.timeout(20):
+            while site.database.refused < 100:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+            site.database.trouble = None
+            await calls
+    assert [(line["event"], line["work"]) for line in lines] == [("work waits for the state", "work")]
 
 
 async def test_work_that_is_over_waits_for_nothing(site: Site) -> None:
