@@ -32,6 +32,7 @@ class CassandraStore:
         places = Places(partitions, finding)
         self._partitions = partitions
         self._seal = seal
+        self._of_lead = of_lead or partitions
         self._pruning = Pruning(partitions, finding, places)
         self.requests = CassandraRequests(partitions, finding, places, ticks)
         self.commands = CassandraCommands(partitions, ticks)
@@ -42,7 +43,7 @@ class CassandraStore:
         self.sessions = CassandraSessions(partitions, seal)
         self.values = CassandraValues(partitions)
         self.outbox = CassandraOutbox(partitions)
-        self.lead: LeadRecord | None = CassandraLead(of_lead or partitions)
+        self.lead: LeadRecord | None = CassandraLead(self._of_lead)
 
     @classmethod
     async def open(
@@ -64,7 +65,7 @@ class CassandraStore:
         """See `protocol.Store.during`. The lead's own record is another matter: nothing holds it back."""
         partitions = self._partitions.held(hold)
         try:
-            yield CassandraStore(partitions, self._seal)
+            yield CassandraStore(partitions, self._seal, self._of_lead)
         finally:
             await partitions.finish(FINISH_SECONDS)
 

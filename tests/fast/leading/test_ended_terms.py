@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from coordinator.model.leading import Lease
 from coordinator.store.cassandra import patience, store
 from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.cassandra.store import CassandraStore
@@ -163,3 +164,18 @@ async def test_waiting_for_another_write_counts_as_waiting(term: Term) -> None:
     term.slow.set()
     await first
     assert await hung.values.get("a") == 1
+
+
+async def test_nothing_holds_back_the_record_of_who_leads(
+    term: Term, begun: tuple[Store, Store, AsyncExitStack]
+) -> None:
+    """Promise: the lead is asked for and given back also through the state as the leader has it, when his term is over:
+    that is what begins the next one."""
+    plain, led, _ = begun
+    term.lasts = False
+    assert plain.lead is not None
+    assert led.lead is not None
+    lease = Lease(holder="a", fence=1, beat=1, seconds=30.0, url="http://127.0.70.9:1")
+    async with asyncio.timeout(DEADLINE):
+        assert await led.lead.swap(None, lease)
+        assert await plain.lead.get() == lease
