@@ -31,11 +31,12 @@ class BackupService:
     def __init__(
         self, cluster: ScratchCluster, directory: Path, *, agents: Sequence[AgentProcess] | None = None
     ) -> None:
-        """`agents`: one for each node, in their order, where they are to be special."""
+        """`agents`: one for each node, in their order, where they are to be special; else each uses its node's Jolokia,
+        where that has one."""
         self.cluster = cluster
         self.directory = directory
         self.agents = list(agents or []) or [
-            AgentProcess(node, directory / f"agent{number}", changes=QUICK)
+            AgentProcess(node, directory / f"agent{number}", jolokia=node.spec.jolokia_port is not None, changes=QUICK)
             for number, node in enumerate(cluster.nodes, 1)
         ]
         share_token(self.agents)

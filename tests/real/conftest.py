@@ -78,8 +78,9 @@ async def one_node_41(servers: Path) -> AsyncIterator[ScratchCluster]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def three_nodes_50(servers: Path) -> AsyncIterator[ScratchCluster]:
-    """Three nodes of Cassandra 5.0; a test that stops one starts it again."""
-    async with ScratchCluster(servers / "three-5.0", nodes=3, name="three_50") as cluster:
+    """Three nodes of Cassandra 5.0 with Jolokia agents: a nodetool for each question to each of them would take a third
+    of the machine. A test that stops one starts it again."""
+    async with ScratchCluster(servers / "three-5.0", nodes=3, name="three_50", jolokia=True) as cluster:
         yield cluster
 
 

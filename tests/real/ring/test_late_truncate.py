@@ -38,7 +38,10 @@ class Ring:
 
     def __init__(self, directory: Path, cluster: ScratchCluster) -> None:
         self.cluster = cluster
-        self.agents = [AgentProcess(node, directory / f"agent{number}") for number, node in enumerate(cluster.nodes, 1)]
+        self.agents = [
+            AgentProcess(node, directory / f"agent{number}", jolokia=True)
+            for number, node in enumerate(cluster.nodes, 1)
+        ]
         share_token(self.agents)
         patience = {"fence_seconds": FENCE, "force_margin_seconds": MARGIN, "agent_return_seconds": 20.0 * SLOWER}
         self.coordinator = CoordinatorProcess(

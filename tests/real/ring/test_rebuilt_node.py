@@ -53,7 +53,7 @@ async def test_backups_survive_a_node_that_was_rebuilt_with_the_same_tokens(tmp_
     lost with it, the oracle reads every byte of the older backup as it was, and each backup restores its own rows on
     every node, from S3 and from the nodes' own directories, without the destinations being added again. What that node
     kept of an on-server backup is gone: it is listed as partial, by host id, and not restored."""
-    async with ScratchCluster(tmp_path / "cassandra", nodes=3, name="rebuilt") as cluster:
+    async with ScratchCluster(tmp_path / "cassandra", nodes=3, name="rebuilt", jolokia=True) as cluster:
         service = BackupService(cluster, tmp_path)
         await service.start()
         try:

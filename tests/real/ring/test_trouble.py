@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.cluster.backup_service import BackupService
+from tests.cluster.backup_service import QUICK, BackupService
 from tests.cluster.comparison import RowsDiffer, compare_every_column
 from tests.cluster.opscenter import RequestFailed
 from tests.cluster.rows import DataSet
 from tests.cluster.scratch import ScratchCluster
+from tests.cluster.services import AgentProcess
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 TABLES = ("orders", "visits")
@@ -22,8 +23,13 @@ TABLES = ("orders", "visits")
 async def service(
     three_nodes_50: ScratchCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[BackupService]:
-    """An agent beside each of the session's three nodes, and a coordinator."""
-    service = BackupService(three_nodes_50, tmp_path_factory.mktemp("trouble"))
+    """An agent that asks nodetool beside each of the session's three nodes, and a coordinator."""
+    directory = tmp_path_factory.mktemp("trouble")
+    agents = [
+        AgentProcess(node, directory / f"agent{number}", changes=QUICK)
+        for number, node in enumerate(three_nodes_50.nodes, 1)
+    ]
+    service = BackupService(three_nodes_50, directory, agents=agents)
     await service.start()
     yield service
     await service.stop()

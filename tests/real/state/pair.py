@@ -220,7 +220,8 @@ class Pair:
 async def paired(cluster: ScratchCluster, directory: Path) -> AsyncIterator[Pair]:
     """Both coordinators and the three agents, running."""
     agents = [
-        AgentProcess(node, directory / f"agent{number}", changes=QUICK) for number, node in enumerate(cluster.nodes, 1)
+        AgentProcess(node, directory / f"agent{number}", jolokia=node.spec.jolokia_port is not None, changes=QUICK)
+        for number, node in enumerate(cluster.nodes, 1)
     ]
     key = write_secret(directory / "key", "ab" * 32)
     changes = {

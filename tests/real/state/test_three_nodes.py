@@ -17,7 +17,7 @@ async def test_whoever_leads_dies_and_the_other_one_goes_on(tmp_path: Path) -> N
     carries out hold its state. No agent began a command or a stage of one twice, Cassandra truncated and imported each
     table once and started once, and every row is back on each node."""
     async with (
-        ScratchCluster(tmp_path / "cluster", nodes=3, name="two") as cluster,
+        ScratchCluster(tmp_path / "cluster", nodes=3, name="two", jolokia=True) as cluster,
         paired(cluster, tmp_path) as pair,
         told(pair) as story,
     ):
