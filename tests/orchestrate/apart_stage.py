@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from agent.wire.commands import Kind
 from coordinator.model.requests import Request, RequestKind, RequestState
+from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from tests.cluster.sharing_machine import Machine, Mortality, SharedState
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.conftest import Scene
@@ -33,15 +35,18 @@ class Stage:
         await self.end()
         self.story.begin_anew()
         self.runs += 1
-        directory = self.scene.directory / f"run{self.runs}"
-        shutil.copytree(self.scene.directory / "coordinator", directory)
-        self.state = await SharedState.open(directory, self.away)
-        urls = [agent.url for agent in self.scene.agents]
-        self.machines = [Machine(f"m{number}", directory, self.state, urls) for number in range(machines)]
+        self._directory = self.scene.directory / f"run{self.runs}"
+        shutil.copytree(self.scene.directory / "coordinator", self._directory)
+        self.state = await SharedState.open(self._directory, self.away)
+        self.machines = [self.machine(f"m{number}") for number in range(machines)]
         self.machines[0].start(mortality)
         await self.until(lambda: self.machines[0].orchestrator is not None)
         for machine in self.machines[1:]:
             machine.start()
+
+    def machine(self, name: str, agents: int = 3) -> Machine:
+        """One more that knows so many of the agents."""
+        return Machine(name, self._directory, self.state, [agent.url for agent in self.scene.agents[:agents]])
 
     async def end(self) -> None:
         for machine in self.machines:
@@ -49,6 +54,12 @@ class Stage:
         if self.machines:
             await self.state.store.close()
         self.machines = []
+
+    async def leads(self, machine: Machine) -> FleetOrchestrator:
+        """What acts by its lead, once it leads."""
+        await self.until(lambda: machine.orchestrator is not None)
+        assert machine.orchestrator is not None
+        return machine.orchestrator
 
     async def order(self) -> str:
         """The restore's id, whatever becomes of who was asked."""
@@ -81,6 +92,30 @@ class Stage:
                 if known and known[-1].state is not RequestState.RUNNING:
                     return known[-1]
                 await asyncio.sleep(0.05)
+
+
+class Elsewhere(Stage):
+    """The state is on another cluster, which answers unless it is `gone`."""
+
+    gone = False
+
+    def away(self) -> bool:
+        return self.gone
+
+    async def stopped(self) -> tuple[str, asyncio.Event]:
+        """A restore that stands still with all nodes stopped, and what lets it go on."""
+        node = self.scene.nodes[0]
+        gate = node.gates.setdefault(Kind.PIT_COVER, asyncio.Event())
+        request_id = await self.order()
+        await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
+        return request_id, gate
+
+
+@pytest.fixture
+async def elsewhere(stage: Stage) -> AsyncIterator[Elsewhere]:
+    made = Elsewhere(stage.story)
+    yield made
+    await made.end()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from agent.wire.point_in_time import JobDocument
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.model.requests import Request
-from coordinator.orchestrate.point_in_time.errors import JobNotKept, JobTakenOver
+from coordinator.orchestrate.point_in_time.errors import JobLeft, JobNotKept, JobTakenOver
 from coordinator.orchestrate.point_in_time.scope import PitNode
 from coordinator.orchestrate.point_in_time.steps import noted_steps
 from coordinator.orchestrate.restore.job_steps import JobSteps
@@ -57,6 +57,11 @@ def is_taken_over(error: object) -> bool:
 def was_taken_over(request: Request) -> bool:
     """Whether it ended because another coordinator took its job."""
     return (request.error or {}).get("code") == JobTakenOver.code
+
+
+def was_let_go(request: Request) -> bool:
+    """Whether it ended though its job did not: another coordinator took it, or its nodes were the cluster's no more."""
+    return (request.error or {}).get("code") in (JobTakenOver.code, JobLeft.code)
 
 
 def _code_inside(error: dict[str, Any]) -> str:

@@ -137,6 +137,18 @@ class JobLeft(Conflict):
     )
 
 
+class JobUnknown(Conflict):
+    """A person cancelled a restore to a point of which too few agents told for long: it may be stopped half-way, have
+    ended, or go on under another coordinator."""
+
+    code = "job_unknown"
+    todo = (
+        "Look whether the cluster's nodes run and let clients in. Start the agents that don't answer, then send the "
+        'same restore again: it goes on, and can be cancelled. Where they are gone, another point with "force": true '
+        "goes past it."
+    )
+
+
 class JobUnfinished(Conflict):
     """A restore to another point stopped half-way: nodes may be stopped, or run with some of what it placed. `request`:
     the last one of it, `job`; `order`: the body that it is sent again by."""

@@ -16,8 +16,9 @@ from coordinator.model.requests import JOB, RESUMABLE, Request, RequestState
 from coordinator.orchestrate.apart import Apart, Own
 from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.point_in_time import steps as S
-from coordinator.orchestrate.point_in_time.errors import StoppedHalfWay
-from coordinator.orchestrate.point_in_time.found_jobs import Found, of_job, written
+from coordinator.orchestrate.point_in_time.errors import JobLeft, JobUnknown, StoppedHalfWay
+from coordinator.orchestrate.point_in_time.found_jobs import Found, Written, are_left, of_job, written
+from coordinator.orchestrate.point_in_time.scope import PitScope
 from coordinator.orchestrate.restore.job_steps import JobSteps
 from coordinator.orchestrate.run import WARNINGS, Run
 from coordinator.orchestrate.until_kept import until_kept
@@ -38,9 +39,11 @@ class Following:
         self._store = run.around.store
         self._job = job
         self._steps = JobSteps(run.around.store, job)
-        self._seen: tuple[tuple[int, int], float] | None = None
+        self._seen: tuple[Written, float] | None = None
         """the document's newest writing, and since when there is none after it"""
         self._told = False
+        self._unsure: tuple[Written, float] | None = None
+        """the newest writing that was seen while too few agents told, and since when there is none after it"""
 
     async def is_handed_over(self) -> bool:
         """Whether the job goes on apart from the state."""
@@ -64,8 +67,12 @@ class Following:
             found = await of_job(self._run.around, self._run.cluster, self._job)
             if found is None or not found.certain:
                 self._tell_uncertain()
+                given_up = await self._given_up(found)
+                if given_up is not None:
+                    return given_up
                 await asyncio.sleep(self._run.around.timing.retry_pause)
                 continue
+            self._unsure = None
             # Whether a person may still cancel is judged by these.
             await self._store.requests.record_steps(self._job, found.carried.steps)
             outcome = await self._left(found, mine)
@@ -77,6 +84,37 @@ class Following:
                         await self._run.cancelled.wait()
                 continue
             await self._apart.adopt(found, self._going_on(found))
+
+    async def _given_up(self, found: Found | None) -> Outcome | None:
+        """The end of this request where for as long as any node is waited for too few agents tell of the job, and none
+        that anybody writes to it: by itself when most of its nodes are the cluster's no more, else only when a person
+        cancels it, for another coordinator may carry it out where these agents can't be heard. The nodes are left as
+        they are."""
+        now, newest = self._run.around.monotonic(), (0, 0) if found is None else written(found.document)
+        if self._unsure is None or newest > self._unsure[0]:
+            self._unsure = (newest, now)
+        if now - self._unsure[1] < self._run.around.timing.agent_return:
+            return None
+        scope = await self._steps.step(S.SCOPE)
+        nodes = [] if scope is None else msgspec.convert(scope, PitScope).nodes
+        names = [node.address for node in nodes]
+        if nodes and are_left(self._run.around, self._run.cluster, nodes):
+            left = JobLeft(
+                "most of the nodes of this restore are not the cluster's any more, so that nobody can tell how far it "
+                f"came: {', '.join(names)}",
+                job=self._job,
+                nodes=names,
+            )
+            return Outcome(RequestState.ERROR, left.message, error=left.as_dict())
+        if self._run.cancelled.is_set():
+            unknown = JobUnknown(
+                "it was cancelled while too few of its nodes' agents tell how it stands: nodes may be stopped half-way "
+                "or another coordinator may go on with it; nothing was undone",
+                job=self._job,
+                nodes=names,
+            )
+            return Outcome(RequestState.ERROR, unknown.message, error=unknown.as_dict(), result={RESUMABLE: self._job})
+        return None
 
     def _is_carried_out(self, found: Found, handed_over_by: int) -> bool:
         """Whether somebody else does. Whoever handed it over carries nothing out any more."""

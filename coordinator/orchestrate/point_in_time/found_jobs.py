@@ -16,6 +16,7 @@ from coordinator.model.requests import Request, order_of
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.documents import Carried
 from coordinator.orchestrate.point_in_time.errors import JobUnreadable
+from coordinator.orchestrate.point_in_time.scope import PitNode
 from coordinator.orchestrate.restore.job_steps import TAKEN_BACK
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -48,15 +49,12 @@ class Found(msgspec.Struct, frozen=True):
     @property
     def certain(self) -> bool:
         """Whether more than half of the agents that keep it have answered: one of them has the newest."""
-        return self._are_most(self._there(self.told))
+        return self._are_most(_there(self.carried.nodes, self.told))
 
     @property
     def left(self) -> bool:
         """Whether so many of its nodes' agents are the cluster's no more that it never gets certain."""
-        return not self._are_most(self._there(self.known) + self.strange)
-
-    def _there(self, agents: frozenset[str]) -> int:
-        return sum(node.agent in agents or node.host_id in agents for node in self.carried.nodes)
+        return not self._are_most(_there(self.carried.nodes, self.known) + self.strange)
 
     def _are_most(self, nodes: int) -> bool:
         return 2 * nodes > len(self.carried.nodes)
@@ -110,6 +108,13 @@ async def of_job(around: Surroundings, cluster: str, job: str) -> Found | None:
     return found.jobs[0] if found.jobs else None
 
 
+def are_left(around: Surroundings, cluster: str, nodes: Sequence[PitNode]) -> bool:
+    """Whether so many of a job's nodes are the cluster's no more that nobody can tell how it stands, be there a
+    document or none."""
+    agents = around.registry.agents(cluster)
+    return 2 * (_there(nodes, _names(agents)) + _strange(nodes, agents)) <= len(nodes)
+
+
 async def _told_by(agents: Sequence[Agent], job: str) -> list[tuple[Agent, list[JobDocument] | HelenusError]]:
     async def ask(agent: Agent) -> list[JobDocument]:
         try:
@@ -130,13 +135,11 @@ def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], age
             if each.id not in newest or written(each) > written(newest[each.id]):
                 newest[each.id] = each
     heard, known = _names(told), _names(agents)
-    unseen = {agent.url for agent in agents if agent.host_id is None}
     seen = Seen([], [])
     for document in newest.values():
         try:
             carried = msgspec.convert(document.document, Carried)
-            strange = len(unseen - {node.agent for node in carried.nodes})
-            found = Found(document, carried, heard, known, strange)
+            found = Found(document, carried, heard, known, _strange(carried.nodes, agents))
             order_of(found.request)
         except msgspec.ValidationError as error:
             # Somebody else put it there. It must not keep this coordinator from the jobs whose nodes are stopped.
@@ -151,6 +154,14 @@ def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], age
         else:
             seen.jobs.append(found)
     return seen
+
+
+def _there(nodes: Iterable[PitNode], agents: frozenset[str]) -> int:
+    return sum(node.agent in agents or node.host_id in agents for node in nodes)
+
+
+def _strange(nodes: Iterable[PitNode], agents: Iterable[Agent]) -> int:
+    return len({agent.url for agent in agents if agent.host_id is None} - {node.agent for node in nodes})
 
 
 def _names(agents: Iterable[Agent]) -> frozenset[str]:

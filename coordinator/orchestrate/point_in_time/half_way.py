@@ -11,7 +11,7 @@ import msgspec
 from coordinator.model.orders import PointInTimeOrder, is_same_point
 from coordinator.model.requests import RESUMABLE, Request, RequestState, order_of
 from coordinator.orchestrate.point_in_time import steps as S
-from coordinator.orchestrate.point_in_time.documents import was_taken_over
+from coordinator.orchestrate.point_in_time.documents import was_let_go
 from coordinator.orchestrate.point_in_time.errors import JobUnfinished
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.times import told_point
@@ -55,7 +55,7 @@ def gone_over(requests: Iterable[Request], others: Mapping[str, Found]) -> float
 
 def _stopped(request: Request | None, found: Found | None) -> Request | None:
     """The last request of a job that stopped half-way."""
-    if request is None or was_taken_over(request):
+    if request is None or was_let_go(request):
         return found.request if found is not None and found.carried.resumable and not found.left else None
     finished = found is not None and found.certain and not found.carried.resumable
     return request if RESUMABLE in request.result and not finished else None

@@ -19,7 +19,7 @@ from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, RequestState
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
-from coordinator.orchestrate.point_in_time.documents import was_taken_over
+from coordinator.orchestrate.point_in_time.documents import was_let_go
 from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
 from coordinator.orchestrate.point_in_time.half_way import is_of
@@ -130,10 +130,11 @@ class TakeOver(Beside):
         return False
 
     async def _is_own(self, cluster: str, found: Found) -> bool:
-        """Whether this coordinator carries it out, or was the last that did. Not one that another one took from it."""
+        """Whether this coordinator carries it out, or was the last that did. Not one that another one took from it, or
+        that it let go as the nodes were gone."""
         requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
         here = [request for request in requests if job_of(request) == found.document.id]
-        return bool(here) and not was_taken_over(here[-1])
+        return bool(here) and not was_let_go(here[-1])
 
     def _tell_unreadable(self, seen: Seen) -> None:
         """Once: a coordinator of another release writes every few seconds."""
