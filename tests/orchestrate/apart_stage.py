@@ -2,14 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from agent.wire.commands import Kind
-from coordinator.model.requests import Request, RequestKind, RequestState
+from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState
+from coordinator.orchestrate.apart_jobs import Site
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from tests.cluster.sharing_machine import Machine, Mortality, SharedState
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_point_in_time import Story
@@ -80,6 +82,13 @@ class Stage:
                     machine.check()
                 await asyncio.sleep(0.02)
 
+    async def asked(self, true: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                if await true():
+                    return
+                await asyncio.sleep(0.05)
+
     async def ended(self, request_id: str = "") -> Request | None:
         """The newest restore's request, or that one, as the state has it, once it has ended; None: there never was
         one."""
@@ -87,7 +96,7 @@ class Stage:
             while True:
                 found = await self.state.store.requests.find(kind=RequestKind.POINT_IN_TIME)
                 known = [each for each in found if request_id in ("", each.id)]
-                if not found and any(machine.orchestrator is not None for machine in self.machines):
+                if not found and not request_id and any(machine.orchestrator is not None for machine in self.machines):
                     return None
                 if known and known[-1].state is not RequestState.RUNNING:
                     return known[-1]
@@ -109,6 +118,24 @@ class Elsewhere(Stage):
         request_id = await self.order()
         await asyncio.wait_for(node.begun[Kind.PIT_COVER].wait(), DEADLINE)
         return request_id, gate
+
+    async def half_way(self) -> str:
+        """A restore that stopped half-way, as the state knows."""
+        self.scene.nodes[2].failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
+        request = await self.ended(await self.order())
+        assert request is not None
+        assert request.result[RESUMABLE] == request.id, request
+        return request.id
+
+    async def again_apart(self) -> str:
+        """The same restore, sent again to the second machine while the state is gone."""
+
+        async def again(site: Site) -> str:
+            return await site.orchestrator.points.start(CLUSTER, self.story.order())
+
+        self.gone = True
+        await self.until(lambda: all(machine.leadership.away for machine in self.machines))
+        return await self.machines[1].apart.in_a_site(CLUSTER, again)
 
 
 @pytest.fixture

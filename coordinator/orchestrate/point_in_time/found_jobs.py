@@ -61,10 +61,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Seen(NamedTuple):
-    """What was found, and why the documents that nobody can read can't be."""
+    """What was found, and why the documents that nobody can read can't be. `most`: more than half of the agents that
+    were asked answered."""
 
     jobs: list[Found]
     unreadable: list[JobUnreadable]
+    most: bool
 
 
 def written(document: JobDocument) -> Written:
@@ -128,14 +130,15 @@ async def _told_by(agents: Sequence[Agent], job: str) -> list[tuple[Agent, list[
 
 
 def _seen(answers: Iterable[tuple[Agent, list[JobDocument] | HelenusError]], agents: Sequence[Agent]) -> Seen:
-    told = {agent: documents for agent, documents in answers if not isinstance(documents, HelenusError)}
+    asked = [*answers]
+    told = {agent: documents for agent, documents in asked if not isinstance(documents, HelenusError)}
     newest: dict[str, JobDocument] = {}
     for documents in told.values():
         for each in documents:
             if each.id not in newest or written(each) > written(newest[each.id]):
                 newest[each.id] = each
     heard, known = _names(told), _names(agents)
-    seen = Seen([], [])
+    seen = Seen([], [], 2 * len(told) > len(asked))
     for document in newest.values():
         try:
             carried = msgspec.convert(document.document, Carried)

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
@@ -51,6 +51,8 @@ class TakeOver(Beside):
         self._told: set[tuple[str, str]] = set()
         """the code and the job of what was told"""
         self._turns: Counter[str] = Counter()
+        self._looked_back: set[str] = set()
+        """clusters of which is known what went on while the state was away"""
 
     async def learn(self, cluster: str, order: PointInTimeOrder) -> dict[str, Found]:
         """Know of the same restore what only the agents know: one that runs is taken over at once, for a person asks
@@ -93,6 +95,8 @@ class TakeOver(Beside):
 
     async def _look(self, cluster: str) -> None:
         """A few requests; where they tell of a job that isn't this coordinator's own, one more to each of its nodes."""
+        if self._around.apart is not None and cluster not in self._looked_back:
+            await self._look_back(cluster)
         glanced = await glance(self._around, cluster, self._turns[cluster])
         self._turns[cluster] += 1
         self._tell_unreadable(glanced)
@@ -108,6 +112,16 @@ class TakeOver(Beside):
             elif await self._is_done_with(cluster, found):
                 del at[job]
 
+    async def _look_back(self, cluster: str) -> None:
+        """As this coordinator begins: what went on, and perhaps ended, while the state was away. Again, until most
+        agents have told."""
+        seen = await every_job(self._around, cluster)
+        for found in seen.jobs:
+            if await self._is_unheard_of(cluster, found):
+                await self._follow(cluster, found)
+        if seen.most:
+            self._looked_back.add(cluster)
+
     async def _is_done_with(self, cluster: str, glanced: Found) -> bool:
         """Whether the job needs nobody any more: it ended, or it is carried out here. One to which nobody wrote for
         long enough is taken over."""
@@ -117,6 +131,9 @@ class TakeOver(Beside):
             return True  # a glance finds it again
         [found] = seen.jobs
         document, now = found.document, self._around.monotonic()
+        if await self._is_unheard_of(cluster, found):
+            await self._follow(cluster, found)
+            return True
         if document.ended or await self._is_own(cluster, found):
             self._over[document.id] = written(document)
             self._seen.pop(document.id, None)
@@ -130,11 +147,25 @@ class TakeOver(Beside):
         return False
 
     async def _is_own(self, cluster: str, found: Found) -> bool:
-        """Whether this coordinator carries it out, or was the last that did. Not one that another one took from it, or
-        that it let go as the nodes were gone."""
+        """Whether this coordinator carries it out, or was the last that did: by that very request, for another one may
+        go on with what stopped here. Not one that another one took from it, or that it let go as the nodes were gone.
+        """
+        here = await self._requests_of(cluster, found)
+        if _runs(here):
+            return True
+        return any(request.id == found.request.id for request in here) and not was_let_go(here[-1])
+
+    async def _is_unheard_of(self, cluster: str, found: Found) -> bool:
+        """Whether a job of the shared state's is carried out apart, or was, by a request of which the state doesn't
+        know: the restore was sent again while that was away, after it had stopped half-way."""
+        if self._around.apart is None or not (found.handed_over and found.certain):
+            return False
+        here = await self._requests_of(cluster, found)
+        return bool(here) and not _runs(here) and all(request.id != found.request.id for request in here)
+
+    async def _requests_of(self, cluster: str, found: Found) -> list[Request]:
         requests = await self._around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
-        here = [request for request in requests if job_of(request) == found.document.id]
-        return bool(here) and not was_let_go(here[-1])
+        return [request for request in requests if job_of(request) == found.document.id]
 
     def _tell_unreadable(self, seen: Seen) -> None:
         """Once: a coordinator of another release writes every few seconds."""
@@ -159,6 +190,13 @@ class TakeOver(Beside):
         return not before
 
     async def _adopt(self, cluster: str, found: Found) -> None:
+        await self._take(cluster, found, "a job that nobody carries out is taken over")
+
+    async def _follow(self, cluster: str, found: Found) -> None:
+        """The state has the request from here on: it keeps others out, and its end is written there."""
+        await self._take(cluster, found, "a restore that was gone on with while the state was away")
+
+    async def _take(self, cluster: str, found: Found, told: str) -> None:
         """Durable first: steps, then a fence over the other's, then the request, which is begun: the same one, or a new
         one where that has ended here, for another coordinator had taken its job."""
         store, job = self._around.store, found.document.id
@@ -172,7 +210,7 @@ class TakeOver(Beside):
                 started = self._around.clock()
                 request = msgspec.structs.replace(request, id=str(uuid.uuid4()), started=started, result=result)
             await store.requests.create(request)
-        log.warning("a job that nobody carries out is taken over", request=request.id, job=job)
+        log.warning(told, request=request.id, job=job)
         self._begin(request)
 
     async def _remember(self, cluster: str, found: Found) -> None:
@@ -197,6 +235,10 @@ class TakeOver(Beside):
             )
             await store.requests.create(ended)
             self._around.news.set()
+
+
+def _runs(requests: Iterable[Request]) -> bool:
+    return any(request.state is RequestState.RUNNING for request in requests)
 
 
 async def keep(store: Store, found: Found) -> None:
