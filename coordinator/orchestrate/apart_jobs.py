@@ -212,7 +212,7 @@ class ApartJobs:
             await self._begun()
             job, site = found.document.id, await self._site()
             try:
-                await keep(site.store, found)
+                await keep(site.store, found, apart=True)
                 await site.store.requests.create(request)
                 former = self._sites.pop(job, None)
                 if former is not None:

@@ -19,6 +19,7 @@ from coordinator.model.orders import PointInTimeOrder
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind, RequestState
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.errors import RestoreRunning
+from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.documents import was_let_go
 from coordinator.orchestrate.point_in_time.errors import JobLeft
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Seen, Written, every_job, glance, whole, written
@@ -203,7 +204,7 @@ class TakeOver(Beside):
         async with self._around.leaving.turn(cluster):
             if await self._is_own(cluster, found):
                 return
-            await keep(self._around.store, found)
+            await keep(self._around.store, found, apart=self._around.is_apart)
             request = msgspec.structs.replace(found.request, cluster=cluster, state=RequestState.RUNNING)
             if await store.requests.get(request.id) is not None:
                 result = {**request.result, JOB: job}
@@ -221,7 +222,7 @@ class TakeOver(Beside):
             known = await store.requests.get(found.request.id) is not None
             if known and await self._is_own(cluster, found):
                 return
-            await keep(self._around.store, found)
+            await keep(self._around.store, found, apart=self._around.is_apart)
             if known:
                 return
             request = found.request
@@ -241,8 +242,12 @@ def _runs(requests: Iterable[Request]) -> bool:
     return any(request.state is RequestState.RUNNING for request in requests)
 
 
-async def keep(store: Store, found: Found) -> None:
-    """Have the job's steps in the store, and a fence above that of whoever carried it out last."""
-    job = found.document.id
-    await store.requests.record_steps(job, found.carried.steps)
+async def keep(store: Store, found: Found, *, apart: bool) -> None:
+    """Have the job's steps in the store, and a fence above that of whoever carried it out last. `apart`: from here on
+    its documents say that it is carried out apart from the shared state, also where who handed it over died before the
+    agents had heard of that: others take over, while the state is away, only what says so."""
+    job, steps = found.document.id, found.carried.steps
+    if apart and not found.handed_over:
+        steps = {**steps, S.HANDED_OVER: {"fence": found.document.fence}}
+    await store.requests.record_steps(job, steps)
     await store.commands.next_fence(job, above=found.document.fence + secrets.randbelow(CHANCES))
