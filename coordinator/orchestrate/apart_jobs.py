@@ -248,8 +248,13 @@ class ApartJobs:
         if self._fleet is None:
             self._fleet = await self._stack.enter_async_context(self._make_fleet())
         if self._bare is None:
-            self._bare = await self._site()
-            await self._bare.begin()
+            bare = await self._site()
+            try:
+                await bare.begin()
+            except BaseException:
+                await bare.close()
+                raise
+            self._bare = bare
         return self._bare
 
     async def _site(self) -> Site:

@@ -99,8 +99,12 @@ class Database:
 
     async def _run(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         try:
+            running = asyncio.get_running_loop().run_in_executor(thread, function)
+        except RuntimeError as error:  # shut down
+            raise StoreFailed("the coordinator's state can't be used: its file is closed") from error
+        try:
             # Shielded: a caller that is cancelled leaves a whole transaction behind, and nobody else's work stops.
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, function))
+            return await asyncio.shield(running)
         except sqlite3.Error as error:
             raise StoreFailed(f"the coordinator's state can't be used: {error}") from error
 

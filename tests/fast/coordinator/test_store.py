@@ -111,3 +111,20 @@ async def test_a_damaged_state_is_a_named_error(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed):
         await SqliteStore.open(tmp_path, now=NOW)
     assert (tmp_path / FILE).read_bytes().startswith(b"no database")
+
+
+async def test_a_directory_that_cannot_be_made_is_trouble_of_the_store(tmp_path: Path) -> None:
+    """Promise: work that waits for its store waits for this too, and doesn't end by it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="can't be made"):
+        await SqliteStore.open(tmp_path / "file" / "state", now=NOW)
+
+
+async def test_a_file_that_was_closed_is_trouble_of_the_store(tmp_path: Path) -> None:
+    """Promise: who still asks a store that is thrown away gets the error that work waits by."""
+    closed = await SqliteStore.open(tmp_path / "state", now=NOW)
+    await closed.close()
+    with pytest.raises(StoreFailed, match="closed"):
+        await closed.requests.get("r1")
+    with pytest.raises(StoreFailed, match="closed"):
+        await closed.requests.create(request())
