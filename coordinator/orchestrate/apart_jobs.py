@@ -37,7 +37,9 @@ DIRECTORY = "apart"
 LOOK_SECONDS = 0.5
 """Between two looks whether the state is away."""
 KEEP_SECONDS = 3_600.0
-"""For how long what ended is known here, once the state is back."""
+"""For how long what ended is known here, once it has ended and the state is back."""
+HEARD_SECONDS = 3.0
+"""For how long what the agents told of all jobs is told to people."""
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +118,14 @@ class ApartJobs:
         self._sites: dict[str, Site] = {}
         self._bare: Site | None = None
         self._watch: _Watch | None = None
+        self._away_at: float | None = None
+        """when the state was seen to be away last"""
         self._turn = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._askers = 0
+        """who asks the agents at this moment: they can be asked until nobody does"""
+        self._heard: tuple[float, list[Found]] | None = None
+        """all jobs as the agents told of them, and when they were asked"""
         self._whole: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -179,18 +188,29 @@ class ApartJobs:
         return await self._to_its_end(judged())
 
     async def elsewhere(self, request_id: str) -> Found | None:
-        """The job that another coordinator carries out, or did, by that request."""
+        """The job that another coordinator carries out, or did, by that request. However many people look, all agents
+        are asked every few seconds at most."""
+        self._askers += 1
+        try:
+            async with self._asking:
+                heard = self._heard
+                if heard is None or self._monotonic() - heard[0] >= HEARD_SECONDS:
+                    heard = (self._monotonic(), await self._told())
+                    self._heard = heard
+        finally:
+            self._askers -= 1
+        return next((found for found in heard[1] if found.request.id == request_id and found.handed_over), None)
+
+    async def _told(self) -> list[Found]:
         async with self._turn:
             bare = await self._begun()
-        for cluster in bare.around.registry.clusters():
-            for found in (await every_job(bare.around, cluster)).jobs:
-                if found.request.id == request_id and found.handed_over:
-                    return found
-        return None
+        clusters = bare.around.registry.clusters()
+        return [found for cluster in clusters for found in (await every_job(bare.around, cluster)).jobs]
 
     async def _look(self) -> None:
         async with self._turn:
             if self.away():
+                self._away_at = self._monotonic()
                 bare = await self._begun()
                 if self._watch is None:
                     log.warning("the state is away: restores that stopped nodes are looked for with the agents")
@@ -199,10 +219,14 @@ class ApartJobs:
             elif self._watch is not None:
                 watch, self._watch = self._watch, None
                 await watch.__aexit__(None, None, None)
-            elif self._fleet is not None and await self._is_idle():
+            elif self._fleet is not None and not self._askers and await self._is_idle():
                 await self._close()
 
     async def _is_idle(self) -> bool:
+        """Whether nobody will ask for what is here. As the state comes back the next leader does, however long ago it
+        ended."""
+        if self._away_at is not None and self._monotonic() - self._away_at < KEEP_SECONDS:
+            return False
         since = self._clock() - KEEP_SECONDS
         newest = [await site.request() for site in self._sites.values()]
         return all(each is not None and (each.finished or since + 1) < since for each in newest)
