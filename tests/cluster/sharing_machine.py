@@ -118,6 +118,9 @@ class SharedState:
 class Machine:
     """A coordinator among others; `start` a life of it, and `end` it."""
 
+    ahead = 0.0
+    """seconds of its clock"""
+
     def __init__(self, name: str, directory: Path, state: SharedState, urls: list[str]) -> None:
         self._name = name
         self._directory = directory / name
@@ -150,6 +153,9 @@ class Machine:
         if self._task is not None and self._task.done():
             self._task.result()
 
+    def _clock(self) -> float:
+        return unix_seconds() + self.ahead
+
     def _fleet(self, **named: Any) -> Fleet:
         return Fleet(
             {CLUSTER: ClusterAgents(self._urls, deadlines=DEADLINES)}, PATIENCE, unix_seconds, seconds, **named
@@ -167,7 +173,7 @@ class Machine:
                     self._directory,
                     self._fleet,
                     TIMING,
-                    unix_seconds,
+                    self._clock,
                     seconds,
                     lambda: self.leadership.away,
                     _OwnStores(self.mortality),
@@ -201,7 +207,7 @@ class Machine:
                 fleet.registry,
                 fleet.reports,
                 TIMING,
-                clock=unix_seconds,
+                clock=self._clock,
                 monotonic=seconds,
                 apart=self.apart,
             )

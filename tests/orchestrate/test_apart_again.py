@@ -4,6 +4,7 @@ import asyncio
 
 from agent.wire.commands import Kind
 from coordinator.model.requests import RequestState
+from tests.cluster.toy_coordinator import CLUSTER
 from tests.orchestrate.apart_stage import DEADLINE, Elsewhere
 from tests.orchestrate.apart_stage import elsewhere as elsewhere
 from tests.orchestrate.apart_stage import stage as stage
@@ -53,3 +54,24 @@ async def test_its_end_is_in_the_state_though_that_was_away_for_all_of_it(elsewh
     assert request is not None
     assert (request.state, request.result["job"]) == (RequestState.SUCCESS, former), request
     assert elsewhere.story.nothing_left()
+
+
+async def test_it_goes_on_under_a_coordinator_whose_clock_is_behind(elsewhere: Elsewhere) -> None:
+    """Promise: which of two requests came after the other isn't told by their coordinators' clocks: sent again to
+    one whose clock is five minutes behind the restore goes on."""
+    await elsewhere.begin()
+    first, second = elsewhere.machines
+    await first.end()
+    await second.end()
+    first.ahead = 300.0
+    first.start()
+    await elsewhere.leads(first)
+    former = await elsewhere.half_way()
+    await first.end()
+    second.start()
+    orchestrator = await elsewhere.leads(second)
+    later = await orchestrator.points.start(CLUSTER, elsewhere.story.order())
+    request = await elsewhere.ended(later)
+    assert request is not None
+    assert (request.state, request.result["job"]) == (RequestState.SUCCESS, former), request
+    assert elsewhere.story.is_restored()

@@ -83,6 +83,7 @@ class Following:
                     async with asyncio.timeout(self._run.around.timing.take_over / 4):
                         await self._run.cancelled.wait()
                 continue
+            await self._note_fence(found)
             await self._apart.adopt(found, self._going_on(found))
 
     async def _given_up(self, found: Found | None) -> Outcome | None:
@@ -143,11 +144,12 @@ class Following:
                 log.warning("a restore that was gone on with while the state was away", request=later.id, job=self._job)
             if mine is not None and known is not None:
                 return await self._ended(mine)
-            # One that began before this is the one that this goes on with.
-            if known is None or known.state is RequestState.RUNNING or known.started > self._run.request.started:
+            # One that carried the job before this is the one that this goes on with.
+            if known is None or known.state is RequestState.RUNNING or await self._is_followed(found):
                 error = StoppedHalfWay(f"it stopped half-way; the restore {later.id} goes on with it", request=later.id)
                 return Outcome(RequestState.ERROR, error.message, error=error.as_dict())
             return None
+        await self._note_fence(found)
         if mine is not None:
             return await self._ended(mine)
         if document.ended and found.carried.resumable:
@@ -157,6 +159,21 @@ class Following:
             )
             return Outcome(RequestState.ERROR, error.message, error=error.as_dict(), result={RESUMABLE: self._job})
         return None
+
+    async def _note_fence(self, found: Found) -> None:
+        """Note, once, from where on this request carries the job: before it does, or as the document says so."""
+        if await self._store.requests.step(self._run.request.id, S.FROM_FENCE) is None:
+            await self._store.requests.record_step(
+                self._run.request.id, S.FROM_FENCE, {"fence": found.document.fence}
+            )
+
+    async def _is_followed(self, found: Found) -> bool:
+        """Whether the document is of a request that came after this one. The first of a job carried it from its
+        beginning; another one that noted nothing hasn't begun to."""
+        noted = await self._store.requests.step(self._run.request.id, S.FROM_FENCE)
+        if noted is None:
+            return self._run.request.id == self._job
+        return found.document.fence > int(noted["fence"])
 
     def _going_on(self, found: Found) -> Request:
         """The request as whoever goes on with it begins: with what was warned of by then, and a cancel."""

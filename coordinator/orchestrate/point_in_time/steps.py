@@ -14,6 +14,9 @@ VIEWS_DROPPED = "views_dropped"
 TABLES_MADE = "tables_made"
 HANDED_OVER = "handed_over"
 """From here on the agents' documents are the truth, not the shared state. `fence`: of who handed it over."""
+FROM_FENCE = "from_fence"
+"""Of single requests, in the shared state: `fence` is the document's at which the request came to carry the job. What
+has a higher one came after it, whatever coordinators' clocks say."""
 STOPPING = "stopping"
 """From here on nodes don't serve as they did, until they are undone or opened. `at`: when, unix seconds; so has
 `OPENED`."""
