@@ -8,6 +8,7 @@ agents' fence (docs/decisions/0016).
 import asyncio
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -42,6 +43,8 @@ class Following:
         self._seen: tuple[Written, float] | None = None
         """the document's newest writing, and since when there is none after it"""
         self._told = False
+        self._recorded: dict[str, dict[str, Any]] = {}
+        """the steps as this wrote them into the state"""
         self._unsure: tuple[Written, float] | None = None
         """the newest writing that was seen while too few agents told, and since when there is none after it"""
 
@@ -74,7 +77,9 @@ class Following:
                 continue
             self._unsure = None
             # Whether a person may still cancel is judged by these.
-            await self._store.requests.record_steps(self._job, found.carried.steps)
+            if found.carried.steps != self._recorded:
+                await self._store.requests.record_steps(self._job, found.carried.steps)
+                self._recorded = found.carried.steps
             outcome = await self._left(found, mine)
             if outcome is not None:
                 return outcome
@@ -163,9 +168,7 @@ class Following:
     async def _note_fence(self, found: Found) -> None:
         """Note, once, from where on this request carries the job: before it does, or as the document says so."""
         if await self._store.requests.step(self._run.request.id, S.FROM_FENCE) is None:
-            await self._store.requests.record_step(
-                self._run.request.id, S.FROM_FENCE, {"fence": found.document.fence}
-            )
+            await self._store.requests.record_step(self._run.request.id, S.FROM_FENCE, {"fence": found.document.fence})
 
     async def _is_followed(self, found: Found) -> bool:
         """Whether the document is of a request that came after this one. The first of a job carried it from its
