@@ -75,11 +75,15 @@ class Stage:
         await asyncio.gather(asked, died, return_exceptions=True)
         return asked.result() if not asked.cancelled() else ""
 
+    def check(self) -> None:
+        """Fail if a life ended by itself, with what ended it."""
+        for machine in self.machines:
+            machine.check()
+
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE):
             while not true():
-                for machine in self.machines:
-                    machine.check()
+                self.check()
                 await asyncio.sleep(0.02)
 
     async def asked(self, true: Callable[[], Awaitable[bool]]) -> None:
@@ -94,6 +98,7 @@ class Stage:
         one."""
         async with asyncio.timeout(DEADLINE):
             while True:
+                self.check()
                 found = await self.state.store.requests.find(kind=RequestKind.POINT_IN_TIME)
                 known = [each for each in found if request_id in ("", each.id)]
                 if not found and not request_id and any(machine.orchestrator is not None for machine in self.machines):
