@@ -80,6 +80,18 @@ class Stage:
         for machine in self.machines:
             machine.check()
 
+    async def dies(self) -> bool:
+        """Whether the first machine reaches its death; else others have brought the restore to its end without it."""
+        dead = asyncio.create_task(self.machines[0].mortality.dead.wait())
+        ended = asyncio.create_task(self.ended())
+        await asyncio.wait({dead, ended}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (dead, ended):
+            task.cancel()
+        await asyncio.gather(dead, ended, return_exceptions=True)
+        if not self.machines[0].mortality.dead.is_set():
+            ended.result()  # it may have failed
+        return self.machines[0].mortality.dead.is_set()
+
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE):
             while not true():

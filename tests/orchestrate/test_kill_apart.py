@@ -19,17 +19,19 @@ async def test_killed_at_any_write_it_is_followed_and_nothing_is_done_twice(stag
     await stage.begin(whole, machines)
     await stage.order()
     assert (await stage.ended()).state is RequestState.SUCCESS  # type: ignore[union-attr]
-    writes, stopped = whole.writes, 0
+    writes, tried, died, stopped = whole.writes, 0, 0, 0
     for number, death in enumerate(range(1 + machines, writes, EVERY)):
         mortality = Mortality(death, after=number % 2 == 0)
         await stage.begin(mortality, machines)
         await stage.order()
-        await mortality.dead.wait()
-        stopped += stage.away()
-        first, *others = stage.machines
-        await first.end()
-        if not others:
-            first.start()
+        tried += 1
+        if await stage.dies():
+            died += 1
+            stopped += stage.away()
+            first, *others = stage.machines
+            await first.end()
+            if not others:
+                first.start()
         request = await stage.ended()
         if request is None:
             assert stage.story.is_as_before(), death
@@ -39,4 +41,6 @@ async def test_killed_at_any_write_it_is_followed_and_nothing_is_done_twice(stag
         assert stage.story.nothing_left(), death
         assert stage.story.done_once(), (death, [node.done for node in stage.scene.nodes])
         assert await stage.story.documents_ended(), death
+    # When the state is back the other one may be the first to lead, and then the last writes aren't this one's.
+    assert 2 * died > tried, (writes, tried, died)
     assert stopped > 1, (writes, stopped)

@@ -51,7 +51,7 @@ async def lives(scene: Scene) -> Lives:
 
 async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:
     """Kill the coordinator at each `every`th write of a restore; how often each end was seen."""
-    ends = Counter[str]()
+    ends, lived = Counter[str](), Counter[int]()
     async with Mortal() as mortal:
         whole = await mortal.carry_out(lives.fresh("whole"), lives.urls, "pit", lives.order, [])
         assert whole["state"] == "success", whole
@@ -59,7 +59,7 @@ async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:
             state = lives.fresh(f"death{death}")
             when = [(death, number % 2 == 0)]
             answer = await mortal.carry_out(state, lives.urls, "pit", lives.order, when, forget=forget)
-            assert answer["lives"] == 2, (death, answer)
+            lived[answer["lives"]] += 1
             ends[answer["state"]] += 1
             if answer["state"] == "forgotten":
                 assert forget
@@ -70,7 +70,15 @@ async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:
                 assert lives.story.done_once(), (death, [node.done for node in lives.scene.nodes])
                 assert await lives.story.documents_ended()
             shutil.rmtree(state)
+    assert_died(lived, at_least=sum(lived.values()) // 2)
     return ends
+
+
+def assert_died(lived: Counter[int], at_least: int) -> None:
+    """`lived`: how many runs took so many lives. A run may be at its end before the write that another one had, for how
+    often nodes are asked again hangs on time."""
+    assert {*lived} <= {1, 2}, lived
+    assert lived[2] >= at_least, lived
 
 
 @pytest.mark.parametrize("forget", [False, True], ids=["state kept", "state lost"])
@@ -92,17 +100,18 @@ async def test_an_undo_whose_coordinator_is_killed_is_finished(lives: Lives, for
         short.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(2)]
         whole = await mortal.carry_out(lives.fresh("whole"), lives.urls, "pit", lives.order, [])
         assert (whole["state"], short.failures[Kind.PIT_COVER]) == ("error", []), whole
-        writes = whole["writes"]
+        writes, lived = whole["writes"], Counter[int]()
         for death in range(writes - 24, writes, 4):
             short.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no") for _ in range(2)]
             state = lives.fresh(f"death{death}")
             answer = await mortal.carry_out(state, lives.urls, "pit", lives.order, [(death, True)], forget=forget)
-            assert answer["lives"] == 2, (death, answer)
+            lived[answer["lives"]] += 1
             if answer["state"] != "forgotten":  # the end was told to the agents, and died with the coordinator
                 assert answer["state"] == "error", (death, answer)
                 assert "every node runs with its old data" in answer["message"]
             assert lives.story.is_as_before(), (death, answer)
             assert lives.story.nothing_left(), (death, answer)
+    assert_died(lived, at_least=2)  # the last writes of a run that had more of them may all be missed
 
 
 async def test_coordinators_that_die_one_after_the_other_and_forget_all_still_end_it(lives: Lives) -> None:
