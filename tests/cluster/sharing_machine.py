@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.leading.decision import terms_of
 from coordinator.leading.leadership import Leadership, Term
@@ -16,16 +18,22 @@ from coordinator.leading.led_store import LOOKS, led
 from coordinator.orchestrate.apart_jobs import ApartJobs
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.run import Surroundings
+from coordinator.serving.in_turns import InTurns
+from coordinator.serving.ready import Ready
 from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
-from coordinator.store.protocol import PARTS, Store
+from coordinator.store.protocol import PARTS, LeadRecord, Store
 from coordinator.store.sqlite import FILE, SqliteStore
+from kit.logs import Redactor
+from kit.notify import Notifier
 from tests.cluster.lead_in_memory import LeadInMemory, Shelf
 from tests.cluster.loop_time import seconds, unix_seconds
-from tests.cluster.toy_coordinator import CLUSTER, DEADLINES, PATIENCE, TIMING
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINES, PATIENCE
+from tests.cluster.toy_coordinator import TIMING as TOY_TIMING
 
 LEASE_SECONDS = 2.0
+TIMING = msgspec.structs.replace(TOY_TIMING, take_up=1.0)
 
 
 class Mortality:
@@ -135,7 +143,10 @@ class Machine:
         """Begin a life."""
         self._lives += 1
         self.mortality = mortality or Mortality()
-        self._task = asyncio.create_task(self._live(f"{self._name} {self._lives}"), name=self._name)
+        record = LeadInMemory(self._state.shelf, self._fate)
+        me = f"{self._name} {self._lives}"
+        self.leadership = Leadership(record, me, terms_of(LEASE_SECONDS), "http://127.0.0.1:1", monotonic=seconds)
+        self._task = asyncio.create_task(self._live(_Turns(self._state.store, record, self)), name=self._name)
 
     async def end(self) -> None:
         """Cut it off where it stands."""
@@ -161,12 +172,10 @@ class Machine:
             {CLUSTER: ClusterAgents(self._urls, deadlines=DEADLINES)}, PATIENCE, unix_seconds, seconds, **named
         )
 
-    async def _live(self, me: str) -> None:
-        async def fate(call: str) -> str:
-            return "lost" if self._state.away() or self.mortality.dead.is_set() else ""
+    async def _fate(self, call: str) -> str:
+        return "lost" if self._state.away() or self.mortality.dead.is_set() else ""
 
-        record = LeadInMemory(self._state.shelf, fate)
-        self.leadership = Leadership(record, me, terms_of(LEASE_SECONDS), "http://127.0.0.1:1", monotonic=seconds)
+    async def _live(self, turns: "_Turns") -> None:
         async with AsyncExitStack() as stack:
             self.apart = await stack.enter_async_context(
                 ApartJobs(
@@ -180,26 +189,11 @@ class Machine:
                 )
             )
             async with asyncio.TaskGroup() as group:
-                for part in (self.leadership.keep_on(), self.apart.keep_on(), self._take_turns()):
+                for part in (self.leadership.keep_on(), self.apart.keep_on(), turns.keep_on()):
                     group.create_task(part)
 
-    async def _take_turns(self) -> None:
-        while True:
-            term = await self.leadership.led()
-            acting, over = asyncio.create_task(self._act(term)), asyncio.create_task(term.over.wait())
-            try:
-                await asyncio.wait({acting, over}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                over.cancel()
-                acting.cancel()
-                await asyncio.wait({acting})
-                self.orchestrator = None
-            if not acting.cancelled():
-                with suppress(StoreUnreachable):
-                    acting.result()
-                await self.leadership.give_back()
-
-    async def _act(self, term: Term) -> None:
+    async def act(self, term: Term) -> None:
+        """Act in a term, until cancelled."""
         view = cast(Store, _View(self._state.store, self.mortality, self._state.away))
         async with self._fleet(hold=term.hold) as fleet:
             around = Surroundings(
@@ -213,4 +207,22 @@ class Machine:
             )
             async with FleetOrchestrator(around) as orchestrator:
                 self.orchestrator = orchestrator
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.orchestrator = None
+
+
+class _Turns(InTurns):
+    """The shipped coordinator's turns, around what acts in a machine."""
+
+    def __init__(self, store: Store, record: LeadRecord, machine: Machine) -> None:
+        super().__init__(cast(Ready, None), store, record, Redactor(), Notifier({}))
+        self._leadership = machine.leadership
+        self._machine = machine
+
+    async def keep_on(self) -> None:
+        await self._take_turns()
+
+    async def _act(self, term: Term) -> None:
+        await self._machine.act(term)
