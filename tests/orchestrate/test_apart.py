@@ -81,11 +81,11 @@ async def test_what_stopped_half_way_is_gone_on_with_before_the_state_is_back(st
     """Promise: a restore that leaves the state's own nodes down goes on by the same order, given to a coordinator that
     doesn't carry it out; another order is refused. The state has both requests afterwards, and their ends."""
     await stage.begin()
+    first, second = stage.machines
+    await second.end()  # it would take the job from one that is slow
     node = stage.scene.nodes[2]
     node.failures[Kind.PIT_PLACE] = [ToyFailure("disk_full", "no room")]
     request_id = await stage.order()
-    first, second = stage.machines
-    await stage.until(lambda: all(machine.leadership.away for machine in stage.machines))
     async with asyncio.timeout(DEADLINE):
         while True:
             own = await first.apart.own(request_id)
@@ -93,6 +93,8 @@ async def test_what_stopped_half_way_is_gone_on_with_before_the_state_is_back(st
                 break
             await asyncio.sleep(0.05)
     assert own.request.state is RequestState.ERROR
+    second.start()
+    await stage.until(lambda: all(machine.leadership.away for machine in stage.machines))
 
     async def another(site: Site) -> str:
         return await site.orchestrator.points.start(CLUSTER, stage.story.order(keyspaces={"many": []}))
