@@ -44,6 +44,8 @@ TIMING = Timing(
 )
 SCHEDULES = ScheduleTiming(look=0.05, grace=0.0, retries=3, retry_delay=0.2)
 DEADLINES = Deadlines(connect=1.0, call=1.0, listing=2.0, check=2.0, silence=5.0)
+SLOW = Deadlines(connect=5.0, call=20.0, listing=20.0, check=20.0)
+"""For real time: no node fails because a machine was busy."""
 PATIENCE = ReportTiming(poll=0.5, backoff_first=0.01, backoff_last=0.05)
 
 

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from coordinator.fleet.client import Deadlines
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, ListenSettings
 from coordinator.notices.filler import Sources
 from coordinator.notices.telling import Telling
@@ -28,7 +29,7 @@ from tests.cluster.exchanges import NAME, Recorder
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_agent import ToyAgent
 from tests.cluster.toy_cluster import ToyCluster
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINES, ToyCoordinator
 
 ADDRESS = "127.0.80.200"
 TEXT_CLUSTER = "Test_Cluster"
@@ -47,6 +48,7 @@ class ToyService:
         new_ids: Mapping[int, str] | None = None,
         clock: Callable[[], float] = unix_seconds,
         checked: bool = True,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """`new_ids`: the ids of the first, second, … destination that is added; others get their number. `checked`:
         compare what was said with openapi.yaml at the end."""
@@ -57,6 +59,7 @@ class ToyService:
         self._made = 0
         self._clock = clock
         self._checked = checked
+        self._deadlines = deadlines
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -67,7 +70,8 @@ class ToyService:
             urls = [agent.url for agent in self.agents]
             if self._checked:
                 stack.push_async_callback(self._check)
-            self.coordinator = await stack.enter_async_context(ToyCoordinator(self._directory / "coordinator", urls))
+            toy = ToyCoordinator(self._directory / "coordinator", urls, deadlines=self._deadlines)
+            self.coordinator = await stack.enter_async_context(toy)
             access = Access(None, None, False)
             settings = CoordinatorSettings(str(self._directory), {CLUSTER: ClusterSettings(urls)})
             ready = Ready(settings, self._directory, access, {}, ())

@@ -18,17 +18,15 @@ from pathlib import Path
 import msgspec
 
 from agent.wire.destinations import S3Settings
-from coordinator.fleet.client import Deadlines
 from coordinator.model.orders import Copy, DeleteOrder, RestoreOrder, ScrubOrder, SyncOrder
 from coordinator.model.requests import RequestState
-from tests.cluster.toy_coordinator import CLUSTER, ToyCoordinator
+from tests.cluster.toy_coordinator import CLUSTER, SLOW, ToyCoordinator
 from tests.recording import toys
 from tests.recording.messages import SUFFIX, Recording, Told
 from tests.recording.relays import Relay, without_repeats
 
 INTO = Path(__file__).parents[1] / "fast" / "http" / "recorded"
 PLACE, OTHER = "recorded-place", "recorded-other-place"
-SLOW = Deadlines(connect=5.0, call=20.0, listing=20.0, check=20.0)
 
 
 async def drive(coordinator: ToyCoordinator) -> str:
