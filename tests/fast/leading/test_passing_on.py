@@ -38,15 +38,24 @@ class Site:
         """Both listen."""
         leader = await self._listen(web.Application(), [("*", "/{rest:.*}", self._lead)])
         self.lease = Lease("l", 1, 0, 30.0, leader)
-        forwarding = Forwarding(
-            lambda: self.lease, "me", None, certificate=self.certificate, silent_seconds=1.0, reading_seconds=0.3
-        )
-        await self._stack.enter_async_context(forwarding)
-        app = web.Application(middlewares=[errors_in_form()])
-        self.url = await self._listen(app, [("*", "/{rest:.*}", forwarding.pass_on)])
+        self.url = await self._pass_on(reading_seconds=0.3)
+        self.patient_url = await self._pass_on(reading_seconds=DEADLINE)
         self.client = await self._stack.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         )
+
+    async def _pass_on(self, reading_seconds: float) -> str:
+        forwarding = Forwarding(
+            lambda: self.lease,
+            "me",
+            None,
+            certificate=self.certificate,
+            silent_seconds=1.0,
+            reading_seconds=reading_seconds,
+        )
+        await self._stack.enter_async_context(forwarding)
+        app = web.Application(middlewares=[errors_in_form()])
+        return await self._listen(app, [("*", "/{rest:.*}", forwarding.pass_on)])
 
     async def _listen(self, app: web.Application, routes: list[tuple[str, str, Any]]) -> str:
         for method, path, endpoint in routes:
@@ -166,7 +175,7 @@ async def test_who_reads_too_slowly_is_cut_off_by_who_passes_on(site: Site, take
             await asyncio.sleep(0.05)
         await site.given_up.wait()
     writer.close()
-    async with asyncio.timeout(DEADLINE), site.client.get(f"{site.url}/large") as answer:
+    async with asyncio.timeout(DEADLINE), site.client.get(f"{site.patient_url}/large") as answer:
         assert len(await answer.read()) == LARGE // PIECE * PIECE
 
 
