@@ -20,19 +20,23 @@ T = TypeVar("T")
 
 
 class Away(Database):
-    """While `away` no call is answered; `asked` counts those."""
+    """While `away` no call is answered; `asked` counts those, `writes` the writes among them, and `lost` those that
+    were done all the same."""
 
     away = False
-    asked = 0
+    asked = writes = lost = 0
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         self._answer()
         return await super().read(function)
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Every second write is done all the same, and its answer is lost."""
-        if Away.away and Away.asked % 2:
-            await super().write(function)
+        """The first write, and every second one after it, is done all the same, and its answer is lost."""
+        if Away.away:
+            Away.writes += 1
+            if Away.writes % 2:
+                await super().write(function)
+                Away.lost += 1
         self._answer()
         return await super().write(function)
 
@@ -45,7 +49,7 @@ class Away(Database):
 @pytest.fixture
 async def coordinator(scene: Scene) -> AsyncIterator[ToyCoordinator]:
     """One with a destination, whose state is there."""
-    Away.away, Away.asked = False, 0
+    Away.away = False
     urls = [agent.url for agent in scene.agents]
     life = ToyCoordinator(scene.directory / "coordinator", urls, timing=TIMING, database=Away)
     made = await scene.stack.enter_async_context(life)
@@ -58,7 +62,7 @@ async def away_from(scene: Scene, kind: Kind) -> None:
     """The state goes while the nodes are at a command of this kind, and what ends it asks for the state in vain."""
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*(node.begun[kind].wait() for node in scene.nodes))
-    Away.away, Away.asked = True, 0
+    Away.away, Away.asked, Away.writes, Away.lost = True, 0, 0, 0
     for node in scene.nodes:
         node.gates[kind].set()
     await scene.until(lambda: Away.asked > 60)
@@ -82,6 +86,7 @@ async def test_a_backup_waits_for_the_state(scene: Scene, coordinator: ToyCoordi
     Away.away = False
     ended = await coordinator.ended(request_id)
     assert (ended.state, ended.error) == (RequestState.SUCCESS, None)
+    assert Away.lost > 0
     done = Counter(command for node in scene.nodes for _, command in node.done)
     assert set(done.values()) == {1}
     kinds = Counter(each for node in scene.nodes for each, _ in node.done)
