@@ -24,6 +24,7 @@ from coordinator.fleet.fleet import ClusterAgents
 from coordinator.model.settings import ClusterSettings, CoordinatorSettings, LeadingSettings
 from coordinator.notices.hooks import hooks_of
 from coordinator.opscenter.roles import FIRST_WORDS
+from coordinator.orchestrate.timing import USUAL, Timing
 from coordinator.serving.acting import composed, installed_version
 from coordinator.serving.forwarding import Reached, is_safe
 from coordinator.serving.in_turns import InTurns
@@ -47,8 +48,8 @@ from kit.state_lock import StateLock
 from kit.tls import client_context
 
 
-def prepare(path: Path) -> Ready:
-    """The configuration at `path`, checked. Raises `ConfigError`."""
+def prepare(path: Path, timing: Timing = USUAL) -> Ready:
+    """The configuration at `path`, checked. Raises `ConfigError`. `timing`: waits that no setting names."""
     settings = load(path, CoordinatorSettings)
     _refuse_double_names(settings.clusters)
     return Ready(
@@ -59,6 +60,7 @@ def prepare(path: Path) -> Ready:
         hooks_of(settings.webhooks),
         _reached(settings.leading),
         access_of(settings.state),
+        timing,
     )
 
 
@@ -196,9 +198,11 @@ async def _run(ready: Ready, redactor: logs.Redactor, store_type: type[SqliteSto
     await serve(ready, redactor, Notifier(), stop, store_type)
 
 
-def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] = SqliteStore) -> int:
+def main(
+    arguments: Sequence[str] | None = None, store_type: type[SqliteStore] = SqliteStore, timing: Timing = USUAL
+) -> int:
     """The command `helenus-coordinator`. Returns 0, or 1 after an error that was printed, 2 for the configuration's.
-    `store_type`: replaced in tests."""
+    `store_type`, `timing` (waits that no setting names): replaced in tests."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] == "users":
         return users_command(arguments[1:])
@@ -213,7 +217,7 @@ def main(arguments: Sequence[str] | None = None, store_type: type[SqliteStore] =
     parser.add_argument("--version", action="version", version=f"helenus-coordinator {installed_version()}")
     chosen = parser.parse_args(arguments)
     try:
-        ready = prepare(chosen.config)
+        ready = prepare(chosen.config, timing)
         if chosen.check_config:
             look_at_directory(ready.state_directory, setting="state_directory")
             print(f"{chosen.config}: fine; clusters: {', '.join(ready.settings.clusters)}")

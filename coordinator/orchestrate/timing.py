@@ -43,3 +43,6 @@ class Timing(msgspec.Struct, frozen=True):
     retention_again: float = 60.0
     archiving_look: float = 20.0
     enroll_again: float = 900.0
+
+
+USUAL = Timing()

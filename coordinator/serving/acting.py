@@ -34,7 +34,7 @@ from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs
 from coordinator.orchestrate.schedules.schedules import JobSchedules, ScheduleTiming
-from coordinator.orchestrate.timing import Timing
+from coordinator.orchestrate.timing import USUAL, Timing
 from coordinator.serving.ready import Ready
 from coordinator.store.protocol import Hold, Store
 from kit import logs
@@ -53,9 +53,10 @@ PRUNE_SECONDS = 86_400.0
 log = structlog.get_logger("coordinator")
 
 
-def timing_of(settings: OrchestrationSettings, retention: RetentionSettings) -> Timing:
-    """The waits of the `[orchestration]` table, and when retention runs."""
-    return Timing(
+def timing_of(settings: OrchestrationSettings, retention: RetentionSettings, others: Timing = USUAL) -> Timing:
+    """The waits of the `[orchestration]` table, when retention runs, and the others."""
+    return msgspec.structs.replace(
+        others,
         agent_return=settings.agent_return_seconds,
         fence=settings.fence_seconds,
         force_margin=settings.force_margin_seconds,
@@ -98,7 +99,7 @@ class Acting:
             store,
             fleet.registry,
             fleet.reports,
-            timing_of(settings.orchestration, settings.retention),
+            timing_of(settings.orchestration, settings.retention, ready.timing),
             uploads_at_once=settings.orchestration.uploads_at_once,
             state_on=store.kept_on(),
             state_keyspace=settings.state.keyspace,

@@ -104,11 +104,11 @@ class InTurns:
 
     def _apart_jobs(self) -> ApartJobs:
         """What goes on whoever leads. No term holds its calls of agents back: their fence does."""
-        settings, agents = self._ready.settings, self._ready.agents
+        ready, settings = self._ready, self._ready.settings
         return ApartJobs(
-            self._ready.state_directory,
-            lambda: Fleet(agents),
-            timing_of(settings.orchestration, settings.retention),
+            ready.state_directory,
+            lambda: Fleet(ready.agents),
+            timing_of(settings.orchestration, settings.retention, ready.timing),
             time.time,
             time.monotonic,
             lambda: self._leadership.away,

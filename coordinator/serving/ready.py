@@ -8,6 +8,7 @@ import msgspec
 from coordinator.fleet.fleet import ClusterAgents
 from coordinator.model.settings import CoordinatorSettings
 from coordinator.notices.hooks import Hook
+from coordinator.orchestrate.timing import USUAL, Timing
 from coordinator.serving.forwarding import Reached
 from coordinator.store.opening import CassandraAccess
 from kit.http_settings import Access
@@ -15,7 +16,7 @@ from kit.http_settings import Access
 
 class Ready(msgspec.Struct, frozen=True):
     """What the configuration comes to, every file it names read. `reached`: how other coordinators of the same state
-    are reached, and we by them."""
+    are reached, and we by them. `timing`: waits that no setting names."""
 
     settings: CoordinatorSettings
     state_directory: Path
@@ -24,3 +25,4 @@ class Ready(msgspec.Struct, frozen=True):
     hooks: Sequence[Hook]
     reached: Reached = Reached()
     state: CassandraAccess | None = None
+    timing: Timing = USUAL

@@ -3,7 +3,7 @@ the lease in a table of its own. For tests; on one machine it keeps what Cassand
 
 `python -m tests.cluster.sharing_coordinator --config …`, with the directory of the shared file in HELENUS_SHARED_STATE
 and, if it is to die, the moment of `crashing_coordinator` in its variable. As long as there is a file AWAY in that
-directory the state answers nobody.
+directory the state answers nobody. HELENUS_TAKES_OVER_AFTER: `Timing.take_over`, if it is to be another one.
 """
 
 import os
@@ -16,6 +16,7 @@ import msgspec
 
 from coordinator.main import main
 from coordinator.model.leading import Lease
+from coordinator.orchestrate.timing import Timing
 from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.database import Database
 from coordinator.store.migrations import MIGRATIONS
@@ -26,6 +27,7 @@ from tests.cluster.crashing_coordinator import FatalStore
 TABLE = "CREATE TABLE IF NOT EXISTS lead (id INTEGER PRIMARY KEY, data BLOB)"
 SHARED = "HELENUS_SHARED_STATE"
 AWAY = "away"
+TAKES_OVER_AFTER = "HELENUS_TAKES_OVER_AFTER"
 
 
 class Fading:
@@ -91,4 +93,5 @@ def _kept(connection: sqlite3.Connection) -> Lease | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], SharedStore))
+    take_over = float(os.environ.get(TAKES_OVER_AFTER, Timing().take_over))
+    sys.exit(main(sys.argv[1:], SharedStore, Timing(take_over=take_over)))
