@@ -12,8 +12,9 @@ from coordinator.orchestrate.apart_jobs import Site
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from tests.cluster.sharing_machine import Machine, Mortality, SharedState
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.cluster.toy_coordinator import CLUSTER
 from tests.orchestrate.conftest import Scene
+from tests.orchestrate.point_story import story_so_far
 from tests.orchestrate.test_point_in_time import Story
 
 DEADLINE = 120.0
@@ -164,12 +165,6 @@ async def elsewhere(stage: Stage) -> AsyncIterator[Elsewhere]:
 
 @pytest.fixture
 async def stage(scene: Scene) -> AsyncIterator[Stage]:
-    coordinator = await scene.coordinator()
-    await coordinator.destination("there")
-    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
-    assert request.state is RequestState.SUCCESS
-    story = Story(scene, coordinator, tag)
-    await scene.stack.aclose()
-    made = Stage(story)
+    made = Stage(await story_so_far(scene))
     yield made
     await made.end()

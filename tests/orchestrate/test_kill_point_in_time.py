@@ -10,11 +10,10 @@ import msgspec
 import pytest
 
 from agent.wire.commands import Kind
-from coordinator.model.requests import RequestState
 from tests.cluster.toy_cluster import ToyFailure
-from tests.cluster.toy_coordinator import copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.mortal import Mortal
+from tests.orchestrate.point_story import story_so_far
 from tests.orchestrate.test_point_in_time import Story
 
 EVERY = 9
@@ -40,13 +39,7 @@ class Lives:
 
 @pytest.fixture
 async def lives(scene: Scene) -> Lives:
-    coordinator = await scene.coordinator()
-    await coordinator.destination("there")
-    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
-    assert request.state is RequestState.SUCCESS
-    story = Story(scene, coordinator, tag)
-    await scene.stack.aclose()
-    return Lives(scene, story)
+    return Lives(scene, await story_so_far(scene))
 
 
 async def die_at(lives: Lives, every: int, *, forget: bool) -> Counter[str]:

@@ -12,12 +12,10 @@ import aiohttp
 import pytest
 
 from agent.wire.commands import Kind
-from coordinator.model.requests import RequestState
 from tests.cluster.sharing_coordinator import AWAY, TAKES_OVER_AFTER
-from tests.cluster.toy_coordinator import copies
 from tests.orchestrate.apart_stage import Stage
 from tests.orchestrate.conftest import Scene
-from tests.orchestrate.test_point_in_time import Story
+from tests.orchestrate.point_story import story_so_far
 from tests.orchestrate.together import C, Life
 
 DEADLINE = 200.0
@@ -99,12 +97,7 @@ class Pair:
 @pytest.fixture
 async def pair(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     monkeypatch.setenv(TAKES_OVER_AFTER, str(TAKE_OVER_SECONDS))
-    coordinator = await scene.coordinator("shared")
-    await coordinator.destination("there")
-    tag, request = await coordinator.backup(keep=False, copies=copies("there"))
-    assert request.state is RequestState.SUCCESS
-    story = Story(scene, coordinator, tag)
-    await scene.stack.aclose()
+    story = await story_so_far(scene, "shared")
     for node in scene.nodes:
         node.done.clear()
     async with AsyncExitStack() as stack:
