@@ -81,7 +81,8 @@ class ToyCoordinator:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._state.mkdir(parents=True, exist_ok=True)
-            self.store = SqliteStore(await self._database.open(self._state / FILE, MIGRATIONS))
+            self.database = await self._database.open(self._state / FILE, MIGRATIONS)
+            self.store = SqliteStore(self.database)
             stack.push_async_callback(self.store.close)
             agents = {CLUSTER: ClusterAgents(self._urls, deadlines=self._deadlines)}
             self.fleet = await stack.enter_async_context(Fleet(agents, PATIENCE, self._clock, seconds))

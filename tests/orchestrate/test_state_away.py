@@ -1,10 +1,8 @@
 """The coordinator's state can't be reached for longer than a call is patient: what runs waits for it."""
 
 import asyncio
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,60 +10,39 @@ from agent.wire.commands import Kind
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import RequestState
 from coordinator.store.cassandra.errors import StoreUnreachable
-from coordinator.store.database import Database
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, TIMING, ToyCoordinator, copies
+from tests.cluster.troubled_database import Troubled
 from tests.orchestrate.conftest import Scene
 
-T = TypeVar("T")
-
-
-class Away(Database):
-    """While `away` no call is answered; `asked` counts those, `writes` the writes among them, and `lost` those that
-    were done all the same."""
-
-    away = False
-    asked = writes = lost = 0
-
-    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        self._answer()
-        return await super().read(function)
-
-    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """The first write, and every second one after it, is done all the same, and its answer is lost."""
-        if Away.away:
-            Away.writes += 1
-            if Away.writes % 2:
-                await super().write(function)
-                Away.lost += 1
-        self._answer()
-        return await super().write(function)
-
-    def _answer(self) -> None:
-        if Away.away:
-            Away.asked += 1
-            raise StoreUnreachable("the coordinator's state in Cassandra gave no answer within 20 s: no quorum")
+AWAY = StoreUnreachable("the coordinator's state in Cassandra gave no answer within 20 s: no quorum")
 
 
 @pytest.fixture
 async def coordinator(scene: Scene) -> AsyncIterator[ToyCoordinator]:
     """One with a destination, whose state is there."""
-    Away.away = False
     urls = [agent.url for agent in scene.agents]
-    life = ToyCoordinator(scene.directory / "coordinator", urls, timing=TIMING, database=Away)
+    life = ToyCoordinator(scene.directory / "coordinator", urls, timing=TIMING, database=Troubled)
     made = await scene.stack.enter_async_context(life)
     await made.destination("there")
     yield made
-    Away.away = False
+    state_of(made).trouble = None
 
 
-async def away_from(scene: Scene, kind: Kind) -> None:
+def state_of(coordinator: ToyCoordinator) -> Troubled:
+    assert isinstance(coordinator.database, Troubled)
+    return coordinator.database
+
+
+async def away_from(scene: Scene, coordinator: ToyCoordinator, kind: Kind) -> Troubled:
     """The state goes while the nodes are at a command of this kind, and what ends it asks for the state in vain."""
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*(node.begun[kind].wait() for node in scene.nodes))
-    Away.away, Away.asked, Away.writes, Away.lost = True, 0, 0, 0
+    state = state_of(coordinator)
+    state.trouble, state.loses_answers = AWAY, True
     for node in scene.nodes:
         node.gates[kind].set()
-    await scene.until(lambda: Away.asked > 60)
+    await scene.until(lambda: state.refused > 60)
+    return state
 
 
 def gated(scene: Scene, kind: Kind) -> None:
@@ -82,11 +59,11 @@ async def test_a_backup_waits_for_the_state(scene: Scene, coordinator: ToyCoordi
     for node in scene.nodes:
         node.done.clear()
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5, copies=copies("there")))
-    await away_from(scene, kind)
-    Away.away = False
+    state = await away_from(scene, coordinator, kind)
+    state.trouble = None
     ended = await coordinator.ended(request_id)
     assert (ended.state, ended.error) == (RequestState.SUCCESS, None)
-    assert Away.lost > 0
+    assert state.lost > 0
     done = Counter(command for node in scene.nodes for _, command in node.done)
     assert set(done.values()) == {1}
     kinds = Counter(each for node in scene.nodes for each, _ in node.done)
@@ -99,12 +76,12 @@ async def test_people_are_told_at_once(scene: Scene, coordinator: ToyCoordinator
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5))
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*(node.begun[Kind.SNAPSHOT].wait() for node in scene.nodes))
-        Away.away = True
+        state_of(coordinator).trouble = AWAY
         with pytest.raises(StoreUnreachable):
             await coordinator.orchestrator.progress(request_id)
         with pytest.raises(StoreUnreachable):
             await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("other", 6))
-        Away.away = False
+        state_of(coordinator).trouble = None
         assert len(await coordinator.orchestrator.progress(request_id)) == 3
 
 
@@ -113,9 +90,8 @@ async def test_a_stop_waits_for_no_state(scene: Scene, coordinator: ToyCoordinat
     on with them."""
     gated(scene, Kind.SNAPSHOT)
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, BackupOrder("tag", 5))
-    await away_from(scene, Kind.SNAPSHOT)
+    await away_from(scene, coordinator, Kind.SNAPSHOT)
     async with asyncio.timeout(DEADLINE):
         await scene.stack.aclose()
-    Away.away = False
     again = await scene.coordinator()
     assert (await again.ended(request_id)).state is RequestState.SUCCESS

@@ -1,10 +1,8 @@
 """The state for work that waits: calls are made again until there is an answer."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import structlog
@@ -12,35 +10,12 @@ import structlog
 from coordinator.opscenter.errors import error_answer
 from coordinator.store.cassandra.driver import mapped
 from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
-from coordinator.store.database import Database, StoreFailed
+from coordinator.store.database import StoreFailed
 from coordinator.store.lasting import lasting
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import FILE, SqliteStore
-
-T = TypeVar("T")
-
-
-class Troubled(Database):
-    """Each call fails as long as there is `trouble`."""
-
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self.trouble: StoreFailed | None = None
-        self.refused = 0
-
-    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        self._fail()
-        return await super().read(function)
-
-    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        self._fail()
-        return await super().write(function)
-
-    def _fail(self) -> None:
-        if self.trouble is not None:
-            self.refused += 1
-            raise self.trouble
+from tests.cluster.troubled_database import Troubled
 
 
 class Site:
