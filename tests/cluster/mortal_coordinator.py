@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.wire.point_in_time import JobDocument
 from coordinator.model.orders import (
     ArchivingOrder,
     BackupOrder,
@@ -31,8 +32,10 @@ from coordinator.model.requests import RequestKind
 from coordinator.model.retention import KeptRule, Rule
 from coordinator.model.schedules import Schedule
 from coordinator.orchestrate.archiving.setting import setting_of
+from coordinator.orchestrate.point_in_time.found_jobs import written
 from coordinator.orchestrate.schedules.runs import is_over
 from coordinator.store.database import Database
+from kit.errors import HelenusError
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE, ToyCoordinator
 
 T = TypeVar("T")
@@ -114,15 +117,29 @@ async def go_back(coordinator: ToyCoordinator, order: dict[str, Any]) -> dict[st
     if not known and await coordinator.store.destinations.all(CLUSTER):
         await coordinator.orchestrator.points.start(CLUSTER, msgspec.convert(order, PointInTimeOrder))
         known = await coordinator.store.requests.find(kind=kind)
-    for _ in range(100):
-        known = known or await coordinator.store.requests.find(kind=kind)
-        if known:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(DEADLINE):
+        while not known and await is_unfinished(coordinator):
+            await asyncio.sleep(0.02)
+            known = await coordinator.store.requests.find(kind=kind)
+    known = known or await coordinator.store.requests.find(kind=kind)
     if not known:
         return {"state": "forgotten", "message": ""}
     request = await coordinator.ended(known[-1].id)
     return {"state": request.state, "message": request.message, "request": request.id}
+
+
+async def is_unfinished(coordinator: ToyCoordinator) -> bool:
+    """Whether the agents know a job that has not ended, or one of them can't be asked."""
+    newest: dict[str, JobDocument] = {}
+    for agent in coordinator.fleet.registry.agents(CLUSTER):
+        try:
+            documents = await agent.client.jobs()
+        except HelenusError:
+            return True
+        for document in documents:
+            if document.id not in newest or written(document) > written(newest[document.id]):
+                newest[document.id] = document
+    return any(not document.ended for document in newest.values())
 
 
 async def follow(coordinator: ToyCoordinator, schedule: Schedule) -> dict[str, Any]:
