@@ -105,9 +105,16 @@ class Site:
 
     async def backups_told(self) -> dict[str, dict[str, Any]]:
         """Tag → what the activity has of its backup, the same at each coordinator that runs."""
-        told = [await each.ask("GET", "/flows/backup-activity?type=backup") for each in self.alive()]
+        told = [await self.answer(each, "/flows/backup-activity?type=backup") for each in self.alive()]
         assert all(each == told[0] for each in told), told
         return {event["backup_id"]: event for event in told[0]}
+
+    async def answer(self, coordinator: CoordinatorProcess, path: str) -> Any:
+        """Its answer, once it has one; who was just started doesn't know who leads."""
+        async with asyncio.timeout(DEADLINE):
+            while (told := await self.told(coordinator, path))[0] != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.3)
+        return told[1]
 
     async def order(self, path: str, body: dict[str, Any]) -> Any:
         """The answer; who is just changing places takes no order, and says so."""
@@ -122,11 +129,9 @@ class Site:
 
     async def told_by_both(self, request: str) -> None:
         """Return once each coordinator, asked by itself, tells that it ended well."""
-        async with asyncio.timeout(DEADLINE):
-            for coordinator in (self.first, self.second):
-                while (told := await self.told(coordinator, f"/request/{request}/status"))[0] != 200:  # noqa: ASYNC110
-                    await asyncio.sleep(0.3)
-                assert told[1]["state"] == "success", (coordinator, told)
+        for coordinator in (self.first, self.second):
+            told = await self.answer(coordinator, f"/request/{request}/status")
+            assert told["state"] == "success", (coordinator, told)
 
     async def told(self, coordinator: CoordinatorProcess, path: str) -> tuple[int, Any]:
         """0: it gave no answer."""
