@@ -105,9 +105,9 @@ class Site:
 
     async def backups_told(self) -> dict[str, dict[str, Any]]:
         """Tag → what the activity has of its backup, the same at each coordinator that runs."""
-        told = [await self.answer(each, "/flows/backup-activity?type=backup") for each in self.alive()]
+        told = [await self.answer(each, "/flows/backup-activity") for each in self.alive()]
         assert all(each == told[0] for each in told), told
-        return {event["backup_id"]: event for event in told[0]}
+        return {event["backup_id"]: event for event in told[0] if event["type"] == "backup"}
 
     async def answer(self, coordinator: CoordinatorProcess, path: str) -> Any:
         """Its answer, once it has one; who was just started doesn't know who leads."""
