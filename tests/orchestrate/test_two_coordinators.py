@@ -117,7 +117,7 @@ async def test_a_leader_that_slept_through_its_lease_does_nothing_more(scene: Sc
     gates = [node.gates.setdefault(Kind.SNAPSHOT, asyncio.Event()) for node in scene.nodes]
     request = await first.order("/backups/run", {"keyspaces": ["shop"], "destinations": {"there": {}}})
     await scene.until(lambda: all(node.begun[Kind.SNAPSHOT].is_set() for node in scene.nodes))
-    first.process.send_signal(signal.SIGSTOP)
+    await first.freeze()
     for gate in gates:
         gate.set()
     await second.leads()

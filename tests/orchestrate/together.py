@@ -5,12 +5,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from coordinator.store.sqlite import FILE
 from tests.cluster.crashing_coordinator import VARIABLE
 from tests.cluster.ports import free_port
 from tests.cluster.services import write_secret
@@ -109,6 +111,31 @@ class Life:
     async def ended(self, request: str) -> Any:
         """The request's status once it isn't running."""
         return await self.until(f"/request/{request}/status", lambda told: told["state"] != "running")
+
+    async def freeze(self) -> None:
+        """SIGSTOP, while it holds no lock of the shared file: that would stop everybody, as nobody can in Cassandra."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                self.process.send_signal(signal.SIGSTOP)
+                while not self._is_frozen():  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
+                if await asyncio.to_thread(self._can_be_written):
+                    return
+                self.process.send_signal(signal.SIGCONT)
+                await asyncio.sleep(0.01)
+
+    def _is_frozen(self) -> bool:
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def _can_be_written(self) -> bool:
+        """Whether the shared file can, by others."""
+        with contextlib.closing(sqlite3.connect(self._shared / FILE, timeout=2.0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.rollback()
+            return True
 
     async def died(self) -> None:
         """Return once it killed itself."""
