@@ -98,6 +98,7 @@ def _named(data: DataSet) -> list[str]:
     return [f'"{keyspace}"' for keyspace in data.keyspaces]
 
 
+@pytest.mark.long
 async def test_200_000_rows_come_back(shop: Shop) -> None:
     """Promise: 200,000 rows, every column of each compared."""
     service, cluster = shop.service, shop.service.cluster

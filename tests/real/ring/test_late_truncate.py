@@ -197,6 +197,7 @@ async def test_killed_after_truncate_it_is_waited_for(ring: Ring) -> None:
     await ring.all_is_well()
 
 
+@pytest.mark.long
 async def test_killed_after_truncate_force_goes_on_and_its_return_loses_nothing(ring: Ring) -> None:
     """Past the deadline and the margin the others import; the agent that comes back truncates nothing; the same restore
     posted again finishes its node."""
@@ -250,6 +251,7 @@ async def test_stopped_between_check_and_truncate_force_goes_on_and_its_waking_l
     await _finished_by_posting_again(ring, lost, request, truncated=False)
 
 
+@pytest.mark.long
 async def test_cancelled_by_force_while_stopped_the_next_restore_waits_for_it(ring: Ring) -> None:
     """SIGSTOP exactly there, cancelled by force, the same restore posted again: it names the agent, nobody truncates in
     its place and nobody imports. SIGCONT: what was sent is settled, and every row is restored. The nodes tell as it is

@@ -48,6 +48,7 @@ async def _rebuilt(cluster: ScratchCluster, node: CassandraNode) -> None:
     await node.child.until("holding the others' schema", same_schema, 120)
 
 
+@pytest.mark.long
 async def test_backups_survive_a_node_that_was_rebuilt_with_the_same_tokens(tmp_path: Path, seaweed: Seaweed) -> None:
     """Promise: after a node of three was wiped and rebuilt (new host id, SSTable names that repeat), its agent's state
     lost with it, the oracle reads every byte of the older backup as it was, and each backup restores its own rows on

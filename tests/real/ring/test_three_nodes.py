@@ -172,6 +172,7 @@ async def test_three_nodes_restore_what_they_keep_and_what_was_copied_to_s3_and_
         assert await service.listed(s3) == {}
 
 
+@pytest.mark.long
 async def test_three_nodes_of_4_1_come_back_from_a_destination(tmp_path: Path) -> None:
     """Promise: with three nodes of Cassandra 4.1 a backup in their local directories restores every replica."""
     async with (
