@@ -96,7 +96,7 @@ async def test_placing_is_finished_by_the_same_order_after_any_death_and_so_is_t
     assert not [path for path in site.node.directory.rglob(".helenus/**/*") if path.is_file()]
 
 
-@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("started", [pytest.param(False, marks=pytest.mark.long), True])
 async def test_an_undo_is_finished_by_the_same_order_after_any_death(site: StoppingNode, started: bool) -> None:
     """Promise: killed at each stage and ordered again, the node has its old data, whether it had been started with what
     was placed or not; clients are let in, and no setting is left behind."""

@@ -96,7 +96,7 @@ class Story:
         )
 
 
-@pytest.fixture(params=[places.CASSANDRA_50, places.CASSANDRA_41])
+@pytest.fixture(params=[places.CASSANDRA_50, pytest.param(places.CASSANDRA_41, marks=pytest.mark.long)])
 async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ArchivingNode]:
     """A node of its own, for it is killed and stopped; of 5.0 with two data directories."""
     number = 2 if request.param == places.CASSANDRA_50 else 1

@@ -12,7 +12,11 @@ from tests.real.point_in_time.stopping_node import StoppingNode
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[places.CASSANDRA_50, places.CASSANDRA_41])
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[places.CASSANDRA_50, pytest.param(places.CASSANDRA_41, marks=pytest.mark.long)],
+)
 async def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoppingNode]:
     """A node of 5.0, then one of 4.1."""
     async with StoppingNode(request.param, tmp_path_factory.mktemp("stopped")) as site:
