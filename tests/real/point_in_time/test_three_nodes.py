@@ -103,6 +103,7 @@ async def test_three_nodes_come_to_the_point_though_the_coordinator_dies_while_a
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.long
 async def test_a_millisecond_before_a_marked_write_leaves_out_exactly_it(story: Story) -> None:
     """Promise: the same log leads to another point, one millisecond earlier: without the marked rows, all others."""
     nodes = story.nodes
