@@ -13,6 +13,15 @@ class KeyspaceRefused(InvalidArguments):
     todo = "Leave the named keyspaces out; where the message names another way, take that one."
 
 
+class StateOnThisCluster(Conflict):
+    """The tables that are asked for hold the coordinator's own state: who leads, and which fences were given, would be
+    what they were then, or gone."""
+
+    code = "state_on_this_cluster"
+    retry = "never"
+    todo = "Name the `keyspaces` that are to be restored, without that of the coordinator's state."
+
+
 class MissingNodes(CoordinatorError):
     """Ring members in state NORMAL without an agent that answers with their host id and sees its Cassandra."""
 

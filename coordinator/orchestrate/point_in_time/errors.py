@@ -31,15 +31,6 @@ class NoSnapshot(InvalidArguments):
         )
 
 
-class StateOnThisCluster(Conflict):
-    """The tables that are asked for hold the coordinator's own state: who leads, and which fences were given, would be
-    what they were at the point."""
-
-    code = "state_on_this_cluster"
-    retry = "never"
-    todo = "Name the `keyspaces` that are to be restored, without that of the coordinator's state."
-
-
 class StateAway(CoordinatorError):
     """The Cassandra that holds the state doesn't answer: only a restore to a point that stopped half-way, and with it
     perhaps that Cassandra, can be gone on with."""

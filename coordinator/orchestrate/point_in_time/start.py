@@ -14,12 +14,12 @@ from coordinator.model.errors import NoSuchRequest
 from coordinator.model.orders import Order, PointInTimeOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.conflicts import Conflicts
-from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
+from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning, StateOnThisCluster
 from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateAway, StateOnThisCluster
+from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateAway
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables

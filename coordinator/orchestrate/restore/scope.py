@@ -15,6 +15,7 @@ from coordinator.orchestrate.errors import (
     BackupDeleted,
     KeyspaceRefused,
     ReplicationDiffers,
+    StateOnThisCluster,
 )
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places, target_of
@@ -62,8 +63,8 @@ async def restore_scope_of(
     around: Surroundings, cluster: str, order: RestoreOrder, *, truncate_done: bool = False
 ) -> RestoreScope:
     """`truncate_done`: what is to be emptied is already. Raises `NoSuchDestination`, `NoSuchBackup`, `BackupDeleted`,
-    `UnknownKeyspace`, `UnknownTable`, `KeyspaceRefused`, `InvalidArguments`, `ReplicationDiffers`, what `sources_of`
-    raises; `TagInUse` while it is being taken."""
+    `UnknownKeyspace`, `UnknownTable`, `KeyspaceRefused`, `InvalidArguments`, `ReplicationDiffers`,
+    `StateOnThisCluster`, what `sources_of` raises; `TagInUse` while it is being taken."""
     places = Places(around, cluster)
     destination = await places.optional(order.destination)
     backup = await places.backup(destination, order.tag)
@@ -105,6 +106,12 @@ async def restore_scope_of(
             keyspaces=kept,
         )
     present = await muster(around, cluster)
+    own = [member.address for member in present.ring if member.host_id in around.state_on]
+    if own and around.state_keyspace in tables:
+        raise StateOnThisCluster(
+            f"{around.state_keyspace}, which is in the backup too, is where this coordinator keeps its own state",
+            nodes=sorted(own),
+        )
     excluded = named_nodes(order.excluded_nodes, present.ring)
     found = sources_of(order, backup, backup.plan, present, excluded, emptied=bool(truncated) and not truncate_done)
     live = {keyspace: view.replication for keyspace, view in present.keyspaces.items()}
