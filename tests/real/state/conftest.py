@@ -65,9 +65,8 @@ async def site(state_node: ScratchCluster) -> AsyncIterator[CassandraSite]:
         for row in session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name='state_of_tests'")
     ]
     for table in TABLES & set(kept):
-        session.execute(
-            f"TRUNCATE state_of_tests.{table}"
-        )  # one without rows, too: what was deleted hides what is older
+        # One without rows, too: what was deleted hides what is older.
+        session.execute(f"TRUNCATE state_of_tests.{table}")
     made = CassandraSite(settings_of(state_node))
     yield made
     await made.close()
