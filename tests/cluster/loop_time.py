@@ -1,11 +1,13 @@
 """Time of the running event loop: real time, or one that hurries while nobody computes.
 
 In: an event loop. Out: unix and monotonic seconds that agree with its timers. On a `HurryingLoop` waits take a tenth of
-what they say, and no deadline passes because the machine was busy: only idle time is shortened, never computing.
+what they say, and no deadline passes because the machine was busy: only idle time is shortened, never computing, and
+what the thread does not get of the processor is no time.
 """
 
 import asyncio
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -27,21 +29,24 @@ def unix_seconds(loop: asyncio.AbstractEventLoop | None = None) -> float:
 
 
 class HurryingLoop(asyncio.SelectorEventLoop):
-    """For tests whose actors all live in this loop: another process would see time pass too slowly."""
+    """For tests whose actors all live in this loop: another process would see time pass too slowly.
+
+    Its seconds are the processor time of its thread, and its waits: what other processes take from it doesn't count."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._waited = time.monotonic()
         self._working = 0
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
         super().__init__(_Hurrying(self._hurried))
 
     def time(self) -> float:
         """Monotonic seconds."""
-        return time.monotonic() + self._ahead
+        return self._waited + time.clock_gettime(self._clock)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, function: Callable[..., Any], *arguments: Any
     ) -> "asyncio.Future[Any]":
-        """As any loop; while a thread works (a database writes) time passes as it does for the thread."""
+        """As any loop; while a thread works (a database writes) time passes slowly, as if for the thread alone."""
         future = super().run_in_executor(executor, function, *arguments)
         self._working += 1
         future.add_done_callback(self._worked)
@@ -51,11 +56,10 @@ class HurryingLoop(asyncio.SelectorEventLoop):
         self._working -= 1
 
     def _hurried(self, wait: Callable[[float], Any], timeout: float) -> Any:
-        if self._working:
-            return wait(timeout)
+        speed = 1 / HURRY if self._working else HURRY
         began = time.monotonic()
-        ready = wait(timeout / HURRY)
-        self._ahead += (HURRY - 1) * min(time.monotonic() - began, timeout / HURRY)
+        ready = wait(timeout / speed)
+        self._waited += speed * min(time.monotonic() - began, timeout / speed)
         return ready
 
 
