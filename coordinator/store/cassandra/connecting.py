@@ -5,8 +5,7 @@ import ssl
 from coordinator.model.settings import StateSettings
 from coordinator.store.cassandra.cql_tables import CqlTables
 from coordinator.store.cassandra.driver import Driver
-from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
-from coordinator.store.cassandra.patience import failed
+from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered, failed
 from coordinator.store.cassandra.schema import Schema
 from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.sealing import Seal
@@ -16,7 +15,7 @@ from kit.secret import Secret
 async def connected(
     settings: StateSettings, seal: Seal, password: Secret | None, tls: ssl.SSLContext | None
 ) -> CassandraStore:
-    """One attempt; nothing is left open when it fails. Raises `StoreUnreachable`, `StoreFailed`, `StoreTooNew`,
+    """One attempt; nothing is left open when it fails. Raises `StoreUnreachable`, `StoreRefused`, `StoreTooNew`,
     `ConfigError`, `StateKeyWrong`, `StateSetDifferently`."""
     driver = Driver(settings, password, tls)
     try:

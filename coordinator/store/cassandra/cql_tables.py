@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
 from coordinator.store.cassandra.driver import Caller, Driver, Rows, Statement
-from coordinator.store.cassandra.errors import Refused, Unanswered
-from coordinator.store.cassandra.patience import Patience, failed
+from coordinator.store.cassandra.errors import Refused, Unanswered, failed
+from coordinator.store.cassandra.patience import Patience
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot
 from coordinator.store.protocol import Hold
 

@@ -11,15 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from cassandra import AuthenticationFailed, ConsistencyLevel, RequestValidationException
+from cassandra import AuthenticationFailed, ConsistencyLevel, RequestValidationException, Unauthorized
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
 from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, FallthroughRetryPolicy
 from cassandra.protocol import RequestValidationException as Invalid
+from cassandra.protocol import UnauthorizedErrorMessage
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, SimpleStatement, tuple_factory
 
 from coordinator.model.settings import StateSettings
-from coordinator.store.cassandra.errors import Refused, Unanswered
+from coordinator.store.cassandra.errors import Refusal, Refused, Unanswered
 from coordinator.store.protocol import Hold
 from kit.secret import Secret
 
@@ -36,6 +37,12 @@ _PROTOCOL = 4
 _SHOWN = 300
 _SLACK_SECONDS = 5.0
 """What the driver's own deadlines get on top before nobody waits for it any more."""
+
+_LOGIN_REFUSED = ("incorrect", "not permitted to log in", "requires authentication")
+"""What Cassandra says of a role or password that is wrong, a role without LOGIN, and the driver of settings that name
+none."""
+_NOT_THERE = ("does not exist", "doesn't exist", "unconfigured table")
+"""What Cassandra's versions say of a table or keyspace that was dropped."""
 
 
 class Statement(NamedTuple):
@@ -153,7 +160,7 @@ class Driver:
         try:
             return self._session.execute_async(statement)
         except Exception as error:  # noqa: BLE001 the driver's own exceptions end here, mapped
-            raise mapped(error) from None
+            raise mapped(error, self._settings) from None
 
     async def _within(self, answer: "asyncio.Future[Rows]") -> Rows:
         try:
@@ -165,7 +172,7 @@ class Driver:
         except (Unanswered, Refused):
             raise
         except Exception as error:  # noqa: BLE001 as above
-            raise mapped(error) from None
+            raise mapped(error, self._settings) from None
 
     async def _prepare(self, text: str) -> PreparedStatement:
         known = self._prepared.get(text)
@@ -185,7 +192,7 @@ class Driver:
         except TimeoutError:
             raise Unanswered("the driver did not come back") from None
         except Exception as error:  # noqa: BLE001 as above
-            raise mapped(error) from None
+            raise mapped(error, self._settings) from None
 
     def _connect(self) -> None:
         wanted = self._settings
@@ -260,16 +267,29 @@ class _Asked:
             self._loop.call_soon_threadsafe(settled)
 
 
-def mapped(error: Exception) -> Unanswered | Refused:
+def mapped(error: Exception, settings: StateSettings) -> Unanswered | Refused:
     """Whether asking again can help. All that isn't a plain refusal may have been done or not."""
     for cause in _causes(error):
-        if isinstance(cause, AuthenticationFailed) and "incorrect" not in str(cause):
-            continue  # the node can't look the role up now
-        if "Unable to perform authorization" in str(cause):
-            continue  # nor what it may
-        if isinstance(cause, RequestValidationException | Invalid | AuthenticationFailed) or _is_of_tls(cause):
-            return Refused(_reason(cause))
+        what = _refusal(cause)
+        if what is not None:
+            return Refused(_reason(cause), what, settings.keyspace, settings.username)
     return Unanswered(_reason(error))
+
+
+def _refusal(error: Exception) -> Refusal | None:
+    said = str(error)
+    if isinstance(error, AuthenticationFailed):
+        # Anything else that it says: the node can't look the role up now.
+        return Refusal.LOGIN if any(words in said for words in _LOGIN_REFUSED) else None
+    if "Unable to perform authorization" in said:
+        return None  # nor what it may
+    if _is_of_tls(error):
+        return Refusal.TLS
+    if not isinstance(error, RequestValidationException | Invalid):
+        return None
+    if isinstance(error, Unauthorized | UnauthorizedErrorMessage):
+        return Refusal.RIGHT
+    return Refusal.TABLE if any(words in said for words in _NOT_THERE) else Refusal.OTHER
 
 
 def _causes(error: Exception) -> Iterable[Exception]:

@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from coordinator.store.cassandra.errors import Refused, Unanswered
+from coordinator.store.cassandra.errors import Refused, Unanswered, failed
 from coordinator.store.cassandra.index import difference, entries_of, period_of
 from coordinator.store.cassandra.packing import (
     cut,
@@ -37,7 +37,7 @@ from coordinator.store.cassandra.packing import (
     row_limit,
     unpacked_aside,
 )
-from coordinator.store.cassandra.patience import Patience, failed
+from coordinator.store.cassandra.patience import Patience
 from coordinator.store.cassandra.tables import Drop, Entry, Kept, Key, Row, Snapshot, Tables
 from coordinator.store.database import StoreFailed
 from coordinator.store.protocol import Hold

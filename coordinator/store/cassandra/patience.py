@@ -1,5 +1,5 @@
 """Asking again until an answer comes, for so long and no longer. In: a question that is safe to repeat. Out: its
-answer, or `StoreUnreachable`."""
+answer, or `StoreUnreachable`, or `StoreRefused`."""
 
 import asyncio
 import random
@@ -7,8 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
-from coordinator.store.database import StoreFailed
+from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered, failed
 
 Answer = TypeVar("Answer")
 
@@ -26,7 +25,7 @@ class Patience:
         self._pause = FIRST_PAUSE
 
     async def ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer of a question that may be asked any number of times. Raises `StoreFailed`, `StoreUnreachable`."""
+        """The answer of a question that may be asked any number of times. Raises `StoreRefused`, `StoreUnreachable`."""
         while True:
             try:
                 return await question()
@@ -55,8 +54,3 @@ class Patience:
         return StoreUnreachable(
             f"the coordinator's state in Cassandra gave no answer within {self._seconds:.0f} s: {reason}", reason=reason
         )
-
-
-def failed(refused: Refused) -> StoreFailed:
-    """The error of what Cassandra refused for good."""
-    return StoreFailed(f"the coordinator's state in Cassandra can't be used: {refused}", reason=str(refused))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from coordinator.model.settings import StateSettings
 from coordinator.opscenter.errors import error_answer
 from coordinator.store.cassandra.driver import mapped
 from coordinator.store.cassandra.errors import Refused, StoreUnreachable, Unanswered
@@ -98,6 +99,7 @@ def test_what_cassandra_can_not_look_up_now_is_waited_for() -> None:
         "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_QUORUM",
         "Unable to perform authorization of super-user permission: Operation timed out",
     ):
-        assert isinstance(mapped(Unauthorized(words)), Unanswered)
-    assert isinstance(mapped(AuthenticationFailed("Unable to perform authentication: timed out")), Unanswered)
-    assert isinstance(mapped(Unauthorized("User x has no SELECT permission on <table a.b>")), Refused)
+        assert isinstance(mapped(Unauthorized(words), StateSettings()), Unanswered)
+    looked_up = AuthenticationFailed("Unable to perform authentication: timed out")
+    assert isinstance(mapped(looked_up, StateSettings()), Unanswered)
+    assert isinstance(mapped(Unauthorized("User x has no SELECT permission on <table a.b>"), StateSettings()), Refused)
