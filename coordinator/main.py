@@ -1,6 +1,8 @@
 """The coordinator's composition root. In: `--config conf/coordinator.toml`. Out: the API served until SIGTERM.
 
-`--check-config` reads the configuration and every file it names, and says whether they are right.
+`--check-config` reads the configuration and every file it names, and says whether they are right: it refuses what a
+start refuses without asking another machine. Only what hangs on who starts it and when is left to the start: the rights
+of the service's user in the state directory, and whether another process has it or the port.
 """
 
 import argparse
@@ -26,11 +28,11 @@ from coordinator.notices.hooks import hooks_of
 from coordinator.opscenter.roles import FIRST_WORDS
 from coordinator.orchestrate.timing import USUAL, Timing
 from coordinator.serving.acting import composed, installed_version
-from coordinator.serving.forwarding import Reached, is_safe
+from coordinator.serving.forwarding import Reached, is_safe, reached_at
 from coordinator.serving.in_turns import InTurns
 from coordinator.serving.ready import Ready
 from coordinator.store.late import LateStore
-from coordinator.store.opening import access_of, open_state
+from coordinator.store.opening import access_of, look_at_state, open_state
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit import logs
@@ -40,9 +42,9 @@ from kit.errors import HelenusError
 from kit.fair_loop import fair_loop
 from kit.garbage import keep_collections_short
 from kit.heartbeat import beat
-from kit.http_server import HttpServer
+from kit.http_server import HttpServer, look_at_address
 from kit.http_settings import access_of as doors_of
-from kit.http_settings import is_loopback
+from kit.http_settings import is_loopback, url_at
 from kit.notify import Notifier
 from kit.state_lock import StateLock
 from kit.tls import client_context
@@ -52,13 +54,18 @@ def prepare(path: Path, timing: Timing = USUAL) -> Ready:
     """The configuration at `path`, checked. Raises `ConfigError`. `timing`: waits that no setting names."""
     settings = load(path, CoordinatorSettings)
     _refuse_double_names(settings.clusters)
+    listening = settings.http
+    doors = doors_of(listening, login=settings.access.login)
+    reached = _reached(settings.leading)
+    if settings.state.kind == "cassandra":  # others may have the same state
+        reached_at(reached.url, listening.host, url_at(listening.host, listening.port, tls=doors.tls is not None))
     return Ready(
         settings,
         absolute_path(settings.state_directory, setting="state_directory"),
-        doors_of(settings.http, login=settings.access.login),
+        doors,
         {cluster: _agents(cluster, of) for cluster, of in settings.clusters.items()},
         hooks_of(settings.webhooks),
-        _reached(settings.leading),
+        reached,
         access_of(settings.state),
         timing,
     )
@@ -220,6 +227,8 @@ def main(
         ready = prepare(chosen.config, timing)
         if chosen.check_config:
             look_at_directory(ready.state_directory, setting="state_directory")
+            look_at_state(ready.state, ready.state_directory)
+            look_at_address(ready.settings.http.host, ready.settings.http.port)
             print(f"{chosen.config}: fine; clusters: {', '.join(ready.settings.clusters)}")
             return 0
         redactor = logs.Redactor()

@@ -11,7 +11,7 @@ from aiohttp import web
 from kit.config import ConfigError
 from kit.errors import HelenusError
 from kit.http_errors import ERROR_FORM, MAX_FIELD_BYTES, MAX_LINE_BYTES, as_json, unread
-from kit.http_settings import Access, HttpSettings
+from kit.http_settings import Access, HttpSettings, url_at
 
 BACKLOG = 128
 """Connections that wait to be accepted."""
@@ -120,7 +120,7 @@ class HttpServer:
         """Own the address; whoever connects waits until `start`. Raises `ConfigError` if the address is taken."""
         await self._runner.setup()
         host, port = self._settings.host, self._settings.port
-        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = _socket_of(host)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))
@@ -132,7 +132,7 @@ class HttpServer:
         except OSError as error:
             listening.close()
             await self._runner.cleanup()
-            raise ConfigError(f"{host}:{port} can't be listened on: {error.strerror}", setting="http.port") from None
+            raise _unlistenable(host, port, error) from None
 
     async def start(self) -> None:
         """Answer requests, bound before or now. Raises what `bind` raises."""
@@ -167,8 +167,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where the service is reached from this machine."""
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"{'https' if self._access.tls else 'http'}://{host}:{self.port}"
+        return url_at(self._settings.host, self.port, tls=self._access.tls is not None)
 
     async def stop(self) -> None:
         """Listen no more, let running requests end for a few seconds, then close every connection."""
@@ -176,6 +175,24 @@ class HttpServer:
             self._listening.close()
             self._listening = None
         await self._runner.cleanup()
+
+
+def look_at_address(host: str, port: int) -> None:
+    """Raise `ConfigError` for an address that this machine doesn't have. The port is left alone: the service that is
+    looked at may be running."""
+    try:
+        with _socket_of(host) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        raise _unlistenable(host, port, error) from None
+
+
+def _socket_of(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _unlistenable(host: str, port: int, error: OSError) -> ConfigError:
+    return ConfigError(f"{host}:{port} can't be listened on: {error.strerror}", setting="http.port")
 
 
 def _runner_of(app: web.Application) -> web.AppRunner:

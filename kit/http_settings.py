@@ -71,6 +71,11 @@ def access_of(settings: HttpSettings, *, login: bool = False, setting: str = "ht
     return Access(tls, token, bool(settings.client_ca), login)
 
 
+def url_at(host: str, port: int, *, tls: bool) -> str:
+    """Where a service that listens there is reached from this machine."""
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _optional_path(place: str, setting: str) -> Path | None:
     return absolute_path(place, setting=setting) if place else None
 

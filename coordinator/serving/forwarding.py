@@ -6,6 +6,7 @@ They go to the address that stands in the lease, which only who may write the st
 within one machine.
 """
 
+import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -95,6 +96,19 @@ def is_safe(url: str) -> bool:
         return parts.scheme == "http" and is_loopback(parts.host or "", setting="url")
     except ConfigError:  # a name: it could mean any address
         return False
+
+
+def reached_at(url: str, host: str, listens_at: str) -> str:
+    """Where other coordinators are told to reach this one: at its `[leading] url`, or, without one (""), as it listens
+    on the `host`. Raises `ConfigError` if they could not."""
+    if url:
+        return url
+    # Of all addresses at once none can be told.
+    if (host != "localhost" and ipaddress.ip_address(host).is_unspecified) or not is_safe(listens_at):
+        raise ConfigError(
+            f"«leading.url» is missing: other coordinators can't reach this one at {listens_at}", setting="leading.url"
+        )
+    return listens_at
 
 
 class Forwarding:

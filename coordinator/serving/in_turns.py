@@ -6,7 +6,6 @@ counts is durable, so a change of the lead is nothing but a restart elsewhere.
 """
 
 import asyncio
-import ipaddress
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,13 +22,12 @@ from coordinator.leading.led_store import led
 from coordinator.orchestrate.apart_jobs import ApartJobs
 from coordinator.serving.acting import Shared, composed, entries_of, installed_version, timing_of
 from coordinator.serving.apart_door import ApartDoor
-from coordinator.serving.forwarding import Forwarding, is_safe
+from coordinator.serving.forwarding import Forwarding, reached_at
 from coordinator.serving.ready import Ready
 from coordinator.serving.standby import Standby, leading_gauge
 from coordinator.store.protocol import LeadRecord, Store
 from kit import logs
 from kit.background import Background, run_until
-from kit.config import ConfigError
 from kit.errors import HelenusError
 from kit.garbage import keep_collections_short
 from kit.heartbeat import beat
@@ -115,15 +113,7 @@ class InTurns:
         )
 
     def _reached_at(self) -> str:
-        if self._ready.reached.url:
-            return self._ready.reached.url
-        host, url = self._ready.settings.http.host, self._server.url
-        # Of all addresses at once none can be told.
-        if (host != "localhost" and ipaddress.ip_address(host).is_unspecified) or not is_safe(url):
-            raise ConfigError(
-                f"«leading.url» is missing: other coordinators can't reach this one at {url}", setting="leading.url"
-            )
-        return url
+        return reached_at(self._ready.reached.url, self._ready.settings.http.host, self._server.url)
 
     async def _give_back(self) -> None:
         if not self._stuck:  # else the lead ends by itself, after the process

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -163,7 +164,24 @@ def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sq
     return connection, reading
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
+def look_at(path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    """Raise what opening a file would raise that is there, but is none of a state or a later release's. It makes and
+    locks nothing: read as a file that nobody changes, at worst the version is that before an update a moment ago.
+    Whether the service's user may read and write it shows at its start: who looks may be another."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except (FileNotFoundError, PermissionError):
+        return
+    except OSError as error:
+        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            _known_version(connection, path, migrations)
+    except sqlite3.Error as error:
+        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+
+
+def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
         raise StoreTooNew(
@@ -171,6 +189,11 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Se
             file=str(path),
             version=version,
         )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    version = _known_version(connection, path, migrations)
     for number, statements in enumerate(migrations[version:], version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -10,9 +10,11 @@ import msgspec
 import structlog
 
 from coordinator.model.settings import StateSettings
+from coordinator.store.database import look_at
+from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.protocol import Store
 from coordinator.store.sealing import Seal, read_key
-from coordinator.store.sqlite import SqliteStore
+from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError, absolute_path, read_secret, secret_path
 from kit.secret import Secret
 from kit.tls import client_context
@@ -61,6 +63,10 @@ def access_of(settings: StateSettings) -> CassandraAccess | None:
         raise ConfigError("«state.contact_points» names no node", setting="state.contact_points")
     if settings.quorum == "local_dc" and not settings.local_dc:
         raise ConfigError("«state.quorum» is of local_dc, and «state.local_dc» names none", setting="state.local_dc")
+    for name in ("ca_file", "certificate_file", "certificate_key_file"):
+        if getattr(settings, name) and not settings.tls:
+            # Whoever names a CA believes that the password travels over TLS.
+            raise ConfigError(f"«state.{name}» is for TLS, and «state.tls» is false", setting="state.tls")
     for name, other in (("username", "password_file"), ("password_file", "username")):
         if getattr(settings, name) and not getattr(settings, other):
             raise ConfigError(f"«state.{name}» goes together with «state.{other}»", setting=f"state.{other}")
@@ -96,6 +102,13 @@ async def open_state(
         except StoreUnreachable as error:
             log.warning("the start waits for the state in Cassandra", reason=error.message, again_seconds=PAUSE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def look_at_state(access: CassandraAccess | None, state_directory: Path) -> None:
+    """For `--check-config`: raise what opening the state would raise of a file that is there. Makes and changes
+    nothing; Cassandra isn't asked."""
+    if access is None:
+        look_at(state_directory / FILE, MIGRATIONS)
 
 
 async def open_beside(access: CassandraAccess | None, state_directory: Path) -> Store:
