@@ -1,4 +1,4 @@
-"""The coordinator's composition root. In: `--config conf/coordinator.toml`. Out: the API served until SIGTERM.
+"""The coordinator's composition root. In: `--config /etc/helenus/coordinator.toml`. Out: the API served until SIGTERM.
 
 `--check-config` reads the configuration and every file it names, and says whether they are right: it refuses what a
 start refuses without asking another machine. Only what hangs on who starts it and when is left to the start: the rights
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from coordinator.access.command import CONFIGURATION
 from coordinator.access.command import main as users_command
 from coordinator.access.passwords import Passwords
 from coordinator.fleet.client import Deadlines
@@ -217,7 +218,7 @@ def main(
         prog="helenus-coordinator",
         description="Backup and restore of Cassandra clusters. «helenus-coordinator users» manages who may log in.",
     )
-    parser.add_argument("--config", required=True, type=Path, help="the configuration file, e.g. conf/coordinator.toml")
+    parser.add_argument("--config", type=Path, default=CONFIGURATION, help="default: %(default)s")
     parser.add_argument(
         "--check-config", action="store_true", help="check the configuration and what it names, then end"
     )

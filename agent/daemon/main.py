@@ -20,6 +20,7 @@ from agent.daemon.allocator import share_one_arena
 from agent.daemon.compose import compose, redact_passwords
 from agent.daemon.named_files import look
 from agent.daemon.settings import AgentSettings, check
+from agent.daemon.version import installed_version
 from kit.config import ConfigError, load
 from kit.errors import HelenusError
 from kit.http_settings import access_of
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str], making: Making | None = None) -> int:
     parser = argparse.ArgumentParser(prog="helenus-agent", description="The Helenus agent of one Cassandra node.")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
     parser.add_argument("--check-config", action="store_true", help="look at the configuration, say what is wrong, end")
+    parser.add_argument("--version", action="version", version=f"helenus-agent {installed_version()}")
     asked = parser.parse_args(arguments)
     try:
         settings = load(asked.config, AgentSettings)
