@@ -48,7 +48,7 @@ from kit.http_settings import access_of as doors_of
 from kit.http_settings import is_loopback, url_at
 from kit.notify import Notifier
 from kit.state_lock import StateLock
-from kit.tls import client_context
+from kit.tls import TlsNames, client_context
 
 
 def prepare(path: Path, timing: Timing = USUAL) -> Ready:
@@ -107,7 +107,7 @@ def _agents(cluster: str, of: ClusterSettings) -> ClusterAgents:
             absolute_path(of.ca_file, setting=f"{at}.ca_file") if of.ca_file else None,
             absolute_path(of.certificate_file, setting=f"{at}.certificate_file") if of.certificate_file else None,
             secret_path(of.key_file, setting=f"{at}.key_file") if of.key_file else None,
-            setting=f"{at}.ca_file",
+            named=TlsNames(f"{at}.ca_file", f"{at}.certificate_file", f"{at}.key_file"),
         )
     deadlines = Deadlines(
         connect=of.connect_seconds, probe=of.probe_seconds, call=of.request_seconds, silence=of.silent_seconds
@@ -122,7 +122,8 @@ def _reached(settings: LeadingSettings) -> Reached:
         )
     tls = None
     if settings.ca_file:
-        tls = client_context(absolute_path(settings.ca_file, setting="leading.ca_file"), setting="leading.ca_file")
+        at = "leading.ca_file"
+        tls = client_context(absolute_path(settings.ca_file, setting=at), named=TlsNames(at))
     return Reached(settings.url.rstrip("/"), tls)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from kit.bounds import BodyBytes, Connections, ListeningPort, Seconds
 from kit.config import ConfigError, absolute_path, read_secret, secret_path
 from kit.secret import Secret
-from kit.tls import server_context
+from kit.tls import TlsNames, server_context
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +66,7 @@ def access_of(settings: HttpSettings, *, login: bool = False, setting: str = "ht
             absolute_path(settings.tls_certificate, setting=f"{setting}.tls_certificate"),
             secret_path(settings.tls_key, setting=f"{setting}.tls_key"),
             _optional_path(settings.client_ca, f"{setting}.client_ca"),
-            setting=f"{setting}.tls_certificate",
+            named=TlsNames(f"{setting}.client_ca", f"{setting}.tls_certificate", f"{setting}.tls_key"),
         )
     return Access(tls, token, bool(settings.client_ca), login)
 

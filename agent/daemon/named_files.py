@@ -11,7 +11,7 @@ from agent.cassandra.settings import CqlTlsSettings
 from agent.daemon.settings import AgentSettings, CoordinatorSettings
 from kit.config import ConfigError, absolute_path, look_at_directory, read_secret, secret_path
 from kit.secret import Secret
-from kit.tls import client_context
+from kit.tls import TlsNames, client_context
 
 
 class ReporterAccess(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ def reporter_access(name: str, settings: CoordinatorSettings) -> ReporterAccess:
             absolute_path(settings.ca_file, setting=f"{where}.ca_file") if settings.ca_file else None,
             absolute_path(settings.tls_certificate, setting=f"{where}.tls_certificate") if own else None,
             secret_path(settings.tls_key, setting=f"{where}.tls_key") if own else None,
-            setting=f"{where}.ca_file",
+            named=TlsNames(f"{where}.ca_file", f"{where}.tls_certificate", f"{where}.tls_key"),
         )
     return ReporterAccess(token, tls)
 
@@ -61,5 +61,5 @@ def _look_at_tls(tls: CqlTlsSettings) -> None:
         absolute_path(tls.ca_file, setting=f"{where}.ca_file") if tls.ca_file else None,
         absolute_path(tls.certificate_file, setting=f"{where}.certificate_file") if tls.certificate_file else None,
         secret_path(tls.key_file, setting=f"{where}.key_file") if tls.key_file else None,
-        setting=f"{where}.ca_file",
+        named=TlsNames(f"{where}.ca_file", f"{where}.certificate_file", f"{where}.key_file"),
     )

@@ -14,7 +14,7 @@ from coordinator.notices.addresses import why_no_literal
 from coordinator.notices.signing import key_of
 from kit.config import ConfigError, absolute_path, read_secret
 from kit.secret import Secret
-from kit.tls import client_context
+from kit.tls import TlsNames, client_context
 
 LOCALHOST = "localhost"
 HOST = re.compile(r"[a-z0-9._-]+")
@@ -62,7 +62,7 @@ def _hook(name: str, of: WebhookSettings) -> Hook:
     tls = None
     if parts.scheme == "https":
         ca = absolute_path(of.ca_file, setting=f"{at}.ca_file") if of.ca_file else None
-        tls = client_context(ca, setting=f"{at}.ca_file")
+        tls = client_context(ca, named=TlsNames(f"{at}.ca_file"))
     return Hook(name, Secret(of.url), host, host == LOCALHOST, secret, of.events, tls)
 
 

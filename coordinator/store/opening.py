@@ -17,7 +17,7 @@ from coordinator.store.sealing import Seal, read_key
 from coordinator.store.sqlite import FILE, SqliteStore
 from kit.config import ConfigError, absolute_path, read_secret, secret_path
 from kit.secret import Secret
-from kit.tls import client_context
+from kit.tls import TlsNames, client_context
 
 log = structlog.get_logger(__name__)
 
@@ -129,5 +129,5 @@ def _tls(settings: StateSettings) -> ssl.SSLContext | None:
         absolute_path(settings.ca_file, setting="state.ca_file") if settings.ca_file else None,
         absolute_path(certificate, setting="state.certificate_file") if certificate else None,
         secret_path(key, setting="state.certificate_key_file") if key else None,
-        setting="state.ca_file",
+        named=TlsNames("state.ca_file", "state.certificate_file", "state.certificate_key_file"),
     )

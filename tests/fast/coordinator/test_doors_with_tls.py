@@ -11,7 +11,7 @@ from coordinator.model.access import Role
 from kit.config import ConfigError
 from kit.http_settings import Access
 from kit.secret import Secret
-from kit.tls import client_context, server_context
+from kit.tls import TlsNames, client_context, server_context
 from tests.cluster.certificates import Authority
 from tests.fast.coordinator.access_site import BEARER, TOKEN, password_of, site
 
@@ -23,9 +23,9 @@ def contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLCo
     authority = Authority(directory)
     certificate, key = authority.certificate("server")
     return (
-        server_context(certificate, key, authority.ca, setting="test"),
-        client_context(authority.ca, *authority.certificate("client"), setting="test"),
-        client_context(authority.ca, setting="test"),
+        server_context(certificate, key, authority.ca, named=TlsNames("ca")),
+        client_context(authority.ca, *authority.certificate("client"), named=TlsNames("ca")),
+        client_context(authority.ca, named=TlsNames("ca")),
     )
 
 

@@ -17,7 +17,7 @@ from kit.http_auth import authentication
 from kit.http_limits import body_limits
 from kit.http_server import HttpServer
 from kit.http_settings import HttpSettings, access_of
-from kit.tls import client_context
+from kit.tls import TlsNames, client_context
 from tests.cluster.certificates import Authority
 
 TOKEN = "a-token-for-tests"
@@ -99,7 +99,7 @@ async def test_mutual_tls_lets_in_a_signed_certificate_and_no_other(tmp_path: Pa
     settings = HttpSettings(tls_certificate=str(certificate), tls_key=str(key), client_ca=str(authority.ca))
 
     def context(own: tuple[Path, Path] | None) -> ssl.SSLContext:
-        return client_context(authority.ca, *(own or (None, None)), setting="test")
+        return client_context(authority.ca, *(own or (None, None)), named=TlsNames("ca"))
 
     async with served(settings) as server:
         assert server.url.startswith("https://")
@@ -109,7 +109,7 @@ async def test_mutual_tls_lets_in_a_signed_certificate_and_no_other(tmp_path: Pa
         with pytest.raises(aiohttp.ClientError):
             await ask(f"{server.url}/echo", ssl=context(stranger.certificate("client-of-stranger")))
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await ask(f"{server.url}/echo", ssl=client_context(stranger.ca, setting="test"))
+            await ask(f"{server.url}/echo", ssl=client_context(stranger.ca, named=TlsNames("ca")))
 
 
 def test_another_address_than_loopback_needs_tls_and_authentication(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_half_a_tls_configuration_is_refused_by_name(tmp_path: Path) -> None:
         access_of(HttpSettings(tls_certificate=certificate))
     with pytest.raises(ConfigError, match="client_ca"):
         access_of(HttpSettings(client_ca=certificate))
-    with pytest.raises(ConfigError, match="can't be used"):
+    with pytest.raises(ConfigError, match="can't be read"):
         access_of(HttpSettings(tls_certificate=certificate, tls_key=str(tmp_path / "missing")))
     assert key
 

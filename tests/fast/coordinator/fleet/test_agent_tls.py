@@ -8,7 +8,7 @@ import pytest
 from coordinator.fleet.client import AgentClient, open_session
 from coordinator.fleet.errors import AgentUnreachable
 from kit.secret import Secret
-from kit.tls import client_context, server_context
+from kit.tls import TlsNames, client_context, server_context
 from tests.cluster.certificates import Authority
 from tests.fast.coordinator.fleet.hostile_agent import HostileAgent
 from tests.fast.coordinator.fleet.test_hostile_agents import DEADLINES
@@ -27,7 +27,7 @@ def server_of(directory: Path, who: str) -> ssl.SSLContext | None:
         "old TLS": lambda: authority.certificate("agent", ADDRESS),
         "plain": lambda: authority.certificate("agent", ADDRESS),
     }[who]()
-    context = server_context(certificate, key, None, setting="test")
+    context = server_context(certificate, key, None, named=TlsNames("ca"))
     if who == "old TLS":
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -40,7 +40,7 @@ async def test_only_the_agent_itself_is_spoken_to(tmp_path: Path, who: str) -> N
     """Promise: a certificate that is expired, of another host or of another authority, an old TLS and no TLS at all:
     the agent counts as unreachable, with the reason, and whoever answered in its place received nothing."""
     tls = server_of(tmp_path, who)
-    trusted = client_context(tmp_path / "of-agents.pem", setting="test")
+    trusted = client_context(tmp_path / "of-agents.pem", named=TlsNames("ca"))
     async with HostileAgent(ADDRESS, tls=tls) as server, open_session(Secret("token-of-agents"), trusted) as session:
         asked = AgentClient(session, server.url.replace("http:", "https:"), DEADLINES)
         if who == "agent":
