@@ -6,6 +6,7 @@ and doesn't wait for what is being written: a thousand nodes that end a phase ma
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -18,14 +19,44 @@ from coordinator.model.errors import CoordinatorError
 
 T = TypeVar("T")
 
+_FIRST_TABLE = "requests"
+
 
 class StoreFailed(CoordinatorError):
-    """The state could not be read or written (disk full, damaged file, wrong rights)."""
+    """The state could not be read or written (disk full, disk gone)."""
 
     code = "store_failed"
     retry = "later"
     status = 500
     todo = "Look at the free space, the rights and the health of the disk that holds the coordinator's state directory."
+
+
+class StoreDamaged(StoreFailed):
+    """The file of the state is torn, or no database any more; `fields`: file. It is left as it is."""
+
+    code = "store_damaged"
+    todo = (
+        "Stop the coordinator and move the named file aside, with -wal and -shm beside it; put a copy of all three in "
+        "its place, or start without: docs/coordinator-state.md says what is then rebuilt from the agents and the "
+        "destinations, and what to make again. Look at the disk first."
+    )
+
+
+class StoreForeign(StoreFailed):
+    """What lies where the state should be isn't the coordinator's; `fields`: file. Nothing is written into it."""
+
+    code = "store_foreign"
+    todo = "Move the named file away, or give the coordinator a state_directory of its own, and start it again."
+
+
+class StoreNotAllowed(StoreFailed):
+    """The coordinator's user may not read or write the file of the state, or its directory; `fields`: file."""
+
+    code = "store_not_allowed"
+    todo = (
+        "Give the state directory (mode 0700) and all files in it (0600) to the coordinator's user, on a volume that "
+        "can be written, and start it again; run «helenus-coordinator users» as that user or as root."
+    )
 
 
 class StoreTooNew(CoordinatorError):
@@ -48,7 +79,10 @@ class Database:
     what is durable when it begins. Whoever must see a write of somebody else's awaits that write first, and what is
     decided by what was read is written only if that still holds, in the write's own transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, reading: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, reading: sqlite3.Connection, path: Path
+    ) -> None:
+        self._path = path
         self._connection = connection
         self._thread = thread
         self._reading = reading
@@ -67,7 +101,7 @@ class Database:
             thread.shutdown()
             raise
         connection, reading = connections
-        return cls(connection, thread, reading)
+        return cls(connection, thread, reading, path)
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function reads."""
@@ -107,7 +141,7 @@ class Database:
             # Shielded: a caller that is cancelled leaves a whole transaction behind, and nobody else's work stops.
             return await asyncio.shield(running)
         except sqlite3.Error as error:
-            raise StoreFailed(f"the coordinator's state can't be used: {error}") from error
+            raise failure(error, self._path) from error
 
 
 def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -118,8 +152,9 @@ def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.C
         path.chmod(0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+        raise failure(error, path) from error
     try:
+        _refuse_foreign(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path, migrations)
@@ -127,7 +162,7 @@ def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.C
         reading.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
-        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+        raise failure(error, path) from error
     except BaseException:
         connection.close()
         raise
@@ -138,21 +173,25 @@ def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sq
     """The same of a file that is there. SQLite lets several processes write one file in WAL mode, one transaction at a
     time: a writer waits for the other one's (5 s at most, Python's default), and who reads sees whole transactions. Run
     by root, SQLite gives the -wal and -shm files to the owner of the database."""
-    if not path.is_file():
-        raise StoreMissing(f"there is no state {path}", file=str(path))
-    there = f"{path.as_uri()}?mode=rw"
     try:
-        connection = sqlite3.connect(there, uri=True, isolation_level=None, check_same_thread=False)
+        there = path.is_file()
+    except OSError as error:
+        raise failure(error, path) from error
+    if not there:
+        raise StoreMissing(f"there is no state {path}", file=str(path))
+    uri = f"{path.as_uri()}?mode=rw"
+    try:
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+        raise failure(error, path) from error
     try:
         connection.execute("PRAGMA synchronous = FULL")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        reading = sqlite3.connect(there, uri=True, isolation_level=None, check_same_thread=False)
+        reading = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         reading.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
-        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+        raise failure(error, path) from error
     if version != len(migrations):
         reading.close()
         connection.close()
@@ -173,12 +212,47 @@ def look_at(path: Path, migrations: Sequence[Sequence[str]]) -> None:
     except (FileNotFoundError, PermissionError):
         return
     except OSError as error:
-        raise StoreFailed(f"the coordinator's state {path} can't be opened: {error}", file=str(path)) from error
+        raise failure(error, path) from error
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            _refuse_foreign(connection, path)
             _known_version(connection, path, migrations)
     except sqlite3.Error as error:
-        raise StoreFailed(f"the coordinator's state {path} can't be used: {error}", file=str(path)) from error
+        raise failure(error, path) from error
+
+
+def failure(error: OSError | sqlite3.Error, path: Path) -> StoreFailed:
+    """What is wrong with the file at `path`, as somebody who has to put it right must know it."""
+    kind = StoreFailed
+    if isinstance(error, OSError):
+        kind = _BY_NUMBER.get(error.errno or 0, StoreFailed)
+    elif isinstance(code := getattr(error, "sqlite_errorcode", None), int):
+        kind = _BY_CODE.get(code & 0xFF, StoreFailed)  # above it: the finer kinds of the same
+    return kind(f"the coordinator's state {path} can't be used: {error}", file=str(path))
+
+
+_BY_CODE = {
+    sqlite3.SQLITE_CORRUPT: StoreDamaged,
+    sqlite3.SQLITE_NOTADB: StoreDamaged,
+    sqlite3.SQLITE_READONLY: StoreNotAllowed,
+    sqlite3.SQLITE_PERM: StoreNotAllowed,
+    sqlite3.SQLITE_CANTOPEN: StoreNotAllowed,
+}
+_BY_NUMBER = {
+    errno.EACCES: StoreNotAllowed,
+    errno.EPERM: StoreNotAllowed,
+    errno.EROFS: StoreNotAllowed,
+    errno.EISDIR: StoreForeign,
+    errno.ELOOP: StoreForeign,
+}
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Each step of the schema is whole or not there: a file of ours is empty, or has the table of its first step."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if (tables or version) and (version == 0 or _FIRST_TABLE not in tables):
+        raise StoreForeign(f"the file {path} is a database of another program", file=str(path))
 
 
 def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestKind
-from coordinator.store.database import Database, StoreFailed
+from coordinator.store.database import Database, failure
 from coordinator.store.keeping import KEEP_ACTIVITY_SECONDS, KEEP_DETAILS_SECONDS
 from coordinator.store.migrations import MIGRATIONS
 from coordinator.store.protocol import Hold, LeadRecord
@@ -48,8 +48,7 @@ class SqliteStore:
         try:
             make_directory(state_directory, mode=0o700)
         except OSError as error:
-            told = f"the coordinator's state directory {state_directory} can't be made: {error}"
-            raise StoreFailed(told, file=str(state_directory)) from error
+            raise failure(error, state_directory) from error
         database = await Database.open(state_directory / FILE, MIGRATIONS)
         try:
             await database.write(lambda connection: _prune(connection, now))

@@ -109,7 +109,7 @@ async def test_a_death_while_a_schedule_is_deleted_harms_nothing(tmp_path: Path,
     schedule = Schedule("s", "c", 1, timetable, BackupJob(copies=[Copy("d")]), {}, decided=0.0)
     rule = KeptRule("c", "d", "s", Rule(age=365))
     made = await Database.open(tmp_path / FILE, MIGRATIONS)
-    opened = MortalDatabase(made._connection, made._thread, made._reading)
+    opened = MortalDatabase(made._connection, made._thread, made._reading, made._path)
     store = SqliteStore(opened)
     await store.schedules.put(schedule)
     await store.retention.put([rule, KeptRule("c", "d", "", Rule(age=7))])

@@ -116,7 +116,7 @@ async def test_a_damaged_state_is_a_named_error(tmp_path: Path) -> None:
 async def test_a_directory_that_cannot_be_made_is_trouble_of_the_store(tmp_path: Path) -> None:
     """Promise: work that waits for its store waits for this too, and doesn't end by it."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreFailed, match="can't be made"):
+    with pytest.raises(StoreFailed, match="state can't be used"):
         await SqliteStore.open(tmp_path / "file" / "state", now=NOW)
 
 

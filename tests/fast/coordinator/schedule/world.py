@@ -95,7 +95,7 @@ class World:
         opened = await Database.open(self.state / FILE, MIGRATIONS)
         # No power fails here, only processes.
         await opened._run(opened._thread, lambda: opened._connection.execute("PRAGMA synchronous = OFF").fetchone())
-        self.database = MortalDatabase(opened._connection, opened._thread, opened._reading)
+        self.database = MortalDatabase(opened._connection, opened._thread, opened._reading, opened._path)
         self.store = SqliteStore(self.database)
         self._start()
         return self
