@@ -22,6 +22,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, Simple
 from coordinator.model.settings import StateSettings
 from coordinator.store.cassandra.errors import Refusal, Refused, Unanswered
 from coordinator.store.protocol import Hold
+from kit.config import ConfigError
 from kit.secret import Secret
 
 Values = Sequence[Any]
@@ -83,7 +84,7 @@ class Driver:
         self._quorum = ConsistencyLevel.LOCAL_QUORUM if local else ConsistencyLevel.QUORUM
 
     async def connect(self) -> None:
-        """Connect. Raises `Unanswered`, `Refused`."""
+        """Connect. Raises `Unanswered`, `Refused`, `ConfigError`."""
         await self._in_thread(self._connect, self._settings.connect_seconds * (2 + len(self._settings.contact_points)))
 
     async def close(self) -> None:
@@ -191,6 +192,8 @@ class Driver:
                 return await running
         except TimeoutError:
             raise Unanswered("the driver did not come back") from None
+        except ConfigError:
+            raise
         except Exception as error:  # noqa: BLE001 as above
             raise mapped(error, self._settings) from None
 
@@ -223,8 +226,11 @@ class Driver:
         )
         try:
             self._session = cluster.connect()
-        except BaseException:
+        except BaseException as error:
+            known = sorted({str(host.datacenter) for host in cluster.metadata.all_hosts() if host.datacenter})
             cluster.shutdown()
+            if isinstance(error, NoHostAvailable):
+                refuse_unknown(wanted.local_dc, known)
             raise
         self._cluster = cluster
         if self._closed:  # nobody waited so long; `close` had nothing to let go of
@@ -265,6 +271,17 @@ class _Asked:
 
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             self._loop.call_soon_threadsafe(settled)
+
+
+def refuse_unknown(local_dc: str, known: Sequence[str]) -> None:
+    """Raise `ConfigError` for a data centre of the settings ("" = none named) that is none of the `known` ones, as a
+    node has told them. It tells also those whose nodes are all down: to wait for another one is to wait for ever."""
+    if local_dc and known and local_dc not in known:
+        raise ConfigError(
+            f"«state.local_dc»: no node of a data centre «{local_dc}» is known to the Cassandra that was asked; known: "
+            f"{', '.join(known)}",
+            setting="state.local_dc",
+        )
 
 
 def mapped(error: Exception, settings: StateSettings) -> Unanswered | Refused:
