@@ -2,52 +2,38 @@
 what is here to stay.
 
 A full collection walks every object that can be part of a cycle: of a coordinator with a thousand agents a quarter of a
-million, for a fifth of a second in which nobody is answered. Most of them last as long as the process: modules,
-connections, what is known of each node. They are set aside when it has settled, now and then again, and whenever what
-has come since has made a full collection long: a request of a thousand nodes is a hundred thousand objects, which stay
-for hours. What is set aside while it is under way, and part of a cycle, is freed by the daily collection of everything
-only: so it isn't done for little.
+million, for a quarter of a second in which nobody is answered; and it finds next to nothing, for what is garbage is so
+soon after it was made, when the collector looks at the youngest. So none comes by itself. What lasts is set aside and
+counted each minute, and everything is looked at once a day, or when so much has come that garbage may be among it: a
+request of a thousand nodes is a hundred thousand objects, which stay for hours and then go without the collector.
 """
 
 import asyncio
 import gc
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
-SETTLED_SECONDS = 60.0
-"""After the start: by then the connections are made."""
-AGAIN_SECONDS = 3_600.0
-THRESHOLDS = (5_000, 2, 50)
+LOOK_SECONDS = 60.0
+LOOKS = 1_440
+"""After so many, a day of them, everything is looked at."""
+GROWN = 500_000
+"""Objects: when there are so many more than after the last look at everything, it is looked at again. They are some
+hundred megabytes."""
+THRESHOLDS = (2_000, 2, 1_000_000)
 """New objects until the youngest are looked at, how often that is done before those that survived it are, and how often
-that before all are. A thousand requests side by side make as many objects as Python's own thresholds take for a reason
-to look at all; and of ten times five thousand that survive the second look takes as long as one at everything."""
-LONG_SECONDS = 0.01
-"""Processor time of a full collection from which on what it left is set aside."""
-ROUNDS = 24
-"""After so many times everything is looked at."""
+that before all are: never, as good as. An object may be a list of a thousand tables: of five thousand new ones a look
+took 50 ms."""
 
 
-async def keep_collections_short(
-    settled: float = SETTLED_SECONDS, again: float = AGAIN_SECONDS, long: float = LONG_SECONDS
-) -> None:
+async def keep_collections_short(look: float = LOOK_SECONDS, grown: int = GROWN) -> None:
     """Run until cancelled. Then all is as it was before; what somebody else had set aside is so again, with what came
     since (else a run of many tests would walk a million objects from the first coordinator on)."""
     before, set_aside = gc.get_threshold(), gc.get_freeze_count() > 0
     gc.set_threshold(*THRESHOLDS)
-    set_aside_long = _after_long_ones(long)
-    gc.callbacks.append(set_aside_long)
     try:
         while True:
-            gc.freeze()  # what was imported has made next to no garbage: to look for it would hold up the start
-            await asyncio.sleep(settled)
-            for _ in range(ROUNDS):
-                gc.freeze()
-                await asyncio.sleep(again)
+            await _until_all_is_to_be_seen(look, grown)
             gc.unfreeze()
             gc.collect()
     finally:
-        gc.callbacks.remove(set_aside_long)
         gc.set_threshold(*before)
         gc.unfreeze()
         if set_aside:
@@ -55,16 +41,11 @@ async def keep_collections_short(
             gc.freeze()
 
 
-def _after_long_ones(long: float) -> Callable[[str, Mapping[str, Any]], None]:
-    """What the collector calls before and after each collection, in the thread that it takes."""
-    began = 0.0
-
-    def told(phase: str, about: Mapping[str, Any]) -> None:
-        nonlocal began
-        if about["generation"] == len(THRESHOLDS) - 1:
-            if phase == "start":
-                began = time.thread_time()
-            elif time.thread_time() - began >= long:
-                gc.freeze()
-
-    return told
+async def _until_all_is_to_be_seen(look: float, grown: int) -> None:
+    gc.freeze()  # at the start, too: what was imported has made next to no garbage
+    lasting = gc.get_freeze_count()
+    for _ in range(LOOKS):
+        await asyncio.sleep(look)
+        gc.freeze()
+        if gc.get_freeze_count() > lasting + grown:
+            return
