@@ -3,6 +3,8 @@
 from typing import Any
 
 from kit.errors import HelenusError
+from kit.http_auth import Unauthorized
+from kit.http_origin import ForeignOrigin
 
 
 class AgentUnreachable(HelenusError):
@@ -51,6 +53,12 @@ class AgentRefused(HelenusError):
         """The code of the agent's own error."""
         return str(self.error.get("code", self.code))
 
+    @property
+    def at_the_door(self) -> bool:
+        """Whether the agent let nobody in who shows what the coordinator showed, and so looked at nothing else: its
+        token was changed, or the coordinator's. A 403 of its commands is another matter."""
+        return self.agent_status == Unauthorized.status or self.agent_code == ForeignOrigin.code
+
     def as_dict(self) -> dict[str, object]:
         """The agent's error object, with the agent's address among its fields."""
         fields = self.error.get("fields")
@@ -62,6 +70,25 @@ class AgentRefused(HelenusError):
             "retry": str(self.error.get("retry", self.retry)),
             "fields": {**(fields if isinstance(fields, dict) else {}), **own},
         }
+
+
+class TokenRefused(AgentUnreachable):
+    """An agent that is there and lets the coordinator in no more: what it had accepted it goes on with, and tells once
+    the tokens are the same again. So it is waited for as one that doesn't answer, under that one's code."""
+
+    todo = (
+        "Compare the agent's token ([http] token_file of its agent.toml) with the coordinator's ([clusters.<id>] "
+        "token_file of coordinator.toml), and restart whichever was given another one; what was accepted goes on."
+    )
+
+    def __init__(self, refused: AgentRefused) -> None:
+        url = refused.fields["agent"]
+        super().__init__(
+            f"The agent at {url} refuses the coordinator's token: compare [http] token_file of its agent.toml with "
+            f"[clusters.<id>] token_file of coordinator.toml (it says: {refused.message})",
+            agent=url,
+            error=refused.error,
+        )
 
 
 class DuplicateHostId(HelenusError):

@@ -12,7 +12,7 @@ from agent.wire.commands import LANES, CommandView, Event, Progress, State
 from agent.wire.node import EVENTS_INTERVAL
 from coordinator.fleet.client import AgentClient
 from coordinator.fleet.counts import Packed, kept, refuse_too_many
-from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable
+from coordinator.fleet.errors import AgentMisbehaved, AgentRefused, AgentUnreachable, TokenRefused
 from coordinator.fleet.pace import interval_of, poll_of
 from coordinator.fleet.registry import Agent
 from coordinator.model.table_counts import Layouts
@@ -180,8 +180,8 @@ class Reports:
     async def wait(self, client: AgentClient, command: str, give_up: Callable[[float], bool]) -> CommandView:
         """Return the command's view once it is terminal.
 
-        `give_up` is asked, with the seconds since the agent's last proper answer, each time it doesn't answer: True
-        ends the wait with `AgentUnreachable` (or `AgentMisbehaved`).
+        `give_up` is asked, with the seconds since the agent's last proper answer, each time it doesn't answer, or
+        refuses the coordinator's token: True ends the wait with `AgentUnreachable` (or `AgentMisbehaved`).
         Raises `AgentRefused` (404) when the agent doesn't know the command.
         """
         news = self._watch(client.url, command)
@@ -190,7 +190,7 @@ class Reports:
         while True:
             news.clear()
             try:
-                view = await client.command(command)
+                view = await _view_of(client, command)
             except (AgentUnreachable, AgentMisbehaved) as lost:
                 now = self._clock()
                 lost_since = now if lost_since is None else lost_since
@@ -302,6 +302,17 @@ class Reports:
 def _lane(live: Live) -> str | None:
     """Of a kind that only a newer agent knows nothing is said."""
     return LANE_OF.get(live.kind)
+
+
+async def _view_of(client: AgentClient, command: str) -> CommandView:
+    """The view of a command that its agent took once. Raises `TokenRefused` while the agent lets nobody in who shows
+    the coordinator's token."""
+    try:
+        return await client.command(command)
+    except AgentRefused as refused:
+        if refused.at_the_door:
+            raise TokenRefused(refused) from refused
+        raise
 
 
 async def _news_or(news: asyncio.Event, seconds: float) -> None:

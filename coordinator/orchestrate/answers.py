@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from agent.wire.commands import CommandView, State
-from coordinator.fleet.errors import AgentRefused
+from coordinator.fleet.errors import AgentRefused, TokenRefused
 from coordinator.model.commands import PostedCommand
 from kit.errors import HelenusError
 
@@ -64,12 +64,14 @@ def failed(command: PostedCommand, error: dict[str, Any], at: float, state: Stat
 
 def unheard(answer: object) -> bool:
     """Whether an answer to a cancel, or the lack of one, means that the agent may go on: all but a time-out (it was
-    told, and is slow) and a refusal of its own (nothing is left to be cancelled)."""
+    told, and is slow) and a refusal of its own (nothing is left to be cancelled). Who isn't let in told it nothing."""
     if isinstance(answer, AgentRefused):
-        return answer.agent_status >= 500
+        return answer.agent_status >= 500 or answer.at_the_door
     return isinstance(answer, HelenusError)
 
 
-def passing(refused: AgentRefused) -> bool:
+def passing(refused: AgentRefused | TokenRefused) -> bool:
     """Whether a refusal is one of a moment: the same command may be taken later."""
+    if isinstance(refused, TokenRefused):
+        return True
     return refused.agent_status >= 500 and refused.error.get("retry") in ("now", "later")

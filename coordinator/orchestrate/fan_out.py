@@ -21,6 +21,7 @@ from coordinator.model.commands import PostedCommand
 from coordinator.orchestrate.answers import Answered, answered, ended, failed, passing, target_errors, unheard
 from coordinator.orchestrate.errors import OutcomeUnknown, PastThePointOfReturn, RequestCancelled
 from coordinator.orchestrate.in_turn import InTurn
+from coordinator.orchestrate.let_in import LetIn
 from coordinator.orchestrate.point_in_time.phases import STARTS_CASSANDRA, WITHOUT_CASSANDRA
 from coordinator.orchestrate.reactions import reaction_to, waited_for
 from coordinator.orchestrate.restore.phases import Answer, Trouble, trouble_of
@@ -70,6 +71,7 @@ class FanOut:
         self._force = force
         self._repair = repair
         self._sent = sent
+        self._let_in = LetIn(run)
 
     async def ask(
         self,
@@ -251,10 +253,10 @@ class FanOut:
                             return await self._told(failed(command, interrupted(command), clock(), State.INTERRUPTED))
                         command = msgspec.structs.replace(command, accepted=False)
                         continue
-                    if not (passing(refused) or (command.accepted and waited_for(command.kind))):
-                        command = failed(command, refused.as_dict(), clock())
+                    trouble = await self._let_in.trouble_of(command, refused)
+                    if not (passing(trouble) or (command.accepted and waited_for(command.kind))):
+                        command = failed(command, trouble.as_dict(), clock())
                         return command if lost_since is not None else await self._told(command)
-                    trouble = refused
                 except (AgentUnreachable, AgentMisbehaved) as lost:
                     if command.accepted:  # waited for as long as one waits
                         return self._given_up(command, lost)

@@ -13,6 +13,7 @@ import structlog
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
 from coordinator.model.commands import PostedCommand
+from coordinator.orchestrate.answers import unheard
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
@@ -41,7 +42,7 @@ class OwedCancels(Beside):
                 agent = await self._around.registry.agent_of(request.cluster, command.host_id)
                 await agent.client.cancel_command(command.id, force=request.cancel == "force")
             except AgentRefused as refused:
-                if refused.agent_status >= 500:
+                if unheard(refused):
                     return
                 # It never came there (404), has ended, or ends soon by itself (409): nothing is left to be stopped.
             except HelenusError:

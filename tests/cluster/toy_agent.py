@@ -3,11 +3,13 @@ in memory. It can be killed and started again, and frozen as SIGSTOP would."""
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from agent.commands.events import EventLog
@@ -30,6 +32,9 @@ from agent.wire.destinations import (
 from agent.wire.node import HealthView, NodeReport
 from agent.wire.throttle import PatchThrottle, ThrottleView
 from kit.errors import HelenusError
+from kit.http_auth import authentication
+from kit.http_settings import Access
+from kit.secret import Secret
 from tests.cluster.loop_time import unix_seconds
 from tests.cluster.toy_archiving import ToyLog, archiving_jobs
 from tests.cluster.toy_cluster import ToyFailure, ToyNode, toy_jobs
@@ -57,6 +62,9 @@ class ToyAgent:
         self.features: list[str] = [*Kind]
         self.slow_seconds = 0.0
         """how long its node takes to tell what a report is made of"""
+        self.token: Secret | None = None
+        self.token_for: Callable[[web.Request], bool] = lambda _: True
+        """which requests must show the token"""
         self._site: web.AppRunner | None = None
         self._frozen = asyncio.Event()
         self._frozen.set()
@@ -100,7 +108,7 @@ class ToyAgent:
             metrics=CollectorRegistry(),
             health=lambda: HealthView("ok"),
         )
-        app = make_app(services)
+        app = make_app(services, authentication=[self._while_token_right])
         app.middlewares.insert(0, self._while_thawed)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._site.setup()
@@ -140,6 +148,12 @@ class ToyAgent:
     async def _while_thawed(self, request: web.Request, handler: object) -> web.StreamResponse:
         await self._frozen.wait()
         return await handler(request)  # type: ignore[operator, no-any-return]
+
+    @web.middleware
+    async def _while_token_right(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.token is None or not self.token_for(request):
+            return await handler(request)
+        return await authentication(Access(None, self.token, False))(request, handler)
 
     async def report(self, *, members: bool = False, truncations: bool = False) -> NodeReport:
         await asyncio.sleep(self.slow_seconds)

@@ -25,7 +25,7 @@ async def _cancelled_while_down(scene: Scene, request_id: str) -> None:
     await store.close()
 
 
-async def _let_go(scene: Scene, coordinator: ToyCoordinator, number: int, kind: str) -> None:
+async def let_go(scene: Scene, coordinator: ToyCoordinator, number: int, kind: str) -> None:
     """The agent is back, hears of the cancel, and gives up what it had taken up again."""
     for _ in range(2000):
         states = [view.state for view in await scene.agents[number].runner.views() if view.kind == kind]
@@ -81,7 +81,7 @@ async def test_an_agent_that_was_down_when_its_work_was_cancelled_is_told_when_i
     await scene.stack.aclose()
     await agent.start()
     again = await scene.coordinator()
-    await _let_go(scene, again, 1, "fetch")
+    await let_go(scene, again, 1, "fetch")
     assert not any(each.held for each in scene.nodes)
 
 
@@ -97,7 +97,7 @@ async def test_an_agent_and_the_coordinator_were_both_down_when_a_restore_was_ca
     again = await scene.coordinator()
     assert (await again.ended(request_id)).state is RequestState.CANCELLED
     await scene.agents[1].start()
-    await _let_go(scene, again, 1, "fetch")
+    await let_go(scene, again, 1, "fetch")
     assert not any(node.held for node in scene.nodes)
 
 
@@ -111,5 +111,5 @@ async def test_a_node_whose_loss_ended_a_restore_does_not_fetch_on_when_it_is_ba
     await scene.agents[1].stop()
     assert (await coordinator.ended(request_id)).state is RequestState.ERROR
     await scene.agents[1].start()
-    await _let_go(scene, coordinator, 1, "fetch")
+    await let_go(scene, coordinator, 1, "fetch")
     assert not any(each.held for each in scene.nodes)

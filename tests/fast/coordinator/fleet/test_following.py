@@ -11,6 +11,7 @@ from aiohttp import web
 from coordinator.fleet.client import Deadlines
 from coordinator.fleet.fleet import ClusterAgents, Fleet
 from coordinator.fleet.reports import ReportTiming
+from kit.http_auth import Unauthorized
 from tests.fast.coordinator.fleet.hostile_agent import HostileAgent, event, report
 
 DEADLINES = Deadlines(connect=5.0, call=30.0, listing=30.0, probe=20.0, silence=20.0)
@@ -28,11 +29,14 @@ class Log:
         self.instance = "one"
         self.refuses_ahead = False
         self.one_each = False
+        self.refuses_token = False
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/events"""
         after = int(request.headers["Last-Event-ID"])
         self.asked.append(after)
+        if self.refuses_token:
+            return web.json_response(Unauthorized("no valid bearer token").as_dict(), status=401)
         if self.refuses_ahead and after > max(self.events, default=0):
             told = {"code": "sequence_ahead", "message": "a new log", "todo": "", "retry": "never", "fields": {}}
             return web.json_response(told, status=409)
@@ -122,3 +126,18 @@ async def test_an_event_that_can_not_be_read_is_passed_over(followed: Followed) 
         await followed.until(lambda bad=bad: log.asked[-1] == bad)  # type: ignore[misc]
         log.events[bad + 1] = event(bad + 1, "mine", stage=f"behind {bad}")
         await followed.until(lambda bad=bad: followed.stage == f"behind {bad}")  # type: ignore[misc]
+
+
+async def test_a_stream_that_the_token_ended_goes_on_behind_the_last_event(followed: Followed) -> None:
+    """Promise: an agent that refused the coordinator's token for a while is followed from where it was left: what it
+    did meanwhile is read."""
+    log = followed.log
+    log.events[1] = event(1, "mine", stage="before")
+    await followed.until(lambda: log.asked[-1:] == [1])
+    log.refuses_token = True
+    asked = len(log.asked)
+    await followed.until(lambda: len(log.asked) > asked + 2)
+    log.events[2] = event(2, "mine", stage="meanwhile")
+    log.refuses_token = False
+    await followed.until(lambda: followed.stage == "meanwhile")
+    assert {*log.asked[asked:]} <= {1, 2}
