@@ -12,6 +12,7 @@ import msgspec
 
 from agent.wire.backups import BackupView, Plan
 from agent.wire.commands import CommandView
+from coordinator.fleet.known_views import KnownViews
 
 Answer = TypeVar("Answer")
 
@@ -27,12 +28,14 @@ PLANS_KEPT = 4
 
 class Bulk:
     """Shared by the clients of all agents. `turn`: entered while a large body is in memory; `backups`: while it is one
-    that tells of backups. Those may take minutes, and agents that send them slowly keep no node's report waiting."""
+    that tells of backups. Those may take minutes, and agents that send them slowly keep no node's report waiting.
+    `known`: the backups that were listed last."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(AT_ONCE)
         self.backups = asyncio.Semaphore(AT_ONCE)
         self.views = asyncio.Semaphore(VIEWS_AT_ONCE)
+        self.known = KnownViews()
         self._decoding = asyncio.Lock()
         self._decoding_reports = asyncio.Lock()
         self._beginning = asyncio.Lock()

@@ -46,7 +46,7 @@ async def read_backups(
         else:
             slices = Slices()
             for each in await bulk.decoded(b"".join(begun), _decode_list):
-                views.append(_decode(each))
+                views.append(bulk.known.view(bytes(each)))
                 await slices.pause()
             return views
         limit.reschedule(began + LONGEST * deadline)

@@ -9,7 +9,6 @@ from typing import Self
 import msgspec
 import structlog
 
-from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.asking import asked_by
 from coordinator.model.cluster import Backup, ClusterNode
@@ -35,7 +34,7 @@ from coordinator.orchestrate.delete.marks import refuse_too_late
 from coordinator.orchestrate.destination_changes import DestinationChanges
 from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning
 from coordinator.orchestrate.later_restores import changed_since
-from coordinator.orchestrate.listing import backup_of, is_through
+from coordinator.orchestrate.listings import Listings
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
@@ -50,7 +49,6 @@ from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
-from kit.slices import Slices
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +61,7 @@ class FleetOrchestrator:
         self._requests = RunningRequests(around)
         self._conflicts = Conflicts(around)
         self._suspects = Suspects(around)
+        self._listings = Listings(around)
         self._stack = AsyncExitStack()
         self._turn = around.leaving.turn
         """An order is judged before its cluster's turn, for agents and stores are asked then, and may hang. What only
@@ -218,26 +217,7 @@ class FleetOrchestrator:
 
     async def list_backups(self, cluster: str, destination: str | None) -> list[Backup]:
         """Every undeleted backup there."""
-        places = Places(self._around, cluster, at_a_glance=True)
-        place = await places.optional(destination)
-        place_id = destination or ON_SERVER
-        running, deleting = set[str | None](), set[str | None]()
-        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
-            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
-                running.add(request.tag)
-            elif request.kind is RequestKind.DELETE and place_id in request.destinations:
-                deleting.add(request.tag)
-        backups, slices = [], Slices()
-        for tag, joined in (await places.backups(place)).items():
-            if joined.deleted:
-                continue
-            if joined.record is None or joined.record.state == RUNNING:
-                # How it ended was never put, or it hasn't ended: plan and manifests tell.
-                joined = await places.backup(place, tag) or joined
-            runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
-            backups.append(backup_of(joined, running=runs, deleting=tag in deleting))
-            await slices.pause()
-        return backups
+        return await self._listings.backups(cluster, destination)
 
     async def nodes(self, cluster: str) -> list[ClusterNode]:
         """Ring members and agents, joined by host id."""

@@ -1,0 +1,68 @@
+"""The backups of a place as people see them. In: what the agents list, the running requests. Out: each backup with what
+it holds and how it stands.
+
+Of a thousand nodes to sum one up takes two milliseconds: what has not changed since it was listed last is taken from
+there.
+"""
+
+from agent.wire.backups import RUNNING
+from agent.wire.destinations import ON_SERVER
+from coordinator.model.cluster import Backup
+from coordinator.model.requests import RequestKind, RequestState
+from coordinator.orchestrate.listing import Joined, backup_of, is_through
+from coordinator.orchestrate.places import Places
+from coordinator.orchestrate.run import Surroundings
+from kit.slices import Slices
+
+MOST_KEPT = 100_000
+"""Nodes of all backups that are kept, each as often as a backup names it: some ten megabytes."""
+
+
+class Listings:
+    """Asks the agents anew each time."""
+
+    def __init__(self, around: Surroundings, most: int = MOST_KEPT) -> None:
+        self._around = around
+        self._most = most
+        self._known: dict[tuple[str, str, str], tuple[Joined, bool, bool, Backup]] = {}
+        self._kept = 0
+
+    async def backups(self, cluster: str, destination: str | None) -> list[Backup]:
+        """Every undeleted backup there."""
+        places = Places(self._around, cluster, at_a_glance=True)
+        place = await places.optional(destination)
+        place_id = destination or ON_SERVER
+        running, deleting = set[str | None](), set[str | None]()
+        for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
+            if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
+                running.add(request.tag)
+            elif request.kind is RequestKind.DELETE and place_id in request.destinations:
+                deleting.add(request.tag)
+        backups, slices = [], Slices()
+        for tag, joined in (await places.backups(place)).items():
+            if joined.deleted:
+                continue
+            if joined.record is None or joined.record.state == RUNNING:
+                # How it ended was never put, or it hasn't ended: plan and manifests tell.
+                joined = await places.backup(place, tag) or joined
+            runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
+            backups.append(self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting))
+            await slices.pause()
+        return backups
+
+    def _backup(self, key: tuple[str, str, str], joined: Joined, *, running: bool, deleting: bool) -> Backup:
+        """As `backup_of`."""
+        known = self._known.pop(key, None)
+        if known is not None:
+            self._kept -= _nodes(known[0])
+        if known is None or known[:3] != (joined, running, deleting):
+            known = joined, running, deleting, backup_of(joined, running=running, deleting=deleting)
+        self._known[key] = known
+        self._kept += _nodes(known[0])
+        while self._kept > self._most:
+            self._kept -= _nodes(self._known.pop(next(iter(self._known)))[0])
+        return known[3]
+
+
+def _nodes(joined: Joined) -> int:
+    return 1 + len(joined.manifests) + (0 if joined.record is None else len(joined.record.nodes))

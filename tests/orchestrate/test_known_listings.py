@@ -1,0 +1,41 @@
+"""What was listed before is summed up once, and shown as it stands now."""
+
+import asyncio
+
+from agent.wire.commands import Kind
+from coordinator.model.orders import DeleteOrder
+from coordinator.model.requests import RequestState
+from coordinator.orchestrate.listing import DELETING
+from coordinator.orchestrate.listings import Listings
+from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_restore_flow import backed_up
+
+
+async def test_a_backup_is_summed_up_anew_when_something_of_it_changed(scene: Scene) -> None:
+    """Promise: a listing takes a backup from the one before as long as nothing of it differs; one that is being
+    deleted, and one that has gone, is told as it stands."""
+    coordinator, kept = await backed_up(scene)
+    going, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    before = {each.tag: each for each in await coordinator.orchestrator.list_backups(CLUSTER, "there")}
+    again = {each.tag: each for each in await coordinator.orchestrator.list_backups(CLUSTER, "there")}
+    assert set(before) == {kept, going}
+    assert all(again[tag] is before[tag] for tag in before)
+    gate = scene.nodes[0].gates[Kind.DELETE] = asyncio.Event()
+    request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(going, "there"))
+    under_way = {each.tag: each for each in await coordinator.orchestrator.list_backups(CLUSTER, "there")}
+    assert under_way[kept] is before[kept]
+    assert under_way[going].state == DELETING
+    gate.set()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == [before[kept]]
+
+
+async def test_however_little_is_kept_all_is_listed(scene: Scene) -> None:
+    """Promise: what is kept of listings stays below its limit, and says nothing of what is listed."""
+    coordinator, first = await backed_up(scene)
+    second, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    listings = Listings(coordinator.orchestrator._around, most=0)
+    for _ in range(2):
+        assert {each.tag for each in await listings.backups(CLUSTER, "there")} == {first, second}
+    assert listings._kept == 0
