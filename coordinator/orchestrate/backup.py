@@ -31,6 +31,7 @@ from coordinator.orchestrate.places import Places, place_id
 from coordinator.orchestrate.run import Run, Surroundings
 from coordinator.orchestrate.scope import backup_scope, union_of_tables
 from coordinator.orchestrate.scripts import BEFORE, refuse_older_agents, run_scripts, with_failed_scripts
+from kit.slices import Slices
 
 SNAPSHOT_ROUNDS = 3
 ON_NODES = "on-server"
@@ -184,11 +185,11 @@ class BackupFlow:
             for host_id, answer in answers.items():
                 if (answer.error or {}).get("code") == SNAPSHOT_EXISTS:
                     states.taken(ON_SERVER, host_id)
-            taken = {
-                host_id: msgspec.convert(answer.result, SnapshotResult)
-                for host_id, answer in answers.items()
-                if answer.ok
-            }
+            taken, slices = dict[str, SnapshotResult](), Slices()
+            for host_id, answer in answers.items():
+                if answer.ok:
+                    taken[host_id] = msgspec.convert(answer.result, SnapshotResult)
+                await slices.pause()
             if failed and (not order.partial or not taken):
                 await self._clear(f"{phase}-clear", hosts)
                 raise nodes_failed("The snapshot", failed)

@@ -27,7 +27,7 @@ from coordinator.orchestrate.reactions import reaction_to, waited_for
 from coordinator.orchestrate.restore.phases import Answer, Trouble, trouble_of
 from coordinator.orchestrate.restore.sent_once import NO_AGENT, SentOnce, hopeless_from, least_silence
 from coordinator.orchestrate.run import Run
-from coordinator.orchestrate.side_by_side import one_error, set_when, unless
+from coordinator.orchestrate.side_by_side import begun, one_error, set_when, unless
 from coordinator.orchestrate.steady import Steady
 from coordinator.orchestrate.telling import interrupted, told_as, waits_for_its_node
 from kit.errors import HelenusError
@@ -113,7 +113,7 @@ class FanOut:
 
         with one_error():
             async with TaskGroup() as group:
-                workers = [group.create_task(one(*each)) for each in first]
+                workers = await begun(group, (one(*each) for each in first))
                 if not undoing:
                     watch = group.create_task(set_when(self._run.cancelled, abandon))
                     await asyncio.wait(workers)
