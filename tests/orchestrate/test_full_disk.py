@@ -74,7 +74,7 @@ async def served(coordinator: ToyCoordinator) -> AsyncIterator[Client]:
 async def test_an_order_that_can_not_be_kept_is_refused_in_form(
     scene: Scene, method: str, path: str, body: dict[str, object] | None
 ) -> None:
-    """500 with store_failed and what to do; nothing is done on any node, and what can be read is still shown."""
+    """500 with store_not_allowed and what to do; nothing is done on any node, and what can be read is still shown."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there")
     tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
@@ -83,10 +83,10 @@ async def test_an_order_that_can_not_be_kept_is_refused_in_form(
     async with served(coordinator) as client:
         told = {key: tag if value == "TAG" else value for key, value in (body or {}).items()}
         status, answer = await client.ask(method, f"{CLUSTER}{path.replace('TAG', tag)}", json=told)
-        assert (status, answer.get("code")) == (500, "store_failed"), answer
+        assert (status, answer.get("code")) == (500, "store_not_allowed"), answer
         assert answer["brief"] == "error"
         assert answer["type"]
-        assert "disk" in answer["todo"]
+        assert "volume that can be written" in answer["todo"]
         assert [list(node.done) for node in scene.nodes] == done
         for shown in ("backups", "backups?destination=there", "backups/destinations", "backup-activity", "nodes"):
             await client.get(f"{CLUSTER}/{shown}")
@@ -102,5 +102,5 @@ async def test_a_cancel_that_can_not_be_kept_is_refused_in_form(scene: Scene) ->
     await refuse_writes(coordinator)
     async with served(coordinator) as client:
         status, answer = await client.ask("POST", f"request/{running}/cancel", json={})
-        assert (status, answer["code"], answer["brief"]) == (500, "store_failed", "error"), answer
+        assert (status, answer["code"], answer["brief"]) == (500, "store_not_allowed", "error"), answer
         assert (await client.get(f"request/{running}/status"))["state"] == "running"
