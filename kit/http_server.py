@@ -1,6 +1,7 @@
 """A listening HTTP server. In: an aiohttp application and how to listen. Out: a bound socket, until it is stopped."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -192,7 +193,8 @@ def _socket_of(host: str) -> socket.socket:
 
 
 def _unlistenable(host: str, port: int, error: OSError) -> ConfigError:
-    return ConfigError(f"{host}:{port} can't be listened on: {error.strerror}", setting="http.port")
+    setting = "http.host" if error.errno == errno.EADDRNOTAVAIL else "http.port"
+    return ConfigError(f"{host}:{port} can't be listened on: {error.strerror}", setting=setting)
 
 
 def _runner_of(app: web.Application) -> web.AppRunner:

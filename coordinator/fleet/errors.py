@@ -56,7 +56,8 @@ class AgentRefused(HelenusError):
     @property
     def at_the_door(self) -> bool:
         """Whether the agent let nobody in who shows what the coordinator showed, and so looked at nothing else: its
-        token was changed, or the coordinator's. A 403 of its commands is another matter."""
+        token was changed, or the coordinator's, or it asks for a certificate now. A 403 of its commands is another
+        matter."""
         return self.agent_status == Unauthorized.status or self.agent_code == ForeignOrigin.code
 
     def as_dict(self) -> dict[str, object]:
@@ -77,15 +78,15 @@ class TokenRefused(AgentUnreachable):
     the tokens are the same again. So it is waited for as one that doesn't answer, under that one's code."""
 
     todo = (
-        "Compare the agent's token ([http] token_file of its agent.toml) with the coordinator's ([clusters.<id>] "
-        "token_file of coordinator.toml), and restart whichever was given another one; what was accepted goes on."
+        "Compare [http] token_file and client_ca of the agent's agent.toml with token_file and certificate_file of the "
+        "cluster's table in coordinator.toml, and restart whichever was given another one; what was accepted goes on."
     )
 
     def __init__(self, refused: AgentRefused) -> None:
         url = refused.fields["agent"]
         super().__init__(
-            f"The agent at {url} refuses the coordinator's token: compare [http] token_file of its agent.toml with "
-            f"[clusters.<id>] token_file of coordinator.toml (it says: {refused.message})",
+            f"The agent at {url} doesn't let the coordinator in any more: compare [http] token_file of its agent.toml "
+            f"with [clusters.<id>] token_file of coordinator.toml (it says: {refused.message})",
             agent=url,
             error=refused.error,
         )

@@ -102,7 +102,7 @@ class FanOut:
 
         async def one(command: PostedCommand, new: bool) -> None:
             async with turns.of(command) as came:
-                sent = came or not new
+                sent = (came and not abandon.is_set()) or not new
                 answer = await (self._drive(command, abandon, undoing) if sent else self._unsent(command))
             answers[command.host_id] = answer
             if on_end is not None:

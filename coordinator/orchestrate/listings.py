@@ -14,8 +14,8 @@ from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from kit.slices import Slices
 
-MOST_KEPT = 100_000
-"""Nodes of all backups that are kept, each as often as a backup names it: some ten megabytes."""
+MOST_KEPT = 500_000
+"""Addresses of nodes in all backups that are kept, each as often as a keyspace has it: some fifty megabytes."""
 
 
 class Listings:
@@ -48,21 +48,29 @@ class Listings:
             runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
             backups.append(self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting))
             await slices.pause()
+        self._forget_others(cluster, place_id, {backup.tag for backup in backups})
         return backups
+
+    def _forget_others(self, cluster: str, place_id: str, tags: set[str]) -> None:
+        gone = [key for key in self._known if key[:2] == (cluster, place_id) and key[2] not in tags]
+        for key in gone:
+            self._kept -= _size(self._known.pop(key)[3])
 
     def _backup(self, key: tuple[str, str, str], joined: Joined, *, running: bool, deleting: bool) -> Backup:
         """As `backup_of`."""
         known = self._known.pop(key, None)
         if known is not None:
-            self._kept -= _nodes(known[0])
+            self._kept -= _size(known[3])
         if known is None or known[:3] != (joined, running, deleting):
             known = joined, running, deleting, backup_of(joined, running=running, deleting=deleting)
+        if joined.plan is not None:  # it is under way, or was left so: a plan has megabytes
+            return known[3]
         self._known[key] = known
-        self._kept += _nodes(known[0])
+        self._kept += _size(known[3])
         while self._kept > self._most:
-            self._kept -= _nodes(self._known.pop(next(iter(self._known)))[0])
+            self._kept -= _size(self._known.pop(next(iter(self._known)))[3])
         return known[3]
 
 
-def _nodes(joined: Joined) -> int:
-    return 1 + len(joined.manifests) + (0 if joined.record is None else len(joined.record.nodes))
+def _size(backup: Backup) -> int:
+    return 1 + sum(len(part.nodes) for part in backup.keyspaces.values())

@@ -147,6 +147,7 @@ class Database:
 def _connect(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """One to write with, and one that only reads."""
     try:
+        _refuse_other_than_a_file(path)
         # Made before SQLite sees it, so that it and its -wal and -shm files (which take its mode) are private at once.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         path.chmod(0o600)
@@ -205,9 +206,12 @@ def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sq
 
 def look_at(path: Path, migrations: Sequence[Sequence[str]]) -> None:
     """Raise what opening a file would raise that is there, but is none of a state or a later release's. It makes and
-    locks nothing: read as a file that nobody changes, at worst the version is that before an update a moment ago.
-    Whether the service's user may read and write it shows at its start: who looks may be another."""
+    locks nothing: read as a file that nobody changes, without what stands in -wal beside it. Beside a coordinator that
+    runs, or after one that was killed, the file may lack parts of what is in there, and a start puts them in: so it
+    isn't called damaged for that. Whether the service's user may read and write it shows at its start: who looks may
+    be another."""
     try:
+        _refuse_other_than_a_file(path)
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
     except (FileNotFoundError, PermissionError):
         return
@@ -218,7 +222,22 @@ def look_at(path: Path, migrations: Sequence[Sequence[str]]) -> None:
             _refuse_foreign(connection, path)
             _known_version(connection, path, migrations)
     except sqlite3.Error as error:
-        raise failure(error, path) from error
+        failed = failure(error, path)
+        if not (isinstance(failed, StoreDamaged) and _has_bytes(Path(f"{path}-wal"))):
+            raise failed from error
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _refuse_other_than_a_file(path: Path) -> None:
+    """Of a link, and of none at all, opening it tells."""
+    if path.exists() and not path.is_file() and not path.is_symlink():
+        raise StoreForeign(f"{path} is no file", file=str(path))
 
 
 def failure(error: OSError | sqlite3.Error, path: Path) -> StoreFailed:
@@ -228,6 +247,8 @@ def failure(error: OSError | sqlite3.Error, path: Path) -> StoreFailed:
         kind = _BY_NUMBER.get(error.errno or 0, StoreFailed)
     elif isinstance(code := getattr(error, "sqlite_errorcode", None), int):
         kind = _BY_CODE.get(code & 0xFF, StoreFailed)  # above it: the finer kinds of the same
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN and not os.access(path if path.exists() else path.parent, os.W_OK):
+            kind = StoreNotAllowed  # else there is no room, or no descriptor
     return kind(f"the coordinator's state {path} can't be used: {error}", file=str(path))
 
 
@@ -236,7 +257,6 @@ _BY_CODE = {
     sqlite3.SQLITE_NOTADB: StoreDamaged,
     sqlite3.SQLITE_READONLY: StoreNotAllowed,
     sqlite3.SQLITE_PERM: StoreNotAllowed,
-    sqlite3.SQLITE_CANTOPEN: StoreNotAllowed,
 }
 _BY_NUMBER = {
     errno.EACCES: StoreNotAllowed,

@@ -15,6 +15,8 @@ from typing import Any
 
 HURRY = 10.0
 """How many seconds pass in one that the loop has nothing to do."""
+SLOW = 4.0
+"""How many take one, while a thread works."""
 UNIX_AHEAD = time.time() - time.monotonic()
 
 
@@ -56,7 +58,7 @@ class HurryingLoop(asyncio.SelectorEventLoop):
         self._working -= 1
 
     def _hurried(self, wait: Callable[[float], Any], timeout: float) -> Any:
-        speed = 1 / HURRY if self._working else HURRY
+        speed = 1 / SLOW if self._working else HURRY
         began = time.monotonic()
         ready = wait(timeout / speed)
         self._waited += speed * min(time.monotonic() - began, timeout / speed)

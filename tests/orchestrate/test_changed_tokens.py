@@ -16,7 +16,7 @@ from tests.orchestrate.test_cancels import let_go
 from tests.orchestrate.test_waiting import until_told
 
 PATIENT = msgspec.structs.replace(TIMING, agent_return=60.0)
-REFUSES = "refuses the coordinator's token: compare [http] token_file of its agent.toml with [clusters.<id>] token_file"
+REFUSES = "doesn't let the coordinator in any more: compare [http] token_file of its agent.toml with [clusters.<id>]"
 NEW = Secret("the new token")
 
 

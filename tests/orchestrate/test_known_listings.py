@@ -29,6 +29,7 @@ async def test_a_backup_is_summed_up_anew_when_something_of_it_changed(scene: Sc
     gate.set()
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
     assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == [before[kept]]
+    assert {key[2] for key in coordinator.orchestrator._listings._known} == {kept}
 
 
 async def test_however_little_is_kept_all_is_listed(scene: Scene) -> None:

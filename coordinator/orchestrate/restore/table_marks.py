@@ -77,7 +77,7 @@ async def _asked(agent: Agent) -> NodeReport | HelenusError:
 
 def _too_old(answer: NodeReport | HelenusError) -> bool:
     """Whether an agent of an earlier release refuses the question, which it doesn't know."""
-    return isinstance(answer, AgentRefused) and answer.agent_status < 500
+    return isinstance(answer, AgentRefused) and answer.agent_status < 500 and not answer.at_the_door
 
 
 def _later(then: dict[str, int], now: dict[str, int] | None, table: str) -> bool:

@@ -48,8 +48,9 @@ class StateForbidden(StoreRefused):
     """The role of the coordinator lacks a right on the keyspace of its state. `fields`: as above."""
 
     todo = (
-        "As a superuser of that Cassandra: GRANT ALL ON KEYSPACE <keyspace> TO <role>, with the two that the message "
-        "names; a keyspace that was made anew needs it again. A coordinator that didn't start has to be started."
+        "As a superuser of that Cassandra: make the keyspace where it isn't there, then GRANT ALL ON KEYSPACE "
+        "<keyspace> TO <role>, with the two that the message names; a keyspace that was made anew needs it again. A "
+        "coordinator that didn't start has to be started."
     )
 
 

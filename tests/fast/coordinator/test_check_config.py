@@ -1,5 +1,6 @@
 """`--check-config` of the coordinator: what it refuses is what a start refuses, in the same words."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -59,6 +60,17 @@ def a_link_to_a_state(directory: Path) -> Path:
     return configuration(directory)
 
 
+def a_directory(directory: Path) -> Path:
+    (directory / "state" / FILE).mkdir(parents=True)
+    return configuration(directory)
+
+
+def a_pipe(directory: Path) -> Path:
+    (directory / "state").mkdir()
+    os.mkfifo(directory / "state" / FILE)
+    return configuration(directory)
+
+
 @pytest.mark.parametrize(
     ("make", "status", "said"),
     [
@@ -67,6 +79,8 @@ def a_link_to_a_state(directory: Path) -> Path:
         (a_foreign_address, 2, "192.0.2.1:0 can't be listened on"),
         (a_later_state, 1, "has version 9999"),
         (no_state, 1, "file is not a database"),
+        (a_directory, 1, "is no file"),
+        (a_pipe, 1, "is no file"),
         (a_link_to_a_state, 1, "Too many levels of symbolic links"),
     ],
 )

@@ -93,6 +93,25 @@ async def test_an_order_that_can_not_be_kept_is_refused_in_form(
     assert {name for node in scene.nodes for name in node.destinations} == {"there"}
 
 
+async def test_a_disk_that_is_full_is_told_as_such(scene: Scene) -> None:
+    """Promise: no room is told apart from no right: the order is refused with store_failed and a look at the space."""
+    coordinator = await scene.coordinator()
+
+    def leave_no_room(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # as many as there are
+
+    await coordinator.store._database.write(leave_no_room)
+    async with served(coordinator) as client:
+        for number in range(20):  # what is left of its pages takes some
+            body = {"provider": "local", "path": f"{number}".ljust(1_000, "x")}
+            status, answer = await client.ask("POST", f"{CLUSTER}/backups/destinations", json=body)
+            if status != 200:
+                break
+        assert (status, answer.get("code")) == (500, "store_failed"), answer
+        assert "full" in answer["message"]
+        assert "free space" in answer["todo"]
+
+
 async def test_a_cancel_that_can_not_be_kept_is_refused_in_form(scene: Scene) -> None:
     """It would be forgotten with the coordinator's next start; what runs is still shown."""
     coordinator = await scene.coordinator()
