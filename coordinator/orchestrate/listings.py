@@ -32,10 +32,12 @@ class Listings:
         places = Places(self._around, cluster, at_a_glance=True)
         place = await places.optional(destination)
         place_id = destination or ON_SERVER
-        running, deleting = set[str | None](), set[str | None]()
+        running, deleting, nowhere_else = set[str | None](), set[str | None](), set[str | None]()
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
                 running.add(request.tag)
+                if len(request.destinations) == 1:
+                    nowhere_else.add(request.tag)
             elif request.kind is RequestKind.DELETE and place_id in request.destinations:
                 deleting.add(request.tag)
         backups, slices = [], Slices()
@@ -45,7 +47,9 @@ class Listings:
             if joined.record is None or joined.record.state == RUNNING:
                 # How it ended was never put, or it hasn't ended: plan and manifests tell.
                 joined = await places.backup(place, tag) or joined
-            runs = tag in running and (place is None or not is_through(joined))  # a snapshot may be taken anew
+            # A snapshot may be taken anew. What is through here counts while it is copied elsewhere; what is copied to
+            # no other place ends in a moment, and only then its sizes are known.
+            runs = tag in running and (place is None or tag in nowhere_else or not is_through(joined))
             backups.append(self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting))
             await slices.pause()
         self._forget_others(cluster, place_id, {backup.tag for backup in backups})

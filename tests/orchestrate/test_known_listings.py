@@ -3,10 +3,12 @@
 import asyncio
 
 from agent.wire.commands import Kind
-from coordinator.model.orders import DeleteOrder
+from agent.wire.destinations import LocalSettings
+from coordinator.model.orders import BackupOrder, DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.listing import DELETING
 from coordinator.orchestrate.listings import Listings
+from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.conftest import Scene
 from tests.orchestrate.test_restore_flow import backed_up
@@ -40,3 +42,25 @@ async def test_however_little_is_kept_all_is_listed(scene: Scene) -> None:
     for _ in range(2):
         assert {each.tag for each in await listings.backups(CLUSTER, "there")} == {first, second}
     assert listings._kept == 0
+
+
+async def test_a_backup_of_one_destination_runs_until_its_sizes_are_known(scene: Scene) -> None:
+    """Promise: while the end of a backup that goes nowhere else isn't noted there, the listing calls it running, and
+    never a success of no bytes."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings(path="there", shared=True))
+    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    for node in scene.nodes:
+        node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(200)]
+    scene.nodes[0].gates[Kind.UPLOAD].set()
+    await scene.until(lambda: len([key for key in scene.world.places["there"].manifests if key[0] == "tag"]) == 3)
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert listed.state == "running"
+    for node in scene.nodes:
+        node.record_failures.clear()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert (listed.state, all(part.bytes for part in listed.keyspaces.values())) == ("success", True)

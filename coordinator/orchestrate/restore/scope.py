@@ -80,8 +80,10 @@ async def restore_scope_of(
     cancelled = maker is not None and maker.state is RequestState.CANCELLED
     if backup is None or backup.plan is None:
         told = f"The backup {order.tag} was cancelled, nothing of it is {where}"
+        elsewhere = await _other_places(around, cluster, order)
+        hint = f"; it was copied to {', '.join(elsewhere)}: name one as destination" if elsewhere else ""
         raise NoSuchBackup(
-            told if cancelled else f"There is no backup {order.tag} {where}",
+            told if cancelled else f"There is no backup {order.tag} {where}{hint}",
             tag=order.tag,
             destination=order.destination,
         )
@@ -131,6 +133,16 @@ async def restore_scope_of(
         forced_out=[address for address in found.left_out if address not in chosen_away],
         partless=found.partless,
     )
+
+
+async def _other_places(around: Surroundings, cluster: str, order: RestoreOrder) -> list[str]:
+    """Destinations where the backup is by what this coordinator's requests did, without the order's place."""
+    last: dict[str, Request] = {}
+    for request in await around.store.requests.find(cluster=cluster, tag=order.tag):
+        last |= dict.fromkeys(request.destinations if request.kind in WRITERS else (), request)
+    known = {each.id for each in await around.store.destinations.all(cluster)} - {order.destination}
+    there = {place for place, request in last.items() if request.kind is not RequestKind.DELETE}
+    return sorted(place for place in there & known if last[place].state is RequestState.SUCCESS)
 
 
 async def _last_writer(around: Surroundings, cluster: str, order: RestoreOrder) -> Request | None:
