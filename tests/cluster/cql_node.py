@@ -38,6 +38,7 @@ class CqlNode:
         self._address = address
         self._own, *self._others = data_centres
         self.port = 0
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, self._address, 0)
@@ -46,15 +47,25 @@ class CqlNode:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        serving = [task for task in self._serving if task is not None]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0)  # in which their connections go
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)
         try:
             while True:
                 _, _, stream, opcode, length = HEADER.unpack(await reader.readexactly(HEADER.size))
                 answer, body = self._answer(opcode, await reader.readexactly(length))
                 writer.write(HEADER.pack(VERSION, 0, stream, answer, len(body)) + body)
         except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()  # the driver has let go
+            pass  # the driver has let go
+        finally:
+            writer.close()
+            self._serving.discard(task)
 
     def _answer(self, opcode: int, body: bytes) -> tuple[int, bytes]:
         match opcode:
