@@ -1,5 +1,6 @@
-"""Agents that refuse the coordinator's token. In: a command of a request, and what its agent refused it with. Out:
-whether that is an error at once, or the trouble of an agent that is waited for.
+"""Agents that refuse the coordinator's token. In: a command of a request that is sent, and what its agent refused it
+with (of one that was taken `coordinator.fleet.reports` tells). Out: whether that is an error at once, or the trouble of
+an agent that is waited for.
 
 An agent that never took anything of the request shows a mistake in the settings, which no waiting mends. One that took
 a command of it knew the token: somebody is changing it, agent by agent, and the request goes on when that is done. But
@@ -25,7 +26,7 @@ class LetIn:
 
     async def trouble_of(self, command: PostedCommand, refused: AgentRefused) -> AgentRefused | TokenRefused:
         """`TokenRefused` when the agent doesn't let the coordinator in any more; else the refusal as it is."""
-        if not refused.at_the_door or (waited_for(command.kind) and not command.accepted):
+        if not refused.at_the_door or waited_for(command.kind):
             return refused
         return TokenRefused(refused) if await self._took_one(command.host_id) else refused
 

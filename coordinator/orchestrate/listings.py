@@ -58,13 +58,16 @@ class Listings:
     def _forget_others(self, cluster: str, place_id: str, tags: set[str]) -> None:
         gone = [key for key in self._known if key[:2] == (cluster, place_id) and key[2] not in tags]
         for key in gone:
-            self._kept -= _size(self._known.pop(key)[3])
+            self._take_out(key)
+
+    def _take_out(self, key: tuple[str, str, str]) -> tuple[Joined, bool, bool, Backup] | None:
+        known = self._known.pop(key, None)
+        self._kept -= 0 if known is None else _size(known[3])
+        return known
 
     def _backup(self, key: tuple[str, str, str], joined: Joined, *, running: bool, deleting: bool) -> Backup:
         """As `backup_of`."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._kept -= _size(known[3])
+        known = self._take_out(key)
         if known is None or known[:3] != (joined, running, deleting):
             known = joined, running, deleting, backup_of(joined, running=running, deleting=deleting)
         if joined.plan is not None:  # it is under way, or was left so: a plan has megabytes
@@ -72,7 +75,7 @@ class Listings:
         self._known[key] = known
         self._kept += _size(known[3])
         while self._kept > self._most:
-            self._kept -= _size(self._known.pop(next(iter(self._known)))[3])
+            self._take_out(next(iter(self._known)))
         return known[3]
 
 

@@ -187,7 +187,7 @@ def _connect_beside(path: Path, migrations: Sequence[Sequence[str]]) -> tuple[sq
         raise failure(error, path) from error
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        version = _version(connection)
         reading = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         reading.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
@@ -270,13 +270,17 @@ _BY_NUMBER = {
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Each step of the schema is whole or not there: a file of ours is empty, or has the table of its first step."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    version = _version(connection)
     if (tables or version) and (version == 0 or _FIRST_TABLE not in tables):
         raise StoreForeign(f"the file {path} is a database of another program", file=str(path))
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    version = _version(connection)
     if version > len(migrations):
         raise StoreTooNew(
             f"the coordinator's state {path} has version {version}, this release knows up to {len(migrations)}",

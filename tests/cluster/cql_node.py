@@ -77,7 +77,7 @@ class CqlNode:
                 return Opcode.RESULT, _rows([self._node(self._own, self._address)])
             case Opcode.QUERY if b"system.peers_v2" in body:
                 others = [self._node(name, f"192.0.2.{at}") for at, name in enumerate(self._others, 1)]
-                return Opcode.RESULT, _rows(others or [], like=self._node("", self._address))
+                return Opcode.RESULT, _rows(others, like=self._node("", self._address))
             case _:
                 return Opcode.ERROR, struct.pack(">i", 0x2200) + _text("nothing else is known here")
 

@@ -271,14 +271,20 @@ async def test_a_backup_whose_coordinator_lost_everything_is_listed_as_unfinishe
     assert (listed.state, listed.missing) == ("success", [])
 
 
-async def test_a_coordinator_that_goes_on_ends_the_running_record(scene: Scene) -> None:
-    """While its own request runs the backup is running; the final record follows the first one."""
+async def all_but_one_copied(scene: Scene) -> tuple[ToyCoordinator, str]:
+    """A coordinator, and its backup `tag` to the shared place `there`: the upload of the first node is held up."""
     coordinator = await scene.coordinator()
     await coordinator.destination("there", LocalSettings(path="there", shared=True))
     scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
     order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
     request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
     await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    return coordinator, request_id
+
+
+async def test_a_coordinator_that_goes_on_ends_the_running_record(scene: Scene) -> None:
+    """While its own request runs the backup is running; the final record follows the first one."""
+    _, request_id = await all_but_one_copied(scene)
     await scene.stack.aclose()
     again = await scene.coordinator()
     [listed] = await again.orchestrator.list_backups(CLUSTER, "there")

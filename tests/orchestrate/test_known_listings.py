@@ -3,14 +3,14 @@
 import asyncio
 
 from agent.wire.commands import Kind
-from agent.wire.destinations import LocalSettings
-from coordinator.model.orders import BackupOrder, DeleteOrder
+from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.listing import DELETING
 from coordinator.orchestrate.listings import Listings
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
 from tests.orchestrate.conftest import Scene
+from tests.orchestrate.test_backup_flow import all_but_one_copied
 from tests.orchestrate.test_restore_flow import backed_up
 
 
@@ -47,12 +47,7 @@ async def test_however_little_is_kept_all_is_listed(scene: Scene) -> None:
 async def test_a_backup_of_one_destination_runs_until_its_sizes_are_known(scene: Scene) -> None:
     """Promise: while the end of a backup that goes nowhere else isn't noted there, the listing calls it running, and
     never a success of no bytes."""
-    coordinator = await scene.coordinator()
-    await coordinator.destination("there", LocalSettings(path="there", shared=True))
-    scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
-    order = BackupOrder("tag", 5, keep=False, copies=copies("there"))
-    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
-    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    coordinator, request_id = await all_but_one_copied(scene)
     for node in scene.nodes:
         node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(200)]
     scene.nodes[0].gates[Kind.UPLOAD].set()
