@@ -4,6 +4,7 @@ that take their time. In: a seed. Out: what the real schedules, over the real st
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -35,6 +36,10 @@ class MortalDatabase(Database):
     """writes until then"""
     before = False
     dead = False
+
+    async def _run(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+        """At once: which thread is first is no matter of a seed."""
+        return function()
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         if self.dead:
@@ -108,6 +113,12 @@ class World:
         """The clock on the wall."""
         return self.now + self.ahead
 
+    def set_clock(self, ahead: float) -> None:
+        """Somebody sets the clock on the wall: so many seconds ahead of the true time."""
+        before, self.ahead = self.wall(), ahead
+        self.set_back = max(self.set_back, before - self.wall())
+        self.furthest = max(self.furthest, self.wall())
+
     def _start(self) -> None:
         self.schedules = JobSchedules(self.store, cast(Orchestrator, self), [CLUSTER], self.wall)
 
@@ -170,10 +181,9 @@ class World:
             case "die":
                 self.database.die_in, self.database.before = self.chance.randrange(4), self.chance.random() < 0.5
             case "clock":
-                before = self.wall()
-                self.ahead = self.chance.choice([0.0, self.ahead, self.chance.uniform(-self.worst, self.worst) * HOUR])
-                self.set_back = max(self.set_back, before - self.wall())
-                self.furthest = max(self.furthest, self.wall())
+                self.set_clock(
+                    self.chance.choice([0.0, self.ahead, self.chance.uniform(-self.worst, self.worst) * HOUR])
+                )
 
     worst = 6.0
     """hours that a clock is wrong at most"""
@@ -206,7 +216,7 @@ class World:
             self.database.dead = False
             self.deaths += 1
             self._start()
-            return self.wall()
+            wake = self.wall()
         self._starting = []
         for schedule in await self.schedules.all(CLUSTER):
             self._read(schedule)
