@@ -40,8 +40,7 @@ class BackupKeyspace(msgspec.Struct, frozen=True):
 
 
 class MissingNode(msgspec.Struct, frozen=True):
-    """A node that was expected to have a part of a backup and has none. `address` is "" when only the host id is
-    known."""
+    """A node whose part of a backup is missing, or damaged. `address` is "" when only the host id is known."""
 
     address: str
     host_id: str
@@ -50,9 +49,9 @@ class MissingNode(msgspec.Struct, frozen=True):
 class Backup(msgspec.Struct, frozen=True):
     """A backup at one place, over all nodes. `state`: success, partial, failed, running, deleting (a request does),
     or unfinished (its record says that it runs, but no request of this coordinator writes it, and a manifest is
-    missing). `backup_id`: "adhoc"
-    or a schedule's id. `missing`: nodes that were expected and have no manifest. `time` unix seconds. `stored`: when
-    its newest record was put, by the store's clock; None = not known."""
+    missing). `backup_id`: "adhoc" or a schedule's id. `missing`: nodes that were expected and have no manifest;
+    `damaged`: nodes whose newest scrub found something of their part damaged or missing there. `time` unix seconds.
+    `stored`: when its newest record was put, by the store's clock; None = not known."""
 
     tag: str
     backup_id: str
@@ -60,4 +59,5 @@ class Backup(msgspec.Struct, frozen=True):
     state: str
     keyspaces: dict[str, BackupKeyspace]
     missing: list[MissingNode] = []
+    damaged: list[MissingNode] = []
     stored: float | None = None

@@ -105,6 +105,7 @@ def _record(backup: Backup, keyspace: str | None, times: Times) -> dict[str, Any
     }
     if times:
         record["commit_log"] = log_since(backup.time, times)
-    if backup.missing:
-        record["missing_nodes"] = [{"address": node.address, "host_id": node.host_id} for node in backup.missing]
+    for key, nodes in (("missing_nodes", backup.missing), ("damaged_nodes", backup.damaged)):
+        if nodes:
+            record[key] = [{"address": node.address, "host_id": node.host_id} for node in nodes]
     return record

@@ -1,15 +1,19 @@
-"""The backups of a place as people see them. In: what the agents list, the running requests. Out: each backup with what
-it holds and how it stands.
+"""The backups of a place as people see them. In: what the agents list, the running requests, what scrubs found. Out:
+each backup with what it holds and how it stands.
 
 Of a thousand nodes to sum one up takes two milliseconds: what has not changed since it was listed last is taken from
 there.
 """
 
+import msgspec
+
 from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
-from coordinator.model.cluster import Backup
+from coordinator.model.cluster import Backup, MissingNode
+from coordinator.model.destinations import Destination
 from coordinator.model.requests import RequestKind, RequestState
-from coordinator.orchestrate.listing import Joined, backup_of, is_through
+from coordinator.orchestrate.damage import KnownDamage
+from coordinator.orchestrate.listing import Joined, addresses_in, backup_of, is_through
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from kit.slices import Slices
@@ -40,6 +44,7 @@ class Listings:
                     nowhere_else.add(request.tag)
             elif request.kind is RequestKind.DELETE and place_id in request.destinations:
                 deleting.add(request.tag)
+        damage = await self._damage(place)
         backups, slices = [], Slices()
         for tag, joined in (await places.backups(place)).items():
             if joined.deleted:
@@ -50,10 +55,25 @@ class Listings:
             # A snapshot may be taken anew. What is through here counts while it is copied elsewhere; what is copied to
             # no other place ends in a moment, and only then its sizes are known.
             runs = tag in running and (place is None or tag in nowhere_else or not is_through(joined))
-            backups.append(self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting))
+            backup = self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting)
+            if tag in damage:
+                addresses = addresses_in(joined)
+                lossy = [MissingNode(addresses.get(host_id, ""), host_id) for host_id in damage[tag]]
+                backup = msgspec.structs.replace(backup, damaged=lossy)
+            backups.append(backup)
             await slices.pause()
         self._forget_others(cluster, place_id, {backup.tag for backup in backups})
         return backups
+
+    async def _damage(self, place: Destination | None) -> dict[str, list[str]]:
+        """Tag → host ids of the nodes whose newest scrub there found damage in their part."""
+        damage: dict[str, list[str]] = {}
+        if place is not None:
+            known = KnownDamage(self._around.store, place, self._around.leaving.turn(place.cluster))
+            for host_id, found in sorted((await known.by_node()).items()):
+                for tag in found.backups:
+                    damage.setdefault(tag, []).append(host_id)
+        return damage
 
     def _forget_others(self, cluster: str, place_id: str, tags: set[str]) -> None:
         gone = [key for key in self._known if key[:2] == (cluster, place_id) and key[2] not in tags]

@@ -6,6 +6,7 @@ from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
 from agent.wire.results import ScrubResult
 from coordinator.model.activity import ActivityQuery
+from coordinator.model.cluster import MissingNode
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs, slot_of
@@ -76,6 +77,29 @@ async def test_all_damaged_backups_are_named(scene: Scene) -> None:
     scene.nodes[0].damage = scene.nodes[1].damage = None
     ended = await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
     assert ended.result["damaged_backups"] == []
+
+
+async def test_a_listing_names_whose_part_of_a_backup_is_damaged(scene: Scene) -> None:
+    """Promise: a backup stands in the list of a place with the nodes whose newest scrub there found damage in it, the
+    others and other places' don't; a clean scrub ends it."""
+    coordinator = await scene.coordinator()
+    for place in ("there", "elsewhere"):
+        await coordinator.destination(place)
+    tags = [(await coordinator.backup(copies=copies("there", "elsewhere")))[0] for _ in range(2)]
+    lossy = scene.nodes[0]
+
+    async def damaged(place: str | None) -> dict[str, list[MissingNode]]:
+        return {one.tag: one.damaged for one in await coordinator.orchestrator.list_backups(CLUSTER, place)}
+
+    whole: dict[str, list[MissingNode]] = {tag: [] for tag in tags}
+    assert await damaged("there") == whole
+    lossy.damage = ScrubResult(damaged=1, backups=tags[:1])
+    await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert await damaged("there") == {**whole, tags[0]: [MissingNode(lossy.address, lossy.host_id)]}
+    assert await damaged("elsewhere") == await damaged(None) == whole
+    lossy.damage = None
+    await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
+    assert await damaged("there") == whole
 
 
 async def test_each_destination_is_scrubbed_once_in_its_slot(scene: Scene) -> None:

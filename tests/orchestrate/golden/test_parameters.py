@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.wire.results import ScrubResult
 from tests.cluster.toy_service import TEXT_CLUSTER
 from tests.orchestrate.golden.conftest import Told
 
@@ -37,6 +38,22 @@ async def test_a_listing_is_paged_and_filtered(told: Told) -> None:
     assert await listed(told, "destination=OPSC_ON_SERVER") == newest_first
     await told.destination(PLACE)
     assert await listed(told, f"destination={PLACE}") == []
+
+
+async def test_a_damaged_backup_is_marked_where_it_is_listed(told: Told) -> None:
+    """Promise: who chooses a backup to restore sees of which nodes a scrub found the part damaged, and of which backup
+    alone."""
+    await told.destination(PLACE)
+    for tag in TAGS[:2]:
+        await told.backup(tag, PLACE)
+    lossy = told.service.world.nodes[0]
+    lossy.damage = ScrubResult(damaged=1, backups=TAGS[:1])
+    status, request = await told.service.ask("POST", f"{C}/backups/scrub", f'{{"destination": "{PLACE}"}}')
+    assert status == 200, request
+    await told.service.ended(request)
+    _, listing = await told.service.ask("GET", f"{C}/backups?destination={PLACE}")
+    marks = {tag: record.get("damaged_nodes") for tag, record in listing.items()}
+    assert marks == {TAGS[0]: [{"address": lossy.address, "host_id": lossy.host_id}], TAGS[1]: None}
 
 
 async def test_the_activity_is_paged_by_time_by_backup_and_in_both_directions(told: Told) -> None:
