@@ -39,8 +39,8 @@ class BackupKeyspace(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class MissingNode(msgspec.Struct, frozen=True):
-    """A node whose part of a backup is missing, or damaged. `address` is "" when only the host id is known."""
+class NamedNode(msgspec.Struct, frozen=True):
+    """A node that something is told of. `address` is "" when only the host id is known."""
 
     address: str
     host_id: str
@@ -58,6 +58,6 @@ class Backup(msgspec.Struct, frozen=True):
     time: float
     state: str
     keyspaces: dict[str, BackupKeyspace]
-    missing: list[MissingNode] = []
-    damaged: list[MissingNode] = []
+    missing: list[NamedNode] = []
+    damaged: list[NamedNode] = []
     stored: float | None = None

@@ -105,7 +105,8 @@ def _record(backup: Backup, keyspace: str | None, times: Times) -> dict[str, Any
     }
     if times:
         record["commit_log"] = log_since(backup.time, times)
-    for key, nodes in (("missing_nodes", backup.missing), ("damaged_nodes", backup.damaged)):
-        if nodes:
-            record[key] = [{"address": node.address, "host_id": node.host_id} for node in nodes]
+    if backup.missing:
+        record["missing_nodes"] = backup.missing
+    if backup.damaged:
+        record["damaged_nodes"] = backup.damaged
     return record

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agent.wire.backups import RUNNING, BackupView, Plan, Record
-from coordinator.model.cluster import Backup, BackupKeyspace, MissingNode
+from coordinator.model.cluster import Backup, BackupKeyspace, NamedNode
 
 UNFINISHED = "unfinished"
 """The state of a backup whose record says that it runs, while no request of this coordinator writes it: the one that
@@ -93,7 +93,7 @@ def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backu
             keyspace: BackupKeyspace(sorted(tables[keyspace]), sorted(holders[keyspace]), sizes[keyspace])
             for keyspace in tables
         },
-        missing=[] if deleting else _missing(joined),
+        missing=[] if deleting else named(joined, joined.missing),
         stored=joined.stored,
     )
 
@@ -106,9 +106,10 @@ def addresses_in(joined: Joined) -> dict[str, str]:
     return addresses
 
 
-def _missing(joined: Joined) -> list[MissingNode]:
+def named(joined: Joined, host_ids: Iterable[str]) -> list[NamedNode]:
+    """The nodes with the addresses that plan and record know them by."""
     addresses = addresses_in(joined)
-    return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in joined.missing]
+    return [NamedNode(addresses.get(host_id, ""), host_id) for host_id in host_ids]
 
 
 def _state(joined: Joined, running: bool) -> str:

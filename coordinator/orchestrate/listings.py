@@ -9,11 +9,11 @@ import msgspec
 
 from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
-from coordinator.model.cluster import Backup, MissingNode
+from coordinator.model.cluster import Backup
 from coordinator.model.destinations import Destination
 from coordinator.model.requests import RequestKind, RequestState
 from coordinator.orchestrate.damage import KnownDamage
-from coordinator.orchestrate.listing import Joined, addresses_in, backup_of, is_through
+from coordinator.orchestrate.listing import Joined, backup_of, is_through, named
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from kit.slices import Slices
@@ -57,9 +57,7 @@ class Listings:
             runs = tag in running and (place is None or tag in nowhere_else or not is_through(joined))
             backup = self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting)
             if tag in damage:
-                addresses = addresses_in(joined)
-                lossy = [MissingNode(addresses.get(host_id, ""), host_id) for host_id in damage[tag]]
-                backup = msgspec.structs.replace(backup, damaged=lossy)
+                backup = msgspec.structs.replace(backup, damaged=named(joined, damage[tag]))
             backups.append(backup)
             await slices.pause()
         self._forget_others(cluster, place_id, {backup.tag for backup in backups})

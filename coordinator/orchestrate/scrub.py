@@ -7,7 +7,7 @@ import msgspec
 
 from agent.wire.commands import Kind, ScrubArguments
 from agent.wire.results import ScrubResult
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
@@ -32,7 +32,7 @@ class ScrubScope(msgspec.Struct, frozen=True):
 
     hosts: list[str]
     absent: list[str]
-    gone: list[MissingNode] = []
+    gone: list[NamedNode] = []
 
 
 class ScrubFlow:
@@ -106,7 +106,7 @@ class ScrubFlow:
         silent = [one for one in around.registry.agents(cluster) if not one.alive and one.host_id not in left]
         return ScrubScope(hosts, sorted(agent.address for agent in silent), gone)
 
-    async def _gone(self, place: Destination, hosts: Set[str]) -> list[MissingNode]:
+    async def _gone(self, place: Destination, hosts: Set[str]) -> list[NamedNode]:
         """Without a ring to look at nobody can be said to have left it."""
         ring = await self._places.ring()
         found: dict[str, str] = {}
@@ -114,4 +114,4 @@ class ScrubFlow:
             if not joined.deleted:
                 addresses = addresses_in(joined)
                 found |= {host: addresses.get(host, "") for host in addresses if may_hold(joined, host)}
-        return [MissingNode(found[host], host) for host in sorted(found.keys() - ring - hosts)]
+        return [NamedNode(found[host], host) for host in sorted(found.keys() - ring - hosts)]

@@ -6,7 +6,7 @@ import msgspec
 
 from agent.wire.backups import Record
 from agent.wire.commands import DeleteArguments, Kind, SyncArguments
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.destinations import Destination
 from coordinator.model.orders import SyncOrder
 from coordinator.orchestrate.announcing import Announcer, Errors
@@ -96,7 +96,7 @@ class SyncFlow:
 
     async def _for_others(self, scope: SyncScope, orders: Mapping[str, SyncArguments]) -> list[Answered]:
         """Have the parts of nodes that left the ring copied by the agents of others; answers as if by themselves."""
-        gone = [MissingNode(node.address, node.host_id) for node in scope.gone if node.host_id in orders]
+        gone = [NamedNode(node.address, node.host_id) for node in scope.gone if node.host_id in orders]
         answers = []
         for number, taken in enumerate(adopters(gone, scope.takers), 1):
             asked = {host: orders[node.host_id] for host, node in taken.items()}

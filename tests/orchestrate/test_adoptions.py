@@ -3,7 +3,7 @@
 import pytest
 
 from agent.wire.destinations import LocalSettings
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.orders import DeleteOrder, TrimLogsOrder
 from coordinator.model.requests import Request, RequestKind, RequestState
 from coordinator.orchestrate.delete.adoption import adopters
@@ -79,7 +79,7 @@ async def test_an_adoption_that_is_refused_is_owed_and_named(scene: Scene) -> No
 def test_who_adopts_whom_depends_on_who_there_is_alone(count: int) -> None:
     """Promise: every node that left has one agent, no agent two in a round, in the fewest rounds, and the order in
     which nodes are named changes nothing."""
-    gone = [MissingNode("", f"gone-{number}") for number in range(count)]
+    gone = [NamedNode("", f"gone-{number}") for number in range(count)]
     hosts = ["c", "a", "b"]
     rounds = adopters(gone, hosts)
     assert rounds == adopters(gone[::-1], sorted(hosts))

@@ -7,7 +7,7 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER, LocalSettings, S3Settings
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.errors import NoSuchDestination, UnknownKeyspace, UnknownTable
 from coordinator.model.orders import BackupOrder
 from coordinator.model.requests import RequestState
@@ -120,7 +120,7 @@ async def test_a_ring_member_without_an_agent_is_named_and_partial_only_when_ask
     assert refused.value.fields["missing_nodes"] == [scene.nodes[2].address]
     tag, request = await coordinator.backup(partial=True)
     assert (request.state, request.partial) == (RequestState.ERROR, True)
-    away = MissingNode(scene.nodes[2].address, scene.nodes[2].host_id)
+    away = NamedNode(scene.nodes[2].address, scene.nodes[2].host_id)
     assert request.result["missing_nodes"] == [{"address": away.address, "host_id": away.host_id}]
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, None)
     assert (listed.state, listed.missing) == ("partial", [away])
@@ -263,7 +263,7 @@ async def test_a_backup_whose_coordinator_lost_everything_is_listed_as_unfinishe
     [listed] = await fresh.orchestrator.list_backups(CLUSTER, "mine")
     assert (listed.tag, listed.time, listed.state) == ("tag", 5.0, "unfinished")
     assert listed.state not in RESTORABLE, "only list_all=1 shows it"
-    assert listed.missing == [MissingNode(late.address, late.host_id)]
+    assert listed.missing == [NamedNode(late.address, late.host_id)]
     assert listed.keyspaces["shop"].nodes == [node.address for node in scene.nodes[1:]]
     late.gates[Kind.UPLOAD].set()
     await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 3)

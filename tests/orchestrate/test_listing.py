@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.wire.backups import BackupView, NodeRecord, Plan, PlannedNode, Record
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.orchestrate.listing import backup_of, is_through, join
 
 HOSTS = ["a", "b", "c"]
@@ -98,7 +98,7 @@ def test_a_node_whose_directory_lost_the_backup_makes_it_partial() -> None:
     joined = join({"a": [seen], "b": [seen], "c": []}, shared=False)["tag"]
     listed = backup_of(joined, running=False)
     assert (joined.missing, listed.state) == (["c"], "partial")
-    assert listed.missing == [MissingNode("addr-c", "c")]
+    assert listed.missing == [NamedNode("addr-c", "c")]
     assert (listed.keyspaces["shop"].nodes, listed.keyspaces["shop"].bytes) == (["addr-a", "addr-b"], 20)
 
 
@@ -132,7 +132,7 @@ def test_one_delete_mark_deletes_and_the_newest_record_counts() -> None:
     assert joined.deleted
     assert joined.record == new
     backup = backup_of(joined, running=False)
-    assert (backup.state, backup.missing) == ("partial", [MissingNode("addr-c", "c")])
+    assert (backup.state, backup.missing) == ("partial", [NamedNode("addr-c", "c")])
     assert (backup.keyspaces["shop"].bytes, backup.keyspaces["shop"].nodes) == (20, ["addr-a", "addr-b"])
 
 

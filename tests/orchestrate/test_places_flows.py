@@ -6,7 +6,7 @@ import pytest
 
 from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.errors import NoSuchBackup
 from coordinator.model.orders import DeleteOrder, DestinationOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import Request, RequestState
@@ -226,7 +226,7 @@ async def test_a_backup_without_its_record_is_listed_from_plan_and_manifests(sce
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
     assert (listed.state, listed.missing) == (
         "unfinished",
-        [MissingNode(scene.nodes[1].address, scene.nodes[1].host_id)],
+        [NamedNode(scene.nodes[1].address, scene.nodes[1].host_id)],
     )
 
 

@@ -6,7 +6,7 @@ from agent.wire.commands import Kind
 from agent.wire.destinations import LocalSettings
 from agent.wire.results import ScrubResult
 from coordinator.model.activity import ActivityQuery
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.orders import ScrubOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.scheduled_scrubs import ScheduledScrubs, slot_of
@@ -88,14 +88,14 @@ async def test_a_listing_names_whose_part_of_a_backup_is_damaged(scene: Scene) -
     tags = [(await coordinator.backup(copies=copies("there", "elsewhere")))[0] for _ in range(2)]
     lossy = scene.nodes[0]
 
-    async def damaged(place: str | None) -> dict[str, list[MissingNode]]:
+    async def damaged(place: str | None) -> dict[str, list[NamedNode]]:
         return {one.tag: one.damaged for one in await coordinator.orchestrator.list_backups(CLUSTER, place)}
 
-    whole: dict[str, list[MissingNode]] = {tag: [] for tag in tags}
+    whole: dict[str, list[NamedNode]] = {tag: [] for tag in tags}
     assert await damaged("there") == whole
     lossy.damage = ScrubResult(damaged=1, backups=tags[:1])
     await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))
-    assert await damaged("there") == {**whole, tags[0]: [MissingNode(lossy.address, lossy.host_id)]}
+    assert await damaged("there") == {**whole, tags[0]: [NamedNode(lossy.address, lossy.host_id)]}
     assert await damaged("elsewhere") == await damaged(None) == whole
     lossy.damage = None
     await coordinator.ended(await coordinator.orchestrator.start_scrub(CLUSTER, ScrubOrder("there")))

@@ -19,7 +19,7 @@ from agent.wire.archiving import TrimLogsArguments
 from agent.wire.commands import Kind
 from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.errors import NoSuchDestination
 from coordinator.model.orders import TrimLogsOrder
 from coordinator.model.requests import RequestKind, RequestState
@@ -47,7 +47,7 @@ class TrimScope(msgspec.Struct, frozen=True):
     before: float | None
     tag: str
     hosts: list[str]
-    gone: dict[str, list[MissingNode]] = {}
+    gone: dict[str, list[NamedNode]] = {}
 
 
 class TrimFlow:
@@ -106,7 +106,7 @@ class TrimFlow:
         left = {agent.host_id for agent in agents if agent.host_id is not None} - ring if ring else set()
         silent = [agent.address for agent in agents if not agent.alive and agent.host_id not in left]
         oldest: tuple[float, str] | None = None
-        gone: dict[str, list[MissingNode]] = {}
+        gone: dict[str, list[NamedNode]] = {}
         for place in [None, *await around.store.destinations.all(cluster)]:
             if silent and not is_shared(place):
                 raise LogsStay(f"{', '.join(silent)} doesn't answer: its backups can't be seen", nodes=silent)
@@ -140,9 +140,9 @@ class TrimFlow:
             raise LogsStay(f"the restore {request.id} reads segments", request=request.id)
 
 
-def _gone(listed: Iterable[Joined], members: Set[str]) -> list[MissingNode]:
+def _gone(listed: Iterable[Joined], members: Set[str]) -> list[NamedNode]:
     """Nodes of any backup there, also a deleted one, that are no members."""
     found: dict[str, str] = {}
     for joined in listed:
         found |= addresses_in(joined)
-    return [MissingNode(found[host], host) for host in sorted(found.keys() - members)]
+    return [NamedNode(found[host], host) for host in sorted(found.keys() - members)]

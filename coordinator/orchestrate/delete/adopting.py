@@ -8,15 +8,15 @@ import msgspec
 
 from agent.wire.archiving import TrimLogsArguments
 from agent.wire.commands import Kind, ScrubArguments, SweepArguments
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.delete.adoption import ADOPT, adopters
 from coordinator.orchestrate.fan_out import FanOut
 
 
 async def adopt(
-    fan_out: FanOut, gone: Sequence[MissingNode], hosts: Sequence[str], sweep: SweepArguments
-) -> list[tuple[MissingNode, Answered]]:
+    fan_out: FanOut, gone: Sequence[NamedNode], hosts: Sequence[str], sweep: SweepArguments
+) -> list[tuple[NamedNode, Answered]]:
     """Have every node that left swept by another one's agent, as `sweep` says. Raises what `FanOut.ask` raises; what an
     agent answers instead of doing it is in its answer."""
     ends = []
@@ -32,7 +32,7 @@ async def for_others(
     fan_out: FanOut,
     phase: str,
     kind: Kind,
-    gone: Sequence[MissingNode],
+    gone: Sequence[NamedNode],
     hosts: Sequence[str],
     arguments: ScrubArguments | TrimLogsArguments,
 ) -> list[Answered]:

@@ -10,7 +10,7 @@ from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.commands import PostedCommand
 from coordinator.model.destinations import Destination
 from coordinator.model.errors import CoordinatorError, DestinationInUse, NoSuchBackup
@@ -22,7 +22,7 @@ from coordinator.orchestrate.delete.locked import told_of_locked
 from coordinator.orchestrate.delete.marks import called_back, may_have_deleted, told, too_late
 from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
-from coordinator.orchestrate.listing import Joined, addresses_in
+from coordinator.orchestrate.listing import Joined, named
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import NOT_THERE, Outcome, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
@@ -36,7 +36,7 @@ class DeleteScope(msgspec.Struct, frozen=True):
 
     hosts: list[str]
     absent: list[str]
-    gone: list[MissingNode] = []
+    gone: list[NamedNode] = []
 
 
 async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -> DeleteScope:
@@ -60,12 +60,11 @@ async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -
     return DeleteScope(hosts, sorted(agent.address for agent in silent), gone)
 
 
-def left_behind(backup: Joined, ring: Set[str]) -> list[MissingNode]:
+def left_behind(backup: Joined, ring: Set[str]) -> list[NamedNode]:
     """The nodes that may have a part of the backup, by its plan or their manifest, and that aren't in the ring."""
-    addresses = addresses_in(backup)
     planned = {node.host_id for node in backup.plan.nodes} if backup.plan is not None else set()
     left = (planned | set(backup.manifests)) - ring
-    return [MissingNode(addresses.get(host_id, ""), host_id) for host_id in sorted(left)]
+    return named(backup, sorted(left))
 
 
 class DeleteFlow:
@@ -162,7 +161,7 @@ class DeleteFlow:
         why = f"{error.message[:1].lower()}{error.message[1:]}"
         return Outcome(RequestState.ERROR, f"deleted, but {why}", partial=True, error=error.as_dict(), result=result)
 
-    async def _adopted(self, scope: DeleteScope, place: Destination) -> tuple[list[MissingNode], list[FreedResult]]:
+    async def _adopted(self, scope: DeleteScope, place: Destination) -> tuple[list[NamedNode], list[FreedResult]]:
         """Nodes that left the ring and whose part isn't freed, and what was freed of the others."""
         # Of a directory on each node that of a node which left is out of everybody's reach.
         hosts = scope.hosts if place.shared else []

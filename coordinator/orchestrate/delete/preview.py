@@ -6,7 +6,7 @@ import msgspec
 
 from agent.wire.commands import DeleteArguments, Kind, SweepArguments
 from agent.wire.results import FreedPart, FreedResult
-from coordinator.model.cluster import MissingNode
+from coordinator.model.cluster import NamedNode
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.answers import Answered
@@ -46,7 +46,7 @@ class DeletePreview:
         order = self._order
         scope = await self._run.once("scope", self._scope, DeleteScope)
         place = await self._places.optional(order.destination)
-        left: list[tuple[MissingNode, Answered]] = []
+        left: list[tuple[NamedNode, Answered]] = []
         if place is None:
             answers = await self._counted(scope, Kind.DELETE, DeleteArguments(order.tag, dry_run=True))
         else:

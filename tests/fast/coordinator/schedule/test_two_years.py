@@ -74,7 +74,7 @@ async def test_each_occurrence_runs_once_or_is_said_to_be_skipped(
     reasons, late, both, passed_by, given_up = set(), 0, 0, 0, 0
     for name, timetable in intervals.items():
         oracle = by_the_hour if timetable.unit == "hours" else by_the_clock
-        occurrences = list(oracle(timetable, world.furthest + MARGIN))
+        occurrences = oracle(timetable, world.furthest + MARGIN)
         request_of = {str(uuid.uuid5(uuid.UUID(name), f"occurrence {one}")): one for one in occurrences}
         half = {"days": 12.0, "weeks": 84.0, "hours": 18.0}[str(timetable.unit)] * HOUR
         ran = {request_of[made.request]: made.at for made in begun if made.schedule == name}
