@@ -14,7 +14,8 @@ import msgspec
 import yaml
 from openapi_core import OpenAPI
 
-from tests.cluster.exchanges import Exchange, check
+from tests.cluster.described import check
+from tests.cluster.exchanges import Exchange
 from tests.cluster.validated_client import NotAsDescribed, check_exchange
 
 COORDINATOR_DESCRIPTION = Path(__file__).parents[2] / "coordinator" / "opscenter" / "openapi.yaml"

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.cluster import toml
+from tests.cluster import exchanges, toml
 from tests.cluster.canaries import marked
 from tests.cluster.cassandra import JMX_USER, CassandraNode
 from tests.cluster.node_files import JOLOKIA_PASSWORD, JOLOKIA_USER
@@ -254,9 +254,9 @@ class AgentProcess(Service):
         await super().stop(grace)
         if self.module == self.plain:
             return
-        from tests.cluster import exchanges  # what it needs is not installed for the demo
+        from tests.cluster import described  # what it needs is not installed for the demo
 
-        await asyncio.to_thread(exchanges.check, self.directory / exchanges.NAME)
+        await asyncio.to_thread(described.check, self.directory / exchanges.NAME)
 
     async def command(self, kind: str, arguments: Mapping[str, Any], **more: Any) -> str:
         """Post a command; its id."""
@@ -349,7 +349,7 @@ class CoordinatorProcess(Service):
         await super().stop(grace)
         if self.module == self.plain:
             return
-        from tests.cluster import coordinator_exchanges, exchanges  # what they need is not installed for the demo
+        from tests.cluster import coordinator_exchanges  # what it needs is not installed for the demo
 
         await asyncio.to_thread(coordinator_exchanges.check_coordinator, self.directory / exchanges.NAME)
 

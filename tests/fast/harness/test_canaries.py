@@ -12,7 +12,8 @@ import pytest
 
 from tests.cluster import canaries
 from tests.cluster.canaries import Processes, SecretShown, Seen, marked, refuse, refuse_left_in
-from tests.cluster.exchanges import NAME, Exchange, check
+from tests.cluster.described import check
+from tests.cluster.exchanges import NAME, Exchange
 from tests.cluster.places import REPOSITORY
 
 SECRET = marked("secret")

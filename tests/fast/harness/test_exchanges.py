@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.cluster.exchanges import Recorder, check
+from tests.cluster.described import check
+from tests.cluster.exchanges import Recorder
 from tests.cluster.validated_client import NotAsDescribed
 
 HEALTHY = {"status": "ok", "code": None}
