@@ -164,7 +164,7 @@ async def serve(
         if store.lead is None:
             await _serve_alone(ready, store, redactor, notifier, stop)
         else:
-            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop, [late.kept_open()])
+            await InTurns(ready, store, store.lead, redactor, notifier).serve(stop, [late.kept_open])
 
 
 async def _serve_alone(

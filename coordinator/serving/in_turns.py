@@ -8,7 +8,7 @@ counts is durable, so a change of the lead is nothing but a restart elsewhere.
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import NoReturn
 
@@ -60,9 +60,9 @@ class InTurns:
         self._notifier = notifier
         self._stuck = False
 
-    async def serve(self, stop: asyncio.Event, background: Sequence[Background] = ()) -> None:
+    async def serve(self, stop: asyncio.Event, background: Sequence[Callable[[], Background]] = ()) -> None:
         """Until `stop` is set; then the lead is given back. Raises what ended a part that should not end, which are
-        those of the `background` too."""
+        those of the `background` too: they are begun once the address is held."""
         ready, me = self._ready, uuid.uuid4().hex
         async with AsyncExitStack() as stack:
             self._passwords = Passwords()
@@ -96,7 +96,7 @@ class InTurns:
             self._notifier.ready()
             pulse = beat(self._notifier, lambda lag: self._metrics.observe_lag(lag))
             turns = [self._leadership.keep_on(), self._take_turns(), self._apart.keep_on()]
-            await run_until(stop, [pulse, keep_collections_short(), *turns, *background])
+            await run_until(stop, [pulse, keep_collections_short(), *turns, *(part() for part in background)])
             self._notifier.stopping()
             log.info("the coordinator stops")
 

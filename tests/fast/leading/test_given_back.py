@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from coordinator.leading.decision import terms_of
 from coordinator.leading.leadership import Leadership, Term
@@ -15,6 +18,7 @@ from coordinator.serving.in_turns import InTurns
 from coordinator.store.cassandra.store import CassandraStore
 from coordinator.store.protocol import Hold
 from coordinator.store.sealing import Seal
+from kit.config import ConfigError
 from kit.logs import Redactor
 from kit.notify import Notifier
 from tests.cluster.lead_in_memory import LeadInMemory, Shelf
@@ -69,6 +73,23 @@ async def test_the_lead_is_given_back_when_nothing_is_written_any_more(tmp_path:
     first, last = store.holders
     assert first == last != ""
     assert await store.holder() == ""
+
+
+async def test_a_taken_address_ends_the_start_with_its_setting_alone(tmp_path: Path) -> None:
+    """Promise: who can't have its address says which setting to change, and nothing of parts that were never begun."""
+    port = free_port()
+    ready = prepare(configuration(tmp_path, port))
+    store = await Told.open(TablesInMemory(World()), Seal(b"k" * 32), patience=30.0)
+    assert store.lead is not None
+    in_turns = InTurns(ready, store, store.lead, Redactor(), Notifier({}))
+
+    async def part() -> None:
+        raise AssertionError("it was begun")
+
+    with socket.create_server((ADDRESS, port)), pytest.raises(ConfigError) as refused:
+        await in_turns.serve(asyncio.Event(), [part])
+    assert refused.value.fields["setting"] == "http.port"
+    gc.collect()  # a coroutine that nobody awaited is told of here, and ends the test
 
 
 class Slow(InTurns):
