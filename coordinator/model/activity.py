@@ -28,12 +28,19 @@ class ActivityEvent(msgspec.Struct, frozen=True):
     deleted_at: int | None = None
     rebuilt: bool = False
 
+    @property
+    def live(self) -> bool:
+        """Whether there is, or comes, something of a backup there. A cancelled one is undone, and of a failed one, if
+        it isn't partial, no node's part is whole."""
+        there = self.status in ("running", "success") or (self.status == "error" and self.partial)
+        return self.type == "backup" and self.deleted_at is None and there
+
 
 class ActivityQuery(msgspec.Struct, frozen=True):
     """Which entries of a cluster's activity log, and in which order. `timestamp` (unix seconds, inclusive): nothing
-    after it when the newest come first, else nothing before it. `type`: "" = all. `live`: only backups that were not
-    deleted. `successful`: only what succeeded. `first`: begin with the first entry of that tag among those, "" = with
-    the first of all. `count`: at most so many, None = all."""
+    after it when the newest come first, else nothing before it. `type`: "" = all. `live`: only what
+    is (`ActivityEvent.live`). `successful`: only what succeeded. `first`: begin with the first entry of that tag among
+    those, "" = with the first of all. `count`: at most so many, None = all."""
 
     newest_first: bool = False
     timestamp: int | None = None

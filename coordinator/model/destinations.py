@@ -1,10 +1,11 @@
 """A destination as the coordinator keeps it, and as people see it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, Settings, masked
+from agent.wire.destinations import ON_SERVER, SECRET_FIELDS, Settings, masked, place_of
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -48,3 +49,13 @@ def description(destination: Destination | None) -> dict[str, Any]:
         "delete_this": str(destination.one_shot),
         "throttle_bytes_per_second": str(destination.settings.throttle_bytes_per_second),
     }
+
+
+def place_shown(shown: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The place (`place_of`) of what `description` gave, which outlives the destination and its id; None where it tells
+    of no store: on the nodes, or settings that were forgotten before."""
+    known = {name: shown[name] for name in ("provider", "endpoint", "account", "path") if name in shown}
+    try:
+        return place_of(msgspec.convert(known, Settings))
+    except msgspec.ValidationError:
+        return None

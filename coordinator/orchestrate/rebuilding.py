@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.wire.backups import RUNNING, SUCCESS, NodeRecord
+from agent.wire.destinations import place_of
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 from coordinator.model.cluster import Backup
-from coordinator.model.destinations import Destination, description
+from coordinator.model.destinations import Destination, description, place_shown
 from coordinator.model.orders import BackupOrder, Copy
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
 from coordinator.orchestrate.listing import Joined, backup_of, is_through
@@ -65,17 +66,13 @@ def _has_ended(joined: Joined, backup: Backup) -> bool:
 async def _known(run: Run, destination: Destination) -> set[str]:
     """Tags of backups of which the activity has an entry for the destination, or for one that was at its place."""
     events = await run.around.store.requests.events(run.cluster, ActivityQuery(type="backup"))
-    place = _place(description(destination))
+    place = place_of(destination.settings)
     known, slices = set[str](), Slices()
     for event in events:
         await slices.pause()
-        if event.destination["id"] == destination.id or _place(event.destination) == place:
+        if event.destination["id"] == destination.id or place_shown(event.destination) == place:
             known.add(event.tag)
     return known
-
-
-def _place(shown: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(shown.get(name) or "" for name in ("provider", "endpoint", "account", "path"))
 
 
 def id_of(destination: Destination, tag: str) -> str:

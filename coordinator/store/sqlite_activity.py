@@ -1,6 +1,7 @@
 """The activity log's rows. In: a connection, and events or a query. Out: rows written, or the events of one page.
 
-What a query asks for stands in columns, so that only the events of the page are decoded.
+What a query asks for stands in columns, so that only the events of the page are decoded; but for whether a failed
+backup is partial.
 """
 
 import sqlite3
@@ -11,6 +12,11 @@ import msgspec
 from coordinator.model.activity import ActivityEvent, ActivityQuery
 
 _COLUMNS = "data, deleted_at"
+_THERE = (
+    "CASE status WHEN 'error' THEN json_extract(CAST(data AS TEXT), '$.partial')"
+    " ELSE status IN ('running', 'success') END"
+)
+"""The rest of `ActivityEvent.live`."""
 _EVENT = msgspec.json.Decoder(ActivityEvent)
 
 
@@ -50,7 +56,7 @@ def select_events(connection: sqlite3.Connection, cluster: str, query: ActivityQ
         where.append("type = ?")
         values.append(query.type)
     if query.live:
-        where.append("type = 'backup' AND deleted_at IS NULL")
+        where.append(f"type = 'backup' AND deleted_at IS NULL AND {_THERE}")
     if query.successful:
         where.append("status = 'success'")
     order = f"ORDER BY event_time {direction}, sequence {direction} LIMIT ?"

@@ -249,6 +249,20 @@ class ActivityContract:
         live = await store.requests.events(CLUSTER, ActivityQuery(live=True))
         assert live == []
 
+    async def test_what_left_nothing_is_not_live(self, site: Site) -> None:
+        """Promise: of backups that aren't deleted those are live that run, succeeded, or have some parts whole; a
+        cancelled or failed one isn't."""
+        store = await site.open()
+        ends = {"running": False, "success": False, "partial": True, "error": False, "cancelled": False}
+        for name, partial in ends.items():
+            await store.requests.create(request(name, tag=name), [event(name, tag=name)])
+            if name != "running":
+                state = RequestState.ERROR if partial else RequestState(name)
+                shown = msgspec.structs.replace(event(name, status=state, tag=name), partial=partial)
+                await store.requests.finish(request(name, tag=name, state=state, finished=NOW), [], [shown])
+        live = await store.requests.events(CLUSTER, ActivityQuery(live=True))
+        assert [one.tag for one in live] == ["running", "success", "partial"]
+
     async def test_equal_times_keep_their_order_and_pages_follow_each_other(self, site: Site) -> None:
         """Promise: first_backup_id, taken from a page, begins the next one among events of the same second, both ways
         round; a week's end is no page's."""

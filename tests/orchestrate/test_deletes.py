@@ -1,12 +1,15 @@
 """Deletes that run, as others see them: asked for again, listed meanwhile, and on nodes without a part."""
 
 import asyncio
+import copy
 
 import pytest
 
 from agent.wire.commands import Kind
+from agent.wire.destinations import ON_SERVER, LocalSettings
+from coordinator.model.activity import ActivityQuery
 from coordinator.model.errors import TagInUse
-from coordinator.model.orders import DeleteOrder
+from coordinator.model.orders import DeleteOrder, DestinationOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from tests.cluster.toy_cluster import ToyFailure
@@ -81,3 +84,23 @@ async def test_a_delete_that_finds_nothing_anywhere_says_so(scene: Scene) -> Non
     assert (await coordinator.ended(request_id)).state is RequestState.ERROR
     parts = await coordinator.orchestrator.progress(request_id)
     assert {part.state for part in parts} == {RequestState.ERROR}
+
+
+@pytest.mark.parametrize("new", [LocalSettings("/there//", shared=True), LocalSettings("/copy", shared=True)])
+async def test_what_is_deleted_by_a_new_id_of_its_place_is_live_no_more(scene: Scene, new: LocalSettings) -> None:
+    """Promise: a destination that was removed and added again under another id is the same place, however it is spelt:
+    a backup that is deleted there counts as deleted. In a copy of the repository it does not go with that."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there", LocalSettings("/there", shared=True))
+    tag, _ = await coordinator.backup(keep=True, copies=copies("there"))
+    other, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    gone = await coordinator.orchestrator.start_destination_change(CLUSTER, DestinationOrder("delete", "there"))
+    await coordinator.ended(gone.request_id)
+    there = scene.world.places["/there"]
+    scene.world.places[new.path] = copy.deepcopy(there) if new.path == "/copy" else there
+    await coordinator.destination("again", new)
+    await coordinator.ended(await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(tag, "again")))
+    events = await coordinator.store.requests.events(CLUSTER, ActivityQuery(live=True))
+    live = {(event.tag, event.destination["id"]) for event in events}
+    of_the_old_id = {(tag, "there")} if new.path == "/copy" else set()
+    assert live - {(other, "again")} == {(tag, ON_SERVER), (other, "there")} | of_the_old_id

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from agent.wire.commands import DeleteArguments, Kind, State, SweepArguments
-from agent.wire.destinations import ON_SERVER
 from agent.wire.results import FreedResult
 from coordinator.fleet.each import on_each
 from coordinator.fleet.errors import AgentRefused
@@ -20,6 +19,7 @@ from coordinator.orchestrate.answers import Answered, ended
 from coordinator.orchestrate.delete.adopting import adopt
 from coordinator.orchestrate.delete.locked import told_of_locked
 from coordinator.orchestrate.delete.marks import called_back, may_have_deleted, told, too_late
+from coordinator.orchestrate.delete.noting import note_deleted
 from coordinator.orchestrate.errors import RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, named
@@ -216,9 +216,8 @@ class DeleteFlow:
 
     async def _note_deleted(self) -> None:
         order, around = self._order, self._run.around
-        await around.store.requests.mark_deleted(
-            self._run.cluster, order.tag, order.destination or ON_SERVER, int(around.clock())
-        )
+        place = await self._places.optional(order.destination)
+        await note_deleted(around.store.requests, self._run.cluster, order.tag, place, int(around.clock()))
 
     async def _scope(self) -> DeleteScope:
         return await delete_scope(self._run.around, self._run.cluster, self._order)

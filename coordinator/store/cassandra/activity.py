@@ -94,7 +94,7 @@ def matches(event: ActivityEvent, query: ActivityQuery) -> bool:
     """Whether the event is one of those that are asked for, whatever its time."""
     if query.type and event.type != query.type:
         return False
-    if query.live and (event.type != "backup" or event.deleted_at is not None):
+    if query.live and not event.live:
         return False
     return not query.successful or event.status == "success"
 
