@@ -7,7 +7,8 @@ or puts the former settings back, at its next start.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -21,7 +22,7 @@ from coordinator.model.requests import RequestKind, RequestState, order_of
 from coordinator.orchestrate.archiving.errors import DestinationArchives
 from coordinator.orchestrate.archiving.setting import archives_to
 from coordinator.orchestrate.destinations import establish
-from coordinator.orchestrate.errors import DestinationExists
+from coordinator.orchestrate.errors import DestinationExists, DestinationScheduled
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.run import Surroundings
@@ -48,7 +49,7 @@ class DestinationChanges:
 
     async def start(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Raises what `coordinator.orchestrate.destinations.establish` raises, `NoSuchDestination`, `DestinationInUse`
-        for a delete or another place, `DestinationExists`."""
+        for a delete or another place, `DestinationScheduled` for a delete, `DestinationExists`."""
         lock = self._locks.setdefault((cluster, order.id), asyncio.Lock())
         async with lock:
             if order.settings is None:
@@ -73,6 +74,16 @@ class DestinationChanges:
                     raise DestinationInUse(
                         f"the destination {', '.join(sorted(going))} is about to be forgotten", request=request.id
                     )
+
+    @asynccontextmanager
+    async def staying(self, cluster: str, destinations: Collection[str]) -> AsyncIterator[None]:
+        """For the block, which asks no agent, none of the destinations begins to go. Raises `NoSuchDestination`, and
+        `DestinationInUse` for one that is about to go or to become another place."""
+        async with self._turn(cluster):
+            await self.refuse_leaving(cluster, destinations)
+            for destination_id in destinations:
+                await Places(self._around, cluster).destination(destination_id)
+            yield
 
     async def refuse_changing(self, cluster: str, destination_id: str) -> None:
         """Raise `DestinationInUse` for a destination that is being changed, or of whose change the agents are still
@@ -119,6 +130,9 @@ class DestinationChanges:
             await places.destination(order.id)
             await self._refuse_used(cluster, order.id)
             await self.refuse_changing(cluster, order.id)
+            schedules = await places.schedules(order.id)
+            if schedules:
+                raise DestinationScheduled(order.id, schedules)
             return DestinationChange(await self._make(cluster, order, []), None)
 
     async def _prove(self, cluster: str, order: DestinationOrder, settings: Settings) -> DestinationChange:

@@ -1,8 +1,9 @@
 """What can keep a request from being done, beside the errors of `coordinator.model.errors` (docs/errors.md)."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from coordinator.model.errors import Conflict, CoordinatorError, InvalidArguments
+from coordinator.model.errors import Conflict, CoordinatorError, DestinationInUse, InvalidArguments
 from kit.errors import HelenusError, Retry
 
 
@@ -256,6 +257,21 @@ class DestinationExists(Conflict):
     code = "destination_exists"
     retry = "never"
     todo = "Use or update the named destination, or give this one a bucket, prefix or directory beside it."
+
+
+class DestinationScheduled(DestinationInUse):
+    """Job schedules copy to the destination (`schedules`: their ids): without it every run of theirs would fail."""
+
+    code = "destination_scheduled"
+    retry = "never"
+    todo = (
+        "Change the named schedules to other destinations (PUT /{cluster}/job-schedules/{id}) or delete them, then "
+        "send this again."
+    )
+
+    def __init__(self, destination: str, schedules: Sequence[str]) -> None:
+        named = ", ".join(schedules)
+        super().__init__(f"job schedules copy to the destination {destination}: {named}", schedules=[*schedules])
 
 
 class DestinationNotShared(DestinationRefused):

@@ -1,8 +1,8 @@
 """What the API calls: orders in, requests made durable and begun, listings and live views out."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -193,6 +193,10 @@ class FleetOrchestrator:
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Raises what `coordinator.orchestrate.destination_changes.DestinationChanges.start` raises."""
         return await self._changes.start(cluster, order)
+
+    def staying(self, cluster: str, destinations: Collection[str]) -> AbstractAsyncContextManager[None]:
+        """See `coordinator.orchestrate.destination_changes.DestinationChanges.staying`."""
+        return self._changes.staying(cluster, destinations)
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
         """Ask a running request to stop. Raises `NoSuchRequest`, `RequestFinished`, `PastThePointOfReturn`,

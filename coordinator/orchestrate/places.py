@@ -152,6 +152,11 @@ class Places:
         archives = await archives_to(self._around.store, self._cluster, destination_id)
         return [*running, *([archives] if archives and archives not in running else [])]
 
+    async def schedules(self, destination_id: str) -> list[str]:
+        """Ids of the job schedules that copy there."""
+        kept = await self._around.store.schedules.of(self._cluster)
+        return [one.id for one in kept if destination_id in one.job.places]
+
     async def telling(self, destination_id: str) -> list[str]:
         """Ids of the running requests that tell the agents of its settings (not of its end)."""
         orders = [(request.id, order_of(request)) for request in await self._running(destination_id)]

@@ -5,7 +5,8 @@ agents), makes the request durable, begins it in the background and returns its 
 `coordinator.model.errors` where one fits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -79,7 +80,13 @@ class Orchestrator(Protocol):
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Add and update: returns after the agents tried the real store and initialised or attached the repository (an
         error of theirs is raised and nothing kept); the request then tells all agents. Delete: the request removes it
-        from all agents. One in use can't be deleted or become another place (`DestinationInUse`)."""
+        from all agents. One in use can't be deleted or become another place (`DestinationInUse`), nor one be deleted
+        that a job schedule names."""
+        ...
+
+    def staying(self, cluster: str, destinations: Collection[str]) -> AbstractAsyncContextManager[None]:
+        """For the block none of the destinations begins to go: what names one is kept inside. Raises
+        `NoSuchDestination`, `DestinationInUse`."""
         ...
 
     async def cancel(self, request_id: str, *, force: bool) -> None:

@@ -20,7 +20,7 @@ from coordinator.orchestrate.delete.adopting import adopt
 from coordinator.orchestrate.delete.locked import told_of_locked
 from coordinator.orchestrate.delete.marks import called_back, may_have_deleted, told, too_late
 from coordinator.orchestrate.delete.noting import note_deleted
-from coordinator.orchestrate.errors import RequestCancelled
+from coordinator.orchestrate.errors import DestinationScheduled, RequestCancelled
 from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.listing import Joined, named
 from coordinator.orchestrate.muster import nobody_answers
@@ -133,33 +133,34 @@ class DeleteFlow:
             freed += adopted
             if owed:
                 result["owed"] = [{"address": node.address, "host_id": node.host_id} for node in owed]
-        users: list[str] = []
+        stays: CoordinatorError | None = None
         if order.remove_destination and place is not None and not failed:
-            users = await self._places.users(place.id, but=self._run.request.id)
-            if not users:
+            stays = await self._stays(place.id)
+            if stays is None:
                 failed |= await self._places.forget(place.id)
                 if not failed:
                     self._run.forget.add(place.id)
         result["bytes_freed"] = sum(each.bytes_freed for each in freed)
         result["objects_removed"] = sum(each.objects for each in freed)
         result |= told_of_locked(freed)
-        if not failed and not users:
+        if not failed and stays is None:
             freed_now = f"{result['bytes_freed']} bytes freed" if order.sweep else "its space goes with the next sweep"
             if "locked_bytes" in result:
                 freed_now += f", {result['locked_bytes']} are under object lock and go with later sweeps"
             why = f" (retention: {order.because})" if order.because else ""
             return Outcome(RequestState.SUCCESS, f"deleted, {freed_now}{why}", result=result)
-        error: CoordinatorError = (
-            nodes_failed("The delete", failed)
-            if failed
-            else DestinationInUse(
-                f"the settings of {order.destination} stay: {', '.join(users)} needs them",
-                request=users[0],
-                requests=users,
-            )
-        )
+        error: CoordinatorError = stays or nodes_failed("The delete", failed)
         why = f"{error.message[:1].lower()}{error.message[1:]}"
         return Outcome(RequestState.ERROR, f"deleted, but {why}", partial=True, error=error.as_dict(), result=result)
+
+    async def _stays(self, destination: str) -> CoordinatorError | None:
+        """Why the settings can't be forgotten: who needs them. No schedule begins to while this request runs."""
+        users = await self._places.users(destination, but=self._run.request.id)
+        if users:
+            told = f"the settings of {destination} stay: {', '.join(users)} needs them"
+            return DestinationInUse(told, request=users[0], requests=users)
+        schedules = await self._places.schedules(destination)
+        return DestinationScheduled(destination, schedules) if schedules else None
 
     async def _adopted(self, scope: DeleteScope, place: Destination) -> tuple[list[NamedNode], list[FreedResult]]:
         """Nodes that left the ring and whose part isn't freed, and what was freed of the others."""

@@ -6,7 +6,7 @@ reads it again: the API, a look, and a request's beginning never undo each other
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence, Set
 from types import TracebackType
 from typing import Any
 
@@ -61,6 +61,7 @@ class JobSchedules(Beside):
         pause: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
     ) -> None:
         self._store = store
+        self._orchestrator = orchestrator
         self._clusters = clusters
         self._clock = clock
         self._timing = timing
@@ -91,8 +92,9 @@ class JobSchedules(Beside):
         return found
 
     async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
-        """Keep a new one with its rules of retention and follow it; durable when it returns."""
-        await self._store.schedules.put(schedule, rules)
+        """Keep a new one with its rules of retention and follow it; durable when it returns. Raises
+        `NoSuchDestination`, `DestinationInUse` for one that is about to go."""
+        await self._put(schedule, rules, frozenset())
         self._asked.set()
 
     async def change(
@@ -106,7 +108,7 @@ class JobSchedules(Beside):
     ) -> None:
         """From now on, with these rules of retention in the same write. What came due by then is decided by the former
         timetable in the same write, so that a change neither loses nor doubles a run; one that waits goes on waiting,
-        and is of the new job. Raises `NoSuchSchedule`."""
+        and is of the new job. Raises `NoSuchSchedule`, and of what the job names anew what `add` raises."""
 
         async def changed(schedule: Schedule) -> Schedule:
             now = self._clock()
@@ -267,8 +269,17 @@ class JobSchedules(Beside):
             if changed == known and not rules:
                 return known
             changed = msgspec.structs.replace(changed, version=known.version + 1)
-            if await self._store.schedules.put(changed, rules):
+            if await self._put(changed, rules, frozenset(known.job.places)):
                 return changed
+
+    async def _put(self, schedule: Schedule, rules: Sequence[KeptRule], named: Set[str]) -> bool:
+        """As `Schedules.put`. A destination that a kept schedule has `named` stays; what it names now for the first
+        time may be about to go: so that is looked up and kept while nothing goes."""
+        new = {copy.destination for copy in schedule.job.copies} - named
+        if not new:
+            return await self._store.schedules.put(schedule, rules)
+        async with self._orchestrator.staying(schedule.cluster, sorted(new)):
+            return await self._store.schedules.put(schedule, rules)
 
     def _tell(self, schedule: Schedule, missed: Missed) -> None:
         zone = schedule.timetable.zone

@@ -1,7 +1,8 @@
 """An orchestrator over a cluster that is only data. In: orders. Out: requests in the real store, ended when the test
 says so; backups, nodes and keyspaces as the test put them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,7 @@ from coordinator.model.errors import (
     DestinationInUse,
     InvalidArguments,
     NoSuchBackup,
+    NoSuchDestination,
     NoSuchRequest,
     RequestFinished,
     TagInUse,
@@ -125,6 +127,13 @@ class ClusterInMemory:
         kept = {name: part.tables for name, part in self._backup(place, order.tag).keyspaces.items()}
         asked = None if order.keyspaces is None else {name: part.tables for name, part in order.keyspaces.items()}
         return await self.begin(cluster, RequestKind.RESTORE, order, order.tag, [place], self._chosen(asked, kept))
+
+    @asynccontextmanager
+    async def staying(self, cluster: str, destinations: Collection[str]) -> AsyncIterator[None]:
+        for each in destinations:
+            if await self.store.destinations.get(cluster, each) is None:
+                raise NoSuchDestination(each)
+        yield
 
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         known = await self.store.destinations.get(cluster, order.id)
