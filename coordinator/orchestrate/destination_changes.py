@@ -48,8 +48,9 @@ class DestinationChanges:
         self._notes = asyncio.Lock()
 
     async def start(self, cluster: str, order: DestinationOrder) -> DestinationChange:
-        """Raises what `coordinator.orchestrate.destinations.establish` raises, `NoSuchDestination`, `DestinationInUse`
-        for a delete or another place, `DestinationScheduled` for a delete, `DestinationExists`."""
+        """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.destinations.establish`
+        raises, `NoSuchDestination`, `DestinationInUse` for a delete or another place, `DestinationScheduled` for a
+        delete, `DestinationExists`."""
         lock = self._locks.setdefault((cluster, order.id), asyncio.Lock())
         async with lock:
             if order.settings is None:
@@ -128,12 +129,23 @@ class DestinationChanges:
         async with self._turn(cluster):
             places = Places(self._around, cluster)
             await places.destination(order.id)
+            same = await self._same_delete(cluster, order)
+            if same is not None:
+                return DestinationChange(same, None)
             await self._refuse_used(cluster, order.id)
             await self.refuse_changing(cluster, order.id)
             schedules = await places.schedules(order.id)
             if schedules:
                 raise DestinationScheduled(order.id, schedules)
             return DestinationChange(await self._make(cluster, order, []), None)
+
+    async def _same_delete(self, cluster: str, order: DestinationOrder) -> str | None:
+        """Id of the running request that removes the same destination."""
+        kind, state = RequestKind.DESTINATION, RequestState.RUNNING
+        for request in await self._around.store.requests.find(cluster=cluster, kind=kind, state=state):
+            if order_of(request) == order:
+                return request.id
+        return None
 
     async def _prove(self, cluster: str, order: DestinationOrder, settings: Settings) -> DestinationChange:
         places, key = Places(self._around, cluster), (cluster, order.id)

@@ -80,8 +80,8 @@ class Orchestrator(Protocol):
     async def start_destination_change(self, cluster: str, order: DestinationOrder) -> DestinationChange:
         """Add and update: returns after the agents tried the real store and initialised or attached the repository (an
         error of theirs is raised and nothing kept); the request then tells all agents. Delete: the request removes it
-        from all agents. One in use can't be deleted or become another place (`DestinationInUse`), nor one be deleted
-        that a job schedule names."""
+        from all agents; the same delete again while it runs is that one. One in use can't be deleted or become another
+        place (`DestinationInUse`), nor one be deleted that a job schedule names."""
         ...
 
     def staying(self, cluster: str, destinations: Collection[str]) -> AbstractAsyncContextManager[None]:

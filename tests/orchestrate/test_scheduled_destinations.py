@@ -1,4 +1,4 @@
-"""Destinations that job schedules name: they stay as long as a schedule does."""
+"""Destinations that job schedules name: they stay as long as a schedule does, and removals that are sent twice."""
 
 import asyncio
 from collections.abc import Sequence
@@ -133,3 +133,18 @@ async def test_a_removal_sees_the_schedule_that_is_just_being_kept(
     await adding
     with pytest.raises(DestinationScheduled):
         await removing
+
+
+async def test_a_removal_that_is_sent_twice_is_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: while it runs the same removal again answers its id; of what is removed it says that there is no such
+    destination."""
+    coordinator = await scene.coordinator()
+    await coordinator.destination("there")
+    told, may = held_delete(scene, monkeypatch)
+    request = await removal(coordinator)
+    await asyncio.wait_for(told.wait(), 10)
+    assert await removal(coordinator) == request
+    may.set()
+    assert (await coordinator.ended(request)).state is RequestState.SUCCESS
+    with pytest.raises(NoSuchDestination):
+        await removal(coordinator)
