@@ -99,6 +99,13 @@ class TableCounts(Mapping[str, Mapping[str, Counts]]):
             self._files = sum(self.numbers[0::NUMBERS]), sum(self.numbers[1::NUMBERS])
         return self._files
 
+    def total_bytes(self) -> dict[str, int]:
+        """Keyspace → bytes in all, over its tables."""
+        return {
+            keyspace: sum(self.numbers[NUMBERS * first + 3 : NUMBERS * (first + len(tables)) : NUMBERS])
+            for keyspace, (first, tables) in self.layout.tables.items()
+        }
+
     @property
     def all_done(self) -> bool:
         """Whether all files and bytes are done."""

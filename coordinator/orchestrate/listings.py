@@ -5,19 +5,25 @@ Of a thousand nodes to sum one up takes two milliseconds: what has not changed s
 there.
 """
 
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from agent.wire.backups import RUNNING
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.cluster import Backup
 from coordinator.model.destinations import Destination
-from coordinator.model.requests import RequestKind, RequestState
+from coordinator.model.requests import NodePart, RequestKind, RequestState
+from coordinator.model.table_counts import Layouts
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.listing import Joined, backup_of, is_through, named
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from kit.slices import Slices
 
+Progress = Callable[[str], Awaitable[list[NodePart]]]
+"""Gives the nodes' parts of a running request."""
 MOST_KEPT = 500_000
 """Addresses of nodes in all backups that are kept, each as often as a keyspace has it: some fifty megabytes."""
 
@@ -25,8 +31,9 @@ MOST_KEPT = 500_000
 class Listings:
     """Asks the agents anew each time."""
 
-    def __init__(self, around: Surroundings, most: int = MOST_KEPT) -> None:
+    def __init__(self, around: Surroundings, progress: Progress, most: int = MOST_KEPT) -> None:
         self._around = around
+        self._progress = progress
         self._most = most
         self._known: dict[tuple[str, str, str], tuple[Joined, bool, bool, Backup]] = {}
         self._kept = 0
@@ -36,10 +43,10 @@ class Listings:
         places = Places(self._around, cluster, at_a_glance=True)
         place = await places.optional(destination)
         place_id = destination or ON_SERVER
-        running, deleting, nowhere_else = set[str | None](), set[str | None](), set[str | None]()
+        running, deleting, nowhere_else = dict[str | None, str](), set[str | None](), set[str | None]()
         for request in await self._around.store.requests.find(cluster=cluster, state=RequestState.RUNNING):
             if request.kind in (RequestKind.BACKUP, RequestKind.SYNC) and place_id in request.destinations:
-                running.add(request.tag)
+                running[request.tag] = request.id
                 if len(request.destinations) == 1:
                     nowhere_else.add(request.tag)
             elif request.kind is RequestKind.DELETE and place_id in request.destinations:
@@ -56,12 +63,25 @@ class Listings:
             # no other place ends in a moment, and only then its sizes are known.
             runs = tag in running and (place is None or tag in nowhere_else or not is_through(joined))
             backup = self._backup((cluster, place_id, tag), joined, running=runs, deleting=tag in deleting)
+            if tag in running and not runs and (joined.record is None or joined.record.state == RUNNING):
+                backup = await self._sized(backup, joined, running[tag], place_id)
             if tag in damage:
                 backup = msgspec.structs.replace(backup, damaged=named(joined, damage[tag]))
             backups.append(backup)
             await slices.pause()
         self._forget_others(cluster, place_id, {backup.tag for backup in backups})
         return backups
+
+    async def _sized(self, backup: Backup, joined: Joined, request: str, place_id: str) -> Backup:
+        """The backup with the bytes that its nodes count here, of those that have their part: they are noted only when
+        it has ended at all of its places. Their totals, for news of what is done may come later than the manifest."""
+        sizes, slices, layouts = Counter[str](), Slices(), Layouts()
+        for part in await self._progress(request):
+            if part.host_id in joined.manifests and place_id in part.progress:
+                sizes.update(layouts.pack(part.progress[place_id]).total_bytes())
+            await slices.pause()
+        parts = {name: msgspec.structs.replace(each, bytes=sizes[name]) for name, each in backup.keyspaces.items()}
+        return msgspec.structs.replace(backup, keyspaces=parts)
 
     async def _damage(self, place: Destination | None) -> dict[str, list[str]]:
         """Tag → host ids of the nodes whose newest scrub there found damage in their part."""

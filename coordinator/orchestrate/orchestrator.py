@@ -61,7 +61,7 @@ class FleetOrchestrator:
         self._requests = RunningRequests(around)
         self._conflicts = Conflicts(around)
         self._suspects = Suspects(around)
-        self._listings = Listings(around)
+        self._listings = Listings(around, self.progress)
         self._stack = AsyncExitStack()
         self._turn = around.leaving.turn
         """An order is judged before its cluster's turn, for agents and stores are asked then, and may hang. What only

@@ -3,7 +3,8 @@
 import asyncio
 
 from agent.wire.commands import Kind
-from coordinator.model.orders import DeleteOrder
+from agent.wire.destinations import LocalSettings
+from coordinator.model.orders import BackupOrder, DeleteOrder
 from coordinator.model.requests import RequestState
 from coordinator.orchestrate.listing import DELETING
 from coordinator.orchestrate.listings import Listings
@@ -38,7 +39,7 @@ async def test_however_little_is_kept_all_is_listed(scene: Scene) -> None:
     """Promise: what is kept of listings stays below its limit, and says nothing of what is listed."""
     coordinator, first = await backed_up(scene)
     second, _ = await coordinator.backup(keep=False, copies=copies("there"))
-    listings = Listings(coordinator.orchestrator._around, most=0)
+    listings = Listings(coordinator.orchestrator._around, coordinator.orchestrator.progress, most=0)
     for _ in range(2):
         assert {each.tag for each in await listings.backups(CLUSTER, "there")} == {first, second}
     assert listings._kept == 0
@@ -59,3 +60,30 @@ async def test_a_backup_of_one_destination_runs_until_its_sizes_are_known(scene:
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
     [listed] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
     assert (listed.state, all(part.bytes for part in listed.keyspaces.values())) == ("success", True)
+
+
+async def test_a_backup_that_is_through_at_one_of_its_places_has_its_size_there(scene: Scene) -> None:
+    """Promise: while it is still copied elsewhere the listing of a place where it is through tells as many bytes as
+    when all has ended, not none."""
+    coordinator = await scene.coordinator()
+    for place in ("there", "other"):
+        await coordinator.destination(place, LocalSettings(path=place, shared=True))
+    gate = scene.nodes[0].gates[Kind.UPLOAD] = asyncio.Event()
+    order = BackupOrder("tag", 5, keep=False, copies=copies("there", "other"))
+    request_id = await coordinator.orchestrator.start_backup(CLUSTER, order)
+    await scene.until(lambda: scene.world.count(Kind.UPLOAD) == 2)
+    for node in scene.nodes:  # how it ended is noted late, at each place
+        node.record_failures = [ToyFailure("destination_unavailable", "later") for _ in range(200)]
+    gate.set()
+    await scene.until(lambda: len(scene.world.places["there"].manifests) == 3)
+    [under_way] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    request = await coordinator.store.requests.get(request_id)
+    assert request is not None
+    assert request.state is RequestState.RUNNING
+    for node in scene.nodes:
+        node.record_failures.clear()
+    assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
+    [ended] = await coordinator.orchestrator.list_backups(CLUSTER, "there")
+    assert under_way.state == ended.state == "success"
+    assert under_way.keyspaces == ended.keyspaces
+    assert all(part.bytes for part in ended.keyspaces.values())
