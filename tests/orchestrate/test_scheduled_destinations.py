@@ -127,8 +127,8 @@ async def test_a_removal_sees_the_schedule_that_is_just_being_kept(
     adding = asyncio.create_task(coordinator.schedules.add(daily("there")))
     await asyncio.wait_for(writing.wait(), 10)
     removing = asyncio.create_task(removal(coordinator))
-    for _ in range(50):  # as far as it can come without the write
-        await asyncio.sleep(0)
+    for _ in range(100):  # as far as it can come without the write: each of its looks takes one of these at most
+        await coordinator.store.schedules.of(CLUSTER)
     may.set()
     await adding
     with pytest.raises(DestinationScheduled):
