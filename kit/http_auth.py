@@ -1,4 +1,7 @@
-"""Who may ask. In: a request. Out: the request passed on, or `Unauthorized`. `/health` is open to all."""
+"""Who may ask. In: a request. Out: the request passed on, or `Unauthorized`.
+
+`/health` is open to all; what describes the API is to whoever shows the client certificate, where one is asked for.
+"""
 
 import hashlib
 import hmac
@@ -13,6 +16,8 @@ from kit.secret import Secret
 from kit.seldom import Seldom
 
 OPEN_PATHS = frozenset({"/health"})
+DESCRIPTIONS = frozenset({"/", "/docs", "/docs/{file}", "/openapi.yaml", "/openapi.json"})
+"""Paths of the routes that are served without a token: kit.http_description says why."""
 NEVER_IN_A_QUERY = frozenset({"token", "access_token", "opscenter-session", "sessionid", "password"})
 """Names of credentials. They are read in no query: proxies and shells write queries down."""
 
@@ -55,6 +60,12 @@ class RefusedLines:
             )
 
 
+def is_description(request: web.Request) -> bool:
+    """Whether the request is for a description of the API."""
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in DESCRIPTIONS
+
+
 def refuse_credentials_in_query(request: web.Request) -> None:
     """Raise `Unauthorized` for a request that has one in its query, whatever its headers show."""
     for name in request.query:
@@ -73,6 +84,7 @@ def refuse_without_certificate(request: web.Request, access: Access) -> None:
 
 def authentication(access: Access) -> Middleware:
     """A middleware that lets in who shows all that the settings ask for: the token, a client certificate, or both.
+    A description of the API needs no token.
 
     It raises; an outer middleware gives the error the service's own form.
     """
@@ -87,7 +99,7 @@ def authentication(access: Access) -> Middleware:
             refuse_without_certificate(request, access)
             if token is not None:
                 refuse_credentials_in_query(request)
-                if not token.is_shown_by(request):
+                if not is_description(request) and not token.is_shown_by(request):
                     raise Unauthorized("the request has no valid bearer token")
         except Unauthorized as error:
             lines.tell(request, error)

@@ -1,15 +1,17 @@
 """A service's description of its API. In: the package that holds its openapi.yaml. Out: the file, the same as JSON, and
 a page at /docs that shows it.
 
-They hold no secret, and yet ask for credentials as every path but /health does: one open path is easy to reason about,
-and who isn't let in learns nothing of what there is to attack, and has no large answers sent to him. Browsers are let
-in by a client certificate, and on loopback where no credentials are asked for. The page asks nobody but this service.
+Whoever reaches the service may read them without a token or login (a client certificate is asked for as everywhere), or
+no browser could open the page to give one. They are the same in every installation and hold nothing of this one. A
+stranger makes little work with them: each is read once and kept (2 MB in all), sent in pieces as it is read, and cut
+off after a while. The page asks nobody but this service.
 """
 
 import asyncio
 import hashlib
+import io
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 
 import msgspec
@@ -32,16 +34,38 @@ _POLICY = (
 """What the page may do: nothing comes from elsewhere, but pictures that its own styles hold."""
 
 
-class Description:
-    """The file as it is written, and as JSON. Nothing is kept in memory, for it is asked for seldom."""
+READING_SECONDS = 60.0
+"""How long a client may take to read one of them."""
+_ALWAYS = {
+    "Cache-Control": "private, no-cache",
+    "X-Content-Type-Options": "nosniff",
+    # Else a page of another site could try whether a script of ours loads, and so find out where a service runs.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_OF_THE_PAGE = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
 
-    def __init__(self, package: str) -> None:
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What is served, and the mark by which a client knows it again."""
+
+    body: bytes
+    mark: str
+
+
+class Description:
+    """The file as it is written, as JSON, and the page. `seconds`: how long a client may take to read one of them."""
+
+    def __init__(self, package: str, seconds: float = READING_SECONDS) -> None:
         self._package = package
+        self._seconds = seconds
+        self._kept: dict[str, _Kept] = {}
+        self._reading = asyncio.Lock()
 
     def routes(self, *methods: str) -> list[tuple[str, str, Endpoint]]:
         """Method, path and endpoint of all that is served, for GET or the `methods` said: where GET doesn't bring HEAD
         along, both are to be said."""
         served = {
+            "/": self.way,
             "/openapi.yaml": self.as_yaml,
             "/openapi.json": self.as_json,
             "/docs": self.page,
@@ -49,25 +73,27 @@ class Description:
         }
         return [(method, path, endpoint) for path, endpoint in served.items() for method in methods or ("GET",)]
 
+    async def way(self, request: web.Request) -> web.StreamResponse:
+        """GET /: to the page, and in words for who follows no redirect."""
+        text = "The API is described at /docs, for programs at /openapi.yaml.\n"
+        return web.Response(status=303, text=text, headers={**_ALWAYS, "Location": "/docs"})
+
     async def as_yaml(self, request: web.Request) -> web.StreamResponse:
         """GET /openapi.yaml"""
-        return await kept_answer(request, self._read, "application/yaml")
+        return await self._answer(request, self._read, "application/yaml")
 
     async def as_json(self, request: web.Request) -> web.StreamResponse:
         """GET /openapi.json"""
-        return await kept_answer(request, self._converted, "application/json")
+        return await self._answer(request, self._converted, "application/json")
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """GET /docs"""
-        response = await kept_answer(request, (_PAGE / "index.html").read_bytes, "text/html")
-        response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+        return await self._answer(request, (_PAGE / "index.html").read_bytes, "text/html", _OF_THE_PAGE)
 
     async def part_of_page(self, request: web.Request) -> web.StreamResponse:
         """GET /docs/{file}"""
         file, content_type = _FILES[request.match_info["file"]]
-        return await kept_answer(request, file.read_bytes, content_type)
+        return await self._answer(request, file.read_bytes, content_type)
 
     def _read(self) -> bytes:
         return resources.files(self._package).joinpath("openapi.yaml").read_bytes()
@@ -76,21 +102,35 @@ class Description:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         return msgspec.json.encode(yaml.load(self._read(), loader))  # noqa: S506 - both load plain data alone
 
+    async def _answer(
+        self, request: web.Request, read: Callable[[], bytes], content_type: str, more: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
+        """What `read` gives, which a client may keep but asks for each time whether it changed (304 when not)."""
+        kept = await self._once(request.path, read)
+        headers = {**_ALWAYS, **(more or {})}
+        known = request.if_none_match or ()
+        if any(tag.value in (kept.mark, "*") for tag in known):
+            response = web.Response(status=304, headers=headers)
+        else:
+            # A stream is sent piece by piece, as the client reads: bytes would be copied whole for each that doesn't.
+            response = web.Response(body=io.BytesIO(kept.body), content_type=content_type, headers=headers)
+        response.etag = ETag(kept.mark)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except ConnectionError:  # nobody is there any more to be answered
+            return response
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
-async def kept_answer(request: web.Request, read: Callable[[], bytes], content_type: str) -> web.Response:
-    """What `read` gives, which a client may keep but asks for each time whether it changed (304 when not). `read` runs
-    in a thread of its own."""
-    body, mark = await asyncio.to_thread(_with_mark, read)
-    headers = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-    known = request.if_none_match or ()
-    if any(tag.value in (mark, "*") for tag in known):
-        response = web.Response(status=304, headers=headers)
-    else:
-        response = web.Response(body=body, content_type=content_type, headers=headers)
-    response.etag = ETag(mark)
-    return response
-
-
-def _with_mark(read: Callable[[], bytes]) -> tuple[bytes, str]:
-    body = read()
-    return body, hashlib.sha256(body).hexdigest()[:32]
+    async def _once(self, path: str, read: Callable[[], bytes]) -> _Kept:
+        """`read` runs in a thread of its own, the first time that the path is asked for."""
+        path = path.rstrip("/")
+        async with self._reading:
+            if path not in self._kept:
+                body = await asyncio.to_thread(read)
+                self._kept[path] = _Kept(body, hashlib.sha256(body).hexdigest()[:32])
+        return self._kept[path]

@@ -30,14 +30,17 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", "/request/{request}/status"): READ,
     ("POST", "/request/{request}/cancel"): BACKUP,  # and what `CANCEL` says of the request's kind
     ("GET", "/webhooks"): READ,
-    ("GET", "/openapi.yaml"): READ,
-    ("HEAD", "/openapi.yaml"): READ,
-    ("GET", "/openapi.json"): READ,
-    ("HEAD", "/openapi.json"): READ,
-    ("GET", "/docs"): READ,
-    ("HEAD", "/docs"): READ,
-    ("GET", "/docs/{file}"): READ,
-    ("HEAD", "/docs/{file}"): READ,
+    # The same in every installation, and a browser has to open the page before it can log in (kit.http_description).
+    ("GET", "/"): None,
+    ("HEAD", "/"): None,
+    ("GET", "/openapi.yaml"): None,
+    ("HEAD", "/openapi.yaml"): None,
+    ("GET", "/openapi.json"): None,
+    ("HEAD", "/openapi.json"): None,
+    ("GET", "/docs"): None,
+    ("HEAD", "/docs"): None,
+    ("GET", "/docs/{file}"): None,
+    ("HEAD", "/docs/{file}"): None,
     ("GET", "/{cluster}/request/{type}/status"): READ,
     ("GET", "/{cluster}/cluster"): READ,
     ("GET", "/{cluster}/nodes"): READ,
@@ -75,7 +78,7 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", f"{AT}/pit/logs"): READ,
 }
 
-FIRST_WORDS = frozenset(word for _, path in ROLES if (word := path.split("/")[1]) != "{cluster}")
+FIRST_WORDS = frozenset(word for _, path in ROLES if (word := path.split("/")[1]) not in ("", "{cluster}"))
 """Of paths that are of no cluster: no cluster can be called so."""
 
 CANCEL: Mapping[RequestKind, Role] = {
@@ -107,7 +110,7 @@ def role_of_route(request: web.Request) -> Role | None:
     if resource is None:
         return READ
     # A slash at the end is no other path.
-    return ROLES.get((request.method, resource.canonical.rstrip("/")), ADMIN)
+    return ROLES.get((request.method, resource.canonical.rstrip("/") or "/"), ADMIN)
 
 
 def who_asks(request: web.Request) -> Who:

@@ -150,15 +150,15 @@ async def test_a_part_that_dies_ends_the_process(tmp_path: Path, monkeypatch: py
             await serve(prepare(configuration(tmp_path)), Redactor(), Notifier(), asyncio.Event())
 
 
-async def test_strangers_get_only_health(tmp_path: Path) -> None:
-    """With a token configured everything else answers 401 in OpsCenter's form; metrics are served to who has it."""
+async def test_strangers_get_only_health_and_the_description(tmp_path: Path) -> None:
+    """Promise: with a token configured all else answers 401 in OpsCenter's form; metrics are served to who has it."""
     port = free_port()
     async with running(configuration(tmp_path, port), port, tmp_path / "log") as started:
         status, told = await started.ask("GET", "/cluster-configs", token="wrong")
         assert (status, told["brief"], told["type"]) == (401, "error", "Unauthorized")
-        for path in ("/metrics", "/docs", "/openapi.yaml"):
-            assert (await started.ask("GET", path, token="wrong"))[0] == 401
-        assert (await started.ask("GET", "/health", token="wrong"))[0] == 200
+        assert (await started.ask("GET", "/metrics", token="wrong"))[0] == 401
+        for path in ("/health", "/docs", "/docs/page.js", "/openapi.yaml", "/openapi.json"):
+            assert (await started.ask("GET", path, token="wrong"))[0] == 200
         status, text = await started.ask("GET", "/metrics")
         assert status == 200
         assert 'helenus_http_answers_total{method="GET",path="/cluster-configs",status="401"} 1.0' in text

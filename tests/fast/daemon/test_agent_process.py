@@ -244,10 +244,10 @@ async def test_destinations_survive_kill_9_and_secrets_show_nowhere(agent: Proce
 
 
 async def test_only_the_token_opens_the_door(agent: Process, notified: Notified) -> None:
-    """Promise: without the token nothing but health is answered."""
+    """Promise: without the token nothing but health and the description is answered."""
     agent.start(environment=notified.environment)
     await notified.until(b"READY=1")
-    for path in ("/v1/node", "/v1/commands", "/metrics", "/openapi.yaml"):
+    for path in ("/v1/node", "/v1/commands", "/metrics"):
         status, error = await agent.ask("GET", path, token="wrong")
         assert (status, error["code"]) == (401, "unauthorized")
 

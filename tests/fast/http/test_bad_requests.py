@@ -19,15 +19,20 @@ from tests.fast.kit.unread import UNREAD, send
 POST = {"id": "a", "kind": "delete", "arguments": {"tag": "t"}}
 
 
-async def test_strangers_get_nothing_but_health(tmp_path: Path) -> None:
-    """Without the token every path is 401, in the one error form; /health is open."""
+async def test_strangers_get_nothing_but_health_and_the_description(tmp_path: Path) -> None:
+    """Promise: without the token every path is 401, in the one error form, but /health and the description; of the
+    description's paths a GET alone is open."""
     async with served(tmp_path, everything(quick)) as agent:
         for token in ("", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"):
-            for path in ("/v1/node", "/v1/commands", "/v1/events", "/metrics", "/openapi.yaml", "/v1/nothing"):
+            for path in ("/v1/node", "/v1/commands", "/v1/events", "/metrics", "/docs/other", "/v1/nothing"):
                 answer = await agent.client.get(path, headers={"Authorization": token}, undescribed=True)
                 assert (answer.status, answer.code) == (401, "unauthorized")
         answer = await agent.client.get("/health", headers={"Authorization": ""})
         assert (answer.status, answer.json) == (200, {"status": "ok", "code": None})
+        for path in ("/openapi.yaml", "/openapi.json", "/docs", "/docs/page.js"):
+            assert (await agent.client.get(path, headers={"Authorization": ""})).status == 200
+            refused = await agent.client.send("POST", path, headers={"Authorization": ""}, undescribed=True)
+            assert (refused.status, refused.code) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ async def test_odd_names_are_refused_before_anything_is_looked_up(tmp_path: Path
 async def test_unknown_paths_and_methods_have_the_same_form(tmp_path: Path) -> None:
     """404 and 405 are error objects too, 405 with its Allow header."""
     async with served(tmp_path, everything(quick)) as agent:
-        for path in ("/", "/v1", "/v2/node", "/v1/commands/a/b"):
+        for path in ("/v2", "/v1", "/v2/node", "/v1/commands/a/b"):
             answer = await agent.client.get(path, undescribed=True)
             assert (answer.status, answer.code) == (404, "not_found")
         answer = await agent.client.send("PUT", "/v1/commands", json={}, undescribed=True)
