@@ -120,7 +120,7 @@ def _check_objects(objects: dict[str, int], coded: dict[str, int]) -> None:
 def _check_file(entry: FileEntry, volumes: int, names: set[tuple[int, str]], *, on_server: bool) -> None:
     if not is_file_name(entry.name) or (entry.volume, entry.name) in names:
         shown = entry.name[:80].encode("unicode_escape").decode("ascii")
-        raise ManifestInvalid(f"the manifest names a file that can't be, or twice: {shown!r}", name=shown)
+        raise ManifestInvalid(f"the manifest names a file that can't be, or twice: «{shown}»", name=shown)
     names.add((entry.volume, entry.name))
     if not 0 <= entry.size <= MOST_SIZE or not 0 <= entry.volume < volumes:
         raise ManifestInvalid(f"size or volume of {entry.name} are impossible", name=entry.name)

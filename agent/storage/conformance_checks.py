@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from agent.storage.protocol import NotFound, Put, Storage, Transient, Truncated
+from agent.storage.protocol import Entry, NotFound, Put, Storage, Transient, Truncated
 
 Result = TypeVar("Result")
 
@@ -34,6 +34,16 @@ class Skipped(Exception):
 def _must(kept: bool, otherwise: str) -> None:
     if not kept:
         raise Broken(otherwise)
+
+
+def _named(names: Iterable[str]) -> str:
+    """Them for a person."""
+    return ", ".join(names) or "nothing"
+
+
+def _told(found: Entry | None) -> str:
+    """What head answered, for a person."""
+    return "nothing" if found is None else f"{found.size} bytes of {found.key}"
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, Result]], at_once: int = AT_ONCE) -> list[Result]:
@@ -71,13 +81,14 @@ async def existing_key(storage: Storage, prefix: str) -> str:
     """A second put of a key leaves the first one's bytes alone and says so."""
     key = prefix + "once"
     first = await storage.put(key, [b"the first ", b"bytes"])
-    _must(first == Put(created=True, size=15), f"the first put answered {first}")
+    new = "new" if first.created else "not new"
+    _must(first == Put(created=True, size=15), f"the first put of 15 bytes is told as {first.size} bytes, {new}")
     second = await storage.put(key, [b"other bytes, and more of them"])
     _must(not second.created, "a second put of the same key claims to have created it")
     _must(second.size == 15, f"a second put tells {second.size} bytes for an object of 15")
     _must(await storage.get(key) == b"the first bytes", "a second put of the same key replaced its bytes")
     found = await storage.head(key)
-    _must(found is not None and found.size == 15 and found.key == key, f"head answered {found}")
+    _must(found is not None and found.size == 15 and found.key == key, f"head answered {_told(found)}")
     return ""
 
 
@@ -87,14 +98,14 @@ async def exact_keys(storage: Storage, prefix: str) -> str:
     keys = sorted(prefix + name for name in names)
     await _all(storage.put(key, [key.encode()]) for key in keys)
     listed = [entry.key async for entry in storage.list(prefix)]
-    _must(sorted(listed) == keys, f"stored {len(keys)} keys, but the listing has {sorted(listed)}")
-    _must(listed == keys, f"the listing is not in lexical order: {listed}")
+    _must(sorted(listed) == keys, f"stored {len(keys)} keys, but the listing has {_named(sorted(listed))}")
+    _must(listed == keys, f"the listing is not in lexical order: {_named(listed)}")
     for beginning in ("a", "a/", "a/x", "a/x%", "ab", "c"):
         expected = [key for key in keys if key.startswith(prefix + beginning)]
         found = [entry.key async for entry in storage.list(prefix + beginning)]
-        _must(found == expected, f"the prefix {beginning!r} gave {found} instead of {expected}")
+        _must(found == expected, f"the prefix «{beginning}» gave {_named(found)} instead of {_named(expected)}")
     for key in keys:
-        _must(await storage.get(key) == key.encode(), f"{key!r} has another key's bytes")
+        _must(await storage.get(key) == key.encode(), f"«{key}» has another key's bytes")
     return ""
 
 
@@ -103,11 +114,11 @@ async def zero_bytes(storage: Storage, prefix: str) -> str:
     await storage.put(prefix + "empty", [])
     await storage.put(prefix + "zeros", [bytes(5000)])
     found = await storage.head(prefix + "empty")
-    _must(found is not None and found.size == 0, f"head of an empty object answered {found}")
+    _must(found is not None and found.size == 0, f"head of an empty object answered {_told(found)}")
     _must(await storage.get(prefix + "empty") == b"", "an empty object came back with bytes")
     _must(await storage.get(prefix + "zeros") == bytes(5000), "5,000 zeros came back as something else")
     sizes = [entry.size async for entry in storage.list(prefix)]
-    _must(sizes == [0, 5000], f"the listing gives the sizes {sizes}")
+    _must(sizes == [0, 5000], f"the listing gives the sizes {_named(map(str, sizes))} instead of 0, 5000")
     return ""
 
 
@@ -132,7 +143,7 @@ async def replace(storage: Storage, prefix: str) -> str:
     key = prefix + "changing"
     for content in (b"one", b"two, longer", b"3"):
         await storage.put(key, [content], replace=True)
-        _must(await storage.get(key) == content, f"after a replacing put {content!r} is not what is read")
+        _must(await storage.get(key) == content, f"after a replacing put of {len(content)} bytes others are read")
     await storage.delete([key])
     _must(await storage.head(key) is None, "a deleted key is still told of")
     again = await storage.put(key, [b"new"])
@@ -206,7 +217,7 @@ async def delete_many(storage: Storage, prefix: str) -> str:
     await _all(storage.put(key, [b"x"]) for key in keys)
     await storage.delete([*keys[:20], prefix + "never-there", prefix + "2"])
     listed = [entry.key async for entry in storage.list(prefix)]
-    _must(listed == keys[20:], f"after deleting 20 of 30 keys these are listed: {listed}")
+    _must(listed == keys[20:], f"after deleting 20 of 30 keys these are listed: {_named(listed)}")
     await storage.delete([])
     return ""
 

@@ -59,7 +59,7 @@ def check_name(what: str, name: str, where: str = "") -> str:
     """
     if not is_name(what, name):
         shown = name[:_SHOWN].encode("unicode_escape").decode("ascii")
-        raise InvalidName(f"{shown!r} can't be the name of a {what}", what=what, where=where or what, name=shown)
+        raise InvalidName(f"«{shown}» can't be the name of a {what}", what=what, where=where or what, name=shown)
     return name
 
 

@@ -308,4 +308,5 @@ class Registry:
                 )
             names.setdefault(agent.identity.cluster_name, agent.url)
         if len(names) > 1:
-            raise MixedClusters(f"The agents of {cluster} belong to different clusters: {names}", clusters=names)
+            told = ", ".join(f"{name} (as {url} says)" for name, url in sorted(names.items()))
+            raise MixedClusters(f"The agents of {cluster} belong to different clusters: {told}", clusters=names)

@@ -102,6 +102,7 @@ async def test_a_store_that_breaks_a_promise_fails_that_check(store: Storage, br
     results = {result.name: result for result in await conform(store, "scratch/", big=True)}
     assert results[broken].outcome == "failed"
     assert results[broken].detail
+    assert not [sign for sign in ("['", "b'", "Entry(", "Put(") if sign in results[broken].detail], "for people"
 
 
 async def test_double_creation_is_a_missing_capability_and_no_failure() -> None:

@@ -134,7 +134,8 @@ async def test_agents_of_different_clusters_are_not_mixed(
     other = msgspec.structs.replace(agents[1].node.identity(), cluster_name="Other")
     monkeypatch.setattr(agents[1].node, "identity", lambda: other)
     async with Fleet({"toy": ClusterAgents([a.url for a in agents], deadlines=DEADLINES)}, PATIENCE) as fleet:
-        with pytest.raises(MixedClusters):
+        told = rf": Other \(as {agents[1].url} says\), Toy Cluster \(as {agents[0].url} says\)$"
+        with pytest.raises(MixedClusters, match=told):
             await fleet.registry.refresh("toy")
 
 
