@@ -63,10 +63,9 @@ def request_head(request: Request, shown: Sequence[ShownPart]) -> dict[str, Any]
     if not message:
         told = [*_a_few(_waiting(parts)), *_a_few(_standing_still(parts))]
         if request.state is RequestState.RUNNING:
-            moving = [
-                (each.part, each.files) for each in shown if not each.part.waiting and each.part.still_seconds is None
-            ]
-            told.append(under_way(moving, len(parts)))
+            moving = [(each.part, each.files) for each in shown if not _halts(each.part)]
+            halting = [(each.part, each.files) for each in shown if _halts(each.part)]
+            told.append(under_way(moving, len(parts), halting) or ("" if halting else _before_or_after(parts)))
         message = "; ".join(text for text in told if text)
     details: dict[str, Any] = {**request.result, "message": message}
     if request.error is not None:
@@ -91,6 +90,16 @@ def request_head(request: Request, shown: Sequence[ShownPart]) -> dict[str, Any]
         status["asked_by"] = request.asked_by
     status["details"] = details
     return status
+
+
+def _halts(part: NodePart) -> bool:
+    return bool(part.waiting) or part.still_seconds is not None
+
+
+def _before_or_after(parts: Sequence[NodePart]) -> str:
+    """What a running request is at while no node tells of a step."""
+    done = sum(part.state is not RequestState.RUNNING for part in parts)
+    return f"{done} of {len(parts)} nodes are done" if done else "begun; no node tells of its work yet"
 
 
 def _a_few(told: list[str]) -> list[str]:

@@ -56,7 +56,10 @@ STEPS = {
     "undo-create_views": "undoing: making dropped views again",
     "stopped-create_views": "making dropped views again",
 }
-"""Phases in words, without the number of a round and the place of a mark."""
+"""Phases in words, without the number of a round and the place of a mark. Each counted one stands before those that
+follow it."""
+
+_PLACE_OF = {step: place for place, step in enumerate(STEPS)}
 
 _ROUND = re.compile(r"-\d+(?=-|$)", re.ASCII)
 
@@ -79,10 +82,15 @@ def in_words(phase: str) -> str:
     return STEPS.get(_step(phase), phase)
 
 
-def under_way(parts: Iterable[tuple[NodePart, tuple[int, int]]], nodes: int = 0) -> str:
+def under_way(
+    parts: Iterable[tuple[NodePart, tuple[int, int]]],
+    nodes: int = 0,
+    waiting: Iterable[tuple[NodePart, tuple[int, int]]] = (),
+) -> str:
     """The steps that nodes stand in, each with the files done of all over its nodes, or the nodes that have done it of
     all `nodes`; those that have done all of their step wait for the others and aren't told of beside them. `parts`:
-    each with its files done, and in all."""
+    each with its files done, and in all. `waiting`: nodes that are told of elsewhere; here they only count, so that
+    the numbers don't fall when a node begins to wait."""
     files: dict[str, tuple[int, int]] = {}
     resting: dict[str, int] = {}
     busy_steps: set[str] = set()
@@ -98,10 +106,18 @@ def under_way(parts: Iterable[tuple[NodePart, tuple[int, int]]], nodes: int = 0)
             resting[_step(part.phase)] = resting.get(_step(part.phase), 0) + 1
         elif part.phase:
             busy_steps.add(_step(part.phase))
-    if len(files) == 1:
-        # Nodes that have done all of their part have done this step as well.
-        [(phase, (done, total))] = files.items()
-        files[phase] = (done + ended[0], total + ended[1])
+    idle: dict[str, tuple[int, int]] = {}
+    for part, (done, total) in waiting:
+        step = _step(part.phase)
+        of = files if step in files else idle
+        before = of.get(step, (0, 0))
+        of[step] = (before[0] + done, before[1] + total)
+    counted = [step for step in files if step in COUNTED]
+    if len(counted) == 1:
+        # Nodes that are further, or have done all of their part, have done this step as well.
+        [phase] = counted
+        beyond = [ended, *(counts for step, counts in (files | idle).items() if _is_after(step, phase)), files[phase]]
+        files[phase] = (sum(done for done, _ in beyond), sum(total for _, total in beyond))
     if busy_steps & BY_NODES:
         files = {step: counts for step, counts in files.items() if step in busy_steps}
     busy = {phase: counts for phase, counts in files.items() if phase not in COUNTED or counts[0] < counts[1]}
@@ -109,6 +125,11 @@ def under_way(parts: Iterable[tuple[NodePart, tuple[int, int]]], nodes: int = 0)
         _by_nodes(phase, resting.get(phase, 0), nodes) if phase in BY_NODES and nodes else _told(phase, *counts)
         for phase, counts in (busy or files).items()
     )
+
+
+def _is_after(step: str, counted: str) -> bool:
+    """Whether a node stands in the step only when it has done the counted one; its files are then still those."""
+    return _PLACE_OF.get(step, -1) > _PLACE_OF[counted]
 
 
 def _by_nodes(phase: str, done: int, nodes: int) -> str:

@@ -111,7 +111,7 @@ async def test_a_running_backup_tells_its_counts_in_activity_and_status(
         "keyspaces": {"shop": ["orders", "users"]},
         "destinations": [ON_SERVER, place],
         "details": {
-            "message": "",
+            "message": "begun; no node tells of its work yet",
             "subrequests": {
                 "127.0.70.1": {
                     "id": f"command of {request}",

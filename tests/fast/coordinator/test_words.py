@@ -67,7 +67,11 @@ DONE = RequestState.SUCCESS
         ([part(1, "upload", 8, 8), part(2, "snapshot", 2, 8)], "taking snapshots"),
         ([part(1, "truncate", 8, 8), part(2, "fetch", 8, 8)], "emptying tables"),
         ([part(1, "fetch", 8, 8), part(2, "fetch", 8, 8)], "fetching, 16 of 16 files"),
-        ([part(1, "import", 1, 8), part(2, "check", 8, 8)], "importing, 1 of 8 files; checking what was imported"),
+        ([part(1, "import", 1, 8), part(2, "check", 8, 8)], "importing, 9 of 16 files; checking what was imported"),
+        (
+            [part(1, "upload", 1, 8), part(2, "upload-clear", 8, 8), part(3, "upload", 8, 8, DONE)],
+            "uploading, 17 of 24 files; clearing snapshots",
+        ),
         ([part(1, "upload", 0, 0)], "uploading"),
         ([part(1, "undo-clear", 1, 8)], "undoing: clearing snapshots"),
         ([part(1, "snapshot", 1, 8), part(2, "snapshot-2", 1, 8)], "taking snapshots"),
@@ -203,7 +207,7 @@ def test_every_phase_has_words() -> None:
 def test_what_a_request_waits_for_goes_before_its_step(
     state: RequestState, message: str, waiting: str, told: str
 ) -> None:
-    """Promise: a healthy running request's `message` is never empty once a node works; trouble is told instead."""
+    """Promise: a healthy running request's `message` is of what its nodes work at; trouble is told instead."""
     request = Request("id", RequestKind.RESTORE, "Test_Cluster", state, 5.0, {}, message=message)
     progress = {"there": {"shop": {"orders": Counts(3, 8, 30, 80, [])}}}
     node = NodePart("127.0.70.1", "host", "id", state, phase="fetch", progress=progress, waiting=waiting)
@@ -211,7 +215,8 @@ def test_what_a_request_waits_for_goes_before_its_step(
 
 
 def test_who_waits_does_not_hide_what_the_others_do() -> None:
-    """Promise: beside the node that is waited for, the message goes on telling how far the others are."""
+    """Promise: beside the node that is waited for, the message goes on telling how far all are, and its numbers
+    don't fall."""
     counts = {"there": {"shop": {"orders": Counts(2, 8, 20, 80, [])}}}
     running = RequestState.RUNNING
     parts = [
@@ -222,7 +227,23 @@ def test_who_waits_does_not_hide_what_the_others_do() -> None:
     ]
     request = Request("r", RequestKind.BACKUP, "c", running, 1.0, {}, destinations=["there"])
     told = request_status(request, parts)["details"]["message"]
-    assert told == "127.0.70.2: uploading waits for its agent; uploading, 2 of 8 files"
+    assert told == "127.0.70.2: uploading waits for its agent; uploading, 4 of 16 files"
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([], "begun; no node tells of its work yet"),
+        ([RequestState.RUNNING, RequestState.RUNNING], "begun; no node tells of its work yet"),
+        ([DONE, RequestState.RUNNING], "1 of 2 nodes are done"),
+        ([DONE, RequestState.ERROR], "2 of 2 nodes are done"),
+    ],
+)
+def test_a_running_request_is_never_without_a_word(states: list[RequestState], told: str) -> None:
+    """Promise: before the first node works, and after the last one has, a person reads that too."""
+    request = Request("r", RequestKind.BACKUP, "c", RequestState.RUNNING, 1.0, {}, destinations=["there"])
+    parts = [NodePart(f"127.0.70.{n}", f"host-{n}", f"id-{n}", state) for n, state in enumerate(states, 1)]
+    assert request_status(request, parts)["details"]["message"] == told
 
 
 def test_a_store_that_is_away_for_a_hundred_nodes_is_told_for_a_few() -> None:
