@@ -89,6 +89,12 @@ def test_a_running_request_says_what_it_is_at(parts: Any, told: str) -> None:
     assert under_way(parts) == told
 
 
+@pytest.mark.parametrize("phase", ["upload", "upload-clear"])
+def test_a_node_that_begins_to_wait_still_counts(phase: str) -> None:
+    """Promise: the files of all nodes stay in the sum, in whichever step a node waits."""
+    assert under_way([part(1, "upload", 1, 8)], 2, [part(2, phase, 8, 8)]) == "uploading, 9 of 16 files"
+
+
 def at(number: int, phase: str, *, rests: bool = False) -> Any:
     """A node's part of a restore to a point."""
     part = NodePart(f"127.0.70.{number}", f"host-{number}", f"id-{number}", RequestState.RUNNING, phase=phase)
