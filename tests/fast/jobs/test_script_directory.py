@@ -10,6 +10,7 @@ import pytest
 from agent.jobs.scripts.directory import opened_script
 from agent.jobs.scripts.errors import ScriptNotFound, ScriptRefused, ScriptsNotConfigured
 from kit.errors import HelenusError
+from tests.cluster.open_files import open_files
 
 NOBODY = 65_534
 
@@ -37,10 +38,6 @@ def refusal(directory: Path | str, name: str) -> HelenusError | None:
             return None
     except HelenusError as error:
         return error
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_without_a_directory_nothing_runs(place: Path) -> None:

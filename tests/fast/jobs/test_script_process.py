@@ -11,6 +11,7 @@ import pytest
 
 from agent.jobs.scripts.directory import opened_script
 from agent.jobs.scripts.process import Ran, run_script
+from tests.cluster.open_files import open_files
 
 LONG = 60.0
 """Seconds that no script of these tests takes."""
@@ -191,10 +192,10 @@ async def test_nothing_stays_open(place: Path) -> None:
     """Promise: a thousand backups cost no file descriptor."""
     await ran(place, "#!/bin/sh\n")  # what the loop opens once
     gc.collect()  # what others left open is not counted
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for lines in (None, ["a"]):
         await ran(place, "#!/bin/sh\n", lines)
     with pytest.raises(OSError, match="Exec format error"):
         await ran(place, "nothing\n", ["a"])
     await asyncio.sleep(0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
