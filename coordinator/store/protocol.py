@@ -58,8 +58,8 @@ class Requests(Protocol):
         ...
 
     async def update(self, request: Request) -> None:
-        """Replace the request as it stands; one that has ended already stays as it is. A `cancel` once kept is never
-        lost."""
+        """Replace the request as it stands; one that has ended already stays as it is. A `cancel` that is kept
+        stays."""
         ...
 
     async def finish(
@@ -75,6 +75,10 @@ class Requests(Protocol):
 
     async def ask_cancel(self, request_id: str, *, force: bool) -> Request | None:
         """Note that a person wants it stopped, if it still runs; the request as it is then, None if unknown."""
+        ...
+
+    async def drop_cancel(self, request_id: str, cancel: str) -> None:
+        """Forget that a person wants it stopped, if it still runs and no more was asked than this `cancel`."""
         ...
 
     async def parts(self, request_id: str) -> list[NodePart]:

@@ -125,6 +125,15 @@ class SqliteRequests:
 
         return await self._database.write(ask)
 
+    async def drop_cancel(self, request_id: str, cancel: str) -> None:
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE requests SET cancel = '' WHERE id = ? AND state = ? AND cancel = ?",
+                (request_id, RequestState.RUNNING.value, cancel),
+            )
+
+        await self._database.write(drop)
+
     async def parts(self, request_id: str) -> list[NodePart]:
         return await unpacked_in_turns(await self.kept_parts(request_id), self._layouts)
 

@@ -128,6 +128,10 @@ class Machine:
 
     ahead = 0.0
     """seconds of its clock"""
+    cut_off = False
+    """whether the state answers others, not this one"""
+    timing = TIMING
+    """of what it leads, from its next life on"""
 
     def __init__(self, name: str, directory: Path, state: SharedState, urls: list[str]) -> None:
         self._name = name
@@ -173,7 +177,10 @@ class Machine:
         )
 
     async def _fate(self, call: str) -> str:
-        return "lost" if self._state.away() or self.mortality.dead.is_set() else ""
+        return "lost" if self._hears_nothing() or self.mortality.dead.is_set() else ""
+
+    def _hears_nothing(self) -> bool:
+        return self.cut_off or self._state.away()
 
     async def _live(self, turns: "_Turns") -> None:
         async with AsyncExitStack() as stack:
@@ -194,13 +201,13 @@ class Machine:
 
     async def act(self, term: Term) -> None:
         """Act in a term, until cancelled."""
-        view = cast(Store, _View(self._state.store, self.mortality, self._state.away))
+        view = cast(Store, _View(self._state.store, self.mortality, self._hears_nothing))
         async with self._fleet(hold=term.hold) as fleet:
             around = Surroundings(
                 led(view, term.hold),
                 fleet.registry,
                 fleet.reports,
-                TIMING,
+                self.timing,
                 clock=self._clock,
                 monotonic=seconds,
                 apart=self.apart,

@@ -126,6 +126,27 @@ class RequestsContract:
         assert (late.state, late.cancel) == (RequestState.CANCELLED, "force")
         assert await store.requests.ask_cancel("nobody", force=False) is None
 
+    async def test_a_cancel_that_came_too_late_is_dropped(self, site: Site) -> None:
+        """Promise: it is not asked for any more, in later lives too; one with force that came since stays, and so does
+        what a request ended with."""
+        store = await site.open()
+        await store.requests.create(request())
+        await store.requests.ask_cancel("r1", force=False)
+        await store.requests.update(request(message="going on"))
+        await store.requests.drop_cancel("r1", "asked")
+        dropped = await (await site.open()).requests.get("r1")
+        assert dropped is not None
+        assert (dropped.cancel, dropped.message) == ("", "going on")
+        await store.requests.ask_cancel("r1", force=True)
+        await store.requests.drop_cancel("r1", "asked")
+        await store.requests.finish(request(state=RequestState.CANCELLED, finished=NOW))
+        await store.requests.drop_cancel("r1", "force")
+        ended = await store.requests.get("r1")
+        assert ended is not None
+        assert ended.cancel == "force"
+        await store.requests.drop_cancel("nobody", "asked")
+        assert await store.requests.get("nobody") is None
+
     async def test_tags_are_given_once_per_cluster(self, site: Site) -> None:
         """Promise: backups begun in one second get tags of following seconds; other clusters have their own."""
         store = await site.open()

@@ -15,8 +15,10 @@ import structlog
 
 from coordinator.model.requests import JOB, RESUMABLE, Request, RequestState
 from coordinator.orchestrate.apart import Apart, Own
+from coordinator.orchestrate.errors import PastThePointOfReturn
 from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.point_in_time import steps as S
+from coordinator.orchestrate.point_in_time.cancel import refuse_too_late
 from coordinator.orchestrate.point_in_time.errors import JobLeft, JobUnknown, StoppedHalfWay
 from coordinator.orchestrate.point_in_time.found_jobs import Found, Written, are_left, of_job, written
 from coordinator.orchestrate.point_in_time.scope import PitScope
@@ -76,13 +78,15 @@ class Following:
                 await asyncio.sleep(self._run.around.timing.retry_pause)
                 continue
             self._unsure = None
-            # Whether a person may still cancel is judged by these.
+            # Whether a person may still cancel is judged by these first.
             if found.carried.steps != self._recorded:
                 await self._store.requests.record_steps(self._job, found.carried.steps)
                 self._recorded = found.carried.steps
             outcome = await self._left(found, mine)
             if outcome is not None:
                 return outcome
+            if await self._is_cancelled_too_late(found):
+                continue
             if self._is_carried_out(found, int(noted.get("fence", 0))):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._run.around.timing.take_over / 4):
@@ -185,16 +189,50 @@ class Following:
         return msgspec.structs.replace(newest, cluster=mine.cluster, state=RequestState.RUNNING, cancel=mine.cancel)
 
     async def _pass_on_cancel(self) -> None:
-        if self._run.cancelled.is_set():
-            with suppress(HelenusError):  # too late, or known
-                await self._apart.cancel(self._job, force=self._run.request.cancel == "force")
+        if not self._run.cancelled.is_set():
+            return
+        cancel = self._run.request.cancel
+        try:
+            await self._apart.cancel(self._job, force=cancel == "force")
+        except PastThePointOfReturn as late:
+            await self._drop_cancel(cancel, late)
+        except HelenusError:
+            pass  # it has just ended
+
+    async def _is_cancelled_too_late(self, found: Found) -> bool:
+        """Whether a cancel, which is then dropped, came after what can't be taken back: when it was asked for, the
+        state didn't have all steps yet that whoever carries the job out had done."""
+        if not self._run.cancelled.is_set():
+            return False
+        cancel = self._run.request.cancel
+        try:
+            refuse_too_late(found.noted, self._run.request.id, force=cancel == "force")
+        except PastThePointOfReturn as late:
+            await self._drop_cancel(cancel, late)
+            return True
+        return False
+
+    async def _drop_cancel(self, cancel: str, late: PastThePointOfReturn) -> None:
+        """Let that cancel, unless one with force has come since, count as never asked, now and in later lives. People
+        are told first: of a death in between it is judged again."""
+        run = self._run
+        async with run.guard:
+            if run.request.cancel != cancel:
+                return
+            run.warn(f"a cancel came too late: {late.message}")
+            await run.keep_warnings()
+            await self._store.requests.drop_cancel(run.request.id, cancel)
+            run.request = msgspec.structs.replace(run.request, cancel="")
+            run.cancelled.clear()
+        log.warning("a cancel came too late", request=run.request.id, job=self._job, reason=late.message)
 
     async def _ended(self, own: Own) -> Outcome:
         """What it came to, with all that later requests of the same job, and people, look for in the state."""
         ended = own.request
         await self._store.requests.record_steps(self._job, own.steps)
         await self._run.put(own.commands)
-        self._run.warnings = list(ended.result.get(WARNINGS, []))
+        for warning in ended.result.get(WARNINGS, []):
+            self._run.warn(warning)
         if (ended.keyspaces, ended.tag) != (self._run.request.keyspaces, self._run.request.tag):
             await self._run.update(keyspaces=ended.keyspaces, tag=ended.tag)
         return Outcome(ended.state, ended.message, partial=ended.partial, error=ended.error, result=ended.result)

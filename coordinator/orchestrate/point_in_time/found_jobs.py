@@ -42,9 +42,14 @@ class Found(msgspec.Struct, frozen=True):
         return msgspec.convert(self.carried.request, Request)
 
     @property
+    def noted(self) -> frozenset[str]:
+        """The steps that were done, and not taken back."""
+        return frozenset(name for name, data in self.carried.steps.items() if not data.get(TAKEN_BACK))
+
+    @property
     def handed_over(self) -> bool:
         """Whether it is carried out apart from the state of whoever ordered it."""
-        return not self.carried.steps.get(S.HANDED_OVER, {TAKEN_BACK: True}).get(TAKEN_BACK)
+        return S.HANDED_OVER in self.noted
 
     @property
     def certain(self) -> bool:

@@ -14,12 +14,13 @@ from coordinator.model.errors import NoSuchRequest
 from coordinator.model.orders import Order, PointInTimeOrder, places_of
 from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.orchestrate.conflicts import Conflicts
-from coordinator.orchestrate.errors import PastThePointOfReturn, RestoreRunning, StateOnThisCluster
+from coordinator.orchestrate.errors import RestoreRunning, StateOnThisCluster
 from coordinator.orchestrate.later_restores import changed_since
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
+from coordinator.orchestrate.point_in_time.cancel import refuse_too_late
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import ClientsLetIn, NoSnapshot, StateAway
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot, StateAway
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
@@ -151,16 +152,8 @@ async def refuse_cancel(around: Surroundings, request: Request, *, force: bool) 
     """Raise `ClientsLetIn` when a restore to a point can't be undone any more, `PastThePointOfReturn` when only by
     force."""
     steps = JobSteps(around.store, job_of(request))
-    if await steps.noted(S.OPENING):
-        raise ClientsLetIn(
-            "clients are let in to what was restored: it ends by itself, and nothing goes back over what they write",
-            request=request.id,
-        )
-    if not force and await steps.noted(IRREVOCABLE):
-        raise PastThePointOfReturn(
-            "the nodes' data is being replaced; force gives every node its old data back and starts it",
-            request=request.id,
-        )
+    noted = [step for step in (IRREVOCABLE, S.OPENING) if await steps.noted(step)]
+    refuse_too_late(noted, request.id, force=force)
 
 
 def stays_changed(later: Request) -> str:

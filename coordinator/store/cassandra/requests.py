@@ -109,6 +109,16 @@ class CassandraRequests:
         await self._partitions.whole(self._partitions.change(Key(REQUEST, request_id), _HEAD, decide))
         return stands[0]
 
+    async def drop_cancel(self, request_id: str, cancel: str) -> None:
+        def decide(found: Snapshot) -> Change | None:
+            head = _running(found)
+            if head is None or not cancel or head.request.cancel != cancel:
+                return None
+            dropped = msgspec.structs.replace(head.request, cancel="")
+            return Change([_row_of(msgspec.structs.replace(head, request=dropped))])
+
+        await self._partitions.whole(self._partitions.change(Key(REQUEST, request_id), _HEAD, decide))
+
     async def parts(self, request_id: str) -> list[NodePart]:
         return await unpacked_in_turns(await self.kept_parts(request_id), Layouts())
 

@@ -17,7 +17,8 @@ from tests.cluster.ports import free_port
 
 WRITES = {
     "requests": {
-        "claim_tag", "create", "update", "finish", "ask_cancel", "record_step", "record_steps", "mark_deleted",
+        "claim_tag", "create", "update", "finish", "ask_cancel", "drop_cancel", "record_step", "record_steps",
+        "mark_deleted",
     },
     "commands": {"put", "next_fence"},
     "destinations": {"put", "remove"},
