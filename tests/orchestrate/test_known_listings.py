@@ -24,12 +24,14 @@ async def test_a_backup_is_summed_up_anew_when_something_of_it_changed(scene: Sc
     again = {each.tag: each for each in await coordinator.orchestrator.list_backups(CLUSTER, "there")}
     assert set(before) == {kept, going}
     assert all(again[tag] is before[tag] for tag in before)
-    gate = scene.nodes[0].gates[Kind.DELETE] = asyncio.Event()
+    for node in scene.nodes:  # one mark, and it isn't listed
+        node.gates[Kind.DELETE] = asyncio.Event()
     request_id = await coordinator.orchestrator.start_delete(CLUSTER, DeleteOrder(going, "there"))
     under_way = {each.tag: each for each in await coordinator.orchestrator.list_backups(CLUSTER, "there")}
     assert under_way[kept] is before[kept]
     assert under_way[going].state == DELETING
-    gate.set()
+    for node in scene.nodes:
+        node.gates[Kind.DELETE].set()
     assert (await coordinator.ended(request_id)).state is RequestState.SUCCESS
     assert await coordinator.orchestrator.list_backups(CLUSTER, "there") == [before[kept]]
     assert {key[2] for key in coordinator.orchestrator._listings._known} == {kept}

@@ -114,9 +114,10 @@ async def test_a_write_that_waits_for_another_of_the_same_is_not_done_after_the_
 
 
 async def test_what_is_being_written_at_the_end_is_done_before_it(
-    term: Term, begun: tuple[Store, Store, AsyncExitStack]
+    term: Term, begun: tuple[Store, Store, AsyncExitStack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: a write whose caller was cancelled is whole, and over, before the lead can be given back."""
+    monkeypatch.setattr(store, "FINISH_SECONDS", DEADLINE)
     plain, led, stack = begun
     term.slow = asyncio.Event()
     writing = asyncio.create_task(led.commands.put([command("c1"), command("c2")]))

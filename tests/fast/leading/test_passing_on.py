@@ -38,19 +38,20 @@ class Site:
         """Both listen."""
         leader = await self._listen(web.Application(), [("*", "/{rest:.*}", self._lead)])
         self.lease = Lease("l", 1, 0, 30.0, leader)
-        self.url = await self._pass_on(reading_seconds=0.3)
-        self.patient_url = await self._pass_on(reading_seconds=DEADLINE)
+        self.url = await self._pass_on()
+        self.url_for_slow_readers = await self._pass_on(reading_seconds=0.3)
+        self.url_for_silence = await self._pass_on(silent_seconds=1.0)
         self.client = await self._stack.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         )
 
-    async def _pass_on(self, reading_seconds: float) -> str:
+    async def _pass_on(self, silent_seconds: float = DEADLINE, reading_seconds: float = DEADLINE) -> str:
         forwarding = Forwarding(
             lambda: self.lease,
             "me",
             None,
             certificate=self.certificate,
-            silent_seconds=1.0,
+            silent_seconds=silent_seconds,
             reading_seconds=reading_seconds,
         )
         await self._stack.enter_async_context(forwarding)
@@ -162,7 +163,7 @@ async def test_a_part_of_an_answer_is_never_taken_for_the_whole(site: Site) -> N
 async def test_who_reads_too_slowly_is_cut_off_by_who_passes_on(site: Site, takes: int) -> None:
     """Promise: who reads nothing, or a little again and again, of an answer that is passed on keeps the leader's turn
     no longer than if it had asked the leader; who reads it has all of it."""
-    host, _, port = site.url.removeprefix("http://").rpartition(":")
+    host, _, port = site.url_for_slow_readers.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1)
     writer.write(f"GET /large HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     async with asyncio.timeout(DEADLINE):
@@ -175,12 +176,13 @@ async def test_who_reads_too_slowly_is_cut_off_by_who_passes_on(site: Site, take
             await asyncio.sleep(0.05)
         await site.given_up.wait()
     writer.close()
-    async with asyncio.timeout(DEADLINE), site.client.get(f"{site.patient_url}/large") as answer:
+    async with asyncio.timeout(DEADLINE), site.client.get(f"{site.url}/large") as answer:
         assert len(await answer.read()) == LARGE // PIECE * PIECE
 
 
 async def refused(site: Site, method: str = "GET", path: str = "/x", **headers: str) -> tuple[int, Any, str | None]:
-    async with site.client.request(method, site.url + path, headers=headers) as answer:
+    url = site.url_for_silence if path == "/silent" else site.url
+    async with site.client.request(method, url + path, headers=headers) as answer:
         return answer.status, await answer.json(), answer.headers.get("Retry-After")
 
 
