@@ -84,7 +84,9 @@ class _Watch(TakeOver):
         self._jobs = jobs
 
     async def _is_own(self, cluster: str, found: Found) -> bool:
-        return not found.handed_over or await self._jobs.own(found.document.id) is not None
+        """As in `TakeOver`: with what stopped half-way here another one may have gone on, by a later request."""
+        own = await self._jobs.own(found.document.id)
+        return not found.handed_over or (own is not None and (own.running or own.request.id == found.request.id))
 
     async def _adopt(self, cluster: str, found: Found) -> None:
         request = msgspec.structs.replace(found.request, cluster=cluster, state=RequestState.RUNNING)

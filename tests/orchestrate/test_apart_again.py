@@ -35,6 +35,28 @@ async def test_it_is_known_and_followed_when_the_state_is_back(elsewhere: Elsewh
     assert elsewhere.story.nothing_left()
 
 
+async def test_who_stopped_half_way_takes_it_when_who_went_on_is_killed(elsewhere: Elsewhere) -> None:
+    """Promise: a coordinator that once stopped half-way on a job carries it on like any other, by the newest request,
+    when the one that went on with it is killed while the state is away."""
+    await elsewhere.begin()
+    former = await elsewhere.half_way()
+    node = elsewhere.scene.nodes[0]
+    gate = node.gates.setdefault(Kind.PIT_VERIFY, asyncio.Event())
+    later = await elsewhere.again_apart()
+    await asyncio.wait_for(node.begun[Kind.PIT_VERIFY].wait(), DEADLINE)
+    own = await elsewhere.machines[0].apart.own(former)
+    assert own is not None
+    assert own.request.id == former
+    await elsewhere.machines[1].end()
+    gate.set()
+    await elsewhere.until(elsewhere.story.is_restored)
+    elsewhere.gone = False
+    request = await elsewhere.ended(later)
+    assert request is not None
+    assert (request.state, request.result["job"]) == (RequestState.SUCCESS, former), request
+    assert elsewhere.story.nothing_left()
+
+
 async def test_its_end_is_in_the_state_though_that_was_away_for_all_of_it(elsewhere: Elsewhere) -> None:
     """Promise: of a restore that began and ended while the state was away the next leader writes the end."""
     await elsewhere.begin()
