@@ -9,7 +9,7 @@ fence at the agents, or a lower one, and is refused.
 import asyncio
 import shutil
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -52,8 +52,10 @@ class Site:
     def __init__(self, around: Surroundings, directory: Path) -> None:
         self.around = around
         self.orchestrator = FleetOrchestrator(around)
-        self._directory = directory
         self._stack = AsyncExitStack()
+        # Each part is let go of whatever becomes of the one before; the last entered is the first to go.
+        self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, directory, ignore_errors=True)
+        self._stack.push_async_callback(around.store.close)
 
     @property
     def store(self) -> Store:
@@ -64,16 +66,18 @@ class Site:
         """Go on with what the store has."""
         await self._stack.enter_async_context(self.orchestrator)
 
+    async def carried(self) -> list[Request]:
+        """What it carries out, or did, oldest first."""
+        return await self.store.requests.find(kind=RequestKind.POINT_IN_TIME)
+
     async def request(self, job: str | None = None) -> Request | None:
         """The newest one, of the job if one is named."""
-        found = await self.store.requests.find(kind=RequestKind.POINT_IN_TIME)
+        found = await self.carried()
         return next((each for each in found[::-1] if job is None or job_of(each) == job), None)
 
     async def close(self) -> None:
         """Let go of all of it where it stands, as a death would. Nothing is lost: the agents have the job."""
         await self._stack.aclose()
-        await self.store.close()
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
 
 class _Watch(TakeOver):
@@ -118,6 +122,7 @@ class ApartJobs:
         self._fleet: Fleet | None = None
         self._stack = AsyncExitStack()
         self._sites: dict[str, Site] = {}
+        """by job; one may have several, for it went on with another one that it was asked for"""
         self._bare: Site | None = None
         self._watch: _Watch | None = None
         self._away_at: float | None = None
@@ -153,8 +158,8 @@ class ApartJobs:
 
     @property
     def sites(self) -> list[Site]:
-        """What is carried out here, or was."""
-        return [*self._sites.values()]
+        """What is carried out here, or was, the newest first."""
+        return [*dict.fromkeys(reversed(self._sites.values()))]
 
     async def own(self, job: str) -> Own | None:
         """See `Apart.own`."""
@@ -182,10 +187,11 @@ class ApartJobs:
         async def judged() -> T:
             async with self._turn:
                 site = await self._site_of(cluster)
+                known = {request.id for request in await site.carried()}
                 try:
                     return await work(site)
                 finally:
-                    await self._note(site)
+                    await self._note(site, known)
 
         return await self._to_its_end(judged())
 
@@ -230,7 +236,7 @@ class ApartJobs:
         if self._away_at is not None and self._monotonic() - self._away_at < KEEP_SECONDS:
             return False
         since = self._clock() - KEEP_SECONDS
-        newest = [await site.request() for site in self._sites.values()]
+        newest = [await site.request() for site in self.sites]
         return all(each is not None and (each.finished or since + 1) < since for each in newest)
 
     async def _adopt(self, found: Found, request: Request) -> None:
@@ -240,9 +246,7 @@ class ApartJobs:
             try:
                 await keep(site.store, found, apart=True)
                 await site.store.requests.create(request)
-                former = self._sites.pop(job, None)
-                if former is not None:
-                    await former.close()
+                await self._leave(self._sites.pop(job, None))
                 await site.begin()
             except BaseException:
                 await site.close()
@@ -257,17 +261,22 @@ class ApartJobs:
                 return site
         return await self._begun()
 
-    async def _note(self, site: Site) -> None:
-        """A site in which something begins to be carried out is that job's from here on."""
-        request = await site.request()
-        if request is None or self._sites.get(job_of(request)) is site:
-            return
-        former = self._sites.pop(job_of(request), None)
-        self._sites[job_of(request)] = site
-        if former is not None:
+    async def _note(self, site: Site, known: Collection[str]) -> None:
+        """A site in which something began to be carried out is that job's from here on. `known`: requests that were
+        there before."""
+        for request in await site.carried():
+            if request.id not in known:
+                former = self._sites.pop(job_of(request), None)
+                self._sites[job_of(request)] = site
+                if site is self._bare:
+                    self._bare = None
+                await self._leave(former)
+
+    async def _leave(self, former: Site | None) -> None:
+        """Close what a job has no more, unless it has another one too. Should it carry out the first one still, the
+        agents refuse its fence."""
+        if former is not None and former not in self._sites.values():
             await former.close()
-        if site is self._bare:
-            self._bare = None
 
     async def _begun(self) -> Site:
         """One that has nothing to carry out; with it the agents can be asked."""
@@ -299,13 +308,12 @@ class ApartJobs:
         return Site(around, directory)
 
     async def _close(self) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            await watch.__aexit__(None, None, None)
-        sites = [*self._sites.values(), *([] if self._bare is None else [self._bare])]
-        self._sites, self._bare, self._fleet = {}, None, None
-        for site in sites:
-            await site.close()
+        """Everything, also where one of it can't be closed well: the fleet as the last."""
+        for site in [*self.sites, *([] if self._bare is None else [self._bare])]:
+            self._stack.push_async_callback(site.close)
+        if self._watch is not None:
+            self._stack.push_async_exit(self._watch)
+        self._watch, self._sites, self._bare, self._fleet = None, {}, None, None
         await self._stack.aclose()
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:

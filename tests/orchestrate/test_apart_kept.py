@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from agent.wire.commands import Kind
 from coordinator.fleet.fleet import ClusterAgents, Fleet
+from coordinator.model.requests import Request
 from coordinator.orchestrate.apart_jobs import HEARD_SECONDS, KEEP_SECONDS, ApartJobs, Site
 from tests.cluster.loop_time import seconds, unix_seconds
 from tests.cluster.toy_cluster import ToyFailure
@@ -43,11 +45,20 @@ class Alone:
         until = self.looks + times
         await self.story.scene.until(lambda: self.looks >= until)
 
-    async def again(self) -> str:
+    async def again(self, **changes: Any) -> str:
         async def sent(site: Site) -> str:
-            return await site.orchestrator.points.start(CLUSTER, self.story.order())
+            return await site.orchestrator.points.start(CLUSTER, self.story.order(**changes))
 
         return await self.jobs.in_a_site(CLUSTER, sent)
+
+    async def ended(self, job: str) -> Request:
+        """Its last request, once that has ended here."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                own = await self.jobs.own(job)
+                if own is not None and not own.running:
+                    return own.request
+                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -62,12 +73,7 @@ async def alone(story: Story) -> AsyncIterator[Alone]:
         looking = asyncio.create_task(made.jobs.keep_on())
         stack.callback(looking.cancel)
         await made.again()
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                own = await made.jobs.own(former.id)
-                if own is not None and not own.running:
-                    break
-                await asyncio.sleep(0.05)
+        await made.ended(former.id)
         yield made
 
 
