@@ -25,7 +25,7 @@ from coordinator.orchestrate.orchestrator import FleetOrchestrator
 from coordinator.orchestrate.point_in_time.documents import was_taken_over
 from coordinator.orchestrate.point_in_time.found_jobs import Found, every_job
 from coordinator.orchestrate.point_in_time.steps import noted_steps
-from coordinator.orchestrate.point_in_time.take_over import TakeOver, keep
+from coordinator.orchestrate.point_in_time.take_over import TakeOver, is_remembered, keep
 from coordinator.orchestrate.restore.job_steps import job_of
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.timing import Timing
@@ -67,8 +67,9 @@ class Site:
         await self._stack.enter_async_context(self.orchestrator)
 
     async def carried(self) -> list[Request]:
-        """What it carries out, or did, oldest first."""
-        return await self.store.requests.find(kind=RequestKind.POINT_IN_TIME)
+        """What it carries out, or did, oldest first; none that only stopped under another coordinator."""
+        found = await self.store.requests.find(kind=RequestKind.POINT_IN_TIME)
+        return [request for request in found if not is_remembered(request)]
 
     async def request(self, job: str | None = None) -> Request | None:
         """The newest one, of the job if one is named."""

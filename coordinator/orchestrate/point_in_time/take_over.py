@@ -238,6 +238,11 @@ class TakeOver(Beside):
             self._around.news.set()
 
 
+def is_remembered(request: Request) -> bool:
+    """Whether it stopped under another coordinator and is only known of here: what fails here has an error."""
+    return request.state is RequestState.ERROR and request.error is None
+
+
 def _runs(requests: Iterable[Request]) -> bool:
     return any(request.state is RequestState.RUNNING for request in requests)
 
