@@ -204,7 +204,8 @@ class ApartJobs:
             async with self._asking:
                 heard = self._heard
                 if heard is None or self._monotonic() - heard[0] >= HEARD_SECONDS:
-                    heard = (self._monotonic(), await self._told())
+                    told = await self._told()  # it may take longer than it is good for
+                    heard = (self._monotonic(), told)
                     self._heard = heard
         finally:
             self._askers -= 1

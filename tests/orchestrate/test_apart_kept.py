@@ -88,6 +88,19 @@ async def test_what_ended_long_before_the_state_is_back_is_kept(alone: Alone) ->
     await alone.story.scene.until(lambda: not alone.jobs.sites)
 
 
+async def test_who_waits_while_the_agents_are_asked_for_long_is_told_the_same(alone: Alone) -> None:
+    """Promise: however long the agents take to answer, those who asked meanwhile let nobody be asked again."""
+    [site] = alone.jobs.sites
+    request = await site.request()
+    assert request is not None
+    asked = [asyncio.create_task(alone.jobs.elsewhere(request.id)) for _ in range(3)]
+    await asyncio.sleep(0)  # the first one has begun
+    alone.ahead += HEARD_SECONDS
+    first, *others = await asyncio.gather(*asked)
+    assert first is not None
+    assert all(other is first for other in others)
+
+
 async def test_the_agents_are_asked_for_all_jobs_every_few_seconds_at_most(alone: Alone) -> None:
     """Promise: who looks often at what another coordinator carries out is told what was heard a moment ago."""
     [site] = alone.jobs.sites
