@@ -55,8 +55,8 @@ class Turns:
 
 class Whole:
     """Turns of what tells of running requests. With all nodes' details an answer holds what it tells as it was at its
-    moment: few of those at a time, whichever endpoint they are of. Those that are `is_short` have turns of their own,
-    so that they wait for no long one."""
+    moment: few of those at a time, whichever endpoint they are of. Those that are `is_short` have turns of their own
+    at each endpoint, so that they wait for no long one."""
 
     def __init__(self, is_short: Callable[[web.Request], bool], at_once: int = AT_ONCE) -> None:
         self._is_short = is_short
@@ -64,7 +64,7 @@ class Whole:
         self._at_once = at_once
 
     def of(self, handler: Handler) -> Endpoint:
-        """The endpoint."""
+        """The endpoint; made once, for as many as ask."""
         long, short = self._long.of(handler), Turns(self._at_once).of(handler)
 
         async def endpoint(request: web.Request) -> web.StreamResponse:

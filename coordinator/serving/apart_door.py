@@ -15,7 +15,6 @@ from aiohttp.typedefs import Handler, Middleware
 
 from coordinator.model.requests import JOB, RequestState
 from coordinator.opscenter import quirks
-from coordinator.opscenter.app import Endpoint
 from coordinator.opscenter.context import Api, ClusterEntry
 from coordinator.opscenter.errors import error_answer
 from coordinator.opscenter.point_in_time import PointInTime
@@ -37,6 +36,8 @@ from kit.logs import Redactor
 STATUS = ("GET", "/request/{request}/status")
 CANCEL = ("POST", "/request/{request}/cancel")
 RUN = ("POST", "/{cluster}/backups/pit/run")
+SITE: web.RequestKey[Site] = web.RequestKey("site", Site)
+"""Where what is asked for is carried out, or was."""
 
 
 class ApartDoor:
@@ -46,7 +47,8 @@ class ApartDoor:
         self._jobs = jobs
         self._clusters = clusters
         self._redactor = redactor
-        self._whole = Whole(lambda request: not Wanted(request).whole)
+        # Made once: the turns are all askers'.
+        self._status = Whole(lambda request: not Wanted(request).whole).of(self._status_there)
 
     def door(self) -> Middleware:
         """The middleware."""
@@ -75,9 +77,10 @@ class ApartDoor:
             return await self._jobs.in_a_site(cluster, run)
         if asked not in (STATUS, CANCEL):
             return None
-        endpoint = await self._of_request(asked, request.match_info["request"])
-        if endpoint is not None:
-            return await endpoint(request)
+        site = await self._site_of(request.match_info["request"])
+        if site is not None:
+            request[SITE] = site
+            return await (self._status if asked == STATUS else self._cancel_there)(request)
         if not self._jobs.away():
             return None
         found = await self._jobs.elsewhere(request.match_info["request"])
@@ -87,15 +90,20 @@ class ApartDoor:
             raise StateAway("another coordinator carries the restore out: ask that one; the state can't be asked")
         return await _told(request, found)
 
-    async def _of_request(self, asked: tuple[str, str], request_id: str) -> Endpoint | None:
+    async def _site_of(self, request_id: str) -> Site | None:
         for site in self._jobs.sites:
             found = await site.store.requests.get(request_id)
             if found is None or was_taken_over(found):
                 continue
             if found.state is RequestState.RUNNING or self._jobs.away():
-                requests = Requests(self._api(site))
-                return self._whole.of(requests.status) if asked == STATUS else requests.cancel
+                return site
         return None
+
+    async def _status_there(self, request: web.Request) -> web.StreamResponse:
+        return await Requests(self._api(request[SITE])).status(request)
+
+    async def _cancel_there(self, request: web.Request) -> web.StreamResponse:
+        return await Requests(self._api(request[SITE])).cancel(request)
 
     def _api(self, site: Site) -> Api:
         """Of what it holds only what requests and restores to a point need is used."""

@@ -1,0 +1,70 @@
+"""What the API tells of restores that go on apart from the state, however many ask."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from coordinator.opscenter.context import ClusterEntry
+from coordinator.opscenter.turns import AT_ONCE
+from coordinator.serving.apart_door import STATUS, ApartDoor
+from kit.logs import Redactor
+from tests.cluster.toy_coordinator import CLUSTER, DEADLINE
+from tests.orchestrate.test_apart_kept import Alone
+from tests.orchestrate.test_apart_kept import alone as alone
+from tests.orchestrate.test_point_in_time import story as story
+
+
+async def led(request: web.Request) -> web.StreamResponse:
+    """What nobody answers without a leader."""
+    raise web.HTTPServiceUnavailable
+
+
+@pytest.fixture
+async def server(alone: Alone) -> AsyncIterator[TestServer]:
+    door = ApartDoor(alone.jobs, {CLUSTER: ClusterEntry(CLUSTER, [])}, Redactor()).door()
+    app = web.Application(middlewares=[door])
+    app.router.add_route(*STATUS, led)
+    made = TestServer(app)
+    await made.start_server()
+    yield made
+    await made.close()
+
+
+async def test_of_many_short_answers_few_are_made_at_a_time(
+    alone: Alone, server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: also of what goes on apart those who ask for one node's part wait for their turn; all are answered."""
+    [site] = alone.jobs.sites
+    request = await site.request()
+    assert request is not None
+    kept, going, most, full, go_on = site.store.requests.kept_parts, 0, 0, asyncio.Event(), asyncio.Event()
+
+    async def slow(request_id: str) -> list[bytes]:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        if going == AT_ONCE:
+            full.set()
+        await go_on.wait()
+        going -= 1
+        return await kept(request_id)
+
+    monkeypatch.setattr(site.store.requests, "kept_parts", slow)
+    url = server.make_url(f"/request/{request.id}/status?node={alone.story.scene.nodes[0].host_id}")
+
+    async def asked(session: aiohttp.ClientSession) -> int:
+        async with session.get(url) as response:
+            await response.read()
+            return response.status
+
+    async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as session:
+        asking = [asyncio.create_task(asked(session)) for _ in range(3 * AT_ONCE)]
+        await full.wait()
+        await alone.looked()  # time for more of them to come
+        go_on.set()
+        assert await asyncio.gather(*asking) == [200] * len(asking)
+    assert most == AT_ONCE
