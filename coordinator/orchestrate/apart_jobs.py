@@ -129,6 +129,9 @@ class ApartJobs:
         self._away_at: float | None = None
         """when the state was seen to be away last"""
         self._turn = asyncio.Lock()
+        self._orders = asyncio.Lock()
+        """of orders, each of which may wait long for an agent: one at a time stands in line for the turn, so that what
+        else wants it has it after that one"""
         self._asking = asyncio.Lock()
         self._askers = 0
         """who asks the agents at this moment: they can be asked until nobody does"""
@@ -186,7 +189,7 @@ class ApartJobs:
         """Have an order judged by what is carried out, or was, on the cluster; else by what the agents alone tell."""
 
         async def judged() -> T:
-            async with self._turn:
+            async with self._orders, self._turn:
                 site = await self._site_of(cluster)
                 known = {request.id for request in await site.carried()}
                 try:

@@ -88,6 +88,36 @@ async def test_what_ended_long_before_the_state_is_back_is_kept(alone: Alone) ->
     await alone.story.scene.until(lambda: not alone.jobs.sites)
 
 
+async def test_orders_in_line_let_others_before_them(alone: Alone) -> None:
+    """Promise: where an order waits for an agent, and is sent again and again, what else is to be done apart from the
+    state waits for that one alone, not for all that came after it."""
+    [site] = alone.jobs.sites
+    request = await site.request()
+    assert request is not None
+    begun: list[int] = []
+    gates = [asyncio.Event() for _ in range(3)]
+
+    async def order(number: int) -> None:
+        async def waits(site: Site) -> None:
+            begun.append(number)
+            await gates[number].wait()
+
+        await alone.jobs.in_a_site(CLUSTER, waits)
+
+    orders = [asyncio.create_task(order(number)) for number in range(len(gates))]
+    await alone.story.scene.until(lambda: begun == [0])
+    asked = asyncio.create_task(alone.jobs.elsewhere(request.id))
+    await asyncio.sleep(0)  # it has begun
+    gates[0].set()
+    try:
+        assert await asyncio.wait_for(asked, DEADLINE) is not None
+        assert 2 not in begun
+    finally:
+        for gate in gates:
+            gate.set()
+        await asyncio.gather(*orders)
+
+
 async def test_who_waits_while_the_agents_are_asked_for_long_is_told_the_same(alone: Alone) -> None:
     """Promise: however long the agents take to answer, those who asked meanwhile let nobody be asked again."""
     [site] = alone.jobs.sites
