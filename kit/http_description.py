@@ -18,6 +18,8 @@ import msgspec
 import yaml
 from aiohttp import ETag, web
 
+from kit.http_sending import send_within
+
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _PAGE = resources.files("kit.api_page")
@@ -115,15 +117,7 @@ class Description:
             # A stream is sent piece by piece, as the client reads: bytes would be copied whole for each that doesn't.
             response = web.Response(body=io.BytesIO(kept.body), content_type=content_type, headers=headers)
         response.etag = ETag(kept.mark)
-        try:
-            async with asyncio.timeout(self._seconds):
-                await response.prepare(request)
-                await response.write_eof()
-        except ConnectionError:  # nobody is there any more to be answered
-            return response
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
+        await send_within(self._seconds, request, response)
         return response
 
     async def _once(self, path: str, read: Callable[[], bytes]) -> _Kept:

@@ -14,6 +14,7 @@ from aiohttp import web
 from coordinator.model.requests import Request
 from coordinator.opscenter.shapes import ShownPart, request_head, subrequest_head
 from coordinator.opscenter.turns import READING_SECONDS
+from kit.http_sending import cut_off
 
 PIECE = 64 * 1024
 """Bytes that are sent at a time, at least."""
@@ -114,9 +115,3 @@ async def _gathered(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)
     if some:
         yield b"".join(some)
-
-
-def cut_off(request: web.Request) -> None:
-    """So that nobody takes a part of the answer for the whole."""
-    if request.transport is not None:
-        request.transport.abort()

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from kit.http_sending import send_within
+
 AT_ONCE = 4
 """Answers of one kind that are built or sent at a time."""
 READING_SECONDS = 60.0
@@ -39,15 +41,7 @@ class Turns:
                     and isinstance(response.body, bytes)
                     and len(response.body) > LARGE
                 ):
-                    try:
-                        async with asyncio.timeout(self._seconds):
-                            await response.prepare(request)
-                            await response.write_eof()
-                    except ConnectionError:  # nobody is there any more to be answered
-                        return response
-                    except TimeoutError:
-                        if request.transport is not None:
-                            request.transport.abort()
+                    await send_within(self._seconds, request, response)
                 return response
 
         return endpoint

@@ -22,9 +22,10 @@ from yarl import URL
 from coordinator.model.errors import CoordinatorError
 from coordinator.model.leading import Lease
 from coordinator.opscenter.errors import error_answer
-from coordinator.opscenter.streamed import Reader, cut_off
+from coordinator.opscenter.streamed import Reader
 from coordinator.opscenter.turns import READING_SECONDS
 from kit.config import ConfigError
+from kit.http_sending import cut_off
 from kit.http_settings import is_loopback
 from kit.seldom import Seldom
 

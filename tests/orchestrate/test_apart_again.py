@@ -10,15 +10,22 @@ from tests.orchestrate.apart_stage import elsewhere as elsewhere
 from tests.orchestrate.apart_stage import stage as stage
 
 
-async def test_it_is_known_and_followed_when_the_state_is_back(elsewhere: Elsewhere) -> None:
-    """Promise: the state has the new request as running as soon as somebody leads, while the other coordinator carries
-    it out; when that one is killed the leader goes on with it, and ends it."""
+async def gone_on_with(elsewhere: Elsewhere) -> tuple[str, str, asyncio.Event]:
+    """A restore stopped half-way on one coordinator, and on the other one the next request of the same job is held
+    while a node is verified: both ids, and what lets it go on."""
     await elsewhere.begin()
     former = await elsewhere.half_way()
     node = elsewhere.scene.nodes[0]
     gate = node.gates.setdefault(Kind.PIT_VERIFY, asyncio.Event())
     later = await elsewhere.again_apart()
     await asyncio.wait_for(node.begun[Kind.PIT_VERIFY].wait(), DEADLINE)
+    return former, later, gate
+
+
+async def test_it_is_known_and_followed_when_the_state_is_back(elsewhere: Elsewhere) -> None:
+    """Promise: the state has the new request as running as soon as somebody leads, while the other coordinator carries
+    it out; when that one is killed the leader goes on with it, and ends it."""
+    former, later, gate = await gone_on_with(elsewhere)
     elsewhere.gone = False
 
     async def follows() -> bool:
@@ -38,12 +45,7 @@ async def test_it_is_known_and_followed_when_the_state_is_back(elsewhere: Elsewh
 async def test_who_stopped_half_way_takes_it_when_who_went_on_is_killed(elsewhere: Elsewhere) -> None:
     """Promise: a coordinator that once stopped half-way on a job carries it on like any other, by the newest request,
     when the one that went on with it is killed while the state is away."""
-    await elsewhere.begin()
-    former = await elsewhere.half_way()
-    node = elsewhere.scene.nodes[0]
-    gate = node.gates.setdefault(Kind.PIT_VERIFY, asyncio.Event())
-    later = await elsewhere.again_apart()
-    await asyncio.wait_for(node.begun[Kind.PIT_VERIFY].wait(), DEADLINE)
+    former, later, gate = await gone_on_with(elsewhere)
     own = await elsewhere.machines[0].apart.own(former)
     assert own is not None
     assert own.request.id == former
