@@ -108,7 +108,10 @@ class Sights:
             unseen = parted and known.parts(name)
             follows = neighbour.follows and (consecutive or not unseen)
             opened_at = segment_id(name) / 1000
-            if before is not None and consecutive:
+            if before is None and not one.held_data:
+                # Allocated ahead by a Cassandra that did not archive yet: what it wrote is in none that is here.
+                opened_at = one.changed_at
+            elif before is not None and consecutive:
                 opened_at = max(opened_at, before.changed_at)
             elif before is not None and (neighbour.end_unknown or (neighbour.follows and unseen)):
                 began, reason = before.changed_at, END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
