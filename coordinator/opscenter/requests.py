@@ -45,8 +45,8 @@ class Requests:
         return answer(found.id)
 
     async def of_type(self, request: web.Request) -> web.Response:
-        """GET /{cluster}/request/{type}/status: requests of a type, newest first, without what each node did. Ours:
-        `count` and `state`."""
+        """GET /{cluster}/request/{type}/status: requests of a type, newest first, without what each node did; of those
+        that run the message tells of all nodes together. Ours: `count` and `state`."""
         cluster = self._api.cluster(request)
         kind = _member(RequestKind, request.match_info["type"], "type")
         query = request.query
@@ -57,7 +57,19 @@ class Requests:
             kind=RequestKind(kind),
             state=None if state is None else RequestState(_member(RequestState, state, "state")),
         )
-        return answer([_in_list(each) for each in found[::-1][: min(count or 0, MOST_LISTED)]])
+        return answer([await self._in_list(each) for each in found[::-1][: min(count or 0, MOST_LISTED)]])
+
+    async def _in_list(self, request: Request) -> dict[str, Any]:
+        """The status as in a request's own answer, but without its tables, and of its details the message and the error
+        alone: a cluster with many tables or nodes would make a list of megabytes."""
+        running = request.state is RequestState.RUNNING
+        status = request_head(
+            request, shown_parts(await self._api.orchestrator.progress(request.id)) if running else ()
+        )
+        del status["keyspaces"]
+        details = status["details"]
+        status["details"] = {name: details[name] for name in ("message", "error") if name in details}
+        return status
 
     async def _found(self, request: web.Request) -> Request:
         asked = request.match_info["request"]
@@ -72,15 +84,6 @@ def _member(words: type[RequestKind] | type[RequestState], asked: str, field: st
     if asked not in known:
         raise quirks.refuse(field, f"must be one of {', '.join(known)}, not {quirks.shown(asked)}")
     return asked
-
-
-def _in_list(request: Request) -> dict[str, Any]:
-    """The status as in a request's own answer, but without its tables, and of its details the message and the error
-    alone: a cluster with many tables or nodes would make a list of megabytes."""
-    status = request_head(request, ())
-    del status["keyspaces"]
-    status["details"] = {name: status["details"][name] for name in ("message", "error") if name in status["details"]}
-    return status
 
 
 async def status_of(api: Api, found: Request, wanted: Wanted, destination: str | None = None) -> Iterator[bytes]:

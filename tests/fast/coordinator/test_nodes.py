@@ -6,7 +6,7 @@ import pytest
 
 from agent.wire.destinations import ON_SERVER
 from coordinator.model.cluster import ClusterNode
-from coordinator.model.requests import RequestState
+from coordinator.model.requests import NodePart, RequestState
 from coordinator.opscenter import requests
 from coordinator.opscenter.clusters import PROPERTIES
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory, backup
@@ -80,6 +80,16 @@ async def test_requests_of_a_type_are_listed_newest_first_and_bounded(
     assert await client.get(f"{C}/request/delete_dry_run/status") == []
     monkeypatch.setattr(requests, "MOST_LISTED", 2)
     assert [each["id"] for each in await client.get(f"{C}/request/backup/status?count=9")] == [third, second]
+
+
+async def test_a_list_says_of_what_runs_what_its_own_status_says(client: Client, cluster: ClusterInMemory) -> None:
+    """Promise: who looks what runs reads of each request how far it is, not that no node has begun."""
+    request = await client.post(f"{C}/backups/run", {"keyspaces": ["shop"]})
+    running = RequestState.RUNNING
+    cluster.parts[request] = [NodePart("127.0.70.1", "h1", "id-1", running, phase="snapshot")]
+    [listed] = await client.get(f"{C}/request/backup/status?state=running")
+    own = await client.get(f"/request/{request}/status")
+    assert listed["details"] == {"message": own["details"]["message"]} == {"message": "taking snapshots"}
 
 
 @pytest.mark.parametrize("path", ["/request/nothing/status", "/request/backup/status?state=ended"])
