@@ -1,8 +1,9 @@
 """The API's part for jobs that are carried out apart from the state. In: a request that its doors let in. Out: the
 answer from what is known here, or from the agents; None where the state is asked, or the leader.
 
-What runs here is told, and cancelled, from here. While the state is away that also holds for what ended here; the same
-restore sent again goes on with what stopped half-way; and of what another coordinator carries out the agents tell.
+What runs here is told, and cancelled, from here. While the state is away that also holds for what ended here, and of a
+success until the state has it too; the same restore sent again goes on with what stopped half-way; and of what another
+coordinator carries out the agents tell.
 """
 
 import time
@@ -31,6 +32,7 @@ from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.retention.retention import Retention
 from coordinator.orchestrate.schedules.schedules import JobSchedules
 from coordinator.store.cassandra.errors import StoreUnreachable
+from coordinator.store.protocol import Store
 from kit.logs import Redactor
 
 STATUS = ("GET", "/request/{request}/status")
@@ -41,10 +43,11 @@ SITE: web.RequestKey[Site] = web.RequestKey("site", Site)
 
 
 class ApartDoor:
-    """`door` stands inside of those that judge who asks."""
+    """`door` stands inside of those that judge who asks. `state`: the shared one."""
 
-    def __init__(self, jobs: ApartJobs, clusters: Mapping[str, ClusterEntry], redactor: Redactor) -> None:
+    def __init__(self, jobs: ApartJobs, state: Store, clusters: Mapping[str, ClusterEntry], redactor: Redactor) -> None:
         self._jobs = jobs
+        self._state = state
         self._clusters = clusters
         self._redactor = redactor
         # Made once: the turns are all askers'.
@@ -97,7 +100,15 @@ class ApartDoor:
                 continue
             if found.state is RequestState.RUNNING or self._jobs.away():
                 return site
+            if found.state is RequestState.SUCCESS and not await self._is_kept_ended(request_id):
+                return site
         return None
+
+    async def _is_kept_ended(self, request_id: str) -> bool:
+        """Whether the state has its end. A leader that has just begun looks for it first: until then nobody who was
+        told of the success is told that it runs. Another end says nothing: the leader may go on with the job."""
+        kept = await self._state.requests.get(request_id)
+        return kept is not None and kept.finished is not None
 
     async def _status_there(self, request: web.Request) -> web.StreamResponse:
         return await Requests(self._api(request[SITE])).status(request)

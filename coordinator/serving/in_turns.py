@@ -72,7 +72,7 @@ class InTurns:
                 Forwarding(lambda: self._leadership.leader, me, ready.reached.tls, certificate=certificate)
             )
             self._apart = await stack.enter_async_context(self._apart_jobs())
-            self._door = ApartDoor(self._apart, entries_of(ready), self._redactor).door()
+            self._door = ApartDoor(self._apart, self._store, entries_of(ready), self._redactor).door()
             self._standby = Standby(
                 ready,
                 self._store,

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from coordinator.model.requests import RequestState
 from coordinator.opscenter.context import ClusterEntry
 from coordinator.opscenter.turns import AT_ONCE
 from coordinator.serving.apart_door import STATUS, ApartDoor
+from coordinator.store.protocol import Store
+from coordinator.store.sqlite import SqliteStore
 from kit.logs import Redactor
 from tests.cluster.toy_coordinator import CLUSTER, DEADLINE
 from tests.orchestrate.test_apart_kept import Alone
@@ -24,8 +28,16 @@ async def led(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.fixture
-async def server(alone: Alone) -> AsyncIterator[TestServer]:
-    door = ApartDoor(alone.jobs, {CLUSTER: ClusterEntry(CLUSTER, [])}, Redactor()).door()
+async def state(alone: Alone) -> AsyncIterator[Store]:
+    """The shared one."""
+    store = await SqliteStore.open(alone.story.scene.directory / "shared", now=0.0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def server(alone: Alone, state: Store) -> AsyncIterator[TestServer]:
+    door = ApartDoor(alone.jobs, state, {CLUSTER: ClusterEntry(CLUSTER, [])}, Redactor()).door()
     app = web.Application(middlewares=[door])
     app.router.add_route(*STATUS, led)
     made = TestServer(app)
@@ -68,3 +80,24 @@ async def test_of_many_short_answers_few_are_made_at_a_time(
         go_on.set()
         assert await asyncio.gather(*asking) == [200] * len(asking)
     assert most == AT_ONCE
+
+
+async def test_a_success_once_told_is_told_until_the_state_has_it(
+    alone: Alone, server: TestServer, state: Store
+) -> None:
+    """Promise: who was told of the success while the state was away isn't told, when it is back, what it had before;
+    once the leader has noted the end there, it is told from there."""
+    [site] = alone.jobs.sites
+    request = await site.request()
+    assert request is not None
+    assert request.state is RequestState.SUCCESS
+    await state.requests.create(msgspec.structs.replace(request, state=RequestState.RUNNING, finished=None))
+    url = server.make_url(f"/request/{request.id}/status")
+    async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as session:
+        for gone in (True, False):
+            alone.gone = gone
+            async with session.get(url) as response:
+                assert (response.status, (await response.json())["state"]) == (200, "success")
+        await state.requests.finish(request)
+        async with session.get(url) as response:
+            assert response.status == web.HTTPServiceUnavailable.status_code

@@ -1,7 +1,7 @@
 """A restore to a point of the one real node that holds the coordinators' own state: it is stopped for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,18 @@ class Site:
                 await asyncio.sleep(0.3)
 
     async def told_by_both(self, request: str) -> None:
-        """Return once each coordinator, asked by itself, tells that it ended well."""
+        """Return once each coordinator, asked by itself, tells that it ended well, and that the state has it. A leader
+        that did not carry it out looks for its end first."""
         for coordinator in (self.first, self.second):
-            told = await self.answer(coordinator, f"/request/{request}/status")
-            assert told["state"] == "success", (coordinator, told)
+            assert (await self.ended(request, at=[coordinator]))["id"] == request
+            async with asyncio.timeout(DEADLINE):
+                while not await self.is_kept_ended(coordinator, request):  # noqa: ASYNC110
+                    await asyncio.sleep(0.3)
+
+    async def is_kept_ended(self, coordinator: CoordinatorProcess, request: str) -> bool:
+        """The list of its type is what the state has."""
+        listed = await self.answer(coordinator, "/flows/request/pit/status")
+        return (request, "success") in {(each["id"], each["state"]) for each in listed}
 
     async def told(self, coordinator: CoordinatorProcess, path: str) -> tuple[int, Any]:
         """0: it gave no answer."""
@@ -140,11 +148,14 @@ class Site:
         except (aiohttp.ClientError, TimeoutError):
             return 0, None
 
-    async def ended(self, request: Any, seen: list[tuple[int, Any]] | None = None) -> dict[str, Any]:
-        """The request's status once it has succeeded, whichever coordinator tells. `seen`: gets what was told."""
+    async def ended(
+        self, request: Any, seen: list[tuple[int, Any]] | None = None, at: Sequence[CoordinatorProcess] = ()
+    ) -> dict[str, Any]:
+        """The request's status once it has succeeded, `at` whichever coordinator it is told. `seen`: gets what was
+        told."""
         async with asyncio.timeout(DEADLINE):
             while True:
-                for coordinator in self.alive():
+                for coordinator in at or self.alive():
                     status, told = await self.told(coordinator, f"/request/{request}/status")
                     if seen is not None and not self.node.alive:
                         seen.append((status, told))
