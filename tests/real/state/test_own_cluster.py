@@ -127,19 +127,19 @@ class Site:
                     return told
                 await asyncio.sleep(0.3)
 
-    async def told_by_both(self, request: str) -> None:
+    async def told_by_all(self, request: str) -> None:
         """Return once each coordinator, asked by itself, tells that it ended well, and that the state has it. A leader
         that did not carry it out looks for its end first."""
-        for coordinator in (self.first, self.second):
+        for coordinator in self.alive():
             assert (await self.ended(request, at=[coordinator]))["id"] == request
             async with asyncio.timeout(DEADLINE):
-                while not await self.is_kept_ended(coordinator, request):  # noqa: ASYNC110
+                while request not in await self.kept_ended(coordinator):  # noqa: ASYNC110
                     await asyncio.sleep(0.3)
 
-    async def is_kept_ended(self, coordinator: CoordinatorProcess, request: str) -> bool:
-        """The list of its type is what the state has."""
+    async def kept_ended(self, coordinator: CoordinatorProcess) -> set[str]:
+        """The restores to a point that the state tells the success of: the list of a type is what it has."""
         listed = await self.answer(coordinator, "/flows/request/pit/status")
-        return (request, "success") in {(each["id"], each["state"]) for each in listed}
+        return {each["id"] for each in listed if each["state"] == "success"}
 
     async def told(self, coordinator: CoordinatorProcess, path: str) -> tuple[int, Any]:
         """0: it gave no answer."""
@@ -191,7 +191,7 @@ async def test_the_node_of_the_own_state_comes_to_the_point(site: Site) -> None:
     assert any(status == 200 and told["state"] == "running" for status, told in seen), seen
     assert await site.rows() == set(range(20))
     await site.leads(site.first, site.second)
-    await site.told_by_both(request)
+    await site.told_by_all(request)
 
 
 async def test_killed_while_the_node_is_stopped_it_is_followed(site: Site) -> None:
@@ -211,7 +211,7 @@ async def test_killed_while_the_node_is_stopped_it_is_followed(site: Site) -> No
     assert (await site.ended(request))["id"] == request
     assert await site.rows() == set(range(20))
     await site.leads(other)
-    assert (await site.ended(request))["state"] == "success"
+    await site.told_by_all(request)
 
 
 async def test_the_whole_state_is_lost_and_the_activity_is_rebuilt(site: Site) -> None:
