@@ -17,6 +17,15 @@ async def site(one_node_50: ScratchCluster, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site_by_jolokia(
+    one_node_41: ScratchCluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[CrashSite]:
+    """Beside the session's node of 4.1, for modules where the time of a nodetool for each order is nothing's proof."""
+    async with CrashSite(tmp_path_factory.mktemp("kills-41"), one_node_41, jolokia=True) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tag(site: CrashSite) -> str:
     """A backup of the rows as they were written."""
     return await site.backup()

@@ -11,6 +11,12 @@ from tests.cluster.crash_site import TERMINAL_SECONDS, CrashSite
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+
+@pytest.fixture(scope="module")
+def site(site_by_jolokia: CrashSite) -> CrashSite:
+    return site_by_jolokia
+
+
 BACKUP = [
     "posted snapshot",
     "before accepted snapshot",

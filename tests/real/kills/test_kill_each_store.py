@@ -15,6 +15,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
+def site(site_by_jolokia: CrashSite) -> CrashSite:
+    return site_by_jolokia
+
+
+@pytest.fixture(scope="module")
 def stores(seaweed: Seaweed, versity: Versity, azurite: Azurite, gcs: FakeGcs) -> dict[str, ObjectStore | None]:
     """By name; None: a local directory."""
     return {"local": None, "seaweedfs": seaweed, "versitygw": versity, "azurite": azurite, "fake-gcs": gcs}

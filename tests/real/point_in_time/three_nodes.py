@@ -124,12 +124,13 @@ class ThreeNodes:
 async def three_nodes(
     directory: Path, version: str = places.CASSANDRA_50, changes: Mapping[str, Any] | None = None
 ) -> AsyncIterator[ThreeNodes]:
-    """The nodes up, archiving, with empty tables. `changes`: of the agents' settings."""
+    """The nodes up, archiving, with empty tables; ordered by Jolokia, as single nodes are by nodetool elsewhere.
+    `changes`: of the agents' settings."""
     async with ScratchCluster(
-        directory / "cluster", nodes=3, name="points", version=version, authentication=True
+        directory / "cluster", nodes=3, name="points", version=version, authentication=True, jolokia=True
     ) as cluster:
         agents = [
-            AgentProcess(node, directory / f"agent{number}", cql=sessions.SUPERUSER, changes=changes)
+            AgentProcess(node, directory / f"agent{number}", cql=sessions.SUPERUSER, jolokia=True, changes=changes)
             for number, node in enumerate(cluster.nodes, 1)
         ]
         service = BackupService(cluster, directory, agents=agents)

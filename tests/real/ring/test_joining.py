@@ -24,7 +24,7 @@ GAUGE = 'helenus_archiving_nodes_without{cluster="flows"}'
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BackupService]:
     """Three nodes that archive; who doesn't is to be enrolled."""
     directory = tmp_path_factory.mktemp("joining")
-    async with ScratchCluster(directory / "cluster", nodes=3, name="joining", options=SMALL) as cluster:
+    async with ScratchCluster(directory / "cluster", nodes=3, name="joining", options=SMALL, jolokia=True) as cluster:
         service = BackupService(cluster, directory)
         await service.start()
         try:

@@ -24,9 +24,9 @@ class Site:
     """The node, its agent, and two coordinators whose state is on it. `point`: after the rows A and B."""
 
     def __init__(self, directory: Path) -> None:
-        self.cluster = ScratchCluster(directory / "node", nodes=1, name="own", authentication=True)
+        self.cluster = ScratchCluster(directory / "node", nodes=1, name="own", authentication=True, jolokia=True)
         self.node = self.cluster.nodes[0]
-        self.agent = AgentProcess(self.node, directory / "agent", cql=sessions.SUPERUSER, changes=QUICK)
+        self.agent = AgentProcess(self.node, directory / "agent", cql=sessions.SUPERUSER, jolokia=True, changes=QUICK)
         self.service = BackupService(self.cluster, directory, agents=[self.agent])
         user, password = sessions.SUPERUSER
         self.service.coordinator.changes = {
