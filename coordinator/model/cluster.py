@@ -49,9 +49,9 @@ class NamedNode(msgspec.Struct, frozen=True):
 class Backup(msgspec.Struct, frozen=True):
     """A backup at one place, over all nodes. `state`: success, partial, failed, running, deleting (a request does),
     or unfinished (its record says that it runs, but no request of this coordinator writes it, and a manifest is
-    missing). `backup_id`: "adhoc" or a schedule's id. `missing`: nodes that were expected and have no manifest;
-    `damaged`: nodes whose newest scrub found something of their part damaged or missing there. `time` unix seconds.
-    `stored`: when its newest record was put, by the store's clock; None = not known."""
+    missing). `backup_id`: "adhoc" or a schedule's id. `missing`: nodes that were expected and have no manifest; of what
+    runs those that take no part. `damaged`: nodes whose newest scrub found something of their part damaged or missing
+    there. `time` unix seconds. `stored`: when its newest record was put, by the store's clock; None = not known."""
 
     tag: str
     backup_id: str

@@ -93,9 +93,16 @@ def backup_of(joined: Joined, *, running: bool, deleting: bool = False) -> Backu
             keyspace: BackupKeyspace(sorted(tables[keyspace]), sorted(holders[keyspace]), sizes[keyspace])
             for keyspace in tables
         },
-        missing=[] if deleting else named(joined, joined.missing),
+        missing=named(joined, _missed(joined, running, deleting)),
         stored=joined.stored,
     )
+
+
+def _missed(joined: Joined, running: bool, deleting: bool) -> list[str]:
+    """Host ids of nodes whose part is to be called missing: of what runs only those that take no part in it."""
+    if deleting:
+        return []
+    return sorted(_left_out(joined) & {*joined.missing}) if running else joined.missing
 
 
 def addresses_in(joined: Joined) -> dict[str, str]:

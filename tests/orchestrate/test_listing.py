@@ -154,9 +154,15 @@ def test_a_backup_that_left_out_a_node_is_partial_once_the_others_manifests_are_
 
 
 def test_a_running_request_makes_it_running() -> None:
-    """What is being written isn't judged yet."""
+    """Promise: what is being written isn't judged yet, and no node is called missing but one that takes no part."""
     view = BackupView("tag", False, None, plan(), [])
-    assert backup_of(join({"a": [view]}, shared=True)["tag"], running=True).state == "running"
+    backup = backup_of(join({"a": [view]}, shared=True)["tag"], running=True)
+    assert (backup.state, backup.missing) == ("running", [])
+    nodes = [NodeRecord(h, f"addr-{h}", "missing" if h == "c" else "running", {}) for h in HOSTS]
+    begun = BackupView("tag", False, Record("tag", "adhoc", 5.0, "running", TABLES, nodes), plan(["c"]), ["a"])
+    for views, is_shared in (({"a": [begun]}, True), ({"a": [begun], "b": [begun]}, False)):
+        backup = backup_of(join(views, shared=is_shared)["tag"], running=True)
+        assert backup.missing == [NamedNode("addr-c", "c")]
 
 
 def test_an_empty_keyspace_is_held_by_every_node_with_a_manifest() -> None:
