@@ -11,7 +11,15 @@ from typing import Literal
 
 from agent.storage import conformance_checks as checks
 from agent.storage.conformance_checks import Broken, Skipped
-from agent.storage.protocol import BucketMissing, Denied, DirectoryDenied, DirectoryReadOnly, Storage, StorageError
+from agent.storage.protocol import (
+    BucketMissing,
+    Denied,
+    DestinationFull,
+    DirectoryDenied,
+    DirectoryReadOnly,
+    Storage,
+    StorageError,
+)
 from agent.wire.destinations import CheckResult
 
 CONDITIONAL_CREATE = "conditional_create"
@@ -50,7 +58,8 @@ async def conform(
 
     Without `big` those that move much (one object of 20 MiB) are skipped. `conditional_create` is a capability: a
     store without it, or that never showed it clearly, is «skipped» there, and its user must ask before each put. A
-    bucket that is missing or refuses the credentials ends the run: the remaining checks are skipped.
+    bucket that is missing or refuses the credentials ends the run: the remaining checks are skipped. Raises
+    `DestinationFull`: without room nothing shows what a store can do.
     """
     results: list[CheckResult] = []
     hopeless: str | None = None
@@ -82,6 +91,8 @@ async def _outcome(
         return "failed", str(failure)
     except (BucketMissing, Denied, DirectoryDenied, DirectoryReadOnly) as failure:
         return "hopeless", f"{failure.code}: {failure.message}"
+    except DestinationFull:
+        raise
     except StorageError as failure:
         return "failed", f"{failure.code}: {failure.message}"
 

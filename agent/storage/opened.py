@@ -13,7 +13,7 @@ from agent.storage.limited import Limited
 from agent.storage.local.files import allowed_path
 from agent.storage.local.storage import LocalStorage
 from agent.storage.measured import Measured, Observer
-from agent.storage.protocol import OPEN, Gate, SdkMissing, Storage, Transient
+from agent.storage.protocol import OPEN, DestinationFull, Gate, SdkMissing, Storage, Transient
 from agent.storage.retrying import Retrying
 from agent.wire.destinations import (
     AzureSettings,
@@ -142,7 +142,7 @@ async def check_store(
     """Run the conformance suite as the store will be used; the results, and whether it creates conditionally.
 
     `open_with` opens the store with the given `conditional_create`: the probe runs with it, everything else with what
-    the probe found.
+    the probe found. Raises `DestinationFull`.
     """
     probe = await probe_store(open_with, prefix)
     capable = probe.outcome == "ok"
@@ -160,6 +160,8 @@ async def probe_store(open_with: Callable[[bool], Awaitable[Storage]], prefix: s
     probing = await open_with(True)
     try:
         [probe] = await conform(probing, prefix, big=False, names={CONDITIONAL_CREATE})
+    except DestinationFull as full:
+        return CheckResult(CONDITIONAL_CREATE, "failed", f"{full.code}: {full.message}")
     finally:
         await probing.close()
     return probe

@@ -10,7 +10,7 @@ from agent.repository.attach import attach
 from agent.repository.check import NONCE_SECONDS, NONCES, DestinationChecks
 from agent.repository.destination_files import StoredDestination
 from agent.repository.keys import CHECKS, REPOSITORY, slot_key
-from agent.storage.protocol import BucketMissing, Denied, Storage, StorageError
+from agent.storage.protocol import BucketMissing, Denied, DestinationFull, Storage, StorageError
 from agent.wire.destinations import CheckDestination, CheckReport, Encryption, PutDestination, S3Settings
 from tests.fast.repository.test_check import Agent
 from tests.fast.storage.memory import MemoryStorage
@@ -46,6 +46,20 @@ class Forgetful(Bucket):
 
     async def delete(self, keys: Sequence[str]) -> None:
         return None
+
+
+class Filling(Bucket):
+    """On a volume that is full after so many objects."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    async def _ask(self, verb: str, key: str) -> None:
+        await super()._ask(verb, key)
+        if len(self.puts) > self._room:
+            self.refuse["put", ""] = DestinationFull("/mnt is full (0 bytes free)")
+            await super()._ask(verb, key)
 
 
 class Site:
@@ -119,6 +133,19 @@ async def test_whoever_attaches_finds_out_once_how_the_store_creates(site: Site)
     assert site.opened_with == [True, True]
     look = await site.check(CheckDestination(conformance=False))
     assert (look.repository_id, look.cluster_id, look.made) == (report.repository_id, None, False)
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+async def test_a_full_volume_is_told_as_that(tmp_path: Path, room: int) -> None:
+    """Promise: who adds a destination on a volume that is full, or becomes so while it is tried out, reads that it is
+    full, not which checks of the store failed for it; what was put is removed again."""
+    site = Site(tmp_path, Filling(room))
+    await site.put()
+    report = await site.check(CheckDestination(initialise=True))
+    assert report.error is not None
+    told = (report.ok, report.error["code"], report.error["message"], report.error["todo"])
+    assert told == (False, "destination_full", "/mnt is full (0 bytes free)", DestinationFull.todo)
+    assert [entry.key async for entry in site.store.list("")] == []
 
 
 async def test_a_probe_that_fails_stops_nobody_and_is_made_again(site: Site) -> None:
