@@ -45,8 +45,8 @@ class Activity:
         if wanted_details.node is not None:
             raise quirks.refuse("node", "is for the status of one request; here there is details=0 alone")
         wanted = quirks.as_filter(query.get("filter_type"), "filter_type") or ""
-        if wanted and wanted not in TYPES:
-            raise quirks.refuse("filter_type", f"must be one of {', '.join(sorted(TYPES))}: {quirks.shown(wanted)}")
+        if wanted:
+            quirks.as_one_of(wanted, "filter_type", sorted(TYPES))
         asked = ActivityQuery(
             newest_first=not quirks.as_bool(query.get("reverse"), "reverse"),
             timestamp=quirks.as_int(query.get("timestamp"), "timestamp"),

@@ -23,14 +23,14 @@ from agent.wire.destinations import (
 )
 from coordinator.opscenter import quirks
 from coordinator.opscenter.copies import refuse_compression
+from coordinator.opscenter.rules import NAMES
 from kit.errors import HelenusError
 from kit.logs import Redactor
 
-_ALWAYS = frozenset({"id", "delete_this", "provider", "throttle"})
-OPTIONS = _ALWAYS.union(
-    {"compressed"}, *({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values())
-)
-"""What may stand in a body, whatever the provider."""
+_ALWAYS = frozenset({"id", "delete_this", "provider", "throttle", "compressed", *NAMES})
+"""What may stand in a body, whatever the provider. `read_settings` gets it without the rule of retention."""
+OPTIONS = _ALWAYS.union(*({field.name for field in msgspec.structs.fields(kind)} for kind in PROVIDERS.values()))
+"""What may stand in a body of any provider."""
 MOST_CONNECTIONS = 64
 
 
@@ -40,10 +40,7 @@ def read_settings(body: dict[str, Any], known: Settings | None) -> Settings:
     any more."""
     before: dict[str, Any] = {} if known is None else msgspec.to_builtins(known)
     provider = body.get("provider", before.get("provider"))
-    if provider is None or provider == "":
-        raise quirks.refuse("provider", f"is missing; there are {', '.join(PROVIDERS)}")
-    if not isinstance(provider, str) or provider not in PROVIDERS:
-        raise quirks.refuse("provider", f"must be one of {', '.join(PROVIDERS)}, not {quirks.shown(provider)}")
+    provider = quirks.as_one_of(provider, "provider", PROVIDERS)
     if before and provider != before["provider"]:
         raise quirks.refuse("provider", "can't be changed: add another destination")
     refuse_compression(body)

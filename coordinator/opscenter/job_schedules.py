@@ -138,8 +138,7 @@ class JobSchedules:
             raise quirks.refuse(
                 f"{inside}type", "is best-practice: OpsCenter's checks of a cluster are not done here, only backups"
             )
-        if kind != "backup":
-            raise quirks.refuse(f"{inside}type", f"must be backup, not {quirks.shown(kind)}")
+        quirks.as_one_of(kind, f"{inside}type", ("backup",))
         quirks.allow_only(params, ("type", *OPTIONS), inside)
         options = await read_backup(self._api, cluster, dict(params), inside)
         if any(options.rules.values()):
@@ -158,7 +157,9 @@ def _allow(body: dict[str, Any]) -> None:
 
 def _timetable(body: dict[str, Any], now: float) -> Timetable:
     """When it runs; a first date that isn't there is the next one on which the clocks show the time."""
-    at = quirks.as_text(body.get("first_run_time", ""), "first_run_time")
+    if body.get("first_run_time") is None:
+        raise quirks.refuse("first_run_time", "is missing: hh:mm:ss, 00:00:00 to 23:59:59")
+    at = quirks.as_text(body["first_run_time"], "first_run_time")
     if not _TIME.fullmatch(at):
         raise quirks.refuse("first_run_time", f"must be hh:mm:ss, 00:00:00 to 23:59:59, not {quirks.shown(at)}")
     zone = _zone(body.get("timezone"))
@@ -174,8 +175,7 @@ def _timetable(body: dict[str, Any], now: float) -> Timetable:
         if unit is not None:
             raise quirks.refuse("interval_unit", "must be null where interval is -1 (once)")
         return Timetable(day, at, zone, ONCE)
-    if not isinstance(unit, str) or unit not in UNIT_SECONDS:
-        raise quirks.refuse("interval_unit", f"must be one of {', '.join(UNIT_SECONDS)}, not {quirks.shown(unit)}")
+    quirks.as_one_of(unit, "interval_unit", UNIT_SECONDS)
     timetable = Timetable(day, at, zone, number, unit)
     if (timetable.seconds or 0) > LONGEST_SECONDS:
         raise quirks.refuse("interval", "is longer than ten years")
@@ -196,14 +196,22 @@ def _zone(value: object) -> str:
     if value is None:
         return "UTC"
     name = quirks.as_text(value, "timezone")
+    if _is_zone(name):
+        return name
+    # Capitals where nearly all zones have them: a list of all is read from hundreds of files.
+    near = quirks.meant(name, [spelt for spelt in (name.title(), name.upper()) if _is_zone(spelt)])
+    raise quirks.refuse("timezone", f"is no zone's name as Europe/Berlin or UTC: {quirks.shown(name)}{near}")
+
+
+def _is_zone(name: str) -> bool:
     try:
         # No name that could be a path to something else than a zone.
         if _ZONE.fullmatch(name) and name not in _NO_ZONES and not name.startswith(("posix/", "right/")):
             ZoneInfo(name)
-            return name
+            return True
     except (KeyError, ValueError, OSError):
         pass
-    raise quirks.refuse("timezone", f"is no zone's name as Europe/Berlin or UTC: {quirks.shown(name)}")
+    return False
 
 
 def _refuse_over(timetable: Timetable, now: float) -> None:

@@ -7,6 +7,7 @@ absent and null are one, and an empty text, as a script's unset variable makes i
 would mean another place, or everything. Where a list is asked for, one text is a list of it.
 """
 
+import difflib
 import json
 import math
 import re
@@ -28,6 +29,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WHOLE = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*\+?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
+_SEVERAL = re.compile(r"[\s,;\[{]")
+"""What stands in a text that means several names: between them, or before a list that was sent as a text."""
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
 MEGABYTE = 1_000_000
@@ -51,9 +54,18 @@ def refuse(field: str, why: str, **fields: object) -> InvalidArguments:
 
 
 def shown(value: object) -> str:
-    """A refused value as an error may repeat it: short, without control characters."""
-    text = _CONTROL.sub("?", str(value))
+    """A refused value as an error may repeat it: short, without control characters, and some word for an empty one."""
+    if value == "":
+        return "an empty text"
+    text = _CONTROL.sub("?", json.dumps(value) if value is None or isinstance(value, bool) else str(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def meant(value: object, known: Iterable[str]) -> str:
+    """« (did you mean …?)» with the word of `known` that is spelt most like the value, whatever its case; else ""."""
+    words = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(shown(value).lower(), words, 1)
+    return f" (did you mean «{words[near[0]]}»?)" if near else ""
 
 
 @web.middleware
@@ -126,7 +138,7 @@ def allow_only(body: Mapping[str, Any], allowed: Iterable[str], inside: str = ""
     known = sorted(allowed)
     for key in body:
         if key not in known:
-            raise refuse(inside + shown(key), f"is no option here; allowed: {', '.join(known)}")
+            raise refuse(inside + shown(key), f"is no option here{meant(key, known)}; allowed: {', '.join(known)}")
 
 
 def as_bool(value: object, field: str, *, default: bool = False) -> bool:
@@ -256,6 +268,8 @@ def as_name(value: object, field: str) -> str:
 
 def as_names(value: object, field: str, allowed: str = LIST) -> list[str]:
     """A list of names, each once, in the order given."""
+    if isinstance(value, str) and _SEVERAL.search(value):
+        raise refuse(field, f'is one name when it is a text; several are a list, ["one", "two"]: {shown(value)}')
     return list(dict.fromkeys(as_name(entry, field) for entry in as_list(value, field, allowed)))
 
 
@@ -278,6 +292,17 @@ def as_tag(value: object, field: str = "tag") -> str:
             f"is no name of a backup (letters, digits, _ . -, at most 200, not beginning with . or -): {shown(text)}",
         )
     return text
+
+
+def as_one_of(value: object, field: str, known: Iterable[str]) -> str:
+    """One of the words that are known here."""
+    words = list(known)
+    if isinstance(value, str) and value in words:
+        return value
+    allowed = f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+    if value is None:
+        raise refuse(field, f"is missing; it is {allowed}")
+    raise refuse(field, f"must be {allowed}, not {shown(value)}{meant(value, words)}")
 
 
 def as_destination_id(value: object, field: str = "destination") -> str:

@@ -48,14 +48,14 @@ class Requests:
         """GET /{cluster}/request/{type}/status: requests of a type, newest first, without what each node did; of those
         that run the message tells of all nodes together. Ours: `count` and `state`."""
         cluster = self._api.cluster(request)
-        kind = _member(RequestKind, request.match_info["type"], "type")
+        kind = quirks.as_one_of(request.match_info["type"], "type", RequestKind)
         query = request.query
         state = query.get("state")
         count = quirks.as_int(query.get("count"), "count", default=UNASKED)
         found = await self._api.store.requests.find(
             cluster=cluster,
             kind=RequestKind(kind),
-            state=None if state is None else RequestState(_member(RequestState, state, "state")),
+            state=None if state is None else RequestState(quirks.as_one_of(state, "state", RequestState)),
         )
         return answer([await self._in_list(each) for each in found[::-1][: min(count or 0, MOST_LISTED)]])
 
@@ -77,13 +77,6 @@ class Requests:
         if found is None:
             raise NoSuchRequest(quirks.shown(asked))
         return found
-
-
-def _member(words: type[RequestKind] | type[RequestState], asked: str, field: str) -> str:
-    known = [word.value for word in words]
-    if asked not in known:
-        raise quirks.refuse(field, f"must be one of {', '.join(known)}, not {quirks.shown(asked)}")
-    return asked
 
 
 async def status_of(api: Api, found: Request, wanted: Wanted, destination: str | None = None) -> Iterator[bytes]:

@@ -29,10 +29,7 @@ def take_rule(options: dict[str, Any], inside: str = "") -> dict[str, Any]:
             raise quirks.refuse(inside + name, f"must be at most {MOST}, not {quirks.shown(sent[name])}")
     unit = sent["cleanup_age_unit"]
     if unit is not None and unit != "":
-        if not isinstance(unit, str) or unit not in SECONDS_OF:
-            raise quirks.refuse(
-                f"{inside}cleanup_age_unit", f"must be one of {', '.join(SECONDS_OF)}, not {quirks.shown(unit)}"
-            )
+        quirks.as_one_of(unit, f"{inside}cleanup_age_unit", SECONDS_OF)
         if "age" in given:  # a unit without an age asks for nothing
             given["unit"] = unit
     if given.get("age") and "unit" not in given:

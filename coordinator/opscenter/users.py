@@ -32,12 +32,11 @@ class Users:
     async def add(self, request: web.Request) -> web.Response:
         """POST /users/{name}: password, role."""
         name, body = await self._order(request, ("password", "role"))
-        if body.get("role") is None:
-            raise quirks.refuse("role", f"is missing; it is one of {', '.join(Role)}")
+        role = _role(body.get("role"))
         password = _password(body, "password")
         if password is None:
             raise quirks.refuse("password", "is missing")
-        user = await self._api.people.accounts.add(name, password, _role(body["role"]))
+        user = await self._api.people.accounts.add(name, password, role)
         log.info("a user was added", user=name, role=user.role, asked_by=asked_by())
         return answer(_shown(user))
 
@@ -91,9 +90,7 @@ def _shown(user: User) -> dict[str, Any]:
 
 
 def _role(value: object) -> Role:
-    if value not in list(Role):
-        raise quirks.refuse("role", f"must be one of {', '.join(Role)}, not {quirks.shown(value)}")
-    return Role(str(value))
+    return Role(quirks.as_one_of(value, "role", Role))
 
 
 def _password(body: dict[str, Any], field: str) -> str | None:

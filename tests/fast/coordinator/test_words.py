@@ -17,6 +17,10 @@ from tests.fast.coordinator.conftest import Client
 C = "/Test_Cluster"
 TAG = "opscenter_adhoc_2017-03-17-15-06-09-UTC"
 ANY_OF_THREE = "must be a JSON list, an object or a text, not a number"
+ONE_NAME = 'is one name when it is a text; several are a list, ["one", "two"]'
+UNITS = "one of minutes, hours, days, weeks"
+RATE = "must be a number of MB/s from 0 (none) to 1000000"
+DAILY = {"first_run_time": "12:00:00", "interval": 1, "interval_unit": "days"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,71 @@ ANY_OF_THREE = "must be a JSON list, an object or a text, not a number"
             {"tag": TAG, "destinations": ["OPSC_ON_SERVER"]},
             "«destinations» can't name OPSC_ON_SERVER: a sync copies to destinations",
         ),
+        ("POST", "/backups/run", {"keyspaces": "shop, users"}, f"«keyspaces» {ONE_NAME}: shop, users"),
+        ("POST", "/backups/run", {"keyspaces": '["shop"]'}, f'«keyspaces» {ONE_NAME}: ["shop"]'),
+        ("POST", "/backups/run", {"keyspaces": {"shop": "a,b"}}, f"«keyspaces.shop» {ONE_NAME}: a,b"),
+        ("POST", f"/backups/restore/{TAG}", {"keyspaces": "shop users"}, f"«keyspaces» {ONE_NAME}: shop users"),
+        (
+            "POST",
+            "/backups/sync",
+            {"Tags": TAG},
+            "«Tags» is no option here (did you mean «tag»?); allowed: destinations, force, source, tag, throttle",
+        ),
+        (
+            "POST",
+            "/backups/destinations",
+            {"provider": "Local"},
+            "«provider» must be one of local, s3, gcs, azure, not Local (did you mean «local»?)",
+        ),
+        (
+            "POST",
+            "/backups/destinations",
+            {"provider": "local", "path": "x", "bucket": "y"},
+            "«bucket» is no option here; allowed: cleanup_age, cleanup_age_unit, cleanup_count, cleanup_floor,"
+            " compressed, delete_this, encryption, id, path, provider, shared, throttle,"
+            " throttle_bytes_per_second",
+        ),
+        ("POST", "/job-schedules", {}, "«first_run_time» is missing: hh:mm:ss, 00:00:00 to 23:59:59"),
+        (
+            "POST",
+            "/job-schedules",
+            {"first_run_time": ""},
+            "«first_run_time» must be hh:mm:ss, 00:00:00 to 23:59:59, not an empty text",
+        ),
+        (
+            "POST",
+            "/job-schedules",
+            {"first_run_time": "12:00:00", "timezone": "europe/berlin"},
+            "«timezone» is no zone's name as Europe/Berlin or UTC: europe/berlin (did you mean «Europe/Berlin»?)",
+        ),
+        (
+            "POST",
+            "/job-schedules",
+            {"first_run_time": "12:00:00", "timezone": "utc"},
+            "«timezone» is no zone's name as Europe/Berlin or UTC: utc (did you mean «UTC»?)",
+        ),
+        (
+            "POST",
+            "/job-schedules",
+            {"first_run_time": "12:00:00", "timezone": "Mars/Olympus"},
+            "«timezone» is no zone's name as Europe/Berlin or UTC: Mars/Olympus",
+        ),
+        ("POST", "/job-schedules", {**DAILY, "interval_unit": None}, f"«interval_unit» is missing; it is {UNITS}"),
+        (
+            "POST",
+            "/job-schedules",
+            {**DAILY, "interval_unit": "Day"},
+            f"«interval_unit» must be {UNITS}, not Day (did you mean «days»?)",
+        ),
+        ("POST", "/job-schedules", {**DAILY, "job_params": {"a": 1}}, "«job_params.type» is missing; it is backup"),
+        (
+            "POST",
+            "/job-schedules",
+            {**DAILY, "job_params": {"type": "backups"}},
+            "«job_params.type» must be backup, not backups (did you mean «backup»?)",
+        ),
+        ("POST", "/backups/run", {"force": []}, "«force» must be true or false, not []"),
+        ("POST", "/backups/run", {"throttle": True}, f"«throttle» {RATE}, not true"),
         ("PUT", "/backups", {}, "PUT is not served at this path; it takes DELETE, GET"),
     ],
 )
