@@ -37,7 +37,9 @@ class Backups:
         backups, times = await self._listing(request, keyspace)
         # A dropped keyspace has backups still; one that has none must at least be alive.
         if not backups and keyspace not in await self._api.orchestrator.keyspaces(cluster):
-            raise UnknownKeyspace(f"there is no keyspace '{keyspace}' and no backup of one here", field="ks_name")
+            order = quirks.ORDERS.get(keyspace)
+            hint = f"; {order} send a POST to this path" if order else ""
+            raise UnknownKeyspace(f"there is no keyspace '{keyspace}' and no backup of one here{hint}", field="ks_name")
         return await send(request, _records(backups, keyspace, times))
 
     async def _listing(self, request: web.Request, keyspace: str | None) -> tuple[list[Backup], Times]:

@@ -35,6 +35,7 @@ class MethodNotAllowed(NoSuchPath):
     code = "method_not_allowed"
     type = "MethodNotAllowed"
     status = 405
+    todo = "Send it with a method that the message names; the coordinator's page /docs says what each does."
 
 
 class Internal(CoordinatorError):

@@ -46,6 +46,13 @@ EITHER = "a JSON list, an object or a text"
 
 RESERVED_KEYSPACES = frozenset({"pit"})
 """GET /backups/<this> has another meaning, so it is no keyspace's name there."""
+ORDERS = {
+    "run": "to run a backup",
+    "sync": "to copy a backup to destinations",
+    "scrub": "to read again what is stored",
+    "pit_check": "to check a point in time",
+}
+"""What a POST to /backups/<this> is for; a GET asks for the backups of a keyspace of that name."""
 
 
 def refuse(field: str, why: str, **fields: object) -> InvalidArguments:

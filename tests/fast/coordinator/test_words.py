@@ -107,6 +107,12 @@ DAILY = {"first_run_time": "12:00:00", "interval": 1, "interval_unit": "days"}
         ),
         ("POST", "/backups/run", {"force": []}, "«force» must be true or false, not []"),
         ("POST", "/backups/run", {"throttle": True}, f"«throttle» {RATE}, not true"),
+        (
+            "GET",
+            "/backups/run",
+            {},
+            "there is no keyspace 'run' and no backup of one here; to run a backup send a POST to this path",
+        ),
         ("PUT", "/backups", {}, "PUT is not served at this path; it takes DELETE, GET"),
     ],
 )
