@@ -59,18 +59,21 @@ def request_status(request: Request, parts: Iterable[NodePart], destination: str
 def request_head(request: Request, shown: Sequence[ShownPart]) -> dict[str, Any]:
     """The same without the nodes' entries: how it is with all of them together. `details` comes last."""
     message = request.message
+    running = request.state is RequestState.RUNNING
     parts = [each.part for each in shown]
     if not message:
         told = [*_a_few(_waiting(parts)), *_a_few(_standing_still(parts))]
-        if request.state is RequestState.RUNNING:
+        if running:
             moving = [(each.part, each.files) for each in shown if not _halts(each.part)]
             halting = [(each.part, each.files) for each in shown if _halts(each.part)]
             told.append(under_way(moving, len(parts), halting) or ("" if halting else _before_or_after(parts)))
         message = "; ".join(text for text in told if text)
+    if running and request.cancel:
+        message = f"being cancelled; {message}" if message else "being cancelled"
     details: dict[str, Any] = {**request.result, "message": message}
     if request.error is not None:
         details["error"] = request.error
-    if request.cancel and request.state is RequestState.RUNNING:
+    if request.cancel and running:
         details["cancelling"] = request.cancel
     status: dict[str, Any] = {
         "id": request.id,

@@ -295,6 +295,19 @@ def test_what_a_request_waits_for_goes_before_its_step(
     assert request_status(request, [node])["details"]["message"] == told
 
 
+@pytest.mark.parametrize("message", ["", "waits for keys"])
+@pytest.mark.parametrize("cancel", ["asked", "force"])
+def test_a_request_that_is_being_cancelled_says_so_first(message: str, cancel: str) -> None:
+    """Promise: who cancelled something that goes on for a while reads in its message that the cancel came; of one that
+    has ended its end is told."""
+    running = Request("r", RequestKind.BACKUP, "c", RequestState.RUNNING, 1.0, {}, message=message, cancel=cancel)
+    node = NodePart("127.0.70.1", "host-1", "id-1", RequestState.RUNNING, phase="upload")
+    told = request_status(running, [node])["details"]["message"]
+    assert told == f"being cancelled; {message or 'uploading'}"
+    ended = msgspec.structs.replace(running, state=RequestState.CANCELLED)
+    assert request_status(ended, [])["details"]["message"] == message
+
+
 def test_who_waits_does_not_hide_what_the_others_do() -> None:
     """Promise: beside the node that is waited for, the message goes on telling how far all are, and its numbers
     don't fall."""
