@@ -50,11 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="helenus-coordinator users", description="Users who may log in at the coordinator, running or not."
     )
+    told = f"the configuration file ({CONFIGURATION} if not given)"
+    parser.add_argument("--config", type=Path, default=CONFIGURATION, metavar="FILE", help=told)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config", type=Path, default=CONFIGURATION, help=f"the configuration file ({CONFIGURATION} if not given)"
-    )
-    actions = parser.add_subparsers(dest="do", required=True)
+    # Before the action or after it: a default here would hide one that was given before.
+    common.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=told)
+    actions = parser.add_subparsers(dest="do", required=True, title="actions", metavar="ACTION")
     typed = "; the password is typed, or read from standard input"
     roles = [str(role) for role in Role]
     add = actions.add_parser("add", parents=[common], help=f"make a user{typed}")

@@ -42,6 +42,24 @@ def users(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, typed: s
     return main(["users", arguments[0], "--config", str(file), *arguments[1:]])
 
 
+def test_the_configuration_is_named_before_the_action_or_after_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    """Promise: both orders do the same, and what is missing or misspelt is named by a word of the usage."""
+    assert users(monkeypatch, file, "add", "ada", "--role", "admin") == 0
+    for arguments in (["--config", str(file), "list"], ["list", "--config", str(file)]):
+        capsys.readouterr()
+        assert main(["users", *arguments]) == 0
+        assert "ada" in capsys.readouterr().out
+    for arguments, told in (
+        ([], "required: ACTION"),
+        (["--config", str(file), "ad"], "argument ACTION: invalid choice"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["users", *arguments])
+        assert told in capsys.readouterr().err
+
+
 async def kept(directory: Path) -> list[User]:
     """The users in the state."""
     store = await SqliteStore.open_beside(directory / "state")
