@@ -6,30 +6,52 @@ const follow = () => document.documentElement.classList.toggle("dark-mode", dark
 dark.addEventListener("change", follow);
 follow();
 
-const page = SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#api",
-  deepLinking: true,
-  docExpansion: "list",
-  defaultModelsExpandDepth: 0,
-  filter: true,
-  supportedSubmitMethods: ["get"],
-  validatorUrl: null,
-  onComplete: () => {
-    document.title = document.querySelector("#api h1, #api h2")?.firstChild?.textContent ?? "API";
-    form.hidden = !page.specSelectors.specJson().hasIn(["paths", "/login"]);
-  },
-});
-
 // The session comes as a cookie that no script can read; the browser sends it with what is tried out.
 const form = document.getElementById("login");
+const told = form.querySelector("output");
+const USER = "helenus-user"; // who logged in here last; whether the session still lives an answer tells
+
+async function show() {
+  const url = "/openapi.json";
+  const spec = await (await fetch(url)).json();
+  form.hidden = !("/login" in spec.paths);
+  if (!form.hidden) await fill(spec, await fetch("/cluster-configs"));
+  const page = SwaggerUIBundle({
+    spec,
+    dom_id: "#api",
+    deepLinking: true,
+    docExpansion: "list",
+    defaultModelsExpandDepth: 0,
+    filter: true,
+    supportedSubmitMethods: ["get"],
+    validatorUrl: null,
+    onComplete: () => {
+      document.title = spec.info.title;
+    },
+  });
+  page.specActions.updateUrl(url);
+}
+
+// Says who is logged in, and fills in this service's cluster instead of the description's example; a stranger's field is
+// left empty.
+async function fill(spec, answer) {
+  const user = localStorage.getItem(USER);
+  if (user !== null) told.textContent = answer.ok ? `Logged in as ${user}.` : `The session of ${user} is over.`;
+  const { example, ...cluster } = spec.components.parameters.Cluster;
+  const [first] = answer.ok ? Object.keys(await answer.json()) : [];
+  spec.components.parameters.Cluster = first === undefined ? cluster : { ...cluster, example: first };
+}
 
 async function ask(path, body, done) {
-  const told = form.querySelector("output");
   told.textContent = "…";
   try {
     const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    told.textContent = answer.ok ? done : (await answer.json()).message;
+    if (!answer.ok) {
+      told.textContent = (await answer.json()).message;
+      return;
+    }
+    done();
+    location.reload();
   } catch (error) {
     told.textContent = String(error);
   }
@@ -38,7 +60,11 @@ async function ask(path, body, done) {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const { username, password } = form.elements;
-  ask("/login", JSON.stringify({ username: username.value, password: password.value }), `Logged in as ${username.value}.`);
+  const user = username.value;
+  ask("/login", JSON.stringify({ username: user, password: password.value }), () => localStorage.setItem(USER, user));
   password.value = "";
 });
-document.getElementById("logout").addEventListener("click", () => ask("/logout", "{}", "Logged out."));
+document.getElementById("logout").addEventListener("click", () => ask("/logout", "{}", () => localStorage.removeItem(USER)));
+show().catch((error) => {
+  document.getElementById("api").textContent = String(error);
+});

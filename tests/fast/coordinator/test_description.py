@@ -84,6 +84,12 @@ def test_every_json_body_has_examples_that_are_as_described() -> None:
         assert not list(validator.iter_errors(example)), where
 
 
+def test_the_page_finds_what_it_fills_in() -> None:
+    """Promise: the page puts the coordinator's own cluster where the description has an example, after a login."""
+    assert description()["components"]["parameters"]["Cluster"]["example"]
+    assert "/login" in description()["paths"]
+
+
 def test_every_code_is_named_with_its_status() -> None:
     """Promise: whoever meets a code finds it in the description of the answer that it came with."""
     for package in (coordinator, kit):
