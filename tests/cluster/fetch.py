@@ -178,7 +178,7 @@ def class_archives(version: str) -> None:
     """Archives of loaded classes: a start of a node or of nodetool then takes a third less."""
     began = time.monotonic()
     if not archives.there(version):
-        _say(f"class archives of Cassandra {version}: a node and a nodetool run once …")
+        _say(f"class archives of Cassandra {version}: a node and a nodetool run once, a minute or two …")
         asyncio.run(archives.make(version))
         _say(f"class archives of Cassandra {version}: {time.monotonic() - began:.0f} s")
 

@@ -15,6 +15,7 @@ from tests.cluster.processes import Child, answers, end
 from tests.cluster.scratch import ScratchCluster
 from tests.cluster.services import AgentProcess, CoordinatorProcess, share_token
 from tests.cluster.stores import ObjectStore, Seaweed
+from tests.demo.waiting import told
 
 CLUSTER = "Demo_Cluster"
 NODES = 3
@@ -101,20 +102,24 @@ class Topology:
         return [f"{address}:{port}" for address, port in wanted if answers(address, port)]
 
     async def start(self, report: Callable[[str], None]) -> None:
-        """Start everything and wait until it answers; `report` is told of each part that does."""
-        async with asyncio.TaskGroup() as group:
+        """Start everything and wait until it answers; `report` is told what is waited for, and of each part that
+        answers."""
+        nodes = told(report, f"{NODES} nodes start: half a minute as a rule, up to three on a busy machine")
+        async with nodes, asyncio.TaskGroup() as group:
             if self.store is not None:
                 group.create_task(self._start_store(self.store, report))
             for number, node in enumerate(self.cassandra.nodes, 1):
                 node.launch()
                 group.create_task(_wait_for_node(node, number, report))
-        await self.cassandra.wait_until_whole()
+        async with told(report, "they look for each other: some seconds"):
+            await self.cassandra.wait_until_whole()
         report("the nodes see each other")
-        async with asyncio.TaskGroup() as group:
-            for agent in self.agents:
-                group.create_task(agent.start())
-        report(f"agents       {' '.join(agent.url for agent in self.agents)}")
-        await self.coordinator.start()
+        async with told(report, "the agents and the coordinator start: some seconds"):
+            async with asyncio.TaskGroup() as group:
+                for agent in self.agents:
+                    group.create_task(agent.start())
+            report(f"agents       {' '.join(agent.url for agent in self.agents)}")
+            await self.coordinator.start()
         report(f"coordinator  {self.coordinator.url}")
 
     @staticmethod

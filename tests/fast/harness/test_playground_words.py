@@ -1,5 +1,6 @@
 """What `make cluster`, `make cluster-cql` and `make cluster-down` say."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.cluster.reaper import start_time
 from tests.demo import parts, playground
 from tests.demo.parts import Part
 from tests.demo.topology import Topology
+from tests.demo.waiting import told
 from tests.demo.worth_trying import Places, worth_trying
 
 _SYNTAX = SyntaxException(0x2000, "line 1:8 no viable alternative\n  at input '<EOF>'", None)
@@ -152,6 +154,25 @@ def test_what_is_worth_trying_is_all_said_of_one_shell() -> None:
     asked = [command for command in commands if "/backups/pit_check -d" in command or "/backups/pit/run -d" in command]
     assert len({command.partition(" -d ")[2].removesuffix(""" | tr -d '"')""") for command in asked}) == 1
     assert subprocess.run(["bash", "-n", "-c", "\n".join(commands)], capture_output=True).stderr == b""
+
+
+async def test_a_wait_is_seen_to_go_on() -> None:
+    """Promise: whoever starts the cluster reads what is waited for as it begins, and that it goes on, until it ends."""
+    lines: list[str] = []
+    seen = asyncio.Event()
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 3:
+            seen.set()
+
+    async with told(report, "3 nodes start: a minute", seconds=0.001):
+        assert lines == ["3 nodes start: a minute …"]
+        await seen.wait()
+    count = len(lines)
+    assert all(line.startswith("… ") and line.endswith(" s so far") for line in lines[1:])
+    await asyncio.sleep(0.02)
+    assert len(lines) == count
 
 
 def test_the_services_are_ended_before_the_nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
