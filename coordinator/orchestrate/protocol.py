@@ -139,7 +139,8 @@ class ScheduleControl(Protocol):
         ...
 
     async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
-        """Keep a new one with its rules of retention and follow it; durable when it returns."""
+        """Keep a new one with its rules of retention and follow it; durable when it returns. Refuses keyspaces and
+        tables that aren't there as a backup does, unless no node can be asked."""
         ...
 
     async def change(
@@ -152,7 +153,7 @@ class ScheduleControl(Protocol):
         rules: Sequence[KeptRule] = (),
     ) -> None:
         """From now on, with these rules of retention of its id; what is due by then is decided by what it was. Raises
-        `NoSuchSchedule`."""
+        `NoSuchSchedule`, and as `add` for a job that names other keyspaces or tables than before."""
         ...
 
     async def remove(self, cluster: str, schedule_id: str) -> None:

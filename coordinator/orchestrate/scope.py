@@ -11,12 +11,23 @@ from coordinator.orchestrate.errors import KeyspaceRefused
 def backup_scope(asked: Mapping[str, Sequence[str]], live: Mapping[str, KeyspaceView]) -> Tables:
     """The tables that a backup covers (design §3.11). `asked`: keyspace → tables, an empty list = all of it, empty =
     everything. Raises `KeyspaceRefused`, `UnknownKeyspace`, `UnknownTable`."""
-    virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL_KEYSPACES)
-    if virtual:
-        raise KeyspaceRefused(f"{', '.join(virtual)}: virtual, there is no data to back up", keyspaces=virtual)
+    refuse_virtual(asked)
     chosen = asked or {keyspace: [] for keyspace in live if keyspace not in NOT_BACKED_UP}
     there = {keyspace: list(view.tables) for keyspace, view in live.items() if keyspace not in VIRTUAL_KEYSPACES}
     return _exact(chosen, there, "The cluster")
+
+
+def refuse_virtual(asked: Iterable[str]) -> None:
+    """Raises `KeyspaceRefused` for keyspaces that no cluster has data of."""
+    virtual = sorted(keyspace for keyspace in asked if keyspace in VIRTUAL_KEYSPACES)
+    if virtual:
+        raise KeyspaceRefused(f"{', '.join(virtual)}: virtual, there is no data to back up", keyspaces=virtual)
+
+
+def refuse_absent(asked: Mapping[str, Sequence[str]], live: Mapping[str, Sequence[str]], field: str) -> None:
+    """Raises for what isn't there as `backup_scope` does. `live`: keyspace → its tables; `field`: what the keyspaces
+    were named in."""
+    _exact(asked, live, "The cluster", field)
 
 
 def restore_scope(asked: Mapping[str, Sequence[str]], backup: Tables) -> Tables:
@@ -75,10 +86,12 @@ def union_of_keyspaces(views: Iterable[Mapping[str, KeyspaceView]]) -> dict[str,
     return union
 
 
-def _exact(chosen: Mapping[str, Sequence[str]], there: Mapping[str, Sequence[str]], what: str) -> Tables:
+def _exact(
+    chosen: Mapping[str, Sequence[str]], there: Mapping[str, Sequence[str]], what: str, field: str = "keyspaces"
+) -> Tables:
     if keyspaces := sorted(keyspace for keyspace in chosen if keyspace not in there):
-        raise UnknownKeyspace(f"{what} has no keyspace {', '.join(keyspaces)}", field="keyspaces", unknown=keyspaces)
+        raise UnknownKeyspace(f"{what} has no keyspace {', '.join(keyspaces)}", field=field, unknown=keyspaces)
     tables = sorted(f"{ks}.{table}" for ks, tables in chosen.items() for table in tables if table not in there[ks])
     if tables:
-        raise UnknownTable(f"{what} has no table {', '.join(tables)}", field="keyspaces", unknown=tables)
+        raise UnknownTable(f"{what} has no table {', '.join(tables)}", field=field, unknown=tables)
     return {keyspace: sorted(tables or there[keyspace]) for keyspace, tables in chosen.items()}

@@ -19,6 +19,7 @@ from coordinator.model.retention import KeptRule
 from coordinator.model.schedules import BackupJob, CopyRetry, Missed, Schedule, ScheduledRun, Timetable
 from coordinator.orchestrate.beside import Beside
 from coordinator.orchestrate.protocol import Orchestrator
+from coordinator.orchestrate.schedules.named_tables import refuse_unknown
 from coordinator.orchestrate.schedules.retries import CopyRetries
 from coordinator.orchestrate.schedules.runs import STARTING, TOO_LATE, ScheduledRuns, is_over
 from coordinator.orchestrate.side_by_side import unless
@@ -93,7 +94,9 @@ class JobSchedules(Beside):
 
     async def add(self, schedule: Schedule, rules: Sequence[KeptRule] = ()) -> None:
         """Keep a new one with its rules of retention and follow it; durable when it returns. Raises
-        `NoSuchDestination`, `DestinationInUse` for one that is about to go."""
+        `NoSuchDestination`, `DestinationInUse` for one that is about to go, and for keyspaces what
+        `coordinator.orchestrate.schedules.named_tables.refuse_unknown` raises."""
+        await refuse_unknown(self._orchestrator, schedule.cluster, schedule.id, schedule.job)
         await self._put(schedule, rules, frozenset())
         self._asked.set()
 
@@ -116,7 +119,8 @@ class JobSchedules(Beside):
             decided = settled.decided if timetable == schedule.timetable else now
             return msgspec.structs.replace(settled, timetable=timetable, job=job, params=params, decided=decided)
 
-        await self.get(cluster, schedule_id)
+        known = await self.get(cluster, schedule_id)
+        await refuse_unknown(self._orchestrator, cluster, schedule_id, job, known.job)
         if await self._replace(cluster, schedule_id, changed, rules) is None:
             raise NoSuchSchedule(schedule_id)
         self._asked.set()

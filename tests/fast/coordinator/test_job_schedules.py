@@ -212,7 +212,9 @@ async def test_what_is_due_is_ordered_as_a_run_is(
 
 async def test_a_run_that_is_refused_is_told(client: Client, cluster: ClusterInMemory, schedules: JobSchedules) -> None:
     """Promise: what keeps a scheduled backup from beginning stands in its last status, in the words of a run."""
+    cluster.tables["gone"] = ["t"]
     schedule = await added(client, job_params={"type": "backup", "keyspaces": ["gone"]})
+    del cluster.tables["gone"]
     await looked(schedules, cluster, NOON + 5)
     told = await client.get(f"{AT}/{schedule}")
     assert (told["last_status"], told["last_request_id"]) == ("refused", None)
