@@ -8,6 +8,7 @@ from agent.wire.commands import Kind
 from coordinator.model.requests import Request, RequestKind, RequestState
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
+from tests.orchestrate.archiving_scene import archive
 from tests.orchestrate.test_point_in_time import Story
 from tests.orchestrate.test_point_in_time import story as story
 
@@ -107,6 +108,7 @@ async def test_what_all_leaves_out_is_named(story: Story) -> None:
     story.scene.world.tables["new"] = {"t": "id of t"}
     told = [text for text in (await checked(story, keyspaces=None)).result["warnings"] if "no keyspace" in text]
     assert [text.rpartition(": ")[2] for text in told] == ["new, shop.later, system_auth"]
+    archive(story.scene)
     assert "warnings" not in (await checked(story)).result
 
 

@@ -19,6 +19,12 @@ from kit.errors import HelenusError
 
 UNSEEN = "unseen"
 NEVER_TOLD = "its agent was not told to archive"
+NOT_DONE = {
+    "off": "its Cassandra doesn't archive",
+    "lost": "its archiving properties or its archive command were replaced",
+    "restart_needed": "its Cassandra was not restarted since it was told to archive",
+}
+"""States of an agent that was told to archive: why its node doesn't."""
 
 
 async def look(around: Surroundings, cluster: str) -> list[NodeLook]:
@@ -84,13 +90,8 @@ def _without(seen: NodeLook, order: ArchivingOrder | None) -> str:
         return "its Cassandra archives until it is restarted" if view.state in ("on", "restart_needed") else ""
     if not view.enabled:
         return NEVER_TOLD
-    told = {
-        "off": "its Cassandra doesn't archive",
-        "lost": "its archiving properties or its archive command were replaced",
-        "restart_needed": "its Cassandra was not restarted since it was told to archive",
-    }
-    if view.state in told:
-        return told[view.state]
+    if view.state in NOT_DONE:
+        return NOT_DONE[view.state]
     places = {*(target.target.destination for target in view.targets), *([ON_SERVER] if view.keep else [])}
     missing = sorted({*places_of(order)} - places)
     return f"it doesn't archive to {', '.join(missing)}" if missing else ""

@@ -5,6 +5,7 @@ newest snapshot that fits. Changes nothing.
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -23,11 +24,13 @@ from coordinator.orchestrate.fan_out import FanOut
 from coordinator.orchestrate.muster import Muster, missing_nodes, muster
 from coordinator.orchestrate.outcome import cause_of, failures, nodes_failed
 from coordinator.orchestrate.places import Places, target_of
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
+from coordinator.orchestrate.point_in_time.elsewhere import elsewhere, no_snapshot, shown_place, told_elsewhere
+from coordinator.orchestrate.point_in_time.errors import PointNeedsAll, PointRefused
 from coordinator.orchestrate.point_in_time.refusals import LATER_WRITE, PART_UNREADABLE, refusal
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope, asked_tables
-from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, first_after, why_incomplete
+from coordinator.orchestrate.point_in_time.snapshots import beside, candidates, why_incomplete
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
+from coordinator.orchestrate.point_in_time.unarchived import Unarchived, unarchived_nodes
 from coordinator.orchestrate.point_in_time.verdict import PitSituation, PitVerdict, judge, staying, taken_between
 from coordinator.orchestrate.restore.verdict import most_skew
 from coordinator.orchestrate.run import Run
@@ -70,12 +73,18 @@ def unread_refusals(tag: str, lost: Mapping[str, dict[str, object]]) -> list[dic
     ]
 
 
-def parts_unread(pit_micros: int, unread: list[dict[str, object]], passed_over: Mapping[str, str]) -> PointRefused:
-    """The error where a backup is old enough, and no such one can be read."""
+def parts_unread(
+    pit_micros: int,
+    unread: list[dict[str, object]],
+    passed_over: Mapping[str, str],
+    others: Sequence[Mapping[str, Any]],
+) -> PointRefused:
+    """The error where a backup is old enough, and no such one can be read. `others`: other places, as `elsewhere`."""
     told = "; ".join(str(each["message"]) for each in unread)
     return PointRefused(
-        f"The tables can't be brought to {told_point(pit_micros)}: {told}",
+        f"The tables can't be brought to {told_point(pit_micros)}: {told}{told_elsewhere(others)}",
         refusals=unread,
+        elsewhere=[*others],
         warnings=[f"the backup {tag} is passed over: {why}" for tag, why in passed_over.items()],
     )
 
@@ -133,6 +142,7 @@ class PitChecks:
         listed = await self._places.backups(source)
         tags, passed_over = candidates(listed, order.pit_micros, asked)
         ring = {member.host_id: member.address for member in present.ring}
+        without = await unarchived_nodes(self._run.around, self._run.cluster, order.pit_destination)
         blemished: PitVerdict | None = None
         unread: list[dict[str, object]] = []
         for tag in tags:
@@ -147,7 +157,7 @@ class PitChecks:
                 passed_over[tag] = "; ".join(str(each["message"]) for each in refusals)
                 continue
             found = {answer.address: msgspec.convert(answer.result, PitCheckResult) for answer in answers.values()}
-            verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present), found)
+            verdict = await asyncio.to_thread(judge, self._situation(tag, asked, present, without), found)
             _, until = taken_between(found)
             if until * 1_000_000 > verdict.pit_micros:
                 last = max(found, key=lambda address: found[address].taken_until)
@@ -158,12 +168,13 @@ class PitChecks:
                 passed_over[tag] = str(later[0]["message"])
                 blemished = blemished or verdict
                 continue
-            return self._all_there(verdict, passed_over, present)
+            return await self._all_there(verdict, passed_over, present)
         if blemished is None and unread:
-            raise parts_unread(order.pit_micros, unread, passed_over)
+            others = await elsewhere(self._run.around, self._run.cluster, order)
+            raise parts_unread(order.pit_micros, unread, passed_over, others)
         if blemished is None:
-            raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
-        return self._all_there(blemished, {}, present)
+            raise await no_snapshot(self._run.around, self._run.cluster, order, listed, passed_over)
+        return await self._all_there(blemished, {}, present)
 
     async def _why_incomplete(
         self, source: Destination | None, tag: str, ring: Mapping[str, str]
@@ -190,7 +201,7 @@ class PitChecks:
             raise nodes_failed(f"Looking into the backup {tag}", causes(answers))
         return answers
 
-    def _situation(self, tag: str, asked: Tables, present: Muster) -> PitSituation:
+    def _situation(self, tag: str, asked: Tables, present: Muster, without: dict[str, Unarchived]) -> PitSituation:
         return PitSituation(
             tag=tag,
             pit_micros=self.order.pit_micros,
@@ -199,11 +210,12 @@ class PitChecks:
             skews=present.skews,
             most_skew=most_skew(self._run.around.timing.force_margin),
             force=self.order.force,
+            without=without,
         )
 
-    def _all_there(self, verdict: PitVerdict, passed_over: dict[str, str], present: Muster) -> PitVerdict:
-        """With what there is to say of the choice of backup and tables. Raises `UnknownKeyspace`, `UnknownTable` for
-        what was asked and did not exist at the point."""
+    async def _all_there(self, verdict: PitVerdict, passed_over: dict[str, str], present: Muster) -> PitVerdict:
+        """With what there is to say of the choice of backup and tables, and where backup and log are. Raises
+        `UnknownKeyspace`, `UnknownTable` for what was asked and did not exist at the point."""
         when = told_point(verdict.pit_micros)
         for keyspace, tables in (self.order.keyspaces or {}).items():
             found = verdict.tables.get(keyspace, [])
@@ -218,4 +230,9 @@ class PitChecks:
                 "no keyspace was named: taken are all tables of the backup but those of system keyspaces; these stay "
                 f"as they are: {', '.join(others)}"
             )
-        return msgspec.structs.replace(verdict, warnings=[*verdict.warnings, *told])
+        return msgspec.structs.replace(
+            verdict,
+            warnings=[*verdict.warnings, *told],
+            destination=shown_place(await self._places.optional(self.order.destination)),
+            pit_destination=shown_place(await self._places.optional(self.order.pit_destination)),
+        )

@@ -10,8 +10,10 @@ from coordinator.orchestrate.outcome import Outcome
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time.by_nodes import by_nodes
 from coordinator.orchestrate.point_in_time.check import PitChecks, refuse_keyspaces
+from coordinator.orchestrate.point_in_time.elsewhere import told_place
 from coordinator.orchestrate.point_in_time.errors import PointRefused
 from coordinator.orchestrate.point_in_time.times import told_point, told_time
+from coordinator.orchestrate.point_in_time.unarchived import told_off
 from coordinator.orchestrate.point_in_time.verdict import PitVerdict
 from coordinator.orchestrate.run import Run
 
@@ -28,7 +30,7 @@ class PitCheckFlow:
         """Raises `PointRefused` with every reason, and what `PitChecks` raises."""
         refuse_keyspaces(self._checks.order)
         verdict = await self._checks.verdict(await self._checks.scope([]))
-        for warning in verdict.warnings:
+        for warning in [*verdict.warnings, *told_off(verdict.without)]:
             self._run.warn(warning)
         if verdict.refusals:
             raise refused(verdict)
@@ -42,7 +44,7 @@ def refused(verdict: PitVerdict) -> PointRefused:
     return PointRefused(
         f"The tables can't be brought to {point}: {told}{_elsewhere(verdict)}",
         refusals=verdict.refusals,
-        warnings=verdict.warnings,
+        warnings=[*verdict.warnings, *told_off(verdict.without)],
         **verdict.shown(),
     )
 
@@ -71,6 +73,6 @@ def possible(verdict: PitVerdict) -> str:
     since, until = (told_time(seconds) for seconds in verdict.taken)
     segments = sum(int(node["segments"]) for node in verdict.nodes.values())
     return (
-        f"The tables can be brought to {told_point(verdict.pit_micros)}: by the backup {verdict.tag}, taken between "
-        f"{since} and {until}, and {segments} commit-log segments"
+        f"The tables can be brought to {told_point(verdict.pit_micros)}: by the backup {verdict.tag} "
+        f"{told_place(verdict.destination)}, taken between {since} and {until}, and {segments} commit-log segments"
     )

@@ -9,25 +9,37 @@ from coordinator.orchestrate.point_in_time.times import told_time
 
 class NoSnapshot(InvalidArguments):
     """No backup there was whole before the point; `passed_over` says of each that came near why it isn't used.
-    `first_backup`: the first one after the point that holds what is asked, `first_backup_time` unix seconds."""
+    `first_backup`: the first one after the point that holds what is asked, `first_backup_time` unix seconds.
+    `elsewhere`: other places that have one from before it; `nodes_without`: nodes that don't archive, and why."""
 
     code = "no_snapshot"
     todo = (
-        "Choose a later point, not before `first_backup`, or name the `destination` that has an older backup (without "
-        "one only backups that stayed on the nodes are looked at). Where there is none, take one now: it leads to "
-        "points after it."
+        "Choose a later point, not before `first_backup`, or name the `destination` that has an older backup "
+        "(`elsewhere` tells which; without one only backups that stayed on the nodes are looked at). Where there is "
+        "none, take one now: it leads to points after it, on nodes that archive their commit log (`nodes_without` "
+        "don't)."
     )
 
-    def __init__(self, pit_micros: int, passed_over: dict[str, str], first: tuple[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        pit_micros: int,
+        passed_over: dict[str, str],
+        first: tuple[str, float] | None = None,
+        also: str = "",
+        **more: object,
+    ) -> None:
+        """`also`: what else its message says; `more`: its further fields."""
         moment = datetime.fromtimestamp(pit_micros // 1_000_000, UTC)
         told = "".join(f"; {tag}: {why}" for tag, why in passed_over.items())
-        fields: dict[str, object] = {"passed_over": passed_over}
+        fields: dict[str, object] = {"passed_over": passed_over, **more}
         if first is not None:
             tag, time = first
             told += f"; the first one after it is {tag}, begun at {told_time(time)}"
             fields |= {"first_backup": tag, "first_backup_time": time}
         super().__init__(
-            f"No snapshots found before date and time: {moment:%m-%d-%Y %H:%M:%S} UTC{told}", field="pit", **fields
+            f"No snapshots found before date and time: {moment:%m-%d-%Y %H:%M:%S} UTC{told}{also}",
+            field="pit",
+            **fields,
         )
 
 

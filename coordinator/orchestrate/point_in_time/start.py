@@ -20,11 +20,12 @@ from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.cancel import refuse_too_late
 from coordinator.orchestrate.point_in_time.check import refuse_keyspaces
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot, StateAway
+from coordinator.orchestrate.point_in_time.elsewhere import no_snapshot
+from coordinator.orchestrate.point_in_time.errors import StateAway
 from coordinator.orchestrate.point_in_time.found_jobs import Found
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, gone_past, is_of, last_half_way, unfinished
 from coordinator.orchestrate.point_in_time.scope import asked_tables
-from coordinator.orchestrate.point_in_time.snapshots import candidates, first_after
+from coordinator.orchestrate.point_in_time.snapshots import candidates
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.restore.job_steps import IRREVOCABLE, JobSteps, job_of
 from coordinator.orchestrate.run import Surroundings
@@ -115,10 +116,9 @@ class PointsInTime:
         places = Places(self._around, cluster)
         await places.optional(order.pit_destination)
         listed = await places.backups(await places.optional(order.destination))
-        asked = asked_tables(order)
-        tags, passed_over = candidates(listed, order.pit_micros, asked)
+        tags, passed_over = candidates(listed, order.pit_micros, asked_tables(order))
         if not tags:
-            raise NoSnapshot(order.pit_micros, passed_over, first_after(listed, order.pit_micros, asked))
+            raise await no_snapshot(self._around, cluster, order, listed, passed_over)
 
     def _refuse_apart(self) -> None:
         if self._around.is_apart:

@@ -26,6 +26,7 @@ from coordinator.orchestrate.point_in_time.times import (
     told_point,
     told_time,
 )
+from coordinator.orchestrate.point_in_time.unarchived import Unarchived, because, shown
 from coordinator.orchestrate.restore.verdict import FORCE, TOLD_SKEW, distinct, named_once
 
 
@@ -34,7 +35,8 @@ class PitVerdict(msgspec.Struct, frozen=True):
     those of them that are made, or dropped and made anew, first; `recreated`: the latter. `drop_views`: what stands on
     them now; `create_views`: all that is made (again) at the end. `taken`: between these times the snapshot was.
     `nodes`: address → what that node found, for people. `windows`: points that every node can be brought to by this
-    backup, `other_windows`: by others (tag → the same)."""
+    backup, `other_windows`: by others (tag → the same). `destination`, `pit_destination`: id and place of where the
+    backup and the log are. `without`: address → why its log isn't archived there."""
 
     tag: str
     pit_micros: int
@@ -51,11 +53,17 @@ class PitVerdict(msgspec.Struct, frozen=True):
     refusals: list[dict[str, Any]]
     warnings: list[str]
     other_windows: dict[str, list[list[float]]] = {}
+    destination: dict[str, str] = {}
+    pit_destination: dict[str, str] = {}
+    without: dict[str, Unarchived] = {}
 
     def shown(self) -> dict[str, Any]:
         """What a person is told of it, beside refusals and warnings."""
         return {
             "tag": self.tag,
+            "destination": self.destination,
+            "pit_destination": self.pit_destination,
+            "nodes_without": shown(self.without),
             "pit": self.pit_micros / 1_000_000,
             "pit_micros": self.pit_micros,
             "precision": self.precision,
@@ -79,6 +87,8 @@ class PitSituation(msgspec.Struct, frozen=True):
     skews: dict[str, float]
     most_skew: float
     force: bool
+    without: dict[str, Unarchived] = {}
+    """address → why the node's log isn't archived to where it is looked for"""
 
 
 def taken_between(found: Mapping[str, PitCheckResult]) -> list[float]:
@@ -95,7 +105,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
     refusals: list[dict[str, Any]] = []
     for address, result in sorted(found.items()):
         refusals += [{"lifted_by": None, **each, "node": address} for each in result.refusals]
-        refusals += _log(address, result, pit)
+        refusals += _log(address, result, pit, situation.without.get(address))
         refusals += _snapshot(address, result, pit)
         refusals += _room(address, result)
     refusals += _doubts(found, disagreeing)
@@ -127,6 +137,7 @@ def judge(situation: PitSituation, found: Mapping[str, PitCheckResult]) -> PitVe
         nodes={address: _shown(result) for address, result in sorted(found.items())},
         refusals=[each for each in distinct(refusals) if each not in lifted],
         warnings=list(dict.fromkeys(warnings)),
+        without=situation.without,
     )
 
 
@@ -154,17 +165,19 @@ def reaches(covered_until: float | None, pit_micros: int) -> bool:
     return covered_until is not None and round(covered_until * 1_000_000) >= pit_micros
 
 
-def _log(address: str, result: PitCheckResult, pit_micros: int) -> list[dict[str, Any]]:
+def _log(address: str, result: PitCheckResult, pit_micros: int, cause: Unarchived | None) -> list[dict[str, Any]]:
     covered = result.covered_until
     if reaches(covered, pit_micros):
         return []
     gaps = [gap for gap in result.gaps if gap.since * 1_000_000 <= pit_micros]
     if gaps:
         told = "; ".join(told_gap(gap) for gap in gaps)
-        return [refusal("log_gap", f"{address}: its commit log has a gap before the point: {told}", node=address)]
+        short = refusal("log_gap", f"{address}: its commit log has a gap before the point: {told}", node=address)
+        return [because(short, cause)]
     if covered is None or not result.own_log:
         until = "nothing of its commit log is there" if covered is None else f"its log ends at {told_time(covered)}"
-        return [refusal("log_short", f"{address}: {until}, and its own commit log doesn't go on from there")]
+        message = f"{address}: {until}, and its own commit log doesn't go on from there"
+        return [because(refusal("log_short", message, node=address), cause)]
     return []
 
 
