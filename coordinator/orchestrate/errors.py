@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from coordinator.model.errors import Conflict, CoordinatorError, DestinationInUse, InvalidArguments
+from coordinator.model.errors import Conflict, CoordinatorError, DestinationInUse, InvalidArguments, TagInUse
 from kit.errors import HelenusError, Retry
 
 
@@ -177,6 +177,18 @@ class RestoreRunning(Conflict):
     it; `request` is its id, `tables` what both have."""
 
     code = "restore_running"
+
+
+class RestoreUnfinished(TagInUse):
+    """A restore that stopped half-way (`request` is its last one) needs the backup to bring back `tables`."""
+
+    code = "restore_unfinished"
+    todo = (
+        "Send the restore of the named request again, just as it was, until it succeeds; then the backup can be "
+        "deleted. Or give it up: restore its tables from another backup, or drop those that nobody needs; of one to a "
+        "point in time cancel what you sent again, with force, which brings the old data back while no client was let "
+        "in."
+    )
 
 
 class PastThePointOfReturn(Conflict):

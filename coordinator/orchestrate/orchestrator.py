@@ -42,6 +42,7 @@ from coordinator.orchestrate.point_in_time.start import PointsInTime, refuse_can
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
+from coordinator.orchestrate.resting import RestingRefusals
 from coordinator.orchestrate.restore.again import why_begin_anew
 from coordinator.orchestrate.restore.job_steps import CHANGED, IRREVOCABLE, job_of
 from coordinator.orchestrate.restore.scope import restore_scope_of
@@ -60,6 +61,7 @@ class FleetOrchestrator:
         self._around = around
         self._requests = RunningRequests(around)
         self._conflicts = Conflicts(around)
+        self._resting = RestingRefusals(around)
         self._suspects = Suspects(around)
         self._listings = Listings(around, self.progress)
         self._stack = AsyncExitStack()
@@ -135,8 +137,8 @@ class FleetOrchestrator:
 
     async def start_delete(self, cluster: str, order: DeleteOrder) -> str:
         """The same delete again while it runs: its id. Raises what `coordinator.orchestrate.delete.delete.delete_scope`
-        raises, `TagInUse`, and `DestinationInUse` when it is to remove a destination that is being changed. A dry run
-        deletes nothing: it is in nobody's way."""
+        raises, `TagInUse`, `RestoreUnfinished` when a restore that stopped half-way rests on it, and `DestinationInUse`
+        when it is to remove a destination that is being changed. A dry run deletes nothing: it is in nobody's way."""
         places = [order.destination or ON_SERVER]
         if order.dry_run:
             await delete_scope(self._around, cluster, order)
@@ -147,10 +149,12 @@ class FleetOrchestrator:
         if same is not None:
             return same
         await delete_scope(self._around, cluster, order)
+        looked = await self._resting.look(cluster, order)
         async with self._turn(cluster):
             same = await self._same_delete(cluster, order)
             if same is not None:
                 return same
+            await self._resting.refuse(cluster, order, looked)
             if order.remove_destination and order.destination is not None:
                 await self._changes.refuse_changing(cluster, order.destination)
             return await self.make(RequestKind.DELETE, cluster, order, order.tag, places)

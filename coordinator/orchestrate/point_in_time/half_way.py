@@ -32,15 +32,19 @@ def is_of(request: Request, order: PointInTimeOrder) -> bool:
 
 
 def last_half_way(requests: Iterable[Request], others: Mapping[str, Found]) -> HalfWay | None:
-    """The one that began last, for whatever is older was gone over by it. `requests`: oldest first; `others`: by job.
-    The agents are believed of what another coordinator finished, or left, after this one. None where a later restore
-    succeeded: nobody goes on with what lies below it."""
+    """The one that began last, for whatever is older was gone over by it. None where a later restore succeeded."""
+    return max(all_half_way(requests, others), key=lambda each: each.request.started, default=None)
+
+
+def all_half_way(requests: Iterable[Request], others: Mapping[str, Found]) -> list[HalfWay]:
+    """Those that could be gone on with, once what stopped after them is undone. `requests`: oldest first; `others`: by
+    job. The agents are believed of what another coordinator finished, or left, after this one. Where a later restore
+    succeeded nobody goes on with what lies below it."""
     requests = [*requests]
     last = {job_of(request): request for request in requests}
     over = gone_over(requests, others)
     found = [(job, _stopped(last.get(job), others.get(job))) for job in dict.fromkeys([*last, *others])]
-    stood = [HalfWay(job, stopped) for job, stopped in found if stopped is not None and stopped.started >= over]
-    return max(stood, key=lambda each: each.request.started, default=None)
+    return [HalfWay(job, stopped) for job, stopped in found if stopped is not None and stopped.started >= over]
 
 
 def gone_over(requests: Iterable[Request], others: Mapping[str, Found]) -> float:

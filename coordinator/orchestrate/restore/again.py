@@ -45,6 +45,20 @@ async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | 
     return f"since {since} {_few(changed)}" if changed else None
 
 
+async def dropped_since(around: Surroundings, cluster: str, job: str) -> list[str]:
+    """The tables that the job had emptied or made and that are there no more, as `keyspace.table`; none of them while a
+    node of the ring doesn't tell. Raises `NobodyAnswers`."""
+    steps = JobSteps(around.store, job)
+    noted, verdict = await steps.step("scope"), await steps.step("verdict")
+    if noted is None or verdict is None:
+        return []
+    present = await muster(around, cluster)
+    if present.missing:
+        return []
+    scope, judged = msgspec.convert(noted, RestoreScope), msgspec.convert(verdict, Verdict)
+    return _lacking(await _expected(steps, scope, judged), present.keyspaces)
+
+
 async def _expected(steps: JobSteps, scope: RestoreScope, verdict: Verdict | None) -> Tables:
     """The tables that must be there, as far as the job had come."""
     if verdict is None:

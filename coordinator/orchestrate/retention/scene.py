@@ -9,13 +9,14 @@ from agent.wire.destinations import ON_SERVER
 from coordinator.fleet.registry import Agent
 from coordinator.model.cluster import Backup
 from coordinator.model.destinations import Destination
-from coordinator.model.orders import DeleteOrder, RestoreOrder, places_of
-from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState, order_of
+from coordinator.model.orders import DeleteOrder, places_of
+from coordinator.model.requests import Request, RequestKind, RequestState, order_of
 from coordinator.model.retention import Rule, Verdict
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.errors import DamageUncounted, PlaceUnscrubbed, RetentionWaits
 from coordinator.orchestrate.listing import addresses_in, may_hold
 from coordinator.orchestrate.places import Places, is_shared
+from coordinator.orchestrate.resting import all_resting
 from coordinator.orchestrate.retention.rules import judge
 from coordinator.orchestrate.run import Surroundings
 
@@ -143,16 +144,13 @@ class RetentionScene:
 
     async def _pinned(self, cluster: str, place: str) -> dict[str, str]:
         """Backups that a request reads or writes, or that a restore which stopped half-way needs to go on."""
-        pinned: dict[str, str] = {}
-        for request in await self._around.store.requests.find(cluster=cluster):
-            if request.tag is None:
-                continue
-            order = order_of(request)
-            stopped = request.state is not RequestState.RUNNING
-            if stopped and isinstance(order, RestoreOrder) and (order.destination or ON_SERVER) == place:
-                pinned.pop(request.tag, None)
-                if RESUMABLE in request.result:
-                    pinned[request.tag] = f"the restore {request.id} stopped half-way and needs it to go on"
-            elif not stopped and request.kind is not RequestKind.DELETE and place in places_of(order):
+        store, pinned = self._around.store, dict[str, str]()
+        places = await Places(self._around, cluster).repositories([place])
+        for resting in await all_resting(store, cluster):
+            if resting.request.tag is not None and resting.repository in places:
+                pinned[resting.request.tag] = f"the restore {resting.request.id} stopped half-way and needs it to go on"
+        for request in await store.requests.find(cluster=cluster, state=RequestState.RUNNING):
+            needs = request.kind is not RequestKind.DELETE and place in places_of(order_of(request))
+            if request.tag is not None and needs:
                 pinned[request.tag] = f"the running {request.kind} {request.id} needs it"
         return pinned
