@@ -4,7 +4,8 @@ agents tell of. Out: who keeps a backup, and the error that refuses to delete it
 What such a restore was to bring is nowhere else: its tables are emptied, or its nodes stopped, and it goes on with this
 backup alone. So it is kept until nothing is lost with it, each of these by what the state has, or the nodes tell:
 
-- the restore was gone on with to its end, or (to a point in time) undone;
+- the restore was gone on with to its end, or (to a point in time) undone; or every node has imported and checked its
+  part, so that only views are owed, which it makes without the backup;
 - every table of it was brought back since by other restores that ended well. One that brought back some of them, or
   that failed, ends nothing, though the first can't be gone on with any more: the rest is as empty as before;
 - its tables are dropped, as every node of the ring tells. That is a person's way to give it up; retention doesn't go by
@@ -31,7 +32,7 @@ from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.found_jobs import Found, every_job
 from coordinator.orchestrate.point_in_time.half_way import all_half_way
 from coordinator.orchestrate.restore.again import dropped_since
-from coordinator.orchestrate.restore.job_steps import job_of
+from coordinator.orchestrate.restore.job_steps import JobSteps, job_of
 from coordinator.orchestrate.run import Surroundings
 from coordinator.store.protocol import Store
 
@@ -69,7 +70,7 @@ async def all_resting(store: Store, cluster: str, others: Mapping[str, Found] | 
         # Of another kind only the clock tells which one came first.
         later = [*restores[begun:], *(each for each in points if each.started >= last.started)]
         left = _names(last.keyspaces) - {name for each in later if _is_through(each) for name in _names(each.keyspaces)}
-        if scope is not None and left:
+        if scope is not None and left and not await _is_all_in(JobSteps(store, job), scope):
             found.append(Resting(job, last, _repository(scope), sorted(left)))
     runs = {job_of(each) for each in points if each.state is RequestState.RUNNING}
     for job, last in all_half_way(points, others or {}):
@@ -112,6 +113,14 @@ class RestingRefusals:
         places = await Places(self._around, cluster).repositories([order.destination or ON_SERVER])
         resting = await all_resting(self._around.store, cluster, jobs)
         return [each for each in resting if each.request.tag == order.tag and each.repository in places]
+
+
+async def _is_all_in(steps: JobSteps, scope: Mapping[str, Any]) -> bool:
+    """Whether every node that is restored has all its rows: a check that finds less makes it fetch again."""
+    for host_id in scope["sources"]:
+        if not await steps.noted(f"checked/{host_id}"):
+            return False
+    return True
 
 
 def _refusal(request: Request, tables: list[str]) -> RestoreUnfinished:
