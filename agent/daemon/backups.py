@@ -19,6 +19,7 @@ from agent.repository.opened import Repositories
 from agent.storage.protocol import Denied
 from agent.wire.backups import BackupView, Plan, Record
 from agent.wire.commands import Target
+from agent.wire.destinations import LocalSettings
 from agent.wire.node import NodeIdentity
 
 
@@ -66,7 +67,8 @@ class Backups:
         if destination is None:
             return await self._on_server.listing()
         async with self._catalogue(self._listed, destination) as catalogue:
-            return await catalogue.listing()
+            settings = self._destinations.record(destination).settings
+            return await catalogue.listing(own=isinstance(settings, LocalSettings) and not settings.shared)
 
     async def get(self, tag: str, destination: str | None) -> BackupView:
         """One backup. Raises `BackupNotFound`."""

@@ -9,7 +9,7 @@ again, and its records then are others under the same keys.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 from contextlib import suppress
 
 import msgspec
@@ -86,10 +86,12 @@ class RecordCache:
 
 class Listing:
     """The backups of a listing, by tag. Each record is decoded as its turn comes, so that going through a long one
-    takes little memory; one that can't be read is None, for the others are not to be hidden by it."""
+    takes little memory; one that can't be read is None, for the others are not to be hidden by it. Those of `lacking`
+    have no manifest there."""
 
-    def __init__(self, records: Sequence[tuple[str, bytes | None, float]]) -> None:
+    def __init__(self, records: Sequence[tuple[str, bytes | None, float]], lacking: Set[str] = frozenset()) -> None:
         self._records = records
+        self._lacking = lacking
 
     def __len__(self) -> int:
         return len(self._records)
@@ -100,7 +102,8 @@ class Listing:
                 record = None if packed is None else _record_of(tag, packed)
             except msgspec.DecodeError:
                 record = None
-            yield BackupView(tag, False, record, stored=stored)
+            complete = False if tag in self._lacking else None
+            yield BackupView(tag, False, record, complete=complete, stored=stored)
 
 
 class Catalogue:
@@ -153,9 +156,11 @@ class Catalogue:
             raise BackupNotFound(f"there is no backup {tag} in this destination", tag=tag)
         await self._documents.put(key, marks.encoded(tag))
 
-    async def listing(self) -> Listing:
+    async def listing(self, *, own: bool = False) -> Listing:
         """Every undeleted backup that has a record. One whose record can't be read is listed without it, for its plan
-        and manifests tell."""
+        and manifests tell. `own`: it is the directory of one node, so that a backup without any manifest lost that
+        node's part, or never had one: one listing more, of two small files a backup. A shared store has as many
+        manifests as nodes for each, which only a scrub looks at."""
         newest: dict[str, tuple[int, int, float]] = {}
         deleted = set()
         async for entry in self._storage.list(catalogue_prefix(self._cluster_id)):
@@ -179,7 +184,10 @@ class Catalogue:
                 return None  # swept since it was listed
             return tag, packed, modified
 
-        return Listing([one for one in await together(*map(read, tags)) if one is not None])
+        found = [one for one in await together(*map(read, tags)) if one is not None]
+        # Afterwards: a manifest is put before the record that says so.
+        held = await self._held() if own else set(tags)
+        return Listing(found, set(tags) - held)
 
     async def newest(self, tag: str) -> Record | None:
         """The newest record of an undeleted backup; None without one. Raises `UNREADABLE`."""
@@ -274,6 +282,14 @@ class Catalogue:
             elif name is not None and name.host_id is not None:
                 hosts[name.host_id] = entry.size, entry.modified
         return hosts, planned
+
+    async def _held(self) -> set[str]:
+        """The tags that have a manifest."""
+        names = [
+            parse_backup(self._cluster_id, entry.key)
+            async for entry in self._storage.list(backups_prefix(self._cluster_id))
+        ]
+        return {name.tag for name in names if name is not None and name.host_id is not None}
 
     async def _plan_if_readable(self, tag: str, size: int) -> Plan | None:
         with suppress(*UNREADABLE):

@@ -65,10 +65,11 @@ class BackupView(msgspec.Struct, frozen=True):
     """An entry of GET /v1/backups, and GET /v1/backups/{tag} (then with `plan` and `manifests`).
 
     `manifests`: host ids whose manifest is in this destination; `complete`: every expected host has one (as far as this
-    agent sees: of a per-node local destination a coordinator joins the nodes' answers). `record` may be missing after
-    a crash: then the plan and the manifests tell. `stored`: when that record was put, unix seconds by the store's
-    clock; None on the nodes, and without a record. `whole`: host ids of those manifests that name all that their node
-    had, told of one backup while no record says how it ended; None elsewhere.
+    agent sees: of a per-node local destination a coordinator joins the nodes' answers); False in the list where the
+    node, or its own directory, has no manifest of the backup at all, None where that isn't looked for. `record` may be
+    missing after a crash: then the plan and the manifests tell. `stored`: when that record was put, unix seconds by the
+    store's clock; None on the nodes, and without a record. `whole`: host ids of those manifests that name all that
+    their node had, told of one backup while no record says how it ended; None elsewhere.
     """
 
     tag: str

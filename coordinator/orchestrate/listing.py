@@ -18,6 +18,9 @@ did was lost, or another coordinator is at it. Some manifest is missing; which, 
 DELETING = "deleting"
 """The state of a backup that a running request of this coordinator deletes: what of it is missing is no damage."""
 
+PLACE_GONE = frozenset({"bucket_missing", "not_a_repository", "repository_file_lost", "repository_gone"})
+"""Codes of an agent that finds no repository where its node's own directory was: removed, emptied or not mounted."""
+
 
 class Joined(msgspec.Struct, frozen=True):
     """A backup over all agents that were asked. `manifests`: host ids whose manifest is there. `missing`: host ids
@@ -103,6 +106,26 @@ def _missed(joined: Joined, running: bool, deleting: bool) -> list[str]:
     if deleting:
         return []
     return sorted(_left_out(joined) & {*joined.missing}) if running else joined.missing
+
+
+def hosts_without_place(unread: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Host ids of the nodes whose directory is gone. `unread`: host id → error of an agent that could not list. What
+    an agent that is silent, or has the wrong keys, can't tell may be whole."""
+    return {host_id for host_id, error in unread.items() if error.get("code") in PLACE_GONE}
+
+
+def without_parts(joined: Joined, gone: Set[str]) -> Joined:
+    """The backup without what the nodes `gone` had of it: their part is missing, whatever a record says that others
+    have; of a node that had none nothing changes."""
+    gone = gone & addresses_in(joined).keys()
+    if not gone:
+        return joined
+    return msgspec.structs.replace(
+        joined,
+        manifests=[host_id for host_id in joined.manifests if host_id not in gone],
+        missing=sorted({*joined.missing, *gone}),
+        unseen=[host_id for host_id in joined.unseen if host_id not in gone],
+    )
 
 
 def addresses_in(joined: Joined) -> dict[str, str]:

@@ -17,7 +17,7 @@ from coordinator.model.destinations import Destination
 from coordinator.model.requests import NodePart, RequestKind, RequestState
 from coordinator.model.table_counts import Layouts
 from coordinator.orchestrate.damage import KnownDamage
-from coordinator.orchestrate.listing import Joined, backup_of, is_through, named
+from coordinator.orchestrate.listing import Joined, backup_of, hosts_without_place, is_through, named, without_parts
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.run import Surroundings
 from kit.slices import Slices
@@ -53,12 +53,15 @@ class Listings:
                 deleting.add(request.tag)
         damage = await self._damage(place)
         backups, slices = [], Slices()
-        for tag, joined in (await places.backups(place)).items():
+        listed, unread = await places.backups_seen(place)
+        gone = hosts_without_place(unread)
+        for tag, joined in listed.items():
             if joined.deleted:
                 continue
             if joined.record is None or joined.record.state == RUNNING:
                 # How it ended was never put, or it hasn't ended: plan and manifests tell.
                 joined = await places.backup(place, tag) or joined
+            joined = without_parts(joined, gone)
             # A snapshot may be taken anew. What is through here counts while it is copied elsewhere; what is copied to
             # no other place ends in a moment, and only then its sizes are known.
             runs = tag in running and (place is None or tag in nowhere_else or not is_through(joined))

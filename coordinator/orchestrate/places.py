@@ -212,13 +212,19 @@ class Places:
 
     async def backups(self, destination: Destination | None) -> dict[str, Joined]:
         """Every backup there, deleted ones included, over all agents that answer."""
+        return (await self.backups_seen(destination))[0]
+
+    async def backups_seen(
+        self, destination: Destination | None
+    ) -> tuple[dict[str, Joined], Mapping[str, dict[str, Any]]]:
+        """The same; and of a place where each node has its own part, host id → error of those that could not list."""
         where = destination.id if destination is not None else None
-        views, _ = await self._views(destination, lambda client: client.backups(where))
+        views, unread = await self._views(destination, lambda client: client.backups(where))
         found, slices = {}, Slices()
         for tag, joined in each_joined(views, shared=is_shared(destination), ring=await self.ring()):
             found[tag] = joined
             await slices.pause()
-        return found
+        return found, unread
 
     async def backup(self, destination: Destination | None, tag: str) -> Joined | None:
         """One backup with plan and manifests, and whose part could not be looked for; None when no agent knows it."""

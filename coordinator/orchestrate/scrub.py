@@ -1,7 +1,7 @@
 """A scrub: every node reads again what it stored in a destination; what is damaged or missing is told by each. Where
 all nodes see the same destination the part of those that left the ring is read by the agents of others."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 import msgspec
 
@@ -15,7 +15,7 @@ from coordinator.orchestrate.answers import Answered
 from coordinator.orchestrate.damage import KnownDamage
 from coordinator.orchestrate.delete.adopting import for_others
 from coordinator.orchestrate.fan_out import FanOut
-from coordinator.orchestrate.listing import addresses_in, may_hold
+from coordinator.orchestrate.listing import addresses_in, hosts_without_place, may_hold
 from coordinator.orchestrate.muster import nobody_answers
 from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.parts import SCRUB_FOR_OTHERS
@@ -63,7 +63,11 @@ class ScrubFlow:
         for answer in await self._for_others(scope, arguments):
             await learn(answer)
             answers.append(answer)
+        lost = {} if place.shared else await self._lost(place, answers)
+        for host_id, found in lost.items():
+            await damage.put(host_id, found)
         read = [msgspec.convert(answer.result, ScrubResult) for answer in answers if answer.result]
+        read += lost.values()
         places = [msgspec.to_builtins(one) for result in read for one in result.places]
         segments = [
             {"host_id": answer.host_id, **msgspec.to_builtins(one)}
@@ -94,6 +98,21 @@ class ScrubFlow:
     async def _for_others(self, scope: ScrubScope, arguments: ScrubArguments) -> list[Answered]:
         """Have the parts of nodes that left the ring read by the agents of others; answers as if by themselves."""
         return await for_others(self._fan_out, SCRUB_FOR_OTHERS, Kind.SCRUB, scope.gone, scope.hosts, arguments)
+
+    async def _lost(self, place: Destination, answers: Sequence[Answered]) -> dict[str, ScrubResult]:
+        """Host id → what is damaged by its node's own directory being gone: every backup that the others list and that
+        it has a part in, each with a manifest that is missing. Its next scrub that can read says how that is then."""
+        errors = {answer.host_id: answer.error or {} for answer in answers if not answer.result}
+        found: dict[str, list[str]] = {host_id: [] for host_id in sorted(hosts_without_place(errors))}
+        if not found:
+            return {}
+        for tag, joined in (await self._places.backups(place)).items():
+            for host_id in found.keys() & addresses_in(joined).keys():
+                if not joined.deleted and may_hold(joined, host_id):
+                    found[host_id].append(tag)
+        return {
+            host_id: ScrubResult(missing=len(tags), backups=sorted(tags)) for host_id, tags in found.items() if tags
+        }
 
     async def _scope(self, place: Destination) -> ScrubScope:
         around, cluster = self._run.around, self._run.cluster

@@ -27,6 +27,7 @@ from agent.wire.destinations import (
     CheckReport,
     DestinationView,
     KeySlots,
+    LocalSettings,
     PutDestination,
 )
 from agent.wire.node import HealthView, NodeReport
@@ -275,17 +276,22 @@ class ToyBackups:
             raise NotARepository(f"{destination} was never made a repository")
         return place
 
+    def _is_own_directory(self, destination: str) -> bool:
+        settings = self._node.destinations[destination][1]
+        return isinstance(settings, LocalSettings) and not settings.shared
+
     async def list(self, destination: str | None) -> list[BackupView]:
         place = self._place(destination)
         # As real agents: a store lists what has a record, a node whatever it keeps, and says where a manifest lacks.
         own = {tag for tag, _ in place.manifests}
         tags = own | {*place.records} | {*place.plans} if destination is None else {*place.records}
+        is_own = destination is None or self._is_own_directory(destination)
         return [
             BackupView(
                 tag,
                 tag in place.marks,
                 place.record(tag),
-                complete=False if destination is None and tag not in own else None,
+                complete=False if is_own and tag not in own else None,
             )
             for tag in sorted(tags)
         ]

@@ -101,3 +101,28 @@ async def test_nothing_is_put_into_a_place_that_was_emptied(tmp_path: Path) -> N
     with pytest.raises(RepositoryGone, match="/backups is empty"):
         await backups.put_record("t2", "there", Record("t2", "adhoc", 1.0, "running", {}, []))
     assert store._objects == {}
+
+
+@pytest.mark.parametrize(("shared", "complete"), [(False, False), (True, None)])
+async def test_a_nodes_own_directory_tells_where_it_has_no_manifest(
+    shared: bool, complete: bool | None, tmp_path: Path
+) -> None:
+    """Promise: the record alone, which every node's directory has, is not taken for the node's part; of a directory
+    that all nodes share nothing is said, for others may have theirs there."""
+    store = MemoryStorage()
+
+    async def opened(record: StoredDestination) -> Storage:
+        return store
+
+    destinations = Destinations(DestinationFiles(tmp_path / "destinations"), opened, Limits())
+    await destinations.put("there", PutDestination(1, LocalSettings(path="/backups", shared=shared)))
+    found = await attach(store, keys=None, initialise=True, repository_id=None, cluster_id=None, cluster_name="test")
+    await destinations.remember("there", 1, repository_id=found.repository_id, cluster_id=found.cluster_id)
+    now, holds, nobody = Patience(0.0, 0.0), HoldNotes(tmp_path / "holds"), cast("Any", None)
+    keyrings = Keyrings(destinations, nobody)
+    once = OpenDestinations(destinations, verifying(keyrings), now, holds, once=True)
+    on_server = OnServer(tmp_path / "on-server")
+    backups = Backups(destinations, once, once, keyrings, on_server, RecordCache(), nobody, nobody)
+    await backups.put_record("t1", "there", Record("t1", "adhoc", 1.0, "success", {}, []))
+    [view] = await backups.list("there")
+    assert view.complete is complete

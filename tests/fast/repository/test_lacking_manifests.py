@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent.repository.catalogue import Catalogue, RecordCache
-from agent.repository.keys import manifest_key
+from agent.repository.keys import manifest_key, plan_key
 from agent.wire.backups import NodeRecord, Record
 from tests.fast.repository.manifests import CLUSTER, HOST, opened
 from tests.fast.repository.test_catalogue import record
@@ -26,9 +26,11 @@ class Asked:
         self.store = MemoryStorage(hook=self._count)
         self.catalogue = Catalogue(opened(self.store), RecordCache())
         self.looks: Counter[str] = Counter()
+        self.verbs: Counter[str] = Counter()
         self.deletes = False
 
     async def _count(self, verb: str, key: str) -> None:
+        self.verbs[verb] += 1
         if key == manifest_key(CLUSTER, "t1", HOST) and verb == "head":
             self.looks[verb] += 1
             if self.deletes:
@@ -71,3 +73,21 @@ async def test_a_manifest_of_a_backup_that_is_deleted_meanwhile_is_not_missed() 
     assert not await asked.lacks()
     assert asked.looks["head"] == 1
     assert not await asked.lacks()
+
+
+async def test_a_list_of_a_nodes_own_directory_tells_which_backups_have_no_manifest_there() -> None:
+    """Promise: what a node put can be gone while the record is there; the list says so of that backup alone, by one
+    listing and no look at single manifests. Of a shared store, where each backup has a thousand, it asks nothing."""
+    asked = Asked()
+    for tag in ("t1", "t2"):
+        await asked.catalogue.put_record(msgspec.structs.replace(_said("success"), tag=tag))
+        await asked.store.put(manifest_key(CLUSTER, tag, HOST), [b"x"])
+        await asked.store.put(plan_key(CLUSTER, tag), [b"x"])
+    await asked.store.delete([manifest_key(CLUSTER, "t1", HOST)])
+    asked.verbs.clear()
+    own = {view.tag: view.complete for view in await asked.catalogue.listing(own=True)}
+    assert own == {"t1": False, "t2": None}
+    assert asked.verbs["list"] == 2
+    asked.verbs.clear()
+    assert {view.complete for view in await asked.catalogue.listing()} == {None}
+    assert (asked.verbs["list"], asked.verbs["head"]) == (1, 0)
