@@ -19,7 +19,10 @@ class CassandraUnavailable(CassandraError):
     code = "cassandra_unavailable"
     status = 503
     retry = "later"
-    todo = "Start Cassandra on the node, or wait until it answers, then send the command again."
+    todo = (
+        "Start Cassandra on the node, unless a restore to a point in time has stopped it, or wait until it answers, "
+        "then send the command again."
+    )
 
 
 class CassandraDenied(CassandraError):

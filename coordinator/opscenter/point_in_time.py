@@ -16,12 +16,12 @@ from coordinator.opscenter.context import Api
 from coordinator.opscenter.errors import answer, told_error
 from coordinator.opscenter.points import read_point
 from coordinator.orchestrate.errors import KeyspaceRefused, NobodyAnswers, NodesFailed, RequestCancelled
-from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused
+from coordinator.orchestrate.point_in_time.errors import NoSnapshot, PointNeedsAll, PointRefused, StoppedByRestore
 
 _CHECK = ("pit", "destination", "pit_destination", "keyspaces", "force", "throttle", "restart_pause")
 _ENDS = (
     KeyspaceRefused, NoSnapshot, NoSuchDestination, NobodyAnswers, NodesFailed, PointNeedsAll, PointRefused,
-    RequestCancelled, UnknownKeyspace, UnknownTable,
+    RequestCancelled, StoppedByRestore, UnknownKeyspace, UnknownTable,
 )  # fmt: skip
 """What a check ends with."""
 MOST_PAUSE = 86_400.0

@@ -57,7 +57,7 @@ async def scope_of(around: Surroundings, cluster: str, order: BackupOrder) -> Ba
         await places.destination(copy.destination)
     present = await muster(around, cluster)
     if present.missing and not order.partial:
-        raise missing_nodes(present.missing, present.reasons)
+        raise missing_nodes(present.missing, present)
     refuse_older_agents(around, cluster, order, present.present)
     tables = backup_scope(order.keyspaces or {}, present.keyspaces)
     missing = [member.host_id for member in present.missing]

@@ -69,7 +69,7 @@ async def establish(
     agents = [agent for agent in asked if agent.alive]
     name = around.registry.cluster_name(cluster)
     if not agents or name is None:
-        raise nobody_answers(asked)
+        raise await nobody_answers(around, cluster, asked)
     revision = 1 + max([former.revision if former else 0, *await _revisions(agents, order.id)])
     await note(revision)
     try:

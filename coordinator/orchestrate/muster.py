@@ -8,6 +8,8 @@ from agent.wire.backups import PlannedNode
 from agent.wire.node import KeyspaceView, RingMember
 from coordinator.fleet.registry import Agent
 from coordinator.orchestrate.errors import MissingNodes, NobodyAnswers
+from coordinator.orchestrate.point_in_time.errors import StoppedByRestore
+from coordinator.orchestrate.point_in_time.stopped import Stopped, stopped_by
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import union_of_keyspaces
 
@@ -32,6 +34,8 @@ class Muster(msgspec.Struct, frozen=True):
     """host id of a missing member → why it can't take part, in words"""
     stopped: list[str] = []
     """host ids of the missing members whose Cassandra doesn't run, as its own agent or the ring says"""
+    stopped_by: Stopped | None = None
+    """where members are missing: the restore to a point that has stopped nodes"""
 
     def planned(self, host_ids: list[str]) -> list[PlannedNode]:
         """The named members as a plan describes them."""
@@ -50,11 +54,12 @@ class Muster(msgspec.Struct, frozen=True):
 
 async def muster(around: Surroundings, cluster: str) -> Muster:
     """Ask all agents, now: what is decided here must not miss a keyspace that was made, dropped or altered a moment
-    ago. Raises `NobodyAnswers` when none sees its Cassandra."""
+    ago. Raises `NobodyAnswers` when none sees its Cassandra, `StoppedByRestore` when a restore to a point stopped them.
+    """
     agents = await around.registry.refresh(cluster)
     up = [agent for agent in agents if agent.cassandra_up]
     if not up:
-        raise nobody_answers(agents)
+        raise await nobody_answers(around, cluster, agents)
     reports = [agent.report for agent in up if agent.report is not None]
     ring: dict[str, RingMember] = {}
     down: dict[str, RingMember] = {}
@@ -72,6 +77,7 @@ async def muster(around: Surroundings, cluster: str) -> Muster:
     by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
     first = up[0].identity
     return Muster(
+        stopped_by=await stopped_by(around.store, cluster) if missing or down else None,
         ring=sorted(ring.values(), key=lambda member: (member.address, member.host_id)),
         present=present,
         missing=missing,
@@ -93,31 +99,34 @@ def _alive(agents: Mapping[str, Agent], host_id: str) -> bool:
 
 def missing_nodes(
     missing: list[RingMember],
-    reasons: Mapping[str, str],
+    present: Muster,
     kind: type[MissingNodes] = MissingNodes,
     also: str = "",
     **fields: object,
 ) -> MissingNodes:
-    """The error that names ring members without a usable agent; `reasons` as in `Muster`. `also`: what else its
-    message says; `fields`: its further ones."""
-    why = {member.address: reasons.get(member.host_id, "it has no agent that answers") for member in missing}
-    return kind(
-        f"Missing nodes of the ring: {'; '.join(f'{address}: {reason}' for address, reason in why.items())}{also}",
-        **fields,
-        missing_nodes=list(why),
-        host_ids=[member.host_id for member in missing],
-        reasons=why,
-    )
+    """The error that names ring members without a usable agent, or says that a restore has stopped them. `also`: what
+    else its message says; `fields`: its further ones."""
+    why = {member.address: present.reasons.get(member.host_id, "it has no agent that answers") for member in missing}
+    told = f"Missing nodes of the ring: {'; '.join(f'{address}: {reason}' for address, reason in why.items())}{also}"
+    named = {"missing_nodes": list(why), "host_ids": [member.host_id for member in missing], "reasons": why}
+    by = present.stopped_by
+    if by is not None and any(by.has(member.host_id) for member in missing):
+        return by.error(told, **fields, **named)
+    return kind(told, **fields, **named)
 
 
-def nobody_answers(agents: Sequence[Agent]) -> NobodyAnswers:
-    """The error that says of each agent whether it is the agent or its Cassandra."""
+async def nobody_answers(around: Surroundings, cluster: str, agents: Sequence[Agent]) -> MissingNodes:
+    """The error that says of each agent whether it is the agent or its Cassandra: `NobodyAnswers`, or
+    `StoppedByRestore`, with nobody's advice to start it."""
+    by = await stopped_by(around.store, cluster)
     told = "; ".join(f"{agent.address}: {_reason(agent)}" for agent in agents)
-    return NobodyAnswers(
-        f"No agent of the cluster answers for a running Cassandra ({told})",
-        missing_nodes=[agent.address for agent in agents],
-        reasons={agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents},
-    )
+    message = f"No agent of the cluster answers for a running Cassandra ({told})"
+    missing = [agent.address for agent in agents]
+    reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}
+    if by is None:
+        return NobodyAnswers(message, missing_nodes=missing, reasons=reasons)
+    reasons = {url: {**reason, "todo": StoppedByRestore.todo} for url, reason in reasons.items()}
+    return by.error(message, missing_nodes=missing, reasons=reasons)
 
 
 def _reason(agent: Agent | None) -> str:

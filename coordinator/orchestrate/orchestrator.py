@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -39,6 +39,7 @@ from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.owed_cancels import OwedCancels
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time.start import PointsInTime, refuse_cancel
+from coordinator.orchestrate.point_in_time.stopped import stopped_by
 from coordinator.orchestrate.point_in_time.take_over import TakeOver
 from coordinator.orchestrate.protocol import DestinationChange
 from coordinator.orchestrate.requests import RunningRequests, activity_of
@@ -50,6 +51,7 @@ from coordinator.orchestrate.run import WARNINGS, Surroundings
 from coordinator.orchestrate.suspects import Suspects
 from coordinator.orchestrate.sync_scope import sync_scope
 from coordinator.orchestrate.topology import cluster_nodes
+from kit.errors import HelenusError
 
 log = structlog.get_logger(__name__)
 
@@ -231,10 +233,15 @@ class FleetOrchestrator:
         """Ring members and agents, joined by host id."""
         registry = self._around.registry
         agents = await registry.recent(cluster, self._around.timing.report_age)
-        found = cluster_nodes(agents)
+        by = None
+        if not all(agent.cassandra_up for agent in agents):
+            # Who looks at nodes is told of them also while the state fails.
+            with suppress(HelenusError):
+                by = await stopped_by(self._around.store, cluster)
+        found = cluster_nodes(agents, by=by)
         if any(node.host_id and node.up is None for node in found):
             # Only now it is worth what nodetool costs.
-            found = cluster_nodes(agents, await registry.seen_up(cluster))
+            found = cluster_nodes(agents, await registry.seen_up(cluster), by)
         return found
 
     async def keyspaces(self, cluster: str) -> dict[str, list[str]]:

@@ -279,7 +279,7 @@ class Places:
                 else:
                     views[agent.host_id or agent.url] = answer
         if not views:
-            raise trouble or nobody_answers(asked)
+            raise trouble or await nobody_answers(self._around, self._cluster, asked)
         return views, unread
 
     async def _running(self, destination_id: str) -> list[Request]:

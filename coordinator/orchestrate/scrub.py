@@ -119,7 +119,7 @@ class ScrubFlow:
         agents = await around.registry.by_host(cluster, around.timing.report_age)
         hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
         if not hosts:
-            raise nobody_answers(around.registry.agents(cluster))
+            raise await nobody_answers(around, cluster, around.registry.agents(cluster))
         gone = await self._gone(place, {*hosts}) if place.shared else []
         left = {node.host_id for node in gone}
         silent = [one for one in around.registry.agents(cluster) if not one.alive and one.host_id not in left]

@@ -73,7 +73,7 @@ async def sync_scope(around: Surroundings, cluster: str, order: SyncOrder) -> Sy
     absent = {member.host_id: member for member in present.missing}
     silent = [node for node in backup.plan.nodes if node.host_id in absent]
     if silent and not order.partial:
-        raise missing_nodes([absent[node.host_id] for node in silent], present.reasons)
+        raise missing_nodes([absent[node.host_id] for node in silent], present)
     able = {*present.present}
     hosts = [node.host_id for node in backup.plan.nodes if node.host_id in able]
     gone = _gone(backup, backup.plan, present, [source, *destinations])

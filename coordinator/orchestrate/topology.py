@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from agent.wire.node import MOST_BYTES, RingMember
 from coordinator.fleet.registry import Agent
 from coordinator.model.cluster import ClusterNode
+from coordinator.orchestrate.point_in_time.stopped import Stopped
 
 
 def cluster_nodes(
-    agents: Iterable[Agent], seen_up: Mapping[str, Mapping[str, bool]] | None = None
+    agents: Iterable[Agent], seen_up: Mapping[str, Mapping[str, bool]] | None = None, by: Stopped | None = None
 ) -> list[ClusterNode]:
     """Ring members joined with agents by host id; agents that can't say their host id stand by themselves. `seen_up`:
-    agent's URL → host id → whether that agent's node holds the member for up, beside what the reports say."""
+    agent's URL → host id → whether that agent's node holds the member for up, beside what the reports say. `by`: the
+    restore that has stopped nodes."""
     agents = list(agents)
     ring: dict[str, RingMember] = {}
     votes = _Votes()
@@ -36,8 +38,8 @@ def cluster_nodes(
                         votes.add(host_id, told[host_id], -1)
                     votes.add(host_id, up, 1)
     by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
-    nodes = [_node(member, by_host.get(member.host_id), votes.of(member.host_id)) for member in ring.values()]
-    nodes += [_alone(agent) for agent in agents if agent.host_id not in ring]
+    nodes = [_node(member, by_host.get(member.host_id), votes.of(member.host_id), by) for member in ring.values()]
+    nodes += [_alone(agent, by) for agent in agents if agent.host_id not in ring]
     return sorted(nodes, key=lambda node: (node.address, node.host_id))
 
 
@@ -56,7 +58,7 @@ class _Votes:
         return up > down if up or down else None
 
 
-def _node(member: RingMember, agent: Agent | None, voted: bool | None) -> ClusterNode:
+def _node(member: RingMember, agent: Agent | None, voted: bool | None, by: Stopped | None) -> ClusterNode:
     """`voted`: whether the other nodes hold it for up."""
     up = True if voted is None and agent is not None and agent.cassandra_up else voted
     return ClusterNode(
@@ -72,14 +74,14 @@ def _node(member: RingMember, agent: Agent | None, voted: bool | None) -> Cluste
         up=up,
         tokens=member.tokens,
         free_bytes=_free(agent),
-        trouble=_trouble(agent),
+        trouble=_trouble(agent, member.host_id, by),
         up_unknown="" if up is not None else _unknown(agent),
         held_bytes=_held(agent),
         strays=list(agent.report.stray_snapshots) if agent is not None and agent.report is not None else [],
     )
 
 
-def _alone(agent: Agent) -> ClusterNode:
+def _alone(agent: Agent, by: Stopped | None) -> ClusterNode:
     return ClusterNode(
         address=agent.address,
         host_id=agent.host_id or "",
@@ -87,7 +89,7 @@ def _alone(agent: Agent) -> ClusterNode:
         agent_up=agent.alive,
         agent_version=agent.report.agent_version if agent.report is not None else "",
         free_bytes=_free(agent),
-        trouble=_trouble(agent),
+        trouble=_trouble(agent, agent.host_id or "", by),
         up_unknown=_unknown(agent),
         held_bytes=_held(agent),
         strays=list(agent.report.stray_snapshots) if agent.report is not None else [],
@@ -101,7 +103,15 @@ def _unknown(agent: Agent | None) -> str:
     return "its agent sees no Cassandra" if agent.alive else "its agent doesn't answer"
 
 
-def _trouble(agent: Agent | None) -> dict[str, object] | None:
+def _trouble(agent: Agent | None, host_id: str, by: Stopped | None) -> dict[str, object] | None:
+    """What is wrong with the node; of one that a restore has stopped nobody is told to start it."""
+    told = _told(agent)
+    if by is None or told is None or not by.has(host_id) or (agent is not None and agent.cassandra_up):
+        return told
+    return by.error(str(told.get("message") or told.get("code") or ""), trouble=told.get("code")).as_dict()
+
+
+def _told(agent: Agent | None) -> dict[str, object] | None:
     if agent is None:
         return {"code": "no_agent", "message": "no configured agent answers for this node"}
     if agent.error is not None:

@@ -47,7 +47,7 @@ async def archiving_scope(around: Surroundings, cluster: str, order: ArchivingOr
     away = {member.host_id: member for member in present.down if member.host_id not in present.present}
     away |= {member.host_id: member for member in present.missing}
     if away and not order.partial:
-        raise missing_nodes([*away.values()], present.reasons)
+        raise missing_nodes([*away.values()], present)
     # Rack by rack: what is down then is as little of the data as can be.
     ring = sorted(present.ring, key=lambda member: (member.dc, member.rack, member.address))
     hosts = [member.host_id for member in ring if member.host_id in {*present.present}]

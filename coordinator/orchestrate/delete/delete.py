@@ -50,7 +50,7 @@ async def delete_scope(around: Surroundings, cluster: str, order: DeleteOrder) -
     agents = await around.registry.by_host(cluster, around.timing.report_age)
     hosts = sorted(host_id for host_id, agent in agents.items() if agent.alive)
     if not hosts:
-        raise nobody_answers(around.registry.agents(cluster))
+        raise await nobody_answers(around, cluster, around.registry.agents(cluster))
     reports = [agents[host_id].report for host_id in hosts]
     ring = {member.host_id for report in reports if report is not None for member in report.ring}
     # What stays on a node goes with it. Without a ring to look at nobody can be said to have left it.

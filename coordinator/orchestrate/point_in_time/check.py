@@ -120,7 +120,7 @@ class PitChecks:
         `NobodyAnswers`, `NoSuchDestination`."""
         present = await muster(self._run.around, self._run.cluster)
         if present.missing:
-            raise missing_nodes(present.missing, present.reasons, PointNeedsAll)
+            raise missing_nodes(present.missing, present, PointNeedsAll)
         source = await self._places.optional(self.order.destination)
         logs = await self._places.optional(self.order.pit_destination)
         limit = self.order.throttle_bytes_per_second

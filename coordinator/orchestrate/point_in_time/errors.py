@@ -52,8 +52,8 @@ class StateAway(CoordinatorError):
     status = 503
     retry = "later"
     todo = (
-        "Start the Cassandra that holds the coordinator's state. Where a restore to a point stopped half-way send that "
-        "one again, just as it was."
+        "Start the Cassandra that holds the coordinator's state, unless a restore to a point has stopped it: wait for "
+        "that one (GET /request/{id}/status), and where it stopped half-way send it again, just as it was."
     )
 
 
@@ -171,4 +171,16 @@ class PointNeedsAll(MissingNodes):
     todo = (
         "Start the agents of the named nodes, and their Cassandra for a check: a restore starts by itself a Cassandra "
         "whose agent answers. Force doesn't lift this."
+    )
+
+
+class StoppedByRestore(MissingNodes):
+    """Missing nodes that a restore to a point has stopped: their files are being exchanged. `request`: its last one."""
+
+    code = "stopped_by_restore"
+    todo = (
+        "Start no Cassandra by hand: its agent does that once its files are whole. While the named request runs wait "
+        "for its end (GET /request/{id}/status), or cancel it (POST /request/{id}/cancel); where it stopped half-way "
+        "send the same restore again, to finish it or to cancel that with force. Start agents that don't answer. Then "
+        "send this again."
     )

@@ -35,16 +35,16 @@ async def start_what_is_down(run: Run, fan_out: FanOut) -> list[str]:
 
     agents = await run.around.registry.refresh(run.cluster)
     if not any(agent.cassandra_up for agent in agents):
-        await start(_everybody(run, agents))
+        await start(await _everybody(run, agents))
     present = await muster(run.around, run.cluster)
     lost = [member for member in present.missing if not _agent_found(run, member, agents, present)]
     if lost:
-        raise missing_nodes(lost, present.reasons, PointNeedsAll)
+        raise missing_nodes(lost, present, PointNeedsAll)
     await start(member.host_id for member in present.missing)
     return sorted(started)
 
 
-def _everybody(run: Run, agents: list[Agent]) -> list[str]:
+async def _everybody(run: Run, agents: list[Agent]) -> list[str]:
     """The host ids of a cluster in which no Cassandra runs, as the agents know them durably: nobody tells of the ring.
     Raises `NobodyAnswers` unless every agent answers and each is another node's."""
     found: dict[str, Agent] = {}
@@ -52,7 +52,7 @@ def _everybody(run: Run, agents: list[Agent]) -> list[str]:
         last = agent.report.last_known if agent.report is not None else None
         identity = last or agent.identity
         if not agent.alive or identity is None or identity.host_id in found:
-            raise nobody_answers(agents)
+            raise await nobody_answers(run.around, run.cluster, agents)
         found[identity.host_id] = agent
         run.around.registry.hint(run.cluster, identity.host_id, agent.url, identity.address)
     return sorted(found)

@@ -78,8 +78,8 @@ def sources_of(
     also = f"; with force and truncate, emptied and not restored: {', '.join(left_out)}" if loss else ""
     if missing and not order.force:
         if emptied and any(member.host_id in present.stopped for member in missing):
-            raise missing_nodes(missing, present.reasons, TruncateNeedsAll)
-        raise missing_nodes(missing, present.reasons, MissingNodes, also, **loss)
+            raise missing_nodes(missing, present, TruncateNeedsAll)
+        raise missing_nodes(missing, present, MissingNodes, also, **loss)
     refusals = [_unreadable(present.addresses([host_id])[0], error) for host_id, error in unread.items()]
     if no_part and not order.force:
         refusals += _lifted_by_force(
