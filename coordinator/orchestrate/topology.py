@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from agent.wire.node import MOST_BYTES, RingMember
 from coordinator.fleet.registry import Agent
@@ -12,7 +13,7 @@ from coordinator.orchestrate.point_in_time.stopped import Stopped
 def cluster_nodes(
     agents: Iterable[Agent], seen_up: Mapping[str, Mapping[str, bool]] | None = None, by: Stopped | None = None
 ) -> list[ClusterNode]:
-    """Ring members joined with agents by host id; agents that can't say their host id stand by themselves. `seen_up`:
+    """Ring members joined with agents by host id, or else by address; other agents stand by themselves. `seen_up`:
     agent's URL → host id → whether that agent's node holds the member for up, beside what the reports say. `by`: the
     restore that has stopped nodes."""
     agents = list(agents)
@@ -37,10 +38,27 @@ def cluster_nodes(
                     if host_id in told:
                         votes.add(host_id, told[host_id], -1)
                     votes.add(host_id, up, 1)
-    by_host = {agent.host_id: agent for agent in agents if agent.host_id is not None}
+    by_host = _joined(agents, ring)
     nodes = [_node(member, by_host.get(member.host_id), votes.of(member.host_id), by) for member in ring.values()]
-    nodes += [_alone(agent, by) for agent in agents if agent.host_id not in ring]
+    ours = set(by_host.values())
+    nodes += [_alone(agent, by) for agent in agents if agent not in ours]
     return sorted(nodes, key=lambda node: (node.address, node.host_id))
+
+
+def _joined(agents: Iterable[Agent], ring: Mapping[str, RingMember]) -> dict[str, Agent]:
+    """Host id → agent of the ring's members. One that nobody heard since this coordinator began can't say whose it is:
+    it is that of the member on whose own address it listens, when that has no other and no other agent listens
+    there."""
+    by_host = {agent.host_id: agent for agent in agents if agent.host_id in ring and agent.host_id is not None}
+    at: dict[str | None, list[Agent]] = {}
+    for agent in agents:
+        if agent.host_id is None:
+            at.setdefault(urlsplit(agent.url).hostname, []).append(agent)
+    for host_id, member in ring.items():
+        near = at.get(member.address, [])
+        if host_id not in by_host and len(near) == 1:
+            by_host[host_id] = near.pop()
+    return by_host
 
 
 class _Votes:

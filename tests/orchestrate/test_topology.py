@@ -12,6 +12,8 @@ from coordinator.fleet.client import AgentClient
 from coordinator.fleet.registry import Agent
 from coordinator.orchestrate.topology import cluster_nodes
 from tests.cluster.large_cluster import LargeCluster
+from tests.cluster.toy_coordinator import CLUSTER as TOY
+from tests.orchestrate.conftest import Scene
 
 NODES = 4
 CLUSTER = LargeCluster(NODES, 1, 1)
@@ -22,8 +24,8 @@ UP = st.sampled_from([True, False, None])
 class Client:
     """An agent's address."""
 
-    def __init__(self, number: int) -> None:
-        self.url = f"http://agent{number}"
+    def __init__(self, number: int, url: str = "") -> None:
+        self.url = url or f"http://agent{number}"
 
 
 def agent(report: NodeReport, number: int) -> Agent:
@@ -74,3 +76,42 @@ def test_a_node_of_which_nobody_says_anything_is_up_when_its_own_agent_sees_it(a
     assert found[HOSTS[0]].up is True
     assert found[HOSTS[1]].up is (True if alive else None)
     assert found[HOSTS[2]].up_unknown == "no configured agent is of this node"
+
+
+@pytest.mark.parametrize("up", [True, False])
+async def test_others_tell_of_a_node_whose_agent_was_never_heard_whether_it_is_up(scene: Scene, up: bool) -> None:
+    """Promise: also to a coordinator that began while that agent was down: the node is one line, with its agent and
+    what the others' nodes hold it for, and not a second one of which nobody knows anything."""
+    await scene.agents[1].stop()
+    for node in scene.nodes:
+        node.seen_up = None
+        node.held_up = {1: True, 2: up, 3: True}
+    coordinator = await scene.coordinator()
+    found = await coordinator.orchestrator.nodes(TOY)
+    assert [node.address for node in found] == [node.address for node in scene.nodes]
+    assert [node.agent for node in found] == [each.url for each in scene.agents]
+    assert [(node.up, node.agent_up, node.up_unknown) for node in found] == [
+        (True, True, ""),
+        (up, False, ""),
+        (True, True, ""),
+    ]
+    assert (found[1].trouble or {})["code"] == "agent_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "joined"),
+    [([1], [1]), ([1, 1], []), ([0], []), ([1, 2], [1, 2]), ([None], [])],
+    ids=["its own", "two there", "one that has an agent", "two nodes", "elsewhere"],
+)
+def test_an_agent_that_was_never_heard_is_that_of_the_one_node_at_its_address(
+    hosts: list[int | None], joined: list[int]
+) -> None:
+    """Promise: never by guess: where two listen, or the node has its agent, it stands by itself."""
+    members: Any = ring([None] * NODES)
+    agents = [agent(msgspec.structs.replace(CLUSTER.report(0), ring=members), 0)]
+    for number, host in enumerate(hosts):
+        address = "elsewhere" if host is None else CLUSTER.members[host].address
+        agents.append(Agent(cast(AgentClient, Client(number, f"http://{address}:{number + 1}"))))
+    found = cluster_nodes(agents)
+    assert [HOSTS.index(node.host_id) for node in found if node.host_id and node.agent][1:] == joined
+    assert len([node for node in found if not node.host_id]) == len(hosts) - len(joined)
