@@ -12,9 +12,13 @@ segment that is there holds writes may have had more, which nobody saw: a later 
 seen with writes and is nowhere any more is lost; one that was seen without any and is gone proves nothing, for it may
 have been written to since. The archive program writes down whose archiving failed: of these too is known that they were
 there.
+
+Where nothing is known before a segment, its id tells no more than when its life began, and earlier segments of that
+life may have been discarded. When Cassandra began to write to it is told by the next one: that is made when this one
+is taken into use, and no write goes to an earlier one from then on.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
@@ -79,6 +83,26 @@ def _neighbour(own: SegmentName, last: SegmentName, seen: Mapping[str, Sighting]
 def begins_a_life(segment: SegmentName, last: Sighting) -> bool:
     """Whether the segment, not the next id after `last`, is of a later life of Cassandra."""
     return segment.id >= last.changed_at * 1000
+
+
+def begun_by(
+    names: Iterable[str], seen: Mapping[str, Sighting], made: Mapping[str, float], now: float
+) -> dict[str, float]:
+    """By when (unix seconds) each of the segments was written to at the latest: what the node received from then on is
+    in it or in later ones. `seen` has all of them; `made`: segments, by when the file of each was there."""
+    known = sorted((segment_id(name), name) for name in made)
+    ids = [number for number, _ in known]
+    found = {}
+    for name in names:
+        own = segment_id(name)
+        place = bisect_right(ids, own)
+        if place == len(ids):
+            found[name] = now
+        elif ids[place] != own + 1 and begins_a_life(SegmentName(ids[place], 0), seen[name]):
+            found[name] = ids[place] / 1000
+        else:
+            found[name] = made[known[place][1]]
+    return found
 
 
 def losses_of(seen: Iterable[Sighting], there: Collection[str], reason: str, now: float) -> list[LossRecord]:

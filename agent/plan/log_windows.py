@@ -28,8 +28,8 @@ BEFORE_ARCHIVING = "the archive begins later than the snapshot"
 
 class LogRun(msgspec.Struct, frozen=True):
     """Segments that lack nothing between them: every write that the node received from `since` to `until` (unix
-    seconds) and that was in its commit log is in them. `since`: when the first of them was opened, or when the gap
-    before it ended at the latest."""
+    seconds) and that was in its commit log is in them, or was in earlier ones that nothing tells of. `since`: when the
+    first of them was opened at the earliest, or when the gap before it ended at the latest."""
 
     records: tuple[SegmentRecord, ...]
     since: float

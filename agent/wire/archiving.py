@@ -79,7 +79,7 @@ class LogGap(msgspec.Struct, frozen=True):
 
 class LogPlace(msgspec.Struct, frozen=True):
     """How far one destination is. `safe_until`: every write that the node had received by then is in the destination,
-    counted from `safe_since` on without a gap; None: nothing is."""
+    counted from `safe_since` on without a gap; None: nothing is. With a later `safe_since` nothing is yet."""
 
     safe_since: float | None = None
     safe_until: float | None = None

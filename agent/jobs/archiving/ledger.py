@@ -33,7 +33,9 @@ class Stamp(msgspec.Struct, frozen=True):
 class KnownSegment(msgspec.Struct, frozen=True):
     """`host_id`: whose log it is. `stamp`: of the closed file that was shipped. `places`: the destinations that have
     it listed, whole. `failed`: its archive command failed once, or can't be called at all: Cassandra leaves
-    it in its directory."""
+    it in its directory. `made_by`: its file was there by then (of an empty one, that is when the one before it was
+    taken into use). `opened_at`: no write in it is earlier; `begun_by`: what came from then on is in it or in later
+    ones (None: not known). Both are told once it has its place in the log."""
 
     name: str
     host_id: str
@@ -46,6 +48,8 @@ class KnownSegment(msgspec.Struct, frozen=True):
     follows: bool = False
     places: tuple[str, ...] = ()
     failed: bool = False
+    made_by: float | None = None
+    begun_by: float | None = None
 
     @property
     def sighting(self) -> Sighting:

@@ -7,16 +7,20 @@ archived, and after two looks. Old segments that a restore
 to a point in time gives to Cassandra's directory are none of this log any more: what has a smaller id than what is
 known, and was not known, is passed over. Nothing is lost while the archive directory can't be read. When Cassandra's
 last life may have had segments that were never seen, that is told with the first segment of the next one.
+
+A log that begins with a segment, or goes on with it behind a gap, is complete from when Cassandra began to write to
+that one: the beginning of its life only where the life before is known, for else earlier segments of the same life may
+have been discarded before it archived.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from agent.jobs.archiving.ledger import KnownSegment, Ledger
 from agent.jobs.archiving.looking import Look
 from agent.model.commit_log import LossRecord
-from agent.plan.log_lives import Neighbour, losses_of, neighbours_of
+from agent.plan.log_lives import Neighbour, begun_by, losses_of, neighbours_of
 from agent.plan.segment_names import segment_id
 
 VANISHED = "segments vanished from the node before they were archived"
@@ -73,7 +77,9 @@ class Sights:
             data = held.get(name, False)
             failed = name in look.failed
             if there is None:
-                new.append(KnownSegment(name, known.host_id, data, file.changed_at, failed=failed))
+                new.append(
+                    KnownSegment(name, known.host_id, data, file.changed_at, failed=failed, made_by=file.changed_at)
+                )
             elif (data, failed) != (there.held_data, there.failed) and (data or failed):
                 new.append(
                     msgspec.structs.replace(
@@ -97,7 +103,9 @@ class Sights:
             segments[name] = msgspec.structs.replace(segments[name], changed_at=changed_at, previous="")
         here = look.there
         there = {other for other, one in segments.items() if other in here or one.places}
-        neighbours = neighbours_of(unplaced, {other: one.sighting for other, one in segments.items()}, there)
+        sightings = {other: one.sighting for other, one in segments.items()}
+        neighbours = neighbours_of(unplaced, sightings, there)
+        begun = begun_by(unplaced, sightings, _made(look, segments.values()), now)
         found, parted = [], known.parted
         for name in unplaced:
             one, neighbour = segments[name], neighbours[name]
@@ -108,16 +116,20 @@ class Sights:
             unseen = parted and known.parts(name)
             follows = neighbour.follows and (consecutive or not unseen)
             opened_at = segment_id(name) / 1000
-            if before is None and not one.held_data:
-                # Allocated ahead by a Cassandra that did not archive yet: what it wrote is in none that is here.
-                opened_at = one.changed_at
-            elif before is not None and consecutive:
+            if before is not None and consecutive:
                 opened_at = max(opened_at, before.changed_at)
-            elif before is not None and (neighbour.end_unknown or (neighbour.follows and unseen)):
-                began, reason = before.changed_at, END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
-                found.append(LossRecord(before.name, name, began, max(began, opened_at), reason))
+            elif before is not None and (neighbour.end_unknown or neighbour.follows):
+                if not unseen:
+                    begun[name] = opened_at  # a life's first segment
+                if neighbour.end_unknown or unseen:
+                    began, reason = before.changed_at, END_UNKNOWN if neighbour.end_unknown else NOT_ARCHIVED
+                    found.append(LossRecord(before.name, name, began, max(began, begun[name]), reason))
             segments[name] = msgspec.structs.replace(
-                one, opened_at=min(opened_at, one.changed_at), previous=neighbour.previous, follows=follows
+                one,
+                opened_at=min(opened_at, one.changed_at),
+                begun_by=begun[name],
+                previous=neighbour.previous,
+                follows=follows,
             )
             parted = parted and not known.in_force
         self._ledger.put_all(segments.values())
@@ -160,3 +172,12 @@ class Sights:
             drop = min((known.told.get(place, 0) for place in known.places), default=0)
         told = {place: count - drop for place, count in known.told.items()}
         self._ledger.change(losses=losses[drop:], told=told)
+
+
+def _made(look: Look, known: Iterable[KnownSegment]) -> dict[str, float]:
+    """Segments, by when the file of each was there: what was seen first tells most, as a write moves a file's time."""
+    made = {name: file.changed_at for name, file in {**look.live, **look.archived}.items()}
+    for one in known:
+        if one.made_by is not None:
+            made[one.name] = min(one.made_by, made.get(one.name, one.made_by))
+    return made

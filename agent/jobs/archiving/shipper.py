@@ -191,8 +191,9 @@ class Shipper:
 
     def _has(self, name: str, file: SeenFile, record: SegmentRecord) -> None:
         """The destination has it: note that, and how far its log goes without a gap."""
-        one = self._ledger.get(name)
+        one, begun = self._ledger.get(name), record.closed_at
         if one is not None:
+            begun = begun if one.begun_by is None else one.begun_by
             places = one.places if one.stamp in (None, file.stamp) else ()
             self._ledger.put(
                 msgspec.structs.replace(
@@ -211,7 +212,8 @@ class Shipper:
             msgspec.structs.replace(
                 note,
                 newest=name,
-                since=note.since if goes_on else record.opened_at,
+                # Not `opened_at`: what came before may be of the same life, and have been received later than that.
+                since=note.since if goes_on else begun,
                 # The last segment of a life was allocated ahead, and has its times from before the writes in front.
                 until=max(record.closed_at, (note.until or 0.0) if goes_on else 0.0),
             )

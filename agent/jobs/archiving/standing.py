@@ -76,7 +76,9 @@ async def _on_server(archiver: Archiver) -> LogPlace:
     if not records:
         return LogPlace()
     last = runs(records, known.losses)[-1]
-    return LogPlace(last.since, last.until, last.records[-1].name)
+    first = known.segments.get(last.records[0].name)
+    since = last.since if first is None or first.begun_by is None else first.begun_by
+    return LogPlace(since, last.until, last.records[-1].name)
 
 
 def _gap(loss: LossRecord) -> LogGap:

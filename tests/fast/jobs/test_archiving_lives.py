@@ -244,22 +244,3 @@ async def test_a_life_without_archiving_is_a_gap_though_the_one_before_is_closed
     assert (gap.after, gap.before, gap.until, gap.reason) == (ahead.name, first, begun, NOT_ARCHIVED)
     (told,) = (await view_of(site.archiver)).gaps
     assert told == gap
-
-
-async def test_what_was_written_before_it_archived_is_not_said_to_be_there(site: ArchivingSite) -> None:
-    """Promise: Cassandra drains for the restart with which archiving begins, and leaves one empty segment of a life
-    whose writes are in none that is archived: the log is there from that end on, not from that life's beginning."""
-    site.log.start()
-    site.run()
-    site.log.now += 10
-    await site.order()
-    site.segment(b"of a life that archives nothing", archives=False)
-    site.log.now += 10
-    site.log.path(site.log.active + 1).unlink()  # only what would be written to next is left
-    site.log._touch(site.log.path(site.log.active))
-    drained = site.log.now
-    site.log.now += 10
-    site.log.start()
-    await site.until(lambda: site.archiver.ledger.known.in_force)
-    await site.shipped(site.segment())
-    assert (await view_of(site.archiver)).places["d1"].safe_since == drained

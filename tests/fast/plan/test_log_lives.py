@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.plan.log_lives import Neighbour, Sighting, losses_of, neighbour_of, neighbours_of
+from agent.plan.log_lives import Neighbour, Sighting, begun_by, losses_of, neighbour_of, neighbours_of
 from agent.plan.segment_names import SegmentName, parse_segment, segment_id
 
 BEGIN = 1_795_904_262_200
@@ -121,3 +121,23 @@ def test_a_lost_tail_and_a_lost_beginning_are_open_on_one_side() -> None:
     assert (head.after, head.before, head.since) == ("", name(BEGIN + 1), BEGIN / 1000)
     assert losses_of(known.values(), set(known), "r", 0.0) == []
     assert losses_of(seen((BEGIN, False, 1.0)).values(), set(), "r", 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "begun"),
+    [
+        ({}, BEGIN / 1000 + 500),
+        ({2: 100.0}, BEGIN / 1000 + 500),
+        ({2: 100.0, 4: 180.0}, BEGIN / 1000 + 180),
+        ({1: 50.0, 4: 180.0, 5: 190.0}, BEGIN / 1000 + 180),
+        ({6: 210.0}, BEGIN / 1000 + 210),
+        ({400_000: 410.0}, BEGIN / 1000 + 400),
+        ({4: 180.0, 400_000: 410.0}, BEGIN / 1000 + 180),
+    ],
+)
+def test_when_a_segment_was_taken_into_use_is_told_by_the_next_one(made: dict[int, float], begun: float) -> None:
+    """Promise: not by its id, which tells when its life began, nor by its own file's time, which may be from before the
+    one in front of it was full; where no later one of its life is there, by the next life's beginning, else by now."""
+    known = seen((BEGIN + 3, True, 90.0))
+    files = {name(BEGIN + number): BEGIN / 1000 + after for number, after in made.items()}
+    assert begun_by(known, known, files, BEGIN / 1000 + 500) == {name(BEGIN + 3): begun}

@@ -6,6 +6,7 @@ In: a directory. Out: the site, running; what it wrote, and what lies in its des
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +42,8 @@ class Site:
         self.agent = AgentProcess(self.node, directory / "agent", changes=changes)
         self.targets: dict[str, dict[str, str]] = {}
         self.written = 0
+        self.sent: list[tuple[float, bytes]] = []
+        """When each row was sent (unix seconds), and the first bytes of its body."""
 
     async def __aenter__(self) -> Self:
         await self.cluster.start()
@@ -110,7 +113,9 @@ class Site:
         def insert() -> None:
             for _ in range(megabytes * 16):
                 self.written += 1
-                session.execute(statement, (self.written, secrets.token_bytes(60_000)))
+                body = secrets.token_bytes(60_000)
+                self.sent.append((time.time(), body[:32]))
+                session.execute(statement, (self.written, body))
 
         await asyncio.to_thread(insert)
 
