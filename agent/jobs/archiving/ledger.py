@@ -142,6 +142,12 @@ class Ledger:
             told = {place: count - drop for place, count in known.told.items()}
             self.change(losses=known.losses[drop:], told=told)
 
+    def begin_later(self, place: str, at: float) -> None:
+        """What the node received before that time (unix seconds) need not be in the destination any more."""
+        note = self.known.places.get(place)
+        if note is not None and note.since is not None and note.since < at:
+            self.change(places={**self.known.places, place: msgspec.structs.replace(note, since=at)})
+
     def forget(self, there: Iterable[str]) -> None:
         """Let go of old segments that are not there any more."""
         kept = set(there)

@@ -26,7 +26,7 @@ from agent.repository.commit_logs.trimming import plan_trim
 from agent.repository.errors import AdoptionRefused
 from agent.repository.intents import Intents, Writer
 from agent.repository.opened import Repositories
-from agent.wire.archiving import TrimLogsArguments
+from agent.wire.archiving import LogTarget, TrimLogsArguments
 from agent.wire.commands import Target
 from agent.wire.results import FreedResult
 
@@ -77,6 +77,10 @@ class TrimLogsJob:
             if arguments.dry_run:
                 return FreedResult(sum(plan.objects.values()), len(plan.objects), dry_run=True)
             await context.stages.enter("deleting")
+            if plan.documents and not adopting:
+                # Told before: killed half-way, the log is not said to begin with what is gone.
+                self._archiver.ledger.begin_later(place_of(LogTarget(target)), arguments.before)
+                await self._archiver.ledger.save()
             deletion = Deletion(opened.storage)
             for start in range(0, len(plan.documents), _BATCH):
                 await deletion.delete(plan.documents[start : start + _BATCH])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.jobs.archiving.standing import view_of
 from agent.jobs.archiving.trim import TrimLogsJob
 from agent.model.commit_log import LossRecord, SchemaRecord
 from agent.pipeline.log_source import StoredLogs
@@ -76,6 +77,27 @@ async def test_only_the_oldest_end_goes(site: ArchivingSite) -> None:
     for record in left:
         assert await site.content("d1", record, site.directory / "read")
     assert (await _trim(site, times[3])).objects == 0
+
+
+async def test_the_log_begins_behind_what_went(site: ArchivingSite) -> None:
+    """Promise: a destination whose oldest segments were freed is not said to have what was in them, also when the agent
+    is killed half-way; after a dry run, and where nothing went, it says what it said before."""
+    faults = Faults()
+    site.stores["d1"]._hook = faults
+    await site.begin()
+    names = [site.segment() for _ in range(4)]
+    await site.shipped(*names)
+    began = (await view_of(site.archiver)).places["d1"].safe_since
+    cut = (await site.records("d1"))[-2].closed_at
+    assert began is not None
+    await _trim(site, began)
+    await _trim(site, cut, dry=True)
+    assert (await view_of(site.archiver)).places["d1"].safe_since == began < cut
+    faults.fail = {"delete": Crash()}
+    with pytest.raises((Crash, BaseExceptionGroup)):
+        await _trim(site, cut)
+    await site.restart()
+    assert (await view_of(site.archiver)).places["d1"].safe_since == cut
 
 
 async def test_losses_that_go_while_others_are_told_are_counted_off(
