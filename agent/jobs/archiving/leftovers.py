@@ -97,12 +97,14 @@ class Leftovers:
         return found
 
     async def archive(self, look: Look, directory: str) -> int:
-        """Archive what waits, oldest first, up to the first that can't be; how many were. One whose name is taken by
-        other bytes keeps no younger one out."""
+        """Archive what waits and is known as left, oldest first, up to the first that can't be; how many were. One
+        whose name is taken by other bytes keeps no younger one out. What waits only since `watch` is left to the next
+        look: our call is noted as Cassandra's own would be, and then nothing tells that Cassandra leaves it."""
         done = 0
         kept_out = {path.name for path in look.kept_out(directory)}
         for file in self.waiting(look):
-            if file.path.name in kept_out:
+            one = self._ledger.get(file.path.name)
+            if file.path.name in kept_out or one is None or not one.failed:
                 continue
             if await self.archive_one(file.path, directory):
                 break

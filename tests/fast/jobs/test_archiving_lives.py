@@ -173,6 +173,24 @@ async def test_what_cassandra_leaves_is_archived_before_a_stop_just_after_the_ag
     assert all((site.archive / name).is_file() for name in names)
 
 
+async def test_what_waits_only_since_it_was_looked_at_is_archived_at_the_next_look(site: ArchivingSite) -> None:
+    """Promise: a segment that becomes due between the look and the archiving is not called the command for before it is
+    known as left: it would pass for one that Cassandra is archiving, and wait for ten minutes."""
+    await site.begin(keep=True)
+    site.log.program = site.directory / "noexec" / "archive-commitlog"
+    names = [site.segment(), site.segment()]
+    await site.until(lambda: set(names) <= site.archiver.ledger.known.segments.keys())
+    await site.stop()
+    leftovers, seen = site.archiver.leftovers, site.archiver.looked()
+    leftovers._closed_at = dict.fromkeys(seen.closed, site.log.now - 29)
+    leftovers.watch(seen)
+    site.log.now += 2
+    assert await leftovers.archive(seen, str(site.archive)) == 0
+    assert not {*names} & site.archiver.looked().offered
+    leftovers.watch(site.archiver.looked())
+    assert await leftovers.archive(seen, str(site.archive)) == len(names)
+
+
 async def next_life(site: ArchivingSite) -> str:
     """Cassandra is started again, and its first segment was seen while it archives; its name."""
     site.log.now += 10
