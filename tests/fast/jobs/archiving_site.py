@@ -114,6 +114,12 @@ class ArchivingSite:
         self.log.now += 10
         self.log.start()
         await self.until(lambda: self.archiver.ledger.known.in_force)
+        # What it deletes is of the life that it asked for before its look: that must be this one from here on.
+        await self.until(lambda: self.archiver._generation == self.log.lives or self._ask_soon())
+
+    def _ask_soon(self) -> bool:
+        self.archiver._next.pop("node", None)
+        return False
 
     def segment(self, *payloads: bytes, delete: bool = True, archives: bool = True) -> str:
         """A segment with these writes, closed after ten seconds; its name."""
