@@ -10,6 +10,7 @@ from agent.wire.archiving import ArchivingView
 from agent.wire.destinations import ON_SERVER
 from coordinator.orchestrate.archiving.nodes import NOT_DONE, look
 from coordinator.orchestrate.run import Surroundings
+from kit.some_of import some_of
 
 OFF = "archiving of its commit log is off (POST /{cluster}/backups/pit turns it on)"
 TURN_ON = (
@@ -63,7 +64,7 @@ def because(refusal: Mapping[str, Any], cause: Unarchived | None) -> dict[str, A
     """A refusal for a log that lacks something, with why that is and what to do about it first."""
     if cause is None:
         return {**refusal}
-    return {**refusal, "message": f"{refusal['message']}; {cause.why}", "todo": f"{cause.todo} {refusal['todo']}"}
+    return {**refusal, "message": f"{refusal['message']}; now {cause.why}", "todo": f"{cause.todo} {refusal['todo']}"}
 
 
 def told_off(nodes: Mapping[str, Unarchived]) -> list[str]:
@@ -73,7 +74,7 @@ def told_off(nodes: Mapping[str, Unarchived]) -> list[str]:
         if each.off:
             by_why.setdefault((each.why, each.todo), []).append(address)
     return [
-        f"{', '.join(addresses)}: {why}; a point can be had only as long as the log that there still is leads to it. "
+        f"{some_of(addresses)}: {why}; a point can be had only as long as the log that there still is leads to it. "
         f"{todo}"
         for (why, todo), addresses in by_why.items()
     ]

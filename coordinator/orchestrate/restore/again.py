@@ -9,9 +9,7 @@ from coordinator.orchestrate.restore.scope import RestoreScope
 from coordinator.orchestrate.restore.table_marks import TableMarks, table_marks
 from coordinator.orchestrate.restore.verdict import Verdict
 from coordinator.orchestrate.run import Surroundings
-
-SHOWN = 5
-"""Tables that a reason names."""
+from kit.some_of import some_of
 
 
 async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | None:
@@ -33,7 +31,7 @@ async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | 
         present.keyspaces,
     )
     if lacking:
-        return f"{_few(lacking)} is there no more"
+        return f"{some_of(lacking)} is there no more"
     noted_last, since = await steps.step("import_begun"), "its import began"
     if noted_last is None:
         noted_last, since = await steps.step(EMPTIED), "it had emptied tables"
@@ -42,7 +40,7 @@ async def why_begin_anew(around: Surroundings, cluster: str, job: str) -> str | 
     then = msgspec.convert(noted_last["marks"], TableMarks)
     asked = list(then.truncated_at) or scope.hosts
     changed = then.changed(await table_marks(around, cluster, scope.tables, asked))
-    return f"since {since} {_few(changed)}" if changed else None
+    return f"since {since} {some_of(changed)}" if changed else None
 
 
 async def dropped_since(around: Surroundings, cluster: str, job: str) -> list[str]:
@@ -74,8 +72,3 @@ def _lacking(expected: Tables, live: dict[str, KeyspaceView]) -> list[str]:
         for table in tables
         if keyspace not in live or table not in live[keyspace].tables
     ]
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"

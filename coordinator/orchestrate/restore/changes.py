@@ -14,9 +14,7 @@ from coordinator.orchestrate.restore.job_steps import JobSteps
 from coordinator.orchestrate.restore.scope import RestoreScope
 from coordinator.orchestrate.restore.sent_once import NOTED_WHEN_DONE, SENT, Sent
 from coordinator.orchestrate.restore.verdict import Verdict
-
-MOST_NAMED = 5
-"""Views that a message names; the result has the statements of all."""
+from kit.some_of import some_of
 
 
 async def what_changed(steps: JobSteps, scope: RestoreScope, verdict: Verdict) -> str:
@@ -35,11 +33,10 @@ async def what_changed(steps: JobSteps, scope: RestoreScope, verdict: Verdict) -
 
 
 def owed(views: Iterable[ViewCql]) -> str:
-    """How many views are owed, and which."""
+    """How many views are owed, and which; the result has the statements of all."""
     names = [f"{view.keyspace}.{view.name}" for view in views]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     verb = "view is" if len(names) == 1 else "views are"
-    return f"{len(names)} {verb} owed: {', '.join(names[:MOST_NAMED])}{more}"
+    return f"{len(names)} {verb} owed: {some_of(names)}"
 
 
 async def _changes(steps: JobSteps, verdict: Verdict) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from agent.wire.node import RingMember, Tables
 from agent.wire.results import PreflightResult, ViewCql
 from coordinator.orchestrate.restore.replicas import uncovered_ranges
+from kit.some_of import some_of
 
 NODES_DOWN = "nodes_down"
 FORCE = "force"
@@ -107,8 +108,7 @@ def judge(situation: Situation, found: Mapping[str, PreflightResult]) -> Verdict
             told = ", ".join(f"{volume.path} needs {volume.needed_bytes}, has {volume.free_bytes}" for volume in short)
             refusals.append(_refusal("not_enough_space", f"{address}: too little room (bytes): {told}", node=address))
     for (keyspace, name), difference in sorted(different.items()):
-        more = f" and {len(difference.told) - MOST_TOLD} more" if len(difference.told) > MOST_TOLD else ""
-        told = f": {'; '.join(difference.told[:MOST_TOLD])}{more}" if difference.told else ""
+        told = f": {some_of(difference.told, MOST_TOLD, '; ')}" if difference.told else ""
         message = f"{keyspace}.{name} differs from the backup{told}"
         refusals.append(_refusal("schema_differs", message, backup=difference.backup, live=difference.live))
     replications = {
