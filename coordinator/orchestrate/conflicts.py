@@ -12,7 +12,6 @@ from coordinator.orchestrate.archiving.errors import ArchivingChanging
 from coordinator.orchestrate.archiving.setting import changing
 from coordinator.orchestrate.errors import MissingNodes, RestoreRunning
 from coordinator.orchestrate.places import Places
-from coordinator.orchestrate.point_in_time.errors import StoppedByRestore
 from coordinator.orchestrate.run import Surroundings
 from coordinator.orchestrate.scope import common_tables
 
@@ -70,12 +69,9 @@ class Conflicts:
     @asynccontextmanager
     async def missing_by_restarts(self, cluster: str) -> AsyncIterator[None]:
         """What is missing is looked at within. While nodes are restarted for archiving, one of them may be what is:
-        `ArchivingChanging` is raised instead of `MissingNodes` then, for nobody is to start it by hand. What a restore
-        to a point has stopped is told as that."""
+        `ArchivingChanging` is raised instead of `MissingNodes` then, for nobody is to start it by hand."""
         try:
             yield
-        except StoppedByRestore:
-            raise
         except MissingNodes as missing:
             request = await changing(self._around.store, cluster)
             if request is None:

@@ -187,7 +187,7 @@ class RestoreUnfinished(TagInUse):
         "Send the restore of the named request again, just as it was, until it succeeds; then the backup can be "
         "deleted. Or give it up: restore its tables from another backup, or drop those that nobody needs; of one to a "
         "point in time cancel what you sent again, with force, which brings the old data back while no client was let "
-        "in."
+        "in, or restore to another point with force; one whose nodes left the ring keeps nothing."
     )
 
 

@@ -123,7 +123,7 @@ async def nobody_answers(around: Surroundings, cluster: str, agents: Sequence[Ag
     message = f"No agent of the cluster answers for a running Cassandra ({told})"
     missing = [agent.address for agent in agents]
     reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}
-    if by is None:
+    if by is None or not any(by.has(agent.host_id or "") for agent in agents):
         return NobodyAnswers(message, missing_nodes=missing, reasons=reasons)
     reasons = {url: {**reason, "todo": StoppedByRestore.todo} for url, reason in reasons.items()}
     return by.error(message, missing_nodes=missing, reasons=reasons)

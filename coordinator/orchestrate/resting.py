@@ -6,12 +6,15 @@ backup alone. So it is kept until nothing is lost with it, each of these by what
 
 - the restore was gone on with to its end, or (to a point in time) undone; or every node has imported and checked its
   part, so that only views are owed, which it makes without the backup;
-- every table of it was brought back since by other restores that ended well. One that brought back some of them, or
-  that failed, ends nothing, though the first can't be gone on with any more: the rest is as empty as before;
+- every table of it was brought back since by other restores that ended well, on every node that this one was to bring
+  them to: who is left out is emptied all the same. One that brought back some of them, or that failed, ends nothing,
+  though the first can't be gone on with any more: the rest is as empty as before;
 - its tables are dropped, as every node of the ring tells. That is a person's way to give it up; retention doesn't go by
   it, for nobody asked for that delete;
-- of one to a point in time: a later one to another point has succeeded, for it had all nodes. A plain restore ends
-  nothing: it starts no node that is held stopped;
+- of one to a point in time: it is being undone, for then it never reads the backup again; or a later one to another
+  point has succeeded, for it had all nodes; or, to a person's delete, most of its nodes are in the ring no more, as
+  every node of that tells: nobody can go on with it. A plain restore ends nothing: it starts no node that is held
+  stopped;
 - the state has forgotten the steps of the job (30 days after its last request ended, a year of one to a point): nobody
   can go on with it then.
 
@@ -19,65 +22,93 @@ Killed anywhere: nothing is kept of this but the requests. Call `refuse` in the 
 made: a restore ends, and is gone on with, before it or after it.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+import msgspec
 
 from agent.wire.destinations import ON_SERVER
 from agent.wire.node import Tables
 from coordinator.model.orders import DeleteOrder
 from coordinator.model.requests import RESUMABLE, Request, RequestKind, RequestState
-from coordinator.orchestrate.errors import NobodyAnswers, RestoreUnfinished
+from coordinator.orchestrate.errors import MissingNodes, RestoreUnfinished
+from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
-from coordinator.orchestrate.point_in_time.found_jobs import Found, every_job
-from coordinator.orchestrate.point_in_time.half_way import all_half_way
+from coordinator.orchestrate.point_in_time.found_jobs import Found, a_few_tell, of_job
+from coordinator.orchestrate.point_in_time.half_way import HalfWay, all_half_way
+from coordinator.orchestrate.point_in_time.scope import PitScope
 from coordinator.orchestrate.restore.again import dropped_since
 from coordinator.orchestrate.restore.job_steps import JobSteps, job_of
+from coordinator.orchestrate.restore.report import NOT_RESTORED
 from coordinator.orchestrate.run import Surroundings
 from coordinator.store.protocol import Store
-
-SHOWN = 5
-"""Tables that a message names."""
+from kit.some_of import some_of
 
 
 class Resting(NamedTuple):
     """`request`: the last one of the `job`. `repository`: where its backup is, `OPSC_ON_SERVER` = on the nodes.
-    `tables`: those that nobody has brought back since."""
+    `tables`: those that nobody has brought back since. `hosts`: host ids of its nodes."""
 
     job: str
     request: Request
     repository: str
     tables: list[str]
+    hosts: list[str]
 
 
 class Looked(NamedTuple):
-    """What only the nodes tell: jobs that ended, and by job the tables that are dropped."""
+    """What only the nodes tell: jobs to a point in time, those whose nodes are gone, and by job the tables that are
+    dropped."""
 
     jobs: Mapping[str, Found]
+    left: Set[str]
     dropped: Mapping[str, list[str]]
 
 
-async def all_resting(store: Store, cluster: str, others: Mapping[str, Found] | None = None) -> list[Resting]:
+async def all_resting(
+    store: Store, cluster: str, others: Mapping[str, Found] | None = None, tag: str | None = None
+) -> list[Resting]:
     """Every restore that stopped half-way and whose backup is still needed. `others`: by job, what the agents tell of
-    those to a point."""
+    those to a point, also of such that another coordinator carries out. `tag`: of this backup alone."""
     restores = await store.requests.find(cluster=cluster, kind=RequestKind.RESTORE)
     points = await store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME)
     found = []
     for job, (begun, last) in {job_of(one): (number, one) for number, one in enumerate(restores, 1)}.items():
-        if last.state is RequestState.RUNNING or RESUMABLE not in last.result:
+        stopped = last.state is not RequestState.RUNNING and RESUMABLE in last.result
+        scope = await store.requests.step(job, "scope") if stopped and tag in (None, last.tag) else None
+        if scope is None:
             continue
-        scope = await store.requests.step(job, "scope")
         # Of another kind only the clock tells which one came first.
         later = [*restores[begun:], *(each for each in points if each.started >= last.started)]
-        left = _names(last.keyspaces) - {name for each in later if _is_through(each) for name in _names(each.keyspaces)}
-        if scope is not None and left and not await _is_all_in(JobSteps(store, job), scope):
-            found.append(Resting(job, last, _repository(scope), sorted(left)))
-    runs = {job_of(each) for each in points if each.state is RequestState.RUNNING}
-    for job, last in all_half_way(points, others or {}):
-        known = (others or {}).get(job)
-        scope = await store.requests.step(job, S.SCOPE) or (known.carried.steps.get(S.SCOPE) if known else None)
-        if scope is not None and job not in runs:
-            found.append(Resting(job, last, _repository(scope), sorted(_names(last.keyspaces))))
+        through = [each for each in later if _is_through(each, scope["left_out"])]
+        left = _names(last.keyspaces) - {name for each in through for name in _names(each.keyspaces)}
+        if left and not await _is_all_in(JobSteps(store, job), scope):
+            found.append(Resting(job, last, _repository(scope), sorted(left), [*scope["sources"]]))
+    return [*found, *await _points_resting(store, points, others or {}, tag)]
+
+
+async def _points_resting(
+    store: Store, points: Sequence[Request], others: Mapping[str, Found], tag: str | None
+) -> list[Resting]:
+    here = {job_of(each) for each in points if each.state is RequestState.RUNNING}
+    running = [
+        HalfWay(job, known.request)
+        for job, known in others.items()
+        if not (known.document.ended or known.left or job in here)
+    ]
+    found = []
+    for job, last in [*running, *all_half_way(points, others)]:
+        if job in here or tag not in (None, last.tag):
+            continue
+        told = others[job].carried.steps if job in others else {}
+        scope = await store.requests.step(job, S.SCOPE) or told.get(S.SCOPE)
+        undoing = await store.requests.step(job, S.UNDOING) or told.get(S.UNDOING)
+        if scope is not None and undoing is None:
+            hosts = msgspec.convert(scope, PitScope).hosts
+            found.append(Resting(job, last, _repository(scope), sorted(_names(last.keyspaces)), [*hosts]))
     return found
 
 
@@ -86,33 +117,52 @@ class RestingRefusals:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._turns = Counter[str]()
 
     async def look(self, cluster: str, order: DeleteOrder) -> Looked:
         """What the nodes tell of it, asked before the cluster's turn: they may hang. A node that tells nothing ends
         nothing."""
-        around = self._around
-        seen = await every_job(around, cluster)
-        jobs = {found.document.id: found for found in seen.jobs if found.document.ended}
-        dropped = {}
+        jobs = await self._jobs(cluster, order.tag)
+        left, dropped = set[str](), dict[str, list[str]]()
         for each in await self._of(cluster, order, jobs):
-            if each.request.kind is RequestKind.RESTORE:
-                try:
-                    dropped[each.job] = await dropped_since(around, cluster, each.job)
-                except NobodyAnswers:
-                    dropped[each.job] = []
-        return Looked(jobs, dropped)
+            with suppress(MissingNodes):
+                if each.request.kind is RequestKind.RESTORE:
+                    dropped[each.job] = await dropped_since(self._around, cluster, each.job)
+                elif await self._is_left(cluster, {*each.hosts}):
+                    left.add(each.job)
+        return Looked(jobs, left, dropped)
+
+    async def _is_left(self, cluster: str, hosts: Set[str]) -> bool:
+        """Whether most of these nodes are in the ring no more, as every node of that tells. Raises `MissingNodes`."""
+        present = await muster(self._around, cluster)
+        there = {member.host_id for member in present.ring} & hosts
+        return not present.missing and 2 * len(there) < len(hosts)
 
     async def refuse(self, cluster: str, order: DeleteOrder, looked: Looked) -> None:
         """Raise `RestoreUnfinished` when one rests on the backup at the place of the order."""
         for each in await self._of(cluster, order, looked.jobs):
-            left = [name for name in each.tables if name not in looked.dropped.get(each.job, [])]
-            if left or each.request.kind is RequestKind.POINT_IN_TIME:
-                raise _refusal(each.request, left)
+            tables = [name for name in each.tables if name not in looked.dropped.get(each.job, [])]
+            is_point = each.request.kind is RequestKind.POINT_IN_TIME
+            if (is_point and each.job not in looked.left) or (tables and not is_point):
+                raise _refusal(each.request, tables)
+
+    async def _jobs(self, cluster: str, tag: str) -> dict[str, Found]:
+        """Those that a few agents know, for each has the documents of all that ever were; of such as need the backup
+        what all agents tell."""
+        around = self._around
+        known = {found.document.id: found for found in (await a_few_tell(around, cluster, self._turns[cluster])).jobs}
+        self._turns[cluster] += 1
+        points = await around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME, tag=tag)
+        for job in {*map(job_of, points), *(job for job, found in known.items() if found.request.tag == tag)}:
+            found = await of_job(around, cluster, job)
+            if found is not None:
+                known[job] = found
+        return known
 
     async def _of(self, cluster: str, order: DeleteOrder, jobs: Mapping[str, Found]) -> list[Resting]:
         places = await Places(self._around, cluster).repositories([order.destination or ON_SERVER])
-        resting = await all_resting(self._around.store, cluster, jobs)
-        return [each for each in resting if each.request.tag == order.tag and each.repository in places]
+        resting = await all_resting(self._around.store, cluster, jobs, order.tag)
+        return [each for each in resting if each.repository in places]
 
 
 async def _is_all_in(steps: JobSteps, scope: Mapping[str, Any]) -> bool:
@@ -124,24 +174,23 @@ async def _is_all_in(steps: JobSteps, scope: Mapping[str, Any]) -> bool:
 
 
 def _refusal(request: Request, tables: list[str]) -> RestoreUnfinished:
-    more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
-    what = f"{', '.join(tables[:SHOWN])}{more}"
     if request.kind is RequestKind.POINT_IN_TIME:
-        told = f"restore to a point in time {request.id} stopped half-way, and its nodes may be stopped"
+        how = "is under way" if request.state is RequestState.RUNNING else "stopped half-way"
+        told = f"restore to a point in time {request.id} {how}, and its nodes may be stopped"
     else:
         told = f"restore {request.id} stopped half-way"
+    stands = f"; how it stands: {request.message}" if request.message else ""
     return RestoreUnfinished(
-        f"the {told}: it needs {request.tag} to bring back {what}; how it stands: {request.message}",
+        f"the {told}: it needs {request.tag} to bring back {some_of(tables)}{stands}",
         request=request.id,
         tag=request.tag,
         tables=tables,
     )
 
 
-def _is_through(request: Request) -> bool:
-    """Whether it has brought back all that it could: what force leaves out of a restore nobody goes on with."""
-    forced = request.state is RequestState.ERROR and request.partial and request.kind is RequestKind.RESTORE
-    return request.state is RequestState.SUCCESS or (forced and RESUMABLE not in request.result)
+def _is_through(request: Request, left_out: Sequence[str]) -> bool:
+    """Whether it has brought back all on every node but those `left_out` (addresses), of which no more was asked."""
+    return request.state is RequestState.SUCCESS and {*request.result.get(NOT_RESTORED, ())} <= {*left_out}
 
 
 def _repository(scope: Mapping[str, Any]) -> str:

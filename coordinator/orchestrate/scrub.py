@@ -21,6 +21,7 @@ from coordinator.orchestrate.outcome import Outcome, failures, nodes_failed
 from coordinator.orchestrate.parts import SCRUB_FOR_OTHERS
 from coordinator.orchestrate.places import Places, target_of
 from coordinator.orchestrate.run import Run
+from kit.errors import HelenusError
 
 _PLACES = 100
 """Places of damage in a request's result; each node's command has its own."""
@@ -106,7 +107,13 @@ class ScrubFlow:
         found: dict[str, list[str]] = {host_id: [] for host_id in sorted(hosts_without_place(errors))}
         if not found:
             return {}
-        for tag, joined in (await self._places.backups(place)).items():
+        try:
+            listed = await self._places.backups(place)
+        except HelenusError as error:
+            # Nobody sees any backup there: the nodes' own errors say so.
+            self._run.warn(f"which backups had their parts there could not be seen: {error.message}")
+            return {}
+        for tag, joined in listed.items():
             for host_id in found.keys() & addresses_in(joined).keys():
                 if not joined.deleted and may_hold(joined, host_id):
                     found[host_id].append(tag)

@@ -107,7 +107,10 @@ class ApartDoor:
     async def _is_kept_ended(self, request_id: str) -> bool:
         """Whether the state has its end. A leader that has just begun looks for it first: until then nobody who was
         told of the success is told that it runs. Another end says nothing: the leader may go on with the job."""
-        kept = await self._state.requests.get(request_id)
+        try:
+            kept = await self._state.requests.get(request_id)
+        except StoreUnreachable:
+            return False
         return kept is not None and kept.finished is not None
 
     async def _status_there(self, request: web.Request) -> web.StreamResponse:

@@ -15,7 +15,7 @@ async function show() {
   const url = "/openapi.json";
   const spec = await (await fetch(url)).json();
   form.hidden = !("/login" in spec.paths);
-  if (!form.hidden) await fill(spec, await fetch("/cluster-configs"));
+  if (!form.hidden) await fill(spec).catch((error) => (told.textContent = String(error)));
   const page = SwaggerUIBundle({
     spec,
     dom_id: "#api",
@@ -34,9 +34,11 @@ async function show() {
 
 // Says who is logged in, and fills in this service's cluster instead of the description's example; a stranger's field is
 // left empty.
-async function fill(spec, answer) {
+async function fill(spec) {
+  const answer = await fetch("/cluster-configs");
   const user = localStorage.getItem(USER);
-  if (user !== null) told.textContent = answer.ok ? `Logged in as ${user}.` : `The session of ${user} is over.`;
+  if (user !== null && answer.ok) told.textContent = `Logged in as ${user}.`;
+  if (user !== null && answer.status === 401) told.textContent = `The session of ${user} is over.`;
   const { example, ...cluster } = spec.components.parameters.Cluster;
   const [first] = answer.ok ? Object.keys(await answer.json()) : [];
   spec.components.parameters.Cluster = first === undefined ? cluster : { ...cluster, example: first };

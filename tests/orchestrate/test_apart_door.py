@@ -13,6 +13,7 @@ from coordinator.model.requests import RequestState
 from coordinator.opscenter.context import ClusterEntry
 from coordinator.opscenter.turns import AT_ONCE
 from coordinator.serving.apart_door import STATUS, ApartDoor
+from coordinator.store.cassandra.errors import StoreUnreachable
 from coordinator.store.protocol import Store
 from coordinator.store.sqlite import SqliteStore
 from kit.logs import Redactor
@@ -83,10 +84,14 @@ async def test_of_many_short_answers_few_are_made_at_a_time(
 
 
 async def test_a_success_once_told_is_told_until_the_state_has_it(
-    alone: Alone, server: TestServer, state: Store
+    alone: Alone, server: TestServer, state: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: who was told of the success while the state was away isn't told, when it is back, what it had before;
-    once the leader has noted the end there, it is told from there."""
+    """Promise: who was told of the success while the state was away isn't told, when it is back, what it had before,
+    nor when it answers and then doesn't; once the leader has noted the end there, it is told from there."""
+
+    async def away(request_id: str) -> None:
+        raise StoreUnreachable("no quorum")
+
     [site] = alone.jobs.sites
     request = await site.request()
     assert request is not None
@@ -96,6 +101,10 @@ async def test_a_success_once_told_is_told_until_the_state_has_it(
     async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as session:
         for gone in (True, False):
             alone.gone = gone
+            async with session.get(url) as response:
+                assert (response.status, (await response.json())["state"]) == (200, "success")
+        with monkeypatch.context() as patched:
+            patched.setattr(state.requests, "get", away)
             async with session.get(url) as response:
                 assert (response.status, (await response.json())["state"]) == (200, "success")
         await state.requests.finish(request)

@@ -179,6 +179,20 @@ async def test_orders_that_need_agents_alone_say_it_too_when_none_answers(story:
     assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
 
 
+async def test_nodes_that_have_their_old_data_again_are_told_of_as_ever(story: Story) -> None:
+    """Promise: where an undo failed on one node, the others are nobody's any more: one that goes down later is to be
+    started, and the one that is owed its data is not."""
+    owed = story.scene.nodes[2]
+    owed.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no")] * 5
+    owed.failures[Kind.PIT_UNDO] = [ToyFailure("cassandra_not_started", "no")] * 4
+    ended = await story.restored()
+    assert "resumable_job" in ended.result
+    story.scene.nodes[0].up = False
+    first, second, third = await nodes(story)
+    assert ((first.trouble or {}).get("code"), second.trouble) == ("cassandra_unavailable", None)
+    assert warns(third.trouble or {}, ended.id)
+
+
 SCOPE = msgspec.to_builtins(PitScope([PitNode("h1", "n1", "a1"), PitNode("h2", "n2", "a2")], None, None))
 
 
@@ -191,6 +205,7 @@ SCOPE = msgspec.to_builtins(PitScope([PitNode("h1", "n1", "a1"), PitNode("h2", "
         (["scope", "stopping"], True),
         (["scope", "handed_over"], True),
         (["scope", "handed_over", "stopping", "opened"], False),
+        (["scope", "stopping", "undone"], False),
     ],
 )
 @pytest.mark.parametrize("state", [RequestState.RUNNING, RequestState.ERROR])
@@ -200,7 +215,8 @@ def test_a_restore_holds_its_nodes_from_before_the_first_stop_until_clients_are_
     """Promise: by what is noted alone, and only its own nodes: and those of which nobody knows whose they are."""
     order = PointInTimeOrder(5, {"shop": []}, "there")
     request = Request("id", RequestKind.POINT_IN_TIME, CLUSTER, state, 1.0, spec_of(order))
-    found = stopped(request, {step: SCOPE if step == "scope" else {} for step in noted})
+    told = {"scope": SCOPE, "undone": {"hosts": ["h1", "h2"]}}
+    found = stopped(request, {step: told.get(step, {}) for step in noted})
     assert (found is not None) is holds
     if found is not None:
         assert found.running is (state is RequestState.RUNNING)

@@ -171,14 +171,21 @@ async def test_retention_keeps_it_though_another_table_was_restored_from_it(
     assert tag not in await kept_by_retention(coordinator)
 
 
+async def half_way(story: Story) -> Request:
+    """A restore to the point that one node could not verify."""
+    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
+    stopped = await story.restored()
+    assert stopped.state is RequestState.ERROR
+    return stopped
+
+
 async def test_one_to_a_point_keeps_its_backup_until_it_has_ended(story: Story) -> None:
     """Promise: while nodes may be stopped for a restore to a point, neither a person nor retention deletes the backup
     that it began from."""
     await asyncio.sleep(10)  # the newest backup, which retention keeps anyway, is one after the point
     await story.coordinator.backup(keep=False, copies=copies("there"))
-    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
-    stopped = await story.restored()
-    assert (stopped.state, stopped.tag) == (RequestState.ERROR, story.tag)
+    stopped = await half_way(story)
+    assert stopped.tag == story.tag
     with pytest.raises(RestoreUnfinished, match="point in time") as refused:
         await deleted(story.coordinator, story.tag)
     assert refused.value.fields["request"] == stopped.id
@@ -192,12 +199,81 @@ async def test_one_to_a_point_keeps_its_backup_until_it_has_ended(story: Story) 
 async def test_a_coordinator_that_lost_its_state_hears_of_it_from_the_agents(story: Story) -> None:
     """Promise: the backup stays also where only the agents know of the restore that stopped, under whatever id the
     destination was added anew."""
-    story.scene.nodes[2].failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
-    stopped = await story.restored()
-    assert stopped.state is RequestState.ERROR
+    stopped = await half_way(story)
     await story.scene.stack.aclose()
     async with another(story.scene) as other:
         await other.destination("there")
         with pytest.raises(RestoreUnfinished) as refused:
             await deleted(other, story.tag)
         assert refused.value.fields["request"] == stopped.id
+
+
+async def test_a_restore_that_left_a_node_out_frees_nothing_of_it(scene: Scene, coordinator: ToyCoordinator) -> None:
+    """Promise: a later restore of the same tables, without the node that the first one could not do, is a success and
+    has brought that node nothing back: neither a person nor retention deletes what it needs."""
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    await coordinator.backup(keep=False, copies=copies("there"))
+    fail_imports(scene)
+    stopped = await restored(coordinator, tag)
+    order = RestoreOrder(tag, "there", truncate=True, excluded_nodes=[scene.nodes[1].host_id])
+    later = await coordinator.ended(await coordinator.orchestrator.start_restore(CLUSTER, order))
+    assert (later.state, later.result["nodes_not_restored"]) == (RequestState.SUCCESS, [scene.nodes[1].address])
+    with pytest.raises(RestoreUnfinished) as refused:
+        await deleted(coordinator, tag)
+    assert refused.value.fields["request"] == stopped.id
+    assert tag in await kept_by_retention(coordinator)
+    scene.nodes[1].failures.clear()
+    assert (await restored(coordinator, tag)).state is RequestState.SUCCESS
+    assert await deleted(coordinator, tag) is RequestState.SUCCESS
+
+
+async def test_one_to_a_point_that_is_being_undone_needs_no_backup(story: Story) -> None:
+    """Promise: once its undo has begun the backup may go, also while a node owes its part of that: what it brings back
+    was set aside on the nodes."""
+    away = story.scene.nodes[2]
+    away.failures[Kind.PIT_COVER] = [ToyFailure("staging_refused", "no")] * 5
+    away.failures[Kind.PIT_UNDO] = [ToyFailure("cassandra_not_started", "no")] * 4
+    stopped = await story.restored()
+    assert "resumable_job" in stopped.result
+    assert await deleted(story.coordinator, story.tag) is RequestState.SUCCESS
+
+
+async def test_one_to_a_point_whose_nodes_left_the_ring_is_given_up(story: Story) -> None:
+    """Promise: where the ring was rebuilt under new host ids nobody can go on with it: a person may delete its backup
+    once every node tells so, while half of its nodes are there it stays."""
+    stopped, store = await half_way(story), story.coordinator.store
+    for node in story.scene.nodes:
+        node.point.native = True  # the new ones serve
+    scope = await store.requests.step(stopped.id, "scope")
+    assert scope is not None
+
+    async def leave(hosts: int) -> None:
+        left = [{**node, "host_id": f"left {number}"} for number, node in enumerate(scope["nodes"][:hosts])]
+        await store.requests.record_steps(stopped.id, {"scope": {**scope, "nodes": [*left, *scope["nodes"][hosts:]]}})
+
+    await leave(1)
+    with pytest.raises(RestoreUnfinished):
+        await deleted(story.coordinator, story.tag)
+    await leave(3)
+    silent = story.scene.nodes[0]
+    silent.up = False
+    with pytest.raises(RestoreUnfinished):
+        await deleted(story.coordinator, story.tag)
+    silent.up = True
+    assert await deleted(story.coordinator, story.tag) is RequestState.SUCCESS
+
+
+async def test_one_to_a_point_that_another_coordinator_carries_out_keeps_its_backup(story: Story) -> None:
+    """Promise: a coordinator that knows nothing of the restore hears from the agents that it runs, and doesn't delete
+    what it reads, before it takes it over."""
+    node = story.scene.nodes[1]
+    node.gates[Kind.PIT_VERIFY] = asyncio.Event()
+    request_id = await story.start()
+    await asyncio.wait_for(node.begun[Kind.PIT_VERIFY].wait(), 30)
+    async with another(story.scene) as other:
+        await other.destination("there")
+        with pytest.raises(RestoreUnfinished, match="is under way") as refused:
+            await deleted(other, story.tag)
+        assert refused.value.fields["request"] == request_id
+    node.gates.pop(Kind.PIT_VERIFY).set()
+    assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS

@@ -89,6 +89,17 @@ async def every_job(around: Surroundings, cluster: str) -> Seen:
     return _seen(await on_each(agents, ask), agents)
 
 
+async def a_few_tell(around: Surroundings, cluster: str, turn: int) -> Seen:
+    """As `every_job`, by a few of the agents that answer, others at each `turn`: a job's document is on nearly all of
+    its nodes, and each keeps those of many."""
+
+    async def ask(agent: Agent) -> list[JobDocument]:
+        return await agent.client.jobs()
+
+    agents = around.registry.agents(cluster)
+    return _seen(await on_each(few([agent for agent in agents if agent.alive], turn), ask), agents)
+
+
 async def glance(around: Surroundings, cluster: str, turn: int) -> Seen:
     """The jobs that a few agents know and that have not ended; others are asked at each `turn`. A job's document is on
     more than half of its nodes, and on nearly all."""

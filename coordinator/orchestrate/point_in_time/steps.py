@@ -40,7 +40,7 @@ UNDONE = "undone"
 LEFT_DOWN = "left_down"
 """Of those: they were left as they are, up or down, for another restore has them."""
 
-_TALES = {VERDICT: ("nodes",), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
+_TALES = {VERDICT: ("nodes", "without"), PLACED: ("placed", "set_aside"), VERIFIED: ("replayed",)}
 """By step, the fields that nobody goes on by."""
 _ALL = (
     SCOPE, VERDICT, FETCHED, VIEWS_DROPPED, TABLES_MADE, HANDED_OVER, STOPPING, QUIESCED, STOPPED, COVERED, IRREVOCABLE,

@@ -11,17 +11,20 @@ from coordinator.orchestrate.point_in_time import steps as S
 from coordinator.orchestrate.point_in_time.errors import StoppedByRestore
 from coordinator.orchestrate.point_in_time.half_way import last_half_way
 from coordinator.orchestrate.point_in_time.scope import PitScope
+from coordinator.orchestrate.point_in_time.times import told_time
 from coordinator.orchestrate.restore.job_steps import JobSteps, job_of
 from coordinator.store.protocol import Store
 
-_LOOKED_AT = (S.SCOPE, S.HANDED_OVER, S.STOPPING, S.OPENED)
+_LOOKED_AT = (S.SCOPE, S.HANDED_OVER, S.STOPPING, S.OPENED, S.UNDONE)
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """A restore to a point that stops its nodes, or that stopped half-way with them. `request`: its last one; `hosts`:
-    host ids of its nodes; `running`: it goes on by itself."""
+    """A restore to a point that stops its nodes, or that stopped half-way with them. `request`: its last one, begun at
+    `started` (unix seconds); `hosts`: host ids of its nodes that were not given their old data back; `running`: it goes
+    on by itself."""
 
     request: str
+    started: float
     hosts: frozenset[str]
     running: bool
 
@@ -33,8 +36,9 @@ class Stopped(msgspec.Struct, frozen=True):
         """What is said of nodes that don't answer, with the `message` and `fields` that would be told otherwise."""
         how = "is under way" if self.running else "stopped half-way"
         return StoppedByRestore(
-            f"The restore to a point in time {self.request} {how} and has stopped Cassandra on its nodes: start none "
-            f"by hand (GET /request/{self.request}/status tells how it stands). {message}",
+            f"The restore to a point in time {self.request}, begun at {told_time(self.started)}, {how} and has stopped "
+            f"Cassandra on its nodes: start none by hand (GET /request/{self.request}/status tells how it stands). "
+            f"{message}",
             **fields,
             request=self.request,
         )
@@ -55,10 +59,12 @@ async def stopped_by(store: Store, cluster: str) -> Stopped | None:
 
 def stopped(request: Request, noted: Mapping[str, dict[str, Any] | None]) -> Stopped | None:
     """Whether the restore holds its nodes stopped, by the steps that are `noted` of its job: from before the first one
-    is stopped (or its job leaves the state, which lies on these nodes perhaps) until all let clients in."""
+    is stopped (or its job leaves the state, which lies on these nodes perhaps) until all let clients in, or have their
+    old data again."""
     scope = noted.get(S.SCOPE)
     begun = noted.get(S.STOPPING) is not None or noted.get(S.HANDED_OVER) is not None
     if scope is None or not begun or noted.get(S.OPENED) is not None:
         return None
-    hosts = msgspec.convert(scope, PitScope).hosts
-    return Stopped(request.id, frozenset(hosts), request.state is RequestState.RUNNING)
+    hosts = {*msgspec.convert(scope, PitScope).hosts} - {*(noted.get(S.UNDONE) or {}).get("hosts", ())}
+    running = request.state is RequestState.RUNNING
+    return Stopped(request.id, request.started, frozenset(hosts), running) if hosts else None

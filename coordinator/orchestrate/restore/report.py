@@ -14,6 +14,8 @@ from coordinator.orchestrate.restore.scope import RestoreScope
 from coordinator.orchestrate.restore.verdict import Verdict
 from coordinator.orchestrate.run import Run
 
+NOT_RESTORED = "nodes_not_restored"
+"""In a request's result: addresses of the nodes that were left out."""
 IMPORTED = "imported"
 """In a restore's result: address → keyspace → table → Data files, of the nodes whose import ended well."""
 
@@ -57,7 +59,7 @@ class RestoreReport:
         await self._advise(scope, verdict)
         result: dict[str, Any] = {IMPORTED: await self.imported(scope)}
         if scope.left_out:
-            result["nodes_not_restored"] = scope.left_out
+            result[NOT_RESTORED] = scope.left_out
         if owed_views:
             result[OWED_VIEWS] = [view.statement for view in owed_views]
             self._run.warn(f"owed: the views {', '.join(f'{view.keyspace}.{view.name}' for view in owed_views)}")

@@ -4,7 +4,7 @@ error of a backup run, at once instead of at each of its runs."""
 import structlog
 
 from coordinator.model.schedules import BackupJob
-from coordinator.orchestrate.errors import NobodyAnswers
+from coordinator.orchestrate.errors import MissingNodes
 from coordinator.orchestrate.protocol import Orchestrator
 from coordinator.orchestrate.scope import refuse_absent, refuse_virtual
 
@@ -25,7 +25,7 @@ async def refuse_unknown(
     refuse_virtual(asked)
     try:
         live = await orchestrator.keyspaces(cluster)
-    except NobodyAnswers as error:
+    except MissingNodes as error:
         log.warning(
             "the keyspaces of a schedule are taken unchecked: its runs fail where they are misspelt",
             cluster=cluster,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import structlog
 
-from coordinator.orchestrate.errors import NobodyAnswers
+from coordinator.orchestrate.errors import MissingNodes, NobodyAnswers
+from coordinator.orchestrate.point_in_time.errors import StoppedByRestore
 from tests.fast.coordinator.cluster_in_memory import ClusterInMemory
 from tests.fast.coordinator.conftest import Client
 from tests.fast.coordinator.test_job_schedules import AT, DAILY, JOB, C, added
@@ -66,14 +67,15 @@ async def test_a_schedule_of_what_was_dropped_since_can_be_changed(client: Clien
     assert await client.ask("PUT", f"{AT}/{schedule}", json={"job_params": rest}) == (200, schedule)
 
 
+@pytest.mark.parametrize("away", [NobodyAnswers, StoppedByRestore])
 async def test_a_cluster_that_is_away_keeps_nobody_from_scheduling(
-    client: Client, cluster: ClusterInMemory, monkeypatch: pytest.MonkeyPatch
+    away: type[MissingNodes], client: Client, cluster: ClusterInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: where no node can be asked the names are taken as they are, and the log says that nobody looked; one
     that no cluster has data of is refused all the same."""
 
     async def nobody(cluster: str) -> dict[str, list[str]]:
-        raise NobodyAnswers("no agent answers")
+        raise away("no agent answers")
 
     monkeypatch.setattr(cluster, "keyspaces", nobody)
     with structlog.testing.capture_logs() as lines:
