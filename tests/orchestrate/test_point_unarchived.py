@@ -24,7 +24,7 @@ async def test_a_point_without_a_log_says_that_archiving_is_off_and_how_to_turn_
     assert OFF in error["message"]
     for refusal, node in zip(error["fields"]["refusals"], story.scene.nodes, strict=True):
         assert (refusal["code"], refusal["fields"]["node"]) == ("log_short", node.address)
-        assert refusal["message"].endswith(f"; {OFF}")
+        assert refusal["message"].endswith(f"; now {OFF}")
         assert refusal["todo"].startswith(TURN_ON)
     nodes = sorted(node.address for node in story.scene.nodes)
     assert error["fields"]["nodes_without"] == [{"address": node, "why": OFF, "todo": TURN_ON} for node in nodes]
@@ -61,7 +61,7 @@ async def test_a_log_that_goes_to_another_place_is_said(story: Story) -> None:
     error = (await checked(story)).error
     assert error is not None
     refusal = error["fields"]["refusals"][0]
-    assert refusal["message"].endswith("; it archives to there, not to OPSC_ON_SERVER")
+    assert refusal["message"].endswith("; now it archives to there, not to OPSC_ON_SERVER")
     assert refusal["todo"].startswith(NAME_IT)
     assert error["fields"]["warnings"] == []
     error = (await checked(story, pit_destination="there")).error
