@@ -77,7 +77,7 @@ class Conflicts:
             if request is None:
                 raise
             told = f"{_restarts(request)}. {missing.message}"
-            raise ArchivingChanging(told, **missing.fields, request=request.id) from missing
+            raise ArchivingChanging(told, **{**missing.fields, "request": request.id}) from missing
 
     async def refuse_stopping(self, cluster: str, but: str = "") -> None:
         """Raise `RestoreRunning` while any restore runs, but the request `but`: what stops nodes breaks it."""

@@ -125,7 +125,9 @@ async def nobody_answers(around: Surroundings, cluster: str, agents: Sequence[Ag
     reasons = {agent.url: agent.error.as_dict() if agent.error else _trouble(agent) for agent in agents}
     if by is None or not any(by.has(agent.host_id or "") for agent in agents):
         return NobodyAnswers(message, missing_nodes=missing, reasons=reasons)
-    reasons = {url: {**reason, "todo": StoppedByRestore.todo} for url, reason in reasons.items()}
+    for agent in agents:
+        if by.has(agent.host_id or ""):
+            reasons[agent.url] = {**reasons[agent.url], "todo": StoppedByRestore.todo}
     return by.error(message, missing_nodes=missing, reasons=reasons)
 
 

@@ -37,6 +37,7 @@ from coordinator.orchestrate.errors import MissingNodes, RestoreUnfinished
 from coordinator.orchestrate.muster import muster
 from coordinator.orchestrate.places import Places
 from coordinator.orchestrate.point_in_time import steps as S
+from coordinator.orchestrate.point_in_time.documents import was_let_go
 from coordinator.orchestrate.point_in_time.found_jobs import Found, a_few_tell, of_job
 from coordinator.orchestrate.point_in_time.half_way import HalfWay, all_half_way
 from coordinator.orchestrate.point_in_time.scope import PitScope
@@ -93,23 +94,31 @@ async def all_resting(
 async def _points_resting(
     store: Store, points: Sequence[Request], others: Mapping[str, Found], tag: str | None
 ) -> list[Resting]:
-    here = {job_of(each) for each in points if each.state is RequestState.RUNNING}
+    last = {job_of(each): each for each in points}
+    here = {job for job, each in last.items() if each.state is RequestState.RUNNING}
+    ended = {job: known for job, known in others.items() if known.document.ended}
     running = [
         HalfWay(job, known.request)
         for job, known in others.items()
-        if not (known.document.ended or known.left or job in here)
+        if not (known.document.ended or known.left or _has_ended_here(last.get(job), known))
     ]
     found = []
-    for job, last in [*running, *all_half_way(points, others)]:
-        if job in here or tag not in (None, last.tag):
+    for job, request in [*running, *all_half_way(points, ended)]:
+        if job in here or tag not in (None, request.tag):
             continue
-        told = others[job].carried.steps if job in others else {}
-        scope = await store.requests.step(job, S.SCOPE) or told.get(S.SCOPE)
-        undoing = await store.requests.step(job, S.UNDOING) or told.get(S.UNDOING)
+        own, told = await store.requests.step(job, S.SCOPE), others.get(job)
+        scope = own or (told.carried.steps.get(S.SCOPE) if told else None)
+        undoing = await store.requests.step(job, S.UNDOING) or (told and told.carried.steps.get(S.UNDOING))
         if scope is not None and undoing is None:
-            hosts = msgspec.convert(scope, PitScope).hosts
-            found.append(Resting(job, last, _repository(scope), sorted(_names(last.keyspaces)), [*hosts]))
+            nodes = msgspec.convert(own, PitScope).nodes if own or told is None else told.carried.nodes
+            hosts = [node.host_id for node in nodes]
+            found.append(Resting(job, request, _repository(scope), sorted(_names(request.keyspaces)), hosts))
     return found
+
+
+def _has_ended_here(last: Request | None, known: Found) -> bool:
+    """Whether the job's `last` request here is the one that the agents tell of: its end may not have come to them."""
+    return last is not None and last.id == known.request.id and not was_let_go(last)
 
 
 class RestingRefusals:
@@ -133,10 +142,12 @@ class RestingRefusals:
         return Looked(jobs, left, dropped)
 
     async def _is_left(self, cluster: str, hosts: Set[str]) -> bool:
-        """Whether most of these nodes are in the ring no more, as every node of that tells. Raises `MissingNodes`."""
+        """Whether most of these nodes are in the ring no more, as every node of that tells, nor any agent's: one whose
+        Cassandra is stopped knows which node it has. Raises `MissingNodes`."""
         present = await muster(self._around, cluster)
-        there = {member.host_id for member in present.ring} & hosts
-        return not present.missing and 2 * len(there) < len(hosts)
+        there = {member.host_id for member in present.ring}
+        there |= {agent.host_id for agent in self._around.registry.agents(cluster) if agent.host_id is not None}
+        return not present.missing and 2 * len(there & hosts) < len(hosts)
 
     async def refuse(self, cluster: str, order: DeleteOrder, looked: Looked) -> None:
         """Raise `RestoreUnfinished` when one rests on the backup at the place of the order."""
@@ -153,7 +164,8 @@ class RestingRefusals:
         known = {found.document.id: found for found in (await a_few_tell(around, cluster, self._turns[cluster])).jobs}
         self._turns[cluster] += 1
         points = await around.store.requests.find(cluster=cluster, kind=RequestKind.POINT_IN_TIME, tag=tag)
-        for job in {*map(job_of, points), *(job for job, found in known.items() if found.request.tag == tag)}:
+        open_here = {job_of(each) for each in points if RESUMABLE in each.result or was_let_go(each)}
+        for job in open_here | {job for job, found in known.items() if found.request.tag == tag}:
             found = await of_job(around, cluster, job)
             if found is not None:
                 known[job] = found
@@ -189,8 +201,11 @@ def _refusal(request: Request, tables: list[str]) -> RestoreUnfinished:
 
 
 def _is_through(request: Request, left_out: Sequence[str]) -> bool:
-    """Whether it has brought back all on every node but those `left_out` (addresses), of which no more was asked."""
-    return request.state is RequestState.SUCCESS and {*request.result.get(NOT_RESTORED, ())} <= {*left_out}
+    """Whether it has brought back all on every node but those `left_out` (addresses), of which no more was asked. What
+    force leaves out of a restore makes it an error, and nobody goes on with that."""
+    missed = request.result.get(NOT_RESTORED, ())
+    forced = request.state is RequestState.ERROR and bool(missed) and RESUMABLE not in request.result
+    return (request.state is RequestState.SUCCESS or forced) and {*missed} <= {*left_out}
 
 
 def _repository(scope: Mapping[str, Any]) -> str:

@@ -11,10 +11,13 @@ from agent.wire.commands import Kind
 from coordinator.model.cluster import ClusterNode
 from coordinator.model.orders import ArchivingOrder, BackupOrder, PointInTimeOrder, RestoreOrder, SyncOrder
 from coordinator.model.requests import Request, RequestKind, RequestState, spec_of
+from coordinator.orchestrate.archiving.errors import ArchivingChanging
+from coordinator.orchestrate.conflicts import Conflicts
 from coordinator.orchestrate.errors import MissingNodes
 from coordinator.orchestrate.point_in_time.errors import StoppedByRestore
 from coordinator.orchestrate.point_in_time.scope import PitNode, PitScope
-from coordinator.orchestrate.point_in_time.stopped import stopped
+from coordinator.orchestrate.point_in_time.stopped import Stopped, stopped
+from coordinator.orchestrate.run import Surroundings
 from kit.errors import HelenusError
 from tests.cluster.toy_cluster import ToyFailure
 from tests.cluster.toy_coordinator import CLUSTER, copies
@@ -193,6 +196,7 @@ async def test_nodes_that_have_their_old_data_again_are_told_of_as_ever(story: S
     assert warns(third.trouble or {}, ended.id)
 
 
+ORDER = PointInTimeOrder(5, {"shop": []}, "there")
 SCOPE = msgspec.to_builtins(PitScope([PitNode("h1", "n1", "a1"), PitNode("h2", "n2", "a2")], None, None))
 
 
@@ -213,11 +217,49 @@ def test_a_restore_holds_its_nodes_from_before_the_first_stop_until_clients_are_
     noted: list[str], holds: bool, state: RequestState
 ) -> None:
     """Promise: by what is noted alone, and only its own nodes: and those of which nobody knows whose they are."""
-    order = PointInTimeOrder(5, {"shop": []}, "there")
-    request = Request("id", RequestKind.POINT_IN_TIME, CLUSTER, state, 1.0, spec_of(order))
+    request = Request("id", RequestKind.POINT_IN_TIME, CLUSTER, state, 1.0, spec_of(ORDER))
     told = {"scope": SCOPE, "undone": {"hosts": ["h1", "h2"]}}
     found = stopped(request, {step: told.get(step, {}) for step in noted})
     assert (found is not None) is holds
     if found is not None:
         assert found.running is (state is RequestState.RUNNING)
         assert [found.has(host) for host in ("h1", "h2", "h3", "")] == [True, True, False, True]
+
+
+def test_a_node_that_an_undo_left_to_another_restore_is_not_to_be_started() -> None:
+    """Promise: of the nodes that an undo is through with, those that another restore keeps down are still told of."""
+    request = Request("id", RequestKind.POINT_IN_TIME, CLUSTER, RequestState.ERROR, 1.0, spec_of(ORDER))
+    noted = {"scope": SCOPE, "stopping": {}, "undone": {"hosts": ["h1", "h2"]}, "left_down": {"hosts": ["h2"]}}
+    found = stopped(request, noted)
+    assert found is not None
+    assert [found.has(host) for host in ("h1", "h2")] == [False, True]
+
+
+async def test_beside_a_rolling_restart_what_a_restore_stopped_is_told_as_that_restart(story: Story) -> None:
+    """Promise: a node that is missing while nodes are restarted for archiving names that request, also where a restore
+    that stopped half-way has it too."""
+    store = story.coordinator.store
+    order = spec_of(ArchivingOrder(True))
+    await store.requests.create(Request("restarts", RequestKind.ARCHIVING, CLUSTER, RequestState.RUNNING, 1.0, order))
+    conflicts = Conflicts(Surroundings(store, story.coordinator.fleet.registry, story.coordinator.fleet.reports))
+    with pytest.raises(ArchivingChanging, match="start none by hand") as refused:
+        async with conflicts.missing_by_restarts(CLUSTER):
+            raise Stopped("half way", 1.0, frozenset({"h1"}), running=False).error("down")
+    assert refused.value.fields["request"] == "restarts"
+
+
+async def test_a_cluster_that_is_down_by_itself_is_to_be_started(story: Story) -> None:
+    """Promise: a restore that stopped half-way on nodes which are none of the cluster's any more is nobody's reason to
+    leave Cassandra down."""
+    node = story.scene.nodes[2]
+    node.failures[Kind.PIT_VERIFY] = [ToyFailure("disk_full", "no room")]
+    ended = await story.restored()
+    store = story.coordinator.store
+    scope = await store.requests.step(ended.id, "scope")
+    assert scope is not None
+    left = [{**each, "host_id": f"left {number}"} for number, each in enumerate(scope["nodes"])]
+    await store.requests.record_steps(ended.id, {"scope": {**scope, "nodes": left}})
+    for each in story.scene.nodes:
+        each.up = False
+    error = await refusal(story, ORDERS["backup"])
+    assert error.code == "missing_nodes"

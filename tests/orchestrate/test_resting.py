@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.wire.commands import Kind
@@ -277,3 +278,50 @@ async def test_one_to_a_point_that_another_coordinator_carries_out_keeps_its_bac
         assert refused.value.fields["request"] == request_id
     node.gates.pop(Kind.PIT_VERIFY).set()
     assert (await story.coordinator.ended(request_id)).state is RequestState.SUCCESS
+
+
+async def test_force_frees_what_the_first_one_did_without_too(scene: Scene, coordinator: ToyCoordinator) -> None:
+    """Promise: where both left the same node out by force the later one has brought back all that the first one was
+    to; where the first one had all nodes it hasn't."""
+    tag, _ = await coordinator.backup(keep=False, copies=copies("there"))
+    later, _ = await coordinator.backup(keep=False, copies=copies("there"))
+
+    async def forced(of: str) -> Request:
+        order = RestoreOrder(of, "there", force=True)
+        return await coordinator.ended(await coordinator.orchestrator.start_restore(CLUSTER, order))
+
+    fail_imports(scene)
+    whole = await forced(later)
+    scene.nodes[2].up = False
+    fail_imports(scene)
+    without = await forced(tag)
+    assert (whole.result.get("nodes_not_restored"), "resumable_job" in whole.result) == (None, True)
+    assert (without.result["nodes_not_restored"], "resumable_job" in without.result) == ([scene.nodes[2].address], True)
+    scene.nodes[1].failures.clear()
+    third, _ = await coordinator.backup(keep=False, copies=copies("there"), partial=True)
+    done = await forced(third)
+    assert (done.state, "resumable_job" in done.result) == (RequestState.ERROR, False)
+    scene.nodes[2].up = True
+    assert await deleted(coordinator, tag) is RequestState.SUCCESS
+    with pytest.raises(RestoreUnfinished):
+        await deleted(coordinator, later)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_an_end_that_the_agents_have_not_heard_of_counts(stops: bool, story: Story) -> None:
+    """Promise: where no agent that answers has the end of a restore which this coordinator carried out, its success
+    frees the backup and its stop half-way keeps it."""
+    if stops:
+        ended = await half_way(story)
+    else:
+        ended = await story.restored()
+        assert ended.state is RequestState.SUCCESS
+    for agent in story.scene.agents:
+        document = await agent.documents.get(ended.id)
+        carried = {**document.document, "resumable": False}
+        await agent.documents.put(msgspec.structs.replace(document, fence=2**52, ended=False, document=carried))
+    if stops:
+        with pytest.raises(RestoreUnfinished, match="stopped half-way"):
+            await deleted(story.coordinator, story.tag)
+    else:
+        assert await deleted(story.coordinator, story.tag) is RequestState.SUCCESS

@@ -15,12 +15,12 @@ from coordinator.orchestrate.point_in_time.times import told_time
 from coordinator.orchestrate.restore.job_steps import JobSteps, job_of
 from coordinator.store.protocol import Store
 
-_LOOKED_AT = (S.SCOPE, S.HANDED_OVER, S.STOPPING, S.OPENED, S.UNDONE)
+_LOOKED_AT = (S.SCOPE, S.HANDED_OVER, S.STOPPING, S.OPENED, S.UNDONE, S.LEFT_DOWN)
 
 
 class Stopped(msgspec.Struct, frozen=True):
     """A restore to a point that stops its nodes, or that stopped half-way with them. `request`: its last one, begun at
-    `started` (unix seconds); `hosts`: host ids of its nodes that were not given their old data back; `running`: it goes
+    `started` (unix seconds); `hosts`: host ids of its nodes that don't run with their old data; `running`: it goes
     on by itself."""
 
     request: str
@@ -65,6 +65,12 @@ def stopped(request: Request, noted: Mapping[str, dict[str, Any] | None]) -> Sto
     begun = noted.get(S.STOPPING) is not None or noted.get(S.HANDED_OVER) is not None
     if scope is None or not begun or noted.get(S.OPENED) is not None:
         return None
-    hosts = {*msgspec.convert(scope, PitScope).hosts} - {*(noted.get(S.UNDONE) or {}).get("hosts", ())}
+    # What another restore has was left to it: the job has done its part there, and yet nobody is to start the node.
+    free = _hosts(noted.get(S.UNDONE)) - _hosts(noted.get(S.LEFT_DOWN))
+    hosts = {*msgspec.convert(scope, PitScope).hosts} - free
     running = request.state is RequestState.RUNNING
     return Stopped(request.id, request.started, frozenset(hosts), running) if hosts else None
+
+
+def _hosts(step: Mapping[str, Any] | None) -> set[str]:
+    return {*(step or {}).get("hosts", ())}
